@@ -1,0 +1,52 @@
+# Each target does its own set-up: a Python virtual environment in .venv with the extras that it needs.
+# PYTHON chooses the interpreter (3.11 or newer), ARGS is handed to the command that a target runs.
+
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format docs bench dev clean
+
+help:
+	@echo "make demo    several workers share jobs under a lock; two of them fail on purpose (20 s)"
+	@echo "make test    all tests; those against real servers where a ZooKeeper is or can be installed"
+	@echo "make lint    ruff and mypy --strict"
+	@echo "make format  rewrite the code as 'make lint' wants it"
+	@echo "make docs    build the documentation into site/"
+	@echo "make bench   measure beside kazoo on a real server"
+	@echo "make dev     everything above in one environment, $(VENV)"
+	@echo "make clean   remove $(VENV), site/ and all caches"
+
+demo: $(VENV)/.has-cli
+	@$(BIN)/zkrecipes demo $(ARGS)
+
+test: $(VENV)/.has-cli,test
+	@scripts/install-zookeeper $(BIN)/python
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.has-cli,lint,otel,test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy zkrecipes tests
+
+format: $(VENV)/.has-cli,lint,otel,test
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+docs: $(VENV)/.has-cli,docs
+	@$(BIN)/mkdocs build --strict --quiet
+
+bench: $(VENV)/.has-bench,cli
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+dev: $(VENV)/.has-bench,cli,docs,lint,otel,test
+
+# One stamp a set of extras, so that only a changed pyproject.toml installs anything again.
+$(VENV)/.has-%: pyproject.toml scripts/make-venv
+	@scripts/make-venv $(VENV) $*
+	@touch $@
+
+clean:
+	rm -rf $(VENV) site build dist htmlcov .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
