@@ -1,0 +1,481 @@
+"""The catalogue: every request with its reply, declared once, for both directions and both sides.
+
+The `proto` module of ZooKeeper's jute file (`zookeeper.jute`, read at 3.9; protocol generations 3.4 to 3.9),
+names in snake_case, field order as on the wire. From a declaration come encoding, decoding, equality, `repr`,
+the server's dispatch (`REQUESTS`) and the client's reply type.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Generic, TypeVar, get_args
+
+from zkrecipes.codec.jute import (
+    Bool,
+    Buffer,
+    Int,
+    Long,
+    OptionalBool,
+    OptionalUString,
+    Record,
+    Secret,
+    UString,
+    Vector,
+    compile_encoder,
+)
+from zkrecipes.codec.records import ACL, ClientInfo, Node, Stat
+from zkrecipes.enums import OpCode
+
+__all__ = [
+    "REQUESTS",
+    "ACLReply",
+    "AddWatchRequest",
+    "AuthRequest",
+    "CheckRequest",
+    "CheckWatchesRequest",
+    "ChildrenNumberReply",
+    "ChildrenReply",
+    "CloseSessionRequest",
+    "ConnectReply",
+    "ConnectRequest",
+    "Create2Reply",
+    "Create2Request",
+    "CreateContainerRequest",
+    "CreateReply",
+    "CreateRequest",
+    "CreateTTLRequest",
+    "DeleteContainerRequest",
+    "DeleteRequest",
+    "Empty",
+    "EphemeralsReply",
+    "ErrorReply",
+    "ExistsRequest",
+    "GetACLRequest",
+    "GetAllChildrenNumberRequest",
+    "GetChildren2Reply",
+    "GetChildren2Request",
+    "GetChildrenRequest",
+    "GetDataRequest",
+    "GetEphemeralsRequest",
+    "GetMaxChildrenReply",
+    "GetMaxChildrenRequest",
+    "MultiHeader",
+    "PingRequest",
+    "ReconfigRequest",
+    "RemoveWatchesRequest",
+    "ReplyHeader",
+    "Request",
+    "RequestHeader",
+    "SASLReply",
+    "SASLRequest",
+    "SetACLRequest",
+    "SetDataRequest",
+    "SetMaxChildrenRequest",
+    "SetWatches2Request",
+    "SetWatchesRequest",
+    "StatReply",
+    "SyncReply",
+    "SyncRequest",
+    "WatchEventMessage",
+    "WhoAmIReply",
+    "WhoAmIRequest",
+]
+
+R = TypeVar("R", bound=Record)
+
+REQUESTS: dict[int, type[Request[Any]]] = {}
+"""Every request that carries an opcode, by opcode."""
+
+
+class Request(Record, Generic[R]):
+    """A record that a client sends under an opcode; `R` is the record that answers it."""
+
+    __slots__ = ()
+    opcode: ClassVar[OpCode]
+    reply: ClassVar[type[Record]]
+    is_write: ClassVar[bool]
+    """Whether it may change something, so that it must not be sent twice without being asked to."""
+
+    def __init_subclass__(cls, *, opcode: OpCode, is_write: bool = False, **options: Any) -> None:
+        # First the base: Generic loses its parameters otherwise.
+        super().__init_subclass__(**options)
+        cls.opcode = opcode
+        cls.is_write = is_write
+        for base in cls.__dict__.get("__orig_bases__", ()):
+            cls.reply = get_args(base)[0]
+        REQUESTS[opcode] = cls
+
+    def encode_frame(self, xid: int) -> bytes:
+        """The whole frame: length, request header, body."""
+        cls = type(self)
+        head = (("i", "size"), ("i", "xid"), ("i", str(int(cls.opcode))))
+        cls.encode_frame = compile_encoder(cls, head=head, signature="self, xid")  # type: ignore[method-assign]
+        return self.encode_frame(xid)
+
+
+# --- headers and the greeting ------------------------------------------------------------------------------
+
+
+class RequestHeader(Record):
+    """Stands before every request but the greeting."""
+
+    xid: Int
+    type: Int
+
+
+class ReplyHeader(Record):
+    """Stands before every reply but the greeting's; a body follows only where `err` is 0."""
+
+    xid: Int
+    zxid: Long
+    err: Int
+
+
+class ConnectRequest(Record):
+    """The client's greeting, sent bare. `read_only` is absent in the 3.4 generation's shortest form."""
+
+    protocol_version: Int
+    last_zxid_seen: Long
+    timeout_ms: Int
+    session_id: Long
+    password: Secret
+    read_only: OptionalBool = None
+
+
+class ConnectReply(Record):
+    """The server's answer to the greeting, sent bare; timeout 0 means that the session has expired."""
+
+    protocol_version: Int
+    timeout_ms: Int
+    session_id: Long
+    password: Secret
+    read_only: OptionalBool = None
+
+
+# --- replies that several requests share -------------------------------------------------------------------
+
+
+class Empty(Record):
+    """No body."""
+
+
+class CreateReply(Record):
+    """The path of the new znode, with its sequence number."""
+
+    path: UString
+
+
+class Create2Reply(Record):
+    """The path of the new znode and its stat."""
+
+    path: UString
+    stat: Stat
+
+
+class StatReply(Record):
+    """A stat alone (jute: `ExistsResponse`, `SetDataResponse`, `SetACLResponse`)."""
+
+    stat: Stat
+
+
+class ChildrenReply(Record):
+    """The names of children, in no order."""
+
+    children: Vector[UString]
+
+
+class GetChildren2Reply(Record):
+    """The names of children, in no order, and their parent's stat."""
+
+    children: Vector[UString]
+    stat: Stat
+
+
+class ChildrenNumberReply(Record):
+    """How many descendants there are."""
+
+    total_number: Int
+
+
+class EphemeralsReply(Record):
+    """Paths of ephemeral znodes of this session."""
+
+    ephemerals: Vector[UString]
+
+
+class ACLReply(Record):
+    """An access control list and its znode's stat."""
+
+    acl: Vector[ACL]
+    stat: Stat
+
+
+class SyncReply(Record):
+    """The path that was synced."""
+
+    path: UString
+
+
+class SASLReply(Record):
+    """The server's next token (jute: `SetSASLResponse`)."""
+
+    token: Secret
+
+
+class WhoAmIReply(Record):
+    """The identities of this session."""
+
+    client_info: Vector[ClientInfo]
+
+
+class GetMaxChildrenReply(Record):
+    """A quota that no server implements."""
+
+    max: Int
+
+
+class ErrorReply(Record):
+    """An error code as a body (jute: `ErrorResponse`), as in the results of a multi."""
+
+    err: Int
+
+
+class WatchEventMessage(Record):
+    """A watch event (jute: `WatcherEvent`), under the header's xid -1."""
+
+    type: Int
+    state: Int
+    path: UString
+
+
+# --- writes ------------------------------------------------------------------------------------------------
+
+
+class CreateRequest(Request[CreateReply], opcode=OpCode.CREATE, is_write=True):
+    """Make a znode; the reply is its path."""
+
+    path: UString
+    data: Buffer
+    acl: Vector[ACL]
+    flags: Int
+
+
+class Create2Request(Request[Create2Reply], opcode=OpCode.CREATE2, is_write=True):
+    """Make a znode; the reply is its path and stat (servers from 3.5)."""
+
+    path: UString
+    data: Buffer
+    acl: Vector[ACL]
+    flags: Int
+
+
+class CreateContainerRequest(Request[Create2Reply], opcode=OpCode.CREATE_CONTAINER, is_write=True):
+    """Make a container (servers from 3.5)."""
+
+    path: UString
+    data: Buffer
+    acl: Vector[ACL]
+    flags: Int
+
+
+class CreateTTLRequest(Request[Create2Reply], opcode=OpCode.CREATE_TTL, is_write=True):
+    """Make a znode that goes some time after its last change (servers from 3.5); `ttl_ms` in milliseconds."""
+
+    path: UString
+    data: Buffer
+    acl: Vector[ACL]
+    flags: Int
+    ttl_ms: Long
+
+
+class DeleteRequest(Request[Empty], opcode=OpCode.DELETE, is_write=True):
+    """Remove a znode of this version (-1: any)."""
+
+    path: UString
+    version: Int
+
+
+class DeleteContainerRequest(Request[Empty], opcode=OpCode.DELETE_CONTAINER, is_write=True):
+    """Remove an empty container; a server sends this to itself."""
+
+    path: UString
+
+
+class SetDataRequest(Request[StatReply], opcode=OpCode.SET_DATA, is_write=True):
+    """Replace the data of a znode of this version (-1: any)."""
+
+    path: UString
+    data: Buffer
+    version: Int
+
+
+class SetACLRequest(Request[StatReply], opcode=OpCode.SET_ACL, is_write=True):
+    """Replace the ACL of a znode of this ACL version (-1: any)."""
+
+    path: UString
+    acl: Vector[ACL]
+    version: Int
+
+
+class CheckRequest(Request[Empty], opcode=OpCode.CHECK):
+    """Fail unless the znode has this version (-1: any, it must exist); part of a multi."""
+
+    path: UString
+    version: Int
+
+
+class ReconfigRequest(Request[Node], opcode=OpCode.RECONFIG, is_write=True):
+    """Change the ensemble's members (servers from 3.5)."""
+
+    joining_servers: OptionalUString
+    leaving_servers: OptionalUString
+    new_members: OptionalUString
+    cur_config_id: Long
+
+
+class SetMaxChildrenRequest(Record):
+    """A quota that no server implements; in the jute file, without an opcode."""
+
+    path: UString
+    max: Int
+
+
+class CloseSessionRequest(Request[Empty], opcode=OpCode.CLOSE_SESSION, is_write=True):
+    """End the session and remove its ephemeral znodes."""
+
+
+# --- reads -------------------------------------------------------------------------------------------------
+
+
+class ExistsRequest(Request[StatReply], opcode=OpCode.EXISTS):
+    """The stat of a znode; the watch is set also where there is none."""
+
+    path: UString
+    watch: Bool = False
+
+
+class GetDataRequest(Request[Node], opcode=OpCode.GET_DATA):
+    """The data and stat of a znode."""
+
+    path: UString
+    watch: Bool = False
+
+
+class GetChildrenRequest(Request[ChildrenReply], opcode=OpCode.GET_CHILDREN):
+    """The names of a znode's children."""
+
+    path: UString
+    watch: Bool = False
+
+
+class GetChildren2Request(Request[GetChildren2Reply], opcode=OpCode.GET_CHILDREN2):
+    """The names of a znode's children and its stat."""
+
+    path: UString
+    watch: Bool = False
+
+
+class GetACLRequest(Request[ACLReply], opcode=OpCode.GET_ACL):
+    """The access control list and stat of a znode."""
+
+    path: UString
+
+
+class GetAllChildrenNumberRequest(Request[ChildrenNumberReply], opcode=OpCode.GET_ALL_CHILDREN_NUMBER):
+    """How many descendants a znode has (servers from 3.6)."""
+
+    path: UString
+
+
+class GetEphemeralsRequest(Request[EphemeralsReply], opcode=OpCode.GET_EPHEMERALS):
+    """This session's ephemeral znodes below a prefix (servers from 3.6)."""
+
+    prefix_path: UString
+
+
+class GetMaxChildrenRequest(Record):
+    """A quota that no server implements; in the jute file, without an opcode."""
+
+    path: UString
+
+
+class SyncRequest(Request[SyncReply], opcode=OpCode.SYNC):
+    """Answered when the server has caught up with its leader."""
+
+    path: UString
+
+
+class WhoAmIRequest(Request[WhoAmIReply], opcode=OpCode.WHO_AM_I):
+    """The identities of this session (servers from 3.7)."""
+
+
+class PingRequest(Request[Empty], opcode=OpCode.PING):
+    """Keeps the session alive; sent under xid -2."""
+
+
+# --- watches -----------------------------------------------------------------------------------------------
+
+
+class SetWatchesRequest(Request[Empty], opcode=OpCode.SET_WATCHES):
+    """Re-arm one-shot watches on a new connection; what happened after `relative_zxid` fires at once."""
+
+    relative_zxid: Long
+    data_watches: Vector[UString]
+    exist_watches: Vector[UString]
+    child_watches: Vector[UString]
+
+
+class SetWatches2Request(Request[Empty], opcode=OpCode.SET_WATCHES2):
+    """The same with persistent watches, which are re-armed without a replay (servers from 3.6)."""
+
+    relative_zxid: Long
+    data_watches: Vector[UString]
+    exist_watches: Vector[UString]
+    child_watches: Vector[UString]
+    persistent_watches: Vector[UString]
+    persistent_recursive_watches: Vector[UString]
+
+
+class AddWatchRequest(Request[ErrorReply], opcode=OpCode.ADD_WATCH):
+    """Set a persistent watch, mode as `AddWatchMode` (servers from 3.6)."""
+
+    path: UString
+    mode: Int
+
+
+class CheckWatchesRequest(Request[Empty], opcode=OpCode.CHECK_WATCHES):
+    """Fail unless the session has a watch of this `WatcherType` (servers from 3.5)."""
+
+    path: UString
+    type: Int
+
+
+class RemoveWatchesRequest(Request[Empty], opcode=OpCode.REMOVE_WATCHES):
+    """Remove the session's watches of this `WatcherType` (servers from 3.5)."""
+
+    path: UString
+    type: Int
+
+
+# --- authentication ----------------------------------------------------------------------------------------
+
+
+class AuthRequest(Request[Empty], opcode=OpCode.AUTH):
+    """Add an identity to the connection (jute: `AuthPacket`); sent under xid -4."""
+
+    type: Int
+    scheme: UString
+    auth: Secret
+
+
+class SASLRequest(Request[SASLReply], opcode=OpCode.SASL):
+    """The client's next token (jute: `GetSASLRequest`, and `SetSASLRequest` is its twin)."""
+
+    token: Secret
+
+
+class MultiHeader(Record):
+    """Stands before each operation and each result of a multi, and ends both lists with (-1, True, -1)."""
+
+    type: Int
+    done: Bool
+    err: Int

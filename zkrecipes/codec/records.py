@@ -1,0 +1,80 @@
+"""Records that messages share and users hold: `Stat`, `ACL`, `Id`, `Node` and their kin.
+
+The `data` module of ZooKeeper's jute file (`zookeeper.jute`, read at 3.9), field for field.
+"""
+
+from __future__ import annotations
+
+from zkrecipes.codec.jute import Buffer, Int, Long, Record, UString
+
+__all__ = ["ACL", "ClientInfo", "Id", "Node", "Stat", "StatPersisted"]
+
+
+class Id(Record):
+    """Who an ACL entry is about.
+
+    Fields: `scheme` (`world`, `digest`, `ip`, `auth`, `sasl`, `x509`) and `id` in that scheme's form.
+    """
+
+    scheme: UString
+    id: UString
+
+
+class ACL(Record):
+    """One entry of an access control list: what (`Perms`) is permitted to whom (`Id`)."""
+
+    perms: Int
+    id: Id
+
+
+class Stat(Record):
+    """What the server keeps about a znode besides its data.
+
+    Fields: `czxid`, `mzxid`, `pzxid` are the zxids of its creation, its last change of data and the last
+    change of its list of children; `ctime` and `mtime` are milliseconds since 1970; `version`, `cversion`
+    and `aversion` count changes of data, children and ACL; `ephemeral_owner` is the session id of an
+    ephemeral znode's owner and 0 otherwise; `data_length` is in bytes; `num_children` is a count.
+    """
+
+    czxid: Long
+    mzxid: Long
+    ctime: Long
+    mtime: Long
+    version: Int
+    cversion: Int
+    aversion: Int
+    ephemeral_owner: Long
+    data_length: Int
+    num_children: Int
+    pzxid: Long
+
+
+class StatPersisted(Record):
+    """A `Stat` as snapshots keep it: without what can be counted."""
+
+    czxid: Long
+    mzxid: Long
+    ctime: Long
+    mtime: Long
+    version: Int
+    cversion: Int
+    aversion: Int
+    ephemeral_owner: Long
+    pzxid: Long
+
+
+class Node(Record):
+    """A znode's data and `Stat`, as `Client.get` returns it (jute: `GetDataResponse`).
+
+    Fields: `data`, None where the znode was made with null data; `stat`.
+    """
+
+    data: Buffer
+    stat: Stat
+
+
+class ClientInfo(Record):
+    """One identity of a session, as `whoAmI` lists them."""
+
+    auth_scheme: UString
+    user: UString

@@ -1,0 +1,497 @@
+"""Every exception of zkrecipes, and the table from the server's codes to classes.
+
+    ZooKeeperError
+    ├── ServerError                    the server said no: one class a code, nothing was changed
+    │   ├── NoNodeError  NodeExistsError  BadVersionError  NotEmptyError  NoAuthError
+    │   ├── InvalidACLError  NoChildrenForEphemeralsError  NotReadOnlyError  NoWatcherError
+    │   ├── UnimplementedError  BadArgumentsError  QuotaExceededError  ThrottledError  …
+    │   └── UnknownServerError         a code that this table does not know
+    ├── TransactionError               a transaction was rolled back; names the operation that failed
+    ├── ConnectionLossError            sent and not answered: the outcome is unknown
+    │   └── PacketTooLargeError        the reply was larger than `max_packet_size`
+    ├── SessionError                   the session is over
+    │   ├── SessionExpiredError  SessionMovedError  SessionClosedError  AuthFailedError
+    ├── ConnectTimeoutError            no session within `connect_timeout`; lists each host's reason
+    ├── HoldLostError                  a hold could no longer be proven
+    │   ├── LockLostError  LeadershipLostError
+    └── ProtocolError                  the peer sent what the protocol does not allow
+
+Branches follow what the caller does next: mend the request, look what happened, start over, stop working.
+What a caller gets wrong before anything is sent is a `ValueError` or a `TypeError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+__all__ = [
+    "APIError",
+    "AuthFailedError",
+    "BadArgumentsError",
+    "BadVersionError",
+    "ConnectTimeoutError",
+    "ConnectionLossError",
+    "DataInconsistencyError",
+    "EphemeralOnLocalSessionError",
+    "HoldLostError",
+    "InvalidACLError",
+    "InvalidCallbackError",
+    "LeadershipLostError",
+    "LockLostError",
+    "MarshallingError",
+    "NewConfigNoQuorumError",
+    "NoAuthError",
+    "NoChildrenForEphemeralsError",
+    "NoNodeError",
+    "NoWatcherError",
+    "NodeExistsError",
+    "NotEmptyError",
+    "NotReadOnlyError",
+    "OperationTimeoutError",
+    "PacketTooLargeError",
+    "ProtocolError",
+    "QuotaExceededError",
+    "ReconfigDisabledError",
+    "ReconfigInProgressError",
+    "RequestTimeoutError",
+    "RuntimeInconsistencyError",
+    "ServerError",
+    "SessionClosedError",
+    "SessionError",
+    "SessionExpiredError",
+    "SessionMovedError",
+    "SystemZooKeeperError",
+    "ThrottledError",
+    "TransactionError",
+    "UnimplementedError",
+    "UnknownServerError",
+    "ZooKeeperError",
+    "error_from_code",
+]
+
+
+class ZooKeeperError(Exception):
+    """The root of all that zkrecipes raises on its own account."""
+
+    is_final: ClassVar[bool] = False
+    """Whether the session is over, so that the same call cannot succeed in it."""
+    nothing_changed: ClassVar[bool] = False
+    """Whether it is certain that the server applied nothing of the request."""
+
+
+class ServerError(ZooKeeperError):
+    """The server answered with an error code; nothing was changed.
+
+    Attributes:
+        code: ZooKeeper's number (`KeeperException.Code`).
+        path: the full path on the server that the request was about, or None where it had none.
+    """
+
+    code: int = 0
+    summary: ClassVar[str] = "the server refused the request"
+    nothing_changed = True
+
+    def __init__(self, path: str | None = None, *, detail: str = "") -> None:
+        self.path = path
+        self.detail = detail
+        super().__init__(path)
+
+    def __str__(self) -> str:
+        where = "" if self.path is None else f": {self.path}"
+        detail = f" ({self.detail})" if self.detail else ""
+        return f"{self.summary}{where}{detail}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.path!r}, code={self.code})"
+
+
+class NoNodeError(ServerError):
+    """There is no znode at the path, or, for a create, none at its parent."""
+
+    code = -101
+    summary = "no such znode"
+
+
+class NodeExistsError(ServerError):
+    """There is a znode at the path already."""
+
+    code = -110
+    summary = "the znode exists already"
+
+
+class BadVersionError(ServerError):
+    """The znode's version is not the one that was asked for: somebody changed it meanwhile."""
+
+    code = -103
+    summary = "the znode has another version"
+
+
+class NotEmptyError(ServerError):
+    """The znode has children, so it cannot be deleted."""
+
+    code = -111
+    summary = "the znode has children"
+
+
+class NoAuthError(ServerError):
+    """The znode's ACL does not permit this to any of the session's identities."""
+
+    code = -102
+    summary = "not permitted by the ACL"
+
+
+class InvalidACLError(ServerError):
+    """The ACL is empty, names an unknown scheme, or says `auth` in a session that has none."""
+
+    code = -114
+    summary = "the ACL is invalid"
+
+
+class NoChildrenForEphemeralsError(ServerError):
+    """An ephemeral znode cannot have children."""
+
+    code = -108
+    summary = "an ephemeral znode cannot have children"
+
+
+class NotReadOnlyError(ServerError):
+    """A write was sent to a server that is read-only, having lost its quorum."""
+
+    code = -119
+    summary = "the server is read-only"
+
+
+class NoWatcherError(ServerError):
+    """The server has no such watch."""
+
+    code = -121
+    summary = "no such watch"
+
+
+class UnimplementedError(ServerError):
+    """The server does not know the operation, or it is switched off."""
+
+    code = -6
+    summary = "not implemented by the server"
+
+
+class BadArgumentsError(ServerError):
+    """The server found an argument invalid."""
+
+    code = -8
+    summary = "bad arguments"
+
+
+class QuotaExceededError(ServerError):
+    """The write would exceed an enforced quota."""
+
+    code = -125
+    summary = "quota exceeded"
+
+
+class ThrottledError(ServerError):
+    """The server is overloaded and dropped the request."""
+
+    code = -127
+    summary = "throttled by the server"
+
+
+class EphemeralOnLocalSessionError(ServerError):
+    """A local session cannot own an ephemeral znode."""
+
+    code = -120
+    summary = "a local session cannot own an ephemeral znode"
+
+
+class RequestTimeoutError(ServerError):
+    """The server gave the request up after waiting too long for its quorum."""
+
+    code = -122
+    summary = "the server timed the request out"
+    nothing_changed = False
+
+
+class OperationTimeoutError(ServerError):
+    """The server reports that the operation took too long."""
+
+    code = -7
+    summary = "the operation timed out"
+    nothing_changed = False
+
+
+class ReconfigDisabledError(ServerError):
+    """The ensemble does not allow its configuration to be changed (`reconfigEnabled`)."""
+
+    code = -123
+    summary = "reconfig is disabled"
+
+
+class ReconfigInProgressError(ServerError):
+    """Another change of the ensemble's configuration is under way."""
+
+    code = -14
+    summary = "another reconfig is in progress"
+
+
+class NewConfigNoQuorumError(ServerError):
+    """The new configuration has no quorum of servers that are up to date."""
+
+    code = -13
+    summary = "the new configuration has no quorum"
+
+
+class MarshallingError(ServerError):
+    """The server could not read the request."""
+
+    code = -5
+    summary = "the server could not read the request"
+
+
+class InvalidCallbackError(ServerError):
+    """An invalid callback was named (a code that only ZooKeeper's own clients use)."""
+
+    code = -113
+    summary = "invalid callback"
+
+
+class APIError(ServerError):
+    """A general error of the server's API."""
+
+    code = -100
+    summary = "API error"
+
+
+class SystemZooKeeperError(ServerError):
+    """The server met a system error."""
+
+    code = -1
+    summary = "system error of the server"
+    nothing_changed = False
+
+
+class RuntimeInconsistencyError(ServerError):
+    """The server found itself inconsistent; in a transaction: another operation of it failed."""
+
+    code = -2
+    summary = "runtime inconsistency"
+
+
+class DataInconsistencyError(ServerError):
+    """The server found its data inconsistent."""
+
+    code = -3
+    summary = "data inconsistency"
+    nothing_changed = False
+
+
+class UnknownServerError(ServerError):
+    """The server answered with a code that this version of zkrecipes does not know; `code` has it."""
+
+    nothing_changed = False
+
+    def __init__(self, code: int, path: str | None = None) -> None:
+        super().__init__(path)
+        self.code = code
+
+    def __str__(self) -> str:
+        where = "" if self.path is None else f": {self.path}"
+        return f"the server answered with the unknown error code {self.code}{where}"
+
+
+class TransactionError(ZooKeeperError):
+    """A transaction was rolled back; none of its operations was applied.
+
+    Attributes:
+        index: the position of the operation that failed, counted from 0.
+        error: why it failed.
+        operations: how many there were.
+    """
+
+    nothing_changed = True
+
+    def __init__(self, index: int, error: ServerError, operations: int) -> None:
+        self.index = index
+        self.error = error
+        self.operations = operations
+        super().__init__(index, error, operations)
+
+    def __str__(self) -> str:
+        which = f"operation {self.index + 1} of {self.operations}"
+        return f"the transaction was rolled back: {which} failed: {self.error}"
+
+
+class ConnectionLossError(ZooKeeperError):
+    """The connection was lost after the request was sent: whether it was applied is unknown."""
+
+    code: ClassVar[int] = -4
+
+    def __init__(self, request: str = "", *, path: str | None = None, reason: str = "") -> None:
+        self.request = request
+        self.path = path
+        self.reason = reason
+        super().__init__(request)
+
+    def __str__(self) -> str:
+        what = f"{self.request} {self.path or ''}".strip() or "the request"
+        why = f" ({self.reason})" if self.reason else ""
+        return f"connection lost{why} before {what} was answered: whether it was applied is unknown"
+
+
+class PacketTooLargeError(ConnectionLossError):
+    """The reply to the request was larger than `max_packet_size`; it will not be sent again.
+
+    Attributes:
+        size: the announced size of the reply in bytes.
+        limit: `max_packet_size` in bytes.
+    """
+
+    def __init__(self, request: str = "", *, path: str | None = None, size: int, limit: int) -> None:
+        self.size = size
+        self.limit = limit
+        super().__init__(request, path=path)
+
+    def __str__(self) -> str:
+        what = f"{self.request} {self.path or ''}".strip() or "a request"
+        return (
+            f"the reply to {what} has {self.size} bytes, more than max_packet_size={self.limit}; "
+            "the connection was dropped"
+        )
+
+
+class SessionError(ZooKeeperError):
+    """The session is over.
+
+    Attributes:
+        session_id: the session's 64-bit id, or None where there was none.
+    """
+
+    is_final = True
+    summary: ClassVar[str] = "the session is over"
+
+    def __init__(self, session_id: int | None = None, *, reason: str = "") -> None:
+        self.session_id = session_id
+        self.reason = reason
+        super().__init__(session_id)
+
+    def __str__(self) -> str:
+        which = "" if not self.session_id else f" (session 0x{self.session_id:x})"
+        why = f": {self.reason}" if self.reason else ""
+        return f"{self.summary}{which}{why}"
+
+
+class SessionExpiredError(SessionError):
+    """The session expired, or was given up unanswered; its ephemeral znodes are gone or about to be."""
+
+    code: ClassVar[int] = -112
+    summary = "the session expired"
+
+
+class SessionMovedError(SessionError):
+    """The session was taken over by another connection."""
+
+    code: ClassVar[int] = -118
+    summary = "the session moved to another connection"
+    is_final = False
+
+
+class SessionClosedError(SessionError):
+    """The client was closed, or is closing, while the request waited."""
+
+    summary = "the client is closed"
+
+
+class AuthFailedError(SessionError):
+    """The server refused the credentials."""
+
+    code: ClassVar[int] = -115
+    summary = "authentication failed"
+
+
+class ConnectTimeoutError(ZooKeeperError, TimeoutError):
+    """There was no session within `connect_timeout`.
+
+    Attributes:
+        timeout: how long was waited, in seconds.
+        reasons: the last reason of each host that was tried, by `host:port`.
+    """
+
+    nothing_changed = True
+
+    def __init__(self, timeout: float, reasons: dict[str, str]) -> None:
+        self.timeout = timeout
+        self.reasons = reasons
+        super().__init__(timeout)
+
+    def __str__(self) -> str:
+        lines = "".join(f"\n  {host}: {reason}" for host, reason in self.reasons.items())
+        return f"no ZooKeeper session within {self.timeout:g} seconds{lines or ': no host answered'}"
+
+
+class HoldLostError(ZooKeeperError):
+    """A hold could no longer be proven while its body ran.
+
+    Attributes:
+        path: the path of the hold's own znode.
+        reason: what ended it.
+    """
+
+    summary: ClassVar[str] = "the hold was lost"
+
+    def __init__(self, path: str | None = None, *, reason: str = "") -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(path)
+
+    def __str__(self) -> str:
+        where = "" if self.path is None else f" ({self.path})"
+        why = f": {self.reason}" if self.reason else ""
+        return f"{self.summary}{where}{why}"
+
+
+class LockLostError(HoldLostError):
+    """The lock could no longer be proven to be held; its body was cancelled."""
+
+    summary = "the lock was lost"
+
+
+class LeadershipLostError(HoldLostError):
+    """The leadership could no longer be proven to be held; its body was cancelled."""
+
+    summary = "the leadership was lost"
+
+
+class ProtocolError(ZooKeeperError):
+    """The peer sent bytes that the protocol does not allow, or a record could not be read."""
+
+
+def _by_code(classes: Iterable[type[ServerError]]) -> dict[int, type[ServerError]]:
+    return {each.code: each for each in classes if each is not UnknownServerError}
+
+
+_SERVER_ERRORS = _by_code(ServerError.__subclasses__())
+_SESSION_ERRORS: dict[int, type[SessionError]] = {
+    -112: SessionExpiredError,
+    -115: AuthFailedError,
+    -118: SessionMovedError,
+}
+
+
+def error_from_code(code: int, path: str | None = None) -> ZooKeeperError:
+    """The error for a reply's code (`KeeperException.Code`, read at 3.9).
+
+    Args:
+        code: the number in the reply's header; not 0.
+        path: the full path that the request was about.
+    """
+    known = _SERVER_ERRORS.get(code)
+    if known is not None:
+        return known(path)
+    session = _SESSION_ERRORS.get(code)
+    if session is not None:
+        return session(reason="the server said so")
+    if code == ConnectionLossError.code:
+        return ConnectionLossError(path=path, reason="the server said so")
+    if code == -124:
+        return AuthFailedError(reason="the server requires clients to authenticate")
+    return UnknownServerError(code, path)

@@ -1,0 +1,145 @@
+"""Who watches what, and which watches an event fires: add, fire, drop, over opaque owners.
+
+Both ends use it: on the client an owner is a watch handle, on the server a connection. The rule of what fires
+is `FIRES`, one table (`WatchManager.java`, `WatchManagerOptimized.java`, `ZKWatchManager.java`, 3.9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from enum import Enum
+from typing import Generic, TypeVar, final
+
+from zkrecipes.enums import EventType
+from zkrecipes.paths import parent_of
+
+__all__ = ["FIRES", "ONE_SHOT", "WatchKind", "WatchTable"]
+
+Owner = TypeVar("Owner", bound=Hashable)
+
+
+class WatchKind(Enum):
+    """How a watch was set, which is what it listens to."""
+
+    DATA = "data"
+    """One-shot, by get or by exists on a znode that is there."""
+    EXIST = "exist"
+    """One-shot, by exists on a znode that is not there."""
+    CHILD = "child"
+    """One-shot, by get_children."""
+    PERSISTENT = "persistent"
+    """Stays: data and children of one znode."""
+    RECURSIVE = "recursive"
+    """Stays: the znode and all below it, but never a change of children, which their own events tell."""
+
+
+ONE_SHOT = frozenset({WatchKind.DATA, WatchKind.EXIST, WatchKind.CHILD})
+"""The kinds that leave the table when they fire."""
+
+FIRES: dict[EventType, tuple[WatchKind, ...]] = {
+    EventType.CREATED: (WatchKind.DATA, WatchKind.EXIST, WatchKind.PERSISTENT, WatchKind.RECURSIVE),
+    EventType.DELETED: (
+        WatchKind.DATA,
+        WatchKind.EXIST,
+        WatchKind.CHILD,
+        WatchKind.PERSISTENT,
+        WatchKind.RECURSIVE,
+    ),
+    EventType.DATA_CHANGED: (WatchKind.DATA, WatchKind.EXIST, WatchKind.PERSISTENT, WatchKind.RECURSIVE),
+    EventType.CHILDREN_CHANGED: (WatchKind.CHILD, WatchKind.PERSISTENT),
+}
+"""Which kinds on the event's path it fires; `RECURSIVE` also where it stands on a path above."""
+
+
+@final
+class WatchTable(Generic[Owner]):
+    """Watches by kind and path, each with its owners in the order in which they came."""
+
+    def __init__(self) -> None:
+        # dicts in place of sets: owners are told in the order in which they came
+        self._owners: dict[WatchKind, dict[str, dict[Owner, None]]] = {kind: {} for kind in WatchKind}
+        self._watches: dict[Owner, set[tuple[WatchKind, str]]] = {}
+
+    def add(self, kind: WatchKind, path: str, owner: Owner) -> None:
+        """`owner` watches `path`; the same watch twice is one."""
+        self._owners[kind].setdefault(path, {})[owner] = None
+        self._watches.setdefault(owner, set()).add((kind, path))
+
+    def remove(self, kind: WatchKind, path: str, owner: Owner) -> bool:
+        """`owner` watches `path` no longer; whether it did."""
+        owners = self._owners[kind].get(path)
+        if owners is None or owner not in owners:
+            return False
+        del owners[owner]
+        if not owners:
+            del self._owners[kind][path]
+        self._forget(kind, path, owner)
+        return True
+
+    def drop(self, owner: Owner) -> list[tuple[WatchKind, str]]:
+        """`owner` watches nothing any longer; what it watched."""
+        watches = list(self._watches.get(owner, ()))
+        for kind, path in watches:
+            self.remove(kind, path, owner)
+        return watches
+
+    def drop_path(self, kind: WatchKind, path: str) -> list[Owner]:
+        """Nobody watches `path` this way any longer; who did."""
+        owners = list(self._owners[kind].get(path, ()))
+        for owner in owners:
+            self.remove(kind, path, owner)
+        return owners
+
+    def fire(self, event: EventType, path: str) -> list[Owner]:
+        """The owners whom the event concerns, each once; their one-shot watches of it are gone."""
+        told: dict[Owner, None] = {}
+        for kind in FIRES.get(event, ()):
+            owners = self._owners[kind].get(path)
+            if owners:
+                told.update(owners)
+                if kind in ONE_SHOT:
+                    for owner in owners:
+                        self._forget(kind, path, owner)
+                    del self._owners[kind][path]
+        recursive = self._owners[WatchKind.RECURSIVE]
+        if recursive and WatchKind.RECURSIVE in FIRES.get(event, ()):
+            above = path
+            while above != "/":
+                above = parent_of(above)
+                told.update(recursive.get(above, {}))
+        return list(told)
+
+    def is_watched(self, kind: WatchKind, path: str) -> bool:
+        """Whether anybody watches `path` this way."""
+        return path in self._owners[kind]
+
+    def paths(self, kind: WatchKind) -> list[str]:
+        """Every path that is watched this way."""
+        return list(self._owners[kind])
+
+    def owners(self, *kinds: WatchKind) -> list[Owner]:
+        """Every owner of a watch of one of these kinds (of any kind where none is named), each once."""
+        found: dict[Owner, None] = {}
+        for kind in kinds or WatchKind:
+            for owners in self._owners[kind].values():
+                found.update(owners)
+        return list(found)
+
+    def watches_of(self, owner: Owner) -> frozenset[tuple[WatchKind, str]]:
+        """What `owner` watches."""
+        return frozenset(self._watches.get(owner, ()))
+
+    def __len__(self) -> int:
+        return sum(map(len, self._watches.values()))
+
+    def __iter__(self) -> Iterator[tuple[WatchKind, str, Owner]]:
+        for kind, paths in self._owners.items():
+            for path, owners in paths.items():
+                for owner in owners:
+                    yield kind, path, owner
+
+    def _forget(self, kind: WatchKind, path: str, owner: Owner) -> None:
+        watches = self._watches[owner]
+        watches.discard((kind, path))
+        if not watches:
+            del self._watches[owner]
