@@ -1,0 +1,230 @@
+"""Byte streams: open one to an address, or listen for them. What a socket is, nobody above here knows.
+
+`net` and the dev server take a `Network`; `TcpNetwork` is the real one, and tests pass one that lives in
+memory. Whatever goes wrong below is an `OSError` above: anyio's exceptions are mapped here, once.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from ipaddress import ip_address
+from typing import NamedTuple, Protocol, final
+
+import anyio
+import anyio.lowlevel
+from anyio.abc import Listener, SocketAttribute, SocketStream, TaskGroup
+
+__all__ = ["Address", "Network", "Stream", "TcpNetwork", "bare_errors"]
+
+logger = logging.getLogger(__name__)
+
+# Above this a receive gains nothing: one wake-up of the loop already brings dozens of whole frames.
+_RECEIVE_SIZE = 64 * 1024
+
+# After a failed accept (no file descriptor left, mostly), so that the loop does not spin until one is free.
+_ACCEPT_PAUSE = 0.1
+
+
+class Address(NamedTuple):
+    """Where to connect, or where a listener is bound."""
+
+    host: str
+    """An IP address as text (in memory: any name)."""
+    port: int
+
+
+class Stream(Protocol):
+    """Bytes in both directions, in order.
+
+    One task may send while another receives; two tasks must not send at once, nor receive at once.
+    """
+
+    async def send(self, data: bytes) -> None:
+        """Send all of `data`, waiting while the peer does not take it.
+
+        Raises:
+            OSError: the connection is broken or closed; how much of `data` arrived is unknown.
+
+        Cancellation: any part of `data` may have been sent, so the stream is of no more use.
+        """
+
+    async def receive(self) -> bytes:
+        """The next bytes, as many as are there and at most 64 KiB; `b""` at the end of the stream.
+
+        Raises:
+            OSError: the connection is broken or closed.
+
+        Cancellation: nothing is lost.
+        """
+
+    async def aclose(self) -> None:
+        """Close at once; both sides' calls end. Closing twice is fine.
+
+        Cancellation: the stream is closed all the same.
+        """
+
+
+Handler = Callable[[Stream], Awaitable[None]]
+
+
+class Network(Protocol):
+    """Where addresses mean something: names are resolved, streams opened and accepted."""
+
+    async def resolve(self, host: str, port: int) -> list[Address]:
+        """The addresses of a name, in the order in which to try them; never remembered from call to call.
+
+        Raises:
+            OSError: the name does not resolve.
+        """
+
+    async def connect(self, host: str, port: int) -> Stream:
+        """Open a stream to one address. There is no time limit but the caller's.
+
+        Raises:
+            OSError: nobody listens there, or it cannot be reached; the text says which.
+        """
+
+    def serve(self, host: str, port: int, handler: Handler) -> AbstractAsyncContextManager[Address]:
+        """Listen, and run `handler` in a task of its own for each stream that is accepted.
+
+        Entering gives the bound address (port 0 takes a free one). The handler owns its stream and closes
+        it. Leaving stops listening and cancels the handlers that still run.
+
+        Raises:
+            OSError: the address cannot be listened on.
+        """
+
+
+@final
+class TcpNetwork:
+    """TCP over IPv4 and IPv6."""
+
+    async def resolve(self, host: str, port: int) -> list[Address]:
+        """The addresses of a name, by the system's resolver; see `Network.resolve`."""
+        if _is_ip_address(host):
+            await anyio.lowlevel.checkpoint()
+            return [Address(host, port)]
+        try:
+            found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except UnicodeError as error:
+            raise socket.gaierror(socket.EAI_NONAME, f"{host!r} is no host name") from error
+        # dict.fromkeys: the resolver may list an address twice, and its order is worth keeping
+        return list(dict.fromkeys(Address(str(sockaddr[0]), port) for *_, sockaddr in found))
+
+    async def connect(self, host: str, port: int) -> Stream:
+        """Open a TCP connection; see `Network.connect`."""
+        try:
+            stream = await anyio.connect_tcp(host, port)
+        except OSError as error:
+            raise _plain_os_error(error) from error
+        return _TcpStream(stream)
+
+    @asynccontextmanager
+    async def serve(self, host: str, port: int, handler: Handler) -> AsyncIterator[Address]:
+        """Listen on a TCP port; see `Network.serve`."""
+        listener = await anyio.create_tcp_listener(local_host=host, local_port=port)
+        with bare_errors():
+            async with anyio.create_task_group() as tasks:
+                try:
+                    for each in listener.listeners:
+                        tasks.start_soon(_accept_forever, each, handler, tasks)
+                    bound = listener.listeners[0].extra(SocketAttribute.local_address)  # noqa: S610 - not Django's
+                    yield Address(str(bound[0]), int(bound[1]))
+                finally:
+                    tasks.cancel_scope.cancel()
+                    with anyio.CancelScope(shield=True):
+                        await listener.aclose()
+
+
+async def _accept_forever(listener: Listener[SocketStream], handler: Handler, tasks: TaskGroup) -> None:
+    async def handle(stream: SocketStream) -> None:
+        await handler(_TcpStream(stream))
+
+    while True:
+        try:
+            await listener.serve(handle, tasks)
+        except (OSError, anyio.BrokenResourceError) as error:
+            logger.warning("cannot accept a connection: %s", error.__cause__ or error)
+            await anyio.sleep(_ACCEPT_PAUSE)
+
+
+@final
+class _TcpStream:
+    """`Stream` over anyio's socket stream."""
+
+    def __init__(self, stream: SocketStream) -> None:
+        self._stream = stream
+        raw: socket.socket = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - not Django's
+        try:
+            # A request is one small packet that must leave at once, not wait for the answer to another.
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            # The peer is gone already (macOS says EINVAL then); the first receive will tell.
+            logger.debug("TCP_NODELAY was refused: %s", error)
+
+    async def send(self, data: bytes) -> None:
+        with _os_errors():
+            await self._stream.send(data)
+
+    async def receive(self) -> bytes:
+        with _os_errors():
+            try:
+                return await self._stream.receive(_RECEIVE_SIZE)
+            except anyio.EndOfStream:
+                return b""
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+@contextmanager
+def _os_errors() -> Iterator[None]:
+    try:
+        yield
+    except anyio.BrokenResourceError as error:
+        if isinstance(error.__cause__, OSError):
+            raise _plain_os_error(error.__cause__) from error
+        raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)) from error
+    except anyio.ClosedResourceError as error:
+        raise ConnectionAbortedError(errno.ECONNABORTED, "the connection was closed here") from error
+
+
+def _plain_os_error(error: OSError) -> OSError:
+    """The error with its plain text: loops and anyio wrap it, or word it each in their way."""
+    cause = error.__cause__
+    if error.errno is None and isinstance(cause, OSError):
+        error = cause
+    if error.errno is None or isinstance(error, socket.gaierror):
+        return error
+    return OSError(error.errno, os.strerror(error.errno))
+
+
+def _is_ip_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+@contextmanager
+def bare_errors() -> Iterator[None]:
+    """Around a task group that serves a user's block: a lone error comes out as itself, not in a group."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) != 1:
+            raise
+        error = group.exceptions[0]
+        context = error.__context__
+        try:
+            raise error
+        finally:
+            # `raise` has set it to the group, which would show the error twice and keep a reference cycle.
+            error.__context__ = context
+            del error, context
