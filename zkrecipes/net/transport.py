@@ -128,17 +128,20 @@ class TcpNetwork:
     async def serve(self, host: str, port: int, handler: Handler) -> AsyncIterator[Address]:
         """Listen on a TCP port; see `Network.serve`."""
         listener = await anyio.create_tcp_listener(local_host=host, local_port=port)
-        with bare_errors():
-            async with anyio.create_task_group() as tasks:
-                try:
+        try:
+            with bare_errors():
+                async with anyio.create_task_group() as tasks:
                     for each in listener.listeners:
                         tasks.start_soon(_accept_forever, each, handler, tasks)
                     bound = listener.listeners[0].extra(SocketAttribute.local_address)  # noqa: S610 - not Django's
-                    yield Address(str(bound[0]), int(bound[1]))
-                finally:
-                    tasks.cancel_scope.cancel()
-                    with anyio.CancelScope(shield=True):
-                        await listener.aclose()
+                    try:
+                        yield Address(str(bound[0]), int(bound[1]))
+                    finally:
+                        tasks.cancel_scope.cancel()
+        finally:
+            # Not earlier: anyio would turn the cancellation of an accept into a ClosedResourceError.
+            with anyio.CancelScope(shield=True):
+                await listener.aclose()
 
 
 async def _accept_forever(listener: Listener[SocketStream], handler: Handler, tasks: TaskGroup) -> None:

@@ -1,0 +1,187 @@
+"""Streams over TCP: what arrives, what it is when it breaks, and who listens."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import AsyncExitStack
+
+import anyio
+import pytest
+
+from zkrecipes.net.transport import Address, Stream, TcpNetwork, bare_errors
+
+pytestmark = pytest.mark.anyio
+
+
+async def _echo(stream: Stream) -> None:
+    try:
+        while data := await stream.receive():
+            await stream.send(data)
+    finally:
+        await stream.aclose()
+
+
+async def _read_exactly(stream: Stream, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        received = await stream.receive()
+        assert received, "the stream ended early"
+        data += received
+    return data
+
+
+async def test_bytes_go_there_and_back() -> None:
+    network = TcpNetwork()
+    async with network.serve("127.0.0.1", 0, _echo) as (host, port):
+        stream = await network.connect(host, port)
+        await stream.send(b"hello")
+        assert await _read_exactly(stream, 5) == b"hello"
+        await stream.aclose()
+
+
+async def test_a_receive_is_bounded_and_large_sends_arrive_whole() -> None:
+    network = TcpNetwork()
+    sizes = []
+    async with network.serve("127.0.0.1", 0, _echo) as (host, port):
+        stream = await network.connect(host, port)
+        sent = bytes(range(256)) * 4096
+        received = bytearray()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(stream.send, sent)
+            while len(received) < len(sent):
+                chunk = await stream.receive()
+                sizes.append(len(chunk))
+                received += chunk
+        assert bytes(received) == sent
+        assert max(sizes) <= 65536
+        await stream.aclose()
+
+
+async def test_a_close_is_the_end_of_the_stream_for_the_peer() -> None:
+    async def close(stream: Stream) -> None:
+        await stream.aclose()
+
+    network = TcpNetwork()
+    async with network.serve("127.0.0.1", 0, close) as (host, port):
+        stream = await network.connect(host, port)
+        assert await stream.receive() == b""
+        await stream.aclose()
+        await stream.aclose()
+
+
+async def test_a_stream_that_was_closed_here_raises_os_error() -> None:
+    network = TcpNetwork()
+    async with network.serve("127.0.0.1", 0, _echo) as (host, port):
+        stream = await network.connect(host, port)
+        await stream.aclose()
+        with pytest.raises(ConnectionAbortedError):
+            await stream.send(b"x")
+        with pytest.raises(ConnectionAbortedError):
+            await stream.receive()
+
+
+async def test_a_reset_by_the_peer_is_a_connection_error() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    host, port = listener.getsockname()
+    stream = await TcpNetwork().connect(host, port)
+    accepted, _ = listener.accept()
+    accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    accepted.close()
+    with pytest.raises(ConnectionResetError):
+        await stream.receive()
+    await stream.aclose()
+    listener.close()
+
+
+async def test_a_refused_connect_says_so() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(ConnectionRefusedError, match="Connection refused"):
+        await TcpNetwork().connect("127.0.0.1", port)
+
+
+async def test_a_port_in_use_is_an_os_error() -> None:
+    network = TcpNetwork()
+    async with network.serve("127.0.0.1", 0, _echo) as (host, port):
+        with pytest.raises(OSError, match="in use"):
+            async with network.serve(host, port, _echo):
+                raise AssertionError("unreachable")
+
+
+async def test_an_address_can_be_listened_on_again_at_once() -> None:
+    network = TcpNetwork()
+    port = 0
+    for _ in range(2):
+        async with network.serve("127.0.0.1", port, _echo) as (host, port):
+            stream = await network.connect(host, port)
+            await stream.send(b"x")
+            assert await stream.receive() == b"x"
+            await stream.aclose()
+
+
+async def test_leaving_cancels_the_handlers_and_stops_listening() -> None:
+    ended = []
+
+    started = anyio.Event()
+
+    async def wait(stream: Stream) -> None:
+        try:
+            started.set()
+            await anyio.sleep_forever()
+        finally:
+            ended.append(True)
+            await stream.aclose()
+
+    network = TcpNetwork()
+    async with AsyncExitStack() as stack:
+        host, port = await stack.enter_async_context(network.serve("127.0.0.1", 0, wait))
+        stream = await network.connect(host, port)
+        await started.wait()
+        await stack.aclose()
+    assert ended == [True]
+    assert await stream.receive() == b""
+    await stream.aclose()
+    with pytest.raises(ConnectionRefusedError):
+        await network.connect(host, port)
+
+
+async def test_an_error_of_the_block_comes_out_bare() -> None:
+    with pytest.raises(KeyError, match="mine"):
+        async with TcpNetwork().serve("127.0.0.1", 0, _echo):
+            raise KeyError("mine")
+
+
+async def test_addresses_resolve_to_themselves_and_names_to_addresses() -> None:
+    network = TcpNetwork()
+    assert await network.resolve("127.0.0.1", 2181) == [Address("127.0.0.1", 2181)]
+    assert await network.resolve("::1", 2181) == [Address("::1", 2181)]
+    found = await network.resolve("localhost", 2181)
+    assert found
+    assert len(set(found)) == len(found)
+    assert {address.port for address in found} == {2181}
+
+
+@pytest.mark.parametrize("name", ["no-such-name.invalid", "a" * 64 + ".example", "a..b"])
+async def test_a_name_that_does_not_resolve_is_an_os_error(name: str) -> None:
+    with pytest.raises(OSError, match=r"."):
+        await TcpNetwork().resolve(name, 2181)
+
+
+async def test_bare_errors_takes_a_lone_error_out_of_its_group() -> None:
+    error = ValueError("mine")
+    with pytest.raises(ValueError, match="mine") as caught, bare_errors():
+        raise BaseExceptionGroup("group", [error])
+    assert caught.value is error
+    assert error.__context__ is None
+
+
+async def test_bare_errors_leaves_a_group_of_several() -> None:
+    with pytest.raises(ExceptionGroup), bare_errors():
+        raise ExceptionGroup("group", [ValueError("one"), ValueError("two")])
+
+
+async def test_bare_errors_opens_one_group_only() -> None:
+    inner = ExceptionGroup("the user's", [ValueError("mine")])
+    with pytest.raises(ExceptionGroup) as caught, bare_errors():
+        raise ExceptionGroup("ours", [inner])
+    assert caught.value is inner
