@@ -1,0 +1,190 @@
+"""One connection from the server's end: bytes in, events out; replies in, bytes out. No I/O, no clock.
+
+The dev server runs one `ServerSide` a stream. It knows the greeting, frames, headers and records; what a
+request means, the dev server's processor knows. Whatever a peer sends, nothing is raised: garbage becomes a
+`Broken` event, after which the connection can only be closed (`NIOServerCnxn.java`, 3.9).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from enum import Enum
+from struct import Struct
+from typing import Any, NamedTuple, final
+
+from zkrecipes.codec.framing import FrameBuffer
+from zkrecipes.codec.jute import Record
+from zkrecipes.codec.messages import REQUESTS, ConnectReply, ConnectRequest, Request, WatchEventMessage
+from zkrecipes.codec.multi import MultiReply
+from zkrecipes.enums import SpecialXid
+from zkrecipes.errors import ProtocolError
+
+__all__ = ["FRAME_SIZE_MAX", "Broken", "Event", "FourLetterWord", "Greeted", "Requested", "ServerSide"]
+
+FRAME_SIZE_MAX = 0xFFFFF
+"""How large a frame may be: the default of `jute.maxbuffer` (`BinaryInputArchive.java`)."""
+
+# In place of a length, and only at the very beginning (`FourLetterCommands.java`). Read as a length, each
+# would be above 0x61000000, so no greeting is taken for a word.
+_WORDS = frozenset(
+    "conf cons crst dirs dump envi gtmk hash isro mntr ruok srst srvr stat stmk sthk wchc wchp wchs".split()
+)
+
+_REQUEST_HEADER = Struct("!ii")
+_REPLY_HEAD = Struct("!iiqi")  # length, xid, zxid, err
+_REPLY_HEADER_SIZE = 16
+_LENGTH = Struct("!i")
+_WORD_SIZE = 4
+
+
+class FourLetterWord(NamedTuple):
+    """In place of a greeting: the answer is text, then the connection is closed."""
+
+    word: str
+
+
+class Greeted(NamedTuple):
+    """The client's greeting; answer it with `ServerSide.accept`."""
+
+    request: ConnectRequest
+
+
+class Requested(NamedTuple):
+    """A request."""
+
+    xid: int
+    opcode: int
+    request: Request[Any] | None
+    """None where the opcode is unknown."""
+    malformed: str = ""
+    """Why the body could not be read; `request` is None then. A server answers -5 and goes on."""
+
+
+class Broken(NamedTuple):
+    """The peer broke the protocol: no more events come, the connection is to be closed."""
+
+    why: str
+
+
+Event = FourLetterWord | Greeted | Requested | Broken
+
+
+class _State(Enum):
+    STARTING = "starting"
+    """Too little came to tell a greeting from a four-letter word."""
+    GREETING = "greeting"
+    """The greeting is coming."""
+    GREETED = "greeted"
+    """Requests come, in frames."""
+    BROKEN = "broken"
+    """Nothing more is read."""
+
+
+@final
+class ServerSide:
+    """The server's end of one connection.
+
+    Args:
+        frame_size_max: how large a request may be in bytes; larger ones break the connection.
+    """
+
+    def __init__(self, *, frame_size_max: int = FRAME_SIZE_MAX) -> None:
+        self._frames = FrameBuffer(frame_size_max)
+        self._state = _State.STARTING
+        self._start = b""
+        self._read_only_asked = False
+        self._events: deque[Event] = deque()
+        self._out: list[bytes] = []
+
+    def receive_data(self, data: bytes) -> None:
+        """Feed what was received. After calling this, take events with `next_event` until it gives None."""
+        if self._state is _State.BROKEN:
+            return
+        if self._state is _State.STARTING:
+            self._start += data
+            if len(self._start) < _WORD_SIZE:
+                return
+            word = self._start[:_WORD_SIZE].decode("latin-1")
+            if word in _WORDS:
+                self._events.append(FourLetterWord(word))
+                self._state = _State.BROKEN
+                return
+            self._state = _State.GREETING
+            data, self._start = self._start, b""
+        self._frames.feed(data)
+        self._read_frames()
+
+    def next_event(self) -> Event | None:
+        """What the peer wants next, in the order in which it was sent; None until more is fed."""
+        return self._events.popleft() if self._events else None
+
+    def data_to_send(self) -> bytes:
+        """The bytes for the wire, once."""
+        if not self._out:
+            return b""
+        data = b"".join(self._out)
+        self._out.clear()
+        return data
+
+    def accept(self, reply: ConnectReply) -> None:
+        """Answer the greeting. The read-only byte goes only to a client that sent one."""
+        read_only = bool(reply.read_only) if self._read_only_asked else None
+        body = ConnectReply(
+            protocol_version=reply.protocol_version,
+            timeout_ms=reply.timeout_ms,
+            session_id=reply.session_id,
+            password=reply.password,
+            read_only=read_only,
+        ).encode()
+        self._out.append(_LENGTH.pack(len(body)) + body)
+
+    def reply(self, xid: int, zxid: int, err: int = 0, record: Record | None = None) -> None:
+        """Answer a request; a body goes out only where `err` is 0."""
+        body = record.encode() if err == 0 and record is not None else b""
+        self._out.append(_REPLY_HEAD.pack(len(body) + _REPLY_HEADER_SIZE, xid, zxid, err) + body)
+
+    def reply_multi(self, xid: int, zxid: int, opcodes: Iterable[int], reply: MultiReply) -> None:
+        """Answer a multi. Its header says 0 also where it failed (`FinalRequestProcessor.java`)."""
+        body = reply.encode_results(opcodes)
+        self._out.append(_REPLY_HEAD.pack(len(body) + _REPLY_HEADER_SIZE, xid, zxid, 0) + body)
+
+    def notify(self, zxid: int, event: WatchEventMessage) -> None:
+        """Send a watch event; `zxid` is the change's (-1 before 3.9)."""
+        self.reply(SpecialXid.NOTIFICATION, zxid, 0, event)
+
+    def send_text(self, text: str) -> None:
+        """Answer a four-letter word."""
+        self._out.append(text.encode())
+
+    def _read_frames(self) -> None:
+        frames, events = self._frames, self._events
+        try:
+            while (frame := frames.next_frame()) is not None:
+                if self._state is _State.GREETED:
+                    events.append(_read_request(*frame))
+                else:
+                    self._read_greeting(*frame)
+        except ProtocolError as error:
+            self._state = _State.BROKEN
+            events.append(Broken(str(error)))
+
+    def _read_greeting(self, buffer: bytes, start: int, end: int) -> None:
+        request, _ = ConnectRequest.read(buffer, start, end)
+        self._state = _State.GREETED
+        self._read_only_asked = request.read_only is not None
+        self._events.append(Greeted(request))
+
+
+def _read_request(buffer: bytes, start: int, end: int) -> Requested:
+    if end - start < _REQUEST_HEADER.size:
+        raise ProtocolError(f"a request of {end - start} bytes has no header")
+    xid, opcode = _REQUEST_HEADER.unpack_from(buffer, start)
+    request_class = REQUESTS.get(opcode)
+    if request_class is None:
+        return Requested(xid, opcode, None)
+    try:
+        request, _ = request_class.read(buffer, start + _REQUEST_HEADER.size, end)
+    except ProtocolError as error:
+        return Requested(xid, opcode, None, str(error))
+    return Requested(xid, opcode, request)
