@@ -263,6 +263,7 @@ def _compile_reader(cls: type[Record]) -> _Reader:
     source = _Source("def read(buffer, pos, end):")
     cls_name = source.bind("cls", cls)
     source.add("try:")
+    source.add("    pass")
     run: list[tuple[str, str]] = []  # (struct letters, target) of the fixed-size fields not yet read
 
     def flush() -> None:
