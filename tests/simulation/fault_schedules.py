@@ -1,0 +1,352 @@
+"""What goes wrong, when: one random schedule, and thirteen aimed at the weak spots of rules for holds.
+
+A schedule is called once, when the ensemble serves and the holder is attached, and plans faults from then on.
+Most end with the holder and its server alone (`corner`), for only a session that ends can show a violation.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tests.simulation.ensemble_model import Operation
+from tests.simulation.holder_model import NAME as HOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.simulation.hold_model import World
+
+
+def corner(world: World) -> None:
+    """The holder and its server are alone from now on."""
+    server = world.holder.server
+    for other in world.network.machines:
+        if other not in {HOLDER, server}:
+            world.network.cut(HOLDER, other)
+            if server is not None:
+                world.network.cut(server, other)
+
+
+def cut_holder_from_others(world: World, moment: Callable[[], float]) -> None:
+    """The holder finds no other server, from a moment chosen anew for each."""
+    for other in world.network.machines:
+        if other not in {HOLDER, world.first}:
+            world.after(moment(), partial(world.network.cut, HOLDER, other))
+
+
+def at_random(world: World) -> None:
+    """Links cut in one direction or both, servers isolated, crashed and restarted, at any time."""
+    rng, timeout = world.rng, world.timeout
+    moment = 0.0
+    while moment < 3 * timeout:
+        moment += rng.expovariate(rng.choice((2, 4, 8)) / timeout)
+        lasts = rng.choice((1, 0.5, 2)) * rng.uniform(0, timeout)
+        _one_random_fault(world, moment, lasts)
+    world.after(moment, partial(corner, world))
+
+
+def _one_random_fault(world: World, moment: float, lasts: float) -> None:
+    rng, network = world.rng, world.network
+    servers = [server.name for server in world.ensemble.servers]
+    one = rng.choice(servers)
+    other = rng.choice([name for name in (*servers, HOLDER) if name != one])
+    kind = rng.random()
+    if kind < 0.35:
+        world.after(moment, partial(network.cut, one, other))
+        world.after(moment + lasts, partial(network.heal, one, other))
+    elif kind < 0.6:
+        source, target = rng.choice(((one, other), (other, one)))
+        world.after(moment, partial(network.block, source, target))
+        world.after(moment + lasts, partial(network.unblock, source, target))
+    elif kind < 0.75:
+        for each in (*servers, HOLDER):
+            if each != one and (each != HOLDER or rng.random() < 0.5):
+                world.after(moment, partial(network.cut, one, each))
+                world.after(moment + lasts, partial(network.heal, one, each))
+    elif kind < 0.9:
+        silently = rng.random() < 0.5
+        server = world.ensemble.server(one)
+        world.after(moment, partial(server.crash, silently=silently))
+        world.after(moment + rng.choice((0.001, 0.05, lasts)), server.restart)
+    else:
+        world.after(moment, partial(corner, world))
+
+
+def cornered(world: World) -> None:
+    world.after(world.rng.uniform(0, world.timeout), partial(corner, world))
+
+
+def _check_and_leave(world: World) -> float:
+    """From an answered check until the holder leaves a server that answers no more."""
+    return (world.holder.check_every + world.holder.leave_after) * world.timeout
+
+
+def flap(world: World) -> None:
+    """The link of the holder's server to the leader stalls, comes back, and is gone for good."""
+    rng, network, leader, first = world.rng, world.network, world.leader, world.first
+    stalls_at = rng.uniform(0, world.timeout / 2)
+    heals_at = stalls_at + rng.uniform(0.1, 1.1) * _check_and_leave(world)
+    if rng.random() < 0.5:
+        world.after(stalls_at, partial(network.cut, leader, first))
+        world.after(heals_at, partial(network.heal, leader, first))
+    else:
+        world.after(stalls_at, partial(network.block, leader, first))
+        world.after(heals_at, partial(network.unblock, leader, first))
+    cut_holder_from_others(world, lambda: rng.uniform(stalls_at, heals_at))
+    stays_up = rng.uniform(0, rng.choice((3, 5, 10, 20)) * world.settings.delay_max / 2)
+    world.after(heals_at + stays_up, partial(network.isolate, first, except_from=(HOLDER,)))
+
+
+def flap_forward(world: World) -> None:
+    """As flap, but only what the holder's server says is lost after the stall."""
+    rng, network, leader, first = world.rng, world.network, world.leader, world.first
+    stalls_at = rng.uniform(0, world.timeout / 2)
+    heals_at = stalls_at + rng.uniform(0.3, 1.0) * _check_and_leave(world)
+    world.after(stalls_at, partial(network.block, leader, first))
+    world.after(heals_at, partial(network.unblock, leader, first))
+    stays_up = rng.uniform(0, 2 * world.settings.delay_max)
+    world.after(heals_at + stays_up, partial(network.block, first, leader))
+    cut_holder_from_others(world, lambda: stalls_at)
+
+
+def adaptive(world: World) -> None:
+    """An adversary that watches the answers.
+
+    A stall begins just after one and ends just before the holder would leave; the holder and its server are
+    alone as soon as it has so many more.
+    """
+    rng, network, first = world.rng, world.network, world.first
+    delay_max = world.settings.delay_max
+    kind = rng.choice(
+        ("down", "down", "both", "up", "leader", "server", "client", "client up", "client down")
+    )
+    links = _links_to_stall(world, kind)
+    answers_before, answers_after = rng.randrange(1, 8), rng.choice((1, 1, 2, 2, *range(3, 11)))
+    check_every, leave_after = (
+        world.holder.check_every * world.timeout,
+        world.holder.leave_after * world.timeout,
+    )
+    lag = rng.choice((0.0, 0.0, rng.uniform(0, delay_max), rng.uniform(0, check_every)))
+    counts_reads = rng.random() < 0.5
+    seen_before = seen_after = 0
+    is_healed = False
+
+    def heal() -> None:
+        nonlocal is_healed
+        is_healed = True
+        _for_all(links, network.unblock)
+
+    def stall(sent_at: float) -> None:
+        _for_all(links, network.block)
+        next_check = max(sent_at + check_every, network.now)
+        leaves_at = next_check + leave_after * rng.choice((1.0, rng.uniform(0, 1)))
+        lasts = max(0.0, leaves_at - network.now - rng.uniform(0, 6 * delay_max))
+        if kind in {"leader", "server"}:
+            network.machines[world.leader if kind == "leader" else first].pause(lasts)
+        world.after(lasts, heal)
+        cut_holder_from_others(world, lambda: 0.0)
+
+    def on_answer(sent_at: float, operation: Operation) -> None:
+        nonlocal seen_before, seen_after
+        if not counts_reads and not operation.is_quorum:
+            return
+        seen_before += 1
+        if seen_before == answers_before:
+            world.after(rng.choice((0.0, lag)), lambda: stall(sent_at))
+        elif is_healed:
+            seen_after += 1
+            if seen_after == answers_after:
+                world.after(lag, partial(network.isolate, first, except_from=(HOLDER,)))
+
+    world.holder.on_answer = on_answer
+    world.after(4 * world.timeout, partial(corner, world))
+
+
+def _links_to_stall(world: World, kind: str) -> list[tuple[str, str]]:
+    leader, first = world.leader, world.first
+    down, up = [(leader, first)], [(first, leader)]
+    if leader == first:
+        down = up = [(leader, follower) for follower in world.followers]
+    return {
+        "down": down,
+        "up": up,
+        "both": down + up,
+        "client": [(HOLDER, first), (first, HOLDER)],
+        "client up": [(HOLDER, first)],
+        "client down": [(first, HOLDER)],
+    }.get(kind, [])
+
+
+def _for_all(links: list[tuple[str, str]], change: Callable[[str, str], None]) -> None:
+    for source, target in links:
+        change(source, target)
+
+
+def client_stall(world: World) -> None:
+    """The holder's link to its server stalls from just after an answer until just before it would leave.
+
+    Before the leader's next ping has fetched the new touches, both are cut from the rest.
+    """
+    rng, network, first, holder = world.rng, world.network, world.first, world.holder
+    answers_before = rng.randrange(1, 8)
+    seen = 0
+
+    def on_answer(sent_at: float, operation: Operation) -> None:
+        nonlocal seen
+        seen += 1
+        if seen != answers_before:
+            return
+        for other in network.machines:
+            if other != HOLDER:
+                network.cut(HOLDER, other)
+        ratio = holder.check_every * rng.choice((1, 1, 0)) + holder.leave_after * rng.choice(
+            (1, 1, rng.random())
+        )
+        early = rng.uniform(1, 4) * (world.settings.delay_max + world.settings.timer_late_max)
+        lasts = max(0.0, ratio * world.timeout - early)
+        world.after(lasts, partial(network.heal, HOLDER, first))
+        until_ping = rng.uniform(0, 1.1) * world.settings.tick / 2
+        world.after(lasts + until_ping, partial(network.isolate, first, except_from=(HOLDER,)))
+
+    world.holder.on_answer = on_answer
+    world.after(4 * world.timeout, partial(corner, world))
+
+
+def fresh_hold(world: World) -> None:
+    """The holder's server goes on answering pings while its link to the leader stalls.
+
+    Just before the leader would expire the session the link heals, and it is gone for good when a write or
+    two were answered: the hold is as fresh as its proof is stale.
+    """
+    rng, network, leader, first = world.rng, world.network, world.leader, world.first
+    stalls_at = rng.uniform(0, world.timeout)
+    links = rng.choice(([(leader, first)], [(first, leader)], [(leader, first), (first, leader)]))
+    answers_after = rng.choice((1, 2, 2, 3, 3, 4, 5))
+    lag = rng.choice((0.0, rng.uniform(0, world.settings.delay_max), rng.uniform(0, world.settings.tick)))
+    is_healed = False
+    seen = 0
+
+    def stall() -> None:
+        _for_all(links, network.block)
+        left = world.ensemble.touched_at + world.timeout - network.now
+        world.after(
+            left * rng.choice((1.0, rng.random())) - rng.uniform(0, 6) * world.settings.delay_max, heal
+        )
+
+    def heal() -> None:
+        nonlocal is_healed
+        is_healed = True
+        _for_all(links, network.unblock)
+
+    def on_answer(sent_at: float, operation: Operation) -> None:
+        nonlocal seen
+        if is_healed and operation.is_quorum:
+            seen += 1
+            if seen == answers_after:
+                world.after(lag, partial(network.isolate, first, except_from=(HOLDER,)))
+
+    world.after(stalls_at, stall)
+    cut_holder_from_others(world, lambda: stalls_at)
+    world.holder.on_answer = on_answer
+    world.after(4 * world.timeout, partial(corner, world))
+
+
+def leader_cut(world: World) -> None:
+    """The leader is cut from its followers, and the holder from all but the leader."""
+    moment = world.rng.uniform(0, world.timeout / 2)
+    world.after(moment, partial(world.network.isolate, world.leader, except_from=(HOLDER,)))
+    for other in world.followers:
+        world.network.cut(HOLDER, other)
+
+
+def leader_cut_staggered(world: World) -> None:
+    """Followers lose the leader one after the other; the last of them restart at once and vote."""
+    rng, network = world.rng, world.network
+    moment = rng.uniform(0, world.timeout / 2)
+    middle = len(world.followers) // 2
+    for other in world.followers:
+        network.cut(HOLDER, other)
+    for other in world.followers[:middle]:
+        world.after(moment, partial(network.cut, world.leader, other))
+    moment += rng.choice(
+        (rng.uniform(0, world.timeout), (world.settings.sync_limit + 1) * world.settings.tick)
+    )
+    for other in world.followers[middle:]:
+        world.after(moment, partial(network.cut, world.leader, other))
+        _restart_at(world, other, moment + 0.00001, moment + 0.001 + rng.uniform(0, 0.02))
+
+
+def vote_at_once(world: World) -> None:
+    """The leader is cut off; the followers that acknowledged the newest check restart and vote at once."""
+    rng, network = world.rng, world.network
+    moment = rng.uniform(0, world.timeout)
+    world.after(moment, partial(network.isolate, world.leader, except_from=(HOLDER,)))
+    for other in world.followers:
+        world.after(moment, partial(network.cut, HOLDER, other))
+        _restart_at(world, other, moment + rng.uniform(0, 0.005), moment + 0.006 + rng.uniform(0, 0.005))
+
+
+def _restart_at(world: World, name: str, crash: float, restart: float) -> None:
+    server = world.ensemble.server(name)
+    world.after(crash, partial(server.crash, silently=True))
+    world.after(restart, server.restart)
+
+
+def follower_cut(world: World) -> None:
+    """The holder's server is cut from its peers, and mostly the holder from the other servers."""
+    moment = world.rng.uniform(0, world.timeout / 2)
+    world.after(moment, partial(world.network.isolate, world.first, except_from=(HOLDER,)))
+    if world.rng.random() < 0.7:
+        cut_holder_from_others(world, lambda: 0.0)
+
+
+def hop(world: World) -> None:
+    """Whatever server the holder sits on goes silent to it after a while; at last it is cornered."""
+    rng, network = world.rng, world.network
+
+    def hop_on(hops: int) -> None:
+        server = world.holder.server
+        if hops == 0 or server is None:
+            corner(world)
+            return
+        network.cut(HOLDER, server)
+        world.after(rng.uniform(0.2, 1) * world.timeout, partial(network.heal, HOLDER, server))
+        world.after(rng.uniform(0.1, 0.5) * world.timeout, lambda: hop_on(hops - 1))
+
+    hop_on(rng.randrange(1, 6))
+
+
+def leader_pause(world: World) -> None:
+    _pause(world, world.leader)
+
+
+def follower_pause(world: World) -> None:
+    _pause(world, world.first)
+
+
+def _pause(world: World, name: str) -> None:
+    rng = world.rng
+    moment, lasts = rng.uniform(0, world.timeout / 2), rng.uniform(0.05, 1.5) * world.timeout
+    world.after(moment, lambda: world.network.machines[name].pause(lasts))
+    if rng.random() < 0.7:
+        world.after(moment + lasts + rng.uniform(0, 4 * world.settings.delay_max), partial(corner, world))
+
+
+AIMED: dict[str, Callable[[World], None]] = {
+    "adaptive": adaptive,
+    "client_stall": client_stall,
+    "corner": cornered,
+    "flap": flap,
+    "flap_forward": flap_forward,
+    "follower_cut": follower_cut,
+    "follower_pause": follower_pause,
+    "fresh_hold": fresh_hold,
+    "hop": hop,
+    "leader_cut": leader_cut,
+    "leader_cut_staggered": leader_cut_staggered,
+    "leader_pause": leader_pause,
+    "vote_at_once": vote_at_once,
+}
+
+SCHEDULES: dict[str, Callable[[World], None]] = {"random": at_random, **AIMED}

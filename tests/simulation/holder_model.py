@@ -1,0 +1,342 @@
+"""The client whose hold must never outlive its session: our own `HoldProof` and `HoldChecks`, run by a small
+loop.
+ It does what the client does around them: a ping when nothing was sent for a third of the timeout, another
+server when nothing was heard for two thirds, when a check stays unanswered or an attempt to connect takes too
+long. Before it has the hold it may idle, read and write; all that is answered may serve the proof.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from tests.simulation.ensemble_model import Connect, Connected, Ensemble, Operation, Reply, Request
+from tests.simulation.network_model import Connection, Machine, Reset
+from zkrecipes.protocol.hold_checks import HoldChecks
+from zkrecipes.protocol.hold_proof import (
+    CHECK_EVERY,
+    CHECK_UNANSWERED_AFTER,
+    CONNECT_ATTEMPT_WITH_HOLDS,
+    HoldProof,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NAME = "C"
+PATH = "/lock/mine"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the holder does with its session. Times are in session timeouts."""
+
+    lock_after: float = 0.0
+    """From the first connection until it wants the lock."""
+    has_waited: bool = False
+    """It created its node long before, and only now comes its turn; otherwise it begins with the create."""
+    reads_every: float | None = None
+    """The mean; None: it does not read."""
+    writes_every: float | None = None
+
+
+class Pending(NamedTuple):
+    xid: int
+    operation: Operation
+    sent_at: float
+    proves_until: float
+    takes_lock: bool
+
+
+class Holder(Machine):
+    """The holder. `ended_at` is what is judged: until then it believed to hold, if it `has_held` at all."""
+
+    # In session timeouts; an adversary knows them.
+    check_every: ClassVar = CHECK_EVERY
+    leave_after: ClassVar = CHECK_UNANSWERED_AFTER
+
+    def __init__(self, ensemble: Ensemble, plan: Plan, first: Callable[[], str]) -> None:
+        super().__init__(ensemble.network, NAME)
+        self.ensemble, self.plan = ensemble, plan
+        self.timeout = ensemble.settings.timeout
+        self.proof = HoldProof(half_tick=ensemble.settings.half_tick_known)
+        self.checks = HoldChecks(self.proof)
+        self.has_held = self.is_over = False
+        self.server: str | None = None
+        self.on_answer: Callable[[float, Operation], None] | None = None
+        """The adversary, who is told when each answered request was sent."""
+        self._first = first
+        self._hosts: list[str] = []
+        self._connection: Connection | None = None
+        self._is_connected = False
+        self._attempt = 0  # counts connections; timers of an earlier one are void
+        self._connect_sent_at = 0.0
+        self._xid = 0
+        self._pending: deque[Pending] = deque()
+        self._sent_at = self._heard_at = 0.0
+        self._wants_lock_at = math.inf
+        self._has_node = False
+        self._wake_at = math.inf
+
+    def valid_until(self) -> float:
+        """Until when it believes to hold, by its own clock."""
+        return self.proof.valid_until
+
+    @property
+    def ended_at(self) -> float:
+        return self.in_network_time(self.valid_until())
+
+    @property
+    def is_attached(self) -> bool:
+        return self._is_connected
+
+    # Connections.
+
+    def connect(self) -> None:
+        if self.is_over:
+            return
+        self._leave()
+        self.server = self._next_host()
+        self._connection = Connection(self.name, self.server)
+        self._connect_sent_at = self.clock()
+        self.send(self._connection, Connect())
+        patience = CONNECT_ATTEMPT_WITH_HOLDS if self.checks.paths else 1 / 3
+        self._on_this_attempt(patience * self.timeout, self._give_up_unless_connected)
+
+    def _next_host(self) -> str:
+        if self.server is None:
+            return self._first()
+        if not self._hosts:
+            self._hosts = [server.name for server in self.ensemble.servers]
+            self.network.rng.shuffle(self._hosts)
+            if self._hosts[0] == self.server:
+                self._hosts.append(self._hosts.pop(0))
+        return self._hosts.pop(0)
+
+    def _leave(self) -> None:
+        self._attempt += 1
+        if self._connection is not None:
+            self.close(self._connection)
+        self._connection, self._is_connected = None, False
+        self._pending.clear()
+        self._wake_at = math.inf
+        self.proof.detached()
+        self.checks.detached()
+
+    def _on_this_attempt(self, delay: float, action: Callable[[], None]) -> None:
+        attempt = self._attempt
+
+        def unless_changed() -> None:
+            if self._attempt == attempt and not self.is_over:
+                action()
+
+        self.after(delay, unless_changed)
+
+    def _give_up_unless_connected(self) -> None:
+        if not self._is_connected:
+            self.connect()
+
+    def receive(self, connection: Connection, source: str, message: object) -> None:
+        if connection is not self._connection or self.is_over:
+            return
+        self._heard_at = self.clock()
+        match message:
+            case Reset():
+                connection.is_open[self.name] = False
+                self._connection = None
+                self._leave()
+                self._on_this_attempt(self.network.rng.uniform(0.005, 0.05), self.connect)
+            case Connected(False):
+                self.finish("the session is gone")
+            case Connected():
+                self._attached()
+            case Reply(xid, is_alive):
+                pending = self._pending.popleft()
+                assert pending.xid == xid
+                if self.has_held and self.clock() >= self.valid_until():
+                    self.finish("too late an answer")
+                elif not is_alive:
+                    self.finish("the session has ended or moved")
+                else:
+                    self._answered(pending)
+
+    def _attached(self) -> None:
+        self.network.note("the holder is attached to", self.server)
+        self._is_connected = True
+        self._sent_at = self._connect_sent_at
+        self._hosts = []
+        self.proof.attached(sent_at=self._connect_sent_at, timeout=self.timeout)
+        self.checks.attached()
+        if self._wants_lock_at == math.inf:
+            self._wants_lock_at = self.clock() + self.plan.lock_after * self.timeout
+            self.after(self.plan.lock_after * self.timeout, self._take_lock)
+        elif self.clock() >= self._wants_lock_at:
+            self._take_lock()
+        self._idle_with(Operation.READ, self.plan.reads_every)
+        self._idle_with(Operation.WRITE, self.plan.writes_every)
+        self._wake()
+
+    # Requests.
+
+    def _idle_with(self, operation: Operation, every: float | None) -> None:
+        if every is None:
+            return
+
+        def send_one() -> None:
+            self._request(operation)
+            self._idle_with(operation, every)
+
+        self._on_this_attempt(self.network.rng.expovariate(1 / (every * self.timeout)), send_one)
+
+    def _take_lock(self) -> None:
+        if self.is_over or not self._is_connected or self.checks.paths:
+            return
+        if self.plan.has_waited:
+            self._add_hold()
+        elif not any(pending.takes_lock for pending in self._pending):
+            self._request(Operation.WRITE, takes_lock=True)
+
+    def _add_hold(self) -> None:
+        self.checks.add(PATH)
+        self._wake()
+
+    def _request(self, operation: Operation, *, takes_lock: bool = False) -> None:
+        self._xid += 1
+        self._sent_at = self.clock()
+        proves_until = self.proof.write_proves_until
+        self._pending.append(Pending(self._xid, operation, self._sent_at, proves_until, takes_lock))
+        self.send(self._connection, Request(self._xid, operation))
+
+    def _answered(self, pending: Pending) -> None:
+        now = self.clock()
+        committed = pending.operation.is_quorum
+        self.proof.answered(sent_at=pending.sent_at, now=now, committed=committed)
+        if pending.operation is Operation.CHECK:
+            self._check_answered(pending.sent_at, now)
+        else:
+            self.checks.replied_to_earlier(now)
+            if committed:
+                self.proof.write_committed(pending.proves_until)
+        if pending.takes_lock:
+            self._add_hold()
+        self._watch_the_proof(now)
+        if self.on_answer is not None:
+            self.on_answer(self.in_network_time(pending.sent_at), pending.operation)
+        self._wake()
+
+    # Time.
+
+    def _wake(self) -> None:
+        """Do what is due, and come again at the next deadline."""
+        if not self._is_connected or self.is_over:
+            return
+        now = self.clock()
+        if self._must_leave(now) or now >= self._heard_at + 2 / 3 * self.timeout:
+            self.network.note("the holder leaves", self.server)
+            self.connect()
+            return
+        self._check_if_due(now)
+        if now >= self._sent_at + self.timeout / 3:
+            self._request(Operation.PING)
+        self._sleep()
+
+    def _sleep(self) -> None:
+        wake_at = min(
+            self._next_check_deadline(),
+            self._sent_at + self.timeout / 3,
+            self._heard_at + 2 / 3 * self.timeout,
+        )
+        if wake_at < self._wake_at or self._wake_at <= self.clock():
+            self._wake_at = wake_at
+
+            def wake() -> None:
+                if self._wake_at == wake_at:
+                    self._wake_at = math.inf
+                    self._wake()
+
+            self._on_this_attempt(wake_at - self.clock(), wake)
+
+    # The rule under test.
+
+    def _must_leave(self, now: float) -> bool:
+        return self.checks.unanswered(now)
+
+    def _check_if_due(self, now: float) -> None:
+        paths = self.checks.due(now)
+        if paths is not None:
+            self._request(Operation.CHECK)
+            self.checks.sent(paths, now)
+
+    def _next_check_deadline(self) -> float:
+        return self.checks.next_deadline()
+
+    def _check_answered(self, sent_at: float, now: float) -> None:
+        self.checks.succeeded(now)
+
+    def _may_begin(self, now: float) -> bool:
+        return self.checks.is_proven(PATH, now)
+
+    # The end.
+
+    def _watch_the_proof(self, now: float) -> None:
+        until = self.valid_until()
+        if not self.has_held and self._may_begin(now):
+            self.has_held = True
+            self.network.note("HELD")
+        if self.has_held:
+            self.network.note(f"the hold is proven until {self.in_network_time(until):.4f}")
+            self.after(until - now, self._end_unless_proven, exactly=True)
+
+    def _end_unless_proven(self) -> None:
+        if not self.is_over and self.clock() >= self.valid_until() - 1e-9:
+            self.finish("no proof")
+
+    def finish(self, why: str) -> None:
+        self.network.note("the holder is done:", why)
+        self._leave()
+        self.is_over = True
+
+
+class SimpleHolder(Holder):
+    """The same with a simpler rule, to show that the model finds the faults of one.
+
+    A check every T/8, whether or not its predecessors are answered; another server when one was not for T/4;
+    and the hold is valid for 3T/4 after the send of the newest answered check. With pings of the leader every
+    T/4 at most that looks right, for what could the leader not have heard of? What the server said after a
+    stall.
+    """
+
+    check_every = 1 / 8
+    leave_after = 1 / 4
+
+    _simple_until = -math.inf
+    _checked_at = -math.inf
+
+    def valid_until(self) -> float:
+        return self._simple_until
+
+    def _must_leave(self, now: float) -> bool:
+        return self._oldest_check_sent_at() <= now - self.leave_after * self.timeout
+
+    def _check_if_due(self, now: float) -> None:
+        if self.checks.paths and now >= self._checked_at + self.check_every * self.timeout:
+            self._checked_at = now
+            self._request(Operation.CHECK)
+
+    def _next_check_deadline(self) -> float:
+        if not self.checks.paths:
+            return math.inf
+        due_at = self._checked_at + self.check_every * self.timeout
+        return min(due_at, self._oldest_check_sent_at() + self.leave_after * self.timeout)
+
+    def _check_answered(self, sent_at: float, now: float) -> None:
+        self._simple_until = sent_at + 3 / 4 * self.timeout
+
+    def _may_begin(self, now: float) -> bool:
+        return now < self._simple_until
+
+    def _oldest_check_sent_at(self) -> float:
+        checks = (pending.sent_at for pending in self._pending if pending.operation is Operation.CHECK)
+        return next(checks, math.inf)
