@@ -48,7 +48,7 @@ def _rules() -> dict[str, Rule]:
             up_to_protocol | {"net"},
             anyio,
             loops,
-            {"net.wakeup": frozenset({"trio", "asyncio"}), "net.kerberos": frozenset({"gssapi"})},
+            {"net.wakeup": frozenset({"trio", "outcome", "asyncio"}), "net.kerberos": frozenset({"gssapi"})},
         ),
         "client": Rule(up_to_client, anyio, loops, {"client.otel": frozenset({"opentelemetry"})}),
         "recipes": Rule(FLOOR_0 | {"recipes", "client.recipe_api"}, anyio, loops, client_names=True),

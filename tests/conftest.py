@@ -1,0 +1,121 @@
+"""What all tests share: the two event loops, and the real servers with the limits and skips that they bring.
+
+- `@pytest.mark.anyio` runs an async test twice, on trio and on asyncio.
+- `@pytest.mark.trio` runs it on trio, and `autojump_clock` (pytest-trio) gives it virtual time.
+- `apache_server` and `apache_ensemble` are real servers that all tests share. A test may kill, stop or pause
+  them: what it broke is mended after it. They may be used from plain tests and from both loops.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import anyio
+import pytest
+
+from zkrecipes.ensemble import ApacheEnsemble, ApacheServer, ServerNotFoundError, find_installation
+from zkrecipes.ensemble.zoo_cfg import Setting
+
+REAL_SERVER_FIXTURES = {"apache_server", "apache_ensemble"}
+REAL_SERVER_TIMEOUT = 60
+
+# Short ticks, so that sessions of one second are possible (two ticks) and a lost leader is noticed after five
+# ticks. The machine may be busy: joining may take longer. Nothing here outlives a power failure, so
+# nothing waits for the disc.
+SETTINGS: dict[str, Setting] = {
+    "tickTime": 500,
+    "initLimit": 40,
+    "syncLimit": 5,
+    "maxSessionTimeout": 60_000,
+    "extendedTypesEnabled": True,  # nodes with a time to live
+    "forceSync": "no",
+}
+PROPERTIES: dict[str, Setting] = {"znode.container.checkIntervalMs": 500}
+# They start sooner, and leave the second core to the tests.
+JAVA_OPTIONS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    missing = _why_no_server()
+    for item in items:
+        if REAL_SERVER_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("apache")
+        if item.get_closest_marker("apache") is None and item.get_closest_marker("interop") is None:
+            continue
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(REAL_SERVER_TIMEOUT))
+        if missing is not None:
+            item.add_marker(pytest.mark.skip(reason=missing))
+
+
+def _why_no_server() -> str | None:
+    """Why tests that need a real server are skipped; None where they run, or shall fail for want of one."""
+    if os.environ.get("ZKRECIPES_REQUIRE_ZOOKEEPER") == "1":
+        return None
+    try:
+        find_installation()
+    except ServerNotFoundError as error:
+        return str(error)
+    return None
+
+
+@pytest.fixture(scope="module", params=["trio", "asyncio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """The loop that a test marked `anyio` runs on."""
+    return str(request.param)
+
+
+@pytest.fixture
+def fresh_path(request: pytest.FixtureRequest) -> str:
+    """A path on a shared server that no other test uses: `/name-of-the-test-…`. It does not exist."""
+    name = re.sub(r"\W+", "-", request.node.name).strip("-")
+    return f"/{name}-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def apache_server(_shared_server: ApacheServer) -> Iterator[ApacheServer]:
+    """A standalone Apache ZooKeeper that serves when the test begins."""
+    yield _shared_server
+    _shared_server.resume()
+    if not _shared_server.is_running:
+        _run(_shared_server.start)
+
+
+@pytest.fixture
+def apache_ensemble(_shared_ensemble: ApacheEnsemble) -> Iterator[ApacheEnsemble]:
+    """Three Apache ZooKeeper servers that all serve, under one leader, when the test begins."""
+    yield _shared_ensemble
+    _run(_shared_ensemble.heal)
+
+
+@pytest.fixture(scope="session")
+def _shared_server() -> Iterator[ApacheServer]:
+    server = ApacheServer(settings=SETTINGS, properties=PROPERTIES, java_options=JAVA_OPTIONS)
+    server.open()
+    try:
+        _run(server.start)
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def _shared_ensemble() -> Iterator[ApacheEnsemble]:
+    ensemble = ApacheEnsemble(size=3, settings=SETTINGS, properties=PROPERTIES, java_options=JAVA_OPTIONS)
+    ensemble.open()
+    try:
+        _run(ensemble.start)
+        yield ensemble
+    finally:
+        ensemble.close()
+
+
+def _run(func: Callable[[], Awaitable[object]]) -> None:
+    """Run it on a loop of its own, in a thread, because the loop of a test may be around in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(anyio.run, func).result()

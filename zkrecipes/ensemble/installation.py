@@ -1,0 +1,93 @@
+"""Where Apache ZooKeeper's jars and Java are on this machine. Nothing is started here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from zkrecipes.ensemble.errors import ServerNotFoundError
+
+__all__ = ["Installation", "find_installation"]
+
+_DEBIAN_JARS = Path("/usr/share/java")
+# The manifest of Debian's zookeeper.jar names the jars that it needs, except the logger and a part of Netty
+# (read at libzookeeper-java 3.8.0-11).
+_DEBIAN_NAMES = (
+    "zookeeper",
+    "slf4j-log4j12",
+    "log4j-1.2",
+    "netty-codec",
+    "netty-resolver",
+    "netty-transport-native-unix-common",
+)
+_REMEDY = "on Debian type `apt-get install zookeeper`, or set ZOOKEEPER_HOME to an unpacked release"
+
+
+@final
+@dataclass(frozen=True)
+class Installation:
+    """An installed ZooKeeper: what Java runs."""
+
+    java: Path
+    """The `java` program."""
+    class_path: tuple[Path, ...]
+    """The jars, with ZooKeeper's own among them."""
+
+
+def find_installation(environ: Mapping[str, str] | None = None) -> Installation:
+    """Find ZooKeeper's jars and a Java.
+
+    Args:
+        environ: the environment variables to go by; None for those of this process. `ZOOKEEPER_HOME` names
+            the folder of a release (jars in it, or in its `lib`) and goes before Debian's package;
+            `JAVA_HOME` goes before a `java` on the `PATH`.
+
+    Returns:
+        Paths that exist. Whether the server starts is seen by starting it.
+
+    Raises:
+        ServerNotFoundError: there are no jars, or there is no Java; says what to type.
+    """
+    if environ is None:
+        environ = os.environ
+    home = environ.get("ZOOKEEPER_HOME")
+    class_path = _debian_jars() if home is None else _release_jars(Path(home))
+    return Installation(_java(environ), class_path)
+
+
+def _release_jars(home: Path) -> tuple[Path, ...]:
+    jars = sorted([*home.glob("*.jar"), *home.glob("lib/*.jar")])
+    if not any(jar.name.startswith("zookeeper") for jar in jars):
+        raise ServerNotFoundError(
+            f"no zookeeper*.jar in ZOOKEEPER_HOME={home} or its lib",
+            "set it to the folder of an unpacked release, or unset it",
+        )
+    return tuple(jars)
+
+
+def _debian_jars() -> tuple[Path, ...]:
+    jars = [_DEBIAN_JARS / f"{name}.jar" for name in _DEBIAN_NAMES]
+    if not jars[0].exists():
+        raise ServerNotFoundError(f"there is no Apache ZooKeeper: {jars[0]} does not exist", _REMEDY)
+    return tuple(jar for jar in jars if jar.exists())
+
+
+def _java(environ: Mapping[str, str]) -> Path:
+    home = environ.get("JAVA_HOME")
+    if home is not None:
+        java = Path(home, "bin", "java")
+        if not java.exists():
+            raise ServerNotFoundError(
+                f"there is no Java in JAVA_HOME={home}", "set it to the folder of a JDK or JRE, or unset it"
+            )
+        return java
+    found = shutil.which("java", path=environ.get("PATH", ""))
+    if found is None:
+        raise ServerNotFoundError(
+            "there is no Java on the PATH", "on Debian type `apt-get install default-jre-headless`"
+        )
+    return Path(found)
