@@ -44,6 +44,10 @@ class Stream(Protocol):
     One task may send while another receives; two tasks must not send at once, nor receive at once.
     """
 
+    @property
+    def peer(self) -> Address:
+        """The address of the other end."""
+
     async def send(self, data: bytes) -> None:
         """Send all of `data`, waiting while the peer does not take it.
 
@@ -162,6 +166,8 @@ class _TcpStream:
 
     def __init__(self, stream: SocketStream) -> None:
         self._stream = stream
+        remote = stream.extra(SocketAttribute.remote_address)  # noqa: S610 - not Django's
+        self._peer = Address(str(remote[0]), int(remote[1]))
         raw: socket.socket = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - not Django's
         try:
             # A request is one small packet that must leave at once, not wait for the answer to another.
@@ -169,6 +175,10 @@ class _TcpStream:
         except OSError as error:
             # The peer is gone already (macOS says EINVAL then); the first receive will tell.
             logger.debug("TCP_NODELAY was refused: %s", error)
+
+    @property
+    def peer(self) -> Address:
+        return self._peer
 
     async def send(self, data: bytes) -> None:
         with _os_errors():

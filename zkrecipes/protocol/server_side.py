@@ -96,6 +96,8 @@ class ServerSide:
         self._read_only_asked = False
         self._events: deque[Event] = deque()
         self._out: list[bytes] = []
+        self.queued = 0
+        """How many bytes wait for `data_to_send`."""
 
     def receive_data(self, data: bytes) -> None:
         """Feed what was received. After calling this, take events with `next_event` until it gives None."""
@@ -125,6 +127,7 @@ class ServerSide:
             return b""
         data = b"".join(self._out)
         self._out.clear()
+        self.queued = 0
         return data
 
     def accept(self, reply: ConnectReply) -> None:
@@ -137,17 +140,17 @@ class ServerSide:
             password=reply.password,
             read_only=read_only,
         ).encode()
-        self._out.append(_LENGTH.pack(len(body)) + body)
+        self._queue(_LENGTH.pack(len(body)) + body)
 
     def reply(self, xid: int, zxid: int, err: int = 0, record: Record | None = None) -> None:
         """Answer a request; a body goes out only where `err` is 0."""
         body = record.encode() if err == 0 and record is not None else b""
-        self._out.append(_REPLY_HEAD.pack(len(body) + _REPLY_HEADER_SIZE, xid, zxid, err) + body)
+        self._queue(_REPLY_HEAD.pack(len(body) + _REPLY_HEADER_SIZE, xid, zxid, err) + body)
 
     def reply_multi(self, xid: int, zxid: int, opcodes: Iterable[int], reply: MultiReply) -> None:
         """Answer a multi. Its header says 0 also where it failed (`FinalRequestProcessor.java`)."""
         body = reply.encode_results(opcodes)
-        self._out.append(_REPLY_HEAD.pack(len(body) + _REPLY_HEADER_SIZE, xid, zxid, 0) + body)
+        self._queue(_REPLY_HEAD.pack(len(body) + _REPLY_HEADER_SIZE, xid, zxid, 0) + body)
 
     def notify(self, zxid: int, event: WatchEventMessage) -> None:
         """Send a watch event; `zxid` is the change's (-1 before 3.9)."""
@@ -155,7 +158,11 @@ class ServerSide:
 
     def send_text(self, text: str) -> None:
         """Answer a four-letter word."""
-        self._out.append(text.encode())
+        self._queue(text.encode())
+
+    def _queue(self, data: bytes) -> None:
+        self._out.append(data)
+        self.queued += len(data)
 
     def _read_frames(self) -> None:
         frames, events = self._frames, self._events

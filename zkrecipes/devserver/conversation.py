@@ -1,0 +1,197 @@
+"""One connection of the dev server, without I/O: bytes in, the processor's answers out, faults on the way.
+
+It is the `Peer` that the processor sees. Whoever runs it feeds it what a stream receives, and sends what
+`data_to_send` gives, whenever `on_output` says that there is something.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Protocol, final
+
+from zkrecipes.codec.messages import WatchEventMessage
+from zkrecipes.codec.multi import MultiReadRequest, MultiReply, MultiRequest
+from zkrecipes.codec.records import Id
+from zkrecipes.devserver.faults import Faults, Hurt
+from zkrecipes.devserver.peer import Moment
+from zkrecipes.devserver.processor import Processor
+from zkrecipes.devserver.session_tracker import PASSWORD_SIZE, Session
+from zkrecipes.enums import OpCode, SpecialXid
+from zkrecipes.protocol.server_side import Broken, FourLetterWord, Greeted, Requested, ServerSide
+
+__all__ = ["QUEUED_MAX", "Conversation", "Host"]
+
+logger = logging.getLogger(__name__)
+
+QUEUED_MAX = 16 * 1024 * 1024
+"""How many bytes may wait for a client that does not read before its connection is dropped."""
+
+
+class Host(Protocol):
+    """What a conversation needs of the server that it runs in."""
+
+    @property
+    def processor(self) -> Processor:
+        """The state."""
+
+    @property
+    def faults(self) -> Faults:
+        """What shall go wrong."""
+
+    def random_bytes(self, size: int) -> bytes:
+        """Bytes for a password."""
+
+    def answer_word(self, word: str) -> str:
+        """The answer to a four-letter word."""
+
+    def session_attached(self) -> None:
+        """A session was made or attached again, so its end has to be awaited."""
+
+
+@final
+class Conversation:
+    """The server's end of one connection.
+
+    Args:
+        host: the server.
+        address: the client's IP address.
+        on_output: called when there is something to send, or to close, that no call of `receive` will see.
+        frame_size_max: how large a request may be.
+    """
+
+    def __init__(
+        self, host: Host, address: str, on_output: Callable[[Conversation], None], *, frame_size_max: int
+    ) -> None:
+        self.session: Session | None = None
+        self.ids = [Id("ip", address)]
+        self.is_closing = False
+        """Whether the connection is to be closed when all that is queued has been sent."""
+        self._host = host
+        self._address = address
+        self._on_output = on_output
+        self._side = ServerSide(frame_size_max=frame_size_max)
+        self.is_aborted = False
+        """Whether it is to be closed at once."""
+        self._receiving = False
+        self._kept = b""
+
+    @property
+    def address(self) -> str:
+        """The client's IP address."""
+        return self._address
+
+    @property
+    def session_id(self) -> int:
+        """The session's, or 0 before the greeting."""
+        return 0 if self.session is None else self.session.id
+
+    @property
+    def queued(self) -> int:
+        """How many bytes wait for `data_to_send`."""
+        return self._side.queued + len(self._kept)
+
+    def receive(self, data: bytes, moment: Moment) -> None:
+        """Feed what was received. After calling this, send `data_to_send`; close if `is_closing`."""
+        side = self._side
+        side.receive_data(data)
+        self._receiving = True
+        try:
+            while not self.is_closing and (event := side.next_event()) is not None:
+                if type(event) is Requested:
+                    self._answer(event, moment)
+                elif type(event) is Greeted:
+                    self._greet(event, moment)
+                elif type(event) is FourLetterWord:
+                    side.send_text(self._host.answer_word(event.word))
+                    self.is_closing = True
+                elif type(event) is Broken:
+                    self.close(event.why)
+        finally:
+            self._receiving = False
+
+    def data_to_send(self) -> bytes:
+        """The bytes for the wire, once."""
+        data = self._side.data_to_send()
+        if self._kept:
+            data, self._kept = self._kept + data, b""
+        return data
+
+    def notify(self, zxid: int, event: WatchEventMessage) -> None:
+        """Queue a watch event."""
+        if self.is_closing:
+            return
+        self._side.notify(zxid, event)
+        if self._side.queued > QUEUED_MAX:
+            self.abort("it does not read its events")
+        elif not self._receiving:
+            self._on_output(self)
+
+    def close(self, why: str) -> None:
+        """Close once all that is queued has been sent."""
+        if self.is_closing:
+            return
+        logger.info("session 0x%x from %s: closing its connection: %s", self.session_id, self._address, why)
+        self.is_closing = True
+        if not self._receiving:
+            self._on_output(self)
+
+    def abort(self, why: str) -> None:
+        """Close at once, whatever is queued."""
+        self.is_aborted = True
+        self.close(why)
+        self._on_output(self)
+
+    def _greet(self, event: Greeted, moment: Moment) -> None:
+        host, greeting = self._host, event.request
+        session_id = greeting.session_id
+        if session_id == 0:
+            session_id = host.processor.sessions.next_id
+            host.faults.session_made(session_id)
+        hurt = host.faults.verdict(session_id, OpCode.CREATE_SESSION, None)
+        if hurt is Hurt.AFTER_SEND:
+            self.close("a fault: its greeting is dropped")
+            return
+        reply = host.processor.greet(self, greeting, moment, host.random_bytes(PASSWORD_SIZE))
+        if reply is None:
+            self.close(f"its client has seen zxid 0x{greeting.last_zxid_seen:x}, this server has not")
+            return
+        if self.session is not None:
+            host.session_attached()
+        if hurt is Hurt.AFTER_COMMIT:
+            self.close("a fault: the reply to its greeting is lost")
+            return
+        self._side.accept(reply)
+        if self.session is None:
+            self.close(f"session 0x{greeting.session_id:x} has expired, or this is not its password")
+        elif hurt is Hurt.BEFORE_SEND:
+            self.close("a fault: dropped before its next request")
+
+    def _answer(self, event: Requested, moment: Moment) -> None:
+        hurt = self._host.faults.verdict(self.session_id, event.opcode, event.request)
+        if hurt is Hurt.AFTER_SEND:
+            self.close("a fault: its request is dropped")
+        elif hurt is Hurt.EXPIRE and self.session is not None:
+            self._host.processor.expire(self.session, moment)
+        elif hurt is Hurt.AFTER_COMMIT:
+            self._kept = self._side.data_to_send()
+            self._process(event, moment)
+            self._side.data_to_send()
+            self.close("a fault: the reply to its request is lost")
+        else:
+            self._process(event, moment)
+            if hurt is Hurt.BEFORE_SEND:
+                self.close("a fault: dropped before its next request")
+
+    def _process(self, event: Requested, moment: Moment) -> None:
+        xid, opcode, request, _ = event
+        reply = self._host.processor.process(self, opcode, request, moment)
+        if opcode == OpCode.PING:
+            xid = SpecialXid.PING
+        if isinstance(reply.record, MultiReply) and isinstance(request, (MultiRequest, MultiReadRequest)):
+            opcodes = [operation.opcode for operation in request.operations]
+            self._side.reply_multi(xid, reply.zxid, opcodes, reply.record)
+        else:
+            self._side.reply(xid, reply.zxid, reply.err, reply.record)
+        if reply.close:
+            self.close(f"opcode {opcode} was answered with {reply.err}")

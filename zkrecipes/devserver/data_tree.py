@@ -1,0 +1,291 @@
+"""The znodes: add, remove, set, list. Pure: told the zxid and the time of each change.
+
+It keeps what every znode has and the rules by which the numbers of a stat grow (`DataTree.java` and
+`DataNode.java`, 3.9). Whether a change is allowed, and who is told of it, is not decided here. While a
+journal is open every change is remembered, so that a transaction can be rolled back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from enum import Enum
+from functools import lru_cache
+from typing import Any, final
+
+from zkrecipes.codec.records import ACL, Id, Stat
+from zkrecipes.enums import Perms
+from zkrecipes.errors import NoNodeError
+
+__all__ = ["SPECIAL_PATHS", "DataTree", "Kind", "ZNode"]
+
+SPECIAL_PATHS = frozenset({"/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"})
+"""What no client can delete (`DataTree.isSpecialPath`)."""
+
+_ANYONE = Id("world", "anyone")
+_OPEN = (ACL(Perms.ALL, _ANYONE),)
+_READ_ONLY = (ACL(Perms.READ, _ANYONE),)
+
+
+class Kind(Enum):
+    """Why a znode may go by itself."""
+
+    PERSISTENT = "persistent"
+    """It does not."""
+    EPHEMERAL = "ephemeral"
+    """When its session ends."""
+    CONTAINER = "container"
+    """When its last child has gone."""
+    TTL = "ttl"
+    """Some time after its last change, when it has no children."""
+
+
+@final
+class ZNode:
+    """One znode. Outside `DataTree` it is only read."""
+
+    __slots__ = (
+        "acl",
+        "aversion",
+        "children",
+        "creates",
+        "ctime",
+        "czxid",
+        "data",
+        "kind",
+        "mtime",
+        "mzxid",
+        "owner",
+        "pzxid",
+        "ttl_ms",
+        "version",
+    )
+
+    def __init__(
+        self,
+        data: bytes | None,
+        acl: tuple[ACL, ...],
+        zxid: int,
+        time_ms: int,
+        *,
+        kind: Kind = Kind.PERSISTENT,
+        owner: int = 0,
+        ttl_ms: int = 0,
+        creates: int = 0,
+    ) -> None:
+        self.data = data
+        self.acl = acl
+        self.czxid = self.mzxid = self.pzxid = zxid
+        self.ctime = self.mtime = time_ms
+        self.version = self.aversion = 0
+        # How many children were ever created: the sequence counter, and the cversion that is stored.
+        self.creates = creates
+        self.kind = kind
+        self.owner = owner
+        self.ttl_ms = ttl_ms
+        # A dict for its order (a set of names has another in each process); most znodes never need one.
+        self.children: dict[str, None] | None = None
+
+    @property
+    def child_count(self) -> int:
+        """How many children it has."""
+        return len(self.children) if self.children is not None else 0
+
+    def stat(self) -> Stat:
+        """The stat that clients see."""
+        data, children = self.data, self.children
+        count = 0 if children is None else len(children)
+        return Stat(
+            self.czxid,
+            self.mzxid,
+            self.ctime,
+            self.mtime,
+            self.version,
+            # From the count of creates to the count of changes (`DataNode.copyStat`).
+            wrapped(self.creates * 2 - count),
+            self.aversion,
+            self.owner,  # 0 for a container and a TTL znode
+            0 if data is None else len(data),
+            count,
+            self.pzxid,
+        )
+
+
+def wrapped(number: int) -> int:
+    """`number` as a signed 32-bit integer: Java's `int` overflows in silence."""
+    return (number + 0x80000000 & 0xFFFFFFFF) - 0x80000000
+
+
+@lru_cache(maxsize=1024)
+def _shared(acl: tuple[ACL, ...]) -> tuple[ACL, ...]:
+    """One object for equal ACLs: a million znodes mostly have the same few."""
+    return acl
+
+
+@final
+class DataTree:
+    """All znodes by path.
+
+    Args:
+        start_counter: what the sequence counter of each new znode (and of the root) starts from.
+    """
+
+    def __init__(self, *, start_counter: int = 0) -> None:
+        self._start_counter = start_counter
+        root = ZNode(b"", _OPEN, 0, 0, creates=start_counter)
+        # The root has two names, so that the parent of "/a" needs no special case (as in `DataTree.java`).
+        self._nodes: dict[str, ZNode] = {"": root, "/": root}
+        self._ephemerals: dict[int, dict[str, None]] = {}
+        self._reapable: dict[str, None] = {}
+        self._undo: list[tuple[Callable[..., None], tuple[Any, ...]]] | None = None
+        for path, acl in (
+            ("/zookeeper", _OPEN),
+            ("/zookeeper/config", _READ_ONLY),
+            ("/zookeeper/quota", _OPEN),
+        ):
+            self._attach(path, ZNode(b"", acl, 0, 0))
+
+    def __len__(self) -> int:
+        return len(self._nodes) - 1
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._nodes
+
+    def find(self, path: str) -> ZNode | None:
+        """The znode, or None."""
+        return self._nodes.get(path)
+
+    def get(self, path: str) -> ZNode:
+        """The znode.
+
+        Raises:
+            NoNodeError: there is none.
+        """
+        node = self._nodes.get(path)
+        if node is None:
+            raise NoNodeError(path)
+        return node
+
+    def ephemerals(self, session_id: int) -> list[str]:
+        """The paths of a session's ephemeral znodes, oldest first."""
+        return list(self._ephemerals.get(session_id, ()))
+
+    def all_ephemerals(self) -> dict[int, list[str]]:
+        """The paths of all ephemeral znodes, by session id."""
+        return {session_id: list(paths) for session_id, paths in self._ephemerals.items()}
+
+    def reapable(self) -> Iterator[tuple[str, ZNode]]:
+        """Every container and TTL znode."""
+        return ((path, self._nodes[path]) for path in self._reapable)
+
+    def count_below(self, path: str) -> int:
+        """How many descendants the znode has."""
+        if path == "/":
+            return len(self) - 1
+        below = path + "/"
+        return sum(other.startswith(below) for other in self._nodes)
+
+    def add(
+        self,
+        path: str,
+        data: bytes | None,
+        acl: tuple[ACL, ...],
+        zxid: int,
+        time_ms: int,
+        *,
+        kind: Kind = Kind.PERSISTENT,
+        owner: int = 0,
+        ttl_ms: int = 0,
+    ) -> ZNode:
+        """Add a znode below one that is there; there must be none at `path`."""
+        parent = self._nodes[path[: path.rfind("/")]]
+        if self._undo is not None:
+            self._undo.append((self._restore_list, (parent, parent.creates, parent.pzxid)))
+            self._undo.append((self._detach, (path,)))
+        parent.creates = wrapped(parent.creates + 1)
+        parent.pzxid = zxid
+        node = ZNode(
+            data,
+            _shared(acl),
+            zxid,
+            time_ms,
+            kind=kind,
+            owner=owner,
+            ttl_ms=ttl_ms,
+            creates=self._start_counter,
+        )
+        self._attach(path, node)
+        return node
+
+    def remove(self, path: str, zxid: int) -> ZNode:
+        """Remove a znode without children."""
+        parent = self._nodes[path[: path.rfind("/")]]
+        node = self._nodes[path]
+        if self._undo is not None:
+            self._undo.append((self._restore_list, (parent, parent.creates, parent.pzxid)))
+            self._undo.append((self._attach, (path, node)))
+        parent.pzxid = zxid
+        self._detach(path)
+        return node
+
+    def set_data(self, node: ZNode, data: bytes | None, version: int, zxid: int, time_ms: int) -> None:
+        """Replace a znode's data; `version` is the new one."""
+        if self._undo is not None:
+            self._undo.append((_restore_data, (node, node.data, node.version, node.mzxid, node.mtime)))
+        _restore_data(node, data, version, zxid, time_ms)
+
+    def set_acl(self, node: ZNode, acl: tuple[ACL, ...], version: int) -> None:
+        """Replace a znode's ACL; `version` is the new one."""
+        node.acl = _shared(acl)
+        node.aversion = version
+
+    def open_journal(self) -> None:
+        """From now on remember every change, until `commit` or `roll_back`."""
+        self._undo = []
+
+    def commit(self) -> None:
+        """Keep what was changed since `open_journal`."""
+        self._undo = None
+
+    def roll_back(self) -> None:
+        """Take back what was changed since `open_journal`."""
+        undo, self._undo = self._undo or [], None
+        for function, arguments in reversed(undo):
+            function(*arguments)
+
+    def _attach(self, path: str, node: ZNode) -> None:
+        slash = path.rfind("/")
+        parent = self._nodes[path[:slash]]
+        if parent.children is None:
+            parent.children = {}
+        parent.children[path[slash + 1 :]] = None
+        self._nodes[path] = node
+        if node.kind is Kind.EPHEMERAL:
+            self._ephemerals.setdefault(node.owner, {})[path] = None
+        elif node.kind is not Kind.PERSISTENT:
+            self._reapable[path] = None
+
+    def _detach(self, path: str) -> None:
+        slash = path.rfind("/")
+        node = self._nodes.pop(path)
+        children = self._nodes[path[:slash]].children
+        assert children is not None, "a parent without children"
+        del children[path[slash + 1 :]]
+        if node.kind is Kind.EPHEMERAL:
+            owned = self._ephemerals[node.owner]
+            del owned[path]
+            if not owned:
+                del self._ephemerals[node.owner]
+        elif node.kind is not Kind.PERSISTENT:
+            del self._reapable[path]
+
+    @staticmethod
+    def _restore_list(parent: ZNode, creates: int, pzxid: int) -> None:
+        parent.creates = creates
+        parent.pzxid = pzxid
+
+
+def _restore_data(node: ZNode, data: bytes | None, version: int, mzxid: int, mtime: int) -> None:
+    node.data = data
+    node.version = version
+    node.mzxid = mzxid
+    node.mtime = mtime

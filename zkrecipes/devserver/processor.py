@@ -1,0 +1,289 @@
+"""A request in, a reply out: one server's state, and what each opcode does to it. No I/O, told the time.
+
+It keeps the zxid, the tree, the sessions and the watches together. Whoever runs it hands in the requests of
+all connections in one order, which is the order of the history. Events are queued to their watchers before
+the reply of the change that caused them is handed back (`FinalRequestProcessor.java`, 3.9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any, NamedTuple, final
+
+from zkrecipes.codec.jute import Record
+from zkrecipes.codec.messages import (
+    AuthRequest,
+    ConnectReply,
+    ConnectRequest,
+    DeleteContainerRequest,
+    ErrorReply,
+    Request,
+    SASLReply,
+)
+from zkrecipes.codec.multi import MultiReply, MultiRequest
+from zkrecipes.codec.records import Id
+from zkrecipes.devserver.access import authenticate
+from zkrecipes.devserver.data_tree import DataTree
+from zkrecipes.devserver.peer import Moment, Peer
+from zkrecipes.devserver.reads import Reads
+from zkrecipes.devserver.session_tracker import PASSWORD_SIZE, Session, SessionTracker
+from zkrecipes.devserver.watch_requests import WatchRequests
+from zkrecipes.devserver.writes import WRITES, Change, end_session
+from zkrecipes.enums import OpCode
+from zkrecipes.errors import (
+    AuthFailedError,
+    MarshallingError,
+    RuntimeInconsistencyError,
+    ServerError,
+    UnimplementedError,
+)
+from zkrecipes.protocol.watch_table import WatchTable
+
+__all__ = ["Processor", "Reply"]
+
+_NO_PASSWORD = bytes(PASSWORD_SIZE)
+
+# What may stand in a multi (`MultiOperationRecord.deserialize`).
+_IN_MULTI = frozenset(
+    {
+        OpCode.CREATE,
+        OpCode.CREATE2,
+        OpCode.CREATE_CONTAINER,
+        OpCode.CREATE_TTL,
+        OpCode.DELETE,
+        OpCode.SET_DATA,
+        OpCode.CHECK,
+    }
+)
+# These have no effect on the session's life (`ZooKeeperServer.processPacket`).
+_NO_TOUCH = frozenset({OpCode.AUTH, OpCode.SASL})
+
+
+class Reply(NamedTuple):
+    """What a request is answered with."""
+
+    zxid: int
+    """The transaction's, or the last one's for a read."""
+    err: int = 0
+    record: Record | None = None
+    """None where `err` is not 0."""
+    close: bool = False
+    """Whether the connection is closed after the reply."""
+
+
+@final
+class Processor:
+    """The state of one server.
+
+    Args:
+        tree: the znodes.
+        sessions: who is alive.
+        zxid: the last one that counts as processed.
+        random: shuffles lists of children.
+        super_digest: the digest id of the super user, who may do all.
+        extended_types: whether TTL znodes may be made; a real server does not allow it by default.
+    """
+
+    def __init__(
+        self,
+        *,
+        tree: DataTree,
+        sessions: SessionTracker,
+        zxid: int,
+        random: Random,
+        super_digest: str | None = None,
+        extended_types: bool = False,
+    ) -> None:
+        self.tree = tree
+        self.sessions = sessions
+        self.zxid = zxid
+        self.watches: WatchTable[Peer] = WatchTable()
+        self.attached: dict[int, Peer] = {}
+        """The connection of each session that has one."""
+        self._super_digest = super_digest
+        self._extended_types = extended_types
+        self._watch_requests = WatchRequests(tree, self.watches)
+        self._reads = Reads(tree, self.watches, random).by_opcode | self._watch_requests.by_opcode
+        self._writes = {opcode: apply for opcode, apply in WRITES.items() if opcode != OpCode.CHECK}
+        self._rare: dict[int, Callable[[Peer, Request[Any] | None, Moment], Reply]] = {
+            OpCode.MULTI: self._multi,
+            OpCode.PING: self._ping,
+            OpCode.CLOSE_SESSION: self._close_session,
+            OpCode.AUTH: self._auth,
+            OpCode.SASL: self._sasl,
+        }
+
+    def greet(
+        self, peer: Peer, request: ConnectRequest, moment: Moment, password: bytes
+    ) -> ConnectReply | None:
+        """Attach a connection to a new session or to the one that it asks for.
+
+        A reply with timeout 0 is a refusal, after which the connection is closed.
+
+        Args:
+            peer: the connection.
+            request: its greeting.
+            moment: when.
+            password: 16 random bytes, for a new session.
+
+        Returns:
+            None where the connection is to be closed without a reply: the client has seen a zxid that is
+            ahead of this server.
+        """
+        if request.last_zxid_seen > self.zxid:
+            return None
+        timeout = request.timeout_ms / 1000
+        session: Session | None
+        if request.session_id == 0:
+            self.zxid += 1
+            session = self.sessions.create(timeout, password, moment.now)
+        else:
+            # Before the password is checked, as in `ZooKeeperServer.processConnectRequest`.
+            before = self.attached.pop(request.session_id, None)
+            if before is not None:
+                before.close("its session was attached again")
+            session = self.sessions.resume(request.session_id, request.password, timeout, moment.now)
+        if session is None:
+            return ConnectReply(0, 0, 0, _NO_PASSWORD, read_only=False)
+        peer.session = session
+        self.attached[session.id] = peer
+        return ConnectReply(0, round(session.timeout * 1000), session.id, session.password, read_only=False)
+
+    def process(self, peer: Peer, opcode: int, request: Request[Any] | None, moment: Moment) -> Reply:
+        """Answer one request of a connection that has been greeted.
+
+        Args:
+            peer: the connection.
+            opcode: what is asked for.
+            request: None where the opcode is unknown or its body could not be read.
+            moment: when.
+        """
+        if peer.session is not None and opcode not in _NO_TOUCH:
+            self.sessions.touch(peer.session, moment.now)
+        try:
+            read = self._reads.get(opcode)
+            if read is not None:
+                return Reply(self.zxid, 0, read(peer, _readable(request)))
+            write = self._writes.get(opcode)
+            if write is not None:
+                return self._write(peer, write, _readable(request), moment)
+            rare = self._rare.get(opcode)
+            if rare is not None:
+                return rare(peer, request, moment)
+            return Reply(0, UnimplementedError.code, close=True)
+        except ServerError as error:
+            return Reply(self.zxid, error.code)
+
+    def leave(self, peer: Peer) -> None:
+        """A connection is gone: its watches go, its session stays."""
+        self.watches.drop(peer)
+        session = peer.session
+        if session is not None and self.attached.get(session.id) is peer:
+            del self.attached[session.id]
+
+    def expire(self, session: Session, moment: Moment) -> None:
+        """End a session whose time is up: its ephemerals go under one zxid, its connection is closed."""
+        self._end_session(session, moment)
+        peer = self.attached.get(session.id)
+        if peer is not None:
+            peer.close("its session has expired")
+
+    def reap(self, paths: list[str], moment: Moment) -> None:
+        """Delete containers and TTL znodes that are due, each in a transaction of its own."""
+        for path in paths:
+            self.zxid += 1
+            change = self._change(0, [], moment)
+            try:
+                WRITES[OpCode.DELETE_CONTAINER](change, DeleteContainerRequest(path))
+            except ServerError:
+                continue  # it got a child, or went, meanwhile
+            self._watch_requests.fire(change.happened, self.zxid)
+
+    def _ping(self, _peer: Peer, _request: Request[Any] | None, _moment: Moment) -> Reply:
+        return Reply(self.zxid)
+
+    def _close_session(self, peer: Peer, _request: Request[Any] | None, moment: Moment) -> Reply:
+        if peer.session is not None:
+            self._end_session(peer.session, moment)
+        return Reply(self.zxid, close=True)
+
+    def _write(
+        self, peer: Peer, apply: Callable[[Change, Any], Record], request: Request[Any], moment: Moment
+    ) -> Reply:
+        self.zxid += 1  # a write that fails uses one up too (`PrepRequestProcessor.pRequestHelper`)
+        change = self._change(_session_id(peer), peer.ids, moment)
+        record = apply(change, request)
+        self._watch_requests.fire(change.happened, self.zxid)
+        return Reply(self.zxid, 0, record)
+
+    def _multi(self, peer: Peer, request: Request[Any] | None, moment: Moment) -> Reply:
+        """All operations or none, under one zxid; a failed multi has no error in its reply's header."""
+        self.zxid += 1
+        if not isinstance(request, MultiRequest):
+            raise MarshallingError
+        operations = request.operations
+        if any(operation.opcode not in _IN_MULTI for operation in operations):
+            raise MarshallingError
+        change = self._change(_session_id(peer), peer.ids, moment)
+        results: list[Record] = []
+        self.tree.open_journal()
+        try:
+            for operation in operations:
+                result = WRITES[operation.opcode](change, operation)
+                results.append(result)
+        except ServerError as error:
+            self.tree.roll_back()
+            results = _failed(len(operations), len(results), error.code)
+        else:
+            self.tree.commit()
+            self._watch_requests.fire(change.happened, self.zxid)
+        return Reply(self.zxid, 0, MultiReply(tuple(results)))
+
+    def _auth(self, peer: Peer, request: Request[Any] | None, _moment: Moment) -> Reply:
+        ids = None
+        if isinstance(request, AuthRequest):
+            ids = authenticate(
+                request.scheme, request.auth, address=peer.address, super_digest=self._super_digest
+            )
+        if ids is None:
+            return Reply(0, AuthFailedError.code, close=True)
+        peer.ids = list(dict.fromkeys([*peer.ids, *ids]))
+        return Reply(0)
+
+    def _sasl(self, _peer: Peer, _request: Request[Any] | None, _moment: Moment) -> Reply:
+        # Without a JAAS configuration a server answers any token with a null one (`processSasl`).
+        return Reply(0, 0, SASLReply(None))
+
+    def _end_session(self, session: Session, moment: Moment) -> None:
+        self.zxid += 1
+        self.sessions.end(session.id)
+        change = self._change(session.id, [], moment)
+        end_session(change)
+        self._watch_requests.fire(change.happened, self.zxid)
+
+    def _change(self, session_id: int, ids: list[Id], moment: Moment) -> Change:
+        return Change(
+            self.tree,
+            session_id=session_id,
+            ids=ids,
+            zxid=self.zxid,
+            time_ms=moment.time_ms,
+            extended_types=self._extended_types,
+        )
+
+
+def _readable(request: Request[Any] | None) -> Request[Any]:
+    if request is None:
+        raise MarshallingError
+    return request
+
+
+def _session_id(peer: Peer) -> int:
+    return 0 if peer.session is None else peer.session.id
+
+
+def _failed(count: int, done: int, code: int) -> list[Record]:
+    """The results of a multi whose operation number `done`, from 0, failed (`DataTree.processTxn`)."""
+    after = RuntimeInconsistencyError.code
+    return [ErrorReply(0 if i < done else code if i == done else after) for i in range(count)]

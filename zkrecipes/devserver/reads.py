@@ -1,0 +1,149 @@
+"""The requests that look at the tree, one function each, with the watches that they set.
+
+The order of the checks is that of `FinalRequestProcessor` (3.9): is the znode there, then may it be read. A
+read that fails sets no watch, but for exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any, final
+
+from zkrecipes.codec.jute import Record
+from zkrecipes.codec.messages import (
+    ACLReply,
+    ChildrenNumberReply,
+    ChildrenReply,
+    EphemeralsReply,
+    ErrorReply,
+    ExistsRequest,
+    GetACLRequest,
+    GetAllChildrenNumberRequest,
+    GetChildren2Reply,
+    GetChildren2Request,
+    GetChildrenRequest,
+    GetDataRequest,
+    GetEphemeralsRequest,
+    StatReply,
+    SyncReply,
+    SyncRequest,
+    WhoAmIReply,
+    WhoAmIRequest,
+)
+from zkrecipes.codec.multi import MultiReadRequest, MultiReply
+from zkrecipes.codec.records import Node
+from zkrecipes.devserver.access import check_permission, client_infos, is_permitted, masked
+from zkrecipes.devserver.data_tree import DataTree, ZNode
+from zkrecipes.devserver.peer import Peer
+from zkrecipes.enums import OpCode, Perms
+from zkrecipes.errors import BadArgumentsError, MarshallingError, NoNodeError, ServerError
+from zkrecipes.protocol.watch_table import WatchKind, WatchTable
+
+__all__ = ["Reads"]
+
+
+@final
+class Reads:
+    """What each reading opcode answers, over one tree and one table of watches.
+
+    Args:
+        tree: the znodes.
+        watches: where watches are set; an owner is a peer.
+        random: shuffles lists of children, which ZooKeeper gives in no order: nobody shall rely on one.
+    """
+
+    def __init__(self, tree: DataTree, watches: WatchTable[Peer], random: Random) -> None:
+        self._tree = tree
+        self._watches = watches
+        self._random = random
+        self.by_opcode: dict[int, Callable[[Peer, Any], Record]] = {
+            OpCode.EXISTS: self._exists,
+            OpCode.GET_DATA: self._get_data,
+            OpCode.GET_CHILDREN: self._get_children,
+            OpCode.GET_CHILDREN2: self._get_children2,
+            OpCode.GET_ACL: self._get_acl,
+            OpCode.GET_ALL_CHILDREN_NUMBER: self._get_all_children_number,
+            OpCode.GET_EPHEMERALS: self._get_ephemerals,
+            OpCode.MULTI_READ: self._multi_read,
+            OpCode.SYNC: self._sync,
+            OpCode.WHO_AM_I: self._who_am_i,
+        }
+
+    def _exists(self, peer: Peer, request: ExistsRequest) -> Record:
+        path = request.path
+        if "\0" in path:
+            raise BadArgumentsError(path)
+        node = self._tree.find(path)
+        if node is not None:
+            check_permission(node.acl, Perms.READ, peer.ids, path)
+        if request.watch:
+            self._watches.add(WatchKind.DATA, path, peer)
+        if node is None:
+            raise NoNodeError(path)
+        return StatReply(node.stat())
+
+    def _get_data(self, peer: Peer, request: GetDataRequest) -> Node:
+        node = self._readable(peer, request.path)
+        if request.watch:
+            self._watches.add(WatchKind.DATA, request.path, peer)
+        return Node(node.data, node.stat())
+
+    def _get_children(self, peer: Peer, request: GetChildrenRequest) -> ChildrenReply:
+        return ChildrenReply(self._children(peer, request))
+
+    def _get_children2(self, peer: Peer, request: GetChildren2Request) -> Record:
+        names = self._children(peer, request)
+        return GetChildren2Reply(names, self._tree.get(request.path).stat())
+
+    def _children(self, peer: Peer, request: GetChildrenRequest | GetChildren2Request) -> list[str]:
+        node = self._readable(peer, request.path)
+        if request.watch:
+            self._watches.add(WatchKind.CHILD, request.path, peer)
+        names = list(node.children or ())
+        self._random.shuffle(names)
+        return names
+
+    def _get_acl(self, peer: Peer, request: GetACLRequest) -> Record:
+        node = self._tree.get(request.path)
+        check_permission(node.acl, Perms.READ | Perms.ADMIN, peer.ids, request.path)
+        whole = is_permitted(node.acl, Perms.ADMIN, peer.ids)
+        return ACLReply(list(node.acl) if whole else masked(node.acl), node.stat())
+
+    def _get_all_children_number(self, peer: Peer, request: GetAllChildrenNumberRequest) -> Record:
+        self._readable(peer, request.path)
+        return ChildrenNumberReply(self._tree.count_below(request.path))
+
+    def _get_ephemerals(self, peer: Peer, request: GetEphemeralsRequest) -> Record:
+        owned = self._tree.ephemerals(peer.session.id) if peer.session is not None else []
+        prefix = request.prefix_path
+        if prefix.strip() not in ("", "/"):
+            owned = [path for path in owned if path.startswith(prefix)]
+        return EphemeralsReply(owned)
+
+    def _multi_read(self, peer: Peer, request: MultiReadRequest) -> Record:
+        results: list[Record] = []
+        for operation in request.operations:
+            try:
+                if isinstance(operation, GetDataRequest):
+                    results.append(self._get_data(peer, operation))
+                elif isinstance(operation, GetChildrenRequest):
+                    results.append(self._get_children(peer, operation))
+                else:
+                    raise MarshallingError
+            except MarshallingError:
+                raise
+            except ServerError as error:
+                results.append(ErrorReply(error.code))
+        return MultiReply(tuple(results))
+
+    def _sync(self, _peer: Peer, request: SyncRequest) -> Record:
+        return SyncReply(request.path)
+
+    def _who_am_i(self, peer: Peer, _request: WhoAmIRequest) -> Record:
+        return WhoAmIReply(client_infos(peer.ids))
+
+    def _readable(self, peer: Peer, path: str) -> ZNode:
+        node = self._tree.get(path)
+        check_permission(node.acl, Perms.READ, peer.ids, path)
+        return node

@@ -1,0 +1,33 @@
+"""Which containers and TTL znodes are due. Pure (`ContainerManager.getCandidates`, 3.9)."""
+
+from __future__ import annotations
+
+from zkrecipes.devserver.data_tree import DataTree, Kind, ZNode
+
+__all__ = ["CHECK_INTERVAL", "NEVER_USED_MAX", "due"]
+
+CHECK_INTERVAL = 60.0
+"""How often a server looks, in seconds (`znode.container.checkIntervalMs`)."""
+
+NEVER_USED_MAX = 300.0
+"""How long a container may stay that never had a child, in seconds (`maxNeverUsedIntervalMs`)."""
+
+
+def due(tree: DataTree, time_ms: int, *, start_counter: int = 0) -> list[str]:
+    """The paths that are to be deleted now.
+
+    Args:
+        tree: the znodes.
+        time_ms: milliseconds since 1970.
+        start_counter: from what sequence counters start, which tells whether there ever was a child.
+    """
+    return [path for path, node in tree.reapable() if _is_due(node, time_ms, start_counter)]
+
+
+def _is_due(node: ZNode, time_ms: int, start_counter: int) -> bool:
+    if node.children:
+        return False
+    unchanged_ms = time_ms - node.mtime
+    if node.kind is Kind.TTL:
+        return unchanged_ms > node.ttl_ms
+    return node.creates != start_counter or unchanged_ms > NEVER_USED_MAX * 1000

@@ -1,0 +1,371 @@
+"""A whole server: listens, runs one `Conversation` a stream, ends sessions, reaps containers.
+
+All state changes in one task at a time and without a checkpoint in between, so that nothing needs a lock: a
+chunk of bytes that was received is processed whole, and its replies leave in one send.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from random import Random
+from types import TracebackType
+from typing import Self, final
+
+import anyio
+from anyio.abc import TaskStatus
+
+from zkrecipes.devserver import four_letter, reaping
+from zkrecipes.devserver.conversation import QUEUED_MAX, Conversation
+from zkrecipes.devserver.data_tree import DataTree
+from zkrecipes.devserver.faults import Faults
+from zkrecipes.devserver.processor import Processor
+from zkrecipes.devserver.server_clock import ServerClock
+from zkrecipes.devserver.session_tracker import SessionTracker
+from zkrecipes.net.transport import Address, Network, Stream, TcpNetwork, bare_errors
+from zkrecipes.protocol.server_side import FRAME_SIZE_MAX
+
+__all__ = ["DevServer"]
+
+logger = logging.getLogger(__name__)
+
+# A deadline that was reached is taken as reached, whatever adding and subtracting floats made of it.
+_EPSILON = 1e-6
+
+
+@final
+class DevServer:
+    """A ZooKeeper server in this process, in memory, for development and tests. Never for production.
+
+    ```python
+    async with DevServer() as server:
+        ...  # connect to server.connect_string
+    ```
+
+    It behaves as a standalone server of version 3.9 does. It is its own client's worst case where that is
+    allowed: lists of children come shuffled. What can go wrong on purpose is in `faults` and in the methods
+    from `expire` on.
+
+    Args:
+        host: the address to listen on.
+        port: the port; 0 takes a free one.
+        network: where to listen; TCP if not told otherwise.
+        tick_time: the length of a tick in seconds; sessions expire in ticks.
+        session_timeout_min: the shortest session timeout in seconds; None is two ticks.
+        session_timeout_max: the longest session timeout in seconds; None is twenty ticks.
+        start_counter: from what the sequence numbers of each parent start.
+        start_zxid: the zxid at the start; None takes it from the time, so that a server that was restarted is
+            never behind its clients.
+        start_time: what the server's calendar shows at the start, in seconds since 1970; None is now.
+        seed: of the passwords and the order of children; None takes another each time.
+        super_digest: the digest id of the user who may do all, as `access.digest_id` makes it.
+        extended_types: whether there are TTL znodes. As with a real server (`extendedTypesEnabled`) there are
+            none unless asked for.
+        max_packet_size: how large a request may be in bytes (`jute.maxbuffer`).
+
+    Raises:
+        OSError: on entering: the address cannot be listened on.
+        ValueError: a time is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        network: Network | None = None,
+        tick_time: float = 2.0,
+        session_timeout_min: float | None = None,
+        session_timeout_max: float | None = None,
+        start_counter: int = 0,
+        start_zxid: int | None = None,
+        start_time: float | None = None,
+        seed: int | None = None,
+        super_digest: str | None = None,
+        extended_types: bool = False,
+        max_packet_size: int = FRAME_SIZE_MAX,
+    ) -> None:
+        self._address = Address(host, port)
+        self._network: Network = TcpNetwork() if network is None else network
+        self._tick_time = tick_time
+        self._timeout_min = session_timeout_min
+        self._timeout_max = session_timeout_max
+        self._start_counter = start_counter
+        self._start_time = time.time() if start_time is None else start_time
+        self._random = Random(seed)
+        self._super_digest = super_digest
+        self._extended_types = extended_types
+        self._max_packet_size = max_packet_size
+        self.faults = Faults(on_release=self._send_all, on_drop=self._drop_session)
+        """What shall go wrong with requests and replies."""
+        # The fraction of a second fills the lower half, so a restart within the same second is ahead too.
+        self._first_zxid = int(self._start_time * 2**32) if start_zxid is None else start_zxid
+        self.processor = self._new_processor(self._first_zxid)
+        """The state: the tree, the sessions, the watches, the zxid."""
+        self._connections: dict[Conversation, Stream] = {}
+        self._sending: set[Conversation] = set()
+        self._running: AbstractAsyncContextManager[None] | None = None
+
+    @property
+    def host(self) -> str:
+        """The address that it listens on."""
+        return self._address.host
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return self._address.port
+
+    @property
+    def connect_string(self) -> str:
+        """`host:port`, as clients take it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        self._running = self._run()
+        await self._running.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        assert self._running is not None, "left before it was entered"
+        return await self._running.__aexit__(kind, error, trace)
+
+    # --- what can go wrong with a whole server -------------------------------------------------------------
+
+    def expire(self, session_id: int) -> None:
+        """End a session now, as if its time were up.
+
+        Raises:
+            KeyError: there is no such session.
+        """
+        session = self.processor.sessions.find(session_id)
+        if session is None:
+            raise KeyError(f"no session 0x{session_id:x}")
+        self.processor.expire(session, self._clock.moment())
+
+    def drop_connections(self) -> None:
+        """Drop every connection at once. Sessions live on."""
+        for conversation in list(self._connections):
+            conversation.abort("all connections are dropped")
+
+    async def refuse(self) -> None:
+        """Listen no more: who connects is refused. Connections that are there stay."""
+        self._stop_listening.set()
+        await self._not_listening.wait()
+
+    async def accept(self) -> None:
+        """Listen again, on the same address."""
+        if self._not_listening.is_set():
+            await self._tasks.start(self._listen)
+
+    def pause(self) -> None:
+        """Stop reading, answering and sending. Its own clock stands, so no session expires meanwhile."""
+        if not self._clock.is_paused:
+            self._clock.pause()
+            self._resumed = anyio.Event()
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        self._clock.resume()
+        self._resumed.set()
+        self._wake_expiry()
+
+    async def restart(self, *, keep: bool = True, downtime: float = 0.0) -> None:
+        """Stop and start again in place, on the same address.
+
+        Args:
+            keep: whether znodes and sessions are still there afterwards; sessions then have a whole timeout
+                to come back. Otherwise the zxid is higher than any before, as after a real start in memory.
+            downtime: how long it is away, in seconds.
+        """
+        await self.refuse()
+        self.drop_connections()
+        await anyio.sleep(downtime)
+        if keep:
+            self.processor.sessions.touch_all(self._clock.now())
+        else:
+            epoch_after = ((self.processor.zxid >> 32) + 1) << 32
+            self.processor = self._new_processor(max(int(self._clock.time() * 2**32), epoch_after))
+        self._wake_expiry()
+        await self.accept()
+
+    def reap(self) -> None:
+        """Delete the containers and TTL znodes that are due now, without waiting for the next look."""
+        processor, moment = self.processor, self._clock.moment()
+        paths = reaping.due(processor.tree, moment.time_ms, start_counter=self._start_counter)
+        processor.reap(paths, moment)
+
+    # --- what a conversation asks of its host --------------------------------------------------------------
+
+    def random_bytes(self, size: int) -> bytes:
+        """Bytes for a password."""
+        return self._random.randbytes(size)
+
+    def answer_word(self, word: str) -> str:
+        """The answer to a four-letter word."""
+        processor = self.processor
+        status = four_letter.Status(processor.zxid, len(processor.tree), len(self._connections))
+        return four_letter.answer(word, status)
+
+    def session_attached(self) -> None:
+        """A session was made or attached again: it may be the next to expire."""
+        self._wake_expiry()
+
+    # --- tasks ---------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _run(self) -> AsyncIterator[None]:
+        self._clock = ServerClock(anyio.current_time, self._start_time)
+        self._resumed = anyio.Event()
+        self._resumed.set()
+        self._released = anyio.Event()
+        self._expiry_changed = anyio.Event()
+        with bare_errors():
+            async with anyio.create_task_group() as self._tasks:
+                try:
+                    await self._tasks.start(self._listen)
+                    self._tasks.start_soon(self._expire_sessions)
+                    self._tasks.start_soon(self._reap_containers)
+                    yield
+                finally:
+                    self._tasks.cancel_scope.cancel()
+
+    async def _listen(self, *, task_status: TaskStatus[None]) -> None:
+        self._stop_listening = anyio.Event()
+        self._not_listening = anyio.Event()
+        try:
+            async with self._network.serve(*self._address, self._accept) as self._address:
+                task_status.started()
+                await self._stop_listening.wait()
+        finally:
+            self._not_listening.set()
+
+    async def _accept(self, stream: Stream) -> None:
+        # In a task of the server's own: it outlives the listener, when new connections are refused.
+        self._tasks.start_soon(self._converse, stream)
+
+    async def _converse(self, stream: Stream) -> None:
+        conversation = Conversation(
+            self, stream.peer.host, self._send_soon, frame_size_max=self._max_packet_size
+        )
+        self._connections[conversation] = stream
+        processor = self.processor
+        try:
+            await self._read(conversation, stream)
+        except OSError as error:
+            logger.debug("session 0x%x: its connection broke: %s", conversation.session_id, error)
+        except Exception:
+            # A fault of ours ends this connection and no other.
+            logger.exception("session 0x%x: closing its connection", conversation.session_id)
+        finally:
+            processor.leave(conversation)
+            del self._connections[conversation]
+            with anyio.CancelScope(shield=True):
+                await stream.aclose()
+
+    async def _read(self, conversation: Conversation, stream: Stream) -> None:
+        while not conversation.is_closing and (data := await stream.receive()):
+            if self._clock.is_paused:
+                await self._resumed.wait()
+            conversation.receive(data, self._clock.moment())
+            if conversation not in self._sending:
+                self._sending.add(conversation)
+                await self._send(conversation)
+            while _must_wait(conversation):
+                await self._released.wait()
+
+    def _send_soon(self, conversation: Conversation) -> None:
+        if conversation.is_aborted:
+            self._tasks.start_soon(self._close, conversation)
+        elif conversation not in self._sending:
+            self._sending.add(conversation)
+            self._tasks.start_soon(self._send, conversation)
+
+    async def _send(self, conversation: Conversation) -> None:
+        """Send all that is queued; the caller has put the conversation among those that send."""
+        stream = self._connections.get(conversation)
+        try:
+            while stream is not None and not conversation.is_aborted:
+                if self._clock.is_paused:
+                    await self._resumed.wait()
+                if self.faults.are_replies_held(conversation.session_id):
+                    return
+                data = conversation.data_to_send()
+                if not data:
+                    break
+                await stream.send(data)
+            if conversation.is_closing:
+                await self._close(conversation)
+        except OSError as error:
+            logger.debug("session 0x%x: its connection broke: %s", conversation.session_id, error)
+            conversation.is_closing = True
+        finally:
+            self._sending.discard(conversation)
+
+    async def _close(self, conversation: Conversation) -> None:
+        stream = self._connections.get(conversation)
+        if stream is not None:
+            await stream.aclose()
+
+    def _send_all(self) -> None:
+        """Replies are no longer held back."""
+        self._released.set()
+        self._released = anyio.Event()
+        for conversation in self._connections:
+            self._send_soon(conversation)
+
+    def _drop_session(self, session_id: int) -> None:
+        peer = self.processor.attached.get(session_id)
+        if peer is not None:
+            peer.close("a fault: dropped before its next request")
+
+    async def _expire_sessions(self) -> None:
+        while True:
+            if self._clock.is_paused:
+                await self._resumed.wait()
+            self._expiry_changed = anyio.Event()
+            processor, moment = self.processor, self._clock.moment()
+            for session in processor.sessions.expired(moment.now + _EPSILON):
+                logger.info("session 0x%x has expired", session.id)
+                processor.expire(session, moment)
+            until = processor.sessions.next_expiry()
+            with anyio.move_on_after(None if until is None else until - moment.now):
+                await self._expiry_changed.wait()
+
+    def _wake_expiry(self) -> None:
+        self._expiry_changed.set()
+
+    async def _reap_containers(self) -> None:
+        while True:
+            await anyio.sleep(reaping.CHECK_INTERVAL)
+            if not self._clock.is_paused:
+                self.reap()
+
+    def _new_processor(self, zxid: int) -> Processor:
+        return Processor(
+            tree=DataTree(start_counter=self._start_counter),
+            sessions=SessionTracker(
+                tick_time=self._tick_time,
+                timeout_min=self._timeout_min,
+                timeout_max=self._timeout_max,
+                started_at=zxid / 2**32,
+            ),
+            zxid=zxid,
+            random=self._random,
+            super_digest=self._super_digest,
+            extended_types=self._extended_types,
+        )
+
+
+def _must_wait(conversation: Conversation) -> bool:
+    """Whether nothing more may be read. Only where replies are held back does anything stay queued.
+
+    Then it must not grow without end, nor may the connection be closed before its last reply was sent.
+    """
+    if conversation.is_aborted:
+        return False
+    return conversation.queued > (0 if conversation.is_closing else QUEUED_MAX)

@@ -1,0 +1,283 @@
+"""The requests that change the tree, one function each: check in the real server's order, then apply.
+
+The order of the checks decides which error a client sees when several things are wrong, so it is that of
+`PrepRequestProcessor.pRequest2Txn` (3.9). The functions raise `ServerError`s; what they changed before is
+taken back by the caller's journal, in a multi only, as nothing is changed before all checks have passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, final
+
+from zkrecipes.codec.jute import Record
+from zkrecipes.codec.messages import (
+    CheckRequest,
+    Create2Reply,
+    Create2Request,
+    CreateContainerRequest,
+    CreateReply,
+    CreateRequest,
+    CreateTTLRequest,
+    DeleteContainerRequest,
+    DeleteRequest,
+    Empty,
+    ReconfigRequest,
+    SetACLRequest,
+    SetDataRequest,
+    StatReply,
+)
+from zkrecipes.codec.records import ACL, Id
+from zkrecipes.devserver.access import check_permission, expand_acl
+from zkrecipes.devserver.data_tree import SPECIAL_PATHS, DataTree, Kind, wrapped
+from zkrecipes.enums import CreateMode, EventType, OpCode, Perms
+from zkrecipes.errors import (
+    BadArgumentsError,
+    BadVersionError,
+    NoChildrenForEphemeralsError,
+    NodeExistsError,
+    NotEmptyError,
+    ReconfigDisabledError,
+    UnimplementedError,
+)
+from zkrecipes.paths import check_path
+
+__all__ = ["WRITES", "Change", "Happened", "end_session"]
+
+# A TTL has 40 bits (`EphemeralType.TTL`).
+_TTL_MAX_MS = (1 << 40) - 1
+
+_MODES = {int(mode): mode for mode in CreateMode}
+_NOTHING = Empty()
+
+
+class Happened(NamedTuple):
+    """Something that watches may be waiting for, and the ACL that decides who may know."""
+
+    event: EventType
+    path: str
+    acl: tuple[ACL, ...]
+
+
+@final
+class Change:
+    """One transaction in the making: who asks, its zxid and time, and what has happened so far.
+
+    Args:
+        tree: the znodes.
+        session_id: who owns the ephemeral znodes that are made.
+        ids: the identities of the one who asks.
+        zxid: the transaction's.
+        time_ms: milliseconds since 1970.
+        extended_types: whether TTL znodes may be made.
+    """
+
+    __slots__ = ("extended_types", "happened", "ids", "session_id", "time_ms", "tree", "zxid")
+
+    def __init__(
+        self,
+        tree: DataTree,
+        *,
+        session_id: int,
+        ids: list[Id],
+        zxid: int,
+        time_ms: int,
+        extended_types: bool = False,
+    ) -> None:
+        self.tree = tree
+        self.session_id = session_id
+        self.ids = ids
+        self.zxid = zxid
+        self.time_ms = time_ms
+        self.extended_types = extended_types
+        self.happened: list[Happened] = []
+
+
+def _create(change: Change, request: CreateRequest) -> Record:
+    return CreateReply(_add_node(change, request, -1))
+
+
+def _create2(change: Change, request: Create2Request | CreateContainerRequest) -> Record:
+    path = _add_node(change, request, -1)
+    return Create2Reply(path, change.tree.get(path).stat())
+
+
+def _create_ttl(change: Change, request: CreateTTLRequest) -> Record:
+    path = _add_node(change, request, request.ttl_ms)
+    return Create2Reply(path, change.tree.get(path).stat())
+
+
+def _add_node(
+    change: Change,
+    request: CreateRequest | Create2Request | CreateContainerRequest | CreateTTLRequest,
+    ttl_ms: int,
+) -> str:
+    path, tree = request.path, change.tree
+    mode = _mode_of(request, ttl_ms, extended_types=change.extended_types)
+    slash = path.rfind("/")
+    if slash == -1 or "\0" in path:
+        raise BadArgumentsError(path)
+    acl = expand_acl(request.acl, change.ids, path)
+    parent_path = path[:slash]
+    parent = tree.get(parent_path)
+    check_permission(parent.acl, Perms.CREATE, change.ids, path)
+    if mode.is_sequential:
+        path = f"{path}{parent.creates:010d}"
+    _check_path(path)
+    if path in tree:
+        raise NodeExistsError(path)
+    if parent.kind is Kind.EPHEMERAL:
+        raise NoChildrenForEphemeralsError(path)
+    kind = _kind_of(request.opcode, mode)
+    tree.add(
+        path,
+        request.data,
+        acl,
+        change.zxid,
+        change.time_ms,
+        kind=kind,
+        owner=change.session_id if kind is Kind.EPHEMERAL else 0,
+        ttl_ms=max(ttl_ms, 0),
+    )
+    change.happened.append(Happened(EventType.CREATED, path, acl))
+    change.happened.append(Happened(EventType.CHILDREN_CHANGED, parent_path or "/", parent.acl))
+    return path
+
+
+def _mode_of(
+    request: CreateRequest | Create2Request | CreateContainerRequest | CreateTTLRequest,
+    ttl_ms: int,
+    *,
+    extended_types: bool,
+) -> CreateMode:
+    mode = _MODES.get(request.flags)
+    if mode is None:
+        raise BadArgumentsError(request.path, detail=f"flags {request.flags}")
+    if mode.has_ttl and not extended_types:
+        raise UnimplementedError(request.path, detail="TTL znodes need extended_types")
+    if mode.has_ttl and not 0 < ttl_ms <= _TTL_MAX_MS:
+        raise BadArgumentsError(request.path, detail=f"a TTL of {ttl_ms} ms")
+    if not mode.has_ttl and request.opcode == OpCode.CREATE_TTL:
+        raise BadArgumentsError(request.path, detail=f"a TTL with flags {request.flags}")
+    return mode
+
+
+def _kind_of(opcode: OpCode, mode: CreateMode) -> Kind:
+    """What is made: containers and TTL znodes come from their own opcodes only, whatever the flags say."""
+    if opcode == OpCode.CREATE_CONTAINER:
+        return Kind.CONTAINER
+    if opcode == OpCode.CREATE_TTL:
+        return Kind.TTL
+    return Kind.EPHEMERAL if mode.is_ephemeral else Kind.PERSISTENT
+
+
+def _delete(change: Change, request: DeleteRequest) -> Record:
+    path, tree = request.path, change.tree
+    parent = tree.get(_parent_of(path))
+    check_permission(parent.acl, Perms.DELETE, change.ids, path)
+    node = tree.get(path)
+    _next_version(node.version, request.version, path)
+    if node.children:
+        raise NotEmptyError(path)
+    _remove_node(change, path)
+    return _NOTHING
+
+
+def _delete_container(change: Change, request: DeleteContainerRequest) -> Record:
+    """What the reaper sends; a real server takes it from clients too, and asks for no permission."""
+    path, tree = request.path, change.tree
+    _parent_of(path)
+    node = tree.get(path)
+    if node.children:
+        raise NotEmptyError(path)
+    if node.kind is Kind.EPHEMERAL:
+        raise BadVersionError(path)
+    _remove_node(change, path)
+    return _NOTHING
+
+
+def _remove_node(change: Change, path: str) -> None:
+    parent_path = path[: path.rfind("/")]
+    parent = change.tree.get(parent_path)
+    node = change.tree.remove(path, change.zxid)
+    change.happened.append(Happened(EventType.DELETED, path, node.acl))
+    change.happened.append(Happened(EventType.CHILDREN_CHANGED, parent_path or "/", parent.acl))
+
+
+def _set_data(change: Change, request: SetDataRequest) -> Record:
+    path = request.path
+    _check_path(path)
+    node = change.tree.get(path)
+    check_permission(node.acl, Perms.WRITE, change.ids, path)
+    version = _next_version(node.version, request.version, path)
+    change.tree.set_data(node, request.data, version, change.zxid, change.time_ms)
+    change.happened.append(Happened(EventType.DATA_CHANGED, path, node.acl))
+    return StatReply(node.stat())
+
+
+def _set_acl(change: Change, request: SetACLRequest) -> Record:
+    path = request.path
+    _check_path(path)
+    acl = expand_acl(request.acl, change.ids, path)
+    node = change.tree.get(path)
+    check_permission(node.acl, Perms.ADMIN, change.ids, path)
+    version = _next_version(node.aversion, request.version, path)
+    change.tree.set_acl(node, acl, version)
+    return StatReply(node.stat())
+
+
+def _check(change: Change, request: CheckRequest) -> Record:
+    path = request.path
+    _check_path(path)
+    node = change.tree.get(path)
+    check_permission(node.acl, Perms.READ, change.ids, path)
+    _next_version(node.version, request.version, path)
+    return _NOTHING
+
+
+def _reconfig(_change: Change, _request: ReconfigRequest) -> Record:
+    """`reconfigEnabled` is off by default; a server alone could not do it anyway (-6)."""
+    raise ReconfigDisabledError
+
+
+def end_session(change: Change) -> None:
+    """Remove all ephemeral znodes of the session, under the change's one zxid."""
+    for path in change.tree.ephemerals(change.session_id):
+        _remove_node(change, path)
+
+
+def _parent_of(path: str) -> str:
+    slash = path.rfind("/")
+    if slash == -1 or "\0" in path or path in SPECIAL_PATHS:
+        raise BadArgumentsError(path)
+    return path[:slash]
+
+
+def _check_path(path: str) -> None:
+    try:
+        check_path(path)
+    except ValueError as error:
+        raise BadArgumentsError(path, detail=str(error)) from error
+
+
+def _next_version(current: int, expected: int, path: str) -> int:
+    """The version after `current`, which never is -1: as an expected version that means any."""
+    if expected not in (-1, current):
+        raise BadVersionError(path)
+    following = wrapped(current + 1)
+    return 0 if following == -1 else following
+
+
+WRITES: dict[int, Callable[[Change, Any], Record]] = {
+    OpCode.CREATE: _create,
+    OpCode.CREATE2: _create2,
+    OpCode.CREATE_CONTAINER: _create2,
+    OpCode.CREATE_TTL: _create_ttl,
+    OpCode.DELETE: _delete,
+    OpCode.DELETE_CONTAINER: _delete_container,
+    OpCode.SET_DATA: _set_data,
+    OpCode.SET_ACL: _set_acl,
+    OpCode.CHECK: _check,
+    OpCode.RECONFIG: _reconfig,
+}
+"""What each opcode does to the tree; `CHECK` does nothing but fail."""
