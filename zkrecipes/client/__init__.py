@@ -1,0 +1,1 @@
+"""What a user calls: the client, its watches, transactions and pipelines."""

@@ -1,0 +1,461 @@
+"""The client: one short method for each request."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeVar, final
+
+from zkrecipes.client.operations import Operation, Operations
+from zkrecipes.client.pipeline import Pipeline
+from zkrecipes.client.rearmed_watch import keep_watching
+from zkrecipes.client.tasks import ClientTasks
+from zkrecipes.client.transaction import Transaction
+from zkrecipes.client.trees import ensure_path
+from zkrecipes.client.watching import OneShotWatch, WatchEvents
+from zkrecipes.codec.messages import AddWatchRequest
+from zkrecipes.codec.records import ACL, Node, Stat
+from zkrecipes.enums import AddWatchMode, ServerGeneration, SessionState
+from zkrecipes.errors import NoNodeError, ServerError, UnimplementedError, ZooKeeperError
+from zkrecipes.net.hosts import parse_connect_string
+from zkrecipes.net.keeper import SessionChange, SessionKeeper, WatchOwner
+from zkrecipes.net.pending import Pending
+from zkrecipes.net.session import Session
+from zkrecipes.paths import check_path, chroot_on, parent_of
+from zkrecipes.protocol.watch_table import WatchKind
+
+__all__ = ["Client"]
+
+T = TypeVar("T")
+
+
+@final
+class Client:
+    """A client of a ZooKeeper ensemble; `connect()` makes it, and any number of tasks may use it.
+
+    Paths are absolute, as seen under the chroot. Data is `bytes`, or None for null. A `version` guards a write:
+    it is refused with `BadVersionError` unless the znode has that version; None means any.
+
+    **When the connection is lost**, a request that was not yet sent waits for the next connection, a read that
+    was not answered is sent again, and a write that was not answered raises `ConnectionLossError`: whether it
+    was applied is unknown. While there is no connection requests wait; `anyio.fail_after` bounds that. When the
+    session expires, waiting writes raise `SessionExpiredError`.
+
+    **Cancelling** a call is always safe: a request not yet sent is dropped, one in flight is left to finish and
+    its reply thrown away.
+
+    Every call may raise a `ServerError` with the server's answer, and a `ValueError` or `TypeError`, before
+    anything is sent, for an argument that cannot be right.
+    """
+
+    def __init__(self, keeper: SessionKeeper, operations: Operations, tasks: ClientTasks) -> None:
+        self._keeper = keeper
+        self._operations = operations
+        self._tasks = tasks
+        self._is_chroot_known = not operations.chroot
+
+    # --- the session ---------------------------------------------------------------------------------------
+
+    @property
+    def session(self) -> Session:
+        """The present session; after a renewal it is a new object."""
+        return self._keeper.session
+
+    @property
+    def state(self) -> SessionState:
+        """The state of the present session."""
+        return self._keeper.session.state
+
+    def session_changes(self) -> AbstractAsyncContextManager[AsyncIterator[SessionChange]]:
+        """Follow the client's state across sessions: an async iterator of every change from now on."""
+        return self._keeper.changes()
+
+    async def add_auth(self, scheme: str, credential: str | bytes) -> None:
+        """Add an identity to the session, now and on every later connection.
+
+        Args:
+            scheme: `digest` as a rule.
+            credential: for `digest`, `user:password`; a secret, shown nowhere.
+
+        Raises:
+            AuthFailedError: the server refused it, which ends the client.
+        """
+        secret = credential.encode() if isinstance(credential, str) else credential
+        self._keeper.authenticate(scheme, secret)
+        # The server answers in order, and breaks the connection if it refuses: any later answer is a yes.
+        try:
+            await self._run(self._operations.exists("/"))
+        except ServerError:
+            return
+
+    def update_hosts(self, hosts: str) -> None:
+        """Use other hosts from the next connection on; the present one stays.
+
+        Args:
+            hosts: a connect string without a chroot.
+
+        Raises:
+            ValueError: it is not one.
+        """
+        parsed = parse_connect_string(hosts)
+        if parsed.chroot:
+            raise ValueError(f"update_hosts takes no chroot: {hosts!r}")
+        self._keeper.attacher.hosts.replace(parsed.hosts)
+
+    def chroot(self, path: str) -> Client:
+        """A view of the tree under `path`, sharing this session; the path need not exist yet."""
+        check_path(path)
+        operations = Operations(
+            "" if path == "/" else chroot_on(self._operations.chroot, path),
+            self._operations.default_acl,
+            self._operations.data_size_max,
+        )
+        return self if path == "/" else Client(self._keeper, operations, self._tasks)
+
+    # --- writing -------------------------------------------------------------------------------------------
+
+    async def create(
+        self,
+        path: str,
+        data: bytes | None = b"",
+        *,
+        ephemeral: bool = False,
+        sequential: bool = False,
+        container: bool = False,
+        ttl: float | None = None,
+        acl: Sequence[ACL] | None = None,
+        make_parents: bool = False,
+    ) -> str:
+        """Make a znode.
+
+        Args:
+            path: where; with `sequential` it may end in a slash.
+            data: its first data.
+            ephemeral: it goes when this session ends, and can have no children.
+            sequential: the server appends a number that grows (ten digits).
+            container: it goes some time after its last child has gone (servers from 3.5).
+            ttl: it goes when it has no children and was not changed for so many seconds (servers from 3.5
+                with `extendedTypesEnabled`).
+            acl: who may do what; None for the client's default.
+            make_parents: make what is missing above it, persistent and empty, with the same ACL.
+
+        Returns:
+            Its path, with the number of a sequential one.
+
+        Raises:
+            NodeExistsError: there is one already.
+            NoNodeError: there is no parent.
+            NoChildrenForEphemeralsError: the parent is ephemeral.
+            ConnectionLossError: it is unknown whether it was made.
+        """
+        if container or ttl is not None:
+            await self._require(ServerGeneration.V3_5, "containers and TTL nodes")
+        operation = self._operations.create(
+            path, data, ephemeral=ephemeral, sequential=sequential, container=container, ttl=ttl, acl=acl
+        )
+        return await self._create(path, operation, acl, make_parents)
+
+    async def create_with_stat(
+        self,
+        path: str,
+        data: bytes | None = b"",
+        *,
+        ephemeral: bool = False,
+        sequential: bool = False,
+        container: bool = False,
+        ttl: float | None = None,
+        acl: Sequence[ACL] | None = None,
+        make_parents: bool = False,
+    ) -> tuple[str, Stat]:
+        """Make a znode, as `create` does, and return its path and its stat.
+
+        On a server before 3.5 the stat comes from a second request, and is that of the moment after.
+        """
+        options: dict[str, Any] = {
+            "ephemeral": ephemeral,
+            "sequential": sequential,
+            "container": container,
+            "ttl": ttl,
+            "acl": acl,
+        }
+        if await self._keeper.generation() >= ServerGeneration.V3_5:
+            operation = self._operations.create_with_stat(path, data, **options)
+            return await self._create(path, operation, acl, make_parents)
+        made = await self.create(path, data, make_parents=make_parents, **options)
+        stat = await self.exists(made)
+        if stat is None:
+            raise NoNodeError(self._operations.full(made), detail="deleted right after it was made")
+        return made, stat
+
+    async def set(self, path: str, data: bytes | None, *, version: int | None = None) -> Stat:
+        """Replace a znode's data and return its new stat.
+
+        Raises:
+            NoNodeError: there is no znode.
+            BadVersionError: it has another version.
+            ConnectionLossError: it is unknown whether it was changed.
+        """
+        return await self._run(self._operations.set(path, data, version=version))
+
+    async def delete(self, path: str, *, version: int | None = None) -> None:
+        """Remove a znode.
+
+        Raises:
+            NoNodeError: there is no znode.
+            BadVersionError: it has another version.
+            NotEmptyError: it has children.
+            ConnectionLossError: it is unknown whether it was removed.
+        """
+        await self._run(self._operations.delete(path, version=version))
+
+    async def set_acl(self, path: str, acl: Sequence[ACL], *, version: int | None = None) -> Stat:
+        """Replace a znode's ACL and return its stat; `version` is that of the ACL (`Stat.aversion`).
+
+        Raises:
+            NoNodeError: there is no znode.
+            BadVersionError: its ACL has another version.
+            InvalidACLError: the server does not accept the ACL.
+            ConnectionLossError: it is unknown whether it was changed.
+        """
+        return await self._run(self._operations.set_acl(path, acl, version=version))
+
+    async def ensure_path(self, path: str, *, acl: Sequence[ACL] | None = None) -> None:
+        """Make a znode and what is missing above it, persistent and empty; what is there is left alone."""
+        # by full path: a chroot that does not exist is made with it
+        await ensure_path(self._root(), self._operations.full(path), acl=acl or self._operations.default_acl)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Collect operations in the block, and apply all of them or none when it ends without an error.
+
+        Raises:
+            TransactionError: an operation failed, and none was applied; it names which one and why.
+            ConnectionLossError: it is unknown whether they were applied.
+        """
+        transaction = Transaction(self._operations, self._keeper.parking)
+        yield transaction
+        request = transaction.close()
+        if request is None:
+            return
+        try:
+            reply = await self._run(Operation(request, _itself))
+        except ZooKeeperError as error:
+            transaction.fail(error)
+            raise
+        transaction.take_reply(reply)
+
+    # --- reading -------------------------------------------------------------------------------------------
+
+    async def get(self, path: str) -> Node:
+        """A znode's data and stat: `node.data`, `node.stat`, or `data, stat = await client.get(path)`.
+
+        Raises:
+            NoNodeError: there is no znode.
+        """
+        return await self._run(self._operations.get(path))
+
+    async def exists(self, path: str) -> Stat | None:
+        """A znode's stat, or None where there is none."""
+        return await self._run(self._operations.exists(path))
+
+    async def get_children(self, path: str) -> list[str]:
+        """The names of a znode's children, in no order.
+
+        Raises:
+            NoNodeError: there is no znode.
+        """
+        return await self._run(self._operations.get_children(path))
+
+    async def get_children_with_stat(self, path: str) -> tuple[list[str], Stat]:
+        """The names of a znode's children, in no order, and its stat.
+
+        Raises:
+            NoNodeError: there is no znode.
+        """
+        return await self._run(self._operations.get_children_with_stat(path))
+
+    async def get_acl(self, path: str) -> tuple[list[ACL], Stat]:
+        """A znode's ACL and stat.
+
+        Raises:
+            NoNodeError: there is no znode.
+        """
+        return await self._run(self._operations.get_acl(path))
+
+    async def sync(self, path: str = "/") -> None:
+        """Wait until the server has caught up with its leader, so that the next read is not older than this.
+
+        No proof that the leader still has a quorum; only a write is that.
+        """
+        await self._run(self._operations.sync(path))
+
+    @asynccontextmanager
+    async def pipeline(self) -> AsyncIterator[Pipeline]:
+        """Not atomic: send many requests without waiting for each other, and wait once, at the end of the block.
+
+        Each result or error is in its place in the `Pending` that each call returned; the block raises none
+        of them. Leaving the block with an exception drops what was not sent.
+        """
+        pipeline = Pipeline(self._operations, self._submit)
+        try:
+            yield pipeline
+            await pipeline.wait_all()
+        except BaseException:
+            pipeline.drop()
+            raise
+
+    # --- watching ------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def watch(self, path: str, *, recursive: bool = False) -> AsyncIterator[WatchEvents]:
+        """Watch a znode, whether it exists or not, for as long as the block runs.
+
+        The watch outlives reconnects and new sessions; after each it yields a `RESYNC` event first, because
+        what happened meanwhile is not replayed. Leaving the block removes the watch.
+
+        Args:
+            path: which znode.
+            recursive: it and everything below it; then changes of lists of children are not told, as the
+                events of the children are.
+
+        Raises:
+            UnimplementedError: `recursive` on a server before 3.6.
+        """
+        full_path = self._operations.full(path)
+        events = WatchEvents(path, self._operations.seen)
+        if await self._keeper.generation() < ServerGeneration.V3_6:
+            if recursive:
+                raise UnimplementedError(full_path, detail="recursive watches need ZooKeeper 3.6")
+            async with self._rearmed(path, full_path, events):
+                yield events
+            return
+        mode = AddWatchMode.PERSISTENT_RECURSIVE if recursive else AddWatchMode.PERSISTENT
+        request: Operation[object] = Operation(AddWatchRequest(full_path, mode), _itself)
+        async with self._watched(request, events):
+            yield events
+
+    @asynccontextmanager
+    async def get_and_watch(self, path: str) -> AsyncIterator[tuple[Node, OneShotWatch]]:
+        """A znode's data and stat, and a watch that fires once when they may have changed.
+
+        `await changed.wait()` gives the one event. Leaving the block removes the watch.
+
+        Raises:
+            NoNodeError: there is no znode; then there is no watch either.
+        """
+        changed = OneShotWatch(self._operations.seen)
+        is_needed = self._needs_one_shot(path)
+        async with self._watched(self._operations.get(path, watch=is_needed), changed) as node:
+            yield node, changed
+
+    @asynccontextmanager
+    async def exists_and_watch(self, path: str) -> AsyncIterator[tuple[Stat | None, OneShotWatch]]:
+        """A znode's stat or None, and a watch that fires once when it is made, changed or removed."""
+        changed = OneShotWatch(self._operations.seen)
+        is_needed = self._needs_one_shot(path)
+        async with self._watched(self._operations.exists(path, watch=is_needed), changed) as stat:
+            yield stat, changed
+
+    @asynccontextmanager
+    async def get_children_and_watch(self, path: str) -> AsyncIterator[tuple[list[str], OneShotWatch]]:
+        """The names of a znode's children, in no order, and a watch that fires once when they may have changed.
+
+        Raises:
+            NoNodeError: there is no znode; then there is no watch either.
+        """
+        changed = OneShotWatch(self._operations.seen)
+        is_needed = self._needs_one_shot(path)
+        async with self._watched(self._operations.get_children(path, watch=is_needed), changed) as children:
+            yield children, changed
+
+    # --- how a call travels --------------------------------------------------------------------------------
+
+    def _submit(
+        self, operation: Operation[T], *, watcher: WatchOwner | None = None, is_errand: bool = False
+    ) -> Pending[T]:
+        keeper = self._keeper
+        pending = Pending(
+            operation.request,
+            operation.convert,
+            keeper.parking,
+            recover=operation.recover,
+            watcher=watcher,
+            is_errand=is_errand,
+        )
+        keeper.submit(pending)
+        return pending
+
+    async def _run(self, operation: Operation[T], *, watcher: WatchOwner | None = None) -> T:
+        try:
+            return await self._submit(operation, watcher=watcher).wait()
+        except NoNodeError as error:
+            if not self._is_chroot_known:
+                await self._explain(error)
+            raise
+
+    async def _explain(self, error: NoNodeError) -> None:
+        """Under a chroot that is missing itself every path is; say so once it is clear."""
+        chroot = self._operations.chroot
+        if await self._root().exists(chroot) is None:
+            error.detail = f"the chroot {chroot} itself does not exist; connect(create_chroot=True) makes it"
+        else:
+            self._is_chroot_known = True
+
+    def _root(self) -> Client:
+        """A view without the chroot."""
+        operations = self._operations
+        return Client(
+            self._keeper, Operations("", operations.default_acl, operations.data_size_max), self._tasks
+        )
+
+    async def _create(
+        self, path: str, operation: Operation[T], acl: Sequence[ACL] | None, make_parents: bool
+    ) -> T:
+        if not make_parents:
+            return await self._run(operation)
+        while True:
+            try:
+                return await self._submit(operation).wait()
+            except NoNodeError:
+                await self.ensure_path(parent_of(path), acl=acl)
+
+    async def _require(self, generation: ServerGeneration, what: str) -> None:
+        if await self._keeper.generation() < generation:
+            release = f"{generation // 100}.{generation % 100}"
+            raise UnimplementedError(detail=f"{what} need ZooKeeper {release}")
+
+    @asynccontextmanager
+    async def _watched(self, operation: Operation[T], watcher: WatchOwner) -> AsyncIterator[T]:
+        try:
+            yield await self._run(operation, watcher=watcher)
+        finally:
+            self._keeper.unwatch(watcher)
+
+    @asynccontextmanager
+    async def _rearmed(self, path: str, full_path: str, events: WatchEvents) -> AsyncIterator[None]:
+        async def read(watch: OneShotWatch) -> Stat | None:
+            stat = await self._run(self._operations.exists(path, watch=True), watcher=watch)
+            if stat is None:
+                return None
+            _, after = await self._run(
+                self._operations.get_children_with_stat(path, watch=True), watcher=watch
+            )
+            return after
+
+        async def watch_on() -> None:
+            await keep_watching(read, self._keeper.unwatch, full_path, events)
+
+        async with self._tasks.background(watch_on):
+            yield
+
+    def _needs_one_shot(self, path: str) -> bool:
+        """Whether a read must set a watch on the server: a persistent one on the path tells all that it would.
+
+        Before 3.9 a server keeps one mode per path, and a one-shot watch would replace the persistent one
+        (ZOOKEEPER-4466).
+        """
+        return not self._keeper.watches.is_watched(WatchKind.PERSISTENT, self._operations.full(path))
+
+
+def _itself(reply: T) -> T:
+    return reply

@@ -1,0 +1,147 @@
+"""connect(): options in, a running client out."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import anyio
+
+from zkrecipes.client.client import Client
+from zkrecipes.client.operations import Operations
+from zkrecipes.client.tasks import ClientTasks
+from zkrecipes.codec.records import ACL
+from zkrecipes.enums import SessionState
+from zkrecipes.errors import ConnectTimeoutError, ZooKeeperError
+from zkrecipes.net.hosts import HostList, parse_connect_string
+from zkrecipes.net.keeper import KeeperOptions, SessionKeeper
+from zkrecipes.net.transport import Network, TcpNetwork, bare_errors
+from zkrecipes.net.wakeup import current_parking
+
+__all__ = ["connect"]
+
+logger = logging.getLogger(__name__)
+
+_PACKET_SIZE_MAX: Final = 4 * 1024 * 1024
+"""Bytes; what the Java client accepted by default up to 3.5, and four times what a server takes."""
+# Beside the data a request holds a header, a path and an ACL.
+_REQUEST_OVERHEAD: Final = 1024
+_SESSION_TIMEOUT_MAX: Final = 1000.0
+
+
+@asynccontextmanager
+async def connect(
+    hosts: str,
+    *,
+    session_timeout: float = 10.0,
+    connect_timeout: float | None = 15.0,
+    auth: Sequence[tuple[str, str | bytes]] = (),
+    default_acl: Sequence[ACL] | None = None,
+    read_only: bool = False,
+    renew: bool = True,
+    create_chroot: bool = False,
+    tick_time: float | None = None,
+    max_packet_size: int = _PACKET_SIZE_MAX,
+    network: Network | None = None,
+) -> AsyncIterator[Client]:
+    """Connect to a ZooKeeper ensemble, and keep a session for as long as the block runs.
+
+        async with zk.connect("zk1:2181,zk2:2181,zk3:2181/app") as client:
+            data, stat = await client.get("/config")
+
+    Entering waits until there is a session. Leaving closes it on the server, which removes its ephemeral znodes;
+    that is bounded in time. An exception of the block comes out as itself.
+
+    Args:
+        hosts: `host:port` of each server with commas between (port 2181 where none is named; IPv6 addresses in
+            brackets), then the chroot, if any: a path that the client sees as `/`.
+        session_timeout: in seconds; the server may give less or more (`Session.timeout`). The session and its
+            ephemeral znodes live so long without an answer.
+        connect_timeout: how long entering may take, in seconds; None for no limit.
+        auth: (scheme, credential) pairs, sent on every connection before anything else: `("digest", "user:pw")`.
+        default_acl: the ACL of znodes that are created without one; None: everybody may do everything.
+        read_only: a server that has lost its quorum will do; writes raise `NotReadOnlyError` there.
+        renew: open a new session after one has expired. With False the block is cancelled then, and leaving it
+            raises `SessionExpiredError`.
+        create_chroot: make the chroot where it is missing.
+        tick_time: the ensemble's `tickTime` in seconds, where it is known: holds then outlive longer outages.
+        max_packet_size: the largest reply to accept and request to send, in bytes.
+        network: where the hosts are; None for TCP. Tests pass one in memory.
+
+    Raises:
+        ValueError: an argument cannot be right; the message names it.
+        ConnectTimeoutError: there was no session in time; it lists each host with its last reason.
+        AuthFailedError: the server refused a credential, now or later.
+        SessionExpiredError: the session expired, with `renew=False`.
+    """
+    parsed = parse_connect_string(hosts)
+    _check_positive("session_timeout", session_timeout)
+    if session_timeout > _SESSION_TIMEOUT_MAX:
+        raise ValueError(f"session_timeout is in seconds, not milliseconds: {session_timeout!r}")
+    for name, value in (("connect_timeout", connect_timeout), ("tick_time", tick_time)):
+        if value is not None:
+            _check_positive(name, value)
+    if max_packet_size <= _REQUEST_OVERHEAD:
+        raise ValueError(f"max_packet_size must be above {_REQUEST_OVERHEAD} bytes, not {max_packet_size!r}")
+    operations = Operations(parsed.chroot, default_acl, max_packet_size - _REQUEST_OVERHEAD)
+    keeper = SessionKeeper(
+        network or TcpNetwork(),
+        HostList(parsed.hosts, random.Random()),
+        KeeperOptions(session_timeout, read_only, renew, tick_time, max_packet_size),
+        current_parking(),
+    )
+    keeper.credentials += [(scheme, _as_bytes(credential)) for scheme, credential in auth]
+    ended: ZooKeeperError | None = None
+    with bare_errors():
+        async with anyio.create_task_group() as group:
+            tasks = ClientTasks(group)
+            client = Client(keeper, operations, tasks)
+            group.start_soon(keeper.run)
+            try:
+                await _wait_for_session(keeper, connect_timeout)
+                if create_chroot and parsed.chroot:
+                    await client.ensure_path("/")
+                with anyio.CancelScope() as block:
+                    group.start_soon(_cancel_when_over, keeper, block)
+                    yield client
+                ended = keeper.over
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await _close(keeper, tasks)
+                group.cancel_scope.cancel()
+    if ended is not None:
+        raise ended
+
+
+async def _wait_for_session(keeper: SessionKeeper, timeout: float | None) -> None:
+    with anyio.move_on_after(timeout):
+        await keeper.wait_connected()
+        return
+    assert timeout is not None
+    raise ConnectTimeoutError(timeout, dict(keeper.attacher.reasons))
+
+
+async def _cancel_when_over(keeper: SessionKeeper, block: anyio.CancelScope) -> None:
+    """End the user's block when the client can do no more."""
+    await keeper.wait_over()
+    block.cancel()
+
+
+async def _close(keeper: SessionKeeper, tasks: ClientTasks) -> None:
+    if keeper.session.state is not SessionState.CONNECTING:
+        # as long as it takes a clean-up to be sent and answered, or its session to end
+        with anyio.move_on_after(min(keeper.session.timeout / 3, 2.0)):
+            await tasks.wait_clean_ups()
+    await keeper.close()
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not value > 0:
+        raise ValueError(f"{name} must be above 0 seconds, not {value!r}")
+
+
+def _as_bytes(credential: str | bytes) -> bytes:
+    return credential.encode() if isinstance(credential, str) else credential

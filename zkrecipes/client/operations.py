@@ -1,0 +1,263 @@
+"""From a call to a request and back: paths checked, chroot on and off, arguments in the wire's units.
+
+`Client`, `Pipeline` and `Transaction` offer the same calls and differ only in how the request travels, so what
+a call means stands here, once. Nothing here waits or sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Generic, NamedTuple, TypeVar, final
+
+from zkrecipes.acl import OPEN
+from zkrecipes.codec.messages import (
+    ACLReply,
+    CheckRequest,
+    Create2Reply,
+    Create2Request,
+    CreateContainerRequest,
+    CreateReply,
+    CreateRequest,
+    CreateTTLRequest,
+    DeleteRequest,
+    Empty,
+    ExistsRequest,
+    GetACLRequest,
+    GetChildren2Reply,
+    GetChildren2Request,
+    GetChildrenRequest,
+    GetDataRequest,
+    Request,
+    SetACLRequest,
+    SetDataRequest,
+    StatReply,
+    SyncRequest,
+)
+from zkrecipes.codec.records import ACL, Node, Stat
+from zkrecipes.enums import CreateMode
+from zkrecipes.errors import NoNodeError, ZooKeeperError
+from zkrecipes.paths import check_path, chroot_off, chroot_on
+
+__all__ = ["Operation", "Operations"]
+
+T = TypeVar("T")
+
+ANY_VERSION: Final = -1
+# A TTL is kept in 40 bits of the ephemeral owner (`EphemeralType.TTL`).
+_TTL_MS_MAX: Final = 0x00FF_FFFF_FFFF
+
+
+class Operation(NamedTuple, Generic[T]):
+    """A request with full paths, and what its reply means to the caller."""
+
+    request: Request[Any]
+    convert: Callable[[Any], T]
+    recover: Callable[[ZooKeeperError], T] | None = None
+    """Turns an error into a result where it means one; raises the others."""
+
+
+@final
+class Operations:
+    """The calls of a client under one chroot.
+
+    Args:
+        chroot: full path of what the caller sees as `/`; empty for none.
+        default_acl: what new znodes get that name no ACL.
+        data_size_max: the most bytes of data that a znode may be given.
+    """
+
+    def __init__(self, chroot: str, default_acl: Sequence[ACL] | None, data_size_max: int) -> None:
+        self.chroot = chroot
+        self.default_acl = list(OPEN if default_acl is None else _check_acl(default_acl))
+        self.data_size_max = data_size_max
+
+    def full(self, path: str) -> str:
+        """The path on the server."""
+        check_path(path)
+        return chroot_on(self.chroot, path) if self.chroot else path
+
+    def seen(self, path: str) -> str:
+        """The path as the caller sees it."""
+        return chroot_off(self.chroot, path)
+
+    # --- writes --------------------------------------------------------------------------------------------
+
+    def create(
+        self,
+        path: str,
+        data: bytes | None = b"",
+        *,
+        ephemeral: bool = False,
+        sequential: bool = False,
+        container: bool = False,
+        ttl: float | None = None,
+        acl: Sequence[ACL] | None = None,
+    ) -> Operation[str]:
+        """Make a znode; the result is its path."""
+        mode = _create_mode(ephemeral, sequential, container, ttl)
+        arguments = self._create_arguments(path, data, acl, mode)
+        request: Request[Any]
+        if ttl is not None:
+            request = CreateTTLRequest(*arguments, _ttl_ms(ttl))
+        else:
+            request = (CreateContainerRequest if container else CreateRequest)(*arguments)
+        return Operation(request, self._path_of_reply)
+
+    def create_with_stat(
+        self,
+        path: str,
+        data: bytes | None = b"",
+        *,
+        ephemeral: bool = False,
+        sequential: bool = False,
+        container: bool = False,
+        ttl: float | None = None,
+        acl: Sequence[ACL] | None = None,
+    ) -> Operation[tuple[str, Stat]]:
+        """Make a znode; the result is its path and stat (servers from 3.5)."""
+        mode = _create_mode(ephemeral, sequential, container, ttl)
+        arguments = self._create_arguments(path, data, acl, mode)
+        request: Request[Any]
+        if ttl is not None:
+            request = CreateTTLRequest(*arguments, _ttl_ms(ttl))
+        else:
+            request = (CreateContainerRequest if container else Create2Request)(*arguments)
+        return Operation(request, self._path_and_stat_of_reply)
+
+    def set(self, path: str, data: bytes | None, *, version: int | None = None) -> Operation[Stat]:
+        """Replace a znode's data; the result is its new stat."""
+        request = SetDataRequest(self.full(path), self._check_data(data), _version(version))
+        return Operation(request, _stat_of_reply)
+
+    def delete(self, path: str, *, version: int | None = None) -> Operation[None]:
+        """Remove a znode."""
+        return Operation(DeleteRequest(self.full(path), _version(version)), _nothing)
+
+    def set_acl(self, path: str, acl: Sequence[ACL], *, version: int | None = None) -> Operation[Stat]:
+        """Replace a znode's ACL; the result is its stat."""
+        request = SetACLRequest(self.full(path), list(_check_acl(acl)), _version(version))
+        return Operation(request, _stat_of_reply)
+
+    def check(self, path: str, *, version: int | None = None) -> Operation[None]:
+        """Fail unless the znode exists and has this version; in a transaction."""
+        return Operation(CheckRequest(self.full(path), _version(version)), _nothing)
+
+    # --- reads ---------------------------------------------------------------------------------------------
+
+    def get(self, path: str, *, watch: bool = False) -> Operation[Node]:
+        """A znode's data and stat."""
+        return Operation(GetDataRequest(self.full(path), watch), _itself)
+
+    def exists(self, path: str, *, watch: bool = False) -> Operation[Stat | None]:
+        """A znode's stat, or None where there is none."""
+        return Operation(ExistsRequest(self.full(path), watch), _stat_of_reply, _none_if_missing)
+
+    def get_children(self, path: str, *, watch: bool = False) -> Operation[list[str]]:
+        """The names of a znode's children."""
+        return Operation(GetChildrenRequest(self.full(path), watch), _children_of_reply)
+
+    def get_children_with_stat(self, path: str, *, watch: bool = False) -> Operation[tuple[list[str], Stat]]:
+        """The names of a znode's children and its stat."""
+        return Operation(GetChildren2Request(self.full(path), watch), _children_and_stat_of_reply)
+
+    def get_acl(self, path: str) -> Operation[tuple[list[ACL], Stat]]:
+        """A znode's ACL and stat."""
+        return Operation(GetACLRequest(self.full(path)), _acl_and_stat_of_reply)
+
+    def sync(self, path: str) -> Operation[None]:
+        """Wait until the server has caught up with its leader."""
+        return Operation(SyncRequest(self.full(path)), _nothing)
+
+    # --- pieces --------------------------------------------------------------------------------------------
+
+    def _create_arguments(
+        self, path: str, data: bytes | None, acl: Sequence[ACL] | None, mode: CreateMode
+    ) -> tuple[str, bytes | None, list[ACL], int]:
+        check_path(path, sequential=mode.is_sequential)
+        entries = self.default_acl if acl is None else list(_check_acl(acl))
+        return chroot_on(self.chroot, path), self._check_data(data), entries, mode
+
+    def _check_data(self, data: bytes | None) -> bytes | None:
+        if data is None or isinstance(data, bytes):
+            size = 0 if data is None else len(data)
+        else:
+            raise TypeError(f"a znode's data is bytes or None, not {type(data).__name__}: encode it first")
+        if size > self.data_size_max:
+            raise ValueError(
+                f"{size} bytes of data are more than max_packet_size={self.data_size_max} allows"
+            )
+        return data
+
+    def _path_of_reply(self, reply: CreateReply | Create2Reply) -> str:
+        return chroot_off(self.chroot, reply.path)
+
+    def _path_and_stat_of_reply(self, reply: Create2Reply) -> tuple[str, Stat]:
+        return chroot_off(self.chroot, reply.path), reply.stat
+
+
+def _create_mode(ephemeral: bool, sequential: bool, container: bool, ttl: float | None) -> CreateMode:
+    if container and (ephemeral or sequential or ttl is not None):
+        raise ValueError("a container is neither ephemeral nor sequential and has no ttl")
+    if ephemeral and ttl is not None:
+        raise ValueError("an ephemeral znode goes with its session and has no ttl")
+    if container:
+        return CreateMode.CONTAINER
+    if ttl is not None:
+        return CreateMode.PERSISTENT_SEQUENTIAL_WITH_TTL if sequential else CreateMode.PERSISTENT_WITH_TTL
+    return CreateMode(CreateMode.EPHEMERAL * ephemeral + CreateMode.PERSISTENT_SEQUENTIAL * sequential)
+
+
+def _ttl_ms(ttl: float) -> int:
+    milliseconds = round(ttl * 1000)
+    if not 0 < milliseconds <= _TTL_MS_MAX:
+        raise ValueError(f"a ttl is between 0.001 and {_TTL_MS_MAX / 1000:.0f} seconds, not {ttl!r}")
+    return milliseconds
+
+
+def _version(version: int | None) -> int:
+    if version is None:
+        return ANY_VERSION
+    if isinstance(version, bool) or not isinstance(version, int):
+        raise TypeError(f"a version is an int or None, not {version!r}")
+    if version < 0:
+        # -1 would mean any: a version that has wrapped must never unguard a write.
+        raise ValueError(f"a version is not negative: {version}; None means any")
+    return version
+
+
+def _check_acl(acl: Sequence[ACL]) -> Sequence[ACL]:
+    if not acl:
+        raise ValueError("an ACL has at least one entry")
+    for entry in acl:
+        if not isinstance(entry, ACL):
+            raise TypeError(f"an ACL is a list of ACL entries, not of {entry!r}")
+    return acl
+
+
+def _itself(reply: Node) -> Node:
+    return reply
+
+
+def _nothing(_: Empty) -> None:
+    return None
+
+
+def _stat_of_reply(reply: StatReply) -> Stat:
+    return reply.stat
+
+
+def _children_of_reply(reply: Any) -> list[str]:
+    return reply.children or []
+
+
+def _children_and_stat_of_reply(reply: GetChildren2Reply) -> tuple[list[str], Stat]:
+    return reply.children or [], reply.stat
+
+
+def _acl_and_stat_of_reply(reply: ACLReply) -> tuple[list[ACL], Stat]:
+    return reply.acl or [], reply.stat
+
+
+def _none_if_missing(error: ZooKeeperError) -> None:
+    if not isinstance(error, NoNodeError):
+        raise error

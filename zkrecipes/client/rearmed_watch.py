@@ -1,0 +1,71 @@
+"""A persistent watch on servers that have none (before 3.6): one-shot watches, set again each time they fire.
+
+What happens between a firing and the setting is not told one by one, but it is not lost: setting a watch reads
+the znode, and what differs from the last reading is told as events. The zxids tell: they never repeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+
+from zkrecipes.client.watching import OneShotWatch, WatchEvents
+from zkrecipes.codec.records import Stat
+from zkrecipes.enums import EventType
+from zkrecipes.errors import NoNodeError, SessionExpiredError, ZooKeeperError
+from zkrecipes.protocol.events import WatchEvent
+
+__all__ = ["keep_watching"]
+
+
+Read = Callable[[OneShotWatch], Awaitable[Stat | None]]
+"""Reads the znode's stat (None: there is none) and sets watches that fire when data, children or existence may
+have changed."""
+
+
+async def keep_watching(
+    read: Read, forget: Callable[[OneShotWatch], None], full_path: str, events: WatchEvents
+) -> None:
+    """Feed `events` until the client is over.
+
+    Args:
+        read: reads the znode and sets the watches.
+        forget: called when a watch is of no more interest.
+        full_path: the znode's path on the server, for the events.
+        events: where they go.
+    """
+    last: Stat | None = None
+    is_first = True
+    while True:
+        watch = OneShotWatch(str)
+        try:
+            stat = await read(watch)
+            if not is_first:
+                for event_type, zxid in _differences(last, stat):
+                    events.fired(WatchEvent(event_type, full_path, zxid))
+            last, is_first = stat, False
+            await watch.wait()
+        except NoNodeError:
+            continue  # deleted between two reads: the next one tells
+        except SessionExpiredError:
+            events.missed()
+        except ZooKeeperError as error:
+            events.ended(error)
+            return
+        finally:
+            forget(watch)
+
+
+def _differences(old: Stat | None, new: Stat | None) -> Iterator[tuple[EventType, int | None]]:
+    """The events that lead from one reading to the next, as far as they can be told."""
+    if old is not None and (new is None or new.czxid != old.czxid):
+        yield EventType.DELETED, None
+        old = None
+    if new is None:
+        return
+    if old is None:
+        yield EventType.CREATED, new.czxid
+        return
+    if new.mzxid != old.mzxid:
+        yield EventType.DATA_CHANGED, new.mzxid
+    if new.pzxid != old.pzxid:
+        yield EventType.CHILDREN_CHANGED, new.pzxid

@@ -1,0 +1,125 @@
+"""What a recipe may use beyond `Client`: submit, guard, background, on_new_session.
+
+Small, documented and stable, so that others can write recipes too:
+
+    api = recipe_api(client)
+    create = api.submit(api.operations.create(path, ephemeral=True, sequential=True))
+    children = api.submit(api.operations.get_children(parent))      # sent together: one round trip
+    made, names = await create.wait(), await children.wait()
+    guard = api.guard(made)                                         # a cancel scope, and how long it is valid
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeVar, final
+
+import anyio
+
+from zkrecipes.client.client import Client
+from zkrecipes.client.operations import Operation, Operations
+from zkrecipes.client.tasks import ClientTasks
+from zkrecipes.enums import ServerGeneration, SessionState
+from zkrecipes.net.holds import Guard
+from zkrecipes.net.keeper import SessionKeeper
+from zkrecipes.net.pending import Pending
+from zkrecipes.net.session import Session
+
+__all__ = ["Guard", "Operations", "Pending", "RecipeApi", "recipe_api"]
+
+T = TypeVar("T")
+
+
+@final
+class RecipeApi:
+    """One client's machinery, for recipes.
+
+    Attributes:
+        operations: makes the requests, under the client's chroot.
+    """
+
+    def __init__(
+        self, client: Client, keeper: SessionKeeper, operations: Operations, tasks: ClientTasks
+    ) -> None:
+        self.operations = operations
+        self._client = client
+        self._keeper = keeper
+        self._tasks = tasks
+
+    @property
+    def session(self) -> Session:
+        """The present session: what a recipe creates belongs to this object, and dies with it."""
+        return self._keeper.session
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the client can do no more, so that trying again makes no sense."""
+        return self._keeper.over is not None
+
+    def submit(self, operation: Operation[T], *, is_errand: bool = False) -> Pending[T]:
+        """Send a request now and await it later; requests reach the server in the order of these calls.
+
+        Args:
+            operation: from `operations`.
+            is_errand: a write that may be sent again after a connection loss, because applying it twice
+                is the same as once (the deletion of a znode whose name nobody else uses). It is sent until
+                it is answered or its session is over, whether anybody waits for it or not.
+        """
+        return self._client._submit(operation, is_errand=is_errand)  # noqa: SLF001 - its one friend
+
+    def guard(self, path: str, session: Session) -> Guard:
+        """Prove a hold: check its own znode again and again in transactions that change nothing.
+
+        Args:
+            path: the hold's znode, which belongs to this hold alone and whose name is never used again; its
+                ACL must give its owner READ.
+            session: the session that owns the znode.
+
+        Returns:
+            A cancel scope for the body, and `valid_until`. Call `release` when the body has ended.
+        """
+        return self._keeper.holds.guard(self.operations.full(path), session)
+
+    def background(self, func: Callable[[], Awaitable[None]]) -> AbstractAsyncContextManager[None]:
+        """Run `func` in a task of the client's, ended with the block; its errors are logged, never raised."""
+        return self._tasks.background(func)
+
+    async def clean_up(self, func: Callable[[], Awaitable[None]]) -> None:
+        """Run `func` in a task of the client's, and wait for it: shielded, and an eighth of a timeout at most.
+
+        Cancellation, native ones included, ends the wait and not the clean-up, which goes on until it has
+        ended or the client has.
+        """
+        await self._tasks.clean_up(func, wait_at_most=self._keeper.session.timeout / 8)
+
+    async def finish(self, errand: Pending[Any]) -> None:
+        """Wait until an errand is answered: shielded, and an eighth of a timeout at most.
+
+        Cancellation, native ones included, ends the wait and not the errand.
+        """
+        with anyio.move_on_after(self._keeper.session.timeout / 8, shield=True):
+            await errand.wait_done()
+
+    @asynccontextmanager
+    async def on_new_session(self) -> AsyncIterator[AsyncIterator[Session]]:
+        """An async iterator of sessions: each that begins from now on, once it is connected."""
+        async with self._keeper.changes() as changes:
+
+            async def sessions() -> AsyncIterator[Session]:
+                last = self._keeper.session.id
+                async for change in changes:
+                    if change.state is SessionState.CONNECTED and change.session_id != last:
+                        last = change.session_id
+                        yield self._keeper.session
+
+            yield sessions()
+
+    async def has_containers(self) -> bool:
+        """Whether the server can make containers (from 3.5)."""
+        return await self._keeper.generation() >= ServerGeneration.V3_5
+
+
+def recipe_api(client: Client) -> RecipeApi:
+    """The machinery of `client`."""
+    return RecipeApi(client, client._keeper, client._operations, client._tasks)  # noqa: SLF001 - its one friend

@@ -1,0 +1,90 @@
+"""Tasks of a client's own, for what must go on when the caller's task is cancelled.
+
+They run in the task group of `connect()`. A caller that needs the server to clean up lets such a task do it and only
+waits: on asyncio a second native cancellation breaks any shield, and the clean-up must not break with it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import final
+
+import anyio
+from anyio.abc import TaskGroup
+
+from zkrecipes.errors import ZooKeeperError
+
+__all__ = ["ClientTasks"]
+
+logger = logging.getLogger(__name__)
+
+
+@final
+class ClientTasks:
+    """The background work of one client.
+
+    Args:
+        group: the task group of `connect()`.
+    """
+
+    def __init__(self, group: TaskGroup) -> None:
+        self._group = group
+        self._clean_ups: dict[anyio.Event, None] = {}
+
+    @asynccontextmanager
+    async def background(self, func: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+        """Run `func` in a task of the client's for as long as the block runs.
+
+        Its errors are logged and never reach the block: no exception group comes around the user's own.
+        """
+        scope = anyio.CancelScope()
+        done = anyio.Event()
+
+        async def run() -> None:
+            try:
+                with scope:
+                    await func()
+            except ZooKeeperError as error:
+                logger.info("background work of the client ended: %s", error)
+            except Exception:
+                logger.exception("background work of the client failed")
+            finally:
+                done.set()
+
+        self._group.start_soon(run)
+        try:
+            yield
+        finally:
+            scope.cancel()
+            with anyio.CancelScope(shield=True):
+                await done.wait()
+
+    async def clean_up(self, func: Callable[[], Awaitable[None]], *, wait_at_most: float) -> None:
+        """Run `func` in a task of the client's, and wait for it, shielded, for so many seconds at most.
+
+        It goes on when the wait is over or broken; only the end of the client ends it.
+        """
+        done = anyio.Event()
+        self._clean_ups[done] = None
+
+        async def run() -> None:
+            try:
+                await func()
+            except ZooKeeperError as error:
+                logger.info("a clean-up ended: %s", error)
+            except Exception:
+                logger.exception("a clean-up failed")
+            finally:
+                del self._clean_ups[done]
+                done.set()
+
+        self._group.start_soon(run)
+        with anyio.move_on_after(wait_at_most, shield=True):
+            await done.wait()
+
+    async def wait_clean_ups(self) -> None:
+        """Wait until every clean-up has ended."""
+        while self._clean_ups:
+            await next(iter(self._clean_ups)).wait()

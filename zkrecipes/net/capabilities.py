@@ -1,0 +1,97 @@
+"""What a server can do, found out once per address by a probe that is alone on its connection.
+
+A 3.4 server closes the connection on an opcode that it does not know, so newer opcodes are never tried on a
+connection that others use. First the word `srvr` is asked, which every release answers unless it is forbidden;
+a server that does not answer it is given a session of its own and asked newer and newer requests.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any, Final
+
+import anyio
+
+from zkrecipes.codec.messages import CheckWatchesRequest, GetAllChildrenNumberRequest, Request, WhoAmIRequest
+from zkrecipes.codec.messages import CloseSessionRequest as CloseSession
+from zkrecipes.enums import ServerGeneration, WatcherType
+from zkrecipes.net.connection import Connection
+from zkrecipes.net.transport import Address, Network
+from zkrecipes.net.wakeup import Parking
+from zkrecipes.protocol.client_side import ClientSide
+from zkrecipes.protocol.events import Connected, Greeting, Replied, Ticket
+from zkrecipes.protocol.watch_table import WatchTable
+
+__all__ = ["find_generation"]
+
+logger = logging.getLogger(__name__)
+
+_VERSION: Final = re.compile(rb"Zookeeper version: *(\d+)\.(\d+)")
+_ANSWER_MAX: Final = 64 * 1024
+_PROBE_TIMEOUT: Final = 4.0
+# From the newest on; the request must be harmless and known to exactly the generations from there.
+_PROBES: Final[tuple[tuple[ServerGeneration, Request[Any]], ...]] = (
+    (ServerGeneration.V3_7, WhoAmIRequest()),
+    (ServerGeneration.V3_6, GetAllChildrenNumberRequest("/zookeeper")),
+    (ServerGeneration.V3_5, CheckWatchesRequest("/zookeeper", WatcherType.ANY)),
+)
+
+
+async def find_generation(network: Network, address: Address, parking: Parking) -> ServerGeneration:
+    """Ask the server at `address` what it can do.
+
+    Raises:
+        OSError: it could not be asked.
+    """
+    generation = await _ask_version(network, address)
+    if generation is None:
+        generation = await _try_requests(network, address, parking)
+    logger.debug("the server at %s:%d is of generation %s", *address, generation.name)
+    return generation
+
+
+async def _ask_version(network: Network, address: Address) -> ServerGeneration | None:
+    stream = await network.connect(*address)
+    try:
+        await stream.send(b"srvr")
+        answer = b""
+        while len(answer) < _ANSWER_MAX and (received := await stream.receive()):
+            answer += received
+    except OSError:
+        return None
+    finally:
+        await stream.aclose()
+    found = _VERSION.search(answer)
+    return None if found is None else generation_of(int(found[1]), int(found[2]))
+
+
+def generation_of(major: int, minor: int) -> ServerGeneration:
+    """The generation of a release."""
+    known = [each for each in ServerGeneration if each <= major * 100 + minor]
+    return max(known, default=ServerGeneration.V3_4)
+
+
+async def _try_requests(network: Network, address: Address, parking: Parking) -> ServerGeneration:
+    for generation, request in _PROBES:
+        if await _is_answered(network, address, parking, request):
+            return generation
+    return ServerGeneration.V3_4
+
+
+async def _is_answered(network: Network, address: Address, parking: Parking, request: Request[Any]) -> bool:
+    watches: WatchTable[Any] = WatchTable()
+    side = ClientSide(
+        Greeting(_PROBE_TIMEOUT), watches, now=anyio.current_time(), packet_size_max=_ANSWER_MAX
+    )
+    connection = Connection(await network.connect(*address), side, parking)
+    try:
+        if not isinstance(await connection.greet(), Connected):
+            raise ConnectionRefusedError(f"{address.host}:{address.port} gave no session to a probe")
+        probe = Ticket(request)
+        side.send(probe)
+        side.send(Ticket(CloseSession()))
+        replied = await connection.next_reply()
+        return isinstance(replied, Replied) and getattr(replied.error, "code", 0) != -6  # noqa: PLR2004
+    finally:
+        await connection.aclose()

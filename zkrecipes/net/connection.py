@@ -1,0 +1,160 @@
+"""Runs one `ClientSide` over one stream: read, write, timer. There is no ZooKeeper in it.
+
+Two tasks: the caller's reads and keeps the time, a second one writes, so that only one ever sends. Everything
+queued in one pass of the scheduler leaves in one `send`; every whole frame of a received chunk is handled
+before the next wake-up. System calls are what a client's time goes into, not Python.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Protocol, final
+
+import anyio
+
+from zkrecipes.net.transport import Stream
+from zkrecipes.net.wakeup import Parking
+from zkrecipes.protocol.client_side import ClientSide
+from zkrecipes.protocol.events import Broken, ClientEvent, Connected, Replied
+
+__all__ = ["Connection", "Driver"]
+
+logger = logging.getLogger(__name__)
+
+
+class Driver(Protocol):
+    """What a connection asks of the session that it serves."""
+
+    def next_deadline(self) -> float:
+        """When `tick` is due at the latest, besides the connection's own deadlines."""
+
+    def tick(self, now: float) -> None:
+        """Time has passed."""
+
+    def take_events(self, now: float) -> None:
+        """Bytes have come, or the connection has ended: take the events of the client side."""
+
+
+@final
+class Connection:
+    """One stream with the state machine that speaks through it.
+
+    The stream belongs to the connection from here on; `aclose` closes it.
+    """
+
+    def __init__(self, stream: Stream, side: ClientSide, parking: Parking) -> None:
+        self.side = side
+        self.parked: Any = None
+        self._stream = stream
+        self._parking = parking
+        self._timer: anyio.CancelScope | None = None
+
+    async def greet(self) -> Connected | Broken:
+        """Say the greeting and wait until the session is attached, or until it is clear that it will not be.
+
+        There is no time limit but the caller's. Events that came in the same chunk stay in the client side.
+        """
+        while True:
+            event = await self._next_event()
+            if isinstance(event, (Connected, Broken)):
+                return event
+
+    async def next_reply(self) -> Replied | Broken:
+        """Send what is queued and wait for one reply, before or instead of `run`."""
+        while True:
+            event = await self._next_event()
+            if isinstance(event, (Replied, Broken)):
+                return event
+
+    async def _next_event(self) -> ClientEvent:
+        side = self.side
+        while (event := side.next_event()) is None:
+            try:
+                data = side.data_to_send(anyio.current_time())
+                if data:
+                    await self._stream.send(data)
+                received = await self._stream.receive()
+            except OSError as error:
+                side.lose(str(error))
+            else:
+                self._feed(received)
+        return event
+
+    async def run(self, driver: Driver) -> None:
+        """Serve until the connection has ended; the last event that the driver can take is `Broken`.
+
+        Cancellation: the stream is of no more use.
+        """
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._write)
+            await self._read(driver)
+            tasks.cancel_scope.cancel()
+
+    def wake(self) -> None:
+        """There is something to send."""
+        if self.parked is not None:
+            self._parking.wake(self)
+
+    def hurry(self, deadline: float) -> None:
+        """A deadline has come nearer than it was."""
+        if self._timer is not None and deadline < self._timer.deadline:
+            self._timer.deadline = deadline
+
+    async def aclose(self) -> None:
+        """Close the stream."""
+        await self._stream.aclose()
+
+    # --- tasks ---------------------------------------------------------------------------------------------
+
+    async def _read(self, driver: Driver) -> None:
+        side = self.side
+        driver.take_events(anyio.current_time())  # what came with the greeting's answer
+        while not side.is_dead:
+            # Deadlines mostly move away while data comes, so one scope serves for many reads; when its
+            # deadline passes, `tick` decides whether anything is due.
+            with anyio.CancelScope(deadline=self._next_deadline(driver)) as self._timer:
+                await self._read_until_dead(driver)
+            now = anyio.current_time()
+            side.tick(now)
+            driver.tick(now)
+            driver.take_events(now)
+            self._wake_if_due()
+
+    async def _read_until_dead(self, driver: Driver) -> None:
+        side = self.side
+        while not side.is_dead:
+            try:
+                received = await self._stream.receive()
+            except OSError as error:
+                side.lose(str(error))
+            else:
+                self._feed(received)
+            driver.take_events(anyio.current_time())
+            self._wake_if_due()
+
+    async def _write(self) -> None:
+        side = self.side
+        while True:
+            data = side.data_to_send(anyio.current_time())
+            if not data:
+                await self._parking.park(self)
+                continue
+            try:
+                await self._stream.send(data)
+            except OSError as error:
+                side.lose(str(error))
+                self.hurry(float("-inf"))
+                return
+
+    def _feed(self, received: bytes) -> None:
+        if received:
+            self.side.receive_data(received, anyio.current_time())
+        else:
+            self.side.receive_eof()
+
+    def _wake_if_due(self) -> None:
+        if self.side.has_unsent:
+            self.wake()
+
+    def _next_deadline(self, driver: Driver) -> float:
+        return min(self.side.next_deadline(), driver.next_deadline())

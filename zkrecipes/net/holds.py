@@ -1,0 +1,234 @@
+"""The holds of one client: their proof, their checks, and the scopes that end with them.
+
+A hold's scope has a deadline, and that deadline is the end of what is proven: when no proof comes the runtime
+itself cancels the body, whatever else the client is busy with. Proofs move the deadline; nothing else does.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final, final
+
+import anyio
+
+from zkrecipes.codec.messages import CheckRequest, ErrorReply
+from zkrecipes.codec.multi import MultiReply, MultiRequest
+from zkrecipes.errors import NoAuthError, NoNodeError, RuntimeInconsistencyError
+from zkrecipes.net.session import Session
+from zkrecipes.protocol.events import Connected, Replied, Ticket
+from zkrecipes.protocol.hold_checks import HoldChecks
+from zkrecipes.protocol.hold_proof import CANCEL_BEFORE_END, HoldProof
+
+__all__ = ["Guard", "Holds"]
+
+logger = logging.getLogger(__name__)
+
+_NEVER: Final = float("-inf")
+_BLAMED: Final = {
+    NoNodeError.code: "its znode is gone",
+    NoAuthError.code: "its znode may not be read by its owner: the ACL must give READ",
+}
+
+
+@final
+class Guard:
+    """The proof of one hold: a cancel scope for its body, and how long it is valid.
+
+    Attributes:
+        path: the hold's own znode, the full path on the server.
+        scope: the body runs in it; it is cancelled when the hold can no longer be proven.
+        is_proven: whether it was proven once; what ended it later is told by `why_lost`.
+        is_unreadable: it was lost because the znode's ACL does not let its owner read it.
+    """
+
+    def __init__(self, path: str, holds: Holds) -> None:
+        self.path = path
+        self.scope = anyio.CancelScope()
+        self._holds = holds
+        self._lost = ""
+        self.is_proven = False
+        self.is_unreadable = False
+        self._over = False
+        self._news = anyio.Event()
+
+    @property
+    def valid_until(self) -> float:
+        """Until when the hold is proven, on `anyio.current_time()`'s clock; `-inf` when it is lost."""
+        return _NEVER if self._lost or not self.is_proven else self._holds.proof.valid_until
+
+    def why_lost(self) -> str:
+        """Why the hold is no longer valid, at this very moment; empty while it is."""
+        if not self._lost and self.is_proven and anyio.current_time() >= self.scope.deadline:
+            self.lose("no proof that the session lives came in time")
+        return self._lost
+
+    async def wait_proven(self) -> bool:
+        """Wait until the hold is proven for the first time, or lost; whether it is proven.
+
+        Cancellation: nothing has changed; the hold is still checked until `release`.
+        """
+        while not self.is_proven and not self._lost:
+            await self._news.wait()
+        return not self.why_lost()
+
+    async def confirm(self) -> bool:
+        """One proof now: a check that is sent after this call. Whether it found the hold valid."""
+        number = self._holds.checks.demand()
+        self._holds.hurry()
+        while not self.why_lost() and self._holds.checks.succeeded_number < number:
+            with anyio.CancelScope(deadline=self.scope.deadline):
+                await self._news.wait()
+        return not self._lost
+
+    def release(self) -> None:
+        """The body has ended: check the hold no longer."""
+        self._over = True
+        self._holds.forget(self)
+
+    def lose(self, reason: str) -> None:
+        """The hold is over without its owner's doing."""
+        if self._lost or self._over:
+            return
+        self._lost = reason
+        logger.warning("a hold is lost: %s: %s", self.path, reason, extra={"path": self.path})
+        self._holds.forget(self)
+        self.scope.cancel()
+        self.tell()
+
+    def prove_until(self, cancel_at: float) -> None:
+        """The hold is proven: its body may run until then."""
+        if self.why_lost():
+            return
+        self.is_proven = True
+        self.scope.deadline = cancel_at
+        self.tell()
+
+    def tell(self) -> None:
+        """Something has changed: whoever waits looks again."""
+        news, self._news = self._news, anyio.Event()
+        news.set()
+
+
+@final
+class Holds:
+    """All holds of a client, each of its present session.
+
+    Args:
+        tick_time: the ensemble's tick in seconds where the caller knows it, else None.
+        send_check: called when a check may be due at once.
+    """
+
+    def __init__(self, tick_time: float | None, send_check: Callable[[], None]) -> None:
+        self.hurry = send_check
+        self._half_tick = None if tick_time is None else tick_time / 2
+        self._guards: dict[str, Guard] = {}
+        self._session: Session | None = None
+        self._ticket: Ticket | None = None
+        self._answered = self._committed = _NEVER
+        self.proof = HoldProof(half_tick=self._half_tick)
+        self.checks = HoldChecks(self.proof)
+
+    # --- for recipes ---------------------------------------------------------------------------------------
+
+    def guard(self, path: str, session: Session) -> Guard:
+        """Check the znode at `path` from now on; `session` owns it."""
+        guard = Guard(path, self)
+        if session is not self._session or session.state.is_final:
+            guard.lose("its session is over")
+            return guard
+        self._guards[path] = guard
+        self.checks.add(path)
+        self.hurry()
+        return guard
+
+    def forget(self, guard: Guard) -> None:
+        """The hold is over."""
+        if self._guards.get(guard.path) is guard:
+            del self._guards[guard.path]
+            self.checks.discard(guard.path)
+
+    def __bool__(self) -> bool:
+        return bool(self._guards)
+
+    # --- for the keeper ------------------------------------------------------------------------------------
+
+    def begin(self, session: Session) -> None:
+        """A new session: what was proven of the last one means nothing."""
+        self._session = session
+        self.proof = HoldProof(half_tick=self._half_tick)
+        self.checks = HoldChecks(self.proof)
+
+    def end(self, reason: str) -> None:
+        """The session is over, and with it every hold."""
+        for guard in list(self._guards.values()):
+            guard.lose(reason)
+
+    def attached(self, connected: Connected) -> None:
+        """A connection is up."""
+        self._answered = self._committed = _NEVER
+        self.proof.attached(sent_at=connected.sent_at, timeout=connected.timeout)
+        self.checks.attached()
+        self._move_deadlines()  # a smaller timeout ends holds earlier
+
+    def detached(self) -> None:
+        """The connection is gone; what was proven stays proven until its time."""
+        self._ticket = None
+        self.proof.detached()
+        self.checks.detached()
+
+    def due_check(self, now: float) -> Ticket | None:
+        """The check to send now, or None."""
+        paths = self.checks.due(now)
+        if paths is None:
+            return None
+        self.checks.sent(paths, now)
+        self._ticket = Ticket(MultiRequest(tuple(CheckRequest(path, -1) for path in paths)))
+        return self._ticket
+
+    def answered(self, sent_at: float, committed_sent_at: float, now: float) -> None:
+        """Replies have come: to the newest answered request, and to the newest write that succeeded."""
+        if committed_sent_at > self._committed:
+            self._committed = committed_sent_at
+            self.proof.answered(sent_at=committed_sent_at, now=now, committed=True)
+        if sent_at > self._answered:
+            self._answered = sent_at
+            self.proof.answered(sent_at=sent_at, now=now, committed=False)
+            self.checks.replied_to_earlier(now)
+
+    def take_reply(self, replied: Replied, now: float) -> bool:
+        """Whether the reply was to our check; then it has had its effect."""
+        if replied.ticket is not self._ticket:
+            return False
+        self._ticket = None
+        index, code = _first_failure(replied)
+        if code == 0:
+            self.answered(replied.ticket.sent_at, replied.ticket.sent_at, now)
+            self.checks.succeeded(now)
+            self._move_deadlines()
+        else:
+            path = self.checks.failed(index if code in _BLAMED else None)
+            if path is not None and path in self._guards:
+                self._guards[path].is_unreadable = code == NoAuthError.code
+                self._guards[path].lose(_BLAMED[code])
+        return True
+
+    def _move_deadlines(self) -> None:
+        cancel_at = self.proof.valid_until - CANCEL_BEFORE_END * self.proof.timeout
+        now = anyio.current_time()
+        for path, guard in list(self._guards.items()):
+            if guard.is_proven or self.checks.is_proven(path, now):
+                guard.prove_until(cancel_at)
+            guard.tell()
+
+
+def _first_failure(replied: Replied) -> tuple[int | None, int]:
+    """Which check failed first, and with which code; (None, 0) where none did."""
+    if replied.error is not None:
+        return None, getattr(replied.error, "code", RuntimeInconsistencyError.code)
+    assert isinstance(replied.reply, MultiReply)
+    for index, result in enumerate(replied.reply.results):
+        # before the first failure the codes are 0, after it RuntimeInconsistency
+        if isinstance(result, ErrorReply) and result.err != 0:
+            return index, result.err
+    return None, 0

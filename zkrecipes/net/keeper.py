@@ -1,0 +1,464 @@
+"""Keeps one session alive over many connections, and one session after another.
+
+One task, `SessionKeeper.run`, is the whole life of a client: find a server, serve the connection until it ends,
+decide what that means for the session, begin again. Requests come from other tasks through `submit`; they go
+to the connection when there is one and wait here when there is none.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, final
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from zkrecipes.codec.messages import CloseSessionRequest, RemoveWatchesRequest
+from zkrecipes.enums import ServerGeneration, SessionState, WatcherType
+from zkrecipes.errors import (
+    AuthFailedError,
+    ConnectionLossError,
+    SessionClosedError,
+    SessionError,
+    SessionExpiredError,
+    ZooKeeperError,
+)
+from zkrecipes.net.attaching import Attacher
+from zkrecipes.net.connection import Connection
+from zkrecipes.net.holds import Holds
+from zkrecipes.net.hosts import HostList
+from zkrecipes.net.pending import Pending
+from zkrecipes.net.session import Session
+from zkrecipes.net.transport import Address, Network
+from zkrecipes.net.wakeup import Parking
+from zkrecipes.protocol.events import Broken, Connected, Greeting, Replied, WatchEvent, WatchFired
+from zkrecipes.protocol.hold_proof import CONNECT_ATTEMPT_WITH_HOLDS
+from zkrecipes.protocol.states import SessionEvent
+from zkrecipes.protocol.watch_table import ONE_SHOT, WatchKind, WatchTable
+
+__all__ = ["KeeperOptions", "SessionChange", "SessionKeeper", "WatchOwner"]
+
+logger = logging.getLogger(__name__)
+
+_CLOSE_AT_MOST = 2.0
+"""Seconds that closing may take when no server answers; the session ends by itself after its timeout."""
+
+
+class WatchOwner(Hashable, Protocol):
+    """Who is told what becomes of a watch. Nothing here may wait."""
+
+    def fired(self, event: WatchEvent) -> None:
+        """The watch fired."""
+
+    def missed(self) -> None:
+        """A new connection: events may have been missed. Only persistent watches are told."""
+
+    def ended(self, error: ZooKeeperError) -> None:
+        """The watch is over, with its session or its client."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SessionChange:
+    """A session has come to another state.
+
+    Attributes:
+        session_id: whose; 0 for one that has no id yet.
+        state: the new state.
+    """
+
+    session_id: int
+    state: SessionState
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class KeeperOptions:
+    """What a session is asked for with."""
+
+    session_timeout: float
+    read_only: bool
+    renew: bool
+    tick_time: float | None
+    packet_size_max: int
+
+
+@final
+class SessionKeeper:
+    """The engine of a client; `connect()` runs it.
+
+    Attributes:
+        session: the present session; after a renewal a new object.
+        watches: every watch of the client, by full path.
+        holds: every hold of the present session.
+    """
+
+    def __init__(self, network: Network, hosts: HostList, options: KeeperOptions, parking: Parking) -> None:
+        self.parking = parking
+        self.options = options
+        self.session = Session(options.session_timeout)
+        self.watches: WatchTable[WatchOwner] = WatchTable()
+        self.holds = Holds(options.tick_time, self._send_due_check)
+        self.attacher = Attacher(network, hosts, self.watches, parking, options.packet_size_max)
+        self.credentials: list[tuple[str, bytes]] = []
+        self._connection: Connection | None = None
+        self._address: Address | None = None
+        self._waiting: deque[Pending[Any]] = deque()
+        self._broken: ZooKeeperError | None = None
+        self._over: ZooKeeperError | None = None
+        self._given_up: Session | None = None
+        self._closing: Pending[None] | None = None
+        self._chores: TaskGroup
+        self._listeners: list[MemoryObjectSendStream[SessionChange]] = []
+        self._changed = anyio.Event()
+        self.holds.begin(self.session)
+
+    # --- requests ------------------------------------------------------------------------------------------
+
+    def submit(self, pending: Pending[Any]) -> None:
+        """Send a request in its turn: now, or when there is a connection again."""
+        connection = self._connection
+        if connection is not None:
+            connection.side.send(pending)
+            connection.wake()
+        elif self._over is not None:
+            pending.complete(None, self._over)
+        else:
+            self._waiting.append(pending)
+
+    @property
+    def outstanding(self) -> int:
+        """How many requests wait for an answer, or to be sent."""
+        connected = 0 if self._connection is None else self._connection.side.outstanding
+        return connected + len(self._waiting)
+
+    async def generation(self) -> ServerGeneration:
+        """What the server that the client is attached to can do; waits until there is one.
+
+        Raises:
+            ZooKeeperError: the client is over.
+        """
+        while True:
+            await self.wait_connected()
+            address = self._address
+            if address is not None:
+                try:
+                    return await self.attacher.generation(address)
+                except OSError as error:
+                    logger.info("the server could not be asked what it can do: %s", error)
+                    await anyio.sleep(min(1.0, self.session.timeout / 8))
+
+    def authenticate(self, scheme: str, credential: bytes) -> None:
+        """Add a credential to this connection and to every later one; the caller waits for a later reply."""
+        self.credentials.append((scheme, credential))
+        if self._connection is not None:
+            self._connection.side.authenticate(scheme, credential)
+            self._connection.wake()
+
+    # --- states --------------------------------------------------------------------------------------------
+
+    async def wait_connected(self) -> None:
+        """Wait until requests can flow.
+
+        Raises:
+            ZooKeeperError: they never will.
+        """
+        while not self.session.state.is_connected:
+            if self._over is not None:
+                raise self._over
+            await self._changed.wait()
+
+    @property
+    def over(self) -> ZooKeeperError | None:
+        """Why the client can do no more, or None while it can."""
+        return self._over
+
+    async def wait_over(self) -> ZooKeeperError:
+        """Wait until the client can do no more, and return why."""
+        while self._over is None:
+            await self._changed.wait()
+        return self._over
+
+    @asynccontextmanager
+    async def changes(self) -> AsyncIterator[MemoryObjectReceiveStream[SessionChange]]:
+        """Every change of state from now on, across sessions."""
+        # unbounded: there are few, and none may be lost
+        send, receive = anyio.create_memory_object_stream[SessionChange](float("inf"))
+        self._listeners.append(send)
+        try:
+            yield receive
+        finally:
+            self._listeners.remove(send)
+            send.close()
+            receive.close()
+
+    def _move(self, event: SessionEvent, reason: str = "") -> None:
+        session = self.session
+        if not session.move(event, reason):
+            return
+        for listener in self._listeners:
+            listener.send_nowait(SessionChange(session.id, session.state))
+        self._tell_changed()
+
+    def _tell_changed(self) -> None:
+        changed, self._changed = self._changed, anyio.Event()
+        changed.set()
+
+    # --- the life of a client ------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Keep a session alive until the client is closed, cannot authenticate, or may not renew."""
+        async with anyio.create_task_group() as self._chores:
+            while self._over is None:
+                await self._run_session(self.session)
+                if self._over is None:
+                    self.session = Session(self.options.session_timeout)
+                    self.holds.begin(self.session)
+            self._chores.cancel_scope.cancel()
+
+    async def close(self) -> None:
+        """Close the session on the server, bounded in time, and end every request that still waits.
+
+        Cancellation: the client is over all the same.
+        """
+        session = self.session
+        try:
+            if session.id != 0 and not session.state.is_final:
+                self._closing = Pending(CloseSessionRequest(), _nothing, self.parking, is_errand=True)
+                self.submit(self._closing)
+                with anyio.move_on_after(min(session.timeout / 3, _CLOSE_AT_MOST)):
+                    await self._closing.wait()
+        except ZooKeeperError as error:
+            logger.info("the session 0x%x could not be closed: %s", session.id, error)
+        finally:
+            self._finish(SessionEvent.CLOSED, SessionClosedError(session.id))
+
+    async def _run_session(self, session: Session) -> None:
+        while not self._is_over(session):
+            try:
+                attached = await self._attach(session)
+                if attached is not None:
+                    await self._serve(session, *attached)
+            except SessionExpiredError as error:
+                self._end_session(error)
+            except AuthFailedError as error:
+                self._finish(SessionEvent.AUTH_REFUSED, error)
+            else:
+                if not session.state.is_final and anyio.current_time() >= session.gives_up_at:
+                    self._given_up = session
+                    reason = "no server answered for a whole session timeout"
+                    self._end_session(SessionExpiredError(session.id, reason=reason))
+
+    def _is_over(self, session: Session) -> bool:
+        return self._over is not None or session.state.is_final
+
+    async def _attach(self, session: Session) -> tuple[Connection, Connected, Address] | None:
+        """A connection that has attached the session, or None when its time is over."""
+        attempt_timeout = self._attempt_timeout()
+        given_up, self._given_up = self._given_up, None
+        if given_up is not None:
+            # a zxid of 0, for any server may do this
+            await self.attacher.close_session(self._greeting(given_up, 0), attempt_timeout)
+        with anyio.move_on_at(session.gives_up_at):
+            return await self.attacher.attach(self._greeting(session, session.last_zxid), attempt_timeout)
+        return None
+
+    def _greeting(self, session: Session, last_zxid: int) -> Greeting:
+        return Greeting(
+            timeout=self.options.session_timeout,
+            session_id=session.id,
+            password=session.password,
+            last_zxid=last_zxid,
+            read_only=self.options.read_only,
+            credentials=tuple(self.credentials),
+        )
+
+    def _attempt_timeout(self) -> float:
+        """What one host may take: every host has its turn twice before the session is given up."""
+        timeout = self.session.timeout
+        if self.holds:
+            return timeout * CONNECT_ATTEMPT_WITH_HOLDS
+        return timeout / (2 * len(self.attacher.hosts.hosts))
+
+    async def _serve(
+        self, session: Session, connection: Connection, connected: Connected, address: Address
+    ) -> None:
+        self._broken = None
+        try:
+            session.adopt(connected)
+            self._address = address
+            self.holds.attached(connected)
+            for pending in self._waiting:
+                connection.side.send(pending)
+            self._waiting.clear()
+            self._connection = connection
+            self._move(SessionEvent.ATTACHED_READ_ONLY if connected.read_only else SessionEvent.ATTACHED)
+            for owner in self.watches.owners(WatchKind.PERSISTENT, WatchKind.RECURSIVE):
+                owner.missed()
+            self._send_due_check()
+            await connection.run(self)
+        finally:
+            self._detach(session, connection)
+            with anyio.CancelScope(shield=True):
+                await connection.aclose()
+        if isinstance(self._broken, (SessionExpiredError, AuthFailedError)):
+            raise self._broken
+
+    def _detach(self, session: Session, connection: Connection) -> None:
+        """The connection is over: decide for each of its requests whether it is sent again."""
+        self._connection = self._address = None
+        session.saw(connection.side.last_zxid, connection.side.answered_sent_at)
+        self.holds.detached()
+        reason = _reason(self._broken)
+        ends = isinstance(self._broken, (SessionExpiredError, AuthFailedError))
+        if not ends and self._over is None:
+            self._move(SessionEvent.DETACHED, reason)
+        in_flight, unsent = connection.side.leftover()
+        again: list[Pending[Any]] = []
+        for ticket in in_flight:
+            if isinstance(ticket, Pending) and not ticket.is_dropped:
+                if ticket.is_repeatable:
+                    again.append(ticket)
+                else:
+                    ticket.complete(None, _loss(ticket, reason))
+        again += [ticket for ticket in unsent if isinstance(ticket, Pending)]
+        self._waiting.extendleft(reversed(again))
+        if self._over is not None:
+            self._fail_waiting(self._over)
+
+    def _end_session(self, error: SessionExpiredError) -> None:
+        """The session has expired; the client goes on in another one if it may."""
+        if not self.options.renew:
+            self._finish(SessionEvent.EXPIRED, error)
+            return
+        self._end_with_session(SessionEvent.EXPIRED, error)
+        reads = [pending for pending in self._waiting if not pending.request.is_write]
+        writes = [pending for pending in self._waiting if pending.request.is_write]
+        self._waiting = deque(reads)
+        for pending in writes:
+            pending.complete(None, error)
+
+    def _finish(self, event: SessionEvent, error: ZooKeeperError) -> None:
+        """The client is over; nothing goes on."""
+        if self._over is not None:
+            return
+        self._over = error
+        if not self.session.state.is_final:
+            self._end_with_session(event, error)
+        for owner in self.watches.owners():
+            self.watches.drop(owner)
+            owner.ended(error)
+        self._fail_waiting(error)
+        self._tell_changed()
+
+    def _end_with_session(self, event: SessionEvent, error: ZooKeeperError) -> None:
+        reason = _reason(error)
+        self._move(event, reason)
+        self.holds.end(f"{type(error).summary}: {reason}" if isinstance(error, SessionError) else reason)
+        for owner in self.watches.owners(*ONE_SHOT):
+            self.watches.drop(owner)
+            owner.ended(error)
+
+    def _fail_waiting(self, error: ZooKeeperError) -> None:
+        waiting, self._waiting = self._waiting, deque()
+        for pending in waiting:
+            pending.complete(None, error)
+
+    # --- what the connection asks (Driver) -----------------------------------------------------------------
+
+    def next_deadline(self) -> float:
+        """When the next check of the holds is due, or when an unanswered one is too old."""
+        return self.holds.checks.next_deadline()
+
+    def tick(self, now: float) -> None:
+        """Send a check that is due; leave a server that does not answer one."""
+        connection = self._connection
+        if connection is None:
+            return
+        if self.holds.checks.unanswered(now):
+            connection.side.lose("a check of the holds was not answered: the server may have no quorum")
+        self._send_due_check()
+
+    def take_events(self, now: float) -> None:
+        """Hand every event to whom it concerns."""
+        connection = self._connection
+        if connection is None:
+            return
+        side = connection.side
+        while (event := side.next_event()) is not None:
+            if isinstance(event, Replied):
+                self._take_reply(event, now)
+            elif isinstance(event, WatchFired):
+                for owner in event.owners:
+                    owner.fired(event.event)
+            elif isinstance(event, Broken):
+                self._broken = event.error
+        side.window.is_limited = bool(self.holds)
+        self.holds.answered(side.answered_sent_at, side.committed_sent_at, now)
+        self._send_due_check()
+
+    def _take_reply(self, replied: Replied, now: float) -> None:
+        ticket = replied.ticket
+        if not isinstance(ticket, Pending):
+            self.holds.take_reply(replied, now)
+            return
+        ticket.complete(replied.reply, replied.error, replied.zxid)
+        if ticket is self._closing and replied.error is None:
+            self._finish(SessionEvent.CLOSED, SessionClosedError(self.session.id))
+        elif ticket.is_dropped and ticket.watcher is not None:
+            self.unwatch(ticket.watcher)
+
+    def _send_due_check(self) -> None:
+        connection = self._connection
+        if connection is None or not self.holds:
+            return
+        side = connection.side
+        side.window.is_limited = True
+        check = self.holds.due_check(anyio.current_time())
+        if check is not None:
+            side.send(check, urgent=True)
+            connection.wake()
+        connection.hurry(self.holds.checks.next_deadline())
+
+    # --- watches -------------------------------------------------------------------------------------------
+
+    def unwatch(self, owner: WatchOwner) -> None:
+        """`owner` is no longer interested; a watch that nobody needs any more is removed on the server.
+
+        A server before 3.5 cannot do that: there the watch stays until it fires unheard.
+        """
+        for _, path in self.watches.drop(owner):
+            if self._connection is not None and not self._is_watched(path):
+                self._chores.start_soon(self._remove_watch, path)
+
+    async def _remove_watch(self, path: str) -> None:
+        if await self.generation() < ServerGeneration.V3_5 or self._is_watched(path):
+            return
+        removal = Pending(RemoveWatchesRequest(path, WatcherType.ANY), _nothing, self.parking)
+        self.submit(removal)
+        await removal.wait_done()
+
+    def _is_watched(self, path: str) -> bool:
+        """Whether anybody watches `path`, or has asked to: the server keeps one watch for all of them."""
+        connection = self._connection
+        return any(self.watches.is_watched(kind, path) for kind in WatchKind) or (
+            connection is not None and connection.side.is_arming(path)
+        )
+
+
+def _nothing(_: object) -> None:
+    """For requests whose answer says nothing."""
+
+
+def _reason(error: ZooKeeperError | None) -> str:
+    return "" if error is None else str(getattr(error, "reason", "") or error)
+
+
+def _loss(pending: Pending[Any], reason: str) -> ConnectionLossError:
+    name = type(pending.request).__name__.removesuffix("Request")
+    return ConnectionLossError(name, path=getattr(pending.request, "path", None), reason=reason)

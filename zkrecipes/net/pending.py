@@ -1,0 +1,122 @@
+"""A request that waits for its answer: submit now, await later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from zkrecipes.codec.jute import Record
+from zkrecipes.codec.messages import Request
+from zkrecipes.errors import ZooKeeperError
+from zkrecipes.net.wakeup import Parking
+from zkrecipes.protocol.events import Ticket
+
+__all__ = ["Pending"]
+
+T = TypeVar("T")
+
+
+class Pending(Ticket, Generic[T]):
+    """The result of a request that was submitted: there when `is_done`, or awaited with `wait`.
+
+    Attributes:
+        zxid: after it is done, the zxid in the reply's header: of the transaction itself for a write.
+        is_errand: the client itself sees to it: it is sent again after a connection loss although it is a
+            write, until it is answered or the session is over, whether anybody waits for it or not.
+    """
+
+    __slots__ = (
+        "_answer",
+        "_convert",
+        "_error",
+        "_parking",
+        "_recover",
+        "is_done",
+        "is_errand",
+        "is_repeatable",
+        "parked",
+        "zxid",
+    )
+
+    def __init__(
+        self,
+        request: Request[Any],
+        convert: Callable[[Any], T],
+        parking: Parking,
+        *,
+        recover: Callable[[ZooKeeperError], T] | None = None,
+        watcher: Any = None,
+        is_errand: bool = False,
+    ) -> None:
+        super().__init__(request, watcher)
+        self.is_errand = is_errand
+        self.is_done = False
+        self.zxid = 0
+        self.parked: Any = None
+        self._convert = convert
+        self._recover = recover
+        self._parking = parking
+        self._answer: Record | None = None
+        self._error: ZooKeeperError | None = None
+
+    async def wait(self) -> T:
+        """Wait for the answer and return it.
+
+        Not a checkpoint when the answer is there already.
+
+        Raises:
+            ZooKeeperError: what the server answered, or what became of the connection or the session.
+
+        Cancellation: a request not yet sent is dropped; one in flight is left to finish unheard.
+        """
+        if not self.is_done:
+            await self.wait_done()
+        return self.result()
+
+    async def wait_done(self) -> None:
+        """Wait until there is an answer, a result or an error; cancellation as in `wait`."""
+        if self.is_done:
+            return
+        try:
+            await self._parking.park(self)
+        except BaseException:
+            self.is_dropped = not self.is_errand
+            raise
+
+    def result(self) -> T:
+        """The answer.
+
+        Raises:
+            RuntimeError: it is not there yet.
+            ZooKeeperError: as `wait`.
+        """
+        if not self.is_done:
+            raise RuntimeError("the request has not been answered yet: its result is there after the block")
+        if self._error is not None:
+            if self._recover is None:
+                raise self._error
+            return self._recover(self._error)
+        return self._convert(self._answer)
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether it may be sent again when it was sent and not answered."""
+        return self.is_errand or not self.request.is_write
+
+    @property
+    def error(self) -> ZooKeeperError | None:
+        """Why there is no result, or None."""
+        return self._error
+
+    def complete(self, reply: Record | None, error: ZooKeeperError | None, zxid: int = 0) -> None:
+        """The answer has come. Called once, by the session."""
+        self._answer = reply
+        self._error = error
+        self.zxid = zxid
+        self.is_done = True
+        if self.parked is not None:
+            self._parking.wake(self)
+
+    def __repr__(self) -> str:
+        state = "waiting" if not self.is_done else "failed" if self._error is not None else "done"
+        return f"<Pending {type(self.request).__name__} {state}>"

@@ -1,0 +1,104 @@
+"""One session, as users see it: its id, its timeout, its state.
+
+After a renewal there is a new object; the old one stays in its final state. The state changes in one place,
+`Session.move`, by the table of `protocol.states`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import final
+
+import anyio
+
+from zkrecipes.enums import SessionState
+from zkrecipes.protocol.events import Connected
+from zkrecipes.protocol.states import GIVE_UP_AFTER, SessionEvent, next_state
+
+__all__ = ["Session"]
+
+logger = logging.getLogger(__name__)
+
+
+@final
+class Session:
+    """A session with a ZooKeeper ensemble.
+
+    Attributes:
+        timeout: in seconds, as negotiated; before there is a session, as asked for.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        self._id = 0
+        self._state = SessionState.CONNECTING
+        self._password = bytes(16)
+        self._last_zxid = 0
+        self._answered_sent_at = float("-inf")
+        self._closed = anyio.Event()
+
+    @property
+    def id(self) -> int:
+        """The session's 64-bit id, positive or negative; 0 while there is none yet."""
+        return self._id
+
+    @property
+    def state(self) -> SessionState:
+        """Where the session stands."""
+        return self._state
+
+    @property
+    def last_zxid(self) -> int:
+        """The newest transaction that this session has seen."""
+        return self._last_zxid
+
+    @property
+    def password(self) -> bytes:
+        """What proves to a server that the session is ours: 16 bytes, a secret."""
+        return self._password
+
+    @property
+    def gives_up_at(self) -> float:
+        """When the client gives the session up unless it is answered, on `anyio.current_time()`'s clock.
+
+        One timeout after the send of the newest answered request: an upper bound of the session's life, not
+        a proof of it.
+        """
+        return float("inf") if self._id == 0 else self._answered_sent_at + GIVE_UP_AFTER * self.timeout
+
+    async def wait_closed(self) -> None:
+        """Wait until the session is in a final state."""
+        await self._closed.wait()
+
+    def adopt(self, connected: Connected) -> None:
+        """A server has attached the session."""
+        self._id = connected.session_id
+        self._password = connected.password
+        self.timeout = connected.timeout
+        self.saw(self._last_zxid, connected.sent_at)
+
+    def saw(self, last_zxid: int, answered_sent_at: float) -> None:
+        """The connection has been answered."""
+        self._last_zxid = last_zxid
+        self._answered_sent_at = max(self._answered_sent_at, answered_sent_at)
+
+    def move(self, event: SessionEvent, reason: str = "") -> bool:
+        """Something happened; whether the state is another one now."""
+        old, self._state = self._state, next_state(self._state, event)
+        if old is self._state:
+            return False
+        level = logging.WARNING if event is SessionEvent.EXPIRED else logging.INFO
+        logger.log(
+            level,
+            "session 0x%x is %s%s",
+            self._id,
+            self._state.value,
+            f": {reason}" if reason else "",
+            extra={"session_id": self._id, "session_state": self._state.value},
+        )
+        if self._state.is_final:
+            self._closed.set()
+        return True
+
+    def __repr__(self) -> str:
+        return f"<Session 0x{self._id:x} {self._state.value}>"

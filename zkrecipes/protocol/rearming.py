@@ -1,0 +1,62 @@
+"""The requests that put the watches of an earlier connection on a new one.
+
+One-shot watches are re-set with the last zxid seen, and the server fires those that are due; persistent ones are
+re-armed without a replay, which is why each of them yields a `RESYNC` (`DataTree.setWatches`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from zkrecipes.codec.messages import Request, SetWatches2Request, SetWatchesRequest
+from zkrecipes.enums import ServerGeneration
+from zkrecipes.protocol.watch_table import ONE_SHOT, WatchKind, WatchTable
+
+__all__ = ["rearming_requests"]
+
+_BATCH_BYTES: Final = 128 * 1024
+"""As the Java client does it, well below the server's `jute.maxbuffer` (ZOOKEEPER-706)."""
+
+_ORDER: Final = (
+    WatchKind.DATA,
+    WatchKind.EXIST,
+    WatchKind.CHILD,
+    WatchKind.PERSISTENT,
+    WatchKind.RECURSIVE,
+)
+
+
+def rearming_requests(
+    watches: WatchTable[Any], last_zxid: int, generation: ServerGeneration | None
+) -> Iterator[Request[Any]]:
+    """The requests, in batches; none where there are no watches.
+
+    Args:
+        watches: all watches of the client.
+        last_zxid: the newest transaction that the client has seen.
+        generation: what the server can do. Persistent watches are left out below 3.6, or where it is unknown.
+    """
+    has_persistent = generation is not None and generation >= ServerGeneration.V3_6
+    for batch in _batches(watches, has_persistent):
+        lists = [batch[kind] for kind in _ORDER]
+        if lists[3] or lists[4]:
+            yield SetWatches2Request(last_zxid, *lists)
+        else:
+            yield SetWatchesRequest(last_zxid, *lists[:3])
+
+
+def _batches(watches: WatchTable[Any], has_persistent: bool) -> Iterator[dict[WatchKind, list[str]]]:
+    batch: dict[WatchKind, list[str]] = {kind: [] for kind in WatchKind}
+    size = 0
+    for kind in _ORDER:
+        if kind not in ONE_SHOT and not has_persistent:
+            continue
+        for path in watches.paths(kind):
+            batch[kind].append(path)
+            size += 4 + len(path.encode("utf-8", "surrogateescape"))
+            if size >= _BATCH_BYTES:
+                yield batch
+                batch, size = {each: [] for each in WatchKind}, 0
+    if size:
+        yield batch

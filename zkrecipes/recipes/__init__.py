@@ -1,0 +1,1 @@
+"""Coordination on the client's public names: one idea a file."""

@@ -1,0 +1,238 @@
+"""A place in a queue of ephemeral sequential znodes, and the pure question of who goes first.
+
+Each contender makes a znode whose name holds a GUID of its own, fresh for each try. Whoever has the lowest number
+goes first; everybody else watches the one directly before, so that each departure wakes one (the herd-free lock
+of ZooKeeper's recipes page). The GUID settles what a lost connection leaves open: whether the znode was made.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from functools import cmp_to_key
+from typing import Final, NamedTuple, final
+from uuid import uuid4
+
+from zkrecipes.client.client import Client
+from zkrecipes.client.recipe_api import Pending, RecipeApi, recipe_api
+from zkrecipes.codec.records import ACL
+from zkrecipes.errors import ConnectionLossError, NodeExistsError, NoNodeError, SessionExpiredError
+from zkrecipes.paths import join, name_of, parent_of
+from zkrecipes.recipes.layouts import LockLayout
+
+__all__ = ["Entry", "Place", "Queue", "in_order", "who_goes_before"]
+
+logger = logging.getLogger(__name__)
+
+_HALF_CIRCLE: Final = 2**31
+_CIRCLE: Final = 2**32
+
+
+class Entry(NamedTuple):
+    """A contender's znode among the children of the queue's directory."""
+
+    name: str
+    sequence: int
+
+
+def in_order(children: Iterable[str], layout: LockLayout) -> list[Entry]:
+    """The contenders among `children`, first come first; names that are no contender's are left out."""
+    entries = [
+        Entry(name, sequence) for name in children if (sequence := layout.sequence_of(name)) is not None
+    ]
+    if any(abs(entry.sequence) > _HALF_CIRCLE for entry in entries):
+        # longer numbers than the 32 bits of today (ZOOKEEPER-4706) do not wrap
+        return sorted(entries, key=lambda entry: (entry.sequence, entry.name))
+    return sorted(entries, key=cmp_to_key(_compare))
+
+
+def _compare(one: Entry, other: Entry) -> int:
+    """Serial number arithmetic (RFC 1982): the counter wraps, and live contenders are never half a circle apart."""
+    ahead = (other.sequence - one.sequence) % _CIRCLE
+    if ahead == 0:
+        return -1 if one.name < other.name else int(one.name > other.name)
+    return -1 if ahead < _HALF_CIRCLE else 1
+
+
+def who_goes_before(children: Iterable[str], own_name: str, layout: LockLayout) -> str | None:
+    """The name of the contender directly before `own_name`, or None if that goes first.
+
+    Raises:
+        LookupError: `own_name` is not among them.
+    """
+    before: str | None = None
+    for entry in in_order(children, layout):
+        if entry.name == own_name:
+            return before
+        before = entry.name
+    raise LookupError(own_name)
+
+
+@final
+class Queue(NamedTuple):
+    """Where contenders stand in line.
+
+    `directory` is made when it is missing: a container where the server has them; the levels above it are
+    persistent. `acl` is that of the contenders' znodes.
+    """
+
+    client: Client
+    directory: str
+    layout: LockLayout
+    acl: Sequence[ACL] | None
+
+
+@final
+class Place:
+    """One contender's place in the queue, from its znode's creation to its removal.
+
+    Attributes:
+        path: of its znode, once there is one.
+        token: the zxid of the transaction that made the znode: it grows from place to place.
+        session: the session that owns it.
+    """
+
+    def __init__(self, queue: Queue, data: bytes) -> None:
+        self._queue = queue
+        self._api: RecipeApi = recipe_api(queue.client)
+        self._data = data
+        self._guid = ""
+        self.path = ""
+        self.token = 0
+        self.session = self._api.session
+
+    async def take(self) -> list[str]:
+        """Make the znode, and return the names in the directory as of then or later.
+
+        Raises:
+            ZooKeeperError: it cannot be made, or the client is over.
+
+        Cancellation: the znode may exist; call `leave`.
+        """
+        while True:
+            # A fresh GUID each time: what an earlier try left behind must not be taken for this one's.
+            self._guid = uuid4().hex
+            self.path = ""
+            self.session = self._api.session
+            try:
+                return await self._create_and_list()
+            except NoNodeError:
+                await make_directory(self._queue)
+            except ConnectionLossError:
+                children = await self._adopt()
+                if children is not None:
+                    return children
+            except SessionExpiredError:
+                if self._api.is_over:
+                    raise
+
+    async def wait_turn(self, children: list[str]) -> bool:
+        """Wait until nobody is before this place; False if its znode has gone meanwhile.
+
+        Args:
+            children: as `take` returned them.
+        """
+        queue = self._queue
+        while True:
+            try:
+                before = who_goes_before(children, name_of(self.path), queue.layout)
+                if before is None:
+                    return True
+                async with queue.client.get_and_watch(join(queue.directory, before)) as (_, changed):
+                    await changed.wait()
+            except NoNodeError:
+                pass  # it left between the list and the watch
+            except LookupError:
+                return False
+            except SessionExpiredError:
+                return self._gone()
+            try:
+                children = await queue.client.get_children(queue.directory)
+            except NoNodeError:
+                return False
+            if self.session.state.is_final:
+                return self._gone()
+
+    def is_first(self, children: list[str]) -> bool:
+        """Whether nobody is before this place."""
+        try:
+            return who_goes_before(children, name_of(self.path), self._queue.layout) is None
+        except LookupError:
+            return False
+
+    async def leave(self) -> None:
+        """Remove the znode, whatever is known of it. Shielded and bounded; goes on in the client's own time.
+
+        Cancellation: the removal goes on until it is done or the session, and the znode with it, is over.
+        """
+        if not self._guid or self.session.state.is_final:
+            return
+        if self.path:
+            await self._api.finish(self._delete(self.path))
+        else:
+            await self._api.clean_up(self._remove_by_guid)
+
+    def _gone(self) -> bool:
+        if self._api.is_over:
+            raise SessionExpiredError(self.session.id)
+        return False
+
+    async def _create_and_list(self) -> list[str]:
+        """One round trip: a server answers one session in order, so the list holds the new znode."""
+        queue, api = self._queue, self._api
+        path = join(queue.directory, queue.layout.prefix(self._guid))
+        create = api.submit(
+            api.operations.create(path, self._data, ephemeral=True, sequential=True, acl=queue.acl)
+        )
+        listing = api.submit(api.operations.get_children(queue.directory))
+        made = await create.wait()
+        self.path, self.token = made, create.zxid
+        return await listing.wait()
+
+    async def _adopt(self) -> list[str] | None:
+        """After a lost reply: the names in the directory if our znode is among them and is ours."""
+        children = await self._list_own()
+        for path in self._own(children):
+            stat = await self._queue.client.exists(path)
+            if stat is not None and stat.ephemeral_owner == self.session.id:
+                self.path, self.token = path, stat.czxid
+                return children
+            # of a session that is over, or about to be
+            await self._api.finish(self._delete(path))
+        return None
+
+    async def _remove_by_guid(self) -> None:
+        for path in self._own(await self._list_own()):
+            await self._delete(path).wait_done()
+
+    async def _list_own(self) -> list[str]:
+        """The names in the directory, with everything that was under way when the connection was lost.
+
+        Without the sync a server that lags would not show yet what the last one had forwarded.
+        """
+        api, directory = self._api, self._queue.directory
+        api.submit(api.operations.sync(directory))
+        try:
+            return await api.submit(api.operations.get_children(directory)).wait()
+        except NoNodeError:
+            return []
+
+    def _own(self, children: Iterable[str]) -> list[str]:
+        return [join(self._queue.directory, name) for name in children if name.startswith(self._guid)]
+
+    def _delete(self, path: str) -> Pending[None]:
+        # Sent until it is answered: nobody else ever uses this name, so twice is the same as once.
+        return self._api.submit(self._api.operations.delete(path), is_errand=True)
+
+
+async def make_directory(queue: Queue) -> None:
+    """Make a queue's directory: a container where the server has them, under persistent parents."""
+    client, directory = queue.client, queue.directory
+    container = await recipe_api(client).has_containers()
+    try:
+        await client.ensure_path(parent_of(directory))
+        await client.create(directory, b"", container=container)
+    except NodeExistsError:
+        return
+    except NoNodeError:
+        logger.debug("the parent of %s went while it was made", directory)

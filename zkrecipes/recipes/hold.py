@@ -1,0 +1,149 @@
+"""A block that is cancelled when its hold can no longer be proven.
+
+Two guarantees, and their limits. While the block runs, transactions prove that the session and the hold's own
+znode live (`protocol/hold_proof.py`); the block is cancelled before the proof runs out. What cancellation cannot
+reach (a thread, a task started elsewhere, code that blocks the loop, a machine that is suspended) needs `check`,
+`confirm`, `transaction` or the fencing token.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import final
+
+import anyio
+
+from zkrecipes.client.client import Client
+from zkrecipes.client.recipe_api import Guard
+from zkrecipes.client.transaction import Transaction
+from zkrecipes.errors import HoldLostError, NoNodeError, TransactionError
+
+__all__ = ["Hold", "HoldBlock"]
+
+logger = logging.getLogger(__name__)
+
+
+@final
+class Hold:
+    """What is held: proven again and again while the block runs.
+
+    Attributes:
+        path: the hold's own znode, as the client sees it.
+        fencing_token: grows from holder to holder (the zxid of the znode's creation): a resource that keeps
+            the largest it has seen can refuse a holder that was overtaken without knowing it. It may go back
+            when an ensemble is rebuilt or restored.
+    """
+
+    def __init__(
+        self, client: Client, guard: Guard, path: str, token: int, lost: type[HoldLostError]
+    ) -> None:
+        self.path = path
+        self.fencing_token = token
+        self._client = client
+        self._guard = guard
+        self._lost = lost
+
+    @property
+    def valid_until(self) -> float:
+        """Until when the hold is proven, on `anyio.current_time()`'s clock; it moves on while it is held."""
+        return self._guard.valid_until
+
+    def remaining(self) -> float:
+        """How many seconds the hold is still proven for; 0 when it is lost."""
+        return max(0.0, self.valid_until - anyio.current_time())
+
+    def check(self) -> None:
+        """Raise if the hold is lost, without waiting: for loops and threads that cancellation does not reach.
+
+        Raises:
+            HoldLostError: `LockLostError` for a lock, `LeadershipLostError` for an election.
+        """
+        reason = self._guard.why_lost()
+        if reason:
+            raise self._lost(self.path, reason=reason)
+
+    async def confirm(self) -> None:
+        """Get one proof now: a transaction that is sent after this call and finds the hold's znode.
+
+        Raises:
+            HoldLostError: as `check`.
+        """
+        if not await self._guard.confirm():
+            self.check()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """A transaction, as `Client.transaction`, that applies only if the hold's znode still exists then.
+
+        So a write into ZooKeeper by a holder that was overtaken fails as a whole.
+
+        Raises:
+            HoldLostError: the znode is gone, and nothing was applied.
+            TransactionError: another operation failed; `index` counts from the caller's first.
+            ConnectionLossError: it is unknown whether it was applied.
+        """
+        self.check()
+        try:
+            async with self._client.transaction() as transaction:
+                transaction.check(self.path)
+                yield transaction
+        except TransactionError as error:
+            if error.index == 0 and isinstance(error.error, NoNodeError):
+                raise self._lost(self.path, reason="its znode is gone") from error
+            raise TransactionError(error.index - 1, error.error, error.operations - 1) from error
+
+    def __repr__(self) -> str:
+        state = self._guard.why_lost() or "held"
+        return f"<Hold {self.path} token={self.fencing_token} {state}>"
+
+
+@final
+class HoldBlock:
+    """Runs a block in a guard's scope, and says on leaving what the loss of the hold makes of its outcome.
+
+    | the block | the hold | what comes out |
+    | --- | --- | --- |
+    | ended | valid | nothing |
+    | ended, or cancelled by the loss | lost | the loss |
+    | raised | valid until then | the block's error, bare |
+    | raised | lost | the loss, with the block's error as its cause |
+    | cancelled from outside | either | the cancellation, untouched; a loss is logged |
+    """
+
+    def __init__(self, guard: Guard, path: str, lost: type[HoldLostError]) -> None:
+        self._guard = guard
+        self._path = path
+        self._lost = lost
+
+    def enter(self) -> None:
+        """The block begins. There must be no checkpoint between the proof and this."""
+        self._guard.scope.__enter__()
+
+    def exit(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> BaseException | None:
+        """The block has ended; what is to be raised, or None. The guard is released."""
+        reason = self._guard.why_lost()
+        outcome: BaseException | None
+        try:
+            is_ours = self._guard.scope.__exit__(error_type, error, traceback)
+            outcome = None if is_ours else error
+        except BaseException as rest:  # noqa: BLE001 - what is left of a group when our cancellation is taken out
+            outcome = rest
+        finally:
+            self._guard.release()
+        if not reason:
+            return outcome
+        if outcome is not None and not isinstance(outcome, Exception):
+            return (
+                outcome  # cancelled from outside, or the program ends; the loss was logged when it happened
+            )
+        loss = self._lost(self._path, reason=reason)
+        loss.__cause__ = outcome
+        return loss
