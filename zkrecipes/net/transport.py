@@ -10,16 +10,16 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from ipaddress import ip_address
-from typing import NamedTuple, Protocol, final
+from typing import Any, NamedTuple, Protocol, final
 
 import anyio
 import anyio.lowlevel
 from anyio.abc import Listener, SocketAttribute, SocketStream, TaskGroup
 
-__all__ = ["Address", "Network", "Stream", "TcpNetwork", "bare_errors"]
+__all__ = ["Address", "Handler", "Network", "Stream", "TcpNetwork", "bare_errors"]
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Stream(Protocol):
         """
 
 
-Handler = Callable[[Stream], Awaitable[None]]
+Handler = Callable[[Stream], Coroutine[Any, Any, None]]
 
 
 class Network(Protocol):
