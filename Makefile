@@ -35,7 +35,7 @@ format: $(VENV)/.has-cli,lint,otel,test
 	@$(BIN)/ruff format .
 
 docs: $(VENV)/.has-cli,docs
-	@$(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/.has-bench,cli
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -12,6 +12,42 @@ from typing import TYPE_CHECKING
 # Every public name stands here twice: for type checkers and editors, and below for the running program.
 # tests/house/test_exports.py compares the two.
 if TYPE_CHECKING:
+    from zkrecipes.acl import (
+        ANYONE as ANYONE,
+        AUTHENTICATED as AUTHENTICATED,
+        CREATOR_ALL as CREATOR_ALL,
+        OPEN as OPEN,
+        READ_ONLY as READ_ONLY,
+        digest_id as digest_id,
+    )
+    from zkrecipes.client.client import (
+        Client as Client,
+    )
+    from zkrecipes.client.opening import (
+        connect as connect,
+    )
+    from zkrecipes.client.pipeline import (
+        Pipeline as Pipeline,
+    )
+    from zkrecipes.client.transaction import (
+        Transaction as Transaction,
+    )
+    from zkrecipes.client.watching import (
+        OneShotWatch as OneShotWatch,
+        WatchEvents as WatchEvents,
+    )
+    from zkrecipes.codec.records import (
+        ACL as ACL,
+        Id as Id,
+        Node as Node,
+        Stat as Stat,
+    )
+    from zkrecipes.devserver import (
+        DevServer as DevServer,
+    )
+    from zkrecipes.devserver.server import (
+        DevServer as DevServer,
+    )
     from zkrecipes.enums import (
         AddWatchMode as AddWatchMode,
         CreateMode as CreateMode,
@@ -62,8 +98,51 @@ if TYPE_CHECKING:
         UnknownServerError as UnknownServerError,
         ZooKeeperError as ZooKeeperError,
     )
+    from zkrecipes.net.keeper import (
+        SessionChange as SessionChange,
+    )
+    from zkrecipes.net.pending import (
+        Pending as Pending,
+    )
+    from zkrecipes.net.session import (
+        Session as Session,
+    )
+    from zkrecipes.protocol.events import (
+        WatchEvent as WatchEvent,
+    )
+    from zkrecipes.recipes.hold import (
+        Hold as Hold,
+    )
+    from zkrecipes.recipes.mutex import (
+        Contender as Contender,
+        Mutex as Mutex,
+    )
 
 _NAMES_BY_MODULE = {
+    "zkrecipes.acl": (
+        "ANYONE",
+        "AUTHENTICATED",
+        "CREATOR_ALL",
+        "OPEN",
+        "READ_ONLY",
+        "digest_id",
+    ),
+    "zkrecipes.devserver": ("DevServer",),
+    "zkrecipes.client.client": ("Client",),
+    "zkrecipes.client.opening": ("connect",),
+    "zkrecipes.client.pipeline": ("Pipeline",),
+    "zkrecipes.client.transaction": ("Transaction",),
+    "zkrecipes.client.watching": (
+        "OneShotWatch",
+        "WatchEvents",
+    ),
+    "zkrecipes.codec.records": (
+        "ACL",
+        "Id",
+        "Node",
+        "Stat",
+    ),
+    "zkrecipes.devserver.server": ("DevServer",),
     "zkrecipes.enums": (
         "AddWatchMode",
         "CreateMode",
@@ -113,6 +192,15 @@ _NAMES_BY_MODULE = {
         "UnimplementedError",
         "UnknownServerError",
         "ZooKeeperError",
+    ),
+    "zkrecipes.net.keeper": ("SessionChange",),
+    "zkrecipes.net.pending": ("Pending",),
+    "zkrecipes.net.session": ("Session",),
+    "zkrecipes.protocol.events": ("WatchEvent",),
+    "zkrecipes.recipes.hold": ("Hold",),
+    "zkrecipes.recipes.mutex": (
+        "Contender",
+        "Mutex",
     ),
 }
 _MODULE_BY_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
