@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Generic, TypeVar, get_args
 
+from zkrecipes.codec.compiling import compile_frame_encoder
 from zkrecipes.codec.jute import (
     Bool,
     Buffer,
@@ -20,7 +21,7 @@ from zkrecipes.codec.jute import (
     Secret,
     UString,
     Vector,
-    compile_encoder,
+    fields_of,
 )
 from zkrecipes.codec.records import ACL, ClientInfo, Node, Stat
 from zkrecipes.enums import OpCode
@@ -107,8 +108,8 @@ class Request(Record, Generic[R]):
     def encode_frame(self, xid: int) -> bytes:
         """The whole frame: length, request header, body."""
         cls = type(self)
-        head = (("i", "size"), ("i", "xid"), ("i", str(int(cls.opcode))))
-        cls.encode_frame = compile_encoder(cls, head=head, signature="self, xid")  # type: ignore[method-assign]
+        compiled = compile_frame_encoder(cls, fields_of(cls), cls.opcode)
+        cls.encode_frame = compiled  # type: ignore[method-assign,assignment]
         return self.encode_frame(xid)
 
 

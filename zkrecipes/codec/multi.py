@@ -1,22 +1,34 @@
 """The one irregular message: `multi`, a list of operations of mixed kinds that applies as a whole.
 
 On the wire it is no jute record but a sequence of (header, record) closed by a header that says so
-(`MultiOperationRecord.java`, `MultiResponse.java`), so its pair of functions is written by hand.
+(`MultiOperationRecord.java`, `MultiResponse.java`, read at 3.9), so its functions are written by hand. Those
+files also say which operations may stand in it, and under which opcode each result comes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from struct import Struct
-from typing import Any, Self
+from collections.abc import Iterable, Mapping
+from struct import Struct, error as StructError  # noqa: N812 - an exception, whatever its case
+from typing import Any, ClassVar, Self
 
 from zkrecipes.codec.jute import Record
 from zkrecipes.codec.messages import (
-    REQUESTS,
+    CheckRequest,
     ChildrenReply,
+    Create2Reply,
+    Create2Request,
+    CreateContainerRequest,
+    CreateReply,
+    CreateRequest,
+    CreateTTLRequest,
+    DeleteRequest,
+    Empty,
     ErrorReply,
-    MultiHeader,
+    GetChildrenRequest,
+    GetDataRequest,
     Request,
+    SetDataRequest,
+    StatReply,
 )
 from zkrecipes.codec.records import Node
 from zkrecipes.enums import OpCode
@@ -24,16 +36,36 @@ from zkrecipes.errors import ProtocolError
 
 __all__ = ["MultiReadRequest", "MultiReply", "MultiRequest"]
 
-_HEADER = Struct("!i?i")
-_END = _HEADER.pack(-1, True, -1)
-_FRAME_HEAD = Struct("!iii")
-
-# getChildren alone answers differently inside a multiRead: the children without a stat, as opcode 8 does.
+_WRITES: dict[int, type[Request[Any]]] = {
+    each.opcode: each
+    for each in (
+        CreateRequest,
+        Create2Request,
+        CreateContainerRequest,
+        CreateTTLRequest,
+        DeleteRequest,
+        SetDataRequest,
+        CheckRequest,
+    )
+}
+_READS: dict[int, type[Request[Any]]] = {each.opcode: each for each in (GetDataRequest, GetChildrenRequest)}
 _RESULTS: dict[int, type[Record]] = {
+    OpCode.CREATE: CreateReply,
+    OpCode.CREATE2: Create2Reply,
+    OpCode.DELETE: Empty,
+    OpCode.SET_DATA: StatReply,
+    OpCode.CHECK: Empty,
     OpCode.GET_DATA: Node,
     OpCode.GET_CHILDREN: ChildrenReply,
     OpCode.ERROR: ErrorReply,
 }
+# Whatever makes a znode and returns its stat is answered as create2.
+_RESULT_OPCODES = {OpCode.CREATE_CONTAINER: OpCode.CREATE2, OpCode.CREATE_TTL: OpCode.CREATE2}
+
+_HEADER = Struct("!i?i")
+_END = _HEADER.pack(-1, True, -1)
+_FRAME_HEAD = Struct("!iii")
+_OPERATION_HEADERS = {opcode: _HEADER.pack(opcode, False, -1) for opcode in (*_WRITES, *_READS)}
 
 
 class MultiReply(Record):
@@ -47,17 +79,11 @@ class MultiReply(Record):
     @staticmethod
     def read(buffer: bytes, start: int, end: int) -> tuple[MultiReply, int]:
         """The reply that begins at `start` and the position behind it."""
-        results: list[Record] = []
-        pos = start
-        while True:
-            header, pos = MultiHeader.read(buffer, pos, end)
-            if header.done:
-                return MultiReply(tuple(results)), pos
-            result, pos = _result_class(header.type).read(buffer, pos, end)
-            results.append(result)
+        results, pos = _read_list(_RESULTS, buffer, start, end)
+        return MultiReply(tuple(results)), pos
 
     def encode(self) -> bytes:
-        """The reply's bytes, with each result under the opcode that its class belongs to."""
+        """Not possible: a result does not tell the opcode that it stands under. Use `encode_results`."""
         raise TypeError("a result's opcode is not in the result: use encode_results(opcodes)")
 
     def encode_results(self, opcodes: Iterable[int]) -> bytes:
@@ -65,52 +91,46 @@ class MultiReply(Record):
 
         Args:
             opcodes: the opcode of each operation, in order; an `ErrorReply` goes under its own.
+
+        Raises:
+            ValueError: there are more or fewer of them than results.
+            TypeError: a result is not what answers its operation.
         """
         parts = []
         for opcode, result in zip(opcodes, self.results, strict=True):
             if isinstance(result, ErrorReply):
                 parts.append(_HEADER.pack(OpCode.ERROR, False, result.err))
             else:
-                parts.append(_HEADER.pack(opcode, False, 0))
+                parts.append(_result_header(opcode, result))
             parts.append(result.encode())
         return b"".join(parts) + _END
-
-
-def _result_class(opcode: int) -> type[Record]:
-    special = _RESULTS.get(opcode)
-    if special is not None:
-        return special
-    request = REQUESTS.get(opcode)
-    if request is None:
-        raise ProtocolError(f"a multi's result has the unknown opcode {opcode}")
-    return request.reply
 
 
 class _Operations(Request[MultiReply], opcode=OpCode.MULTI):
     """What the two kinds of multi share: a list of operations on the wire."""
 
+    allowed: ClassVar[Mapping[int, type[Request[Any]]]] = {}
+    """The operations that may be in it, by opcode."""
     operations: tuple[Request[Any], ...]
 
     @classmethod
     def read(cls, buffer: bytes, start: int, end: int) -> tuple[Self, int]:
         """The request that begins at `start` and the position behind it."""
-        operations: list[Request[Any]] = []
-        pos = start
-        while True:
-            header, pos = MultiHeader.read(buffer, pos, end)
-            if header.done:
-                return cls(tuple(operations)), pos
-            request_class = REQUESTS.get(header.type)
-            if request_class is None or issubclass(request_class, _Operations):
-                raise ProtocolError(f"a multi has an operation of the unknown opcode {header.type}")
-            operation, pos = request_class.read(buffer, pos, end)
-            operations.append(operation)
+        operations, pos = _read_list(cls.allowed, buffer, start, end)
+        return cls(tuple(operations)), pos
 
     def encode(self) -> bytes:
-        """The request's bytes."""
+        """The request's bytes.
+
+        Raises:
+            TypeError: an operation is none that can be in it, or has a value of a wrong type.
+            ValueError: a value does not fit its field.
+        """
         parts = []
         for operation in self.operations:
-            parts.append(_HEADER.pack(operation.opcode, False, -1))
+            if getattr(operation, "opcode", None) not in self.allowed:
+                raise TypeError(f"a {type(self).__name__} cannot have {operation!r} in it")
+            parts.append(_OPERATION_HEADERS[operation.opcode])
             parts.append(operation.encode())
         return b"".join(parts) + _END
 
@@ -123,6 +143,39 @@ class _Operations(Request[MultiReply], opcode=OpCode.MULTI):
 class MultiRequest(_Operations, opcode=OpCode.MULTI, is_write=True):
     """Apply all operations or none: creates, deletes, set-data, checks."""
 
+    allowed = _WRITES
+
 
 class MultiReadRequest(_Operations, opcode=OpCode.MULTI_READ):
     """Read several znodes in one step; each read has its own result or error (servers from 3.6)."""
+
+    allowed = _READS
+
+
+def _read_list(
+    classes: Mapping[int, type[Record]], buffer: bytes, pos: int, end: int
+) -> tuple[list[Any], int]:
+    records = []
+    try:
+        while True:
+            opcode, done, _ = _HEADER.unpack_from(buffer, pos)
+            pos += _HEADER.size
+            if done:
+                break
+            record_class = classes.get(opcode)
+            if record_class is None:
+                raise ProtocolError(f"a multi has the opcode {opcode} in it, which it cannot have")
+            record, pos = record_class.read(buffer, pos, end)
+            records.append(record)
+    except StructError:
+        raise ProtocolError("the bytes end before a multi does") from None
+    if pos > end:
+        raise ProtocolError("the bytes end before a multi does")
+    return records, pos
+
+
+def _result_header(opcode: int, result: Record) -> bytes:
+    opcode = _RESULT_OPCODES.get(OpCode(opcode), opcode)
+    if type(result) is not _RESULTS.get(opcode):
+        raise TypeError(f"{result!r} does not answer an operation of the opcode {opcode}")
+    return _HEADER.pack(opcode, False, 0)

@@ -5,11 +5,14 @@ The `data` module of ZooKeeper's jute file (`zookeeper.jute`, read at 3.9), fiel
 
 from __future__ import annotations
 
+from typing import final
+
 from zkrecipes.codec.jute import Buffer, Int, Long, Record, UString
 
 __all__ = ["ACL", "ClientInfo", "Id", "Node", "Stat", "StatPersisted"]
 
 
+@final
 class Id(Record):
     """Who an ACL entry is about.
 
@@ -20,6 +23,7 @@ class Id(Record):
     id: UString
 
 
+@final
 class ACL(Record):
     """One entry of an access control list: what (`Perms`) is permitted to whom (`Id`)."""
 
@@ -27,6 +31,7 @@ class ACL(Record):
     id: Id
 
 
+@final
 class Stat(Record):
     """What the server keeps about a znode besides its data.
 
@@ -49,6 +54,7 @@ class Stat(Record):
     pzxid: Long
 
 
+@final
 class StatPersisted(Record):
     """A `Stat` as snapshots keep it: without what can be counted."""
 
@@ -63,6 +69,7 @@ class StatPersisted(Record):
     pzxid: Long
 
 
+@final
 class Node(Record):
     """A znode's data and `Stat`, as `Client.get` returns it (jute: `GetDataResponse`).
 
@@ -73,6 +80,7 @@ class Node(Record):
     stat: Stat
 
 
+@final
 class ClientInfo(Record):
     """One identity of a session, as `whoAmI` lists them."""
 
