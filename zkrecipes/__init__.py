@@ -42,9 +42,6 @@ if TYPE_CHECKING:
         Node as Node,
         Stat as Stat,
     )
-    from zkrecipes.devserver import (
-        DevServer as DevServer,
-    )
     from zkrecipes.devserver.server import (
         DevServer as DevServer,
     )

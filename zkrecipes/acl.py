@@ -13,7 +13,7 @@ from typing import Final
 from zkrecipes.codec.records import ACL, Id
 from zkrecipes.enums import Perms
 
-__all__ = ["ANYONE", "AUTHENTICATED", "CREATOR_ALL", "OPEN", "READ_ONLY", "digest_id"]
+__all__ = ["ACL", "ANYONE", "AUTHENTICATED", "CREATOR_ALL", "OPEN", "READ_ONLY", "Id", "digest_id"]
 
 ANYONE: Final = Id("world", "anyone")
 """Everybody."""

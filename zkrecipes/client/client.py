@@ -33,16 +33,16 @@ T = TypeVar("T")
 class Client:
     """A client of a ZooKeeper ensemble; `connect()` makes it, and any number of tasks may use it.
 
-    Paths are absolute, as seen under the chroot. Data is `bytes`, or None for null. A `version` guards a write:
-    it is refused with `BadVersionError` unless the znode has that version; None means any.
+    Paths are absolute, as seen under the chroot. Data is `bytes`, or None for null. A `version` guards a
+    write: it is refused with `BadVersionError` unless the znode has that version; None means any.
 
-    **When the connection is lost**, a request that was not yet sent waits for the next connection, a read that
-    was not answered is sent again, and a write that was not answered raises `ConnectionLossError`: whether it
-    was applied is unknown. While there is no connection requests wait; `anyio.fail_after` bounds that. When the
-    session expires, waiting writes raise `SessionExpiredError`.
+    **When the connection is lost**, a request that was not yet sent waits for the next connection, a read
+    that was not answered is sent again, and a write that was not answered raises `ConnectionLossError`:
+    whether it was applied is unknown. While there is no connection requests wait; `anyio.fail_after` bounds
+    that. When the session expires, waiting writes raise `SessionExpiredError`.
 
-    **Cancelling** a call is always safe: a request not yet sent is dropped, one in flight is left to finish and
-    its reply thrown away.
+    **Cancelling** a call is always safe: a request not yet sent is dropped, one in flight is left to finish
+    and its reply thrown away.
 
     Every call may raise a `ServerError` with the server's answer, and a `ValueError` or `TypeError`, before
     anything is sent, for an argument that cannot be right.
@@ -291,7 +291,7 @@ class Client:
 
     @asynccontextmanager
     async def pipeline(self) -> AsyncIterator[Pipeline]:
-        """Not atomic: send many requests without waiting for each other, and wait once, at the end of the block.
+        """Not atomic: send many requests without waiting for each other, and wait once, at the end.
 
         Each result or error is in its place in the `Pending` that each call returned; the block raises none
         of them. Leaving the block with an exception drops what was not sent.
@@ -358,7 +358,7 @@ class Client:
 
     @asynccontextmanager
     async def get_children_and_watch(self, path: str) -> AsyncIterator[tuple[list[str], OneShotWatch]]:
-        """The names of a znode's children, in no order, and a watch that fires once when they may have changed.
+        """The names of a znode's children, in no order, and a watch that fires once when they change.
 
         Raises:
             NoNodeError: there is no znode; then there is no watch either.
@@ -449,7 +449,7 @@ class Client:
             yield
 
     def _needs_one_shot(self, path: str) -> bool:
-        """Whether a read must set a watch on the server: a persistent one on the path tells all that it would.
+        """Whether a read must set a watch on the server: a persistent one tells all that it would.
 
         Before 3.9 a server keeps one mode per path, and a one-shot watch would replace the persistent one
         (ZOOKEEPER-4466).

@@ -52,20 +52,21 @@ async def connect(
         async with zk.connect("zk1:2181,zk2:2181,zk3:2181/app") as client:
             data, stat = await client.get("/config")
 
-    Entering waits until there is a session. Leaving closes it on the server, which removes its ephemeral znodes;
-    that is bounded in time. An exception of the block comes out as itself.
+    Entering waits until there is a session. Leaving closes it on the server, which removes its ephemeral
+    znodes; that is bounded in time. An exception of the block comes out as itself.
 
     Args:
-        hosts: `host:port` of each server with commas between (port 2181 where none is named; IPv6 addresses in
-            brackets), then the chroot, if any: a path that the client sees as `/`.
+        hosts: `host:port` of each server with commas between (port 2181 where none is named; IPv6 addresses
+            in brackets), then the chroot, if any: a path that the client sees as `/`.
         session_timeout: in seconds; the server may give less or more (`Session.timeout`). The session and its
             ephemeral znodes live so long without an answer.
         connect_timeout: how long entering may take, in seconds; None for no limit.
-        auth: (scheme, credential) pairs, sent on every connection before anything else: `("digest", "user:pw")`.
+        auth: (scheme, credential) pairs, sent on every connection before anything else: `("digest",
+            "user:pw")`.
         default_acl: the ACL of znodes that are created without one; None: everybody may do everything.
         read_only: a server that has lost its quorum will do; writes raise `NotReadOnlyError` there.
-        renew: open a new session after one has expired. With False the block is cancelled then, and leaving it
-            raises `SessionExpiredError`.
+        renew: open a new session after one has expired. With False the block is cancelled then, and leaving
+            it raises `SessionExpiredError`.
         create_chroot: make the chroot where it is missing.
         tick_time: the ensemble's `tickTime` in seconds, where it is known: holds then outlive longer outages.
         max_packet_size: the largest reply to accept and request to send, in bytes.
@@ -116,12 +117,12 @@ async def connect(
         raise ended
 
 
-async def _wait_for_session(keeper: SessionKeeper, timeout: float | None) -> None:
-    with anyio.move_on_after(timeout):
+async def _wait_for_session(keeper: SessionKeeper, connect_timeout: float | None) -> None:
+    with anyio.move_on_after(connect_timeout):
         await keeper.wait_connected()
         return
-    assert timeout is not None
-    raise ConnectTimeoutError(timeout, dict(keeper.attacher.reasons))
+    assert connect_timeout is not None
+    raise ConnectTimeoutError(connect_timeout, dict(keeper.attacher.reasons))
 
 
 async def _cancel_when_over(keeper: SessionKeeper, block: anyio.CancelScope) -> None:

@@ -1,7 +1,7 @@
 """From a call to a request and back: paths checked, chroot on and off, arguments in the wire's units.
 
-`Client`, `Pipeline` and `Transaction` offer the same calls and differ only in how the request travels, so what
-a call means stands here, once. Nothing here waits or sends.
+`Client`, `Pipeline` and `Transaction` offer the same calls and differ only in how the request travels, so
+what a call means stands here, once. Nothing here waits or sends.
 """
 
 from __future__ import annotations

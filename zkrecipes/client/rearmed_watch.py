@@ -1,7 +1,7 @@
 """A persistent watch on servers that have none (before 3.6): one-shot watches, set again each time they fire.
 
-What happens between a firing and the setting is not told one by one, but it is not lost: setting a watch reads
-the znode, and what differs from the last reading is told as events. The zxids tell: they never repeat.
+What happens between a firing and the setting is not told one by one, but it is not lost: setting a watch
+reads the znode, and what differs from the last reading is told as events. The zxids tell: they never repeat.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ __all__ = ["keep_watching"]
 
 
 Read = Callable[[OneShotWatch], Awaitable[Stat | None]]
-"""Reads the znode's stat (None: there is none) and sets watches that fire when data, children or existence may
-have changed."""
+"""Reads the znode's stat (None: there is none) and sets watches that fire when data, children or existence
+may have changed."""
 
 
 async def keep_watching(

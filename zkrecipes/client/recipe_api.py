@@ -66,7 +66,7 @@ class RecipeApi:
                 is the same as once (the deletion of a znode whose name nobody else uses). It is sent until
                 it is answered or its session is over, whether anybody waits for it or not.
         """
-        return self._client._submit(operation, is_errand=is_errand)  # noqa: SLF001 - its one friend
+        return self._client._submit(operation, is_errand=is_errand)  # noqa: SLF001
 
     def guard(self, path: str, session: Session) -> Guard:
         """Prove a hold: check its own znode again and again in transactions that change nothing.
@@ -86,7 +86,7 @@ class RecipeApi:
         return self._tasks.background(func)
 
     async def clean_up(self, func: Callable[[], Awaitable[None]]) -> None:
-        """Run `func` in a task of the client's, and wait for it: shielded, and an eighth of a timeout at most.
+        """Run `func` in a task of the client's, and wait, shielded, an eighth of a timeout at most.
 
         Cancellation, native ones included, ends the wait and not the clean-up, which goes on until it has
         ended or the client has.
@@ -122,4 +122,6 @@ class RecipeApi:
 
 def recipe_api(client: Client) -> RecipeApi:
     """The machinery of `client`."""
-    return RecipeApi(client, client._keeper, client._operations, client._tasks)  # noqa: SLF001 - its one friend
+    # The one friend of `Client`: what others may not touch is offered here under names that stay.
+    keeper, operations, tasks = client._keeper, client._operations, client._tasks  # noqa: SLF001
+    return RecipeApi(client, keeper, operations, tasks)

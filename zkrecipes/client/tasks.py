@@ -1,7 +1,7 @@
 """Tasks of a client's own, for what must go on when the caller's task is cancelled.
 
-They run in the task group of `connect()`. A caller that needs the server to clean up lets such a task do it and only
-waits: on asyncio a second native cancellation breaks any shield, and the clean-up must not break with it.
+They run in the task group of `connect()`. A caller that needs the server to clean up lets such a task do it
+and only waits: on asyncio a second native cancellation breaks any shield, and the clean-up must not break.
 """
 
 from __future__ import annotations

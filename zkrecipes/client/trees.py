@@ -25,8 +25,8 @@ class Creator(Protocol):
 async def ensure_path(client: Creator, path: str, *, acl: Sequence[ACL] | None = None) -> None:
     """Make the znode at `path` and what is missing above it, persistent and empty.
 
-    Others may make or remove the same znodes at the same time. Where it exists already, or all but the last is
-    there, this is one request.
+    Others may make or remove the same znodes at the same time. Where it exists already, or all but the last
+    is there, this is one request.
     """
     check_path(path)
     missing = [path]

@@ -1,13 +1,13 @@
 """Finding a server that attaches a session: host after host, pass after pass.
 
-A server that refuses, stays silent or speaks nonsense counts as down, with the reason kept for whoever asks why
-there is no session.
+A server that refuses, stays silent or speaks nonsense counts as down, with the reason kept for whoever asks
+why there is no session.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import Any, NoReturn, final
+from typing import Any, final
 
 import anyio
 
@@ -151,13 +151,15 @@ class Attacher:
         if isinstance(outcome, Connected):
             return connection, outcome
         await connection.aclose()
-        _raise_broken(outcome)
+        raise _error_of(outcome)
 
     def _has_persistent_watches(self) -> bool:
         return bool(self._watches.paths(WatchKind.PERSISTENT) or self._watches.paths(WatchKind.RECURSIVE))
 
 
-def _raise_broken(broken: Broken) -> NoReturn:
-    if isinstance(broken.error, (SessionExpiredError, AuthFailedError)):
-        raise broken.error
-    raise ConnectionAbortedError(str(getattr(broken.error, "reason", "") or broken.error)) from broken.error
+def _error_of(broken: Broken) -> Exception:
+    """What ends the session as it is; anything else only counts against the host."""
+    error = broken.error
+    if isinstance(error, (SessionExpiredError, AuthFailedError)):
+        return error
+    return ConnectionAbortedError(str(getattr(error, "reason", "") or error))

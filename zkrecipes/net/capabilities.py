@@ -1,8 +1,8 @@
 """What a server can do, found out once per address by a probe that is alone on its connection.
 
 A 3.4 server closes the connection on an opcode that it does not know, so newer opcodes are never tried on a
-connection that others use. First the word `srvr` is asked, which every release answers unless it is forbidden;
-a server that does not answer it is given a session of its own and asked newer and newer requests.
+connection that others use. First the word `srvr` is asked, which every release answers unless it is
+forbidden; a server that does not answer it is given a session of its own and asked newer and newer requests.
 """
 
 from __future__ import annotations
@@ -13,8 +13,13 @@ from typing import Any, Final
 
 import anyio
 
-from zkrecipes.codec.messages import CheckWatchesRequest, GetAllChildrenNumberRequest, Request, WhoAmIRequest
-from zkrecipes.codec.messages import CloseSessionRequest as CloseSession
+from zkrecipes.codec.messages import (
+    CheckWatchesRequest,
+    CloseSessionRequest as CloseSession,
+    GetAllChildrenNumberRequest,
+    Request,
+    WhoAmIRequest,
+)
 from zkrecipes.enums import ServerGeneration, WatcherType
 from zkrecipes.net.connection import Connection
 from zkrecipes.net.transport import Address, Network
@@ -92,6 +97,6 @@ async def _is_answered(network: Network, address: Address, parking: Parking, req
         side.send(probe)
         side.send(Ticket(CloseSession()))
         replied = await connection.next_reply()
-        return isinstance(replied, Replied) and getattr(replied.error, "code", 0) != -6  # noqa: PLR2004
+        return isinstance(replied, Replied) and getattr(replied.error, "code", 0) != -6
     finally:
         await connection.aclose()

@@ -2,7 +2,8 @@
 
 Every name is resolved afresh at every attempt, because pods move. Hosts come in random order, the next one at
 once; only after a whole pass without success there is a pause, exponential with full jitter
-("Exponential Backoff And Jitter", AWS Architecture Blog, 2015), so that a thousand clients do not come back together.
+("Exponential Backoff And Jitter", AWS Architecture Blog, 2015), so that a thousand clients do not come back
+together.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ class ConnectString:
 def parse_connect_string(text: str) -> ConnectString:
     """Read `host:port,host:port/chroot`.
 
-    Ports may be left out (2181); IPv6 addresses with a port stand in brackets; blanks around hosts are ignored.
+    Ports may be left out (2181); IPv6 addresses with a port stand in brackets; blanks around hosts are
+    ignored.
 
     Raises:
         ValueError: it is empty, or a host, a port or the chroot is wrong; the message names it.

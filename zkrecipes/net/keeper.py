@@ -1,8 +1,8 @@
 """Keeps one session alive over many connections, and one session after another.
 
-One task, `SessionKeeper.run`, is the whole life of a client: find a server, serve the connection until it ends,
-decide what that means for the session, begin again. Requests come from other tasks through `submit`; they go
-to the connection when there is one and wait here when there is none.
+One task, `SessionKeeper.run`, is the whole life of a client: find a server, serve the connection until it
+ends, decide what that means for the session, begin again. Requests come from other tasks through `submit`;
+they go to the connection when there is one and wait here when there is none.
 """
 
 from __future__ import annotations

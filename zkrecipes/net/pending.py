@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, final
 
 from zkrecipes.codec.jute import Record
 from zkrecipes.codec.messages import Request
@@ -16,6 +16,7 @@ __all__ = ["Pending"]
 T = TypeVar("T")
 
 
+@final
 class Pending(Ticket, Generic[T]):
     """The result of a request that was submitted: there when `is_done`, or awaited with `wait`.
 
@@ -33,7 +34,6 @@ class Pending(Ticket, Generic[T]):
         "_recover",
         "is_done",
         "is_errand",
-        "is_repeatable",
         "parked",
         "zxid",
     )

@@ -137,7 +137,7 @@ class TcpNetwork:
                 async with anyio.create_task_group() as tasks:
                     for each in listener.listeners:
                         tasks.start_soon(_accept_forever, each, handler, tasks)
-                    bound = listener.listeners[0].extra(SocketAttribute.local_address)  # noqa: S610 - not Django's
+                    bound = listener.listeners[0].extra(SocketAttribute.local_address)
                     try:
                         yield Address(str(bound[0]), int(bound[1]))
                     finally:
@@ -166,9 +166,9 @@ class _TcpStream:
 
     def __init__(self, stream: SocketStream) -> None:
         self._stream = stream
-        remote = stream.extra(SocketAttribute.remote_address)  # noqa: S610 - not Django's
+        remote = stream.extra(SocketAttribute.remote_address)
         self._peer = Address(str(remote[0]), int(remote[1]))
-        raw: socket.socket = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - not Django's
+        raw: socket.socket = stream.extra(SocketAttribute.raw_socket)
         try:
             # A request is one small packet that must leave at once, not wait for the answer to another.
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -172,7 +172,8 @@ class ClientSide:
         """The stream ended."""
         greeting = self._greeting
         if self.stage is Stage.GREETING and greeting.last_zxid > 0:
-            # A server that is behind the client closes without a word (`ZooKeeperServer.processConnectRequest`).
+            # A server that is behind the client closes without a word
+            # (`ZooKeeperServer.processConnectRequest`).
             reason = f"closed right after the greeting, which named zxid 0x{greeting.last_zxid:x}"
         else:
             reason = f"closed by the server while {self.stage.value}"
@@ -286,7 +287,9 @@ class ClientSide:
         if zxid > 0:
             self.last_zxid = zxid
 
-    def _receive_reply(self, xid: int, zxid: int, code: int, buffer: bytes, start: int, end: int) -> None:
+    def _receive_reply(  # noqa: PLR0917 - the header is not worth a record: this is the hot path
+        self, xid: int, zxid: int, code: int, buffer: bytes, start: int, end: int
+    ) -> None:
         in_flight = self._in_flight
         if not in_flight or in_flight[0].xid != xid:
             expected = in_flight[0].xid if in_flight else "none"

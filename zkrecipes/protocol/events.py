@@ -73,7 +73,7 @@ class Greeting:
     credentials: Sequence[tuple[str, bytes]] = ()
 
     def __repr__(self) -> str:
-        return f"Greeting(session_id=0x{self.session_id:x}, timeout={self.timeout}, last_zxid=0x{self.last_zxid:x})"
+        return f"Greeting(session_id=0x{self.session_id:x}, last_zxid=0x{self.last_zxid:x})"
 
 
 class Connected(NamedTuple):
@@ -114,8 +114,8 @@ class WatchFired(NamedTuple):
 class Broken(NamedTuple):
     """The connection is over; nothing follows.
 
-    `error` says what that means for the session: `SessionExpiredError` and `AuthFailedError` end it, any other
-    leaves it to be attached elsewhere.
+    `error` says what that means for the session: `SessionExpiredError` and `AuthFailedError` end it, any
+    other leaves it to be attached elsewhere.
     """
 
     error: ZooKeeperError

@@ -1,7 +1,7 @@
 """The requests that put the watches of an earlier connection on a new one.
 
-One-shot watches are re-set with the last zxid seen, and the server fires those that are due; persistent ones are
-re-armed without a replay, which is why each of them yields a `RESYNC` (`DataTree.setWatches`).
+One-shot watches are re-set with the last zxid seen, and the server fires those that are due; persistent ones
+are re-armed without a replay, which is why each of them yields a `RESYNC` (`DataTree.setWatches`).
 """
 
 from __future__ import annotations

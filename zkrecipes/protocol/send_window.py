@@ -1,8 +1,9 @@
 """How many requests may be in flight at once while a session has holds.
 
-A check of a hold waits behind whatever the server still has to answer, so the client's own backlog must not be
-longer than a fraction of the session timeout. What the replies will weigh is not known beforehand: the largest of
-late, slowly forgotten, is the guess, and so many requests may be in flight as make up `BYTES_IN_FLIGHT_MAX`.
+A check of a hold waits behind whatever the server still has to answer, so the client's own backlog must not
+be longer than a fraction of the session timeout. What the replies will weigh is not known beforehand: the
+largest of late, slowly forgotten, is the guess, and so many requests may be in flight as make up
+`BYTES_IN_FLIGHT_MAX`.
 """
 
 from __future__ import annotations

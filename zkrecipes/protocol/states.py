@@ -15,13 +15,13 @@ from zkrecipes.enums import SessionState
 __all__ = ["GIVE_UP_AFTER", "PING_AFTER", "SILENT_AFTER", "TRANSITIONS", "SessionEvent", "next_state"]
 
 PING_AFTER: Final = 1 / 3
-"""A ping goes out when nothing was sent for this part of the timeout: two may be lost in time (`ClientCnxn`)."""
+"""A ping goes out when nothing was sent for this part of the timeout, as in the Java client (`ClientCnxn`)."""
 SILENT_AFTER: Final = 2 / 3
 """A connection on which nothing was heard for so long is dead, which leaves a third to find another server
 (`ClientCnxn.SendThread`: readTimeout)."""
 GIVE_UP_AFTER: Final = 1.0
-"""Counted from the send of the newest answered request: no server can have counted from earlier, so the session
-may be gone by then."""
+"""Counted from the send of the newest answered request: no server can have counted from earlier, so the
+session may be gone by then."""
 
 
 class SessionEvent(Enum):

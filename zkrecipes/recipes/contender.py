@@ -1,8 +1,9 @@
 """A place in a queue of ephemeral sequential znodes, and the pure question of who goes first.
 
-Each contender makes a znode whose name holds a GUID of its own, fresh for each try. Whoever has the lowest number
-goes first; everybody else watches the one directly before, so that each departure wakes one (the herd-free lock
-of ZooKeeper's recipes page). The GUID settles what a lost connection leaves open: whether the znode was made.
+Each contender makes a znode whose name holds a GUID of its own, fresh for each try. Whoever has the lowest
+number goes first; everybody else watches the one directly before, so that each departure wakes one (the
+herd-free lock of ZooKeeper's recipes page). The GUID settles what a lost connection leaves open: whether the
+znode was made.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from functools import cmp_to_key
 from typing import Final, NamedTuple, final
 from uuid import uuid4
 
+from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import Pending, RecipeApi, recipe_api
-from zkrecipes.codec.records import ACL
 from zkrecipes.errors import ConnectionLossError, NodeExistsError, NoNodeError, SessionExpiredError
 from zkrecipes.paths import join, name_of, parent_of
 from zkrecipes.recipes.layouts import LockLayout
@@ -47,7 +48,7 @@ def in_order(children: Iterable[str], layout: LockLayout) -> list[Entry]:
 
 
 def _compare(one: Entry, other: Entry) -> int:
-    """Serial number arithmetic (RFC 1982): the counter wraps, and live contenders are never half a circle apart."""
+    """Serial number arithmetic (RFC 1982): the counter wraps, and the living are never half a circle apart."""
     ahead = (other.sequence - one.sequence) % _CIRCLE
     if ahead == 0:
         return -1 if one.name < other.name else int(one.name > other.name)

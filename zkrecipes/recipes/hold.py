@@ -1,9 +1,9 @@
 """A block that is cancelled when its hold can no longer be proven.
 
 Two guarantees, and their limits. While the block runs, transactions prove that the session and the hold's own
-znode live (`protocol/hold_proof.py`); the block is cancelled before the proof runs out. What cancellation cannot
-reach (a thread, a task started elsewhere, code that blocks the loop, a machine that is suspended) needs `check`,
-`confirm`, `transaction` or the fencing token.
+znode live (`protocol/hold_proof.py`); the block is cancelled before the proof runs out. What cancellation
+cannot reach (a thread, a task started elsewhere, code that blocks the loop, a machine that is suspended)
+needs `check`, `confirm`, `transaction` or the fencing token.
 """
 
 from __future__ import annotations
@@ -134,8 +134,8 @@ class HoldBlock:
         try:
             is_ours = self._guard.scope.__exit__(error_type, error, traceback)
             outcome = None if is_ours else error
-        except BaseException as rest:  # noqa: BLE001 - what is left of a group when our cancellation is taken out
-            outcome = rest
+        except BaseException as rest:  # noqa: BLE001
+            outcome = rest  # what is left of a group when our own cancellation is taken out of it
         finally:
             self._guard.release()
         if not reason:

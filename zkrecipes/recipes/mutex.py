@@ -12,9 +12,9 @@ from typing import NoReturn, final
 
 import anyio
 
+from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import Guard, recipe_api
-from zkrecipes.codec.records import ACL
 from zkrecipes.enums import Perms
 from zkrecipes.errors import LockLostError, NoAuthError, NoNodeError
 from zkrecipes.paths import check_path, join
@@ -85,7 +85,8 @@ class Mutex:
         """Enter the result to hold the lock: `async with mutex.acquire(blocking=False) as hold`.
 
         Args:
-            blocking: wait for one's turn. With False entering raises `anyio.WouldBlock` unless the lock is free.
+            blocking: wait for one's turn. With False entering raises `anyio.WouldBlock` unless the lock is
+                free.
 
         Entering raises:
             anyio.WouldBlock: somebody else has it, with `blocking=False`.
