@@ -1,4 +1,4 @@
-"""What goes wrong, when: one random schedule, and thirteen aimed at the weak spots of rules for holds.
+"""What goes wrong, when: one random schedule, and fourteen aimed at the weak spots of rules for holds.
 
 A schedule is called once, when the ensemble serves and the holder is attached, and plans faults from then on.
 Most end with the holder and its server alone (`corner`), for only a session that ends can show a violation.
@@ -99,13 +99,13 @@ def flap(world: World) -> None:
 
 
 def flap_forward(world: World) -> None:
-    """As flap, but only what the holder's server says is lost after the stall."""
+    """As flap, but only what the server hears stalls; only what it says is lost, in the stall or after it."""
     rng, network, leader, first = world.rng, world.network, world.leader, world.first
     stalls_at = rng.uniform(0, world.timeout / 2)
     heals_at = stalls_at + rng.uniform(0.3, 1.0) * _check_and_leave(world)
     world.after(stalls_at, partial(network.block, leader, first))
     world.after(heals_at, partial(network.unblock, leader, first))
-    stays_up = rng.uniform(0, 2 * world.settings.delay_max)
+    stays_up = rng.choice((2 * world.settings.delay_max, stalls_at - heals_at)) * rng.uniform(0, 1)
     world.after(heals_at + stays_up, partial(network.block, first, leader))
     cut_holder_from_others(world, lambda: stalls_at)
 
@@ -214,13 +214,12 @@ def client_stall(world: World) -> None:
 
 
 def fresh_hold(world: World) -> None:
-    """The holder's server goes on answering pings while its link to the leader stalls.
+    """The lock is taken while the link of its server to the leader stalls, and the server goes on answering.
 
     Just before the leader would expire the session the link heals, and it is gone for good when a write or
     two were answered: the hold is as fresh as its proof is stale.
     """
     rng, network, leader, first = world.rng, world.network, world.leader, world.first
-    stalls_at = rng.uniform(0, world.timeout)
     links = rng.choice(([(leader, first)], [(first, leader)], [(leader, first), (first, leader)]))
     answers_after = rng.choice((1, 2, 2, 3, 3, 4, 5))
     lag = rng.choice((0.0, rng.uniform(0, world.settings.delay_max), rng.uniform(0, world.settings.tick)))
@@ -230,9 +229,9 @@ def fresh_hold(world: World) -> None:
     def stall() -> None:
         _for_all(links, network.block)
         left = world.ensemble.touched_at + world.timeout - network.now
-        world.after(
-            left * rng.choice((1.0, rng.random())) - rng.uniform(0, 6) * world.settings.delay_max, heal
-        )
+        lasts = left * rng.choice((1.0, rng.random(), 0.0)) - rng.uniform(0, 6) * world.settings.delay_max
+        world.after(lasts, heal)
+        world.after(lasts * rng.random(), world.holder.take_lock)
 
     def heal() -> None:
         nonlocal is_healed
@@ -246,9 +245,45 @@ def fresh_hold(world: World) -> None:
             if seen == answers_after:
                 world.after(lag, partial(network.isolate, first, except_from=(HOLDER,)))
 
+    _stall_alone(world, stall)
+    world.holder.on_answer = on_answer
+
+
+def last_word(world: World) -> None:
+    """The holder's server does not hear its leader, and goes on answering pings; then the lock is taken.
+
+    The first write (or a later one) is the last that the leader hears from that server. What the leader has
+    said meanwhile then arrives, the commit of that write as well; the answers to its pings are lost.
+    """
+    rng, network, leader, first = world.rng, world.network, world.leader, world.first
+    writes_through = rng.choice((1, 1, 1, 2, 3))
+    seen = 0
+    is_stalled = False
+
+    def stall() -> None:
+        nonlocal is_stalled
+        is_stalled = True
+        network.block(leader, first)
+        left = world.ensemble.touched_at + world.timeout - network.now
+        world.after(left * rng.choice((0.95, rng.random())), world.holder.take_lock)
+
+    def on_request(operation: Operation) -> None:
+        nonlocal seen
+        if is_stalled and operation.is_quorum:
+            seen += 1
+            if seen == writes_through:
+                lag = rng.uniform(0, 4) * world.settings.delay_max
+                world.after(lag, partial(network.block, first, leader))
+                world.after(lag * rng.random() * 2, partial(network.unblock, leader, first))
+
+    _stall_alone(world, stall)
+    world.holder.on_request = on_request
+
+
+def _stall_alone(world: World, stall: Callable[[], None]) -> None:
+    stalls_at = world.rng.uniform(0, world.timeout)
     world.after(stalls_at, stall)
     cut_holder_from_others(world, lambda: stalls_at)
-    world.holder.on_answer = on_answer
     world.after(4 * world.timeout, partial(corner, world))
 
 
@@ -343,10 +378,13 @@ AIMED: dict[str, Callable[[World], None]] = {
     "follower_pause": follower_pause,
     "fresh_hold": fresh_hold,
     "hop": hop,
+    "last_word": last_word,
     "leader_cut": leader_cut,
     "leader_cut_staggered": leader_cut_staggered,
     "leader_pause": leader_pause,
     "vote_at_once": vote_at_once,
 }
+
+TELLING_WHEN_TO_LOCK = frozenset({"fresh_hold", "last_word"})
 
 SCHEDULES: dict[str, Callable[[World], None]] = {"random": at_random, **AIMED}

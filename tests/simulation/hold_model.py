@@ -12,18 +12,34 @@ from __future__ import annotations
 import argparse
 import random
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tests.simulation.ensemble_model import Ensemble, Server
-from tests.simulation.fault_schedules import SCHEDULES
-from tests.simulation.holder_model import Holder, Plan, SimpleHolder
+from tests.simulation.fault_schedules import SCHEDULES, TELLING_WHEN_TO_LOCK
+from tests.simulation.holder_model import Holder, Plan
 from tests.simulation.network_model import Network
+from tests.simulation.unsound_holders import (
+    ConnectedHolder,
+    NoHalfTickHolder,
+    OneWriteHolder,
+    OwnTouchHolder,
+    SimpleHolder,
+    UncommittedHolder,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-RULES: dict[str, type[Holder]] = {"proof": Holder, "simple": SimpleHolder}
+HOLDERS: dict[str, type[Holder]] = {
+    "ours": Holder,
+    "simple": SimpleHolder,
+    "own_touch": OwnTouchHolder,
+    "one_write": OneWriteHolder,
+    "uncommitted": UncommittedHolder,
+    "no_half_tick": NoHalfTickHolder,
+    "connected": ConnectedHolder,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +180,14 @@ def plan_of(rng: random.Random, settings: Settings) -> Plan:
     )
 
 
-def play(rule: str, schedule: str, seed: int, *, traced: bool = False) -> Outcome:
+def play(holder: str, schedule: str, seed: int, *, traced: bool = False) -> Outcome:
     """One run; the same arguments give the same outcome."""
     choices = random.Random(f"{schedule} {seed}")
     settings = settings_of(choices)
     plan = plan_of(choices, settings)
-    world = World(settings, plan, choices, RULES[rule], traced=traced)
+    if schedule in TELLING_WHEN_TO_LOCK and choices.random() < 0.7:
+        plan = replace(plan, lock_after=None)
+    world = World(settings, plan, choices, HOLDERS[holder], traced=traced)
     slack = world.play(SCHEDULES[schedule])
     return Outcome(seed, schedule, settings, plan, slack, world.network.trace or [])
 
@@ -178,7 +196,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rule", choices=RULES, default="proof")
+    parser.add_argument("--holder", choices=HOLDERS, default="ours")
     parser.add_argument("--schedule", choices=SCHEDULES, action="append")
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0, help="the first one")
@@ -186,11 +204,11 @@ def main() -> None:
     arguments = parser.parse_args()
     for schedule in arguments.schedule or SCHEDULES:
         if arguments.replay is not None:
-            outcome = play(arguments.rule, schedule, arguments.replay, traced=True)
+            outcome = play(arguments.holder, schedule, arguments.replay, traced=True)
             told = [*outcome.trace, f"{outcome.settings}", f"{outcome.plan}", f"slack {outcome.slack}"]
             sys.stdout.write("\n".join(told) + "\n")
             continue
-        outcomes = [play(arguments.rule, schedule, arguments.seed + run) for run in range(arguments.runs)]
+        outcomes = [play(arguments.holder, schedule, arguments.seed + run) for run in range(arguments.runs)]
         sys.stdout.write(summary(schedule, outcomes) + "\n")
         sys.stdout.flush()
 

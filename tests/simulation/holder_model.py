@@ -33,8 +33,8 @@ PATH = "/lock/mine"
 class Plan:
     """What the holder does with its session. Times are in session timeouts."""
 
-    lock_after: float = 0.0
-    """From the first connection until it wants the lock."""
+    lock_after: float | None = 0.0
+    """From the first connection until it wants the lock; None: the fault schedule tells it to."""
     has_waited: bool = False
     """It created its node long before, and only now comes its turn; otherwise it begins with the create."""
     reads_every: float | None = None
@@ -67,6 +67,8 @@ class Holder(Machine):
         self.server: str | None = None
         self.on_answer: Callable[[float, Operation], None] | None = None
         """The adversary, who is told when each answered request was sent."""
+        self.on_request: Callable[[Operation], None] | None = None
+        """The same, at the send."""
         self._first = first
         self._hosts: list[str] = []
         self._connection: Connection | None = None
@@ -76,8 +78,7 @@ class Holder(Machine):
         self._xid = 0
         self._pending: deque[Pending] = deque()
         self._sent_at = self._heard_at = 0.0
-        self._wants_lock_at = math.inf
-        self._has_node = False
+        self._wants_lock = self._was_attached = False
         self._wake_at = math.inf
 
     def valid_until(self) -> float:
@@ -169,11 +170,11 @@ class Holder(Machine):
         self._hosts = []
         self.proof.attached(sent_at=self._connect_sent_at, timeout=self.timeout)
         self.checks.attached()
-        if self._wants_lock_at == math.inf:
-            self._wants_lock_at = self.clock() + self.plan.lock_after * self.timeout
-            self.after(self.plan.lock_after * self.timeout, self._take_lock)
-        elif self.clock() >= self._wants_lock_at:
-            self._take_lock()
+        if not self._was_attached and self.plan.lock_after is not None:
+            self.after(self.plan.lock_after * self.timeout, self.take_lock)
+        self._was_attached = True
+        if self._wants_lock:
+            self.take_lock()
         self._idle_with(Operation.READ, self.plan.reads_every)
         self._idle_with(Operation.WRITE, self.plan.writes_every)
         self._wake()
@@ -190,7 +191,9 @@ class Holder(Machine):
 
         self._on_this_attempt(self.network.rng.expovariate(1 / (every * self.timeout)), send_one)
 
-    def _take_lock(self) -> None:
+    def take_lock(self) -> None:
+        """Take it, if it is not had or asked for; after a connection loss, ask again."""
+        self._wants_lock = True
         if self.is_over or not self._is_connected or self.checks.paths:
             return
         if self.plan.has_waited:
@@ -208,6 +211,8 @@ class Holder(Machine):
         proves_until = self.proof.write_proves_until
         self._pending.append(Pending(self._xid, operation, self._sent_at, proves_until, takes_lock))
         self.send(self._connection, Request(self._xid, operation))
+        if self.on_request is not None:
+            self.on_request(operation)
 
     def _answered(self, pending: Pending) -> None:
         now = self.clock()
@@ -297,46 +302,3 @@ class Holder(Machine):
         self.network.note("the holder is done:", why)
         self._leave()
         self.is_over = True
-
-
-class SimpleHolder(Holder):
-    """The same with a simpler rule, to show that the model finds the faults of one.
-
-    A check every T/8, whether or not its predecessors are answered; another server when one was not for T/4;
-    and the hold is valid for 3T/4 after the send of the newest answered check. With pings of the leader every
-    T/4 at most that looks right, for what could the leader not have heard of? What the server said after a
-    stall.
-    """
-
-    check_every = 1 / 8
-    leave_after = 1 / 4
-
-    _simple_until = -math.inf
-    _checked_at = -math.inf
-
-    def valid_until(self) -> float:
-        return self._simple_until
-
-    def _must_leave(self, now: float) -> bool:
-        return self._oldest_check_sent_at() <= now - self.leave_after * self.timeout
-
-    def _check_if_due(self, now: float) -> None:
-        if self.checks.paths and now >= self._checked_at + self.check_every * self.timeout:
-            self._checked_at = now
-            self._request(Operation.CHECK)
-
-    def _next_check_deadline(self) -> float:
-        if not self.checks.paths:
-            return math.inf
-        due_at = self._checked_at + self.check_every * self.timeout
-        return min(due_at, self._oldest_check_sent_at() + self.leave_after * self.timeout)
-
-    def _check_answered(self, sent_at: float, now: float) -> None:
-        self._simple_until = sent_at + 3 / 4 * self.timeout
-
-    def _may_begin(self, now: float) -> bool:
-        return now < self._simple_until
-
-    def _oldest_check_sent_at(self) -> float:
-        checks = (pending.sent_at for pending in self._pending if pending.operation is Operation.CHECK)
-        return next(checks, math.inf)

@@ -1,0 +1,58 @@
+"""No hold outlives its session, whatever goes wrong: some runs of the model, the same ones each time.
+
+Thousands more: `python -m tests.simulation.hold_model --runs 2000 --seed 1000`.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.fault_schedules import SCHEDULES
+from tests.simulation.hold_model import play
+
+RUNS = 100
+
+
+def replay(holder: str, schedule: str, seed: int) -> str:
+    return f"python -m tests.simulation.hold_model --holder {holder} --schedule {schedule} --replay {seed}"
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_no_hold_outlives_its_session(schedule: str) -> None:
+    outcomes = [play("ours", schedule, seed) for seed in range(RUNS)]
+    violations = [outcome for outcome in outcomes if outcome.is_violation]
+    assert not violations, "\n".join(replay("ours", schedule, outcome.seed) for outcome in violations)
+    # A run in which nothing was held, or no session ended, shows nothing.
+    assert sum(outcome.slack is not None for outcome in outcomes) > RUNS / 8
+
+
+# Where the rules that are almost right have two holders at once. The seeds were found on the command line;
+# when a change of the model makes it draw other faults from them, find new ones: `--holder simple --schedule
+# flap --runs 500`.
+VIOLATIONS = [
+    ("simple", "adaptive", 200),
+    ("simple", "client_stall", 88),
+    ("simple", "flap", 230),
+    ("simple", "flap_forward", 2),
+    ("simple", "last_word", 20),
+    ("own_touch", "adaptive", 7),
+    ("own_touch", "random", 40),
+    ("one_write", "last_word", 20),
+    ("uncommitted", "last_word", 105),
+    ("no_half_tick", "flap_forward", 94),
+    ("no_half_tick", "follower_cut", 19),
+    ("connected", "leader_cut", 50),
+    ("connected", "vote_at_once", 4),
+]
+
+
+@pytest.mark.parametrize(("holder", "schedule", "seed"), VIOLATIONS)
+def test_the_model_finds_the_fault_of_a_simpler_rule(holder: str, schedule: str, seed: int) -> None:
+    assert play(holder, schedule, seed).is_violation, replay(holder, schedule, seed)
+    assert not play("ours", schedule, seed).is_violation, replay("ours", schedule, seed)
+
+
+def test_a_run_is_a_function_of_its_seed() -> None:
+    once, again = (play("ours", "random", 1, traced=True) for _ in range(2))
+    assert once == again
+    assert once.trace
