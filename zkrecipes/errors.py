@@ -23,7 +23,7 @@ What a caller gets wrong before anything is sent is a `ValueError` or a `TypeErr
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 __all__ = [
     "APIError",
@@ -66,6 +66,7 @@ __all__ = [
     "TransactionError",
     "UnimplementedError",
     "UnknownServerError",
+    "UnknownSessionError",
     "ZooKeeperError",
     "error_from_code",
 ]
@@ -78,6 +79,17 @@ class ZooKeeperError(Exception):
     """Whether the session is over, so that the same call cannot succeed in it."""
     nothing_changed: ClassVar[bool] = False
     """Whether it is certain that the server applied nothing of the request."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors take facts rather than `args`, so they are copied and pickled without calling them again.
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(cls: type[ZooKeeperError], args: tuple[Any, ...], facts: dict[str, Any]) -> ZooKeeperError:
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(facts)
+    return error
 
 
 class ServerError(ZooKeeperError):
@@ -239,6 +251,13 @@ class NewConfigNoQuorumError(ServerError):
 
     code = -13
     summary = "the new configuration has no quorum"
+
+
+class UnknownSessionError(ServerError):
+    """The server does not know the session (a code that servers use among themselves)."""
+
+    code = -12
+    summary = "unknown session"
 
 
 class MarshallingError(ServerError):

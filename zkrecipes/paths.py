@@ -23,7 +23,8 @@ __all__ = [
 # Java's validatePath works on UTF-16 units and refuses \ud800-\uf8ff, so surrogates too: no character beyond
 # the basic plane can be in a path, hence the last range.
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\uf8ff\ufff0-\uffff\U00010000-\U0010ffff]")
-_BAD_COMPONENT = re.compile(r"/(?:/|\.{1,2}(?:/|$))")
+_SEQUENCE_NUMBER = re.compile("-?[0-9]{1,20}")
+_BAD_COMPONENT = re.compile(r"/(?:/|\.{1,2}(?:/|\Z))")
 
 
 @lru_cache(maxsize=4096)
@@ -115,10 +116,10 @@ def sequence_number(name: str, *, after: str) -> int | None:
 
     Ten digits are the rule (`PrepRequestProcessor.java`, format `%010d`), but the counter is a signed 32-bit
     integer that wraps, so the number may be negative and eleven characters long, and longer ones are
-    announced (ZOOKEEPER-4706): any run of digits is taken.
+    announced (ZOOKEEPER-4706): any number of 64 bits is taken.
     """
     tag = name.rfind(after)
     digits = name[tag + len(after) :]
-    if tag < 0 or not digits.removeprefix("-").isdecimal() or not digits.isascii():
+    if tag < 0 or not _SEQUENCE_NUMBER.fullmatch(digits):
         return None
     return int(digits)

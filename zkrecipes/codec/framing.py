@@ -15,7 +15,8 @@ __all__ = ["FrameBuffer", "FrameTooLargeError"]
 
 _LENGTH = Struct("!i")
 # Behind the length stands the xid: enough to tell which request a reply that is too large belongs to.
-_HEAD_SIZE = 8
+_XID_SIZE = 4
+_HEAD_SIZE = _LENGTH.size + _XID_SIZE
 
 
 class FrameTooLargeError(ProtocolError):
@@ -40,9 +41,17 @@ class FrameBuffer:
 
     Memory is bounded by the limit and the largest chunk fed. A frame that spans many chunks is joined once,
     when its last byte is there.
+
+    Args:
+        size_max: the largest size in bytes that a frame may announce.
+
+    Raises:
+        ValueError: `size_max` is too small for any message.
     """
 
     def __init__(self, size_max: int) -> None:
+        if size_max < _XID_SIZE:
+            raise ValueError(f"a limit of {size_max} bytes lets no frame through")
         self.size_max = size_max
         self._buffer = b""
         self._position = 0

@@ -56,14 +56,14 @@ class WatchTable(Generic[Owner]):
     """Watches by kind and path, each with its owners in the order in which they came."""
 
     def __init__(self) -> None:
-        # dicts in place of sets: owners are told in the order in which they came
+        # dicts in place of sets: owners are told, and watches dropped, in the order in which they came
         self._owners: dict[WatchKind, dict[str, dict[Owner, None]]] = {kind: {} for kind in WatchKind}
-        self._watches: dict[Owner, set[tuple[WatchKind, str]]] = {}
+        self._watches: dict[Owner, dict[tuple[WatchKind, str], None]] = {}
 
     def add(self, kind: WatchKind, path: str, owner: Owner) -> None:
         """`owner` watches `path`; the same watch twice is one."""
         self._owners[kind].setdefault(path, {})[owner] = None
-        self._watches.setdefault(owner, set()).add((kind, path))
+        self._watches.setdefault(owner, {})[kind, path] = None
 
     def remove(self, kind: WatchKind, path: str, owner: Owner) -> bool:
         """`owner` watches `path` no longer; whether it did."""
@@ -77,7 +77,7 @@ class WatchTable(Generic[Owner]):
         return True
 
     def drop(self, owner: Owner) -> list[tuple[WatchKind, str]]:
-        """`owner` watches nothing any longer; what it watched."""
+        """`owner` watches nothing any longer; what it watched, oldest first."""
         watches = list(self._watches.get(owner, ()))
         for kind, path in watches:
             self.remove(kind, path, owner)
@@ -140,6 +140,6 @@ class WatchTable(Generic[Owner]):
 
     def _forget(self, kind: WatchKind, path: str, owner: Owner) -> None:
         watches = self._watches[owner]
-        watches.discard((kind, path))
+        del watches[kind, path]
         if not watches:
             del self._watches[owner]
