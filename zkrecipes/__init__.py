@@ -124,7 +124,6 @@ _NAMES_BY_MODULE = {
         "READ_ONLY",
         "digest_id",
     ),
-    "zkrecipes.devserver": ("DevServer",),
     "zkrecipes.client.client": ("Client",),
     "zkrecipes.client.opening": ("connect",),
     "zkrecipes.client.pipeline": ("Pipeline",),
