@@ -235,6 +235,7 @@ class Writer(_Source):
     @contextmanager
     def gathered(self, opening: str, into: str) -> Iterator[None]:
         """What is written inside stands under `opening`, and is appended to the list `into`."""
+        self._flush()
         outer = self._pieces, self._sizes, self._fixed_size
         self._pieces, self._sizes = [], []
         with self.block(opening):
