@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol, final
 
 from zkrecipes.codec.messages import WatchEventMessage
-from zkrecipes.codec.multi import MultiReadRequest, MultiReply, MultiRequest
+from zkrecipes.codec.multi import MultiReply
 from zkrecipes.codec.records import Id
 from zkrecipes.devserver.faults import Faults, Hurt
 from zkrecipes.devserver.peer import Moment
@@ -188,9 +188,8 @@ class Conversation:
         reply = self._host.processor.process(self, opcode, request, moment)
         if opcode == OpCode.PING:
             xid = SpecialXid.PING
-        if isinstance(reply.record, MultiReply) and isinstance(request, (MultiRequest, MultiReadRequest)):
-            opcodes = [operation.opcode for operation in request.operations]
-            self._side.reply_multi(xid, reply.zxid, opcodes, reply.record)
+        if reply.opcodes is not None and isinstance(reply.record, MultiReply):
+            self._side.reply_multi(xid, reply.zxid, reply.opcodes, reply.record)
         else:
             self._side.reply(xid, reply.zxid, reply.err, reply.record)
         if reply.close:

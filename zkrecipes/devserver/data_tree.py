@@ -143,6 +143,8 @@ class DataTree:
             ("/zookeeper/quota", _OPEN),
         ):
             self._attach(path, ZNode(b"", acl, 0, 0))
+        # Its ACL is set with the version -1 (`DataTree.addConfigNode`).
+        self._nodes["/zookeeper/config"].aversion = -1
 
     def __len__(self) -> int:
         return len(self._nodes) - 1

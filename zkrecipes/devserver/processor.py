@@ -7,7 +7,7 @@ the reply of the change that caused them is handed back (`FinalRequestProcessor.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, NamedTuple, final
 
@@ -17,14 +17,14 @@ from zkrecipes.codec.messages import (
     ConnectReply,
     ConnectRequest,
     DeleteContainerRequest,
-    ErrorReply,
     Request,
     SASLReply,
 )
-from zkrecipes.codec.multi import MultiReply, MultiRequest
+from zkrecipes.codec.multi import MultiReadRequest, MultiRequest
 from zkrecipes.codec.records import Id
 from zkrecipes.devserver.access import authenticate
 from zkrecipes.devserver.data_tree import DataTree
+from zkrecipes.devserver.multi import apply_multi
 from zkrecipes.devserver.peer import Moment, Peer
 from zkrecipes.devserver.reads import Reads
 from zkrecipes.devserver.session_tracker import PASSWORD_SIZE, Session, SessionTracker
@@ -34,7 +34,6 @@ from zkrecipes.enums import OpCode
 from zkrecipes.errors import (
     AuthFailedError,
     MarshallingError,
-    RuntimeInconsistencyError,
     ServerError,
     UnimplementedError,
 )
@@ -44,18 +43,6 @@ __all__ = ["Processor", "Reply"]
 
 _NO_PASSWORD = bytes(PASSWORD_SIZE)
 
-# What may stand in a multi (`MultiOperationRecord.deserialize`).
-_IN_MULTI = frozenset(
-    {
-        OpCode.CREATE,
-        OpCode.CREATE2,
-        OpCode.CREATE_CONTAINER,
-        OpCode.CREATE_TTL,
-        OpCode.DELETE,
-        OpCode.SET_DATA,
-        OpCode.CHECK,
-    }
-)
 # These have no effect on the session's life (`ZooKeeperServer.processPacket`).
 _NO_TOUCH = frozenset({OpCode.AUTH, OpCode.SASL})
 
@@ -70,6 +57,8 @@ class Reply(NamedTuple):
     """None where `err` is not 0."""
     close: bool = False
     """Whether the connection is closed after the reply."""
+    opcodes: Sequence[int] | None = None
+    """For a multi, the opcode of each of its results."""
 
 
 @final
@@ -164,14 +153,14 @@ class Processor:
         try:
             read = self._reads.get(opcode)
             if read is not None:
-                return Reply(self.zxid, 0, read(peer, _readable(request)))
+                return self._read(peer, read, _readable(request))
             write = self._writes.get(opcode)
             if write is not None:
                 return self._write(peer, write, _readable(request), moment)
             rare = self._rare.get(opcode)
             if rare is not None:
                 return rare(peer, request, moment)
-            return Reply(0, UnimplementedError.code, close=True)
+            return Reply(-1, UnimplementedError.code, close=True)
         except ServerError as error:
             return Reply(self.zxid, error.code)
 
@@ -208,6 +197,12 @@ class Processor:
             self._end_session(peer.session, moment)
         return Reply(self.zxid, close=True)
 
+    def _read(self, peer: Peer, answer: Callable[[Peer, Any], Record], request: Request[Any]) -> Reply:
+        record = answer(peer, request)
+        if isinstance(request, MultiReadRequest):
+            return Reply(self.zxid, 0, record, opcodes=[each.opcode for each in request.operations])
+        return Reply(self.zxid, 0, record)
+
     def _write(
         self, peer: Peer, apply: Callable[[Change, Any], Record], request: Request[Any], moment: Moment
     ) -> Reply:
@@ -222,23 +217,10 @@ class Processor:
         self.zxid += 1
         if not isinstance(request, MultiRequest):
             raise MarshallingError
-        operations = request.operations
-        if any(operation.opcode not in _IN_MULTI for operation in operations):
-            raise MarshallingError
         change = self._change(_session_id(peer), peer.ids, moment)
-        results: list[Record] = []
-        self.tree.open_journal()
-        try:
-            for operation in operations:
-                result = WRITES[operation.opcode](change, operation)
-                results.append(result)
-        except ServerError as error:
-            self.tree.roll_back()
-            results = _failed(len(operations), len(results), error.code)
-        else:
-            self.tree.commit()
-            self._watch_requests.fire(change.happened, self.zxid)
-        return Reply(self.zxid, 0, MultiReply(tuple(results)))
+        opcodes, results = apply_multi(change, request.operations)
+        self._watch_requests.fire(change.happened, self.zxid)
+        return Reply(self.zxid, 0, results, opcodes=opcodes)
 
     def _auth(self, peer: Peer, request: Request[Any] | None, _moment: Moment) -> Reply:
         ids = None
@@ -281,9 +263,3 @@ def _readable(request: Request[Any] | None) -> Request[Any]:
 
 def _session_id(peer: Peer) -> int:
     return 0 if peer.session is None else peer.session.id
-
-
-def _failed(count: int, done: int, code: int) -> list[Record]:
-    """The results of a multi whose operation number `done`, from 0, failed (`DataTree.processTxn`)."""
-    after = RuntimeInconsistencyError.code
-    return [ErrorReply(0 if i < done else code if i == done else after) for i in range(count)]

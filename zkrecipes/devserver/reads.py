@@ -125,10 +125,11 @@ class Reads:
         results: list[Record] = []
         for operation in request.operations:
             try:
+                # The watch flags are ignored (`Op.getData`, `Op.getChildren`).
                 if isinstance(operation, GetDataRequest):
-                    results.append(self._get_data(peer, operation))
+                    results.append(self._get_data(peer, GetDataRequest(operation.path)))
                 elif isinstance(operation, GetChildrenRequest):
-                    results.append(self._get_children(peer, operation))
+                    results.append(self._get_children(peer, GetChildrenRequest(operation.path)))
                 else:
                     raise MarshallingError
             except MarshallingError:
