@@ -1,0 +1,151 @@
+"""The runner: starts the servers, lets the subjects take turns, prints the tables."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Final
+
+import anyio
+
+import zkrecipes as zk
+from benchmarks import codec, imports
+from benchmarks.works import DATA, LOCK_PATH, READ_PATH, WORKS, Work
+from zkrecipes.ensemble import ApacheServer
+
+# `w0` answers one connection about five times faster than the default, which reads one request per pass of
+# its selector: there the client is the bottleneck, and differences between clients show.
+SERVERS: Final = {"default": {}, "w0": {"zookeeper.nio.numWorkerThreads": 0}}
+KAZOO: Final = "kazoo"
+SUBJECTS: Final = {
+    KAZOO: ["benchmarks.subject_kazoo"],
+    "zkrecipes, trio": ["benchmarks.subject_zkrecipes", "--backend", "trio"],
+    "zkrecipes, asyncio": ["benchmarks.subject_zkrecipes", "--backend", "asyncio"],
+    "zkrecipes pipeline(), trio": ["benchmarks.subject_zkrecipes", "--backend", "trio-block"],
+    "zkrecipes pipeline(), asyncio": ["benchmarks.subject_zkrecipes", "--backend", "asyncio-block"],
+}
+ONLY_PIPELINED: Final = frozenset(name for name in SUBJECTS if "pipeline()" in name)
+
+Results = dict[str, list[dict[str, float]]]
+
+
+def main() -> None:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--works", default=",".join(WORKS), help="of: " + ", ".join(WORKS))
+    parser.add_argument("--only", choices=("codec", "imports", "works"))
+    given = parser.parse_args()
+    if given.only in (None, "codec"):
+        print_codec(given.rounds)
+    if given.only in (None, "imports"):
+        print_imports(given.rounds)
+    if given.only in (None, "works"):
+        works = [WORKS[name] for name in given.works.split(",") if name]
+        anyio.run(run_works, works, given.rounds)
+
+
+async def run_works(works: list[Work], rounds: int) -> None:
+    """Each work against each server that it names."""
+    for server_name, properties in SERVERS.items():
+        wanted = [work for work in works if server_name in work.servers]
+        if not wanted:
+            continue
+        settings = {"forceSync": "no", "maxClientCnxns": 0}
+        async with ApacheServer(settings=settings, properties=properties) as server:
+            await prepare(server.connect_string)
+            await anyio.to_thread.run_sync(warm_up, server.connect_string)
+            for work in wanted:
+                results = await anyio.to_thread.run_sync(take_turns, work, server.connect_string, rounds)
+                print_work(work, server_name, results)
+
+
+async def prepare(connect_string: str) -> None:
+    """The znodes that the works use."""
+    async with zk.connect(connect_string) as client:
+        await client.create(READ_PATH, DATA, make_parents=True)
+        await client.ensure_path(LOCK_PATH)
+
+
+def warm_up(connect_string: str) -> None:
+    """A cold Java virtual machine answers at half its speed."""
+    for _ in range(3):
+        run_once(KAZOO, WORKS["pipelined_get"], connect_string, times=10_000)
+
+
+def take_turns(work: Work, connect_string: str, rounds: int) -> Results:
+    """Every subject once in each round; who begins rotates."""
+    names = [name for name in SUBJECTS if work.name == "pipelined_get" or name not in ONLY_PIPELINED]
+    results: Results = defaultdict(list)
+    for round_number in range(rounds):
+        first = round_number % len(names)
+        for name in names[first:] + names[:first]:
+            results[name].append(run_once(name, work, connect_string))
+    return results
+
+
+def run_once(name: str, work: Work, connect_string: str, times: int | None = None) -> dict[str, float]:
+    """One subject does one work in a process of its own."""
+    command = [sys.executable, "-m", *SUBJECTS[name], "--connect", connect_string, "--work", work.name]
+    command += ["--times", str(times or work.times)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def print_work(work: Work, server_name: str, results: Results) -> None:
+    """One table: medians over the rounds, and in brackets the ratio to kazoo."""
+    print(f"\n{work.name} ({work.says}; server {server_name}; medians of {len(results[KAZOO])})")
+    keys = list(results[KAZOO][0])
+    rows = [["", *(heading(key) for key in keys), "least CPU"]]
+    for name in sorted(results, key=list(SUBJECTS).index):
+        cells = [cell(results[name], results[KAZOO], key) for key in keys]
+        least = min(each["cpu_ms_per_1000"] for each in results[name])
+        rows.append([name, *cells, f"{least:.1f}"])
+    print_table(rows)
+
+
+def heading(key: str) -> str:
+    """What a column says."""
+    return {"per_second": "per second", "cpu_ms_per_1000": "CPU ms/1000", "p50_us": "p50 µs"}[key]
+
+
+def cell(own: list[dict[str, float]], kazoos: list[dict[str, float]], key: str) -> str:
+    """A median and its ratio to kazoo's."""
+    ours = statistics.median(each[key] for each in own)
+    return f"{ours:,.1f} ({ours / statistics.median(each[key] for each in kazoos):.2f}x)"
+
+
+def print_codec(rounds: int) -> None:
+    """One table of messages."""
+    print("\ncodec (microseconds a message; best of the rounds)")
+    rows = [["", "zkrecipes", "kazoo", "kazoo / zkrecipes"]]
+    rows += [
+        [name, f"{ours:.2f}", f"{kazoos:.2f}", f"{kazoos / ours:.1f}x"]
+        for name, ours, kazoos in codec.measure(rounds)
+    ]
+    print_table(rows)
+
+
+def print_imports(rounds: int) -> None:
+    """One table of imports."""
+    print("\nimport (milliseconds in a fresh interpreter, over one that imports nothing; medians)")
+    print_table([[name, f"{each:.1f}"] for name, each in imports.measure(2 * rounds + 1).items()])
+
+
+def print_table(rows: Iterable[list[str]]) -> None:
+    """Columns as wide as they need to be."""
+    rows = list(rows)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        first, *others = (text.ljust(width) for text, width in zip(row, widths, strict=True))
+        print("  ".join([first, *(text.strip().rjust(len(text)) for text in others)]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Encoding and decoding, beside kazoo's serialization: the time of the processor alone, no server."""
+
+from __future__ import annotations
+
+import timeit
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kazoo.protocol import serialization as kazoo
+from kazoo.security import OPEN_ACL_UNSAFE
+
+from zkrecipes.acl import OPEN
+from zkrecipes.codec.messages import (
+    ChildrenReply,
+    CreateReply,
+    CreateRequest,
+    DeleteRequest,
+    ExistsRequest,
+    GetChildrenRequest,
+    GetDataRequest,
+    SetDataRequest,
+    StatReply,
+    WatchEventMessage,
+)
+from zkrecipes.codec.multi import MultiRequest
+from zkrecipes.codec.records import Node, Stat
+
+PATH = "/bench/some/path"
+DATA = b"x" * 100
+STAT = Stat(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)
+CHILDREN = [f"child-{number:010d}" for number in range(1000)]
+# Prepared once, as a client has them: what is timed is the serialization.
+OURS_ACL = list(OPEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """The same message in both libraries: from values to bytes, or from bytes to values."""
+
+    name: str
+    ours: Callable[[], object]
+    kazoos: Callable[[], object]
+
+
+def _kazoo_frame(request: object, xid: int) -> bytes:
+    """As kazoo's connection does it (`ConnectionHandler._submit`)."""
+    body = bytearray(kazoo.int_struct.pack(xid))
+    body += kazoo.int_struct.pack(request.type)
+    body += request.serialize()
+    return kazoo.int_struct.pack(len(body)) + body
+
+
+def messages() -> list[Message]:
+    """Every message that is compared."""
+    node = Node(DATA, STAT).encode()
+    stat = StatReply(STAT).encode()
+    children = ChildrenReply(CHILDREN).encode()
+    event = WatchEventMessage(3, 3, PATH).encode()
+    path = CreateReply(PATH).encode()
+    ours = Message
+    return [
+        ours(
+            "encode get",
+            lambda: GetDataRequest(PATH, False).encode_frame(7),
+            lambda: _kazoo_frame(kazoo.GetData(PATH, None), 7),
+        ),
+        ours(
+            "encode exists",
+            lambda: ExistsRequest(PATH, False).encode_frame(7),
+            lambda: _kazoo_frame(kazoo.Exists(PATH, None), 7),
+        ),
+        ours(
+            "encode get_children",
+            lambda: GetChildrenRequest(PATH, False).encode_frame(7),
+            lambda: _kazoo_frame(kazoo.GetChildren(PATH, None), 7),
+        ),
+        ours(
+            "encode set",
+            lambda: SetDataRequest(PATH, DATA, -1).encode_frame(7),
+            lambda: _kazoo_frame(kazoo.SetData(PATH, DATA, -1), 7),
+        ),
+        ours(
+            "encode create",
+            lambda: CreateRequest(PATH, DATA, OURS_ACL, 3).encode_frame(7),
+            lambda: _kazoo_frame(kazoo.Create(PATH, DATA, OPEN_ACL_UNSAFE, 3), 7),
+        ),
+        ours(
+            "encode delete",
+            lambda: DeleteRequest(PATH, -1).encode_frame(7),
+            lambda: _kazoo_frame(kazoo.Delete(PATH, -1), 7),
+        ),
+        ours(
+            "encode multi of 10 deletes",
+            lambda: MultiRequest((DeleteRequest(PATH, -1),) * 10).encode_frame(7),
+            lambda: _kazoo_frame(kazoo.Transaction([kazoo.Delete(PATH, -1)] * 10), 7),
+        ),
+        ours(
+            "decode get reply",
+            lambda: Node.read(node, 0, len(node)),
+            lambda: kazoo.GetData.deserialize(node, 0),
+        ),
+        ours(
+            "decode exists reply",
+            lambda: StatReply.read(stat, 0, len(stat)),
+            lambda: kazoo.Exists.deserialize(stat, 0),
+        ),
+        ours(
+            "decode create reply",
+            lambda: CreateReply.read(path, 0, len(path)),
+            lambda: kazoo.Create.deserialize(path, 0),
+        ),
+        ours(
+            "decode 1000 children",
+            lambda: ChildrenReply.read(children, 0, len(children)),
+            lambda: kazoo.GetChildren.deserialize(children, 0),
+        ),
+        ours(
+            "decode watch event",
+            lambda: WatchEventMessage.read(event, 0, len(event)),
+            lambda: kazoo.Watch.deserialize(event, 0),
+        ),
+    ]
+
+
+def measure(rounds: int) -> list[tuple[str, float, float]]:
+    """(name, our microseconds, kazoo's microseconds) of each message: the best of the rounds, interleaved."""
+    rows = []
+    for message in messages():
+        times = max(1, int(0.01 / (timeit.timeit(message.kazoos, number=10) / 10)))
+        ours, kazoos = [], []
+        for _ in range(5 * rounds):
+            ours.append(timeit.timeit(message.ours, number=times) / times * 1e6)
+            kazoos.append(timeit.timeit(message.kazoos, number=times) / times * 1e6)
+        rows.append((message.name, min(ours), min(kazoos)))
+    return rows

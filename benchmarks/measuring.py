@@ -1,0 +1,63 @@
+"""What every subject shares: its arguments, its clocks, and the one line of JSON that it prints."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from benchmarks.works import WORKS
+
+
+def arguments(subject: str, *, backends: tuple[str, ...] = ()) -> argparse.Namespace:
+    """The command line of a subject."""
+    parser = argparse.ArgumentParser(prog=subject)
+    parser.add_argument("--connect", required=True)
+    parser.add_argument("--work", required=True, choices=sorted(WORKS))
+    parser.add_argument("--times", type=int)
+    if backends:
+        parser.add_argument("--backend", choices=backends, required=True)
+    given = parser.parse_args()
+    given.window = WORKS[given.work].window
+    given.times = given.times or WORKS[given.work].times
+    return given
+
+
+def cpu_seconds() -> float:
+    """Of this process, all threads, user and system."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+@dataclass
+class Measured:
+    """One work, done once."""
+
+    times: int
+    seconds: float = 0.0
+    cpu: float = 0.0
+    samples: list[float] = field(default_factory=list)
+    """Seconds of each operation, where they are timed one by one."""
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Around the timed part."""
+        cpu, begun = cpu_seconds(), time.perf_counter()
+        yield
+        self.seconds = time.perf_counter() - begun
+        self.cpu = cpu_seconds() - cpu
+
+    def print(self) -> None:
+        """The one line that the runner reads."""
+        result = {
+            "per_second": self.times / self.seconds,
+            "cpu_ms_per_1000": self.cpu * 1e6 / self.times,
+        }
+        if self.samples:
+            result["p50_us"] = statistics.median(self.samples) * 1e6
+        print(json.dumps(result), flush=True)

@@ -1,0 +1,32 @@
+"""The works: what is measured, how often, and how many requests may be under way at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+DATA: Final = b"x" * 100
+READ_PATH: Final = "/bench/read"
+LOCK_PATH: Final = "/bench/lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One work: `times` operations, `window` of them (or contenders) at once."""
+
+    name: str
+    says: str
+    times: int
+    window: int
+    servers: tuple[str, ...] = ("default",)
+
+
+WORKS: Final = {
+    work.name: work
+    for work in (
+        Work("sequential_get", "one get of 100 bytes after the other", 3000, 1),
+        Work("pipelined_get", "gets of 100 bytes, 1000 at once", 50_000, 1000, ("default", "w0")),
+        Work("lock_uncontended", "acquire and release, alone", 500, 1),
+        Work("lock_16_contenders", "acquire and release, 16 contenders on one client", 480, 16),
+    )
+}
