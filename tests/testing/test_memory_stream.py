@@ -1,0 +1,43 @@
+"""Streams in memory under a virtual clock."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+from zkrecipes.net.transport import Address
+from zkrecipes.testing import Link
+
+
+def _link() -> Link:
+    return Link("", Address("127.0.0.1", 1), Address("server", 2181), chunk_size=None, record=False)
+
+
+@pytest.mark.trio
+async def test_every_call_is_a_checkpoint_and_takes_no_time(autojump_clock: trio.testing.MockClock) -> None:
+    start = trio.current_time()
+    link = _link()
+    for call in (
+        lambda: link.client_end.send(b"x"),
+        link.server_end.receive,
+        link.client_end.aclose,
+        link.server_end.receive,
+        link.server_end.aclose,
+    ):
+        with trio.testing.assert_checkpoints():
+            await call()
+    assert trio.current_time() == start
+
+
+@pytest.mark.trio
+async def test_a_sender_whose_buffer_stays_full_keeps_waiting() -> None:
+    link = _link()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.client_end.send, bytes(1_000_000))
+        await trio.testing.wait_all_tasks_blocked()
+        full = link.to_server.waiting
+        link.to_server.wake()
+        await trio.testing.wait_all_tasks_blocked()
+        assert link.to_server.waiting == full
+        nursery.cancel_scope.cancel()
