@@ -16,6 +16,8 @@
     │   ├── LockLostError  LeadershipLostError
     └── ProtocolError                  the peer sent what the protocol does not allow
 
+(`zkrecipes.ensemble` adds its own two: a server that cannot be found, and one that does not start.)
+
 Branches follow what the caller does next: mend the request, look what happened, start over, stop working.
 What a caller gets wrong before anything is sent is a `ValueError` or a `TypeError`.
 """
