@@ -95,8 +95,8 @@ class Record(tuple[Any, ...], metaclass=_RecordType):
     def _install_constructor(cls, defaults: dict[str, Any]) -> None:
         parameters = "".join(f", {name}={name}" if name in defaults else f", {name}" for name in cls.fields)
         values = "".join(f"{name}, " for name in cls.fields)
-        source = f"def __new__(cls{parameters}):\n    return make(cls, ({values}))\n"
-        scope: dict[str, Any] = {"make": tuple.__new__, **defaults}
+        source = f"def __new__(_cls{parameters}):\n    return _make(_cls, ({values}))\n"
+        scope: dict[str, Any] = {"_make": tuple.__new__, **defaults}
         exec(source, scope)  # noqa: S102 - the source is made of our own field names
         cls.__new__ = scope["__new__"]  # type: ignore[method-assign]
 

@@ -86,6 +86,9 @@ class MultiReply(Record):
         """Not possible: a result does not tell the opcode that it stands under. Use `encode_results`."""
         raise TypeError("a result's opcode is not in the result: use encode_results(opcodes)")
 
+    def __repr__(self) -> str:
+        return f"MultiReply(results={self.results!r})"
+
     def encode_results(self, opcodes: Iterable[int]) -> bytes:
         """The reply's bytes.
 
@@ -133,6 +136,9 @@ class _Operations(Request[MultiReply], opcode=OpCode.MULTI):
             parts.append(_OPERATION_HEADERS[operation.opcode])
             parts.append(operation.encode())
         return b"".join(parts) + _END
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(operations={self.operations!r})"
 
     def encode_frame(self, xid: int) -> bytes:
         """The whole frame: length, request header, body."""
