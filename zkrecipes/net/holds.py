@@ -49,7 +49,6 @@ class Guard:
         self._lost = ""
         self.is_proven = False
         self.is_unreadable = False
-        self._over = False
         self._news = anyio.Event()
 
     @property
@@ -82,13 +81,14 @@ class Guard:
         return not self._lost
 
     def release(self) -> None:
-        """The body has ended: check the hold no longer."""
-        self._over = True
+        """The body has ended: check the hold no longer. Whoever still asks is told that it is over."""
+        self._lost = self._lost or "its block has ended"
         self._holds.forget(self)
+        self.tell()
 
     def lose(self, reason: str) -> None:
         """The hold is over without its owner's doing."""
-        if self._lost or self._over:
+        if self._lost:
             return
         self._lost = reason
         logger.warning("a hold is lost: %s: %s", self.path, reason, extra={"path": self.path})

@@ -17,7 +17,13 @@ from uuid import uuid4
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import Pending, RecipeApi, recipe_api
-from zkrecipes.errors import ConnectionLossError, NodeExistsError, NoNodeError, SessionExpiredError
+from zkrecipes.errors import (
+    ConnectionLossError,
+    NodeExistsError,
+    NoNodeError,
+    PacketTooLargeError,
+    SessionExpiredError,
+)
 from zkrecipes.paths import join, name_of, parent_of
 from zkrecipes.recipes.layouts import LockLayout
 
@@ -48,7 +54,7 @@ def in_order(children: Iterable[str], layout: LockLayout) -> list[Entry]:
 
 
 def _compare(one: Entry, other: Entry) -> int:
-    """Serial number arithmetic (RFC 1982): the counter wraps, and the living are never half a circle apart."""
+    """Serial number arithmetic (RFC 1982): the counter wraps; the living are never half a circle apart."""
     ahead = (other.sequence - one.sequence) % _CIRCLE
     if ahead == 0:
         return -1 if one.name < other.name else int(one.name > other.name)
@@ -111,21 +117,18 @@ class Place:
         Cancellation: the znode may exist; call `leave`.
         """
         while True:
-            # A fresh GUID each time: what an earlier try left behind must not be taken for this one's.
-            self._guid = uuid4().hex
-            self.path = ""
-            self.session = self._api.session
             try:
-                return await self._create_and_list()
-            except NoNodeError:
-                await make_directory(self._queue)
+                children = await self._try_to_take()
+            except PacketTooLargeError:
+                raise  # the list of the directory: it would be too large again
             except ConnectionLossError:
-                children = await self._adopt()
-                if children is not None:
-                    return children
+                continue  # while the directory was made: look again what is there
             except SessionExpiredError:
                 if self._api.is_over:
                     raise
+                continue
+            if children is not None:
+                return children
 
     async def wait_turn(self, children: list[str]) -> bool:
         """Wait until nobody is before this place; False if its znode has gone meanwhile.
@@ -140,19 +143,23 @@ class Place:
                 if before is None:
                     return True
                 async with queue.client.get_and_watch(join(queue.directory, before)) as (_, changed):
+                    if self.session.state.is_final:
+                        return False  # the watch is of the next session, and our znode has gone with the last
                     await changed.wait()
             except NoNodeError:
                 pass  # it left between the list and the watch
             except LookupError:
                 return False
             except SessionExpiredError:
-                return self._gone()
+                if self._api.is_over:
+                    raise
+                return False
             try:
                 children = await queue.client.get_children(queue.directory)
             except NoNodeError:
                 return False
             if self.session.state.is_final:
-                return self._gone()
+                return False
 
     def is_first(self, children: list[str]) -> bool:
         """Whether nobody is before this place."""
@@ -173,10 +180,21 @@ class Place:
         else:
             await self._api.clean_up(self._remove_by_guid)
 
-    def _gone(self) -> bool:
-        if self._api.is_over:
-            raise SessionExpiredError(self.session.id)
-        return False
+    async def _try_to_take(self) -> list[str] | None:
+        """One try; None: it left nothing behind, and the next may do better."""
+        # A fresh GUID each time: what an earlier try left behind must not be taken for this one's.
+        self._guid = uuid4().hex
+        self.path = ""
+        self.session = self._api.session
+        try:
+            return await self._create_and_list()
+        except NoNodeError:
+            await make_directory(self._queue)
+        except PacketTooLargeError:
+            raise
+        except ConnectionLossError:
+            return await self._adopt()
+        return None
 
     async def _create_and_list(self) -> list[str]:
         """One round trip: a server answers one session in order, so the list holds the new znode."""
@@ -195,7 +213,8 @@ class Place:
         children = await self._list_own()
         for path in self._own(children):
             stat = await self._queue.client.exists(path)
-            if stat is not None and stat.ephemeral_owner == self.session.id:
+            is_present = self.session is self._api.session
+            if is_present and stat is not None and stat.ephemeral_owner == self.session.id:
                 self.path, self.token = path, stat.czxid
                 return children
             # of a session that is over, or about to be

@@ -19,7 +19,7 @@ import anyio
 from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import Guard
 from zkrecipes.client.transaction import Transaction
-from zkrecipes.errors import HoldLostError, NoNodeError, TransactionError
+from zkrecipes.errors import HoldLostError, NoNodeError, TransactionError, ZooKeeperError
 
 __all__ = ["Hold", "HoldBlock"]
 
@@ -56,10 +56,13 @@ class Hold:
         return max(0.0, self.valid_until - anyio.current_time())
 
     def check(self) -> None:
-        """Raise if the hold is lost, without waiting: for loops and threads that cancellation does not reach.
+        """Raise if the hold is lost, without waiting: for code that cancellation does not reach.
+
+        A thread calls it through `anyio.from_thread.run_sync`.
 
         Raises:
-            HoldLostError: `LockLostError` for a lock, `LeadershipLostError` for an election.
+            HoldLostError: `LockLostError` for a lock, `LeadershipLostError` for an election. The end of the
+                block is the end of the hold, too.
         """
         reason = self._guard.why_lost()
         if reason:
@@ -86,14 +89,27 @@ class Hold:
             ConnectionLossError: it is unknown whether it was applied.
         """
         self.check()
+        transaction: Transaction | None = None
+        has_block_ended = False
         try:
             async with self._client.transaction() as transaction:
                 transaction.check(self.path)
                 yield transaction
+                has_block_ended = True
         except TransactionError as error:
-            if error.index == 0 and isinstance(error.error, NoNodeError):
-                raise self._lost(self.path, reason="its znode is gone") from error
-            raise TransactionError(error.index - 1, error.error, error.operations - 1) from error
+            if transaction is None or not has_block_ended:
+                raise  # another transaction's, from within the block
+            outcome = self._outcome_of(error)
+            transaction.fail(outcome)
+            raise outcome from error
+
+    def _outcome_of(self, error: TransactionError) -> ZooKeeperError:
+        """What the caller is told, who does not know of the check before the first operation."""
+        if error.index > 0:
+            return TransactionError(error.index - 1, error.error, error.operations - 1)
+        if isinstance(error.error, NoNodeError):
+            return self._lost(self.path, reason="its znode is gone")
+        return error.error
 
     def __repr__(self) -> str:
         state = self._guard.why_lost() or "held"

@@ -91,7 +91,9 @@ class Mutex:
         Entering raises:
             anyio.WouldBlock: somebody else has it, with `blocking=False`.
             RuntimeError: this task has it already, and would wait for itself.
-            NoAuthError: the ACL of the directory does not let this client in.
+            NoAuthError: the ACL of the directory does not let this client in, or that of the contender before
+                it does not let it read and watch.
+            PacketTooLargeError: the directory has too many children to be listed.
             ZooKeeperError: the client is over.
 
         Leaving raises:
@@ -190,6 +192,7 @@ class MutexAcquisition:
             raise outcome
 
     def __await__(self) -> Generator[None, None, NoReturn]:
+        self._is_entered = True  # told here, so `__del__` need not
         raise TypeError("a lock is entered, not awaited: `async with mutex.acquire() as hold:`")
 
     def __del__(self) -> None:
@@ -204,18 +207,18 @@ class MutexAcquisition:
             children = await place.take()
             if not self._blocking and not place.is_first(children):
                 raise anyio.WouldBlock
-            if not await place.wait_turn(children):
-                continue  # the znode is gone, with its session or by somebody's hand: again
-            api = recipe_api(self._queue.client)
-            guard = api.guard(place.path, place.session)
-            try:
-                if await guard.wait_proven():
-                    return guard
-            except BaseException:
-                guard.release()
-                raise
-            if guard.is_unreadable:
-                raise NoAuthError(place.path, detail="the ACL of a lock must give its owner READ")
+            if await place.wait_turn(children):
+                api = recipe_api(self._queue.client)
+                guard = api.guard(place.path, place.session)
+                try:
+                    if await guard.wait_proven():
+                        return guard
+                except BaseException:
+                    guard.release()
+                    raise
+                if guard.is_unreadable:
+                    raise NoAuthError(place.path, detail="the ACL of a lock must give its owner READ")
+            # The znode is gone, with its session or by somebody's hand, or is about to go: again.
             await place.leave()
 
 
