@@ -85,11 +85,6 @@ class ZNode:
         # A dict for its order (a set of names has another in each process); most znodes never need one.
         self.children: dict[str, None] | None = None
 
-    @property
-    def child_count(self) -> int:
-        """How many children it has."""
-        return len(self.children) if self.children is not None else 0
-
     def stat(self) -> Stat:
         """The stat that clients see."""
         data, children = self.data, self.children

@@ -1,0 +1,155 @@
+"""A client that speaks frames and hides nothing: what tests of the server talk with."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from zkrecipes.codec.framing import FrameBuffer
+from zkrecipes.codec.jute import Record
+from zkrecipes.codec.messages import (
+    ConnectReply,
+    ConnectRequest,
+    PingRequest,
+    ReplyHeader,
+    Request,
+    WatchEventMessage,
+)
+from zkrecipes.codec.records import ACL, Id
+from zkrecipes.devserver import DevServer
+from zkrecipes.net.transport import Network, Stream
+
+OPEN = [ACL(31, Id("world", "anyone"))]
+
+
+class ClosedError(Exception):
+    """The server closed the connection."""
+
+
+class Answer:
+    """A reply: its header, and its record where there is one."""
+
+    def __init__(self, header: ReplyHeader, record: Record | None) -> None:
+        self.xid, self.zxid, self.err = header
+        self.record: Any = record
+
+    def __repr__(self) -> str:
+        return f"<{self.xid=} {self.zxid=} {self.err=} {self.record}>"
+
+
+class RawClient:
+    """One connection. Events that came before a reply are in `events`, in order."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.events: list[tuple[int, int, str]] = []
+        """(zxid, type, path) of each."""
+        self._frames = FrameBuffer(1 << 22)
+        self._xid = 0
+        self._sent: list[tuple[int, type[Record]]] = []
+
+    @classmethod
+    async def greet(
+        cls,
+        server: DevServer,
+        network: Network,
+        *,
+        session_timeout: float = 10.0,
+        session_id: int = 0,
+        password: bytes = bytes(16),
+        zxid: int = 0,
+    ) -> tuple[RawClient, ConnectReply]:
+        """Connect and greet."""
+        client = cls(await network.connect(server.host, server.port))
+        return client, await client.attach(session_timeout, session_id, password, zxid)
+
+    async def attach(
+        self,
+        session_timeout: float = 10.0,
+        session_id: int = 0,
+        password: bytes = bytes(16),
+        zxid: int = 0,
+    ) -> ConnectReply:
+        """Send a greeting; the reply to it."""
+        greeting = ConnectRequest(
+            0, zxid, round(session_timeout * 1000), session_id, password, False
+        ).encode()
+        await self.stream.send(struct.pack("!i", len(greeting)) + greeting)
+        return ConnectReply.decode(await self.frame())
+
+    async def send(self, *requests: Request[Any], xid: int | None = None) -> None:
+        """Send requests in one go, without waiting for replies."""
+        data = b""
+        for request in requests:
+            if xid is None:
+                self._xid += 1
+            data += request.encode_frame(self._xid if xid is None else xid)
+            self._sent.append((self._xid if xid is None else xid, type(request).reply))
+        await self.stream.send(data)
+
+    async def receive(self) -> Answer:
+        """The next reply. Events before it go to `events`."""
+        while True:
+            frame = await self.frame()
+            header = ReplyHeader.decode(frame)
+            if header.xid == -1:
+                event = WatchEventMessage.decode(frame[16:])
+                self.events.append((header.zxid, event.type, event.path))
+                continue
+            xid, reply_class = self._sent.pop(0)
+            assert header.xid == xid, "replies out of order"
+            if header.err != 0:
+                assert len(frame) == 16, "an error has no body"
+                return Answer(header, None)
+            record, end = reply_class.read(frame, 16, len(frame))
+            assert end == len(frame), "bytes behind the reply"
+            return Answer(header, record)
+
+    async def call(self, request: Request[Any]) -> Answer:
+        """Send one request; its reply."""
+        await self.send(request)
+        return await self.receive()
+
+    async def ok(self, request: Request[Any]) -> Any:
+        """Send one request that must succeed; its record."""
+        answer = await self.call(request)
+        assert answer.err == 0, answer
+        return answer.record
+
+    async def ping(self) -> Answer:
+        """Send a ping; its reply."""
+        await self.send(PingRequest(), xid=-2)
+        return await self.receive()
+
+    async def seen(self) -> list[tuple[int, str]]:
+        """(type, path) of the events until now, which are then forgotten."""
+        await self.ping()
+        events, self.events = self.events, []
+        return [(kind, path) for _, kind, path in events]
+
+    async def frame(self) -> bytes:
+        """The next frame.
+
+        Raises:
+            ClosedError: the connection was closed.
+        """
+        while (found := self._frames.next_frame()) is None:
+            try:
+                data = await self.stream.receive()
+            except ConnectionError as error:
+                raise ClosedError from error
+            if not data:
+                raise ClosedError
+            self._frames.feed(data)
+        buffer, start, end = found
+        return buffer[start:end]
+
+    async def is_closed(self) -> bool:
+        """Wait for the end of the connection; whether nothing but events came before it."""
+        try:
+            while True:
+                if ReplyHeader.decode(await self.frame()).xid != -1:
+                    return False
+        except ClosedError:
+            await self.stream.aclose()
+            return True

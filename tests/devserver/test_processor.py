@@ -1,0 +1,780 @@
+"""What each request does and answers, without a network. The error codes are the real server's."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from zkrecipes.codec.jute import Record
+from zkrecipes.codec.messages import (
+    AddWatchRequest,
+    AuthRequest,
+    CheckRequest,
+    CheckWatchesRequest,
+    CloseSessionRequest,
+    ConnectReply,
+    ConnectRequest,
+    Create2Reply,
+    Create2Request,
+    CreateContainerRequest,
+    CreateReply,
+    CreateRequest,
+    CreateTTLRequest,
+    DeleteContainerRequest,
+    DeleteRequest,
+    Empty,
+    ErrorReply,
+    ExistsRequest,
+    GetACLRequest,
+    GetAllChildrenNumberRequest,
+    GetChildren2Request,
+    GetChildrenRequest,
+    GetDataRequest,
+    GetEphemeralsRequest,
+    PingRequest,
+    ReconfigRequest,
+    RemoveWatchesRequest,
+    Request,
+    SASLReply,
+    SASLRequest,
+    SetACLRequest,
+    SetDataRequest,
+    SetWatches2Request,
+    SetWatchesRequest,
+    SyncRequest,
+    WatchEventMessage,
+    WhoAmIRequest,
+)
+from zkrecipes.codec.multi import MultiReadRequest, MultiReply, MultiRequest
+from zkrecipes.codec.records import ACL, ClientInfo, Id, Node
+from zkrecipes.devserver.access import digest_id
+from zkrecipes.devserver.data_tree import DataTree
+from zkrecipes.devserver.peer import Moment
+from zkrecipes.devserver.processor import Processor, Reply
+from zkrecipes.devserver.session_tracker import Session, SessionTracker
+from zkrecipes.enums import AddWatchMode, EventType, OpCode
+
+OPEN = [ACL(31, Id("world", "anyone"))]
+READ_ONLY = [ACL(1, Id("world", "anyone"))]
+ALICE = [ACL(31, Id("digest", digest_id("alice:secret")))]
+FIRST_ZXID = 1000
+
+OK = 0
+MARSHALLING, UNIMPLEMENTED, BAD_ARGUMENTS = -5, -6, -8
+NO_NODE, NO_AUTH, BAD_VERSION, NO_CHILDREN_FOR_EPHEMERALS = -101, -102, -103, -108
+NODE_EXISTS, NOT_EMPTY, INVALID_ACL, AUTH_FAILED, NO_WATCHER = -110, -111, -114, -115, -121
+RECONFIG_DISABLED = -123
+
+
+class Peer:
+    """A connection that keeps what it is told."""
+
+    def __init__(self, server: Server) -> None:
+        self.session: Session | None = None
+        self.ids = [Id("ip", "127.0.0.1")]
+        self.address = "127.0.0.1"
+        self.events: list[tuple[int, int, str]] = []
+        self.closed = ""
+        self._server = server
+
+    def notify(self, zxid: int, event: WatchEventMessage) -> None:
+        assert event.state == 3
+        self.events.append((zxid, event.type, event.path))
+
+    def close(self, why: str) -> None:
+        self.closed = why
+
+    def greet(self, session_id: int = 0, password: bytes = bytes(16), zxid: int = 0) -> ConnectReply | None:
+        request = ConnectRequest(0, zxid, 10_000, session_id, password)
+        return self._server.processor.greet(self, request, self._server.moment, b"p" * 16)
+
+    def send(self, request: Request[Any]) -> Reply:
+        opcode = type(request).opcode
+        return self._server.processor.process(self, opcode, request, self._server.moment)
+
+    def ok(self, request: Request[Any]) -> Any:
+        reply = self.send(request)
+        assert reply.err == OK, reply
+        return reply.record
+
+    def seen(self) -> list[tuple[int, str]]:
+        events, self.events = self.events, []
+        return [(kind, path) for _, kind, path in events]
+
+
+class Server:
+    """A processor and the time."""
+
+    def __init__(self, **options: Any) -> None:
+        start_counter = options.pop("start_counter", 0)
+        self.moment = Moment(0.0, 0)
+        self.processor = Processor(
+            tree=DataTree(start_counter=start_counter),
+            sessions=SessionTracker(tick_time=2.0),
+            zxid=FIRST_ZXID,
+            random=random.Random(0),
+            super_digest=digest_id("super:test"),
+            **options,
+        )
+
+    def connect(self) -> Peer:
+        peer = Peer(self)
+        reply = peer.greet()
+        assert reply is not None
+        assert reply.timeout_ms == 10_000
+        return peer
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server(extended_types=True)
+
+
+@pytest.fixture
+def peer(server: Server) -> Peer:
+    return server.connect()
+
+
+def _create(
+    path: str, data: bytes | None = b"", acl: list[ACL] | None = OPEN, flags: int = 0
+) -> CreateRequest:
+    return CreateRequest(path, data, acl, flags)
+
+
+# --- sessions ----------------------------------------------------------------------------------------------
+
+
+def test_a_new_session_is_a_transaction(server: Server) -> None:
+    peer = server.connect()
+    assert peer.session is not None
+    assert server.processor.zxid == FIRST_ZXID + 1
+    assert server.processor.attached == {peer.session.id: peer}
+
+
+def test_a_client_that_is_ahead_gets_no_reply(server: Server) -> None:
+    assert Peer(server).greet(zxid=FIRST_ZXID + 1) is None
+    assert Peer(server).greet(zxid=FIRST_ZXID) is not None
+
+
+def test_a_session_is_resumed_and_its_old_connection_closed(server: Server, peer: Peer) -> None:
+    assert peer.session is not None
+    zxid = server.processor.zxid
+    again = Peer(server)
+    reply = again.greet(peer.session.id, b"p" * 16)
+    assert reply == ConnectReply(0, 10_000, peer.session.id, b"p" * 16, False)
+    assert peer.closed
+    assert again.session is peer.session
+    server.processor.leave(peer)
+    assert server.processor.attached == {peer.session.id: again}
+    assert server.processor.zxid == zxid
+
+
+@pytest.mark.parametrize("session_id", [None, 12345])
+def test_a_wrong_password_or_id_is_refused(server: Server, peer: Peer, session_id: int | None) -> None:
+    assert peer.session is not None
+    stranger = Peer(server)
+    reply = stranger.greet(peer.session.id if session_id is None else session_id, b"wrong")
+    assert reply == ConnectReply(0, 0, 0, bytes(16), False)
+    assert stranger.session is None
+
+
+def test_closing_a_session_takes_its_ephemerals_under_one_zxid(server: Server, peer: Peer) -> None:
+    watcher = server.connect()
+    for name in "ab":
+        peer.ok(_create(f"/{name}", flags=1))
+        watcher.ok(ExistsRequest(f"/{name}", True))
+    zxid = server.processor.zxid
+    reply = peer.send(CloseSessionRequest())
+    assert reply == Reply(zxid + 1, OK, None, close=True)
+    assert watcher.events == [(zxid + 1, EventType.DELETED, "/a"), (zxid + 1, EventType.DELETED, "/b")]
+    assert len(server.processor.sessions) == 1
+
+
+def test_an_expired_session_is_closed_with_its_ephemerals(server: Server, peer: Peer) -> None:
+    peer.ok(_create("/e", flags=1))
+    assert peer.session is not None
+    server.processor.expire(peer.session, server.moment)
+    assert peer.closed
+    assert "/e" not in server.processor.tree
+    server.processor.leave(peer)
+    again = Peer(server)
+    reply = again.greet(peer.session.id, b"p" * 16)
+    assert reply is not None
+    assert reply.timeout_ms == 0
+
+
+def test_a_session_without_a_connection_expires_too(server: Server, peer: Peer) -> None:
+    assert peer.session is not None
+    server.processor.leave(peer)
+    server.processor.expire(peer.session, server.moment)
+    assert len(server.processor.sessions) == 0
+
+
+@pytest.mark.parametrize(
+    ("request_", "touches"),
+    [(PingRequest(), True), (GetDataRequest("/none"), True), (AuthRequest(0, "digest", b"a:b"), False)],
+)
+def test_every_request_but_auth_keeps_the_session_alive(
+    server: Server, peer: Peer, request_: Request[Any], touches: bool
+) -> None:
+    server.moment = Moment(100.0, 100_000)
+    peer.send(request_)
+    assert server.processor.sessions.next_expiry() == (112.0 if touches else 12.0)
+
+
+# --- writes ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("request_", "err"),
+    [
+        (_create("/new"), OK),
+        (_create("/new", flags=7), BAD_ARGUMENTS),
+        (_create("/new", flags=-1), BAD_ARGUMENTS),
+        (_create("/new", flags=5), BAD_ARGUMENTS),
+        (_create("/new", flags=4), OK),
+        (_create("no-slash"), BAD_ARGUMENTS),
+        (_create("/nul\0", acl=[]), BAD_ARGUMENTS),
+        (_create("/none/x", acl=[]), INVALID_ACL),
+        (_create("/none/x", acl=None), INVALID_ACL),
+        (_create("/none/x"), NO_NODE),
+        (_create("/sealed//x"), NO_NODE),
+        (_create("/sealed/x/"), NO_NODE),
+        (_create("/sealed/."), NO_AUTH),
+        (_create("/a/."), BAD_ARGUMENTS),
+        (_create("/a/", flags=2), OK),
+        (_create("/a"), NODE_EXISTS),
+        (_create("/"), NODE_EXISTS),
+        (_create("/e/x"), NO_CHILDREN_FOR_EPHEMERALS),
+        (_create("/c/x"), OK),
+        (_create("/t/x"), OK),
+        (CreateTTLRequest("/new", b"", OPEN, 5, 1000), OK),
+        (CreateTTLRequest("/new", b"", OPEN, 6, 1 << 40), BAD_ARGUMENTS),
+        (CreateTTLRequest("/new", b"", OPEN, 5, 0), BAD_ARGUMENTS),
+        (CreateTTLRequest("/new", b"", OPEN, 0, 5), BAD_ARGUMENTS),
+        (DeleteRequest("/a", -1), NOT_EMPTY),
+        (DeleteRequest("/a", 7), BAD_VERSION),
+        (DeleteRequest("/a/b", 0), OK),
+        (DeleteRequest("/none", 0), NO_NODE),
+        (DeleteRequest("/none/x", 0), NO_NODE),
+        (DeleteRequest("/sealed/none", 0), NO_AUTH),
+        (DeleteRequest("/", -1), BAD_ARGUMENTS),
+        (DeleteRequest("/zookeeper", -1), BAD_ARGUMENTS),
+        (DeleteRequest("no-slash", -1), BAD_ARGUMENTS),
+        (DeleteContainerRequest("/none"), NO_NODE),
+        (DeleteContainerRequest("/a"), NOT_EMPTY),
+        (DeleteContainerRequest("/e"), BAD_VERSION),
+        (DeleteContainerRequest("/c"), OK),
+        (SetDataRequest("/a", b"x", 0), OK),
+        (SetDataRequest("/a", b"x", 1), BAD_VERSION),
+        (SetDataRequest("/a", b"x", -2), BAD_VERSION),
+        (SetDataRequest("/none", b"x", 0), NO_NODE),
+        (SetDataRequest("/sealed", b"x", 9), NO_AUTH),
+        (SetDataRequest("/a/", b"x", 0), BAD_ARGUMENTS),
+        (SetACLRequest("/a", OPEN, 0), OK),
+        (SetACLRequest("/a", OPEN, 1), BAD_VERSION),
+        (SetACLRequest("/none", [], 0), INVALID_ACL),
+        (SetACLRequest("/none", OPEN, 0), NO_NODE),
+        (SetACLRequest("/sealed", OPEN, 9), NO_AUTH),
+        (SetACLRequest("a", [], 0), BAD_ARGUMENTS),
+        (ReconfigRequest(None, None, None, -1), RECONFIG_DISABLED),
+    ],
+)
+def test_a_write_answers_in_the_real_servers_order_of_checks_and_uses_a_zxid(
+    server: Server, peer: Peer, request_: Request[Any], err: int
+) -> None:
+    for path, flags in (("/a", 0), ("/a/b", 0), ("/e", 1)):
+        peer.ok(_create(path, flags=flags))
+    peer.ok(_create("/sealed", acl=READ_ONLY))
+    peer.ok(CreateContainerRequest("/c", b"", OPEN, 4))
+    peer.ok(CreateTTLRequest("/t", b"", OPEN, 5, 1000))
+    zxid = server.processor.zxid
+    reply = peer.send(request_)
+    assert (reply.err, reply.zxid) == (err, zxid + 1)
+    assert (reply.record is None) == (err != OK)
+
+
+def test_create_answers_the_path_and_create2_the_stat_too(server: Server, peer: Peer) -> None:
+    server.moment = Moment(0.0, 777)
+    assert peer.ok(_create("/a", b"data")) == CreateReply("/a")
+    record = peer.ok(Create2Request("/b", b"data", OPEN, 1))
+    assert isinstance(record, Create2Reply)
+    assert record.stat.czxid == server.processor.zxid
+    assert record.stat.ctime == 777
+    assert record.stat.data_length == 4
+    assert peer.session is not None
+    assert record.stat.ephemeral_owner == peer.session.id
+    assert peer.ok(CreateContainerRequest("/c", None, OPEN, 4)).stat.ephemeral_owner == 0
+    assert peer.ok(GetDataRequest("/c")).data is None
+
+
+def test_sequence_numbers_count_all_children_ever_made(peer: Peer) -> None:
+    peer.ok(_create("/p"))
+    made = [peer.ok(_create("/p/s-", flags=flags)).path for flags in (2, 3)]
+    peer.ok(_create("/p/other"))
+    peer.ok(DeleteRequest(made[0], -1))
+    made.append(peer.ok(_create("/p/s-", flags=2)).path)
+    assert made == ["/p/s-0000000000", "/p/s-0000000001", "/p/s-0000000003"]
+
+
+def test_sequence_numbers_start_where_they_are_told_and_wrap() -> None:
+    peer = Server(start_counter=2**31 - 1).connect()
+    made = [peer.ok(_create("/s-", flags=2)).path for _ in range(2)]
+    assert made == ["/s-2147483647", "/s--2147483648"]
+
+
+def test_ttl_znodes_are_off_unless_asked_for() -> None:
+    peer = Server().connect()
+    assert peer.send(CreateTTLRequest("/t", b"", OPEN, 5, 1000)).err == UNIMPLEMENTED
+    assert peer.send(CreateContainerRequest("/c", b"", OPEN, 4)).err == OK
+
+
+def test_a_version_never_becomes_minus_one(server: Server, peer: Peer) -> None:
+    peer.ok(_create("/a"))
+    server.processor.tree.get("/a").version = -2
+    assert peer.ok(SetDataRequest("/a", b"", -2)).stat.version == 0
+
+
+def test_versions_and_times_move_with_their_own_kind_of_change(server: Server, peer: Peer) -> None:
+    peer.ok(_create("/a"))
+    server.moment = Moment(5.0, 5000)
+    stat = peer.ok(SetDataRequest("/a", b"xy", 0)).stat
+    assert (stat.version, stat.aversion, stat.mtime, stat.mzxid) == (1, 0, 5000, server.processor.zxid)
+    stat = peer.ok(SetACLRequest("/a", OPEN, 0)).stat
+    assert (stat.version, stat.aversion, stat.mzxid) == (1, 1, server.processor.zxid - 1)
+
+
+# --- multi -------------------------------------------------------------------------------------------------
+
+
+def test_a_multi_applies_all_under_one_zxid(server: Server, peer: Peer) -> None:
+    zxid = server.processor.zxid
+    reply = peer.send(
+        MultiRequest(
+            (
+                _create("/a"),
+                _create("/a/s-", flags=2),
+                Create2Request("/a/b", b"", OPEN, 0),
+                SetDataRequest("/a", b"x", 0),
+                CheckRequest("/a", 1),
+                DeleteRequest("/a/b", 0),
+                _create("/c", flags=4),
+            )
+        )
+    )
+    assert (reply.zxid, reply.err) == (zxid + 1, OK)
+    assert isinstance(reply.record, MultiReply)
+    path, sequential, with_stat, stat, checked, deleted, container = reply.record.results
+    assert (path, sequential) == (CreateReply("/a"), CreateReply("/a/s-0000000000"))
+    assert isinstance(with_stat, Create2Reply)
+    assert with_stat.stat.czxid == zxid + 1
+    assert stat.stat.version == 1  # type: ignore[attr-defined]
+    assert (checked, deleted) == (Empty(), Empty())
+    assert isinstance(container, Create2Reply)
+    assert reply.opcodes == [
+        OpCode.CREATE,
+        OpCode.CREATE,
+        OpCode.CREATE2,
+        OpCode.SET_DATA,
+        OpCode.CHECK,
+        OpCode.DELETE,
+        OpCode.CREATE_CONTAINER,
+    ]
+
+
+def test_a_multi_that_fails_changes_nothing_and_fires_nothing(server: Server, peer: Peer) -> None:
+    watcher = server.connect()
+    watcher.ok(ExistsRequest("/a", True)) if "/a" in server.processor.tree else watcher.send(
+        ExistsRequest("/a", True)
+    )
+    zxid = server.processor.zxid
+    reply = peer.send(MultiRequest((_create("/a"), DeleteRequest("/none", -1), _create("/b"), _create("/c"))))
+    assert reply.record == MultiReply((ErrorReply(0), ErrorReply(NO_NODE), ErrorReply(-2), ErrorReply(-2)))
+    assert (reply.zxid, reply.err) == (zxid + 1, OK)
+    assert peer.send(ExistsRequest("/a")).err == NO_NODE
+    assert watcher.events == []
+    peer.ok(_create("/a"))
+    assert watcher.seen() == [(EventType.CREATED, "/a")]
+
+
+def test_a_multi_of_checks_is_a_transaction_that_changes_nothing(server: Server, peer: Peer) -> None:
+    peer.ok(_create("/a"))
+    peer.ok(GetDataRequest("/a", True))
+    zxid = server.processor.zxid
+    reply = peer.send(MultiRequest((CheckRequest("/a", -1), CheckRequest("/a", 0))))
+    assert (reply.zxid, reply.record) == (zxid + 1, MultiReply((Empty(), Empty())))
+    assert peer.events == []
+    reply = peer.send(MultiRequest((CheckRequest("/a", -1), CheckRequest("/b", -1), CheckRequest("/c", -1))))
+    expected = (ErrorReply(0), ErrorReply(NO_NODE), ErrorReply(-2))
+    assert (reply.zxid, reply.record) == (zxid + 2, MultiReply(expected))
+
+
+def test_a_check_needs_permission_to_read(peer: Peer) -> None:
+    peer.ok(AuthRequest(0, "digest", b"alice:secret"))
+    peer.ok(_create("/a", acl=[ACL(30, ALICE[0].id)]))
+    assert peer.ok(MultiRequest((CheckRequest("/a", -1),))) == MultiReply((ErrorReply(NO_AUTH),))
+
+
+def test_an_empty_multi_is_fine(server: Server, peer: Peer) -> None:
+    zxid = server.processor.zxid
+    assert peer.send(MultiRequest(())) == Reply(zxid + 1, OK, MultiReply(()), opcodes=[])
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        GetDataRequest("/"),
+        SetACLRequest("/", OPEN, -1),
+        _create("/a", flags=9),
+        _create("/a", flags=5),
+        _create("/a", acl=None),
+    ],
+)
+def test_what_cannot_be_in_a_multi_cannot_be_read(peer: Peer, operation: Request[Any]) -> None:
+    assert peer.send(MultiRequest((_create("/b"), operation))).err == MARSHALLING
+    assert peer.send(ExistsRequest("/b")).err == NO_NODE
+
+
+def test_a_ttl_create_in_a_multi_goes_by_its_flags(peer: Peer) -> None:
+    operations = (
+        CreateTTLRequest("/t", b"", OPEN, 5, 1000),
+        CreateTTLRequest("/p", b"", OPEN, 0, 1000),
+    )
+    reply = peer.send(MultiRequest(operations))
+    assert reply.opcodes == [OpCode.CREATE_TTL, OpCode.CREATE]
+    assert isinstance(reply.record, MultiReply)
+    assert reply.record.results[1] == CreateReply("/p")
+
+
+# --- reads -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("request_", "err"),
+    [
+        (ExistsRequest("/a"), OK),
+        (ExistsRequest("/none"), NO_NODE),
+        (ExistsRequest("/nul\0"), BAD_ARGUMENTS),
+        (ExistsRequest("/secret"), NO_AUTH),
+        (GetDataRequest("/a"), OK),
+        (GetDataRequest("/none"), NO_NODE),
+        (GetDataRequest("/secret"), NO_AUTH),
+        (GetChildrenRequest("/a"), OK),
+        (GetChildrenRequest("/none"), NO_NODE),
+        (GetChildrenRequest("/secret"), NO_AUTH),
+        (GetChildren2Request("/a"), OK),
+        (GetChildren2Request("/secret"), NO_AUTH),
+        (GetACLRequest("/a"), OK),
+        (GetACLRequest("/none"), NO_NODE),
+        (GetACLRequest("/secret"), NO_AUTH),
+        (GetAllChildrenNumberRequest("/a"), OK),
+        (GetAllChildrenNumberRequest("/none"), NO_NODE),
+        (GetAllChildrenNumberRequest("/secret"), NO_AUTH),
+        (SyncRequest("/none"), OK),
+        (WhoAmIRequest(), OK),
+        (PingRequest(), OK),
+        (GetEphemeralsRequest("/"), OK),
+    ],
+)
+def test_a_read_answers_and_moves_no_zxid(
+    server: Server, peer: Peer, request_: Request[Any], err: int
+) -> None:
+    owner = server.connect()
+    owner.ok(AuthRequest(0, "digest", b"alice:secret"))
+    owner.ok(_create("/a"))
+    owner.ok(_create("/secret", acl=ALICE))
+    zxid = server.processor.zxid
+    reply = peer.send(request_)
+    assert (reply.err, reply.zxid) == (err, zxid)
+
+
+def test_children_come_in_another_order_each_time(peer: Peer) -> None:
+    peer.ok(_create("/p"))
+    names = [peer.ok(_create("/p/n-", flags=2)).path[3:] for _ in range(20)]
+    seen = [peer.ok(GetChildrenRequest("/p")).children for _ in range(5)]
+    assert all(sorted(each) == names for each in seen)
+    assert len({tuple(each) for each in seen}) == 5
+    both = peer.ok(GetChildren2Request("/p"))
+    assert sorted(both.children) == names
+    assert both.stat.num_children == 20
+
+
+def test_who_may_read_but_not_administer_sees_no_hashes(server: Server, peer: Peer) -> None:
+    owner = server.connect()
+    owner.ok(AuthRequest(0, "digest", b"alice:secret"))
+    owner.ok(_create("/a", acl=[*READ_ONLY, *ALICE]))
+    assert owner.ok(GetACLRequest("/a")).acl == [*READ_ONLY, *ALICE]
+    assert peer.ok(GetACLRequest("/a")).acl == [*READ_ONLY, ACL(31, Id("digest", "alice:x"))]
+
+
+def test_ephemerals_of_the_own_session_are_listed_by_prefix(server: Server, peer: Peer) -> None:
+    server.connect().ok(_create("/other", flags=1))
+    peer.ok(_create("/a"))
+    peer.ok(_create("/a/e", flags=1))
+    peer.ok(_create("/e", flags=1))
+    for prefix, expected in (("/", ["/a/e", "/e"]), ("", ["/a/e", "/e"]), ("/a", ["/a/e"]), ("/x", [])):
+        assert sorted(peer.ok(GetEphemeralsRequest(prefix)).ephemerals) == expected
+    stranger = Peer(server)
+    assert stranger.ok(GetEphemeralsRequest("/")).ephemerals == []
+
+
+def test_all_descendants_are_counted(peer: Peer) -> None:
+    for path in ("/a", "/a/b", "/a/b/c"):
+        peer.ok(_create(path))
+    assert peer.ok(GetAllChildrenNumberRequest("/a")).total_number == 2
+
+
+def test_a_multi_read_has_a_result_or_an_error_each_and_sets_no_watch(peer: Peer) -> None:
+    peer.ok(_create("/a", b"x"))
+    reply = peer.send(
+        MultiReadRequest(
+            (GetDataRequest("/a", True), GetChildrenRequest("/a", True), GetDataRequest("/none"))
+        )
+    )
+    assert isinstance(reply.record, MultiReply)
+    node, children, error = reply.record.results
+    assert isinstance(node, Node)
+    assert node.data == b"x"
+    assert children.children == []  # type: ignore[attr-defined]
+    assert error == ErrorReply(NO_NODE)
+    assert reply.opcodes == [OpCode.GET_DATA, OpCode.GET_CHILDREN, OpCode.GET_DATA]
+    assert len(peer._server.processor.watches) == 0  # noqa: SLF001 - the test's own class
+    assert peer.send(MultiReadRequest((ExistsRequest("/a"),))).err == MARSHALLING
+
+
+# --- identities --------------------------------------------------------------------------------------------
+
+
+def test_auth_adds_identities(peer: Peer) -> None:
+    assert peer.send(AuthRequest(0, "digest", b"alice:secret")) == Reply(0, OK)
+    peer.ok(AuthRequest(0, "digest", b"alice:secret"))
+    assert peer.ok(WhoAmIRequest()).client_info == [
+        ClientInfo("ip", "127.0.0.1"),
+        ClientInfo("digest", "alice"),
+    ]
+
+
+def test_an_unknown_scheme_closes_the_connection(peer: Peer) -> None:
+    assert peer.send(AuthRequest(0, "nonsense", b"")) == Reply(0, AUTH_FAILED, close=True)
+
+
+def test_super_may_do_all(server: Server, peer: Peer) -> None:
+    owner = server.connect()
+    owner.ok(AuthRequest(0, "digest", b"alice:secret"))
+    owner.ok(_create("/a", b"x", acl=ALICE))
+    peer.ok(AuthRequest(0, "digest", b"super:test"))
+    assert peer.ok(GetDataRequest("/a")).data == b"x"
+
+
+def test_sasl_without_a_configuration_answers_nothing(peer: Peer) -> None:
+    assert peer.send(SASLRequest(b"token")) == Reply(0, OK, SASLReply(None))
+
+
+# --- what cannot be read -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("opcode", [OpCode.CHECK, 0, 999, -10, -1])
+def test_an_unknown_opcode_is_unimplemented_and_closes(server: Server, peer: Peer, opcode: int) -> None:
+    reply = server.processor.process(peer, opcode, None, server.moment)
+    assert reply == Reply(-1, UNIMPLEMENTED, close=True)
+
+
+@pytest.mark.parametrize(
+    ("opcode", "err"),
+    [
+        (OpCode.GET_DATA, MARSHALLING),
+        (OpCode.CREATE, MARSHALLING),
+        (OpCode.MULTI, MARSHALLING),
+        (OpCode.AUTH, AUTH_FAILED),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_an_error(server: Server, peer: Peer, opcode: int, err: int) -> None:
+    assert server.processor.process(peer, opcode, None, server.moment).err == err
+
+
+# --- watches -----------------------------------------------------------------------------------------------
+
+
+def test_a_data_watch_fires_once(server: Server, peer: Peer) -> None:
+    peer.ok(_create("/a"))
+    peer.ok(GetDataRequest("/a", True))
+    peer.ok(GetDataRequest("/a", True))
+    peer.ok(SetDataRequest("/a", b"x", -1))
+    peer.ok(SetDataRequest("/a", b"y", -1))
+    assert peer.events == [(server.processor.zxid - 1, EventType.DATA_CHANGED, "/a")]
+
+
+def test_exists_watches_what_is_not_there(peer: Peer) -> None:
+    assert peer.send(ExistsRequest("/a", True)).err == NO_NODE
+    peer.ok(_create("/a"))
+    peer.ok(DeleteRequest("/a", -1))
+    assert peer.seen() == [(EventType.CREATED, "/a")]
+
+
+def test_a_read_that_fails_sets_no_watch(peer: Peer) -> None:
+    assert peer.send(GetDataRequest("/a", True)).err == NO_NODE
+    assert peer.send(GetChildrenRequest("/a", True)).err == NO_NODE
+    peer.ok(_create("/a"))
+    assert peer.seen() == []
+
+
+def test_a_child_watch_fires_on_create_delete_and_its_own_end(peer: Peer) -> None:
+    peer.ok(_create("/p"))
+    for change, expected in (
+        (_create("/p/x"), EventType.CHILDREN_CHANGED),
+        (DeleteRequest("/p/x", -1), EventType.CHILDREN_CHANGED),
+        (DeleteRequest("/p", -1), EventType.DELETED),
+    ):
+        peer.ok(GetChildrenRequest("/p", True))
+        peer.ok(change)
+        assert peer.seen() == [(expected, "/p")]
+
+
+def test_a_delete_tells_a_watcher_of_both_once_and_before_the_parents(peer: Peer) -> None:
+    peer.ok(_create("/p"))
+    peer.ok(_create("/p/x"))
+    peer.ok(GetDataRequest("/p/x", True))
+    peer.ok(GetChildrenRequest("/p/x", True))
+    peer.ok(GetChildrenRequest("/p", True))
+    peer.ok(DeleteRequest("/p/x", -1))
+    assert peer.seen() == [(EventType.DELETED, "/p/x"), (EventType.CHILDREN_CHANGED, "/p")]
+
+
+def test_the_roots_children_are_watched_at_slash(peer: Peer) -> None:
+    peer.ok(GetChildrenRequest("/", True))
+    peer.ok(_create("/a"))
+    assert peer.seen() == [(EventType.CHILDREN_CHANGED, "/")]
+
+
+def test_setting_an_acl_fires_nothing(peer: Peer) -> None:
+    peer.ok(_create("/a"))
+    peer.ok(AddWatchRequest("/a", AddWatchMode.PERSISTENT))
+    peer.ok(SetACLRequest("/a", OPEN, -1))
+    assert peer.seen() == []
+
+
+def test_a_persistent_watch_stays_and_a_recursive_one_sees_below(server: Server, peer: Peer) -> None:
+    other = server.connect()
+    peer.ok(AddWatchRequest("/a", AddWatchMode.PERSISTENT))
+    assert other.ok(AddWatchRequest("/a", AddWatchMode.PERSISTENT_RECURSIVE)) == ErrorReply(0)
+    for change in (
+        _create("/a"),
+        _create("/a/b"),
+        SetDataRequest("/a/b", b"", -1),
+        SetDataRequest("/a", b"", -1),
+        DeleteRequest("/a/b", -1),
+        DeleteRequest("/a", -1),
+    ):
+        peer.ok(change)
+    assert peer.seen() == [
+        (EventType.CREATED, "/a"),
+        (EventType.CHILDREN_CHANGED, "/a"),
+        (EventType.DATA_CHANGED, "/a"),
+        (EventType.CHILDREN_CHANGED, "/a"),
+        (EventType.DELETED, "/a"),
+    ]
+    assert other.seen() == [
+        (EventType.CREATED, "/a"),
+        (EventType.CREATED, "/a/b"),
+        (EventType.DATA_CHANGED, "/a/b"),
+        (EventType.DATA_CHANGED, "/a"),
+        (EventType.DELETED, "/a/b"),
+        (EventType.DELETED, "/a"),
+    ]
+    assert peer.send(AddWatchRequest("/a", 2)).err == MARSHALLING
+
+
+def test_events_go_only_to_those_who_may_read(server: Server, peer: Peer) -> None:
+    owner = server.connect()
+    owner.ok(AuthRequest(0, "digest", b"alice:secret"))
+    for each in (owner, peer):
+        each.ok(AddWatchRequest("/a", AddWatchMode.PERSISTENT))
+    owner.ok(_create("/a", acl=ALICE))
+    assert owner.seen() == [(EventType.CREATED, "/a")]
+    assert peer.seen() == []
+
+
+@pytest.mark.parametrize("kind", [1, 2, 3, 4, 5])
+def test_watches_are_checked_and_removed_by_kind(peer: Peer, kind: int) -> None:
+    peer.ok(_create("/a"))
+    assert peer.send(CheckWatchesRequest("/a", kind)).err == NO_WATCHER
+    assert peer.send(RemoveWatchesRequest("/a", kind)).err == NO_WATCHER
+    for request in (
+        GetChildrenRequest("/a", True),
+        GetDataRequest("/a", True),
+        AddWatchRequest("/a", 0),
+        AddWatchRequest("/a", 1),
+    ):
+        peer.ok(request)
+    assert peer.ok(CheckWatchesRequest("/a", kind)) == Empty()
+    assert peer.ok(RemoveWatchesRequest("/a", kind)) == Empty()
+    assert peer.send(CheckWatchesRequest("/a", kind)).err == NO_WATCHER
+    left = {other for other in (1, 2, 4, 5) if peer.send(CheckWatchesRequest("/a", other)).err == OK}
+    assert left == (set() if kind == 3 else {1, 2, 4, 5} - {kind})
+
+
+@pytest.mark.parametrize("request_", [CheckWatchesRequest("/a", 6), RemoveWatchesRequest("/a", 0)])
+def test_an_unknown_kind_of_watch_cannot_be_read(peer: Peer, request_: Request[Any]) -> None:
+    assert peer.send(request_).err == MARSHALLING
+
+
+def test_watches_go_with_their_connection(server: Server, peer: Peer) -> None:
+    peer.ok(AddWatchRequest("/a", 0))
+    server.processor.leave(peer)
+    assert len(server.processor.watches) == 0
+
+
+def test_watches_that_are_set_again_fire_at_once_where_they_are_due(server: Server, peer: Peer) -> None:
+    for path in ("/same", "/changed", "/gone", "/made-before"):
+        peer.ok(_create(path))
+    since = server.processor.zxid
+    peer.ok(SetDataRequest("/changed", b"x", -1))
+    peer.ok(_create("/changed/child"))
+    peer.ok(DeleteRequest("/gone", -1))
+    paths = ["/same", "/changed", "/gone"]
+    peer.ok(SetWatchesRequest(since, paths, ["/made-before", "/none"], paths))
+    assert peer.events == [
+        (-1, EventType.DATA_CHANGED, "/changed"),
+        (-1, EventType.DELETED, "/gone"),
+        (-1, EventType.CREATED, "/made-before"),
+        (-1, EventType.CHILDREN_CHANGED, "/changed"),
+        (-1, EventType.DELETED, "/gone"),
+    ]
+    peer.seen()
+    peer.ok(SetDataRequest("/same", b"x", -1))
+    peer.ok(_create("/same/child"))
+    peer.ok(_create("/none"))
+    assert peer.seen() == [
+        (EventType.DATA_CHANGED, "/same"),
+        (EventType.CHILDREN_CHANGED, "/same"),
+        (EventType.CREATED, "/none"),
+    ]
+
+
+def test_persistent_watches_are_set_again_without_a_replay(server: Server, peer: Peer) -> None:
+    peer.ok(_create("/a"))
+    peer.ok(SetWatches2Request(0, None, None, None, ["/a"], ["/b"]))
+    assert peer.seen() == []
+    peer.ok(SetDataRequest("/a", b"x", -1))
+    peer.ok(_create("/b"))
+    assert peer.seen() == [(EventType.DATA_CHANGED, "/a"), (EventType.CREATED, "/b")]
+
+
+def test_reaping_deletes_what_is_due_and_tells_its_watchers(server: Server, peer: Peer) -> None:
+    peer.ok(CreateContainerRequest("/c", b"", OPEN, 4))
+    peer.ok(CreateContainerRequest("/used", b"", OPEN, 4))
+    peer.ok(_create("/used/x"))
+    peer.ok(ExistsRequest("/c", True))
+    zxid = server.processor.zxid
+    server.processor.reap(["/c", "/used", "/none"], server.moment)
+    assert peer.events == [(zxid + 1, EventType.DELETED, "/c")]
+    assert "/used" in server.processor.tree
+    assert server.processor.zxid == zxid + 3
+
+
+def test_a_record_is_only_in_a_reply_without_an_error(peer: Peer) -> None:
+    reply = peer.send(GetDataRequest("/none"))
+    assert reply.record is None
+    assert isinstance(peer.ok(GetDataRequest("/")), Record)

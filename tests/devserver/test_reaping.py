@@ -1,0 +1,44 @@
+"""Which containers and TTL znodes are due."""
+
+from __future__ import annotations
+
+import pytest
+
+from zkrecipes.codec.records import ACL, Id
+from zkrecipes.devserver.data_tree import DataTree, Kind
+from zkrecipes.devserver.reaping import NEVER_USED_MAX, due
+
+OPEN = (ACL(31, Id("world", "anyone")),)
+
+
+@pytest.mark.parametrize("start", [0, 100])
+def test_a_container_goes_with_its_last_child(start: int) -> None:
+    tree = DataTree(start_counter=start)
+    tree.add("/c", b"", OPEN, 1, 0, kind=Kind.CONTAINER)
+    assert due(tree, 1000, start_counter=start) == []
+    tree.add("/c/x", b"", OPEN, 2, 0)
+    assert due(tree, 1000, start_counter=start) == []
+    tree.remove("/c/x", 3)
+    assert due(tree, 1000, start_counter=start) == ["/c"]
+
+
+def test_a_container_that_was_never_used_stays_for_a_while() -> None:
+    tree = DataTree()
+    tree.add("/c", b"", OPEN, 1, 5000, kind=Kind.CONTAINER)
+    last = 5000 + round(NEVER_USED_MAX * 1000)
+    assert due(tree, last) == []
+    assert due(tree, last + 1) == ["/c"]
+
+
+def test_a_ttl_counts_from_the_last_change_and_waits_for_children() -> None:
+    tree = DataTree()
+    node = tree.add("/t", b"", OPEN, 1, 5000, kind=Kind.TTL, ttl_ms=100)
+    tree.add("/p", b"", OPEN, 1, 5000)
+    assert due(tree, 5100) == []
+    assert due(tree, 5101) == ["/t"]
+    tree.set_data(node, b"x", 1, 2, 5101)
+    assert due(tree, 5201) == []
+    tree.add("/t/x", b"", OPEN, 3, 5101)
+    assert due(tree, 9999) == []
+    tree.remove("/t/x", 4)
+    assert due(tree, 9999) == ["/t"]
