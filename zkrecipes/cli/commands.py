@@ -1,0 +1,64 @@
+"""The command line itself: `zkrecipes --help`, its options, and what every command shares."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import click
+
+from zkrecipes.cli.demo.command import demo
+from zkrecipes.cli.errors import one_line_errors
+from zkrecipes.cli.exit_codes import MEANINGS
+from zkrecipes.cli.serve import serve
+
+__all__ = ["run"]
+
+_DEBUG_VARIABLE = "ZKRECIPES_DEBUG"
+_EXIT_CODES = "\b\nExit codes:\n" + "\n".join(f"  {code:3}  {text}" for code, text in MEANINGS.items())
+
+
+@click.group(
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EXIT_CODES,
+)
+@click.version_option(version("zkrecipes"), prog_name="zkrecipes")
+@click.pass_context
+@click.option("--debug", is_flag=True, help=f"Show tracebacks and the log. So does {_DEBUG_VARIABLE}=1.")
+def zkrecipes(context: click.Context, debug: bool) -> None:
+    """Coordinate programs through ZooKeeper: a server for development, and a demonstration."""
+    del debug  # looked at before click is, so that its own errors obey it too
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+zkrecipes.add_command(demo)
+zkrecipes.add_command(serve)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command.
+
+    Args:
+        arguments: without the program's name.
+
+    Returns:
+        The exit code, if it was not `sys.exit` that carried it.
+    """
+    debug = "--debug" in arguments or os.environ.get(_DEBUG_VARIABLE, "") not in {"", "0"}
+    if debug:
+        logging.basicConfig(
+            level=logging.DEBUG, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        )
+    else:
+        # What matters is said in the command's own words; the log would break into them.
+        logging.getLogger("zkrecipes").addHandler(logging.NullHandler())
+        logging.getLogger("zkrecipes").propagate = False
+    with one_line_errors("zkrecipes", debug=debug):
+        code = zkrecipes.main(list(arguments), prog_name="zkrecipes", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    raise AssertionError("one_line_errors lets nothing pass")  # for type checkers

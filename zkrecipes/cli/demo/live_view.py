@@ -1,0 +1,208 @@
+"""The demo in a terminal: a story that scrolls, and below it who is where at this moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import final
+
+import trio
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from zkrecipes.cli.demo.claims import Claim
+from zkrecipes.cli.demo.events import Event, Kind
+from zkrecipes.cli.demo.recorder import Cause, Entry, HandOver
+from zkrecipes.cli.demo.view import Cast, duration, hand_over_lines
+
+__all__ = ["LiveView"]
+
+_COLOURS = ("cyan", "magenta", "yellow", "blue")
+# Drawing costs milliseconds, and the demo's own server shares this process: not at each event, then.
+_FRAME = 1 / 8
+_AFTER = {
+    Cause.RELEASE: "gave it back",
+    Cause.KILL: "was killed",
+    Cause.CUT: "was cut off",
+    Cause.LOSS: "lost it",
+}
+_SENTENCES = {
+    Kind.KILLED: " is killed while it holds the lock; job {job} is half done.",
+    Kind.CUT_OFF: " is cut off while it holds the lock; job {job} is half done.",
+    Kind.CANCELLED: " cannot prove any longer that it holds the lock: its work on job {job} is cancelled.",
+    Kind.LOST: " gets a LockLostError. It leaves its job to others.",
+    Kind.BACK: " reaches the server again, with a new session, and queues up.",
+    Kind.FAILED: " ended unexpectedly: {detail}",
+}
+_GOOD_NEWS = {Kind.BACK}
+
+
+@final
+class LiveView:
+    """A `View` for terminals.
+
+    Args:
+        console: where to draw.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._cast: Cast
+        self._live: Live
+        self._states: dict[str, Text] = {}
+        self._done: dict[int, str] = {}
+        self._begun: set[int] = set()
+        self._gone: Event | None = None
+
+    @asynccontextmanager
+    async def playing(self, cast: Cast) -> AsyncIterator[None]:
+        """As `View.playing`."""
+        self._cast = cast
+        self._states = {worker: Text("starts", "dim") for worker in cast.workers}
+        self._introduce(cast)
+        self._live = Live(self._scene(), console=self._console, auto_refresh=False)
+        with self._live:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._redraw)
+                try:
+                    yield
+                finally:
+                    nursery.cancel_scope.cancel()
+            self._live.update(self._scene(), refresh=True)
+
+    def tell(self, entry: Entry) -> None:
+        """As `View.tell`."""
+        event = entry.event
+        self._note(event)
+        sentence = self._sentence(entry)
+        if sentence is not None:
+            self._print(Text(f"{event.at - self._cast.started_at:.1f} s", "dim"), sentence)
+
+    def conclude(self, claims: Sequence[Claim], hand_overs: Sequence[HandOver], seconds: float) -> None:
+        """As `View.conclude`."""
+        self._console.print()
+        for claim in claims:
+            self._print(Text("ok", "bold green") if claim.holds else Text("FAILED", "bold red"), claim.text)
+            for objection in claim.objections:
+                self._print("", Text(objection, "red"))
+        self._console.print()
+        for each in hand_over_lines(hand_overs):
+            self._print("", each)
+        if any(each.cause is not Cause.RELEASE for each in hand_overs):
+            self._print("", "Where nobody gives the lock back, the server waits for the session to run out.")
+        self._console.print()
+        if all(claim.holds for claim in claims):
+            self._console.print(Text(f"All claims hold. {seconds:.1f} s.", "bold green"))
+        else:
+            self._console.print(Text(f"A claim does not hold. {seconds:.1f} s.", "bold red"))
+
+    def _print(self, margin: str | Text, text: str | Text) -> None:
+        """A line with a margin, which stays free where the line is too long for the terminal."""
+        line = Table.grid(padding=(0, 2, 0, 0))
+        line.add_column(width=7, justify="right", no_wrap=True)
+        line.add_column()
+        line.add_row(margin, text)
+        self._console.print(line)
+
+    # --- the story -----------------------------------------------------------------------------------------
+
+    def _introduce(self, cast: Cast) -> None:
+        self._console.print(
+            Text(
+                f"{len(cast.workers)} workers share {cast.jobs} jobs. Each is a process of its own, and only "
+                "the one that holds the lock may do a job. With the lock comes a fencing token, a number "
+                "greater than the one before. While they hold the lock, one worker will be killed, and one "
+                f"cut off from {cast.server}."
+            )
+        )
+        self._console.print()
+
+    def _sentence(self, entry: Entry) -> Text | None:
+        event = entry.event
+        if event.kind is Kind.BEGAN:
+            return self._begin_sentence(entry)
+        words = _SENTENCES.get(event.kind)
+        if words is None:
+            return None
+        style = "" if event.kind in _GOOD_NEWS else "red"
+        return self._name(event.worker).append(words.format(job=event.job, detail=event.detail), style)
+
+    def _begin_sentence(self, entry: Entry) -> Text | None:
+        event, hand_over = entry
+        if event.job is None:
+            return None
+        after: tuple[str | Text, ...] = ()
+        if hand_over is not None:
+            giver = self._name(hand_over.giver)
+            after = (f" {duration(hand_over.seconds)} after ", giver, f" {_AFTER[hand_over.cause]}")
+        again = " again" if event.job in self._begun else ""
+        self._begun.add(event.job)
+        token = Text(str(event.token), "bold")
+        return Text.assemble(
+            self._name(event.worker), " has the lock", *after, ", token ", token, f": job {event.job}{again}"
+        )
+
+    def _name(self, worker: str) -> Text:
+        colours = dict(zip(self._cast.workers, _COLOURS * len(self._cast.workers), strict=False))
+        return Text(worker, colours[worker])
+
+    # --- the scene -----------------------------------------------------------------------------------------
+
+    def _note(self, event: Event) -> None:
+        job, states, worker = event.job, self._states, event.worker
+        match event.kind:
+            case Kind.JOINED | Kind.BACK:
+                states[worker] = Text("waits for the lock")
+            case Kind.BEGAN:
+                work = "finds no job left" if job is None else f"does job {job}"
+                states[worker] = Text(f"HOLDS THE LOCK with token {event.token}, {work}", "bold green")
+                self._gone = None
+            case Kind.DONE | Kind.IDLE:
+                states[worker] = Text("waits for the lock")
+                if job is not None:
+                    self._done[job] = worker
+            case Kind.KILLED:
+                states[worker] = Text("killed", "bold red")
+                self._gone = event
+            case Kind.CUT_OFF:
+                states[worker] = Text("cut off: works on, and does not know it yet", "bold red")
+                self._gone = event
+            case Kind.CANCELLED | Kind.LOST:
+                states[worker] = Text("stopped working: it knows that the lock is lost", "red")
+            case Kind.FINISHED:
+                states[worker] = Text("went home", "dim")
+            case Kind.FAILED:
+                states[worker] = Text("ended unexpectedly", "bold red")
+
+    def _scene(self) -> RenderableType:
+        workers = Table.grid(padding=(0, 2, 0, 0))
+        workers.add_column(no_wrap=True)
+        workers.add_column(no_wrap=True, style="dim")
+        workers.add_column()
+        for worker, pid in self._cast.workers.items():
+            workers.add_row(self._name(worker), f"process {pid}", self._states[worker])
+        jobs = Text("Jobs:")
+        for job in range(1, self._cast.jobs + 1):
+            by = self._done.get(job)
+            jobs.append_text(
+                Text(f"  {job} -", "dim") if by is None else Text.assemble(f"  {job} ", self._name(by))
+            )
+        return Group(Text(""), workers, Text(""), jobs, self._waiting_line())
+
+    def _waiting_line(self) -> Text:
+        if self._gone is None:
+            return Text("")
+        since = time.monotonic() - self._gone.at
+        return Text.assemble(
+            f"The others wait, for {since:.1f} s now, until the session of ",
+            self._name(self._gone.worker),
+            f" has run out ({self._cast.session_timeout:g} s).",
+        )
+
+    async def _redraw(self) -> None:
+        while True:
+            self._live.update(self._scene(), refresh=True)
+            await trio.sleep(_FRAME)

@@ -1,0 +1,84 @@
+"""The one who sees everything: keeps the workers' events, and measures how the lock changed hands."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple, final
+
+from zkrecipes.cli.demo.events import Event, Kind
+
+__all__ = ["Cause", "Entry", "HandOver", "Recorder"]
+
+
+@final
+class Cause(StrEnum):
+    """Why the lock became free."""
+
+    RELEASE = "release"
+    KILL = "kill"
+    CUT = "cut"
+    LOSS = "loss"
+
+
+_CAUSES = {
+    Kind.DONE: Cause.RELEASE,
+    Kind.IDLE: Cause.RELEASE,
+    Kind.KILLED: Cause.KILL,
+    Kind.CUT_OFF: Cause.CUT,
+    Kind.CANCELLED: Cause.LOSS,
+    Kind.LOST: Cause.LOSS,
+}
+
+
+@final
+class HandOver(NamedTuple):
+    """How the lock came from one worker to the next."""
+
+    giver: str
+    cause: Cause
+    seconds: float
+    """From the release, the kill or the cut until the next worker was inside its `async with mutex`."""
+
+
+@final
+class Entry(NamedTuple):
+    """An event with what the recorder knows beyond it."""
+
+    event: Event
+    hand_over: HandOver | None
+    """With BEGAN: from whom; None for the first holder. With other events None."""
+
+
+@final
+class Recorder:
+    """Keeps all events.
+
+    Attributes:
+        events: what happened so far, in the order of arrival.
+        hand_overs: all of them, in order.
+    """
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.hand_overs: list[HandOver] = []
+        self._freed: tuple[int | None, str, Cause, float] | None = None
+
+    def record(self, event: Event, now: float) -> Entry:
+        """Take an event in, before it is answered.
+
+        Args:
+            event: what a worker reports, or what was done to it.
+            now: the time on the clock of the events.
+        """
+        self.events.append(event)
+        hand_over = None
+        if event.kind is Kind.BEGAN and self._freed is not None:
+            _, giver, cause, since = self._freed
+            hand_over = HandOver(giver, cause, event.at - since)
+            self.hand_overs.append(hand_over)
+        cause_now = _CAUSES.get(event.kind)
+        # The first reason counts: a worker that was cut off is cancelled later.
+        if cause_now is not None and (self._freed is None or self._freed[0] != event.token):
+            since = now if cause_now is Cause.RELEASE else event.at
+            self._freed = (event.token, event.worker, cause_now, since)
+        return Entry(event, hand_over)

@@ -1,0 +1,86 @@
+"""TCP that can be cut: the way a cable is pulled, not the way a connection is closed.
+
+Nothing tells either end. What is sent vanishes, what the servers send does not arrive, and new connections
+come to nothing, until the network is healed.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import final
+
+import anyio
+import anyio.lowlevel
+
+from zkrecipes.net.transport import Address, Handler, Stream, TcpNetwork
+
+__all__ = ["SeverableNetwork"]
+
+
+@final
+class SeverableNetwork:
+    """A `Network` for `connect(network=…)` that can be cut and healed."""
+
+    def __init__(self) -> None:
+        self._tcp = TcpNetwork()
+        self._healed = anyio.Event()
+        self._healed.set()
+        self._streams: list[_SeverableStream] = []
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether nothing gets through."""
+        return not self._healed.is_set()
+
+    def cut(self) -> None:
+        """Let nothing through from now on. Connections that are there stay dead even after `heal`."""
+        if not self.is_cut:
+            self._healed = anyio.Event()
+        for stream in self._streams:
+            stream.is_cut = True
+        self._streams.clear()
+
+    def heal(self) -> None:
+        """Let new connections through."""
+        self._healed.set()
+
+    async def resolve(self, host: str, port: int) -> list[Address]:
+        """As `Network.resolve`; names are answered from elsewhere, so this works when cut, too."""
+        return await self._tcp.resolve(host, port)
+
+    async def connect(self, host: str, port: int) -> Stream:
+        """As `Network.connect`; while the network is cut, it waits."""
+        await self._healed.wait()
+        stream = _SeverableStream(await self._tcp.connect(host, port))
+        self._streams.append(stream)
+        return stream
+
+    def serve(self, host: str, port: int, handler: Handler) -> AbstractAsyncContextManager[Address]:
+        """As `Network.serve`, and never cut."""
+        return self._tcp.serve(host, port, handler)
+
+
+@final
+class _SeverableStream:
+    def __init__(self, stream: Stream) -> None:
+        self.is_cut = False
+        self._stream = stream
+
+    @property
+    def peer(self) -> Address:
+        return self._stream.peer
+
+    async def send(self, data: bytes) -> None:
+        if self.is_cut:
+            await anyio.lowlevel.checkpoint()
+        else:
+            await self._stream.send(data)
+
+    async def receive(self) -> bytes:
+        data = await self._stream.receive()
+        if self.is_cut:
+            await anyio.sleep_forever()  # whoever reads gives up by its own clock
+        return data
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()

@@ -1,0 +1,89 @@
+"""A worker as the demo sees it: a process that reports events and waits for answers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Sequence
+from subprocess import PIPE
+from types import TracebackType
+from typing import Self, final
+
+import trio
+
+from zkrecipes.cli.demo.events import Event, Order
+
+__all__ = ["WorkerProcess"]
+
+_ERRORS_KEPT = 4096
+
+
+@final
+class WorkerProcess:
+    """One worker's process, killed when the block is left.
+
+    Args:
+        name: of the worker.
+        arguments: of `zkrecipes.cli.demo.worker`.
+    """
+
+    def __init__(self, name: str, arguments: Sequence[str]) -> None:
+        self.name = name
+        # -P: where the user happens to stand is no place to import from
+        self._command = [sys.executable, "-P", "-m", "zkrecipes.cli.demo.worker", *arguments]
+        self._errors = b""
+        self._process: trio.Process
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    async def __aenter__(self) -> Self:
+        self._process = await trio.lowlevel.open_process(self._command, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with trio.CancelScope(shield=True):
+            await self.kill()
+            for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+                if pipe is not None:
+                    await pipe.aclose()
+
+    async def events(self) -> AsyncIterator[Event]:
+        """What it reports, until its process ends.
+
+        Raises:
+            ValueError: it wrote something else.
+        """
+        assert self._process.stdout is not None
+        rest = b""
+        async for chunk in self._process.stdout:
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                yield Event.from_line(line)
+
+    async def answer(self, order: Order) -> None:
+        """Answer the event that it waits with; a process that is gone needs none."""
+        assert self._process.stdin is not None
+        try:
+            await self._process.stdin.send_all(order.encode() + b"\n")
+        except trio.BrokenResourceError:
+            return
+
+    async def kill(self) -> None:
+        """End it with SIGKILL, if it has not ended, and wait until it is gone."""
+        self._process.kill()
+        await self._process.wait()
+
+    async def why_failed(self) -> str:
+        """Wait until it has ended; the last line of its complaints, or empty if it ended well."""
+        assert self._process.stderr is not None
+        async for chunk in self._process.stderr:
+            self._errors = (self._errors + chunk)[-_ERRORS_KEPT:]
+        code = await self._process.wait()
+        if code == 0:
+            return ""
+        lines = self._errors.decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"exit code {code}"

@@ -1,0 +1,91 @@
+"""What goes wrong becomes one line on standard error and an exit code; a traceback only on request."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import final
+
+import click
+
+from zkrecipes.cli.exit_codes import ExitCode
+from zkrecipes.errors import (
+    AuthFailedError,
+    ConnectionLossError,
+    ConnectTimeoutError,
+    SessionError,
+    ZooKeeperError,
+)
+
+__all__ = ["CommandError", "explain", "one_line_errors"]
+
+
+@final
+class CommandError(Exception):
+    """A command cannot go on, for a reason that its user can understand.
+
+    Attributes:
+        code: with which the command ends.
+    """
+
+    def __init__(self, message: str, code: ExitCode) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+# The first that fits counts. What fits nowhere is a fault of ours.
+_CODES: tuple[tuple[tuple[type[BaseException], ...], ExitCode], ...] = (
+    ((click.ClickException,), ExitCode.USAGE),
+    ((KeyboardInterrupt, click.Abort), ExitCode.INTERRUPTED),
+    ((AuthFailedError,), ExitCode.REFUSED),
+    ((ConnectTimeoutError, ConnectionLossError, SessionError), ExitCode.NO_SERVER),
+    ((ZooKeeperError,), ExitCode.REFUSED),
+)
+
+
+def explain(error: BaseException) -> tuple[str, ExitCode]:
+    """One line that says what went wrong, and the exit code; an empty line where there is nothing to say."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, CommandError):
+        return str(error), error.code
+    code = next((code for types, code in _CODES if isinstance(error, types)), ExitCode.BUG)
+    return " ".join(_words(error, code).split()), code
+
+
+def _words(error: BaseException, code: ExitCode) -> str:
+    if isinstance(error, click.ClickException):
+        return f"{error.format_message().rstrip('.')}; see --help"
+    if isinstance(error, ConnectTimeoutError):
+        reasons = "; ".join(f"{host}: {reason}" for host, reason in error.reasons.items())
+        return f"no ZooKeeper session within {error.timeout:g} seconds: {reasons or 'no host answered'}"
+    if code is ExitCode.INTERRUPTED:
+        return "interrupted"
+    if code is ExitCode.BUG:
+        return f"{type(error).__name__}: {error}: this is a fault of zkrecipes; --debug shows where"
+    return str(error)
+
+
+@contextmanager
+def one_line_errors(command: str, *, debug: bool) -> Iterator[None]:
+    """End the process with one line and an exit code when the block raises.
+
+    Args:
+        command: what the line begins with.
+        debug: show the traceback before the line.
+    """
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - this is the outermost edge
+        line, code = explain(error)
+        if debug:
+            traceback.print_exception(error)
+        if code is ExitCode.READER_GONE:
+            # or Python would complain when it flushes the rest at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if line:
+            sys.stderr.write(f"{command}: {line}\n")
+        sys.exit(code)
