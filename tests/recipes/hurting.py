@@ -68,6 +68,20 @@ def jumping_backend(name: str) -> tuple[str, dict[str, Any]]:
     return name, {"loop_factory": JumpingLoop}
 
 
+def virtual_time() -> Any:
+    """A fixture for a test module, whose tests then run on both loops: `anyio_backend = virtual_time()`."""
+
+    @pytest.fixture(params=["trio", "asyncio"])
+    def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+        return jumping_backend(request.param)
+
+    return anyio_backend
+
+
+asyncio_only = pytest.mark.parametrize("anyio_backend", [jumping_backend("asyncio")], ids=["asyncio"])
+"""Marks a test of what only asyncio has."""
+
+
 def block_the_loop(seconds: float) -> None:
     """Let time pass without a checkpoint, as code that blocks the loop or a machine that sleeps does."""
     if _is_trio():
@@ -387,13 +401,3 @@ def _ask(judge: Judge, outcome: Outcome) -> None:
         judge(outcome)
     except AssertionError as error:
         raise AssertionError(f"{outcome}: {error}") from (outcome.error or error)
-
-
-def virtual_time() -> Any:
-    """A fixture for a test module: `anyio_backend = virtual_time()`."""
-
-    @pytest.fixture(params=["trio", "asyncio"])
-    def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-        return jumping_backend(request.param)
-
-    return anyio_backend
