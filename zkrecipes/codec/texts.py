@@ -81,10 +81,10 @@ def _texts_of_one_length(buffer: bytes, pos: int, end: int, count: int) -> tuple
     stop = pos + (length + 4) * count
     if length <= 0 or stop > end or not buffer.startswith(prefix, stop - length - 4):
         return None
-    try:
-        texts = buffer[pos:stop].decode().split(prefix.decode())
-    except UnicodeDecodeError:
+    block = buffer[pos:stop]
+    if not block.isascii():
         return None
+    texts = block.decode().split(prefix.decode())
     del texts[0]
     if len(texts) != count or set(map(len, texts)) != {length}:
         return None

@@ -1,0 +1,190 @@
+"""Byte for byte what ZooKeeper's own Java classes write, and they read what we write: for every record.
+
+A small Java program (`java/JuteOracle.java`) is asked; it is compiled against the installed release.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.codec.cases import CASES
+from tests.codec.jute_file import DATA, PROTO
+from tests.codec.test_multi import REPLY_CASES, REQUEST_CASES
+from zkrecipes.codec import kinds
+from zkrecipes.codec.compiling import Kind
+from zkrecipes.codec.jute import Record, fields_of
+from zkrecipes.codec.messages import ConnectReply, ConnectRequest, SyncRequest
+from zkrecipes.codec.records import Id
+from zkrecipes.ensemble import find_installation
+
+pytestmark = pytest.mark.apache
+
+Ask = Callable[[list[str]], list[str]]
+
+JAVA_NAMES: dict[type[Record], list[str]] = {}
+for _module, _declared in (("data", DATA), ("proto", PROTO)):
+    for _name, (_, _classes) in _declared.items():
+        for _class in _classes:
+            JAVA_NAMES.setdefault(_class, []).append(f"{_module}.{_name}")
+
+
+@pytest.fixture(scope="module")
+def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
+    """A function that asks the Java program many questions at once."""
+    installation = find_installation()
+    compiler = shutil.which("javac", path=str(installation.java.resolve().parent)) or shutil.which("javac")
+    if compiler is None:
+        # The package that the tests install brings a Java that runs programs, none that compiles them.
+        pytest.skip("there is no Java compiler: on Debian type `apt-get install default-jdk-headless`")
+    folder = tmp_path_factory.mktemp("java")
+    jars = ":".join(map(str, installation.class_path))
+    source = Path(__file__).with_name("java") / "JuteOracle.java"
+    subprocess.run([compiler, "-cp", jars, "-d", str(folder), str(source)], check=True, timeout=50)
+
+    def ask_java(questions: list[str]) -> list[str]:
+        command = [str(installation.java), "-cp", f"{folder}:{jars}", "JuteOracle"]
+        text = "\n".join(questions) + "\n"
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=True, timeout=50)
+        return done.stdout.splitlines()
+
+    return ask_java
+
+
+def in_words(kind: Kind, value: object) -> list[str]:
+    """A value as the Java program takes it."""
+    match kind, value:
+        case kinds.Fields(), tuple():
+            pairs = zip(kind.kinds.values(), value, strict=True)
+            return [word for field, each in pairs for word in in_words(field, each)]
+        case _, None:
+            return ["null"]
+        case kinds.Vector(element=element), list():
+            return [str(len(value)), *(word for each in value for word in in_words(element, each))]
+        case kinds.Text(), str():
+            return ["x" + value.encode("utf-16-be").hex()]
+        case kinds.Bytes(), bytes():
+            return ["x" + value.hex()]
+        case _:
+            return [str(value).lower()]
+
+
+def some_value(kind: Kind, choose: random.Random) -> object:
+    match kind:
+        case kinds.Number():
+            half = 1 << (8 * kind.smallest - 1)
+            return choose.choice([0, 1, -1, half - 1, -half, choose.randrange(-half, half)])
+        case kinds.Truth() | kinds.OptionalTruth():
+            return choose.random() < 0.5
+        case kinds.Text(null=null):
+            if null is None and choose.random() < 0.3:
+                return None
+            return "".join(choose.choices("a/\0\x7f\x80ä߿ࠀ€\ufffd\uffff", k=choose.randrange(6)))
+        case kinds.Bytes():
+            return choose.choice([None, b"", choose.randbytes(choose.randrange(20))])
+        case kinds.Vector(element=element):
+            many = [some_value(element, choose) for _ in range(choose.randrange(4))]
+            return choose.choice([None, many, many, many])
+        case kinds.Fields(record=record):
+            make: Callable[..., object] = record
+            return make(*[some_value(each, choose) for each in kind.kinds.values()])
+    raise AssertionError(kind)
+
+
+def some_records() -> list[Record]:
+    """The cases and, for each class, some more with values at the edges."""
+    choose = random.Random(20)
+    found = [record for record, _ in CASES]
+    for cls in JAVA_NAMES:
+        for _ in range(20):
+            record = some_value(fields_of(cls), choose)
+            assert isinstance(record, cls)
+            found.append(record)
+    return found
+
+
+def fits(record: Record, java_fields: int) -> bool:
+    """Whether this release's class has the fields that this record has (`readOnly` came with 3.9)."""
+    has_read_only = isinstance(record, ConnectRequest | ConnectReply) and record.read_only is not None
+    return (
+        len(record) - (isinstance(record, ConnectRequest | ConnectReply) and not has_read_only) == java_fields
+    )
+
+
+def test_the_fields_are_those_of_the_installed_release(ask: Ask) -> None:
+    java_types = {
+        "int": "int",
+        "long": "long",
+        "boolean": "boolean",
+        "ustring": "java.lang.String",
+        "buffer": "byte[]",
+        "vector<ustring>": "java.util.List<java.lang.String>",
+    }
+    for name in DATA:
+        java_types[name] = f"org.apache.zookeeper.data.{name}"
+        java_types[f"vector<{name}>"] = f"java.util.List<org.apache.zookeeper.data.{name}>"
+    declared = {f"data.{name}": fields for name, (fields, _) in DATA.items()}
+    declared |= {f"proto.{name}": fields for name, (fields, _) in PROTO.items()}
+    answers = ask([f"describe {name}" for name in declared])
+    for (name, fields), answer in zip(declared.items(), answers, strict=True):
+        pairs = [field.split() for field in fields.split(", ")]
+        ours = " ".join(f"{java_types[kind]}:{field}" for kind, field in pairs)
+        if name.startswith("proto.Connect"):
+            assert answer in (ours, ours.removesuffix(" boolean:readOnly"))
+        else:
+            assert answer == ours
+
+
+def test_we_write_what_java_writes_and_java_reads_what_we_write(ask: Ask) -> None:
+    names = [name for names in JAVA_NAMES.values() for name in names]
+    described = ask([f"describe {name}" for name in names])
+    sizes = {name: len(answer.split()) for name, answer in zip(names, described, strict=True)}
+    pairs = [
+        (record, name)
+        for record in some_records()
+        for name in JAVA_NAMES.get(type(record), ())
+        if fits(record, sizes[name])
+    ]
+    questions = []
+    for record, name in pairs:
+        questions.append(f"encode {name} {' '.join(in_words(fields_of(type(record)), record))}")
+        questions.append(f"decode {name} {record.encode().hex()}")
+    answers = ask(questions)
+    assert len(answers) == len(questions) > 1000
+    for number, (record, name) in enumerate(pairs):
+        data = record.encode()
+        assert (name, record, answers[2 * number]) == (name, record, data.hex())
+        assert (name, record, answers[2 * number + 1]) == (name, record, data.hex())
+        assert type(record).decode(data) == record
+
+
+def test_java_reads_and_writes_our_multis(ask: Ask) -> None:
+    requests = [f"decode MultiOperationRecord {request.encode().hex()}" for request, _ in REQUEST_CASES]
+    replies = [
+        f"decode MultiResponse {reply.encode_results(opcodes).hex()}" for opcodes, reply, _ in REPLY_CASES
+    ]
+    answers = ask(requests + replies)
+    for answer, text in zip(answers, [text for *_, text in REQUEST_CASES + REPLY_CASES], strict=True):
+        # Older servers, 3.8.0 among them, take a create2 in a multi for a create and answer without a stat.
+        as_create = text.replace("0000000f 00 ffffffff", "00000001 00 ffffffff")
+        assert answer in (bytes.fromhex(text).hex(), bytes.fromhex(as_create).hex())
+
+
+def test_a_character_beyond_two_bytes_java_writes_as_surrogates_and_we_as_utf_8(ask: Ask) -> None:
+    """Java cannot read what it writes here itself, so UTF-8 is what goes to it, and both come from it."""
+    ours = Id("", "a😀")
+    words = " ".join(in_words(fields_of(Id), ours))
+    from_java, from_us = ask([f"encode data.Id {words}", f"decode data.Id {ours.encode().hex()}"])
+    assert from_java == from_us == "00000000" + "00000007" + "61" + "eda0bdedb880"
+    assert Id.decode(bytes.fromhex(from_java)) == ours
+    assert ours.encode().hex() == "00000000" + "00000005" + "61" + "f09f9880"
+
+
+def test_a_null_string_from_java_reads_as_empty(ask: Ask) -> None:
+    (answer,) = ask(["encode proto.SyncRequest null"])
+    assert SyncRequest.decode(bytes.fromhex(answer)) == SyncRequest("")
