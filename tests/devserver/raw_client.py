@@ -78,14 +78,21 @@ class RawClient:
         return ConnectReply.decode(await self.frame())
 
     async def send(self, *requests: Request[Any], xid: int | None = None) -> None:
-        """Send requests in one go, without waiting for replies."""
+        """Send requests in one go, without waiting for replies.
+
+        Raises:
+            ClosedError: the connection was closed.
+        """
         data = b""
         for request in requests:
             if xid is None:
                 self._xid += 1
             data += request.encode_frame(self._xid if xid is None else xid)
             self._sent.append((self._xid if xid is None else xid, type(request).reply))
-        await self.stream.send(data)
+        try:
+            await self.stream.send(data)
+        except ConnectionError as error:
+            raise ClosedError from error
 
     async def receive(self) -> Answer:
         """The next reply. Events before it go to `events`."""

@@ -1,0 +1,273 @@
+"""Faults by name: each hits the request that it names, in the way that it says, and no other."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.devserver.raw_client import OPEN, ClosedError, RawClient
+from zkrecipes.codec.messages import (
+    CreateReply,
+    CreateRequest,
+    DeleteRequest,
+    ExistsRequest,
+    GetChildrenRequest,
+    GetDataRequest,
+    SetDataRequest,
+    SyncRequest,
+)
+from zkrecipes.codec.multi import MultiReadRequest, MultiRequest
+from zkrecipes.devserver import DevServer, Hurt
+from zkrecipes.enums import EventType, OpCode
+from zkrecipes.testing import MemoryNetwork
+
+pytestmark = pytest.mark.trio
+
+
+@asynccontextmanager
+async def _serving() -> AsyncIterator[tuple[DevServer, MemoryNetwork]]:
+    network = MemoryNetwork()
+    async with DevServer(network=network, host="zk", port=2181) as server:
+        yield server, network
+
+
+def _create(path: str, flags: int = 0) -> CreateRequest:
+    return CreateRequest(path, b"", OPEN, flags)
+
+
+async def test_a_dropped_request_is_not_applied(autojump_clock: MockClock) -> None:
+    async with _serving() as (server, network):
+        client, _ = await RawClient.greet(server, network)
+        fault = server.faults.drop_request(OpCode.CREATE)
+        await client.ok(SyncRequest("/"))
+        await client.send(_create("/a"))
+        assert await client.is_closed()
+        assert "/a" not in server.processor.tree
+        assert fault.times_used == 1
+        assert fault.is_spent
+        client, _ = await RawClient.greet(server, network)
+        await client.ok(_create("/a"))
+
+
+async def test_a_lost_reply_is_of_a_request_that_was_applied(autojump_clock: MockClock) -> None:
+    async with _serving() as (server, network):
+        watcher, _ = await RawClient.greet(server, network)
+        client, _ = await RawClient.greet(server, network)
+        for each in (client, watcher):
+            assert (await each.call(ExistsRequest("/a", True))).err == -101
+        server.faults.lose_reply(OpCode.CREATE)
+        await client.send(_create("/a"))
+        assert await client.is_closed()
+        assert client.events == []
+        assert await watcher.seen() == [(EventType.CREATED, "/a")]
+        assert "/a" in server.processor.tree
+
+
+async def test_replies_before_the_one_that_is_lost_still_come(autojump_clock: MockClock) -> None:
+    async with _serving() as (server, network):
+        client, _ = await RawClient.greet(server, network)
+        server.faults.lose_reply(OpCode.DELETE)
+        await client.send(_create("/a"), _create("/b"), DeleteRequest("/a", -1), _create("/c"))
+        assert [(await client.receive()).record for _ in range(2)] == [CreateReply("/a"), CreateReply("/b")]
+        assert await client.is_closed()
+        tree = server.processor.tree
+        assert ("/a" in tree, "/b" in tree, "/c" in tree) == (False, True, False)
+
+
+async def test_a_fault_can_name_path_session_count_and_how_many_to_skip(autojump_clock: MockClock) -> None:
+    async with _serving() as (server, network):
+        one, hello = await RawClient.greet(server, network)
+        other, _ = await RawClient.greet(server, network)
+        fault = server.faults.drop_request(path="/a", session_id=hello.session_id, skip=1, times=2)
+        await other.ok(_create("/a"))
+        await one.ok(ExistsRequest("/a"))
+        await one.ok(_create("/b"))
+        await one.send(MultiRequest((SetDataRequest("/a", b"", -1), _create("/c"))))
+        assert await one.is_closed()
+        assert "/c" not in server.processor.tree
+        one, _ = await RawClient.greet(
+            server, network, session_id=hello.session_id, password=hello.password or b""
+        )
+        await one.send(MultiReadRequest((GetDataRequest("/a"),)))
+        assert await one.is_closed()
+        assert fault.is_spent
+        await other.ok(ExistsRequest("/a"))
+
+
+async def test_a_fault_can_be_removed_and_waited_for(autojump_clock: MockClock) -> None:
+    async with _serving() as (server, network), trio.open_nursery() as nursery:
+        client, _ = await RawClient.greet(server, network)
+        server.faults.drop_request().remove()
+        await client.ok(_create("/a"))
+        fault = server.faults.lose_reply(OpCode.DELETE, times=2)
+        waited = []
+
+        async def wait() -> None:
+            await fault.wait_used(2)
+            waited.append(fault.times_used)
+
+        nursery.start_soon(wait)
+        for _ in range(2):
+            assert waited == []
+            client, _ = await RawClient.greet(server, network)
+            await client.send(DeleteRequest("/a", -1))
+            assert await client.is_closed()
+        await fault.wait_used(2)
+    assert waited == [2]
+
+
+async def test_pings_and_greetings_are_hurt_only_by_name(autojump_clock: MockClock) -> None:
+    async with _serving() as (server, network):
+        fault = server.faults.drop_request()
+        client, _ = await RawClient.greet(server, network)
+        await client.ping()
+        assert not fault.is_spent
+        server.faults.clear()
+        server.faults.drop_request(OpCode.PING)
+        with pytest.raises(ClosedError):
+            await client.ping()
+
+
+@pytest.mark.parametrize("applied", [True, False])
+async def test_a_greeting_can_be_dropped_or_its_reply_lost(applied: bool, autojump_clock: MockClock) -> None:
+    async with _serving() as (server, network):
+        injure = server.faults.lose_reply if applied else server.faults.drop_request
+        injure(OpCode.CREATE_SESSION, skip=1)
+        await RawClient.greet(server, network)
+        with pytest.raises(ClosedError):
+            await RawClient.greet(server, network)
+        assert len(server.processor.sessions) == 1 + applied
+        await RawClient.greet(server, network)
+
+
+async def test_a_resumed_session_can_be_hurt_in_its_greeting(autojump_clock: MockClock) -> None:
+    async with _serving() as (server, network):
+        client, hello = await RawClient.greet(server, network)
+        await client.stream.aclose()
+        server.faults.drop_request(OpCode.CREATE_SESSION, session_id=hello.session_id)
+        await RawClient.greet(server, network)
+        with pytest.raises(ClosedError):
+            await RawClient.greet(
+                server, network, session_id=hello.session_id, password=hello.password or b""
+            )
+
+
+@pytest.mark.parametrize("how", list(Hurt))
+@pytest.mark.parametrize("nth", [1, 2, 3])
+@pytest.mark.parametrize("of_next_session", [True, False])
+async def test_the_nth_request_of_a_session_is_hurt(
+    nth: int, how: Hurt, of_next_session: bool, autojump_clock: MockClock
+) -> None:
+    async with _serving() as (server, network):
+        bystander, _ = await RawClient.greet(server, network)
+        if of_next_session:
+            fault = server.faults.hurt(nth, how)
+            client, hello = await RawClient.greet(server, network)
+        else:
+            client, hello = await RawClient.greet(server, network)
+            fault = server.faults.hurt(nth, how, session_id=hello.session_id)
+        await bystander.ok(_create("/bystander"))
+        answered = 0
+        try:
+            while True:
+                if how is not Hurt.BEFORE_SEND:
+                    await client.ping()
+                await client.ok(_create(f"/{answered + 1}"))
+                answered += 1
+        except ClosedError:
+            pass
+        assert answered == nth - 1
+        assert fault.times_used == 1
+        assert (f"/{nth}" in server.processor.tree) is (how is Hurt.AFTER_COMMIT)
+        session = server.processor.sessions.find(hello.session_id)
+        assert (session is None) is (how is Hurt.EXPIRE)
+        await bystander.ok(GetChildrenRequest("/"))
+
+
+async def test_requests_are_counted_from_one() -> None:
+    with pytest.raises(ValueError, match="from 1"):
+        DevServer(network=MemoryNetwork()).faults.hurt(0, Hurt.AFTER_SEND)
+
+
+async def test_hurting_before_a_request_of_a_session_without_a_connection_does_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    async with _serving() as (server, _):
+        assert server.faults.hurt(1, Hurt.BEFORE_SEND, session_id=77).is_spent
+
+
+async def test_held_replies_come_when_they_are_released(autojump_clock: MockClock) -> None:
+    async with _serving() as (server, network):
+        client, hello = await RawClient.greet(server, network)
+        other, _ = await RawClient.greet(server, network)
+        held = server.faults.hold_replies(session_id=hello.session_id)
+        assert (await other.call(ExistsRequest("/b"))).err == -101
+        await client.send(_create("/a"), ExistsRequest("/b", True))
+        await trio.sleep(1)
+        await other.ok(_create("/b"))
+        assert "/a" in server.processor.tree
+        with trio.move_on_after(1) as scope:
+            await client.frame()
+        assert scope.cancelled_caught
+        held.release()
+        held.release()
+        assert (await client.receive()).record == CreateReply("/a")
+        assert (await client.receive()).err == -101
+        assert await client.seen() == [(EventType.CREATED, "/b")]
+
+
+async def test_all_replies_can_be_held_greetings_too(autojump_clock: MockClock) -> None:
+    async with _serving() as (server, network):
+        held = server.faults.hold_replies()
+        with trio.move_on_after(1) as scope:
+            await RawClient.greet(server, network)
+        assert scope.cancelled_caught
+        held.release()
+        await RawClient.greet(server, network)
+
+
+async def test_a_connection_that_is_to_be_closed_waits_for_its_held_replies(
+    autojump_clock: MockClock,
+) -> None:
+    async with _serving() as (server, network):
+        client, hello = await RawClient.greet(server, network)
+        server.faults.hold_replies()
+        await client.send(_create("/a"))
+        await trio.sleep(1)
+        server.expire(hello.session_id)
+        await trio.sleep(1)
+        server.faults.clear()
+        assert (await client.receive()).record == CreateReply("/a")
+        assert await client.is_closed()
+
+
+async def test_replies_that_are_held_without_end_stop_the_reading(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    monkeypatch.setattr("zkrecipes.devserver.server.QUEUED_MAX", 5_000)
+    async with _serving() as (server, network):
+        client, _ = await RawClient.greet(server, network, session_timeout=40)
+        held = server.faults.hold_replies()
+        for number in range(100):
+            await client.send(_create(f"/{number:0100d}"))
+            await trio.sleep(0.001)
+        count = len(server.processor.tree)
+        assert 30 < count < 60
+        held.release()
+        for _ in range(100):
+            assert (await client.receive()).err == 0
+
+
+async def test_held_replies_of_a_dropped_connection_are_forgotten(autojump_clock: MockClock) -> None:
+    async with _serving() as (server, network):
+        client, _ = await RawClient.greet(server, network)
+        held = server.faults.hold_replies()
+        await client.send(_create("/a"))
+        await trio.sleep(1)
+        server.drop_connections()
+        assert await client.is_closed()
+        held.release()

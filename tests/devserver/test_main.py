@@ -1,0 +1,69 @@
+"""`python -m zkrecipes.devserver`, as people start it."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "zkrecipes.devserver"]
+
+
+@contextmanager
+def _serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    with subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line.startswith("zkrecipes dev server ready on 127.0.0.1:"), process.communicate()
+            yield process, int(line.rpartition(":")[2])
+        finally:
+            process.kill()
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], check=False, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_until_it_is_told_to_stop(ending: signal.Signals) -> None:
+    with _serving("--port", "0") as (process, port):
+        with socket.create_connection(("127.0.0.1", port), 5) as connection:
+            connection.sendall(b"ruok")
+            assert connection.recv(100) == b"imok"
+        idle = socket.create_connection(("127.0.0.1", port), 5)
+        process.send_signal(ending)
+        out, err = process.communicate()
+        idle.close()
+        assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_a_port_in_use_is_one_line_and_an_exit_code() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = _run("--port", str(port))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == f"cannot listen on 127.0.0.1:{port}: Address already in use\n"
+
+
+@pytest.mark.parametrize("arguments", [["--port", "70000"], ["--port", "x"], ["--nonsense"]])
+def test_wrong_arguments_are_explained(arguments: list[str]) -> None:
+    done = _run(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: python -m zkrecipes.devserver")
+    assert "Traceback" not in done.stderr
+
+
+def test_the_help_documents_the_exit_codes() -> None:
+    done = _run("--help")
+    assert done.returncode == 0
+    assert "exit codes:" in done.stdout
+    assert "default: 2181" in done.stdout
