@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar, final
 
+from zkrecipes.client.credentials import check_credential
 from zkrecipes.client.operations import Operation, Operations
 from zkrecipes.client.pipeline import Pipeline
 from zkrecipes.client.rearmed_watch import keep_watching
@@ -13,16 +15,21 @@ from zkrecipes.client.tasks import ClientTasks
 from zkrecipes.client.transaction import Transaction
 from zkrecipes.client.trees import ensure_path
 from zkrecipes.client.watching import OneShotWatch, WatchEvents
-from zkrecipes.codec.messages import AddWatchRequest
+from zkrecipes.codec.messages import AddWatchRequest, CreateContainerRequest, CreateTTLRequest, Request
 from zkrecipes.codec.records import ACL, Node, Stat
 from zkrecipes.enums import AddWatchMode, ServerGeneration, SessionState
-from zkrecipes.errors import NoNodeError, ServerError, UnimplementedError, ZooKeeperError
+from zkrecipes.errors import (
+    NoNodeError,
+    ServerError,
+    TransactionError,
+    UnimplementedError,
+    ZooKeeperError,
+)
 from zkrecipes.net.hosts import parse_connect_string
 from zkrecipes.net.keeper import SessionChange, SessionKeeper, WatchOwner
 from zkrecipes.net.pending import Pending
 from zkrecipes.net.session import Session
 from zkrecipes.paths import check_path, chroot_on, parent_of
-from zkrecipes.protocol.watch_table import WatchKind
 
 __all__ = ["Client"]
 
@@ -79,9 +86,9 @@ class Client:
 
         Raises:
             AuthFailedError: the server refused it, which ends the client.
+            TypeError: it is neither a string nor bytes.
         """
-        secret = credential.encode() if isinstance(credential, str) else credential
-        self._keeper.authenticate(scheme, secret)
+        self._keeper.authenticate(*check_credential(scheme, credential))
         # The server answers in order, and breaks the connection if it refuses: any later answer is a yes.
         try:
             await self._run(self._operations.exists("/"))
@@ -148,11 +155,10 @@ class Client:
             NoChildrenForEphemeralsError: the parent is ephemeral.
             ConnectionLossError: it is unknown whether it was made.
         """
-        if container or ttl is not None:
-            await self._require(ServerGeneration.V3_5, "containers and TTL nodes")
         operation = self._operations.create(
             path, data, ephemeral=ephemeral, sequential=sequential, container=container, ttl=ttl, acl=acl
         )
+        await self._require_for([operation.request])
         return await self._create(path, operation, acl, make_parents)
 
     async def create_with_stat(
@@ -178,8 +184,8 @@ class Client:
             "ttl": ttl,
             "acl": acl,
         }
+        operation = self._operations.create_with_stat(path, data, **options)
         if await self._keeper.generation() >= ServerGeneration.V3_5:
-            operation = self._operations.create_with_stat(path, data, **options)
             return await self._create(path, operation, acl, make_parents)
         made = await self.create(path, data, make_parents=make_parents, **options)
         stat = await self.exists(made)
@@ -222,7 +228,9 @@ class Client:
     async def ensure_path(self, path: str, *, acl: Sequence[ACL] | None = None) -> None:
         """Make a znode and what is missing above it, persistent and empty; what is there is left alone."""
         # by full path: a chroot that does not exist is made with it
-        await ensure_path(self._root(), self._operations.full(path), acl=acl or self._operations.default_acl)
+        operations = self._operations
+        entries = operations.default_acl if acl is None else acl
+        await ensure_path(self._root(), operations.full(path), acl=entries)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -233,16 +241,22 @@ class Client:
             ConnectionLossError: it is unknown whether they were applied.
         """
         transaction = Transaction(self._operations, self._keeper.parking)
-        yield transaction
-        request = transaction.close()
+        try:
+            yield transaction
+        finally:
+            request = transaction.close()
         if request is None:
             return
         try:
-            reply = await self._run(Operation(request, _itself))
+            await self._require_for(request.operations)
+            transaction.take_reply(await self._run(Operation(request, _itself)))
+        except TransactionError as error:
+            if isinstance(error.error, NoNodeError):
+                await self._explain([error.error])
+            raise
         except ZooKeeperError as error:
             transaction.fail(error)
             raise
-        transaction.take_reply(reply)
 
     # --- reading -------------------------------------------------------------------------------------------
 
@@ -296,13 +310,14 @@ class Client:
         Each result or error is in its place in the `Pending` that each call returned; the block raises none
         of them. Leaving the block with an exception drops what was not sent.
         """
-        pipeline = Pipeline(self._operations, self._submit)
+        pipeline = Pipeline(self._operations, partial(self._submit, is_kept=True))
         try:
             yield pipeline
             await pipeline.wait_all()
         except BaseException:
             pipeline.drop()
             raise
+        await self._explain(error for error in pipeline.errors() if isinstance(error, NoNodeError))
 
     # --- watching ------------------------------------------------------------------------------------------
 
@@ -344,16 +359,14 @@ class Client:
             NoNodeError: there is no znode; then there is no watch either.
         """
         changed = OneShotWatch(self._operations.seen)
-        is_needed = self._needs_one_shot(path)
-        async with self._watched(self._operations.get(path, watch=is_needed), changed) as node:
+        async with self._watched(self._operations.get(path, watch=True), changed) as node:
             yield node, changed
 
     @asynccontextmanager
     async def exists_and_watch(self, path: str) -> AsyncIterator[tuple[Stat | None, OneShotWatch]]:
         """A znode's stat or None, and a watch that fires once when it is made, changed or removed."""
         changed = OneShotWatch(self._operations.seen)
-        is_needed = self._needs_one_shot(path)
-        async with self._watched(self._operations.exists(path, watch=is_needed), changed) as stat:
+        async with self._watched(self._operations.exists(path, watch=True), changed) as stat:
             yield stat, changed
 
     @asynccontextmanager
@@ -364,14 +377,18 @@ class Client:
             NoNodeError: there is no znode; then there is no watch either.
         """
         changed = OneShotWatch(self._operations.seen)
-        is_needed = self._needs_one_shot(path)
-        async with self._watched(self._operations.get_children(path, watch=is_needed), changed) as children:
+        async with self._watched(self._operations.get_children(path, watch=True), changed) as children:
             yield children, changed
 
     # --- how a call travels --------------------------------------------------------------------------------
 
     def _submit(
-        self, operation: Operation[T], *, watcher: WatchOwner | None = None, is_errand: bool = False
+        self,
+        operation: Operation[T],
+        *,
+        watcher: WatchOwner | None = None,
+        is_errand: bool = False,
+        is_kept: bool = False,
     ) -> Pending[T]:
         keeper = self._keeper
         pending = Pending(
@@ -381,6 +398,7 @@ class Client:
             recover=operation.recover,
             watcher=watcher,
             is_errand=is_errand,
+            is_kept=is_kept,
         )
         keeper.submit(pending)
         return pending
@@ -389,17 +407,20 @@ class Client:
         try:
             return await self._submit(operation, watcher=watcher).wait()
         except NoNodeError as error:
-            if not self._is_chroot_known:
-                await self._explain(error)
+            await self._explain([error])
             raise
 
-    async def _explain(self, error: NoNodeError) -> None:
+    async def _explain(self, errors: Iterable[NoNodeError]) -> None:
         """Under a chroot that is missing itself every path is; say so once it is clear."""
+        unexplained = [] if self._is_chroot_known else list(errors)
+        if not unexplained:
+            return
         chroot = self._operations.chroot
-        if await self._root().exists(chroot) is None:
-            error.detail = f"the chroot {chroot} itself does not exist; connect(create_chroot=True) makes it"
-        else:
+        if await self._root().exists(chroot) is not None:
             self._is_chroot_known = True
+            return
+        for error in unexplained:
+            error.detail = f"the chroot {chroot} itself does not exist; connect(create_chroot=True) makes it"
 
     def _root(self) -> Client:
         """A view without the chroot."""
@@ -419,10 +440,15 @@ class Client:
             except NoNodeError:
                 await self.ensure_path(parent_of(path), acl=acl)
 
-    async def _require(self, generation: ServerGeneration, what: str) -> None:
-        if await self._keeper.generation() < generation:
-            release = f"{generation // 100}.{generation % 100}"
-            raise UnimplementedError(detail=f"{what} need ZooKeeper {release}")
+    async def _require_for(self, requests: Iterable[Request[Any]]) -> None:
+        """Raise where one of the requests is newer than the server, which might drop the connection on it."""
+        for request in requests:
+            if isinstance(request, (CreateContainerRequest, CreateTTLRequest)):
+                if await self._keeper.generation() < ServerGeneration.V3_5:
+                    raise UnimplementedError(
+                        request.path, detail="containers and TTL nodes need ZooKeeper 3.5"
+                    )
+                return
 
     @asynccontextmanager
     async def _watched(self, operation: Operation[T], watcher: WatchOwner) -> AsyncIterator[T]:
@@ -443,18 +469,10 @@ class Client:
             return after
 
         async def watch_on() -> None:
-            await keep_watching(read, self._keeper.unwatch, full_path, events)
+            await keep_watching(read, self._keeper, full_path, events)
 
         async with self._tasks.background(watch_on):
             yield
-
-    def _needs_one_shot(self, path: str) -> bool:
-        """Whether a read must set a watch on the server: a persistent one tells all that it would.
-
-        Before 3.9 a server keeps one mode per path, and a one-shot watch would replace the persistent one
-        (ZOOKEEPER-4466).
-        """
-        return not self._keeper.watches.is_watched(WatchKind.PERSISTENT, self._operations.full(path))
 
 
 def _itself(reply: T) -> T:

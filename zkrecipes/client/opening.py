@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import anyio
 
 from zkrecipes.client.client import Client
+from zkrecipes.client.credentials import check_credentials
 from zkrecipes.client.operations import Operations
 from zkrecipes.client.tasks import ClientTasks
 from zkrecipes.codec.records import ACL
@@ -22,8 +23,6 @@ from zkrecipes.net.transport import Network, TcpNetwork, bare_errors
 from zkrecipes.net.wakeup import current_parking
 
 __all__ = ["connect"]
-
-logger = logging.getLogger(__name__)
 
 _PACKET_SIZE_MAX: Final = 4 * 1024 * 1024
 """Bytes; what the Java client accepted by default up to 3.5, and four times what a server takes."""
@@ -79,14 +78,10 @@ async def connect(
         SessionExpiredError: the session expired, with `renew=False`.
     """
     parsed = parse_connect_string(hosts)
-    _check_positive("session_timeout", session_timeout)
-    if session_timeout > _SESSION_TIMEOUT_MAX:
-        raise ValueError(f"session_timeout is in seconds, not milliseconds: {session_timeout!r}")
-    for name, value in (("connect_timeout", connect_timeout), ("tick_time", tick_time)):
-        if value is not None:
-            _check_positive(name, value)
+    _check_times(session_timeout, connect_timeout, tick_time)
     if max_packet_size <= _REQUEST_OVERHEAD:
         raise ValueError(f"max_packet_size must be above {_REQUEST_OVERHEAD} bytes, not {max_packet_size!r}")
+    credentials = check_credentials(auth)
     operations = Operations(parsed.chroot, default_acl, max_packet_size - _REQUEST_OVERHEAD)
     keeper = SessionKeeper(
         network or TcpNetwork(),
@@ -94,25 +89,26 @@ async def connect(
         KeeperOptions(session_timeout, read_only, renew, tick_time, max_packet_size),
         current_parking(),
     )
-    keeper.credentials += [(scheme, _as_bytes(credential)) for scheme, credential in auth]
+    keeper.credentials += credentials
+    tasks = ClientTasks()
+    client = Client(keeper, operations, tasks)
+    block = anyio.CancelScope()
+    run = partial(
+        tasks.run, keeper.run, partial(_cancel_when_over, keeper, block), close=partial(_close, keeper, tasks)
+    )
     ended: ZooKeeperError | None = None
     with bare_errors():
         async with anyio.create_task_group() as group:
-            tasks = ClientTasks(group)
-            client = Client(keeper, operations, tasks)
-            group.start_soon(keeper.run)
+            group.start_soon(run)
             try:
                 await _wait_for_session(keeper, connect_timeout)
                 if create_chroot and parsed.chroot:
                     await client.ensure_path("/")
-                with anyio.CancelScope() as block:
-                    group.start_soon(_cancel_when_over, keeper, block)
+                with block:
                     yield client
                 ended = keeper.over
             finally:
-                with anyio.CancelScope(shield=True):
-                    await _close(keeper, tasks)
-                group.cancel_scope.cancel()
+                await tasks.stop()
     if ended is not None:
         raise ended
 
@@ -122,7 +118,7 @@ async def _wait_for_session(keeper: SessionKeeper, connect_timeout: float | None
         await keeper.wait_connected()
         return
     assert connect_timeout is not None
-    raise ConnectTimeoutError(connect_timeout, dict(keeper.attacher.reasons))
+    raise ConnectTimeoutError(connect_timeout, keeper.attacher.reasons())
 
 
 async def _cancel_when_over(keeper: SessionKeeper, block: anyio.CancelScope) -> None:
@@ -139,10 +135,17 @@ async def _close(keeper: SessionKeeper, tasks: ClientTasks) -> None:
     await keeper.close()
 
 
+def _check_times(session_timeout: float, connect_timeout: float | None, tick_time: float | None) -> None:
+    _check_positive("session_timeout", session_timeout)
+    if session_timeout > _SESSION_TIMEOUT_MAX:
+        raise ValueError(f"session_timeout is in seconds, not milliseconds: {session_timeout!r}")
+    for name, value in (("connect_timeout", connect_timeout), ("tick_time", tick_time)):
+        if value is not None:
+            _check_positive(name, value)
+
+
 def _check_positive(name: str, value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is a number of seconds, not {value!r}")
     if not value > 0:
         raise ValueError(f"{name} must be above 0 seconds, not {value!r}")
-
-
-def _as_bytes(credential: str | bytes) -> bytes:
-    return credential.encode() if isinstance(credential, str) else credential

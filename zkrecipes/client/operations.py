@@ -184,7 +184,7 @@ class Operations:
             raise TypeError(f"a znode's data is bytes or None, not {type(data).__name__}: encode it first")
         if size > self.data_size_max:
             raise ValueError(
-                f"{size} bytes of data are more than max_packet_size={self.data_size_max} allows"
+                f"{size} bytes of data are more than the {self.data_size_max} that max_packet_size leaves"
             )
         return data
 
@@ -208,10 +208,9 @@ def _create_mode(ephemeral: bool, sequential: bool, container: bool, ttl: float 
 
 
 def _ttl_ms(ttl: float) -> int:
-    milliseconds = round(ttl * 1000)
-    if not 0 < milliseconds <= _TTL_MS_MAX:
+    if not 0.001 <= ttl <= _TTL_MS_MAX / 1000:
         raise ValueError(f"a ttl is between 0.001 and {_TTL_MS_MAX / 1000:.0f} seconds, not {ttl!r}")
-    return milliseconds
+    return round(ttl * 1000)
 
 
 def _version(version: int | None) -> int:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, final
 
 from zkrecipes.client.operations import Operation, Operations
 from zkrecipes.codec.records import ACL, Node, Stat
+from zkrecipes.errors import ZooKeeperError
 from zkrecipes.net.pending import Pending
 
 __all__ = ["Pipeline"]
@@ -88,6 +89,10 @@ class Pipeline:
         # The last first: replies come in order, so mostly one wake-up is all it takes.
         for pending in reversed(self._pending):
             await pending.wait_done()
+
+    def errors(self) -> list[ZooKeeperError]:
+        """The errors of those requests that failed, in the order of the calls."""
+        return [pending.error for pending in self._pending if pending.error is not None]
 
     def drop(self) -> None:
         """Nobody waits for the results any longer: what was not sent need not be."""

@@ -7,6 +7,7 @@ reads the znode, and what differs from the last reading is told as events. The z
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Protocol
 
 from zkrecipes.client.watching import OneShotWatch, WatchEvents
 from zkrecipes.codec.records import Stat
@@ -22,21 +23,30 @@ Read = Callable[[OneShotWatch], Awaitable[Stat | None]]
 may have changed."""
 
 
-async def keep_watching(
-    read: Read, forget: Callable[[OneShotWatch], None], full_path: str, events: WatchEvents
-) -> None:
+class Watcher(Protocol):
+    """The client's session, as far as it is needed here."""
+
+    @property
+    def over(self) -> ZooKeeperError | None:
+        """Why the client can do no more, or None."""
+
+    def unwatch(self, owner: OneShotWatch) -> None:
+        """The watch is of no more interest."""
+
+
+async def keep_watching(read: Read, watcher: Watcher, full_path: str, events: WatchEvents) -> None:
     """Feed `events` until the client is over.
 
     Args:
         read: reads the znode and sets the watches.
-        forget: called when a watch is of no more interest.
+        watcher: where the watches are.
         full_path: the znode's path on the server, for the events.
         events: where they go.
     """
     last: Stat | None = None
     is_first = True
     while True:
-        watch = OneShotWatch(str)
+        watch = OneShotWatch(str, events.missed)
         try:
             stat = await read(watch)
             if not is_first:
@@ -46,13 +56,13 @@ async def keep_watching(
             await watch.wait()
         except NoNodeError:
             continue  # deleted between two reads: the next one tells
-        except SessionExpiredError:
-            events.missed()
         except ZooKeeperError as error:
-            events.ended(error)
-            return
+            if watcher.over is not None or not isinstance(error, SessionExpiredError):
+                events.ended(error)
+                return
+            events.missed()
         finally:
-            forget(watch)
+            watcher.unwatch(watch)
 
 
 def _differences(old: Stat | None, new: Stat | None) -> Iterator[tuple[EventType, int | None]]:

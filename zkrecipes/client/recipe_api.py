@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, TypeVar, final
+from typing import Any, Self, TypeVar, final
 
 import anyio
 
@@ -22,7 +22,7 @@ from zkrecipes.client.operations import Operation, Operations
 from zkrecipes.client.tasks import ClientTasks
 from zkrecipes.enums import ServerGeneration, SessionState
 from zkrecipes.net.holds import Guard
-from zkrecipes.net.keeper import SessionKeeper
+from zkrecipes.net.keeper import SessionChange, SessionKeeper
 from zkrecipes.net.pending import Pending
 from zkrecipes.net.session import Session
 
@@ -105,19 +105,31 @@ class RecipeApi:
     async def on_new_session(self) -> AsyncIterator[AsyncIterator[Session]]:
         """An async iterator of sessions: each that begins from now on, once it is connected."""
         async with self._keeper.changes() as changes:
-
-            async def sessions() -> AsyncIterator[Session]:
-                last = self._keeper.session.id
-                async for change in changes:
-                    if change.state is SessionState.CONNECTED and change.session_id != last:
-                        last = change.session_id
-                        yield self._keeper.session
-
-            yield sessions()
+            yield _NewSessions(self._keeper, changes)
 
     async def has_containers(self) -> bool:
         """Whether the server can make containers (from 3.5)."""
         return await self._keeper.generation() >= ServerGeneration.V3_5
+
+
+@final
+class _NewSessions:
+    """An iterator of its own, as nobody would close a generator after a `break`."""
+
+    def __init__(self, keeper: SessionKeeper, changes: AsyncIterator[SessionChange]) -> None:
+        self._keeper = keeper
+        self._changes = changes
+        self._last_id = keeper.session.id
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Session:
+        async for change in self._changes:
+            if change.state is SessionState.CONNECTED and change.session_id != self._last_id:
+                self._last_id = change.session_id
+                return self._keeper.session
+        raise StopAsyncIteration
 
 
 def recipe_api(client: Client) -> RecipeApi:

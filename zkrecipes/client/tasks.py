@@ -1,37 +1,61 @@
 """Tasks of a client's own, for what must go on when the caller's task is cancelled.
 
-They run in the task group of `connect()`. A caller that needs the server to clean up lets such a task do it
-and only waits: on asyncio a second native cancellation breaks any shield, and the clean-up must not break.
+They run in a task group inside one task of `connect()`, which no cancellation reaches: it ends when the
+client has been closed. A caller that needs the server to clean up lets such a task do it and only waits: on
+asyncio a second native cancellation breaks any shield, and the clean-up must not break.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import final
+from typing import Any, final
 
 import anyio
 from anyio.abc import TaskGroup
 
 from zkrecipes.errors import ZooKeeperError
+from zkrecipes.net.transport import bare_errors
 
 __all__ = ["ClientTasks"]
 
 logger = logging.getLogger(__name__)
 
+AsyncFunction = Callable[[], Coroutine[Any, Any, None]]
+
 
 @final
 class ClientTasks:
-    """The background work of one client.
+    """The background work of one client."""
 
-    Args:
-        group: the task group of `connect()`.
-    """
-
-    def __init__(self, group: TaskGroup) -> None:
-        self._group = group
+    def __init__(self) -> None:
+        self._group: TaskGroup
         self._clean_ups: dict[anyio.Event, None] = {}
+        self._stopping = anyio.Event()
+        self._stopped = anyio.Event()
+
+    async def run(self, *engines: AsyncFunction, close: AsyncFunction) -> None:
+        """Run what keeps the client going until `stop`; then `close`, and end all that still runs."""
+        try:
+            with anyio.CancelScope(shield=True), bare_errors():
+                async with anyio.create_task_group() as self._group:
+                    for engine in engines:
+                        self._group.start_soon(engine)
+                    await self._stopping.wait()
+                    await close()
+                    self._group.cancel_scope.cancel()
+        finally:
+            self._stopped.set()
+
+    async def stop(self) -> None:
+        """Close the client and wait until that is done.
+
+        Cancellation, native ones included, ends the wait only.
+        """
+        self._stopping.set()
+        with anyio.CancelScope(shield=True):
+            await self._stopped.wait()
 
     @asynccontextmanager
     async def background(self, func: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:

@@ -24,8 +24,9 @@ __all__ = ["OneShotWatch", "WatchEvents"]
 class OneShotWatch:
     """The one event of a watch that was set by a read."""
 
-    def __init__(self, seen: Callable[[str], str]) -> None:
+    def __init__(self, seen: Callable[[str], str], on_missed: Callable[[], None] | None = None) -> None:
         self._seen = seen
+        self._on_missed = on_missed
         self._happened = anyio.Event()
         self._event: WatchEvent | None = None
         self._error: ZooKeeperError | None = None
@@ -55,7 +56,9 @@ class OneShotWatch:
             self._happened.set()
 
     def missed(self) -> None:
-        """Nothing is missed: the server fires what is due when the watch is set again."""
+        """The session's call: a new connection. The server fires what is due when the watch is set again."""
+        if self._on_missed is not None:
+            self._on_missed()
 
     def ended(self, error: ZooKeeperError) -> None:
         """The session's call: the watch is over."""

@@ -7,25 +7,27 @@ why there is no session.
 from __future__ import annotations
 
 import logging
-from typing import Any, final
+from typing import Any, Final, final
 
 import anyio
 
 from zkrecipes.codec.messages import CloseSessionRequest
 from zkrecipes.enums import ServerGeneration
-from zkrecipes.errors import AuthFailedError, SessionExpiredError
+from zkrecipes.errors import AuthFailedError, ProtocolError, SessionExpiredError
 from zkrecipes.net.capabilities import find_generation
 from zkrecipes.net.connection import Connection
 from zkrecipes.net.hosts import Host, HostList
 from zkrecipes.net.transport import Address, Network
 from zkrecipes.net.wakeup import Parking
 from zkrecipes.protocol.client_side import ClientSide
-from zkrecipes.protocol.events import Broken, Connected, Greeting, Ticket
+from zkrecipes.protocol.events import Broken, Connected, Greeting, Replied, Ticket
 from zkrecipes.protocol.watch_table import WatchKind, WatchTable
 
 __all__ = ["Attacher"]
 
 logger = logging.getLogger(__name__)
+
+_CLOSE_TRIES: Final = 3
 
 
 @final
@@ -34,7 +36,7 @@ class Attacher:
 
     Args:
         network: where the hosts are.
-        hosts: which of them is next.
+        hosts: which of them is next; whoever is served by one says so (`HostList.succeeded`).
         watches: the client's watches, to be re-armed on each connection.
         packet_size_max: the largest reply to accept, in bytes.
     """
@@ -48,13 +50,21 @@ class Attacher:
         packet_size_max: int,
     ) -> None:
         self.hosts = hosts
-        self.reasons: dict[str, str] = {}
-        """Why each host did not attach the session the last time that it was tried, by `host:port`."""
+        self._reasons: dict[Host, str] = {}
+        self._trying: Host | None = None
         self._network = network
         self._watches = watches
         self._parking = parking
         self._packet_size_max = packet_size_max
         self._generations: dict[Address, ServerGeneration] = {}
+        self._probing: dict[Address, anyio.Lock] = {}
+
+    def reasons(self) -> dict[str, str]:
+        """Why each host has not attached the session the last time that it was tried, by `host:port`."""
+        unknown = dict.fromkeys(self.hosts.hosts, "not tried yet")
+        if self._trying in unknown:
+            unknown[self._trying] = "no answer yet"
+        return {str(host): self._reasons.get(host, reason) for host, reason in unknown.items()}
 
     async def attach(
         self, greeting: Greeting, attempt_timeout: float
@@ -69,74 +79,103 @@ class Attacher:
             SessionExpiredError: a server knows the session no longer.
             AuthFailedError: a server refused the credentials.
         """
-        while True:
-            host = self.hosts.next_host()
-            attached = await self._try_host(host, greeting, attempt_timeout)
-            if attached is not None:
-                self.hosts.succeeded()
-                self.reasons.clear()
-                return attached
-            if self.hosts.is_pass_over:
-                reasons = "; ".join(f"{name}: {reason}" for name, reason in self.reasons.items())
-                logger.warning("no server attached the session in this pass: %s", reasons)
-                # A session that runs out must not wait longer than it can afford.
-                await anyio.sleep(min(self.hosts.pause(), attempt_timeout))
+        return await self._attach(greeting, self._watches, attempt_timeout)
 
     async def close_session(self, greeting: Greeting, attempt_timeout: float) -> None:
-        """Close a session that was given up, on whichever server is next, so that its ephemerals go at once.
+        """Close a session that was given up, on whichever server can be reached first.
 
-        Best effort: the session ends by itself when no server can be reached.
+        Its ephemerals go at once then. Best effort: a session that is not closed ends by itself.
+
+        Args:
+            greeting: which session.
+            attempt_timeout: what one host may take, in seconds.
         """
-        with anyio.move_on_after(attempt_timeout):
+        for _ in range(_CLOSE_TRIES):
             try:
-                attached = await self._try_host(self.hosts.next_host(), greeting, attempt_timeout)
+                # without the watches, which are for the next session
+                connection, *_ = await self._attach(greeting, WatchTable(), attempt_timeout)
             except (SessionExpiredError, AuthFailedError):
                 return
-            if attached is None:
-                return
-            connection, *_ = attached
             try:
-                connection.side.send(Ticket(CloseSessionRequest()))
-                await connection.next_reply()
+                with anyio.move_on_after(attempt_timeout):
+                    connection.side.send(Ticket(CloseSessionRequest()))
+                    if isinstance(await connection.next_reply(), Replied):
+                        return
             finally:
-                await connection.aclose()
+                with anyio.CancelScope(shield=True):
+                    await connection.aclose()
 
     async def generation(self, address: Address) -> ServerGeneration:
-        """What the server at `address` can do; asked once.
+        """What the server at `address` can do; asked once, however many want to know it.
 
         Raises:
             OSError: it could not be asked.
         """
-        known = self._generations.get(address)
-        if known is None:
-            known = await find_generation(self._network, address, self._parking)
-            self._generations[address] = known
-        return known
+        if address not in self._generations:
+            async with self._probing.setdefault(address, anyio.Lock()):
+                if address not in self._generations:
+                    found = await find_generation(self._network, address, self._parking)
+                    self._generations[address] = found
+        return self._generations[address]
+
+    async def _attach(
+        self, greeting: Greeting, watches: WatchTable[Any], attempt_timeout: float
+    ) -> tuple[Connection, Connected, Address]:
+        while True:
+            if self.hosts.is_pass_over:
+                await self._end_pass(attempt_timeout)
+            attached = await self._try_host(self.hosts.next_host(), greeting, watches, attempt_timeout)
+            if attached is not None:
+                if self._reasons:
+                    self._reasons.clear()
+                    self.hosts.succeeded()
+                return attached
+            if self.hosts.is_pass_over:
+                reasons = "; ".join(f"{name}: {reason}" for name, reason in self.reasons().items())
+                logger.warning("no server attached the session in this pass: %s", reasons)
+
+    async def _end_pass(self, attempt_timeout: float) -> None:
+        pause = self.hosts.end_pass()
+        # Where none failed, one attached the session and closed the connection soon after: it is tried again
+        # at once, but only once, for something that we send may be the cause.
+        if self._reasons or self.hosts.passes > 1:
+            # A session that runs out must not wait longer than it can afford.
+            await anyio.sleep(min(pause, attempt_timeout))
 
     async def _try_host(
-        self, host: Host, greeting: Greeting, attempt_timeout: float
+        self, host: Host, greeting: Greeting, watches: WatchTable[Any], attempt_timeout: float
     ) -> tuple[Connection, Connected, Address] | None:
-        reason = f"no answer within {attempt_timeout:.3g} seconds"
-        with anyio.move_on_after(attempt_timeout):
+        ends_at = anyio.current_time() + attempt_timeout
+        reason = silence = f"no answer within {attempt_timeout:.3g} seconds"
+        self._trying = host
+        with anyio.move_on_at(ends_at):
             try:
-                for address in await self._network.resolve(host.name, host.port):
+                addresses = await self._network.resolve(host.name, host.port)
+            except OSError as error:
+                addresses = []
+                reason = f"the name does not resolve: {error}"
+            for index, address in enumerate(addresses):
+                reason = silence
+                # A name may stand for many servers: one that is silent leaves the others their share.
+                share = (ends_at - anyio.current_time()) / (len(addresses) - index)
+                with anyio.move_on_after(share):
                     try:
-                        return (*await self._try_address(address, greeting), address)
+                        return (*await self._try_address(address, greeting, watches), address)
                     except OSError as error:
                         reason = str(error) or type(error).__name__
-            except OSError as error:
-                reason = f"the name does not resolve: {error}"
-        self.reasons[str(host)] = reason
+        self._reasons[host] = reason
         logger.info("%s did not attach the session: %s", host, reason)
         return None
 
-    async def _try_address(self, address: Address, greeting: Greeting) -> tuple[Connection, Connected]:
+    async def _try_address(
+        self, address: Address, greeting: Greeting, watches: WatchTable[Any]
+    ) -> tuple[Connection, Connected]:
         generation = self._generations.get(address)
-        if generation is None and self._has_persistent_watches():
+        if generation is None and _has_persistent(watches):
             generation = await self.generation(address)
         side = ClientSide(
             greeting,
-            self._watches,
+            watches,
             now=anyio.current_time(),
             packet_size_max=self._packet_size_max,
             generation=generation,
@@ -148,13 +187,17 @@ class Attacher:
             with anyio.CancelScope(shield=True):
                 await connection.aclose()
             raise
-        if isinstance(outcome, Connected):
+        if isinstance(outcome, Connected) and anyio.current_time() < outcome.sent_at + outcome.timeout:
             return connection, outcome
         await connection.aclose()
+        if isinstance(outcome, Connected):
+            # This process slept: what the answer says was true a whole session timeout ago.
+            raise TimeoutError("its answer was read too late")
         raise _error_of(outcome)
 
-    def _has_persistent_watches(self) -> bool:
-        return bool(self._watches.paths(WatchKind.PERSISTENT) or self._watches.paths(WatchKind.RECURSIVE))
+
+def _has_persistent(watches: WatchTable[Any]) -> bool:
+    return bool(watches.paths(WatchKind.PERSISTENT) or watches.paths(WatchKind.RECURSIVE))
 
 
 def _error_of(broken: Broken) -> Exception:
@@ -162,4 +205,6 @@ def _error_of(broken: Broken) -> Exception:
     error = broken.error
     if isinstance(error, (SessionExpiredError, AuthFailedError)):
         return error
+    if isinstance(error, ProtocolError):
+        return ConnectionAbortedError(f"it does not speak ZooKeeper's protocol: {error}")
     return ConnectionAbortedError(str(getattr(error, "reason", "") or error))

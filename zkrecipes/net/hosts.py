@@ -109,6 +109,7 @@ class HostList:
         self._rng = rng
         self._hosts = hosts
         self._order: list[Host] = []
+        self._has_begun = False
         self._passes = 0
         self._last: Host | None = None
 
@@ -120,10 +121,11 @@ class HostList:
     def replace(self, hosts: tuple[Host, ...]) -> None:
         """Use other hosts from the next attempt on."""
         self._hosts = hosts
-        self._order.clear()
+        self.succeeded()
 
     def next_host(self) -> Host:
         """The host to try now; a new pass begins when all have had their turn."""
+        self._has_begun = True
         if not self._order:
             self._order = list(self._hosts)
             self._rng.shuffle(self._order)
@@ -133,19 +135,23 @@ class HostList:
         self._last = self._order.pop()
         return self._last
 
-    def pause(self) -> float:
-        """How long to wait now, in seconds: 0 within a pass, else longer from pass to pass up to 5 s."""
-        if self._order:
-            return 0.0
+    def end_pass(self) -> float:
+        """How long to wait before the next pass, in seconds: longer from pass to pass, up to 5 s."""
         self._passes += 1
         return self._rng.uniform(0, min(_PAUSE_MAX, _PAUSE_FIRST * 2 ** min(self._passes, 10)))
 
     @property
     def is_pass_over(self) -> bool:
-        """Whether every host has been tried since the last success."""
-        return not self._order
+        """Whether every host has had its turn, and none of them has succeeded since."""
+        return self._has_begun and not self._order
+
+    @property
+    def passes(self) -> int:
+        """How many passes have ended since the last success."""
+        return self._passes
 
     def succeeded(self) -> None:
-        """A host was attached to: the next failure starts from the shortest pause, with a new order."""
+        """A host served for a while: the next failure starts from the shortest pause, with a new order."""
+        self._has_begun = False
         self._passes = 0
         self._order.clear()

@@ -7,12 +7,13 @@ they go to the connection when there is one and wait here when there is none.
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Hashable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, final
+from typing import Any, Final, Protocol, final
 
 import anyio
 from anyio.abc import TaskGroup
@@ -36,6 +37,7 @@ from zkrecipes.net.pending import Pending
 from zkrecipes.net.session import Session
 from zkrecipes.net.transport import Address, Network
 from zkrecipes.net.wakeup import Parking
+from zkrecipes.net.watches import ClientWatches
 from zkrecipes.protocol.events import Broken, Connected, Greeting, Replied, WatchEvent, WatchFired
 from zkrecipes.protocol.hold_proof import CONNECT_ATTEMPT_WITH_HOLDS
 from zkrecipes.protocol.states import SessionEvent
@@ -45,8 +47,12 @@ __all__ = ["KeeperOptions", "SessionChange", "SessionKeeper", "WatchOwner"]
 
 logger = logging.getLogger(__name__)
 
-_CLOSE_AT_MOST = 2.0
+_CLOSE_AT_MOST: Final = 2.0
 """Seconds that closing may take when no server answers; the session ends by itself after its timeout."""
+_SERVED_AFTER: Final = 1.0
+"""Seconds after which a connection counts as one that served: the next server is then sought at once."""
+_DROPPED_MAX: Final = 1000
+"""How many requests may wait before those are looked for that nobody waits for any longer."""
 
 
 class WatchOwner(Hashable, Protocol):
@@ -56,7 +62,7 @@ class WatchOwner(Hashable, Protocol):
         """The watch fired."""
 
     def missed(self) -> None:
-        """A new connection: events may have been missed. Only persistent watches are told."""
+        """A new connection: events may have been missed, unless the watch is a one-shot one."""
 
     def ended(self, error: ZooKeeperError) -> None:
         """The watch is over, with its session or its client."""
@@ -112,6 +118,10 @@ class SessionKeeper:
         self._broken: ZooKeeperError | None = None
         self._over: ZooKeeperError | None = None
         self._given_up: Session | None = None
+        self._arming = ClientWatches(self.watches)
+        self._lingering: set[str] = set()
+        self._credentials_sent = 0
+        self._look_for_dropped_at = _DROPPED_MAX
         self._closing: Pending[None] | None = None
         self._chores: TaskGroup
         self._listeners: list[MemoryObjectSendStream[SessionChange]] = []
@@ -124,12 +134,21 @@ class SessionKeeper:
         """Send a request in its turn: now, or when there is a connection again."""
         connection = self._connection
         if connection is not None:
+            if pending.watcher is not None:
+                self._arming.settle(pending)
             connection.side.send(pending)
             connection.wake()
         elif self._over is not None:
-            pending.complete(None, self._over)
+            pending.complete(None, copy.copy(self._over))
         else:
-            self._waiting.append(pending)
+            self._wait(pending)
+
+    def _wait(self, pending: Pending[Any]) -> None:
+        """There is no connection. That may last, and callers come and go: those that went must not add up."""
+        if len(self._waiting) >= self._look_for_dropped_at:
+            self._waiting = deque(each for each in self._waiting if not each.is_dropped)
+            self._look_for_dropped_at = max(_DROPPED_MAX, 2 * len(self._waiting))
+        self._waiting.append(pending)
 
     @property
     def outstanding(self) -> int:
@@ -148,14 +167,16 @@ class SessionKeeper:
             address = self._address
             if address is not None:
                 try:
-                    return await self.attacher.generation(address)
+                    with anyio.fail_after(self.session.timeout / 3):
+                        return await self.attacher.generation(address)
                 except OSError as error:
                     logger.info("the server could not be asked what it can do: %s", error)
                     await anyio.sleep(min(1.0, self.session.timeout / 8))
 
     def authenticate(self, scheme: str, credential: bytes) -> None:
         """Add a credential to this connection and to every later one; the caller waits for a later reply."""
-        self.credentials.append((scheme, credential))
+        if (scheme, credential) not in self.credentials:
+            self.credentials.append((scheme, credential))
         if self._connection is not None:
             self._connection.side.authenticate(scheme, credential)
             self._connection.wake()
@@ -170,7 +191,7 @@ class SessionKeeper:
         """
         while not self.session.state.is_connected:
             if self._over is not None:
-                raise self._over
+                raise copy.copy(self._over)
             await self._changed.wait()
 
     @property
@@ -186,14 +207,18 @@ class SessionKeeper:
 
     @asynccontextmanager
     async def changes(self) -> AsyncIterator[MemoryObjectReceiveStream[SessionChange]]:
-        """Every change of state from now on, across sessions."""
+        """Every change of state from now on, across sessions; it ends with the client."""
         # unbounded: there are few, and none may be lost
         send, receive = anyio.create_memory_object_stream[SessionChange](float("inf"))
-        self._listeners.append(send)
+        if self._over is None:
+            self._listeners.append(send)
+        else:
+            send.close()
         try:
             yield receive
         finally:
-            self._listeners.remove(send)
+            if send in self._listeners:
+                self._listeners.remove(send)
             send.close()
             receive.close()
 
@@ -242,7 +267,11 @@ class SessionKeeper:
         while not self._is_over(session):
             try:
                 attached = await self._attach(session)
-                if attached is not None:
+                if attached is None:
+                    pass
+                elif self._is_over(session):  # closed while the server's answer was on its way
+                    await attached[0].aclose()
+                else:
                     await self._serve(session, *attached)
             except SessionExpiredError as error:
                 self._end_session(error)
@@ -260,15 +289,16 @@ class SessionKeeper:
     async def _attach(self, session: Session) -> tuple[Connection, Connected, Address] | None:
         """A connection that has attached the session, or None when its time is over."""
         attempt_timeout = self._attempt_timeout()
-        given_up, self._given_up = self._given_up, None
-        if given_up is not None:
+        if self._given_up is not None:
             # a zxid of 0, for any server may do this
-            await self.attacher.close_session(self._greeting(given_up, 0), attempt_timeout)
+            await self.attacher.close_session(self._greeting(self._given_up, 0), attempt_timeout)
+            self._given_up = None
         with anyio.move_on_at(session.gives_up_at):
             return await self.attacher.attach(self._greeting(session, session.last_zxid), attempt_timeout)
         return None
 
     def _greeting(self, session: Session, last_zxid: int) -> Greeting:
+        self._credentials_sent = len(self.credentials)
         return Greeting(
             timeout=self.options.session_timeout,
             session_id=session.id,
@@ -289,20 +319,26 @@ class SessionKeeper:
         self, session: Session, connection: Connection, connected: Connected, address: Address
     ) -> None:
         self._broken = None
+        attached_at = anyio.current_time()
         try:
             session.adopt(connected)
             self._address = address
             self.holds.attached(connected)
-            for pending in self._waiting:
-                connection.side.send(pending)
-            self._waiting.clear()
+            for scheme, credential in self.credentials[self._credentials_sent :]:
+                connection.side.authenticate(scheme, credential)
+            waiting, self._waiting = self._waiting, deque()
             self._connection = connection
+            for pending in waiting:
+                if not pending.is_dropped:
+                    self.submit(pending)
             self._move(SessionEvent.ATTACHED_READ_ONLY if connected.read_only else SessionEvent.ATTACHED)
-            for owner in self.watches.owners(WatchKind.PERSISTENT, WatchKind.RECURSIVE):
+            for owner in self.watches.owners():
                 owner.missed()
             self._send_due_check()
             await connection.run(self)
         finally:
+            if anyio.current_time() - attached_at >= _SERVED_AFTER:
+                self.attacher.hosts.succeeded()
             self._detach(session, connection)
             with anyio.CancelScope(shield=True):
                 await connection.aclose()
@@ -312,6 +348,7 @@ class SessionKeeper:
     def _detach(self, session: Session, connection: Connection) -> None:
         """The connection is over: decide for each of its requests whether it is sent again."""
         self._connection = self._address = None
+        self._lingering.clear()
         session.saw(connection.side.last_zxid, connection.side.answered_sent_at)
         self.holds.detached()
         reason = _reason(self._broken)
@@ -333,7 +370,7 @@ class SessionKeeper:
 
     def _end_session(self, error: SessionExpiredError) -> None:
         """The session has expired; the client goes on in another one if it may."""
-        if not self.options.renew:
+        if not self.options.renew or self._closing is not None:
             self._finish(SessionEvent.EXPIRED, error)
             return
         self._end_with_session(SessionEvent.EXPIRED, error)
@@ -341,7 +378,7 @@ class SessionKeeper:
         writes = [pending for pending in self._waiting if pending.request.is_write]
         self._waiting = deque(reads)
         for pending in writes:
-            pending.complete(None, error)
+            pending.complete(None, copy.copy(error))
 
     def _finish(self, event: SessionEvent, error: ZooKeeperError) -> None:
         """The client is over; nothing goes on."""
@@ -352,8 +389,11 @@ class SessionKeeper:
             self._end_with_session(event, error)
         for owner in self.watches.owners():
             self.watches.drop(owner)
-            owner.ended(error)
+            owner.ended(copy.copy(error))
         self._fail_waiting(error)
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
         self._tell_changed()
 
     def _end_with_session(self, event: SessionEvent, error: ZooKeeperError) -> None:
@@ -362,12 +402,13 @@ class SessionKeeper:
         self.holds.end(f"{type(error).summary}: {reason}" if isinstance(error, SessionError) else reason)
         for owner in self.watches.owners(*ONE_SHOT):
             self.watches.drop(owner)
-            owner.ended(error)
+            owner.ended(copy.copy(error))
 
     def _fail_waiting(self, error: ZooKeeperError) -> None:
         waiting, self._waiting = self._waiting, deque()
         for pending in waiting:
-            pending.complete(None, error)
+            # a copy for each, as each is raised in a task of its own and collects its own traceback
+            pending.complete(None, copy.copy(error))
 
     # --- what the connection asks (Driver) -----------------------------------------------------------------
 
@@ -396,6 +437,8 @@ class SessionKeeper:
             elif isinstance(event, WatchFired):
                 for owner in event.owners:
                     owner.fired(event.event)
+                if event.event.path in self._lingering:
+                    self._remove_unneeded((event.event.path,))
             elif isinstance(event, Broken):
                 self._broken = event.error
         side.window.is_limited = bool(self.holds)
@@ -432,16 +475,30 @@ class SessionKeeper:
 
         A server before 3.5 cannot do that: there the watch stays until it fires unheard.
         """
-        for _, path in self.watches.drop(owner):
-            if self._connection is not None and not self._is_watched(path):
-                self._chores.start_soon(self._remove_watch, path)
+        paths = [path for _, path in self.watches.drop(owner)]
+        self._remove_unneeded(dict.fromkeys([*paths, *self._lingering]))
 
-    async def _remove_watch(self, path: str) -> None:
-        if await self.generation() < ServerGeneration.V3_5 or self._is_watched(path):
-            return
-        removal = Pending(RemoveWatchesRequest(path, WatcherType.ANY), _nothing, self.parking)
-        self.submit(removal)
-        await removal.wait_done()
+    def _remove_unneeded(self, paths: Iterable[str]) -> None:
+        connection = self._connection
+        if connection is None:
+            return  # watches die with their connection
+        for path in paths:
+            if self._is_watched(path):
+                self._lingering.add(path)  # look again when the others have fired
+            else:
+                self._lingering.discard(path)
+                self._chores.start_soon(self._remove_watch, path, connection)
+
+    async def _remove_watch(self, path: str, connection: Connection) -> None:
+        try:
+            if await self.generation() < ServerGeneration.V3_5:
+                return
+        except ZooKeeperError:
+            return  # the client is over
+        if self._connection is connection and not self._is_watched(path):
+            removal = Pending(RemoveWatchesRequest(path, WatcherType.ANY), _nothing, self.parking)
+            self.submit(removal)
+            await removal.wait_done()
 
     def _is_watched(self, path: str) -> bool:
         """Whether anybody watches `path`, or has asked to: the server keeps one watch for all of them."""

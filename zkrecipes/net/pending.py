@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, final
 
+import anyio
+
 from zkrecipes.codec.jute import Record
 from zkrecipes.codec.messages import Request
 from zkrecipes.errors import ZooKeeperError
@@ -24,16 +26,19 @@ class Pending(Ticket, Generic[T]):
         zxid: after it is done, the zxid in the reply's header: of the transaction itself for a write.
         is_errand: the client itself sees to it: it is sent again after a connection loss although it is a
             write, until it is answered or the session is over, whether anybody waits for it or not.
+        is_kept: cancelling a wait does not drop it; who submitted it does that by itself.
     """
 
     __slots__ = (
         "_answer",
         "_convert",
+        "_done",
         "_error",
         "_parking",
         "_recover",
         "is_done",
         "is_errand",
+        "is_kept",
         "parked",
         "zxid",
     )
@@ -47,15 +52,18 @@ class Pending(Ticket, Generic[T]):
         recover: Callable[[ZooKeeperError], T] | None = None,
         watcher: Any = None,
         is_errand: bool = False,
+        is_kept: bool = False,
     ) -> None:
         super().__init__(request, watcher)
         self.is_errand = is_errand
+        self.is_kept = is_kept
         self.is_done = False
         self.zxid = 0
         self.parked: Any = None
         self._convert = convert
         self._recover = recover
         self._parking = parking
+        self._done: anyio.Event | None = None
         self._answer: Record | None = None
         self._error: ZooKeeperError | None = None
 
@@ -77,11 +85,23 @@ class Pending(Ticket, Generic[T]):
         """Wait until there is an answer, a result or an error; cancellation as in `wait`."""
         if self.is_done:
             return
+        if self.is_dropped:
+            raise RuntimeError("the request was dropped when an earlier wait for it was cancelled")
         try:
-            await self._parking.park(self)
+            if self.parked is None:
+                await self._parking.park(self)
+            else:
+                await self._wait_beside()
         except BaseException:
-            self.is_dropped = not self.is_errand
+            is_awaited = self.parked is not None or self._done is not None
+            self.is_dropped = not (self.is_errand or self.is_kept or is_awaited)
             raise
+
+    async def _wait_beside(self) -> None:
+        """There is room for one task to be parked; any other, which is rare, waits for an event."""
+        if self._done is None:
+            self._done = anyio.Event()
+        await self._done.wait()
 
     def result(self) -> T:
         """The answer.
@@ -116,6 +136,8 @@ class Pending(Ticket, Generic[T]):
         self.is_done = True
         if self.parked is not None:
             self._parking.wake(self)
+        if self._done is not None:
+            self._done.set()
 
     def __repr__(self) -> str:
         state = "waiting" if not self.is_done else "failed" if self._error is not None else "done"

@@ -1,0 +1,193 @@
+"""Peers of a client that no dev server can play: those that speak nonsense, and servers of other releases."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import anyio
+
+from zkrecipes.codec.framing import FrameBuffer
+from zkrecipes.codec.messages import ConnectReply, ConnectRequest
+from zkrecipes.enums import OpCode
+from zkrecipes.net.transport import Address, Network, Stream, bare_errors
+from zkrecipes.protocol.server_side import FourLetterWord, Greeted, Requested, ServerSide
+
+Greet = Callable[[ConnectRequest], ConnectReply | None]
+Answer = Callable[[ServerSide, Requested], bool]
+
+OPCODES_3_4 = frozenset(
+    {
+        OpCode.CREATE,
+        OpCode.DELETE,
+        OpCode.EXISTS,
+        OpCode.GET_DATA,
+        OpCode.SET_DATA,
+        OpCode.GET_ACL,
+        OpCode.SET_ACL,
+        OpCode.GET_CHILDREN,
+        OpCode.SYNC,
+        OpCode.PING,
+        OpCode.GET_CHILDREN2,
+        OpCode.CHECK,
+        OpCode.MULTI,
+        OpCode.AUTH,
+        OpCode.SET_WATCHES,
+        OpCode.SASL,
+        OpCode.CLOSE_SESSION,
+    }
+)
+OPCODES_3_5 = OPCODES_3_4 | {
+    OpCode.CREATE2,
+    OpCode.RECONFIG,
+    OpCode.CHECK_WATCHES,
+    OpCode.REMOVE_WATCHES,
+    OpCode.CREATE_CONTAINER,
+    OpCode.DELETE_CONTAINER,
+    OpCode.CREATE_TTL,
+}
+OPCODES_3_6 = OPCODES_3_5 | {
+    OpCode.MULTI_READ,
+    OpCode.GET_EPHEMERALS,
+    OpCode.GET_ALL_CHILDREN_NUMBER,
+    OpCode.SET_WATCHES2,
+    OpCode.ADD_WATCH,
+}
+
+
+def accept_all(session_id: int = 0x1234, *, timeout_ms: int = 10_000, read_only: bool = False) -> Greet:
+    """Attach every client to the same session."""
+
+    def greet(_: ConnectRequest) -> ConnectReply:
+        return ConnectReply(0, timeout_ms, session_id, bytes(range(16)), read_only)
+
+    return greet
+
+
+def never_answer(_side: ServerSide, _requested: Requested) -> bool:
+    return True
+
+
+def scripted(
+    network: Network, host: str = "scripted", port: int = 2181, *, greet: Greet, answer: Answer = never_answer
+) -> AbstractAsyncContextManager[Address]:
+    """A server whose every answer the test decides: `answer` returns whether the connection goes on."""
+
+    async def converse(stream: Stream) -> None:
+        side = ServerSide()
+        try:
+            while data := await stream.receive():
+                side.receive_data(data)
+                while (event := side.next_event()) is not None:
+                    if isinstance(event, Greeted):
+                        reply = greet(event.request)
+                        if reply is None:
+                            return
+                        side.accept(reply)
+                    elif isinstance(event, FourLetterWord) or (
+                        isinstance(event, Requested) and not answer(side, event)
+                    ):
+                        return
+                await stream.send(side.data_to_send())
+        except OSError:
+            return
+        finally:
+            await stream.aclose()
+
+    return network.serve(host, port, converse)
+
+
+def saying(
+    network: Network, data: bytes, host: str = "stranger", port: int = 2181, *, then_close: bool = False
+) -> AbstractAsyncContextManager[Address]:
+    """A peer that says `data` to whoever speaks first, and then nothing, or good-bye."""
+
+    async def speak(stream: Stream) -> None:
+        try:
+            await stream.receive()
+            await stream.send(data)
+            while not then_close and await stream.receive():
+                pass
+        except OSError:
+            return
+        finally:
+            await stream.aclose()
+
+    return network.serve(host, port, speak)
+
+
+class OldServer:
+    """A server of an older release: what it does not know never reaches the dev server behind it.
+
+    Args:
+        network: where both are.
+        behind: the address of the dev server.
+        opcodes: what it knows; it drops the connection on anything else, as 3.4 does.
+        version: what `srvr` says; None where the word is switched off.
+    """
+
+    def __init__(
+        self, network: Network, behind: Address, opcodes: frozenset[OpCode], version: str | None
+    ) -> None:
+        self.opcodes_seen: list[int] = []
+        """Every opcode that came, known or not."""
+        self.words_seen = 0
+        """How often `srvr` was asked."""
+        self._network = network
+        self._behind = behind
+        self._opcodes = opcodes
+        self._version = version
+
+    @asynccontextmanager
+    async def serving(self, host: str = "old", port: int = 2181) -> AsyncIterator[None]:
+        async with self._network.serve(host, port, self._relay):
+            yield
+
+    async def _relay(self, client: Stream) -> None:
+        frames = FrameBuffer(2**20)
+        server = await self._network.connect(*self._behind)
+        try:
+            first = await client.receive()
+            if first == b"srvr":
+                self.words_seen += 1
+                await client.send(self._answer().encode())
+                return
+            with bare_errors():
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._pump, server, client)
+                    frames.feed(first)
+                    frames.next_frame()  # the greeting
+                    data = first
+                    while data and self._knows_all(frames):
+                        await server.send(data)
+                        data = await client.receive()
+                        frames.feed(data)
+                    tasks.cancel_scope.cancel()
+        except OSError:
+            return
+        finally:
+            with anyio.CancelScope(shield=True):
+                await server.aclose()
+                await client.aclose()
+
+    def _answer(self) -> str:
+        if self._version is None:
+            return "srvr is not executed because it is not in the whitelist.\n"
+        return f"Zookeeper version: {self._version}, built on 01/01/2020 00:00 GMT\nMode: standalone\n"
+
+    def _knows_all(self, frames: FrameBuffer) -> bool:
+        while (frame := frames.next_frame()) is not None:
+            buffer, start, _ = frame
+            opcode = int.from_bytes(buffer[start + 4 : start + 8], "big", signed=True)
+            self.opcodes_seen.append(opcode)
+            if opcode not in self._opcodes:
+                return False
+        return True
+
+    async def _pump(self, source: Stream, target: Stream) -> None:
+        try:
+            while data := await source.receive():
+                await target.send(data)
+        except OSError:
+            pass
+        await target.aclose()

@@ -1,0 +1,148 @@
+"""The connect string, and which host is next and after how long."""
+
+from __future__ import annotations
+
+import random
+import re
+
+import pytest
+
+from zkrecipes.net.hosts import Host, HostList, parse_connect_string
+
+A, B, C = Host("a", 2181), Host("b", 2181), Host("c", 2181)
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts", "chroot"),
+    [
+        ("h1", [("h1", 2181)], ""),
+        ("h1:2182", [("h1", 2182)], ""),
+        ("h1:1,h2:65535", [("h1", 1), ("h2", 65535)], ""),
+        (" h1 , h2:5 ", [("h1", 2181), ("h2", 5)], ""),
+        ("h1,h1:2181,h2", [("h1", 2181), ("h2", 2181)], ""),
+        ("h1,h2:5/app/team", [("h1", 2181), ("h2", 5)], "/app/team"),
+        ("h1/", [("h1", 2181)], ""),
+        ("[::1]", [("::1", 2181)], ""),
+        ("[::1]:7,[fe80::1%eth0]:8/x", [("::1", 7), ("fe80::1%eth0", 8)], "/x"),
+        ("::1", [("::1", 2181)], ""),
+        ("10.0.0.1:2181", [("10.0.0.1", 2181)], ""),
+    ],
+)
+def test_a_connect_string_is_taken_apart(text: str, hosts: list[tuple[str, int]], chroot: str) -> None:
+    parsed = parse_connect_string(text)
+    assert parsed.hosts == tuple(Host(*host) for host in hosts)
+    assert parsed.chroot == chroot
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "/app",
+        "h1,",
+        ",h1",
+        "h1,,h2",
+        ":2181",
+        "h1:",
+        "h1:0",
+        "h1:65536",
+        "h1:-1",
+        "h1:2181x",
+        "h1:²",
+        "h 1",
+        "[::1",
+        "::1]",
+        "[::1]2181",
+        "[]:2181",
+        "h[1]",
+        "h1/app/",
+        "h1/a//b",
+        "h1/a/../b",
+        "h1//",
+    ],
+)
+def test_a_wrong_connect_string_is_a_value_error_that_names_it(text: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(repr(text))):
+        parse_connect_string(text)
+
+
+def test_a_connect_string_that_is_no_string_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match=r"not list: \['h1'\]"):
+        parse_connect_string(["h1"])  # type: ignore[arg-type]  # what is tested
+
+
+def test_a_host_shows_as_it_is_written() -> None:
+    assert str(Host("h1", 2181)) == "h1:2181"
+    assert str(Host("::1", 5)) == "[::1]:5"
+
+
+def test_every_host_has_its_turn_in_each_pass_and_the_order_is_random() -> None:
+    hosts = HostList((A, B, C), random.Random(1))
+    passes = [[hosts.next_host() for _ in range(3)] for _ in range(50)]
+    assert all(sorted(each) == [A, B, C] for each in passes)
+    assert len({tuple(each) for each in passes}) > 3
+
+
+def test_the_host_that_has_just_failed_is_not_the_next_one() -> None:
+    hosts = HostList((A, B, C), random.Random(2))
+    last = None
+    for _ in range(300):
+        host = hosts.next_host()
+        assert host != last
+        last = host
+
+
+def test_the_host_that_was_just_lost_has_its_turn_last() -> None:
+    hosts = HostList((A, B, C), random.Random(3))
+    for _ in range(50):
+        lost = hosts.next_host()
+        hosts.succeeded()
+        assert hosts.next_host() != lost
+        hosts.succeeded()
+
+
+def test_a_pass_is_over_when_all_have_had_their_turn_without_success() -> None:
+    hosts = HostList((A, B), random.Random(4))
+    assert not hosts.is_pass_over
+    hosts.next_host()
+    assert not hosts.is_pass_over
+    hosts.next_host()
+    assert hosts.is_pass_over
+    hosts.succeeded()
+    assert not hosts.is_pass_over
+
+
+def test_pauses_grow_from_pass_to_pass_with_full_jitter_up_to_five_seconds() -> None:
+    bounds = [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]
+    longest = [0.0] * len(bounds)
+    for seed in range(200):
+        hosts = HostList((A,), random.Random(seed))
+        for index, bound in enumerate(bounds):
+            pause = hosts.end_pass()
+            assert 0 <= pause <= bound
+            longest[index] = max(longest[index], pause)
+    assert all(seen > 0.9 * bound for seen, bound in zip(longest, bounds, strict=True))
+
+
+def test_pauses_stay_bounded_after_thousands_of_passes() -> None:
+    hosts = HostList((A,), random.Random(5))
+    assert all(hosts.end_pass() <= 5 for _ in range(5000))
+
+
+def test_a_success_makes_the_next_pause_short_again() -> None:
+    hosts = HostList((A,), random.Random(6))
+    for _ in range(10):
+        hosts.end_pass()
+    hosts.succeeded()
+    assert hosts.passes == 0
+    assert hosts.end_pass() <= 0.2
+
+
+def test_other_hosts_are_used_from_the_next_attempt_on() -> None:
+    hosts = HostList((A,), random.Random(7))
+    hosts.next_host()
+    hosts.replace((B, C))
+    assert hosts.hosts == (B, C)
+    assert not hosts.is_pass_over
+    assert {hosts.next_host(), hosts.next_host()} == {B, C}

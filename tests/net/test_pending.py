@@ -1,0 +1,126 @@
+"""A request that waits for its answer: results, errors, several waiters, cancellation."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from zkrecipes.codec.messages import DeleteRequest, GetDataRequest, StatReply
+from zkrecipes.errors import NoNodeError, ZooKeeperError
+from zkrecipes.net.pending import Pending
+from zkrecipes.net.wakeup import current_parking
+
+pytestmark = pytest.mark.anyio
+
+
+def _pending(*, is_kept: bool = False, is_errand: bool = False) -> Pending[str]:
+    def convert(reply: object) -> str:
+        return f"converted {reply}"
+
+    return Pending(
+        GetDataRequest("/a"), convert, current_parking(), is_kept=is_kept, is_errand=is_errand
+    )
+
+
+async def test_a_result_is_there_after_the_answer_and_not_before() -> None:
+    pending = _pending()
+    with pytest.raises(RuntimeError, match="not been answered yet"):
+        pending.result()
+    pending.complete(None, None, zxid=7)
+    assert pending.result() == await pending.wait() == "converted None"
+    assert pending.is_done
+    assert pending.error is None
+    assert pending.zxid == 7
+
+
+async def test_an_error_is_raised_each_time_it_is_asked_for() -> None:
+    pending = _pending()
+    pending.complete(None, NoNodeError("/a"))
+    for _ in range(2):
+        with pytest.raises(NoNodeError):
+            await pending.wait()
+    assert isinstance(pending.error, NoNodeError)
+
+
+async def test_an_error_may_mean_a_result() -> None:
+    def recover(error: ZooKeeperError) -> str:
+        return "recovered"
+
+    pending = Pending(GetDataRequest("/a"), str, current_parking(), recover=recover)
+    pending.complete(None, NoNodeError("/a"))
+    assert await pending.wait() == "recovered"
+
+
+async def test_waiting_does_not_raise_when_only_the_end_is_of_interest() -> None:
+    pending = _pending()
+    pending.complete(None, NoNodeError("/a"))
+    await pending.wait_done()
+
+
+async def test_several_tasks_may_wait_for_one_answer() -> None:
+    pending, got = _pending(), []
+
+    async def wait() -> None:
+        got.append(await pending.wait())
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        pending.complete(None, None)
+    assert got == ["converted None"] * 3
+
+
+@pytest.mark.parametrize("who", [0, 1])
+async def test_a_request_that_another_task_waits_for_is_not_dropped_with_one_of_them(who: int) -> None:
+    pending, got = _pending(), []
+    scopes = [anyio.CancelScope(), anyio.CancelScope()]
+
+    async def wait(scope: anyio.CancelScope) -> None:
+        with scope:
+            got.append(await pending.wait())
+
+    async with anyio.create_task_group() as tasks:
+        for scope in scopes:
+            tasks.start_soon(wait, scope)
+            await anyio.wait_all_tasks_blocked()
+        scopes[who].cancel()
+        await anyio.wait_all_tasks_blocked()
+        assert not pending.is_dropped
+        pending.complete(None, None)
+    assert len(got) == 1
+
+
+async def test_cancelling_the_wait_drops_the_request() -> None:
+    pending = _pending()
+    with anyio.move_on_after(0):
+        await pending.wait()
+    assert pending.is_dropped
+    with pytest.raises(RuntimeError, match="dropped"):
+        await pending.wait()
+
+
+async def test_cancelling_the_wait_drops_no_errand_and_nothing_that_is_kept() -> None:
+    for pending in (_pending(is_kept=True), _pending(is_errand=True)):
+        with anyio.move_on_after(0):
+            await pending.wait()
+        assert not pending.is_dropped
+        pending.complete(None, None)
+        assert await pending.wait()
+
+
+async def test_reads_and_errands_may_be_sent_again_and_other_writes_may_not() -> None:
+    parking = current_parking()
+    assert Pending(GetDataRequest("/a"), str, parking).is_repeatable
+    assert not Pending(DeleteRequest("/a", -1), str, parking).is_repeatable
+    assert Pending(DeleteRequest("/a", -1), str, parking, is_errand=True).is_repeatable
+
+
+async def test_it_shows_what_was_asked_and_how_that_stands_but_no_data() -> None:
+    pending = _pending()
+    assert repr(pending) == "<Pending GetDataRequest waiting>"
+    pending.complete(StatReply.decode(bytes(68)), None)
+    assert repr(pending) == "<Pending GetDataRequest done>"
+    failed = _pending()
+    failed.complete(None, NoNodeError("/a"))
+    assert repr(failed) == "<Pending GetDataRequest failed>"

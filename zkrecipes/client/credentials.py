@@ -1,0 +1,36 @@
+"""Credentials as callers hand them over, checked before anything is sent. Secrets: no message shows one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["check_credential", "check_credentials"]
+
+
+def check_credentials(auth: Sequence[object]) -> list[tuple[str, bytes]]:
+    """The (scheme, credential) pairs of `connect(auth=…)`, as they are sent.
+
+    Raises:
+        TypeError: it is no sequence of such pairs.
+    """
+    checked = []
+    for pair in (None,) if isinstance(auth, (str, bytes)) else auth:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise TypeError('auth is a list of pairs, as in [("digest", "user:password")]')
+        checked.append(check_credential(*pair))
+    return checked
+
+
+def check_credential(scheme: object, credential: object) -> tuple[str, bytes]:
+    """One pair, as it is sent.
+
+    Raises:
+        TypeError: the scheme is no string, or the credential neither a string nor bytes.
+    """
+    if not isinstance(scheme, str):
+        raise TypeError(f"an auth scheme is a str, not {type(scheme).__name__}")
+    if isinstance(credential, str):
+        return scheme, credential.encode()
+    if not isinstance(credential, bytes):
+        raise TypeError(f"a credential is a str or bytes, not {type(credential).__name__}")
+    return scheme, credential
