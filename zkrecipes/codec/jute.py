@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import inspect
 from functools import cache
+from operator import itemgetter
 from typing import (
     Annotated,
     Any,
@@ -26,6 +27,15 @@ from typing import (
 
 from zkrecipes.codec import kinds
 from zkrecipes.codec.compiling import Kind, compile_encoder, compile_reader
+
+try:
+    # The getter of named tuples, in C; the standard library itself does without it where it is missing.
+    from _collections import _tuplegetter  # type: ignore[import-not-found]
+except ImportError:  # pragma: no cover - another Python than CPython
+
+    def _tuplegetter(index: int, doc: str | None) -> Any:
+        return property(itemgetter(index), doc=doc)
+
 
 __all__ = [
     "Bool",
@@ -89,7 +99,7 @@ class Record(tuple[Any, ...], metaclass=_RecordType):
             cls.fields = names
             cls._install_constructor({name: cls.__dict__[name] for name in names if name in cls.__dict__})
             for index, name in enumerate(names):
-                setattr(cls, name, _field_getter(index))
+                setattr(cls, name, _tuplegetter(index, None))
 
     @classmethod
     def _install_constructor(cls, defaults: dict[str, Any]) -> None:
@@ -146,15 +156,6 @@ class Record(tuple[Any, ...], metaclass=_RecordType):
         fields = fields_of(type(self)).kinds
         shown = (f"{name}={_shown(value, fields[name])}" for name, value in zip(fields, self, strict=True))
         return f"{type(self).__name__}({', '.join(shown)})"
-
-
-def _field_getter(index: int) -> Any:
-    try:
-        # The getter of named tuples, in C; the standard library itself falls back to a property without it.
-        from _collections import _tuplegetter  # type: ignore[import-not-found]
-    except ImportError:  # pragma: no cover - another Python than CPython
-        return property(lambda self: self[index])
-    return _tuplegetter(index, None)
 
 
 def _shown(value: object, kind: Kind) -> str:
