@@ -1,0 +1,24 @@
+"""The server that the client is tested against: the dev server and Apache's, with the same tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.apache.served import Served, ServedByApache, dev_server_in_thread
+
+
+@pytest.fixture(params=["dev", pytest.param("apache", marks=pytest.mark.apache)])
+def server(request: pytest.FixtureRequest) -> Served:
+    """A standalone server that all tests share; each runs against the dev server and against Apache's."""
+    if request.param == "apache":
+        return ServedByApache(request.getfixturevalue("apache_server"))
+    served: Served = request.getfixturevalue("_dev_server")
+    return served
+
+
+@pytest.fixture(scope="package")
+def _dev_server() -> Iterator[Served]:
+    with dev_server_in_thread() as served:
+        yield served

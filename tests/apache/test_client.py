@@ -1,0 +1,680 @@
+"""Every request of the client, against the dev server and Apache's: what one answers, the other does too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import anyio
+import pytest
+
+import zkrecipes as zk
+from tests.apache.served import Served
+from zkrecipes.client.recipe_api import recipe_api
+from zkrecipes.enums import ServerGeneration
+from zkrecipes.net.capabilities import find_generation
+from zkrecipes.net.transport import Address, Handler, Network, Stream, TcpNetwork
+from zkrecipes.net.wakeup import current_parking
+
+pytestmark = pytest.mark.anyio
+
+# The largest request that a server takes as it is delivered: `jute.maxbuffer`, 1 MiB less a byte.
+PACKET_SIZE_MAX = 0xFFFFF
+
+
+def connect(server: Served, chroot: str = "", **options: Any) -> AbstractAsyncContextManager[zk.Client]:
+    return zk.connect(server.connect_string + chroot, session_timeout=10, connect_timeout=15, **options)
+
+
+async def until_gone(server: Served, client: zk.Client, path: str) -> None:
+    while await client.exists(path) is not None:
+        await server.reap()
+
+
+# --- one request at a time -------------------------------------------------------------------------------
+
+
+async def test_a_znode_is_made_read_changed_and_removed(server: Served, fresh_path: str) -> None:
+    async with connect(server) as client:
+        assert await client.exists(fresh_path) is None
+        before = time.time() * 1000
+        assert await client.create(fresh_path, b"one") == fresh_path
+        made = await client.exists(fresh_path)
+        assert made is not None
+        assert (made.version, made.cversion, made.aversion) == (0, 0, 0)
+        assert (made.data_length, made.num_children, made.ephemeral_owner) == (3, 0, 0)
+        assert made.czxid == made.mzxid == made.pzxid > 0
+        assert made.ctime == made.mtime
+        assert abs(made.ctime - before) < 60_000
+
+        changed = await client.set(fresh_path, b"second", version=0)
+        assert (changed.version, changed.data_length, changed.czxid) == (1, 6, made.czxid)
+        assert changed.mzxid > made.mzxid
+        assert await client.get(fresh_path) == zk.Node(b"second", changed)
+        data, stat = await client.get(fresh_path)
+        assert (data, stat) == (b"second", changed)
+
+        await client.delete(fresh_path, version=1)
+        assert await client.exists(fresh_path) is None
+
+
+@pytest.mark.parametrize("data", [None, b"", b"\0", bytes(range(256)) * 40])
+async def test_data_comes_back_as_it_was_given(server: Served, fresh_path: str, data: bytes | None) -> None:
+    async with connect(server) as client:
+        await client.create(fresh_path, data)
+        assert (await client.get(fresh_path)).data == data
+        await client.set(fresh_path, b"between")
+        await client.set(fresh_path, data)
+        node = await client.get(fresh_path)
+        assert node.data == data
+        assert node.stat.data_length == len(data or b"")
+
+
+async def test_names_may_be_of_any_language(server: Served, fresh_path: str) -> None:
+    names = ["Straße", "日本語", "имя", "a b", "~!@#$%^&*()", "...", "q\N{COMBINING ACUTE ACCENT}"]
+    async with connect(server) as client:
+        await client.create(fresh_path)
+        for name in names:
+            await client.create(f"{fresh_path}/{name}", name.encode())
+        assert sorted(await client.get_children(fresh_path)) == sorted(names)
+        for name in names:
+            assert (await client.get(f"{fresh_path}/{name}")).data == name.encode()
+
+
+async def test_children_are_listed_with_the_stat_of_their_parent(server: Served, fresh_path: str) -> None:
+    async with connect(server) as client:
+        await client.create(fresh_path)
+        assert await client.get_children(fresh_path) == []
+        for name in "abc":
+            await client.create(f"{fresh_path}/{name}")
+        await client.delete(f"{fresh_path}/b")
+        children, stat = await client.get_children_with_stat(fresh_path)
+        assert sorted(children) == ["a", "c"]
+        assert (stat.num_children, stat.cversion, stat.version) == (2, 4, 0)
+        assert stat == await client.exists(fresh_path)
+        assert fresh_path[1:] in await client.get_children("/")
+
+
+async def test_sequential_znodes_are_numbered(server: Served, fresh_path: str) -> None:
+    async with connect(server) as client:
+        await client.create(fresh_path)
+        first = await client.create(f"{fresh_path}/job-", sequential=True)
+        second = await client.create(f"{fresh_path}/", sequential=True)
+        third = await client.create(f"{fresh_path}/job-", sequential=True, ephemeral=True)
+        assert first == f"{fresh_path}/job-0000000000"
+        assert second == f"{fresh_path}/0000000001"
+        assert third == f"{fresh_path}/job-0000000002"
+        stat = await client.exists(third)
+        assert stat is not None
+        assert stat.ephemeral_owner == client.session.id
+
+
+async def test_ephemeral_znodes_go_with_their_session(server: Served, fresh_path: str) -> None:
+    async with connect(server) as watcher:
+        async with connect(server) as client:
+            await client.create(fresh_path, ephemeral=True)
+            stat = await watcher.exists(fresh_path)
+            assert stat is not None
+            assert stat.ephemeral_owner == client.session.id != watcher.session.id
+            with pytest.raises(zk.NoChildrenForEphemeralsError) as refused:
+                await client.create(f"{fresh_path}/child")
+            assert (refused.value.code, refused.value.path) == (-108, f"{fresh_path}/child")
+        # leaving has closed the session, so this needs no waiting
+        await watcher.sync()
+        assert await watcher.exists(fresh_path) is None
+
+
+async def test_missing_parents_are_made(server: Served, fresh_path: str) -> None:
+    async with connect(server) as client:
+        deep = f"{fresh_path}/b/c"
+        assert await client.create(deep, b"x", ephemeral=True, make_parents=True) == deep
+        parent = await client.get(f"{fresh_path}/b")
+        assert (parent.data, parent.stat.ephemeral_owner) == (b"", 0)
+        made, stat = await client.create_with_stat(f"{fresh_path}/d/e-", sequential=True, make_parents=True)
+        assert made == f"{fresh_path}/d/e-0000000000"
+        assert stat == await client.exists(made)
+
+
+async def test_a_path_is_ensured_by_many_at_once(server: Served, fresh_path: str) -> None:
+    path = f"{fresh_path}/one/two/three"
+
+    async def ensure(client: zk.Client) -> None:
+        await client.ensure_path(path)
+        assert await client.exists(path) is not None
+
+    async with connect(server) as one, connect(server) as other, anyio.create_task_group() as tasks:
+        for client in (one, other) * 4:
+            tasks.start_soon(ensure, client)
+    async with connect(server) as client:
+        await client.set(path, b"kept")
+        await client.ensure_path(path)
+        assert (await client.get(path)).data == b"kept"
+
+
+async def test_a_znode_is_made_together_with_its_stat(server: Served, fresh_path: str) -> None:
+    async with connect(server) as client:
+        made, stat = await client.create_with_stat(fresh_path, b"data")
+        assert (made, stat) == (fresh_path, await client.exists(fresh_path))
+        for options in (
+            {"ephemeral": True},
+            {"sequential": True},
+            {"ephemeral": True, "sequential": True},
+            {"container": True},
+            {"ttl": 60.0},
+            {"ttl": 60.0, "sequential": True},
+        ):
+            made, stat = await client.create_with_stat(f"{fresh_path}/n", b"12", **options)
+            assert stat == await client.exists(made)
+            assert stat.data_length == 2
+            assert made.startswith(f"{fresh_path}/n")
+            if "sequential" not in options:
+                assert made == f"{fresh_path}/n"
+            await client.delete(made)
+
+
+async def test_a_container_goes_after_its_last_child(server: Served, fresh_path: str) -> None:
+    async with connect(server) as client:
+        unused = f"{fresh_path}-unused"
+        await client.create(fresh_path, container=True)
+        await client.create(unused, container=True)
+        await client.create(f"{fresh_path}/child")
+        await server.reap()
+        assert await client.exists(fresh_path) is not None
+        await client.delete(f"{fresh_path}/child")
+        with anyio.fail_after(15):
+            await until_gone(server, client, fresh_path)
+        assert await client.exists(unused) is not None, "one that never had a child is left alone for long"
+
+
+async def test_a_znode_goes_when_its_time_to_live_is_over(server: Served, fresh_path: str) -> None:
+    async with connect(server) as client:
+        await client.create(fresh_path)
+        short = await client.create(f"{fresh_path}/short", ttl=0.1)
+        parent = await client.create(f"{fresh_path}/parent", ttl=0.1)
+        await client.create(f"{parent}/child")
+        long = await client.create(f"{fresh_path}/long-", ttl=3600, sequential=True)
+        with anyio.fail_after(15):
+            await until_gone(server, client, short)
+        assert await client.exists(parent) is not None, "it has a child"
+        assert await client.exists(long) is not None
+
+
+async def test_sync_is_answered(server: Served, fresh_path: str) -> None:
+    async with connect(server) as client:
+        await client.sync()
+        await client.sync(fresh_path)  # there need not be a znode
+
+
+# --- what the server refuses -----------------------------------------------------------------------------
+
+Call = Callable[[zk.Client, str], Awaitable[object]]
+
+# What is called, with which error, which code, and the path it names below the given one. `/n` has version 0
+# and a child `/n/c`.
+REFUSED: dict[str, tuple[Call, type[zk.ServerError], int, str]] = {
+    "create-exists": (lambda c, p: c.create(f"{p}/n"), zk.NodeExistsError, -110, "/n"),
+    "create-no-parent": (lambda c, p: c.create(f"{p}/x/y"), zk.NoNodeError, -101, "/x/y"),
+    "create-sequential-no-parent": (
+        lambda c, p: c.create(f"{p}/x/", sequential=True),
+        zk.NoNodeError,
+        -101,
+        "/x/",
+    ),
+    "create-with-stat-exists": (lambda c, p: c.create_with_stat(f"{p}/n"), zk.NodeExistsError, -110, "/n"),
+    "get": (lambda c, p: c.get(f"{p}/x"), zk.NoNodeError, -101, "/x"),
+    "get-children": (lambda c, p: c.get_children(f"{p}/x"), zk.NoNodeError, -101, "/x"),
+    "get-children-with-stat": (lambda c, p: c.get_children_with_stat(f"{p}/x"), zk.NoNodeError, -101, "/x"),
+    "get-acl": (lambda c, p: c.get_acl(f"{p}/x"), zk.NoNodeError, -101, "/x"),
+    "set": (lambda c, p: c.set(f"{p}/x", b""), zk.NoNodeError, -101, "/x"),
+    "set-version": (lambda c, p: c.set(f"{p}/n", b"", version=1), zk.BadVersionError, -103, "/n"),
+    "set-acl": (lambda c, p: c.set_acl(f"{p}/x", zk.OPEN), zk.NoNodeError, -101, "/x"),
+    "set-acl-version": (lambda c, p: c.set_acl(f"{p}/n", zk.OPEN, version=1), zk.BadVersionError, -103, "/n"),
+    "set-acl-scheme": (
+        lambda c, p: c.set_acl(f"{p}/n", [zk.ACL(zk.Perms.ALL, zk.Id("nobody", "knows"))]),
+        zk.InvalidACLError,
+        -114,
+        "/n",
+    ),
+    "create-acl-auth-without-auth": (
+        lambda c, p: c.create(f"{p}/x", acl=zk.CREATOR_ALL),
+        zk.InvalidACLError,
+        -114,
+        "/x",
+    ),
+    "delete": (lambda c, p: c.delete(f"{p}/x"), zk.NoNodeError, -101, "/x"),
+    "delete-version": (lambda c, p: c.delete(f"{p}/n/c", version=7), zk.BadVersionError, -103, "/n/c"),
+    "delete-children": (lambda c, p: c.delete(f"{p}/n"), zk.NotEmptyError, -111, "/n"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+async def test_a_refusal_is_an_error_with_code_and_path(server: Served, fresh_path: str, case: str) -> None:
+    call, error, code, path = REFUSED[case]
+    async with connect(server) as client:
+        await client.create(f"{fresh_path}/n/c", make_parents=True)
+        with pytest.raises(zk.ServerError) as refused:
+            await call(client, fresh_path)
+        assert type(refused.value) is error
+        assert (refused.value.code, refused.value.path) == (code, fresh_path + path)
+        assert fresh_path + path in str(refused.value)
+        assert refused.value.nothing_changed
+        assert sorted(await client.get_children(fresh_path)) == ["n"]
+
+
+async def test_the_root_stays(server: Served) -> None:
+    async with connect(server) as client:
+        with pytest.raises(zk.BadArgumentsError) as refused:
+            await client.delete("/")
+        assert (refused.value.code, refused.value.path) == (-8, "/")
+        with pytest.raises(zk.NodeExistsError):
+            await client.create("/")
+
+
+# --- who may do what -------------------------------------------------------------------------------------
+
+
+async def test_an_acl_is_read_and_replaced(server: Served, fresh_path: str) -> None:
+    async with connect(server) as client:
+        await client.create(fresh_path)
+        acl, stat = await client.get_acl(fresh_path)
+        assert acl == list(zk.OPEN)
+        assert stat.aversion == 0
+        alice = zk.ACL(zk.Perms.READ | zk.Perms.ADMIN, zk.digest_id("alice", "secret"))
+        wanted = [zk.ACL(zk.Perms.READ | zk.Perms.ADMIN | zk.Perms.DELETE, zk.ANYONE), alice]
+        changed = await client.set_acl(fresh_path, wanted, version=0)
+        assert (changed.aversion, changed.version) == (1, 0)
+        acl, stat = await client.get_acl(fresh_path)
+        # the digest is for those who may administrate; here everybody may
+        assert (acl, stat) == (wanted, changed)
+        with pytest.raises(zk.NoAuthError) as refused:
+            await client.set(fresh_path, b"no")
+        assert (refused.value.code, refused.value.path) == (-102, fresh_path)
+
+
+async def test_what_its_creator_alone_may_do_nobody_else_does(server: Served, fresh_path: str) -> None:
+    secret, child = f"{fresh_path}/secret", f"{fresh_path}/secret/child"
+    async with (
+        connect(server, auth=[("digest", "alice:wonder")]) as alice,
+        connect(server, auth=[("digest", b"mallory:wonder")]) as mallory,
+        connect(server) as nobody,
+    ):
+        await alice.create(fresh_path)
+        await alice.create(secret, b"x", acl=zk.CREATOR_ALL)
+        await alice.create(child, b"", acl=zk.CREATOR_ALL)
+        assert await alice.get_acl(secret) == (
+            [zk.ACL(zk.Perms.ALL, zk.digest_id("alice", "wonder"))],
+            await alice.exists(secret),
+        )
+        for other in (mallory, nobody):
+            for call in (
+                other.get(secret),
+                other.set(secret, b"y"),
+                other.get_children(secret),
+                other.create(f"{secret}/mine"),
+                other.delete(child),
+                other.set_acl(secret, zk.OPEN),
+                other.get_acl(secret),
+            ):
+                with pytest.raises(zk.NoAuthError):
+                    await call
+            # `exists` asks for no permission in 3.8, and for READ in later 3.9 (ZOOKEEPER-2590)
+        await nobody.add_auth("digest", "alice:wonder")
+        assert (await nobody.get(secret)).data == b"x"
+        # who may delete it is up to its parent, which is open
+        await alice.delete(child)
+        await mallory.delete(secret)
+
+
+async def test_a_default_acl_is_given_to_every_znode(server: Served, fresh_path: str) -> None:
+    mine = [zk.ACL(zk.Perms.ALL, zk.digest_id("bob", "pw"))]
+    async with connect(server, auth=[("digest", "bob:pw")], default_acl=zk.CREATOR_ALL) as client:
+        await client.create(f"{fresh_path}/made", make_parents=True)
+        await client.ensure_path(f"{fresh_path}/ensured")
+        async with client.transaction() as transaction:
+            transaction.create(f"{fresh_path}/together")
+        await client.create(f"{fresh_path}/open", acl=zk.OPEN)
+        for name in ("", "/made", "/ensured", "/together"):
+            assert (await client.get_acl(fresh_path + name))[0] == mine
+        assert (await client.get_acl(f"{fresh_path}/open"))[0] == list(zk.OPEN)
+
+
+async def test_a_refused_credential_ends_the_client(server: Served) -> None:
+    with pytest.raises(zk.AuthFailedError):  # noqa: PT012 - the block is the client's life
+        async with connect(server) as client:
+            with pytest.raises(zk.AuthFailedError) as refused:
+                await client.add_auth("no-such-scheme", "hunter2")
+            assert "hunter2" not in str(refused.value)
+            assert client.state is zk.SessionState.AUTH_FAILED
+            await anyio.sleep(15)
+            pytest.fail("the block is cancelled")
+    with pytest.raises(zk.AuthFailedError):
+        async with connect(server, auth=[("no-such-scheme", "hunter2")]):
+            pytest.fail("there is no such client")
+
+
+# --- many requests ---------------------------------------------------------------------------------------
+
+
+async def test_a_pipeline_has_every_call_and_keeps_their_order(server: Served, fresh_path: str) -> None:
+    async with connect(server) as client:
+        await client.create(fresh_path)
+        path = f"{fresh_path}/n"
+        async with client.pipeline() as pipe:
+            absent = pipe.exists(path)
+            made = pipe.create(path, b"1", acl=zk.OPEN)
+            sequential = pipe.create(f"{path}/s", sequential=True)
+            ephemeral = pipe.create(f"{path}/e", ephemeral=True)
+            first = pipe.get(path)
+            changed = pipe.set(path, b"2", version=0)
+            refused = pipe.set(path, b"3", version=0)
+            second = pipe.get(path)
+            present = pipe.exists(path)
+            children = pipe.get_children(path)
+            both = pipe.get_children_with_stat(path)
+            acl_set = pipe.set_acl(path, zk.OPEN, version=0)
+            acl = pipe.get_acl(path)
+            synced = pipe.sync(path)
+            deleted = pipe.delete(ephemeral_path := f"{path}/e")
+            gone = pipe.get(ephemeral_path)
+            assert not gone.is_done
+            with pytest.raises(RuntimeError, match="not been answered yet"):
+                gone.result()
+        assert absent.result() is None
+        assert made.result() == path
+        assert sequential.result() == f"{path}/s0000000000"
+        assert ephemeral.result() == ephemeral_path
+        assert first.result().data == b"1"
+        assert changed.result().version == 1
+        assert isinstance(refused.error, zk.BadVersionError)
+        with pytest.raises(zk.BadVersionError):
+            refused.result()
+        assert second.result().data == b"2"
+        assert present.result() == second.result().stat
+        assert set(children.result()) == {"s0000000000", "e"}
+        assert set(both.result()[0]) == set(children.result())
+        assert both.result()[1].num_children == 2
+        assert acl_set.result().aversion == 1
+        assert acl.result() == (list(zk.OPEN), acl_set.result())
+        assert (synced.result(), deleted.result()) == (None, None)
+        assert isinstance(gone.error, zk.NoNodeError)
+
+
+async def test_a_pipeline_may_be_long(server: Served, fresh_path: str) -> None:
+    async with connect(server) as client:
+        await client.create(fresh_path)
+        async with client.pipeline() as pipe:
+            made = [pipe.create(f"{fresh_path}/{number:04}", b"%d" % number) for number in range(1000)]
+        async with client.pipeline() as pipe:
+            nodes = [pipe.get(each.result()) for each in made]
+        assert [each.result().data for each in nodes] == [b"%d" % number for number in range(1000)]
+        czxids = [each.result().stat.czxid for each in nodes]
+        assert czxids == sorted(set(czxids)), "they were made in the order of the calls"
+        assert len(await client.get_children(fresh_path)) == 1000
+
+
+async def test_many_tasks_share_a_client(server: Served, fresh_path: str) -> None:
+    async with connect(server) as client:
+        await client.create(fresh_path)
+
+        async def work(number: int) -> None:
+            path = await client.create(f"{fresh_path}/{number}", b"0")
+            for version in range(5):
+                assert (await client.set(path, b"%d" % version, version=version)).version == version + 1
+                assert (await client.get(path)).data == b"%d" % version
+            await client.delete(path, version=5)
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(50):
+                tasks.start_soon(work, number)
+        assert await client.get_children(fresh_path) == []
+
+
+async def test_cancelled_calls_disturb_nobody(server: Served, fresh_path: str) -> None:
+    async with connect(server) as client:
+        await client.create(fresh_path, b"0")
+
+        async def in_vain(delay: float) -> None:
+            with anyio.move_on_after(delay):
+                while True:
+                    await client.set(fresh_path, b"x" * 1000)
+                    await client.get(fresh_path)
+                    await client.get_children("/")
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(30):
+                tasks.start_soon(in_vain, number / 300)
+            for _ in range(50):
+                assert await client.exists(fresh_path) is not None
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await client.set(fresh_path, b"sent or not")
+        stat = await client.set(fresh_path, b"still here")
+        assert await client.get(fresh_path) == zk.Node(b"still here", stat)
+
+
+async def test_a_transaction_applies_all_of_it(server: Served, fresh_path: str) -> None:
+    async with connect(server) as client:
+        await client.create(fresh_path, b"0")
+        await client.create(f"{fresh_path}/old")
+        async with client.transaction() as transaction:
+            checked = transaction.check(fresh_path, version=0)
+            made = transaction.create(f"{fresh_path}/n-", b"1", sequential=True)
+            ephemeral = transaction.create(f"{fresh_path}/e", ephemeral=True)
+            container = transaction.create(f"{fresh_path}/c", container=True)
+            ttl = transaction.create(f"{fresh_path}/t", ttl=60)
+            changed = transaction.set(fresh_path, b"1", version=0)
+            deleted = transaction.delete(f"{fresh_path}/old")
+            unguarded = transaction.check(fresh_path)
+            assert len(transaction) == 8
+            with pytest.raises(RuntimeError):
+                made.result()
+            assert (await client.get(fresh_path)).data == b"0", "nothing is sent before the end"
+        assert (checked.result(), deleted.result(), unguarded.result()) == (None, None, None)
+        assert made.result() == f"{fresh_path}/n-0000000001"
+        assert ephemeral.result() == f"{fresh_path}/e"
+        assert container.result() == f"{fresh_path}/c"
+        assert ttl.result() == f"{fresh_path}/t"
+        assert (changed.result().version, changed.result().data_length) == (1, 1)
+        children, stat = await client.get_children_with_stat(fresh_path)
+        assert set(children) == {"n-0000000001", "e", "c", "t"}
+        assert stat.mzxid == stat.pzxid, "all in one"
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+async def test_a_transaction_that_fails_applies_nothing(
+    server: Served, fresh_path: str, failing: int
+) -> None:
+    async with connect(server) as client:
+        await client.create(fresh_path, b"0")
+        operations: list[Callable[[zk.Transaction], zk.Pending[Any]]] = [
+            lambda transaction: transaction.create(f"{fresh_path}/a"),
+            lambda transaction: transaction.set(fresh_path, b"1"),
+        ]
+        operations.insert(failing, lambda transaction: transaction.check(fresh_path, version=9))
+        results: list[zk.Pending[Any]] = []
+        with pytest.raises(zk.TransactionError) as failed:
+            async with client.transaction() as transaction:
+                results += [operation(transaction) for operation in operations]
+        assert (failed.value.index, failed.value.operations) == (failing, 3)
+        assert type(failed.value.error) is zk.BadVersionError
+        assert failed.value.error.path == fresh_path
+        for result in results:
+            with pytest.raises(zk.TransactionError):
+                result.result()
+        data, stat = await client.get(fresh_path)
+        assert (data, stat.version, stat.cversion) == (b"0", 0, 0)
+
+
+async def test_a_transaction_that_is_left_with_an_error_is_not_sent(server: Served, fresh_path: str) -> None:
+    async with connect(server) as client:
+        with pytest.raises(KeyError, match="mine"):  # noqa: PT012 - what the block raises comes out
+            async with client.transaction() as transaction:
+                made = transaction.create(fresh_path)
+                raise KeyError("mine")
+        with pytest.raises(RuntimeError):
+            made.result()
+        assert await client.exists(fresh_path) is None
+        async with client.transaction():
+            pass  # nothing to do
+        with pytest.raises(RuntimeError, match="ended"):
+            transaction.create(fresh_path)
+
+
+# --- sizes -----------------------------------------------------------------------------------------------
+
+
+def largest_data(path: str) -> int:
+    """How much data a `set` of `path` can carry: header, two lengths and the version take their share."""
+    return PACKET_SIZE_MAX - (8 + 4 + len(path) + 4 + 4)
+
+
+async def test_the_largest_request_is_served(server: Served, fresh_path: str) -> None:
+    data = bytes(range(256)) * 4096
+    data = data[: largest_data(fresh_path)]
+    async with connect(server) as client:
+        await client.create(fresh_path)
+        stat = await client.set(fresh_path, data)
+        assert stat.data_length == len(data)
+        async with client.pipeline() as pipe:
+            nodes = [pipe.get(fresh_path) for _ in range(5)]
+        assert all(node.result().data == data for node in nodes)
+
+
+@pytest.mark.parametrize("excess", [1, 2_000_000])
+async def test_a_request_that_is_too_large_costs_the_connection_only(
+    server: Served, fresh_path: str, excess: int
+) -> None:
+    async with connect(server) as client:
+        await client.create(fresh_path, b"0")
+        session = client.session
+        with pytest.raises(zk.ConnectionLossError) as lost:
+            await client.set(fresh_path, bytes(largest_data(fresh_path) + excess))
+        assert lost.value.path == fresh_path
+        assert "unknown" in str(lost.value)
+        assert await client.get(fresh_path) == zk.Node(b"0", (await client.get(fresh_path)).stat)
+        assert client.session is session, "the session has outlived the connection"
+
+
+async def test_a_request_above_our_own_limit_is_not_sent(server: Served, fresh_path: str) -> None:
+    async with connect(server, max_packet_size=10_000) as client:
+        await client.create(fresh_path, b"0")
+        with pytest.raises(ValueError, match="max_packet_size"):
+            await client.set(fresh_path, bytes(10_000))
+        assert (await client.get(fresh_path)).stat.version == 0
+
+
+async def test_a_reply_above_our_own_limit_fails_and_is_not_asked_for_again(
+    server: Served, fresh_path: str
+) -> None:
+    async with connect(server) as writer, connect(server, max_packet_size=10_000) as client:
+        await writer.create(fresh_path, bytes(20_000))
+        async with client.pipeline() as pipe:
+            before, large, after = pipe.exists("/"), pipe.get(fresh_path), pipe.exists(fresh_path)
+        assert before.result() is not None
+        assert isinstance(large.error, zk.PacketTooLargeError)
+        assert large.error.path == fresh_path
+        assert large.error.limit == 10_000
+        assert large.error.size > 20_000
+        stat = after.result()
+        assert stat is not None
+        assert stat.data_length == 20_000
+
+
+# --- chroot ----------------------------------------------------------------------------------------------
+
+
+async def test_a_chroot_is_the_root_of_all_paths(server: Served, fresh_path: str) -> None:
+    async with connect(server) as whole, connect(server, fresh_path, create_chroot=True) as client:
+        assert await whole.exists(fresh_path) is not None
+        assert await client.create("/a", b"1") == "/a"
+        assert await client.create("/a/s", sequential=True) == "/a/s0000000000"
+        assert (await client.create_with_stat("/b"))[0] == "/b"
+        assert sorted(await client.get_children("/")) == ["a", "b"]
+        assert (await whole.get(f"{fresh_path}/a")).data == b"1"
+        async with client.transaction() as transaction:
+            made = transaction.create("/c")
+            transaction.set("/", b"root")
+        assert made.result() == "/c"
+        assert (await client.get("/")).data == b"root" == (await whole.get(fresh_path)).data
+        with pytest.raises(zk.NoNodeError) as refused:
+            await client.get("/x")
+        assert refused.value.path == f"{fresh_path}/x", "an error names the full path"
+        view = client.chroot("/a")
+        assert view.session is client.session
+        assert await view.get_children("/") == ["s0000000000"]
+        assert await view.create("/t") == "/t"
+        assert await client.exists("/a/t") is not None
+        await client.sync("/")
+
+
+async def test_a_chroot_that_is_missing_is_told(server: Served, fresh_path: str) -> None:
+    async with connect(server, f"{fresh_path}/app") as client:
+        assert await client.exists("/") is None
+        with pytest.raises(zk.NoNodeError, match=f"chroot {fresh_path}/app itself does not exist"):
+            await client.create("/a")
+        await client.ensure_path("/a")
+        assert await client.get_children("/") == ["a"]
+        with pytest.raises(zk.NoNodeError) as refused:
+            await client.get("/b")
+        assert not refused.value.detail
+
+
+async def test_parents_above_a_missing_chroot_are_made(server: Served, fresh_path: str) -> None:
+    async with connect(server, f"{fresh_path}/app") as client:
+        assert await client.create("/a/b", make_parents=True) == "/a/b"
+        assert await client.chroot("/a").get_children("/") == ["b"]
+
+
+# --- what a server can do --------------------------------------------------------------------------------
+
+
+class WordlessNetwork:
+    """TCP, but for the first stream, on which nothing can be sent: as if four-letter words were forbidden."""
+
+    def __init__(self) -> None:
+        self._network = TcpNetwork()
+        self._is_first = True
+
+    async def resolve(self, host: str, port: int) -> list[Address]:
+        return await self._network.resolve(host, port)
+
+    async def connect(self, host: str, port: int) -> Stream:
+        stream = await self._network.connect(host, port)
+        if self._is_first:
+            self._is_first = False
+            await stream.aclose()
+        return stream
+
+    def serve(self, host: str, port: int, handler: Handler) -> AbstractAsyncContextManager[Address]:
+        return self._network.serve(host, port, handler)
+
+
+@pytest.mark.parametrize("network", [TcpNetwork, WordlessNetwork])
+async def test_what_the_server_can_do_is_found_out(server: Served, network: Callable[[], Network]) -> None:
+    host, _, port = server.connect_string.rpartition(":")
+    found = await find_generation(network(), Address(host, int(port)), current_parking())
+    assert found is ServerGeneration.V3_7, "3.7 is the last that brought requests"
+
+
+async def test_a_client_knows_what_its_server_can_do(server: Served) -> None:
+    async with connect(server) as client:
+        assert await recipe_api(client).has_containers()
+
+
+# --- hosts -----------------------------------------------------------------------------------------------
+
+
+async def test_other_hosts_are_used_from_the_next_connection_on(server: Served, fresh_path: str) -> None:
+    async with zk.connect(f"127.0.0.1:1,{server.connect_string}", session_timeout=10) as client:
+        session = client.session
+        client.update_hosts(server.connect_string)
+        await client.create(fresh_path, ephemeral=True)
+        for wrong in ("", "host:port", f"{server.connect_string}/chroot"):
+            with pytest.raises(ValueError, match=r".+"):
+                client.update_hosts(wrong)
+        with pytest.raises(zk.ConnectionLossError):
+            await client.set(fresh_path, bytes(2_000_000))  # costs the connection
+        assert await client.exists(fresh_path) is not None
+        assert client.session is session
