@@ -104,13 +104,11 @@ def test_the_host_that_was_just_lost_has_its_turn_last() -> None:
 
 def test_a_pass_is_over_when_all_have_had_their_turn_without_success() -> None:
     hosts = HostList((A, B), random.Random(4))
-    assert not hosts.is_pass_over
-    hosts.next_host()
-    assert not hosts.is_pass_over
-    hosts.next_host()
-    assert hosts.is_pass_over
-    hosts.succeeded()
-    assert not hosts.is_pass_over
+    seen = [hosts.is_pass_over]
+    for move in (hosts.next_host, hosts.next_host, hosts.succeeded):
+        move()
+        seen.append(hosts.is_pass_over)
+    assert seen == [False, False, True, False]
 
 
 def test_pauses_grow_from_pass_to_pass_with_full_jitter_up_to_five_seconds() -> None:

@@ -17,9 +17,7 @@ def _pending(*, is_kept: bool = False, is_errand: bool = False) -> Pending[str]:
     def convert(reply: object) -> str:
         return f"converted {reply}"
 
-    return Pending(
-        GetDataRequest("/a"), convert, current_parking(), is_kept=is_kept, is_errand=is_errand
-    )
+    return Pending(GetDataRequest("/a"), convert, current_parking(), is_kept=is_kept, is_errand=is_errand)
 
 
 async def test_a_result_is_there_after_the_answer_and_not_before() -> None:

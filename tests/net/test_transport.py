@@ -185,3 +185,15 @@ async def test_bare_errors_opens_one_group_only() -> None:
     with pytest.raises(ExceptionGroup) as caught, bare_errors():
         raise ExceptionGroup("ours", [inner])
     assert caught.value is inner
+
+
+async def test_bare_errors_prefers_an_error_to_a_cancellation_beside_it() -> None:
+    async def fail_while_cancelled(outer: anyio.CancelScope) -> None:
+        with bare_errors():
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(anyio.sleep_forever)
+                outer.cancel()
+                raise ValueError("mine")
+
+    with anyio.CancelScope() as outer, pytest.raises(ValueError, match="mine"):
+        await fail_while_cancelled(outer)

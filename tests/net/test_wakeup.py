@@ -46,8 +46,7 @@ async def test_the_spot_can_be_used_again() -> None:
     parking, spot, got = current_parking(), Spot(), []
 
     async def wait() -> None:
-        for _ in range(3):
-            got.append(await parking.park(spot))
+        got.extend([await parking.park(spot) for _ in range(3)])
 
     with anyio.move_on_after(0):
         await parking.park(spot)

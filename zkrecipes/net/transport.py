@@ -231,9 +231,12 @@ def bare_errors() -> Iterator[None]:
     try:
         yield
     except BaseExceptionGroup as group:
-        if len(group.exceptions) != 1:
+        # Trio puts a cancellation from outside beside the block's own error, which says more.
+        cancelled = anyio.get_cancelled_exc_class()
+        errors = [each for each in group.exceptions if not isinstance(each, cancelled)]
+        if len(errors) != 1:
             raise
-        error = group.exceptions[0]
+        error = errors[0]
         context = error.__context__
         try:
             raise error

@@ -1,0 +1,257 @@
+"""One client side over one stream: when bytes leave, what silence means, and how each end is noticed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+
+from tests.net.peers import accept_all, saying, scripted
+from zkrecipes.codec.messages import ExistsRequest
+from zkrecipes.enums import OpCode
+from zkrecipes.net.connection import Connection
+from zkrecipes.net.transport import Address, Stream
+from zkrecipes.net.wakeup import current_parking
+from zkrecipes.protocol.client_side import ClientSide
+from zkrecipes.protocol.events import Broken, Connected, Greeting, Replied, Ticket
+from zkrecipes.protocol.server_side import Requested, ServerSide
+from zkrecipes.protocol.watch_table import WatchTable
+from zkrecipes.testing import MemoryNetwork
+
+
+class Watched:
+    """A stream that notes what is sent through it, and when; it breaks on request."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.sent: list[tuple[float, bytes]] = []
+        self.is_broken = False
+        self._stream = stream
+
+    @property
+    def peer(self) -> Address:
+        return self._stream.peer
+
+    async def send(self, data: bytes) -> None:
+        if self.is_broken:
+            await anyio.lowlevel.checkpoint()
+            raise ConnectionResetError("broken")
+        self.sent.append((anyio.current_time(), data))
+        await self._stream.send(data)
+
+    async def receive(self) -> bytes:
+        return await self._stream.receive()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class Driver:
+    """A session that wants nothing but to see the events."""
+
+    def __init__(self, side: ClientSide) -> None:
+        self.side = side
+        self.events: list[object] = []
+        self.ticks: list[float] = []
+        self.deadline = float("inf")
+        self.on_event: Callable[[], None] = lambda: None
+
+    def next_deadline(self) -> float:
+        return self.deadline
+
+    def tick(self, now: float) -> None:
+        self.ticks.append(now)
+        if now >= self.deadline:
+            self.deadline = float("inf")
+
+    def take_events(self, now: float) -> None:
+        while (event := self.side.next_event()) is not None:
+            self.events.append(event)
+            self.on_event()
+
+
+def answer_all(side: ServerSide, requested: Requested) -> bool:
+    if requested.opcode == OpCode.PING:
+        side.reply(-2, 1)
+    else:
+        side.reply(requested.xid, 1, -101)
+    return True
+
+
+@asynccontextmanager
+async def greeted(
+    network: MemoryNetwork, host: str = "scripted"
+) -> AsyncIterator[tuple[Connection, Watched, Driver]]:
+    side = ClientSide(Greeting(10.0), WatchTable(), now=anyio.current_time(), packet_size_max=2**20)
+    stream = Watched(await network.connect(host, 2181))
+    connection = Connection(stream, side, current_parking())
+    try:
+        assert isinstance(await connection.greet(), Connected)
+        yield connection, stream, Driver(side)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await connection.aclose()
+
+
+@pytest.mark.trio
+async def test_what_is_queued_in_one_pass_leaves_in_one_send(autojump_clock: object) -> None:
+    network = MemoryNetwork()
+    async with (
+        scripted(network, greet=accept_all(), answer=answer_all),
+        greeted(network) as (connection, stream, driver),
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(connection.run, driver)
+        await anyio.wait_all_tasks_blocked()
+        before = len(stream.sent)
+        for _ in range(100):
+            connection.side.send(Ticket(ExistsRequest("/a")))
+            connection.wake()
+        await anyio.wait_all_tasks_blocked()
+        assert len(stream.sent) == before + 1
+        assert len(driver.events) == 100
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.trio
+async def test_a_ping_goes_out_when_nothing_was_sent_for_a_third_of_the_timeout(
+    autojump_clock: object,
+) -> None:
+    network = MemoryNetwork()
+    async with (
+        scripted(network, greet=accept_all(), answer=answer_all),
+        greeted(network) as (connection, stream, driver),
+    ):
+        start = anyio.current_time()
+        with anyio.move_on_after(19.9):
+            await connection.run(driver)
+        times = [round(at - start, 3) for at, _ in stream.sent[1:]]
+        assert times == pytest.approx([10 / 3 * n for n in range(1, 6)], abs=0.01)
+        assert driver.events == []
+
+
+@pytest.mark.trio
+async def test_a_connection_on_which_nothing_is_heard_for_two_thirds_of_the_timeout_is_dead(
+    autojump_clock: object,
+) -> None:
+    network = MemoryNetwork()
+    async with scripted(network, greet=accept_all()), greeted(network) as (connection, _, driver):
+        start = anyio.current_time()
+        await connection.run(driver)
+        assert anyio.current_time() - start == pytest.approx(20 / 3)
+        [broken] = driver.events
+        assert isinstance(broken, Broken)
+        assert "nothing heard for 6.7 " in str(broken.error)
+
+
+@pytest.mark.trio
+async def test_a_write_that_fails_ends_the_connection_although_nothing_is_received(
+    autojump_clock: object,
+) -> None:
+    network = MemoryNetwork()
+    async with scripted(network, greet=accept_all()), greeted(network) as (connection, stream, driver):
+        start = anyio.current_time()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(connection.run, driver)
+            await anyio.wait_all_tasks_blocked()
+            stream.is_broken = True
+            connection.side.send(Ticket(ExistsRequest("/a")))
+            connection.wake()
+        assert anyio.current_time() == start
+        [broken] = driver.events
+        assert isinstance(broken, Broken)
+        assert "broken" in str(broken.error)
+
+
+@pytest.mark.trio
+async def test_the_end_of_the_stream_ends_the_connection(autojump_clock: object) -> None:
+    network = MemoryNetwork()
+
+    def hang_up(_side: ServerSide, _requested: Requested) -> bool:
+        return False
+
+    async with (
+        scripted(network, greet=accept_all(), answer=hang_up),
+        greeted(network) as (connection, _, driver),
+    ):
+        connection.side.send(Ticket(ExistsRequest("/a")))
+        await connection.run(driver)
+        [broken] = driver.events
+        assert isinstance(broken, Broken)
+        assert "closed by the server while live" in str(broken.error)
+
+
+@pytest.mark.trio
+async def test_a_reset_ends_the_connection(autojump_clock: object) -> None:
+    network = MemoryNetwork()
+    async with (
+        scripted(network, greet=accept_all(), answer=answer_all),
+        greeted(network) as (connection, _, driver),
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(connection.run, driver)
+        await anyio.wait_all_tasks_blocked()
+        network.reset()
+        await anyio.wait_all_tasks_blocked()
+        assert isinstance(driver.events[-1], Broken)
+
+
+@pytest.mark.trio
+async def test_a_deadline_of_the_session_is_kept_also_when_it_comes_nearer(autojump_clock: object) -> None:
+    network = MemoryNetwork()
+    async with (
+        scripted(network, greet=accept_all(), answer=answer_all),
+        greeted(network) as (connection, _, driver),
+        anyio.create_task_group() as tasks,
+    ):
+        driver.deadline = anyio.current_time() + 3.0
+        tasks.start_soon(connection.run, driver)
+        await anyio.wait_all_tasks_blocked()
+        start = anyio.current_time()
+        connection.hurry(start + 3.1)  # later than it is: nothing changes
+        driver.deadline = start + 1.0
+        connection.hurry(driver.deadline)
+        await anyio.sleep(1.5)
+        assert driver.ticks == [start + 1.0]
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.trio
+async def test_events_that_came_with_the_greeting_are_taken_first(autojump_clock: object) -> None:
+    network = MemoryNetwork()
+    async with (
+        scripted(network, greet=accept_all(), answer=answer_all),
+        greeted(network) as (connection, _, driver),
+    ):
+        connection.side.lose("given up by its driver")
+        await connection.run(driver)
+        assert isinstance(driver.events[0], Broken)
+
+
+@pytest.mark.trio
+async def test_one_reply_can_be_awaited_without_running_the_connection(autojump_clock: object) -> None:
+    network = MemoryNetwork()
+    async with (
+        scripted(network, greet=accept_all(), answer=answer_all),
+        greeted(network) as (connection, _, _),
+    ):
+        ticket = Ticket(ExistsRequest("/a"))
+        connection.side.send(ticket)
+        replied = await connection.next_reply()
+        assert isinstance(replied, Replied)
+        assert replied.ticket is ticket
+        network.reset()
+        assert isinstance(await connection.next_reply(), Broken)
+
+
+@pytest.mark.trio
+async def test_a_greeting_that_is_answered_with_nonsense_is_a_broken_connection(
+    autojump_clock: object,
+) -> None:
+    network = MemoryNetwork()
+    async with saying(network, b"HTTP/1.1 400 Bad Request\r\n\r\n"):
+        side = ClientSide(Greeting(10.0), WatchTable(), now=anyio.current_time(), packet_size_max=2**20)
+        connection = Connection(await network.connect("stranger", 2181), side, current_parking())
+        assert isinstance(await connection.greet(), Broken)
+        await connection.aclose()

@@ -1,0 +1,97 @@
+"""One session as users see it: id, timeout, state, and when it is given up."""
+
+from __future__ import annotations
+
+import logging
+
+import anyio
+import pytest
+
+from zkrecipes.enums import SessionState
+from zkrecipes.net.session import Session
+from zkrecipes.protocol.events import Connected
+from zkrecipes.protocol.states import SessionEvent
+
+SECRET = b"sixteen secrets!"
+
+
+def _connected(*, timeout: float = 6.0, sent_at: float = 100.0) -> Connected:
+    return Connected(0x1234, SECRET, timeout, False, sent_at)
+
+
+@pytest.mark.trio
+async def test_a_new_session_has_no_id_and_is_never_given_up() -> None:
+    session = Session(10.0)
+    assert (session.id, session.timeout, session.last_zxid) == (0, 10.0, 0)
+    assert session.state is SessionState.CONNECTING
+    assert session.gives_up_at == float("inf")
+
+
+@pytest.mark.trio
+async def test_it_takes_its_id_and_its_timeout_from_the_server() -> None:
+    session = Session(10.0)
+    session.adopt(_connected(timeout=6.0))
+    assert (session.id, session.timeout, session.password) == (0x1234, 6.0, SECRET)
+
+
+@pytest.mark.trio
+async def test_it_is_given_up_one_timeout_after_the_send_of_the_newest_answered_request() -> None:
+    session = Session(10.0)
+    session.adopt(_connected(timeout=6.0, sent_at=100.0))
+    assert session.gives_up_at == 106.0
+    session.saw(7, 103.0)
+    assert session.gives_up_at == 109.0
+    assert session.last_zxid == 7
+    session.saw(8, 101.0)  # an older answer proves nothing new
+    assert session.gives_up_at == 109.0
+
+
+@pytest.mark.trio
+async def test_a_change_of_state_is_told_once_and_logged_with_the_session(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    session = Session(10.0)
+    session.adopt(_connected())
+    assert session.move(SessionEvent.ATTACHED)
+    assert session.move(SessionEvent.DETACHED, "the cable")
+    assert not session.move(SessionEvent.DETACHED, "the cable again")
+    assert session.move(SessionEvent.EXPIRED)
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", "session 0x1234 is connected"),
+        ("INFO", "session 0x1234 is suspended: the cable"),
+        ("WARNING", "session 0x1234 is expired"),
+    ]
+    assert caplog.records[0].session_id == 0x1234  # type: ignore[attr-defined]  # an extra
+
+
+@pytest.mark.trio
+async def test_its_end_can_be_awaited() -> None:
+    session, ended = Session(10.0), []
+
+    async def wait() -> None:
+        await session.wait_closed()
+        ended.append(session.state)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        assert not ended
+        session.move(SessionEvent.CLOSED)
+    assert ended == [SessionState.CLOSED]
+    await session.wait_closed()
+
+
+@pytest.mark.trio
+async def test_a_final_state_is_never_left() -> None:
+    session = Session(10.0)
+    session.move(SessionEvent.CLOSED)
+    with pytest.raises(RuntimeError, match="cannot be attached"):
+        session.move(SessionEvent.ATTACHED)
+
+
+@pytest.mark.trio
+async def test_it_does_not_show_its_password() -> None:
+    session = Session(10.0)
+    session.adopt(_connected())
+    assert repr(session) == "<Session 0x1234 connecting>"
