@@ -5,11 +5,14 @@ from __future__ import annotations
 import timeit
 from collections.abc import Callable
 from dataclasses import dataclass
+from struct import Struct
+from typing import Any
 
 from kazoo.protocol import serialization as kazoo
 from kazoo.security import OPEN_ACL_UNSAFE
 
 from zkrecipes.acl import OPEN
+from zkrecipes.codec.jute import Record
 from zkrecipes.codec.messages import (
     ChildrenReply,
     CreateReply,
@@ -18,6 +21,7 @@ from zkrecipes.codec.messages import (
     ExistsRequest,
     GetChildrenRequest,
     GetDataRequest,
+    ReplyHeader,
     SetDataRequest,
     StatReply,
     WatchEventMessage,
@@ -27,6 +31,7 @@ from zkrecipes.codec.records import Node, Stat
 
 PATH = "/bench/some/path"
 DATA = b"x" * 100
+HEADER = Struct("!iqi")
 STAT = Stat(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)
 CHILDREN = [f"child-{number:010d}" for number in range(1000)]
 # Prepared once, as a client has them: what is timed is the serialization.
@@ -50,13 +55,25 @@ def _kazoo_frame(request: object, xid: int) -> bytes:
     return kazoo.int_struct.pack(len(body)) + body
 
 
+def reply(name: str, ours: type[Record], kazoos: Any, record: Record) -> Message:
+    """A whole reply, header and body, as it comes out of its frame."""
+    frame = ReplyHeader(7, 8, 0).encode() + record.encode()
+    end = len(frame)
+
+    def read_ours() -> Record:
+        # as ClientSide does it
+        HEADER.unpack_from(frame, 0)
+        return ours.read(frame, HEADER.size, end)[0]
+
+    def read_kazoos() -> object:
+        _, position = kazoo.ReplyHeader.deserialize(frame, 0)
+        return kazoos.deserialize(frame, position)
+
+    return Message(name, read_ours, read_kazoos)
+
+
 def messages() -> list[Message]:
     """Every message that is compared."""
-    node = Node(DATA, STAT).encode()
-    stat = StatReply(STAT).encode()
-    children = ChildrenReply(CHILDREN).encode()
-    event = WatchEventMessage(3, 3, PATH).encode()
-    path = CreateReply(PATH).encode()
     ours = Message
     return [
         ours(
@@ -94,31 +111,11 @@ def messages() -> list[Message]:
             lambda: MultiRequest((DeleteRequest(PATH, -1),) * 10).encode_frame(7),
             lambda: _kazoo_frame(kazoo.Transaction([kazoo.Delete(PATH, -1)] * 10), 7),
         ),
-        ours(
-            "decode get reply",
-            lambda: Node.read(node, 0, len(node)),
-            lambda: kazoo.GetData.deserialize(node, 0),
-        ),
-        ours(
-            "decode exists reply",
-            lambda: StatReply.read(stat, 0, len(stat)),
-            lambda: kazoo.Exists.deserialize(stat, 0),
-        ),
-        ours(
-            "decode create reply",
-            lambda: CreateReply.read(path, 0, len(path)),
-            lambda: kazoo.Create.deserialize(path, 0),
-        ),
-        ours(
-            "decode 1000 children",
-            lambda: ChildrenReply.read(children, 0, len(children)),
-            lambda: kazoo.GetChildren.deserialize(children, 0),
-        ),
-        ours(
-            "decode watch event",
-            lambda: WatchEventMessage.read(event, 0, len(event)),
-            lambda: kazoo.Watch.deserialize(event, 0),
-        ),
+        reply("decode get reply", Node, kazoo.GetData, Node(DATA, STAT)),
+        reply("decode exists reply", StatReply, kazoo.Exists, StatReply(STAT)),
+        reply("decode create reply", CreateReply, kazoo.Create, CreateReply(PATH)),
+        reply("decode 1000 children", ChildrenReply, kazoo.GetChildren, ChildrenReply(CHILDREN)),
+        reply("decode watch event", WatchEventMessage, kazoo.Watch, WatchEventMessage(3, 3, PATH)),
     ]
 
 

@@ -15,10 +15,15 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import anyio
+import hypothesis
 import pytest
 
 from zkrecipes.ensemble import ApacheEnsemble, ApacheServer, ServerNotFoundError, find_installation
 from zkrecipes.ensemble.zoo_cfg import Setting
+
+# No deadline for an example: the machine may be busy, and code is compiled in the first one.
+hypothesis.settings.register_profile("zkrecipes", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("zkrecipes")
 
 REAL_SERVER_FIXTURES = {"apache_server", "apache_ensemble"}
 REAL_SERVER_TIMEOUT = 60

@@ -93,6 +93,7 @@ if TYPE_CHECKING:
         TransactionError as TransactionError,
         UnimplementedError as UnimplementedError,
         UnknownServerError as UnknownServerError,
+        UnknownSessionError as UnknownSessionError,
         ZooKeeperError as ZooKeeperError,
     )
     from zkrecipes.net.keeper import (
@@ -187,6 +188,7 @@ _NAMES_BY_MODULE = {
         "TransactionError",
         "UnimplementedError",
         "UnknownServerError",
+        "UnknownSessionError",
         "ZooKeeperError",
     ),
     "zkrecipes.net.keeper": ("SessionChange",),
