@@ -82,6 +82,10 @@ asyncio_only = pytest.mark.parametrize("anyio_backend", [jumping_backend("asynci
 """Marks a test of what only asyncio has."""
 
 
+real_time = pytest.mark.parametrize("anyio_backend", ["trio", "asyncio"])
+"""Marks a test in real time on both loops, for threads and sockets."""
+
+
 def block_the_loop(seconds: float) -> None:
     """Let time pass without a checkpoint, as code that blocks the loop or a machine that sleeps does."""
     if _is_trio():

@@ -434,6 +434,8 @@ class SessionKeeper:
         while (event := side.next_event()) is not None:
             if isinstance(event, Replied):
                 self._take_reply(event, now)
+                # Each reply counts: many requests leave in one send, so their times do not tell them apart.
+                self.holds.checks.replied_to_earlier(now)
             elif isinstance(event, WatchFired):
                 for owner in event.owners:
                     owner.fired(event.event)

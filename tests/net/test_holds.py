@@ -1,0 +1,442 @@
+"""Holds are proven by checks: when these go out, what their answers do, and when a hold ends without them."""
+
+# ruff: noqa: PT012, SIM117 - what comes out of a whole block is what these tests are about
+
+from __future__ import annotations
+
+import logging
+from itertools import pairwise
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+import zkrecipes as zk
+from tests.recipes.hurting import TIMEOUT, Doors, Seen, World, virtual_time, world
+from zkrecipes.codec.messages import CheckRequest, CreateReply, ErrorReply
+from zkrecipes.codec.multi import MultiReply, MultiRequest
+from zkrecipes.enums import OpCode
+from zkrecipes.net.holds import Guard, Holds
+from zkrecipes.net.session import Session
+from zkrecipes.protocol.events import Connected, Replied
+
+pytestmark = pytest.mark.anyio
+anyio_backend = virtual_time()
+
+EIGHTH = TIMEOUT / 8
+SIXTEENTH = TIMEOUT / 16
+
+
+def _checks(there: World, since: float = 0.0) -> list[Seen]:
+    return [seen for seen in there.seen if isinstance(seen.request, MultiRequest) and seen.at >= since]
+
+
+# --- the heartbeat -------------------------------------------------------------------------------------
+
+
+async def test_a_check_goes_out_each_sixteenth_of_a_timeout() -> None:
+    async with world() as there, there.connect("a") as client:
+        async with zk.Mutex(client, "/lock") as hold:
+            entered = anyio.current_time()
+            await anyio.sleep(TIMEOUT)
+            checks = _checks(there, since=entered + 0.1)
+            assert {check.request for check in checks} == {MultiRequest((CheckRequest(hold.path, -1),))}
+            times = [check.at for check in checks]
+            assert len(times) in (15, 16)
+            gaps = [later - earlier for earlier, later in pairwise(times)]
+            assert gaps == pytest.approx([SIXTEENTH] * len(gaps), abs=1e-3)
+
+
+async def test_one_multi_checks_all_holds_of_a_session() -> None:
+    async with world() as there, there.connect("a") as client:
+        async with zk.Mutex(client, "/one") as one, zk.Mutex(client, "/two") as two:
+            started = anyio.current_time() + 0.1
+            await anyio.sleep(TIMEOUT / 2)
+            checks = _checks(there, since=started)
+            assert len(checks) in (7, 8)
+            for check in checks:
+                assert {each.path for each in check.request.operations} == {one.path, two.path}
+        left = anyio.current_time()
+        await anyio.sleep(TIMEOUT / 2)
+        assert _checks(there, since=left + 0.01) == []
+
+
+async def test_without_holds_there_are_no_checks() -> None:
+    async with world() as there, there.connect("a") as client:
+        await client.create("/a")
+        await anyio.sleep(2 * TIMEOUT)
+        assert _checks(there) == []
+        assert there.count(OpCode.MULTI) == 0
+
+
+async def test_checks_change_nothing_and_fire_no_watch() -> None:
+    async with world() as there, there.connect("a") as client, there.connect("b") as other:
+        async with zk.Mutex(client, "/lock") as hold:
+            before = (await other.get(hold.path)).stat
+            async with other.get_and_watch(hold.path) as (_, changed):
+                await anyio.sleep(2 * TIMEOUT)
+                assert not changed.has_fired
+                assert (await other.get(hold.path)).stat == before
+
+
+async def test_a_hold_lasts_while_it_is_proven() -> None:
+    async with world() as there, there.connect("a") as client:
+        async with zk.Mutex(client, "/lock") as hold:
+            for _ in range(40):
+                await anyio.sleep(TIMEOUT)
+                hold.check()
+
+
+# --- servers that do not answer ------------------------------------------------------------------------
+
+
+async def test_a_server_that_does_not_answer_a_check_is_left_for_another() -> None:
+    async with world() as there:
+        doors = Doors(there)
+        async with zk.connect("zk1,zk2", session_timeout=TIMEOUT, network=doors) as client:
+            session = client.session
+            async with zk.Mutex(client, "/lock") as hold:
+                await anyio.sleep(TIMEOUT)
+                (first,) = {door for _, door in doors.opened}  # the probe for the version goes there too
+                cut_at = anyio.current_time()
+                there.network.cut(source=first)
+                await anyio.sleep(TIMEOUT / 2)
+                (moved_at, door) = doors.opened[-1]
+                assert door != first
+                # the next check is due within a sixteenth, and may stay unanswered for an eighth
+                assert EIGHTH <= moved_at - cut_at <= SIXTEENTH + EIGHTH + 0.01
+                assert client.session is session
+                await anyio.sleep(4 * TIMEOUT)
+                hold.check()
+            assert await client.get_children("/lock") == []
+
+
+async def test_a_server_with_a_backlog_is_not_left() -> None:
+    """What answers the requests before the check works, however long the check has waited."""
+    async with world() as there, there.connect("a") as client:
+        await client.create("/data", bytes(1000))
+        async with zk.Mutex(client, "/lock") as hold:
+            (link,) = (link for link in there.network.links if link.source == "a" and link.is_open)
+            line = link.to_client
+            line.hold()
+            line.chunk_size = 500
+            async with client.pipeline() as pipe:
+                replies = [pipe.get("/data") for _ in range(24)]
+                for reply in replies:
+                    await anyio.sleep(SIXTEENTH / 4)
+                    line.release()
+                    while not reply.is_done:
+                        await anyio.lowlevel.checkpoint()
+                    line.hold()
+                assert anyio.current_time() - _checks(there)[-1].at > 2 * EIGHTH
+                line.release()
+            assert link.is_open
+            hold.check()
+
+
+async def test_a_partition_ends_the_block_before_the_lock_is_given_away() -> None:
+    async with world() as there, there.connect("a") as client, there.connect("rival") as rival:
+        times: dict[str, float] = {}
+
+        async def take_over() -> None:
+            async with zk.Mutex(rival, "/lock"):
+                times["given away"] = anyio.current_time()
+
+        async with anyio.create_task_group() as tasks:
+            with pytest.raises(zk.LockLostError, match="no proof that the session lives came in time"):
+                async with zk.Mutex(client, "/lock") as hold:
+                    tasks.start_soon(take_over)
+                    await anyio.sleep(2 * TIMEOUT)
+                    there.network.cut(source="a")
+                    times["cut"] = anyio.current_time()
+                    try:
+                        await anyio.sleep_forever()
+                    finally:
+                        times["cancelled"] = anyio.current_time()
+                        times["valid until"] = hold.valid_until
+            times["left"] = anyio.current_time()
+        # an eighth before the end of the proof, which leaves that for the clean-up …
+        assert times["cancelled"] == pytest.approx(times["valid until"] - EIGHTH, abs=0.01)
+        assert times["left"] <= times["valid until"] + 0.01
+        # … which is over before the session is: a timeout after its last sign of life
+        assert times["valid until"] < times["given away"]
+        assert times["cut"] + TIMEOUT - SIXTEENTH <= times["given away"]
+
+
+async def test_an_outage_shorter_than_the_proof_costs_nothing() -> None:
+    async with world() as there, there.connect("a") as client:
+        async with zk.Mutex(client, "/lock") as hold:
+            for _ in range(5):
+                await anyio.sleep(TIMEOUT)
+                there.network.cut(source="a")
+                there.network.reset(source="a")
+                # validity left in the worst case, less the eighth for the clean-up and time to come back
+                await anyio.sleep(TIMEOUT * 6 / 16)
+                there.network.heal()
+                await anyio.sleep(EIGHTH)
+                hold.check()
+
+
+async def test_who_knows_the_tick_outlives_longer_outages() -> None:
+    left = {}
+    for tick_time in (None, 2.0):
+        async with world() as there, there.connect("a", tick_time=tick_time) as client:
+            async with zk.Mutex(client, "/lock") as hold:
+                await anyio.sleep(TIMEOUT)
+                left[tick_time] = hold.remaining()
+    assert left[2.0] - left[None] == pytest.approx(TIMEOUT / 4 - 1, abs=SIXTEENTH)
+
+
+async def test_a_smaller_timeout_of_a_new_server_ends_holds_earlier() -> None:
+    async with world() as there, there.connect("a") as client:
+        sessions = there.server.processor.sessions
+        async with zk.Mutex(client, "/lock") as hold:
+            await anyio.sleep(TIMEOUT)
+            sessions.timeout_max = TIMEOUT / 2
+            there.server.drop_connections()
+            await anyio.sleep(1)
+            assert client.session.timeout == TIMEOUT / 2
+            assert hold.remaining() <= TIMEOUT / 2
+            started = anyio.current_time()
+            await anyio.sleep(TIMEOUT)
+            hold.check()
+            times = [check.at for check in _checks(there, since=started)]
+            assert times[1] - times[0] == pytest.approx(SIXTEENTH / 2, abs=1e-3)
+
+
+# --- what ends a hold ----------------------------------------------------------------------------------
+
+
+async def test_a_deleted_znode_is_told_at_the_next_check_and_the_others_are_checked_on() -> None:
+    async with world() as there, there.connect("a") as client, there.connect("admin") as admin:
+        async with zk.Mutex(client, "/one") as one:
+            with pytest.raises(zk.LockLostError, match="its znode is gone"):
+                async with zk.Mutex(client, "/two") as two:
+                    await anyio.sleep(SIXTEENTH / 2)
+                    await admin.delete(two.path)
+                    deleted_at = anyio.current_time()
+                    try:
+                        await anyio.sleep_forever()
+                    finally:
+                        assert anyio.current_time() - deleted_at <= SIXTEENTH + 0.01
+            # the rest is checked again at once
+            again = _checks(there, since=deleted_at)
+            assert [len(check.request.operations) for check in again[:2]] == [2, 1]
+            assert again[1].at - again[0].at < 0.01
+            await anyio.sleep(TIMEOUT)
+            one.check()
+
+
+async def test_a_session_expired_by_the_server_ends_every_hold() -> None:
+    async with world() as there, there.connect("a") as client:
+        with pytest.raises(zk.LockLostError, match="session expired"):
+            async with zk.Mutex(client, "/one"):
+                with pytest.raises(zk.LockLostError, match="session expired"):
+                    async with zk.Mutex(client, "/two"):
+                        there.server.expire(client.session.id)
+                        expired_at = anyio.current_time()
+                        await anyio.sleep_forever()
+                assert anyio.current_time() - expired_at < SIXTEENTH
+                await anyio.sleep_forever()
+        # and the client goes on in another session
+        async with zk.Mutex(client, "/one") as hold:
+            hold.check()
+
+
+async def test_a_server_that_was_rolled_back_ends_the_hold() -> None:
+    async with world() as there, there.connect("a") as client:
+        with pytest.raises(zk.LockLostError):
+            async with zk.Mutex(client, "/lock"):
+                await there.server.restart(keep=False)
+                await anyio.sleep_forever()
+
+
+async def test_the_end_of_the_client_ends_the_hold() -> None:
+    async with world() as there:
+        async with anyio.create_task_group() as tasks:
+            is_held = anyio.Event()
+
+            async def hold_on() -> None:
+                with pytest.raises(zk.LockLostError, match="the client is closed"):
+                    async with zk.Mutex(client, "/lock"):
+                        is_held.set()
+                        await anyio.sleep_forever()
+
+            async with there.connect("a") as client:
+                tasks.start_soon(hold_on)
+                await is_held.wait()
+        assert there.znodes() == {"/lock"}
+
+
+async def test_without_renewal_the_clients_block_ends_too() -> None:
+    """The body of the lock is cancelled, and then that of the client; which of them tells is a race."""
+    async with world() as there:
+        with pytest.raises((zk.SessionExpiredError, zk.LockLostError)):
+            async with there.connect("a", renew=False) as client:
+                async with zk.Mutex(client, "/lock"):
+                    there.server.expire(client.session.id)
+                    await anyio.sleep_forever()
+
+
+# --- Holds and Guard by themselves ---------------------------------------------------------------------
+
+
+class Desk:
+    """`Holds` without a client: its checks are answered here."""
+
+    def __init__(self) -> None:
+        self.hurried = 0
+        self.holds = Holds(None, self._hurry)
+        self.session = Session(TIMEOUT)
+        self.holds.begin(self.session)
+
+    def _hurry(self) -> None:
+        self.hurried += 1
+
+    def attach(self, timeout: float = TIMEOUT) -> None:
+        self.holds.attached(Connected(1, bytes(16), timeout, read_only=False, sent_at=anyio.current_time()))
+
+    def send(self) -> Any:
+        ticket = self.holds.due_check(anyio.current_time())
+        assert ticket is not None
+        ticket.sent_at = anyio.current_time()
+        return ticket
+
+    def answer(self, ticket: Any, *codes: int) -> bool:
+        results = tuple(ErrorReply(code) for code in codes)
+        return self.holds.take_reply(Replied(ticket, MultiReply(results), None, 1), anyio.current_time())
+
+    def prove(self) -> None:
+        ticket = self.send()
+        assert self.answer(ticket, *(0 for _ in ticket.request.operations))
+
+    def guard(self, path: str = "/lock/1") -> Guard:
+        return self.holds.guard(path, self.session)
+
+
+async def test_a_guard_is_proven_by_the_first_check_that_finds_it() -> None:
+    desk = Desk()
+    desk.attach()
+    guard = desk.guard()
+    assert desk.hurried == 1
+    assert bool(desk.holds)
+    assert guard.valid_until == float("-inf")
+    assert guard.why_lost() == ""
+    desk.prove()
+    assert await guard.wait_proven()
+    assert guard.valid_until == pytest.approx(anyio.current_time() + TIMEOUT * 15 / 16)
+    assert guard.scope.deadline == pytest.approx(guard.valid_until - EIGHTH)
+    guard.release()
+    assert not desk.holds
+    assert desk.holds.due_check(anyio.current_time() + TIMEOUT) is None
+
+
+async def test_a_reply_that_is_not_to_the_check_says_nothing() -> None:
+    desk = Desk()
+    desk.attach()
+    guard = desk.guard()
+    ticket = desk.send()
+    other = type(ticket)(ticket.request)
+    assert not desk.answer(other, 0)
+    assert not guard.is_proven
+    desk.holds.detached()
+    assert not desk.answer(ticket, 0)  # of the connection before
+    assert not guard.is_proven
+
+
+async def test_an_error_of_the_whole_check_blames_nobody() -> None:
+    desk = Desk()
+    desk.attach()
+    guard = desk.guard()
+    ticket = desk.send()
+    error = zk.ThrottledError()
+    assert desk.holds.take_reply(Replied(ticket, None, error, 0), anyio.current_time())
+    assert (guard.is_proven, guard.why_lost()) == (False, "")
+    await anyio.sleep(SIXTEENTH)
+    desk.prove()
+    assert guard.is_proven
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "is_unreadable"),
+    [(zk.NoNodeError.code, "gone", False), (zk.NoAuthError.code, "may not be read", True)],
+)
+async def test_the_first_that_fails_is_lost_and_no_other(
+    code: int, reason: str, is_unreadable: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    desk = Desk()
+    desk.attach()
+    guards = [desk.guard(f"/lock/{number}") for number in range(3)]
+    desk.prove()
+    for guard in guards:
+        guard.scope.__enter__()
+    await anyio.sleep(SIXTEENTH)
+    assert desk.answer(desk.send(), 0, code, zk.RuntimeInconsistencyError.code)
+    assert [bool(guard.why_lost()) for guard in guards] == [False, True, False]
+    assert reason in guards[1].why_lost()
+    assert guards[1].is_unreadable is is_unreadable
+    assert [guard.scope.cancel_called for guard in guards] == [False, True, False]
+    for guard in reversed(guards):
+        guard.scope.__exit__(None, None, None)
+    assert len(caplog.messages) == 1
+    desk.prove()  # the rest, at once
+    assert not guards[0].why_lost()
+
+
+async def test_a_check_that_succeeded_with_other_results_counts_as_well() -> None:
+    desk = Desk()
+    desk.attach()
+    guard = desk.guard()
+    ticket = desk.send()
+    reply = MultiReply((CreateReply("/unlikely"),))
+    assert desk.holds.take_reply(Replied(ticket, reply, None, 1), anyio.current_time())
+    assert guard.is_proven
+
+
+async def test_a_guard_for_a_session_that_is_over_is_lost_from_the_start() -> None:
+    desk = Desk()
+    desk.attach()
+    before, desk.session = desk.session, Session(TIMEOUT)
+    desk.holds.begin(desk.session)
+    guard = desk.holds.guard("/lock/1", before)
+    assert not await guard.wait_proven()
+    assert guard.why_lost() == "its session is over"
+    assert not desk.holds
+
+
+async def test_a_lost_guard_stays_lost() -> None:
+    desk = Desk()
+    desk.attach()
+    guard = desk.guard()
+    desk.prove()
+    await anyio.sleep(TIMEOUT)
+    assert "no proof" in guard.why_lost()
+    assert not desk.holds
+    guard.lose("another reason")
+    guard.prove_until(anyio.current_time() + TIMEOUT)
+    guard.release()
+    assert "no proof" in guard.why_lost()
+    assert guard.valid_until == float("-inf")
+
+
+async def test_the_end_of_the_session_tells_each_guard_why() -> None:
+    desk = Desk()
+    desk.attach()
+    guards = [desk.guard(f"/lock/{number}") for number in range(2)]
+    desk.prove()
+    desk.holds.end("because")
+    assert [guard.why_lost() for guard in guards] == ["because"] * 2
+    assert not await guards[0].confirm()
+
+
+async def test_a_wait_for_the_first_proof_can_be_cancelled() -> None:
+    desk = Desk()
+    desk.attach()
+    guard = desk.guard()
+    with anyio.move_on_after(1):
+        await guard.wait_proven()
+    assert bool(desk.holds)
+    guard.release()
+    assert not desk.holds
