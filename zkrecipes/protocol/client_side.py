@@ -15,36 +15,23 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
-from itertools import chain
 from struct import Struct
 from typing import Any, Final, final
 
 from zkrecipes.codec.framing import FrameBuffer, FrameTooLargeError
-from zkrecipes.codec.messages import (
-    AddWatchRequest,
-    AuthRequest,
-    ConnectReply,
-    ConnectRequest,
-    ExistsRequest,
-    GetChildren2Request,
-    GetChildrenRequest,
-    GetDataRequest,
-    PingRequest,
-    Request,
-    WatchEventMessage,
-)
-from zkrecipes.enums import AddWatchMode, EventType, ServerGeneration, SpecialXid
+from zkrecipes.codec.messages import AuthRequest, ConnectReply, PingRequest, WatchEventMessage
+from zkrecipes.enums import EventType, ServerGeneration, SpecialXid
 from zkrecipes.errors import (
     AuthFailedError,
+    BadArgumentsError,
     ConnectionLossError,
-    NoNodeError,
     PacketTooLargeError,
     ProtocolError,
-    SessionExpiredError,
-    SessionMovedError,
+    SessionError,
     ZooKeeperError,
     error_from_code,
 )
+from zkrecipes.protocol.arming import Arming
 from zkrecipes.protocol.events import (
     Broken,
     ClientEvent,
@@ -55,27 +42,29 @@ from zkrecipes.protocol.events import (
     WatchEvent,
     WatchFired,
 )
+from zkrecipes.protocol.greeting import greeting_frame, why_refused
+from zkrecipes.protocol.heartbeat import Heartbeat
 from zkrecipes.protocol.rearming import rearming_requests
-from zkrecipes.protocol.send_window import SendWindow
-from zkrecipes.protocol.states import GIVE_UP_AFTER, PING_AFTER, SILENT_AFTER
-from zkrecipes.protocol.watch_table import WatchKind, WatchTable
+from zkrecipes.protocol.request_queue import RequestQueue
+from zkrecipes.protocol.watch_table import FIRES, ONE_SHOT, WatchTable
 
 __all__ = ["ClientSide", "Stage"]
 
-_LENGTH: Final = Struct("!i")
 _REPLY_HEADER: Final = Struct("!iqi")
-_XID_MAX: Final = 2**31 - 1
 _PING_FRAME: Final = PingRequest().encode_frame(SpecialXid.PING)
-_NO_NODE: Final = NoNodeError.code
 
 
 class Stage(Enum):
     """How far a connection has come."""
 
     GREETING = "greeting"
+    """The server has not answered the greeting."""
     AUTHENTICATING = "authenticating"
+    """It has; credentials and watches are on their way."""
     LIVE = "live"
+    """Requests flow."""
     DEAD = "dead"
+    """`Broken` was the last event."""
 
 
 @final
@@ -88,6 +77,7 @@ class ClientSide:
         now: the current time in seconds, on the clock of every later `now`.
         packet_size_max: the largest reply to accept, in bytes.
         generation: what the server can do, where it is known; persistent watches need it.
+        first_xid: the number of the first request.
     """
 
     def __init__(
@@ -98,29 +88,27 @@ class ClientSide:
         now: float,
         packet_size_max: int,
         generation: ServerGeneration | None = None,
+        first_xid: int = 1,
     ) -> None:
         self.stage = Stage.GREETING
         self.last_zxid = greeting.last_zxid
         """The newest transaction seen, for the next connection's greeting."""
-        self.answered_sent_at = float("-inf")
-        """When the newest answered request was sent."""
         self.committed_sent_at = float("-inf")
-        """The same of the newest write that succeeded, so that a quorum has committed it."""
-        self.timeout = greeting.timeout
-        self.window = SendWindow()
+        """When the newest write that succeeded, so that a quorum has committed it, was sent."""
         self._greeting = greeting
+        self._greeted_at = now
+        self._connected: Connected
         self._watches = watches
         self._generation = generation
+        self._auths_unanswered = self._rearmings_unanswered = 0
+        self._fired_early: dict[tuple[EventType, str], WatchEvent] = {}
+        self._arming = Arming(watches)
+        self._heartbeat = Heartbeat(greeting.timeout, now)
         self._frames = FrameBuffer(packet_size_max)
         self._events: deque[ClientEvent] = deque()
-        self._queue: deque[Ticket] = deque()
-        self._in_flight: deque[Ticket] = deque()
-        self._pings: deque[float] = deque()
-        self._unanswered_set_up = 0
-        self._accepted: ConnectReply | None = None
-        self._next_xid = 1
-        self._greeted_at = self._sent_at = self._heard_at = now
-        self._control: list[bytes] = [self._greeting_frame()]
+        self._requests = RequestQueue(first_xid)
+        self.window = self._requests.window
+        self._control = [greeting_frame(greeting)]
 
     # --- what the driver calls -----------------------------------------------------------------------------
 
@@ -131,34 +119,29 @@ class ClientSide:
             ticket: the request; it comes back in a `Replied` event or in `leftover`.
             urgent: before whatever is queued, and whether the window is full or not.
         """
-        if urgent:
-            self._queue.appendleft(ticket)
-            self.window.let_pass += 1
-        else:
-            self._queue.append(ticket)
+        self._requests.add(ticket, urgent=urgent)
+        if ticket.watcher is not None:
+            self._arming.queued(ticket)
 
     def data_to_send(self, now: float) -> bytes:
         """The bytes that are due, each once. After calling this they count as sent."""
         frames = self._control
-        if self.stage is Stage.LIVE and self._queue:
-            self._encode_queue(frames, now)
-        elif not frames:
-            return b""
+        if self.stage is Stage.LIVE:
+            self._encode_queued(frames, now)
         if not frames:
             return b""
+        if self.stage is Stage.GREETING:
+            self._greeted_at = now
         self._control = []
-        self._sent_at = now
+        self._heartbeat.sent_at = now
         return b"".join(frames)
 
     def receive_data(self, data: bytes, now: float) -> None:
         """Take bytes from the stream. After calling this, take the events and send what is due."""
-        if self.stage is Stage.DEAD:
+        if self.stage is Stage.DEAD or self._is_given_up(now):
+            # Given up: the process slept longer than its session may live, so old bytes are no proof of life.
             return
-        if now >= self._give_up_at():
-            # The process slept longer than its session may live: old bytes are no proof of life.
-            self._break(self._silence(now))
-            return
-        self._heard_at = now
+        self._heartbeat.heard_at = now
         try:
             self._frames.feed(data)
             while not self.is_dead and (frame := self._frames.next_frame()) is not None:
@@ -188,46 +171,43 @@ class ClientSide:
         return self._events.popleft() if self._events else None
 
     def next_deadline(self) -> float:
-        """When `tick` must be called at the latest."""
-        if self.stage is Stage.DEAD or self._accepted is None:
-            return float("inf")
-        return min(
-            self._sent_at + self.timeout * PING_AFTER,
-            self._heard_at + self.timeout * SILENT_AFTER,
-            self._give_up_at(),
-        )
+        """When `tick` must be called at the latest; before the greeting is answered, never."""
+        return float("inf") if self.is_dead else self._heartbeat.next_deadline()
 
     def tick(self, now: float) -> None:
         """Time has passed. After calling this, take the events and send what is due."""
-        if self.stage is Stage.DEAD or self._accepted is None:
+        if self.is_dead or self._is_given_up(now):
             return
-        if now >= self._give_up_at() or now >= self._heard_at + self.timeout * SILENT_AFTER:
-            self._break(self._silence(now))
-        elif now >= self._sent_at + self.timeout * PING_AFTER:
-            self._pings.append(now)
+        if self._heartbeat.is_silent(now):
+            self.lose(self._heartbeat.describe(now))
+        elif self._heartbeat.is_ping_due(now):
+            self._heartbeat.pinged(now)
             self._control.append(_PING_FRAME)
 
     def authenticate(self, scheme: str, credential: bytes) -> None:
-        """Send one more credential; a refusal breaks the connection."""
-        self._control.append(AuthRequest(0, scheme, credential).encode_frame(SpecialXid.AUTH))
+        """Send one more credential on a connection that is attached; a refusal breaks the connection."""
+        assert self.stage is not Stage.GREETING, "the greeting has its own credentials"
+        if not self.is_dead:
+            self._control.append(AuthRequest(0, scheme, credential).encode_frame(SpecialXid.AUTH))
+            self._auths_unanswered += 1
 
     def leftover(self) -> tuple[list[Ticket], list[Ticket]]:
         """After `Broken`: the requests in flight, and those never sent, each in order."""
-        return list(self._in_flight), [ticket for ticket in self._queue if not ticket.is_dropped]
+        return self._requests.leftover()
 
     def is_arming(self, path: str) -> bool:
         """Whether a request that sets a watch on `path` is queued or in flight."""
-        return any(
-            ticket.watcher is not None and getattr(ticket.request, "path", None) == path
-            for ticket in chain(self._queue, self._in_flight)
-        )
+        return self._arming.is_arming(path)
+
+    @property
+    def answered_sent_at(self) -> float:
+        """When the newest answered request, ping or greeting was sent; `-inf` before any was answered."""
+        return self._heartbeat.answered_sent_at
 
     @property
     def has_unsent(self) -> bool:
-        """Whether `data_to_send` would give something."""
-        return bool(self._control) or (
-            self.stage is Stage.LIVE and bool(self._queue) and self.window.has_room(len(self._in_flight))
-        )
+        """Whether `data_to_send` may give something."""
+        return bool(self._control) or (self.stage is Stage.LIVE and self._requests.has_due())
 
     @property
     def is_dead(self) -> bool:
@@ -237,30 +217,39 @@ class ClientSide:
     @property
     def outstanding(self) -> int:
         """How many requests are queued or in flight."""
-        return len(self._queue) + len(self._in_flight)
+        return len(self._requests)
+
+    @property
+    def unfinished(self) -> int:
+        """How many bytes are held of a message whose end has not come."""
+        return self._frames.unfinished
 
     # --- sending -------------------------------------------------------------------------------------------
 
-    def _greeting_frame(self) -> bytes:
-        hello = self._greeting
-        body = ConnectRequest(
-            0, hello.last_zxid, round(hello.timeout * 1000), hello.session_id, hello.password, hello.read_only
-        ).encode()
-        return _LENGTH.pack(len(body)) + body
-
-    def _encode_queue(self, frames: list[bytes], now: float) -> None:
-        queue, in_flight, window, xid = self._queue, self._in_flight, self.window, self._next_xid
-        while queue and window.has_room(len(in_flight)):
-            ticket = queue.popleft()
-            window.has_passed()
+    def _encode_queued(self, frames: list[bytes], now: float) -> None:
+        requests, arming = self._requests, self._arming
+        for ticket in requests.take_due():
+            sets_watch = ticket.watcher is not None
             if ticket.is_dropped:
+                if sets_watch:
+                    arming.forget(ticket)
                 continue
-            ticket.xid = xid
-            ticket.sent_at = now
-            frames.append(ticket.request.encode_frame(xid))
-            in_flight.append(ticket)
-            xid = xid + 1 if xid < _XID_MAX else 1  # never one of the reserved negative ones
-        self._next_xid = xid
+            try:
+                frames.append(ticket.request.encode_frame(requests.next_xid))
+            except (TypeError, ValueError) as error:
+                # Who makes requests checks their values; what slips through must not end the client.
+                self._refuse_request(ticket, error)
+                continue
+            requests.sent(ticket, now)
+            if sets_watch:
+                arming.sent(ticket)
+
+    def _refuse_request(self, ticket: Ticket, error: Exception) -> None:
+        if ticket.watcher is not None:
+            self._arming.forget(ticket)
+        refused = BadArgumentsError(_path_of(ticket), detail=str(error))
+        refused.__cause__ = error
+        self._events.append(Replied(ticket, None, refused, 0))
 
     # --- receiving -----------------------------------------------------------------------------------------
 
@@ -268,158 +257,156 @@ class ClientSide:
         if self.stage is Stage.GREETING:
             self._receive_greeting(ConnectReply.read(buffer, start, end)[0])
             return
-        if end - start < _REPLY_HEADER.size:
+        body = start + _REPLY_HEADER.size
+        if body > end:
             raise ProtocolError(f"a reply of {end - start} bytes is shorter than its header")
         xid, zxid, code = _REPLY_HEADER.unpack_from(buffer, start)
         if xid > 0:
-            self._receive_reply(xid, zxid, code, buffer, start + _REPLY_HEADER.size, end)
+            self._receive_reply(xid, zxid, code, buffer, body, end)
         elif xid == SpecialXid.NOTIFICATION:
-            message, _ = WatchEventMessage.read(buffer, start + _REPLY_HEADER.size, end)
-            self._receive_notification(message, zxid)
-        elif xid == SpecialXid.PING and self._pings:
-            self.answered_sent_at = max(self.answered_sent_at, self._pings.popleft())
-        elif xid == SpecialXid.AUTH:
+            self._receive_notification(WatchEventMessage.read(buffer, body, end)[0], zxid)
+        elif xid == SpecialXid.PING and self._heartbeat.ping_answered():
+            pass
+        elif xid == SpecialXid.AUTH and self._auths_unanswered:
             self._receive_auth(code)
-        elif xid == SpecialXid.SET_WATCHES and self._unanswered_set_up:
-            self._finish_set_up(code)
+        elif xid == SpecialXid.SET_WATCHES and self._rearmings_unanswered:
+            self._receive_rearming(code)
         else:
             raise ProtocolError(f"a reply to the unknown xid {xid}")
-        if zxid > 0:
-            self.last_zxid = zxid
 
     def _receive_reply(  # noqa: PLR0917 - the header is not worth a record: this is the hot path
         self, xid: int, zxid: int, code: int, buffer: bytes, start: int, end: int
     ) -> None:
-        in_flight = self._in_flight
-        if not in_flight or in_flight[0].xid != xid:
-            expected = in_flight[0].xid if in_flight else "none"
-            raise ProtocolError(f"a reply to xid {xid} where {expected} was due")
-        ticket = in_flight[0]
-        request = ticket.request
+        ticket = self._requests.answered(xid)
+        reply = error = None
         if code == 0:
-            # read before the ticket leaves: a reply that cannot be read is not an answer
-            reply, _ = request.reply.read(buffer, start, end)
-            in_flight.popleft()
-            if request.is_write:
+            try:
+                reply, _ = ticket.request.reply.read(buffer, start, end)
+            except ProtocolError as why:
+                self._refuse_malformed_reply(ticket, zxid, why)
+                return
+            if ticket.request.is_write:
                 self.committed_sent_at = ticket.sent_at
-            self._events.append(Replied(ticket, reply, None, zxid))
         else:
-            in_flight.popleft()
-            error = error_from_code(code, getattr(request, "path", None))
-            self._events.append(Replied(ticket, None, error, zxid))
-            if isinstance(error, (SessionExpiredError, SessionMovedError)):
-                self._break(error)
-        self.answered_sent_at = ticket.sent_at
+            error = error_from_code(code, _path_of(ticket))
+        self._events.append(Replied(ticket, reply, error, zxid))
+        self._heartbeat.answered(ticket.sent_at)
         self.window.saw_reply(end - start)
+        if zxid > self.last_zxid:  # noqa: PLR1730 - half the time of a call
+            # Only here: the zxid of an event must not count as seen, as more events of the same transaction
+            # may follow, and would not be sent again to a client that claims to have seen it.
+            self.last_zxid = zxid
         if ticket.watcher is not None:
-            kind = _watch_set_by(request, code)
-            if kind is not None:
-                self._watches.add(kind, request.path, ticket.watcher)  # type: ignore[attr-defined]
+            self._events.extend(self._arming.replied(ticket, code, reply))
+        if isinstance(error, SessionError):
+            self._break(error)
 
     def _receive_notification(self, message: WatchEventMessage, zxid: int) -> None:
-        try:
-            event_type = EventType(message.type)
-        except ValueError:
-            return  # a newer server's event that nobody can have asked for
-        if event_type is EventType.NONE:
-            return  # a change of state, which the connection itself tells better
-        owners = self._watches.fire(event_type, message.path)
+        if message.type not in FIRES:
+            # A change of state, which the connection itself tells better; the removal of a watch, which a
+            # reply tells; or a newer server's event, which nobody can have asked for.
+            return
+        if not message.path.startswith("/"):
+            raise ProtocolError(f"a watch event of the impossible path {message.path[:100]!r}")
+        event = WatchEvent(EventType(message.type), message.path, zxid if zxid > 0 else None)
+        if self.stage is Stage.AUTHENTICATING:
+            self._keep_early(event)
+        else:
+            self._arming.hold(event)
+            self._fire(event)
+
+    def _keep_early(self, event: WatchEvent) -> None:
+        """A re-armed watch fired before the connection is live; if it never is, the watch has not fired.
+
+        Persistent watches need not know: with `Connected` they are told to read everything again.
+        """
+        kinds = ONE_SHOT.intersection(FIRES[event.type])
+        if any(self._watches.is_watched(kind, event.path) for kind in kinds):
+            self._fired_early[event.type, event.path] = event
+
+    def _fire(self, event: WatchEvent) -> None:
+        owners = self._watches.fire(event.type, event.path)
         if owners:
-            event = WatchEvent(event_type, message.path, zxid if zxid > 0 else None)
             self._events.append(WatchFired(owners, event))
 
     # --- greeting and authenticating -----------------------------------------------------------------------
 
     def _receive_greeting(self, reply: ConnectReply) -> None:
-        hello = self._greeting
-        if reply.timeout_ms <= 0:
-            self._break(SessionExpiredError(hello.session_id, reason="the server does not know it"))
+        refusal = why_refused(self._greeting, reply)
+        if refusal is not None:
+            self._break(refusal)
             return
-        if hello.session_id not in (0, reply.session_id):
-            self._break(
-                SessionExpiredError(hello.session_id, reason="the server answered with another session")
-            )
+        self._connected = Connected(
+            session_id=reply.session_id,
+            password=bytes(16) if reply.password is None else reply.password,
+            timeout=reply.timeout_ms / 1000,
+            read_only=reply.read_only is True,
+            sent_at=self._greeted_at,
+        )
+        self._heartbeat.begin(self._connected.timeout, self._greeted_at)
+        if self._is_given_up(self._heartbeat.heard_at):
             return
-        if reply.session_id == 0:
-            raise ProtocolError("the server greeted with the session id 0")
-        self.timeout = reply.timeout_ms / 1000
-        self._accepted = reply
-        self.answered_sent_at = self._greeted_at
         self.stage = Stage.AUTHENTICATING
-        for scheme, credential in hello.credentials:
+        for scheme, credential in self._greeting.credentials:
             self.authenticate(scheme, credential)
-            self._unanswered_set_up += 1
         for request in rearming_requests(self._watches, self.last_zxid, self._generation):
             self._control.append(request.encode_frame(SpecialXid.SET_WATCHES))
-            self._unanswered_set_up += 1
-        if not self._unanswered_set_up:
-            self._go_live()
+            self._rearmings_unanswered += 1
+        self._go_live_when_ready()
 
     def _receive_auth(self, code: int) -> None:
+        self._auths_unanswered -= 1
         if code != 0:
-            self._break(AuthFailedError(reason="the server refused the credentials"))
-        elif self._unanswered_set_up:
-            self._finish_set_up(code)
+            session_id = self._connected.session_id
+            self._break(AuthFailedError(session_id, reason="the server refused the credentials"))
+        else:
+            self._go_live_when_ready()
 
-    def _finish_set_up(self, code: int) -> None:
+    def _receive_rearming(self, code: int) -> None:
         if code != 0:
             raise ProtocolError(f"the server refused to re-arm the watches, with code {code}")
-        self._unanswered_set_up -= 1
-        if not self._unanswered_set_up:
-            self._go_live()
+        self._rearmings_unanswered -= 1
+        self._go_live_when_ready()
 
-    def _go_live(self) -> None:
-        accepted = self._accepted
-        assert accepted is not None
+    def _go_live_when_ready(self) -> None:
+        if self.stage is Stage.LIVE or self._auths_unanswered or self._rearmings_unanswered:
+            return
         self.stage = Stage.LIVE
-        # First: a re-armed watch may have fired before the server answered the re-arming.
-        self._events.appendleft(
-            Connected(
-                accepted.session_id,
-                accepted.password or bytes(16),
-                self.timeout,
-                bool(accepted.read_only),
-                self._greeted_at,
-            )
-        )
+        self._events.append(self._connected)
+        for event in self._fired_early.values():
+            self._fire(event)
+        self._fired_early.clear()
 
     # --- ending --------------------------------------------------------------------------------------------
 
-    def _give_up_at(self) -> float:
-        return self.answered_sent_at + self.timeout * GIVE_UP_AFTER if self._accepted else float("inf")
-
-    def _silence(self, now: float) -> ZooKeeperError:
-        heard = now - self._heard_at
-        return ConnectionLossError(reason=f"nothing heard for {heard:.1f} of {self.timeout:.1f} seconds")
+    def _is_given_up(self, now: float) -> bool:
+        """Whether the session may be gone by now; the connection has ended then."""
+        if not self._heartbeat.is_given_up(now):
+            return False
+        self.lose(self._heartbeat.describe(now))
+        return True
 
     def _refuse_large_reply(self, error: FrameTooLargeError) -> None:
-        if self._in_flight and self._in_flight[0].xid == error.xid:
-            ticket = self._in_flight.popleft()
-            request = ticket.request
-            refused = PacketTooLargeError(
-                type(request).__name__,
-                path=getattr(request, "path", None),
-                size=error.size,
-                limit=error.limit,
-            )
+        if self._requests.is_due(error.xid):
+            ticket = self._requests.answered(error.xid)
+            name = type(ticket.request).__name__
+            refused = PacketTooLargeError(name, path=_path_of(ticket), size=error.size, limit=error.limit)
             self._events.append(Replied(ticket, None, refused, 0))
         self._break(error)
 
+    def _refuse_malformed_reply(self, ticket: Ticket, zxid: int, why: ProtocolError) -> None:
+        # It is answered, though: whoever asks again may get the same answer for ever.
+        of = f"{type(ticket.request).__name__} {_path_of(ticket) or ''}".rstrip()
+        error = ProtocolError(f"the reply to {of} is malformed: {why}")
+        self._events.append(Replied(ticket, None, error, zxid))
+        self._break(error)
+
     def _break(self, error: ZooKeeperError) -> None:
-        if self.stage is not Stage.DEAD:
+        if not self.is_dead:
             self.stage = Stage.DEAD
+            self._control.clear()
             self._events.append(Broken(error))
 
 
-def _watch_set_by(request: Request[Any], code: int) -> WatchKind | None:
-    """The watch that a request has set, given the code of its reply."""
-    if isinstance(request, ExistsRequest):
-        return {0: WatchKind.DATA, _NO_NODE: WatchKind.EXIST}.get(code)
-    if code != 0:
-        return None
-    if isinstance(request, GetDataRequest):
-        return WatchKind.DATA
-    if isinstance(request, (GetChildrenRequest, GetChildren2Request)):
-        return WatchKind.CHILD
-    assert isinstance(request, AddWatchRequest)
-    return WatchKind.RECURSIVE if request.mode == AddWatchMode.PERSISTENT_RECURSIVE else WatchKind.PERSISTENT
+def _path_of(ticket: Ticket) -> str | None:
+    return getattr(ticket.request, "path", None)

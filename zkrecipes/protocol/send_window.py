@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from typing import Final, final
 
-__all__ = ["BYTES_IN_FLIGHT_MAX", "SendWindow"]
+__all__ = ["BYTES_IN_FLIGHT_MAX", "REQUESTS_IN_FLIGHT_MAX", "SendWindow"]
 
 BYTES_IN_FLIGHT_MAX: Final = 512 * 1024
 """Bytes; some 5 ms of a server's time in small replies, 1 ms of a 10 Gbit/s line."""
-_REQUESTS_MAX: Final = 1000
+REQUESTS_IN_FLIGHT_MAX: Final = 1000
+"""However small the replies are."""
 _FIRST_GUESS: Final = 16 * 1024
 _LEAST: Final = 128
 
@@ -23,22 +24,15 @@ _LEAST: Final = 128
 class SendWindow:
     """Unlimited until `is_limited` is set."""
 
-    __slots__ = ("_reply_size", "is_limited", "let_pass")
+    __slots__ = ("_reply_size", "is_limited")
 
     def __init__(self) -> None:
         self.is_limited = False
-        self.let_pass = 0
-        """How many requests at the head of the queue go whether there is room or not."""
         self._reply_size = _FIRST_GUESS
 
     def has_room(self, in_flight: int) -> bool:
         """Whether one more request may leave. One may always be in flight, however large its reply."""
-        return not self.is_limited or self.let_pass > 0 or in_flight < self._requests_max()
-
-    def has_passed(self) -> None:
-        """The request at the head of the queue has left it."""
-        if self.let_pass:
-            self.let_pass -= 1
+        return not self.is_limited or in_flight < self._requests_max()
 
     def saw_reply(self, size: int) -> None:
         """A reply of `size` bytes arrived."""
@@ -46,4 +40,4 @@ class SendWindow:
             self._reply_size = max(size, self._reply_size - (self._reply_size >> 4), _LEAST)
 
     def _requests_max(self) -> int:
-        return min(_REQUESTS_MAX, max(1, BYTES_IN_FLIGHT_MAX // self._reply_size))
+        return min(REQUESTS_IN_FLIGHT_MAX, max(1, BYTES_IN_FLIGHT_MAX // self._reply_size))

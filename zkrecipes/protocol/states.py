@@ -15,7 +15,7 @@ from zkrecipes.enums import SessionState
 __all__ = ["GIVE_UP_AFTER", "PING_AFTER", "SILENT_AFTER", "TRANSITIONS", "SessionEvent", "next_state"]
 
 PING_AFTER: Final = 1 / 3
-"""A ping goes out when nothing was sent for this part of the timeout, as in the Java client (`ClientCnxn`)."""
+"""A ping goes out when nothing was sent for this part of the timeout, as in Java's `ClientCnxn`."""
 SILENT_AFTER: Final = 2 / 3
 """A connection on which nothing was heard for so long is dead, which leaves a third to find another server
 (`ClientCnxn.SendThread`: readTimeout)."""

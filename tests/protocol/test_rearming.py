@@ -1,0 +1,97 @@
+"""The requests that put earlier watches on a new connection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from zkrecipes.codec.messages import SetWatches2Request, SetWatchesRequest
+from zkrecipes.enums import ServerGeneration
+from zkrecipes.protocol.rearming import rearming_requests
+from zkrecipes.protocol.watch_table import WatchKind, WatchTable
+
+V3_4, V3_5, V3_6 = ServerGeneration.V3_4, ServerGeneration.V3_5, ServerGeneration.V3_6
+BATCH = 128 * 1024
+
+
+def _table(*watches: tuple[WatchKind, str]) -> WatchTable[str]:
+    table: WatchTable[str] = WatchTable()
+    for kind, path in watches:
+        table.add(kind, path, "me")
+    return table
+
+
+def _requests(table: WatchTable[str], generation: ServerGeneration | None = V3_6, zxid: int = 7) -> list[Any]:
+    return list(rearming_requests(table, zxid, generation))
+
+
+ONE_OF_EACH = [(kind, f"/{kind.value}") for kind in WatchKind]
+
+
+@pytest.mark.parametrize("generation", [None, *ServerGeneration])
+def test_without_watches_nothing_is_sent(generation: ServerGeneration | None) -> None:
+    assert _requests(_table(), generation) == []
+
+
+def test_every_kind_goes_into_its_own_list() -> None:
+    expected = SetWatches2Request(7, ["/data"], ["/exist"], ["/child"], ["/persistent"], ["/recursive"])
+    assert _requests(_table(*ONE_OF_EACH)) == [expected]
+
+
+@pytest.mark.parametrize("generation", [None, V3_4, V3_5])
+def test_persistent_watches_are_left_out_where_the_server_has_none_or_nobody_knows(
+    generation: ServerGeneration | None,
+) -> None:
+    table = _table(*ONE_OF_EACH)
+    assert _requests(table, generation) == [SetWatchesRequest(7, ["/data"], ["/exist"], ["/child"])]
+    assert _requests(_table((WatchKind.PERSISTENT, "/a")), generation) == []
+
+
+def test_the_older_request_serves_as_long_as_there_are_one_shot_watches_only() -> None:
+    table = _table((WatchKind.CHILD, "/c"))
+    assert _requests(table) == [SetWatchesRequest(7, [], [], ["/c"])]
+
+
+def test_a_znode_that_many_watch_is_named_once() -> None:
+    table = _table((WatchKind.DATA, "/a"))
+    table.add(WatchKind.DATA, "/a", "you")
+    assert _requests(table) == [SetWatchesRequest(7, ["/a"], [], [])]
+
+
+def test_many_watches_go_in_batches_of_128_kib_none_lost_and_none_twice() -> None:
+    """A server refuses a request above its limit of 1 MiB: setting them all at once would end for good."""
+    watches = [
+        (kind, f"/{kind.value}/{'x' * 500}-{number:05}") for kind in WatchKind for number in range(300)
+    ]
+    requests = _requests(_table(*watches))
+    assert len(requests) > 4
+    sizes = [len(request.encode()) for request in requests]
+    assert all(BATCH <= size < BATCH + 1000 for size in sizes[:-1])
+    assert sizes[-1] < BATCH + 1000
+    assert {request.relative_zxid for request in requests} == {7}
+    kinds = (WatchKind.DATA, WatchKind.EXIST, WatchKind.CHILD, WatchKind.PERSISTENT, WatchKind.RECURSIVE)
+    sent = [
+        (kind, path)
+        for request in requests
+        for kind, paths in zip(kinds, request[1:], strict=False)
+        for path in paths
+    ]
+    assert sent == watches
+
+
+def test_a_batch_without_persistent_watches_is_an_older_request_and_one_with_them_is_not() -> None:
+    one_shot = [(WatchKind.DATA, f"/{'d' * 1000}{number:03}") for number in range(150)]
+    requests = _requests(_table(*one_shot, (WatchKind.RECURSIVE, "/r")))
+    assert [type(request) for request in requests] == [SetWatchesRequest, SetWatches2Request]
+
+
+def test_paths_count_as_the_bytes_that_they_are_sent_as() -> None:
+    path = "/" + "é" * (BATCH // 2)
+    assert len(_requests(_table((WatchKind.DATA, path), (WatchKind.DATA, "/a")))) == 2
+
+
+def test_a_path_that_is_no_utf_8_is_sent_as_it_came() -> None:
+    path = b"/\xff".decode("utf-8", "surrogateescape")
+    (request,) = _requests(_table((WatchKind.DATA, path)))
+    assert b"/\xff" in request.encode()

@@ -1,0 +1,86 @@
+"""The requests of one connection: their order, their numbers, their replies."""
+
+from __future__ import annotations
+
+import pytest
+
+from zkrecipes.codec.messages import SyncRequest
+from zkrecipes.errors import ProtocolError
+from zkrecipes.protocol.events import Ticket
+from zkrecipes.protocol.request_queue import RequestQueue
+
+
+def _add(queue: RequestQueue, name: str, *, urgent: bool = False) -> Ticket:
+    ticket = Ticket(SyncRequest("/" + name))
+    queue.add(ticket, urgent=urgent)
+    return ticket
+
+
+def _send(queue: RequestQueue, now: float = 1.0) -> list[Ticket]:
+    taken = []
+    for ticket in queue.take_due():
+        taken.append(ticket)
+        queue.sent(ticket, now)
+    return taken
+
+
+def test_requests_leave_in_order_under_rising_numbers() -> None:
+    queue = RequestQueue(1)
+    tickets = [_add(queue, name) for name in "abc"]
+    assert queue.has_due()
+    assert _send(queue, 2.5) == tickets
+    assert [ticket.xid for ticket in tickets] == [1, 2, 3]
+    assert {ticket.sent_at for ticket in tickets} == {2.5}
+    assert not queue.has_due()
+    assert len(queue) == 3
+
+
+def test_the_number_after_the_largest_is_1() -> None:
+    """A negative number would be one of the reserved ones: 2^32 requests are a day's work."""
+    queue = RequestQueue(2**31 - 2)
+    tickets = [_add(queue, name) for name in "abc"]
+    _send(queue)
+    assert [ticket.xid for ticket in tickets] == [2**31 - 2, 2**31 - 1, 1]
+    assert [queue.answered(ticket.xid) for ticket in tickets] == tickets
+
+
+def test_urgent_requests_go_first_in_their_own_order_and_past_a_full_window() -> None:
+    queue = RequestQueue(1)
+    queue.window.is_limited = True
+    queue.window.saw_reply(10**9)
+    first, second = _add(queue, "a"), _add(queue, "b")
+    assert _send(queue) == [first]
+    assert not queue.has_due()
+    urgent = [_add(queue, name, urgent=True) for name in "xy"]
+    assert queue.has_due()
+    assert _send(queue) == urgent
+    for ticket in (first, *urgent):
+        assert not queue.has_due()
+        assert queue.answered(ticket.xid) is ticket
+    assert _send(queue) == [second]
+
+
+def test_replies_are_matched_in_the_order_of_sending() -> None:
+    queue = RequestQueue(5)
+    tickets = [_add(queue, name) for name in "ab"]
+    with pytest.raises(ProtocolError, match="xid 5 where none was due"):
+        queue.answered(5)
+    _send(queue)
+    assert queue.is_due(5)
+    assert not queue.is_due(6)
+    with pytest.raises(ProtocolError, match="xid 6 where xid 5 was due"):
+        queue.answered(6)
+    assert [queue.answered(5), queue.answered(6)] == tickets
+    assert not queue.is_due(6)
+    assert len(queue) == 0
+
+
+def test_what_is_left_over_is_in_order_without_what_was_dropped_unsent() -> None:
+    queue = RequestQueue(1)
+    in_flight = [_add(queue, name) for name in "ab"]
+    _send(queue)
+    in_flight[0].is_dropped = True
+    unsent = [_add(queue, name) for name in "cde"]
+    urgent = _add(queue, "x", urgent=True)
+    unsent[1].is_dropped = True
+    assert queue.leftover() == (in_flight, [urgent, unsent[0], unsent[2]])

@@ -1,0 +1,86 @@
+"""The requests of one connection: queued, numbered as they leave, matched with replies in that order.
+
+Urgent requests (the checks of holds) go before all others and are not kept back by the window, which bounds
+what is in flight while there are holds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from itertools import chain
+from typing import Final, final
+
+from zkrecipes.errors import ProtocolError
+from zkrecipes.protocol.events import Ticket
+from zkrecipes.protocol.send_window import SendWindow
+
+__all__ = ["RequestQueue"]
+
+_XID_MAX: Final = 2**31 - 1
+
+
+@final
+class RequestQueue:
+    """What was asked and is not yet answered.
+
+    Attributes:
+        next_xid: the number under which the next request is to be sent.
+        window: how many requests may be in flight.
+    """
+
+    __slots__ = ("_in_flight", "_queue", "_urgent", "next_xid", "window")
+
+    def __init__(self, first_xid: int) -> None:
+        self.next_xid = first_xid
+        self.window = SendWindow()
+        self._urgent: deque[Ticket] = deque()
+        self._queue: deque[Ticket] = deque()
+        self._in_flight: deque[Ticket] = deque()
+
+    def __len__(self) -> int:
+        return len(self._urgent) + len(self._queue) + len(self._in_flight)
+
+    def has_due(self) -> bool:
+        """Whether `take_due` would give a request."""
+        return bool(self._urgent) or (bool(self._queue) and self.window.has_room(len(self._in_flight)))
+
+    def add(self, ticket: Ticket, *, urgent: bool) -> None:
+        """Queue a request; `urgent` ones are before all others."""
+        (self._urgent if urgent else self._queue).append(ticket)
+
+    def take_due(self) -> Iterator[Ticket]:
+        """Take the requests that may leave now, each to be `sent` or forgotten before the next."""
+        urgent, queue, in_flight, window = self._urgent, self._queue, self._in_flight, self.window
+        while urgent:
+            yield urgent.popleft()
+        while queue and window.has_room(len(in_flight)):
+            yield queue.popleft()
+
+    def sent(self, ticket: Ticket, now: float) -> None:
+        """The request leaves under `next_xid`."""
+        xid = ticket.xid = self.next_xid
+        ticket.sent_at = now
+        self._in_flight.append(ticket)
+        self.next_xid = xid + 1 if xid < _XID_MAX else 1  # never one of the reserved negative ones
+
+    def answered(self, xid: int) -> Ticket:
+        """Take the request that a reply is for.
+
+        Raises:
+            ProtocolError: another one was due: a server answers in order.
+        """
+        in_flight = self._in_flight
+        if not in_flight or in_flight[0].xid != xid:
+            due = f"xid {in_flight[0].xid} was due" if in_flight else "none was due"
+            raise ProtocolError(f"a reply to xid {xid} where {due}")
+        return in_flight.popleft()
+
+    def is_due(self, xid: int) -> bool:
+        """Whether the next reply should be to this xid."""
+        return bool(self._in_flight) and self._in_flight[0].xid == xid
+
+    def leftover(self) -> tuple[list[Ticket], list[Ticket]]:
+        """The requests in flight, and those never sent without those given up, each in order."""
+        unsent = chain(self._urgent, self._queue)
+        return list(self._in_flight), [ticket for ticket in unsent if not ticket.is_dropped]
