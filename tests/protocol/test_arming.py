@@ -114,7 +114,7 @@ def test_a_request_that_was_given_up_is_arming_only_if_it_was_sent() -> None:
 
 
 def test_an_event_that_overtakes_the_reply_fires_the_watch_when_the_reply_is_there() -> None:
-    """Else whoever waits for it waits for ever. (fault case 39)"""
+    """Else whoever waits for it waits for ever."""
     fixture = Fixture(GetDataRequest("/a", True))
     event = fixture.hold(CHANGED, zxid=9)
     assert fixture.replied(Node(b"", stat_at(8))) == [WatchFired(["me"], event)]

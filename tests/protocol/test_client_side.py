@@ -114,7 +114,6 @@ def test_a_greeting_asks_for_the_session_and_its_answer_connects() -> None:
 
 @pytest.mark.parametrize("chunk_size", [1, 2, 3, 5, 7, 44])
 def test_an_answer_may_come_in_pieces_of_any_size(chunk_size: int) -> None:
-    """(fault case 8)"""
     pair = Pair()
     pair.greet()
     pair.server.accept(ConnectReply(0, 12_000, SESSION_ID, PASSWORD, False))
@@ -127,7 +126,6 @@ def test_an_answer_may_come_in_pieces_of_any_size(chunk_size: int) -> None:
 
 
 def test_an_old_servers_answer_lacks_the_read_only_byte() -> None:
-    """(fault case 9)"""
     pair = Pair()
     pair.greet()
     body = ConnectReply(0, 12_000, SESSION_ID, PASSWORD).encode()
@@ -147,7 +145,6 @@ def test_a_null_password_is_sixteen_zeros() -> None:
     ("timeout", "session_id"), [(0.0, SESSION_ID), (T, SESSION_ID + 1)], ids=["timeout 0", "another session"]
 )
 def test_no_timeout_or_another_session_is_an_expiry(timeout: float, session_id: int) -> None:
-    """(fault cases 10 and 11)"""
     pair = Pair(RESUMED)
     pair.greet()
     error = broken_by(pair.accept(timeout=timeout, session_id=session_id))
@@ -163,7 +160,6 @@ def test_the_session_id_0_breaks_the_protocol() -> None:
 
 
 def test_the_negotiated_timeout_replaces_the_one_asked_for() -> None:
-    """(fault case 12)"""
     pair = Pair(Greeting(100.0))
     pair.greet()
     assert pair.client.next_deadline() == NEVER
@@ -173,7 +169,6 @@ def test_the_negotiated_timeout_replaces_the_one_asked_for() -> None:
 
 @pytest.mark.parametrize("milliseconds", [1, 2, 2**31 - 1])
 def test_a_tiny_or_a_huge_timeout_leaves_time_to_ping(milliseconds: int) -> None:
-    """(fault case 13)"""
     pair = Pair()
     pair.greet()
     pair.accept(timeout=milliseconds / 1000)
@@ -185,7 +180,6 @@ def test_a_tiny_or_a_huge_timeout_leaves_time_to_ping(milliseconds: int) -> None
 
 
 def test_a_server_that_closes_after_a_greeting_with_a_zxid_may_be_behind_so_the_zxid_is_named() -> None:
-    """(fault case 7)"""
     pair = Pair(Greeting(T, SESSION_ID, PASSWORD, last_zxid=0xABC))
     pair.greet()
     pair.client.receive_eof()
@@ -195,7 +189,6 @@ def test_a_server_that_closes_after_a_greeting_with_a_zxid_may_be_behind_so_the_
 
 
 def test_an_end_of_the_stream_is_a_loss_that_names_the_stage() -> None:
-    """(fault case 16)"""
     for pair, stage in ((Pair(), "greeting"), (live_pair(), "live")):
         pair.client.receive_eof()
         error = broken_by(events_of(pair.client))
@@ -204,7 +197,7 @@ def test_an_end_of_the_stream_is_a_loss_that_names_the_stage() -> None:
 
 
 def test_an_answer_that_comes_when_the_session_may_be_gone_again_does_not_connect() -> None:
-    """The process slept after it had sent its greeting. (fault case 19)"""
+    """The process slept after it had sent its greeting."""
     pair = Pair()
     pair.greet()
     pair.now = T
@@ -252,7 +245,6 @@ def set_up_pair(**options: Any) -> Pair:
 
 
 def test_credentials_go_before_the_watches_and_both_before_any_request() -> None:
-    """(fault case 68)"""
     pair = set_up_pair()
     assert pair.stage() is Stage.AUTHENTICATING
     pair.ask(GET)
@@ -272,7 +264,6 @@ def test_credentials_go_before_the_watches_and_both_before_any_request() -> None
 
 
 def test_the_answers_to_credentials_and_watches_may_come_in_any_order() -> None:
-    """(fault case 38)"""
     pair = set_up_pair()
     pair.flush()
     pair.client.tick(T / 3)
@@ -290,7 +281,6 @@ def test_one_answer_too_many_to_a_credential_does_not_count_for_the_watches() ->
 
 
 def test_refused_credentials_end_the_session() -> None:
-    """(fault case 63)"""
     pair = set_up_pair()
     error = broken_by(pair.reply(AUTH, err=-115))
     assert isinstance(error, AuthFailedError)
@@ -306,7 +296,6 @@ def test_a_server_that_refuses_to_re_arm_the_watches_breaks_the_protocol() -> No
 
 
 def test_watches_are_re_armed_in_batches_of_128_kib() -> None:
-    """(fault case 53)"""
     paths = [f"/{'x' * 1000}{number}" for number in range(300)]
     pair = Pair(RESUMED, watches=watching(*((WatchKind.CHILD, path) for path in paths)))
     pair.greet()
@@ -406,7 +395,6 @@ def test_what_is_sent_together_goes_in_one_piece_and_only_once() -> None:
 
 
 def test_after_the_largest_xid_comes_1() -> None:
-    """(fault case 37)"""
     pair = live_pair(first_xid=2**31 - 1)
     first, second = asked(pair, GET, GET)
     assert (first.xid, second.xid) == (2**31 - 1, 1)
@@ -425,7 +413,6 @@ def test_an_error_is_told_with_its_path_and_the_connection_stays() -> None:
 
 
 def test_an_unknown_code_is_an_error_with_its_number() -> None:
-    """(fault case 34)"""
     pair = live_pair()
     asked(pair, GET)
     replied = one(pair.reply(1, err=-9999))
@@ -445,7 +432,6 @@ def test_an_unknown_code_is_an_error_with_its_number() -> None:
 def test_an_error_that_concerns_the_session_ends_the_connection(
     code: int, error: type[ZooKeeperError]
 ) -> None:
-    """(fault cases 22, 23 and 64)"""
     pair = live_pair()
     first, second = asked(pair, GET, GET)
     replied, broken = pair.reply(1, err=code)
@@ -459,7 +445,7 @@ def test_an_error_that_concerns_the_session_ends_the_connection(
 
 @pytest.mark.parametrize("xid", [7, 2, 0, -1000, PING, AUTH, SET_WATCHES])
 def test_a_reply_that_nobody_waits_for_breaks_the_protocol(xid: int) -> None:
-    """Unknown, out of order, or to a ping that was not sent. (fault case 36)"""
+    """Unknown, out of order, or to a ping that was not sent."""
     pair = live_pair()
     tickets = asked(pair, GET, GET)
     error = broken_by(pair.reply(xid, NODE))
@@ -482,7 +468,7 @@ def test_a_reply_shorter_than_a_header_breaks_the_protocol(size: int) -> None:
 
 
 def test_bytes_behind_a_reply_are_ignored() -> None:
-    """A newer server may append fields. (fault case 33)"""
+    """A newer server may append fields."""
     pair = live_pair()
     (ticket,) = asked(pair, GET)
     body = struct.pack("!iqi", 1, 5, 0) + NODE.encode() + b"something new"
@@ -491,7 +477,7 @@ def test_bytes_behind_a_reply_are_ignored() -> None:
 
 
 def test_a_malformed_reply_fails_its_request_and_breaks_the_connection() -> None:
-    """Asked again it would be answered the same way, on one connection after another. (fault case 32)"""
+    """Asked again it would be answered the same way, on one connection after another."""
     pair = live_pair()
     first, second = asked(pair, GET, GET)
     replied, broken = pair.reply(1, SyncReply("/"))
@@ -504,7 +490,6 @@ def test_a_malformed_reply_fails_its_request_and_breaks_the_connection() -> None
 
 
 def test_a_reply_larger_than_the_limit_fails_only_its_own_request() -> None:
-    """(fault cases 31 and 46)"""
     pair = live_pair()
     first, second = asked(pair, GET, GET)
     third = pair.ask(GET)
@@ -529,7 +514,6 @@ def test_a_large_message_that_answers_nothing_fails_no_request() -> None:
 
 
 def test_a_negative_length_breaks_the_protocol() -> None:
-    """(fault case 31)"""
     pair = live_pair()
     pair.client.receive_data(b"\xff\xff\xff\xfe", 0.0)
     assert isinstance(broken_by(events_of(pair.client)), ProtocolError)
@@ -691,7 +675,6 @@ def test_a_reply_sets_the_watch_of_its_request(request_: Any, reply: Any, code: 
 
 
 def test_an_event_is_told_to_those_who_watch_and_once_for_each_time_the_watch_is_set() -> None:
-    """(fault case 40)"""
     pair = live_pair()
     pair.ask(GET_AND_WATCH, "me")
     pair.flush()
@@ -707,7 +690,6 @@ def test_a_server_before_3_9_does_not_say_in_which_transaction_it_happened() -> 
 
 
 def test_an_event_before_the_reply_of_the_request_that_set_the_watch_is_held_until_then() -> None:
-    """(fault case 39)"""
     pair = live_pair()
     pair.ask(GET)
     ticket = pair.ask(GET_AND_WATCH, "me")
@@ -732,7 +714,6 @@ def test_an_event_that_was_meant_for_another_watch_of_the_znode_leaves_the_one_b
 
 @pytest.mark.parametrize("event", [EventType.NONE, 5, 6, 7, 99, EventType.RESYNC, -(2**31)])
 def test_events_of_other_types_are_dropped(event: int) -> None:
-    """(fault case 35)"""
     pair = live_pair(watches=watching((WatchKind.DATA, "/a"), (WatchKind.RECURSIVE, "/")))
     assert pair.notify(event, "" if event == EventType.NONE else "/a") == []
     assert not pair.client.is_dead
@@ -767,7 +748,6 @@ def test_a_ping_goes_out_a_third_of_the_timeout_after_the_last_send() -> None:
 
 
 def test_pings_keep_an_idle_connection_alive() -> None:
-    """(fault case 15)"""
     pair = live_pair()
     for _ in range(20):
         pair.now = pair.client.next_deadline()
@@ -790,7 +770,6 @@ def test_a_stream_that_takes_nothing_is_not_pinged_again_and_again() -> None:
 
 
 def test_a_connection_on_which_nothing_is_heard_for_two_thirds_of_the_timeout_is_dead() -> None:
-    """(fault case 14)"""
     pair = live_pair()
     asked(pair, GET)
     pair.now = 1.0
@@ -813,7 +792,7 @@ def test_any_byte_breaks_the_silence() -> None:
 
 
 def test_without_an_answer_for_a_whole_timeout_the_session_is_given_up_whatever_else_is_heard() -> None:
-    """Counted from the send of the newest request that was answered. (fault case 17)"""
+    """Counted from the send of the newest request that was answered."""
     pair = live_pair()
     pair.now = 2.0
     asked(pair, GET)
@@ -832,7 +811,6 @@ def test_without_an_answer_for_a_whole_timeout_the_session_is_given_up_whatever_
 
 
 def test_a_process_that_slept_longer_than_its_session_takes_no_old_bytes_as_a_proof_of_life() -> None:
-    """(fault case 19)"""
     pair = live_pair()
     tickets = asked(pair, GET)
     pair.now = T
