@@ -248,7 +248,7 @@ async def test_a_connection_that_is_to_be_closed_waits_for_its_held_replies(
 async def test_replies_that_are_held_without_end_stop_the_reading(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
-    monkeypatch.setattr("zkrecipes.devserver.server.QUEUED_MAX", 5_000)
+    monkeypatch.setattr("zkrecipes.devserver.connections.QUEUED_MAX", 5_000)
     async with _serving() as (server, network):
         client, _ = await RawClient.greet(server, network, session_timeout=40)
         held = server.faults.hold_replies()

@@ -112,7 +112,7 @@ class Server:
         self.moment = Moment(0.0, 0)
         self.processor = Processor(
             tree=DataTree(start_counter=start_counter),
-            sessions=SessionTracker(tick_time=2.0),
+            sessions=SessionTracker(tick_time=2.0, first_id=1),
             zxid=FIRST_ZXID,
             random=random.Random(0),
             super_digest=digest_id("super:test"),

@@ -414,6 +414,31 @@ async def test_a_restart_gives_sessions_a_whole_timeout_to_come_back(autojump_cl
         assert server.processor.sessions.find(hello.session_id) is None
 
 
+async def test_no_session_expires_while_the_server_is_away(autojump_clock: MockClock) -> None:
+    async with _serving() as (server, network):
+        client, hello = await RawClient.greet(server, network, session_timeout=4.0)
+        await client.ok(_create("/e", 1))
+        await server.restart(downtime=100.0)
+        client, again = await RawClient.greet(
+            server, network, session_id=hello.session_id, password=hello.password or b""
+        )
+        assert again.session_id == hello.session_id
+        await client.ok(ExistsRequest("/e"))
+
+
+async def test_a_server_that_lost_all_gives_out_new_session_ids(autojump_clock: MockClock) -> None:
+    async with _serving(start_time=1_000_000, start_zxid=0) as (server, network):
+        _, before = await RawClient.greet(server, network)
+        await server.restart(keep=False)
+        _, after = await RawClient.greet(server, network)
+        assert after.session_id > before.session_id
+        assert server.processor.zxid >= 1_000_000 << 32
+
+
+async def test_faults_can_be_cleared_before_the_start(autojump_clock: MockClock) -> None:
+    DevServer(network=MemoryNetwork()).faults.clear()
+
+
 async def test_while_it_is_away_it_refuses(autojump_clock: MockClock) -> None:
     async with _serving() as (server, network), trio.open_nursery() as nursery:
         client, _ = await RawClient.greet(server, network)

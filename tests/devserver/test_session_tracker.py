@@ -11,7 +11,7 @@ PASSWORD = bytes(range(16))
 
 
 def _tracker() -> SessionTracker:
-    return SessionTracker(tick_time=2.0, started_at=1_000_000.0)
+    return SessionTracker(tick_time=2.0, first_id=first_session_id(1_000_000.0))
 
 
 def _ids(sessions: list[Session]) -> list[int]:
@@ -26,7 +26,7 @@ def test_the_timeout_is_the_nearest_between_two_and_twenty_ticks(asked: float, g
 
 
 def test_the_limits_can_be_set() -> None:
-    tracker = SessionTracker(tick_time=1.0, timeout_min=0.5, timeout_max=3.0)
+    tracker = SessionTracker(tick_time=1.0, timeout_min=0.5, timeout_max=3.0, first_id=1)
     assert tracker.negotiated(0.1) == 0.5
     assert tracker.negotiated(10.0) == 3.0
 
@@ -36,7 +36,7 @@ def test_the_limits_can_be_set() -> None:
 )
 def test_limits_that_make_no_sense_are_refused(tick: float, low: float | None, high: float | None) -> None:
     with pytest.raises(ValueError, match="above 0"):
-        SessionTracker(tick_time=tick, timeout_min=low, timeout_max=high)
+        SessionTracker(tick_time=tick, timeout_min=low, timeout_max=high, first_id=1)
 
 
 def test_ids_count_up_from_the_time_of_the_start() -> None:
@@ -134,7 +134,7 @@ def test_a_session_shows_no_password() -> None:
 def test_a_session_lives_its_timeout_and_at_most_a_tick_longer(
     touches: list[float], timeout: float, tick: float
 ) -> None:
-    tracker = SessionTracker(tick_time=tick, timeout_min=1.0, timeout_max=20.0)
+    tracker = SessionTracker(tick_time=tick, timeout_min=1.0, timeout_max=20.0, first_id=1)
     session = tracker.create(timeout, PASSWORD, 0.0)
     now = 0.0
     for step in touches:

@@ -18,12 +18,12 @@ import anyio
 from anyio.abc import TaskStatus
 
 from zkrecipes.devserver import four_letter, reaping
-from zkrecipes.devserver.conversation import QUEUED_MAX, Conversation
+from zkrecipes.devserver.connections import Connections
 from zkrecipes.devserver.data_tree import DataTree
 from zkrecipes.devserver.faults import Faults
 from zkrecipes.devserver.processor import Processor
 from zkrecipes.devserver.server_clock import ServerClock
-from zkrecipes.devserver.session_tracker import SessionTracker
+from zkrecipes.devserver.session_tracker import SessionTracker, first_session_id
 from zkrecipes.net.transport import Address, Network, Stream, TcpNetwork, bare_errors
 from zkrecipes.protocol.server_side import FRAME_SIZE_MAX
 
@@ -101,11 +101,10 @@ class DevServer:
         self.faults = Faults(on_release=self._send_all, on_drop=self._drop_session)
         """What shall go wrong with requests and replies."""
         # The fraction of a second fills the lower half, so a restart within the same second is ahead too.
-        self._first_zxid = int(self._start_time * 2**32) if start_zxid is None else start_zxid
-        self.processor = self._new_processor(self._first_zxid)
+        first_zxid = int(self._start_time * 2**32) if start_zxid is None else start_zxid
+        self.processor = self._new_processor(first_zxid, first_session_id(self._start_time))
         """The state: the tree, the sessions, the watches, the zxid."""
-        self._connections: dict[Conversation, Stream] = {}
-        self._sending: set[Conversation] = set()
+        self._is_down = False
         self._running: AbstractAsyncContextManager[None] | None = None
 
     @property
@@ -149,7 +148,7 @@ class DevServer:
 
     def drop_connections(self) -> None:
         """Drop every connection at once. Sessions live on."""
-        for conversation in list(self._connections):
+        for conversation in self._connections:
             conversation.abort("all connections are dropped")
 
     async def refuse(self) -> None:
@@ -164,15 +163,12 @@ class DevServer:
 
     def pause(self) -> None:
         """Stop reading, answering and sending. Its own clock stands, so no session expires meanwhile."""
-        if not self._clock.is_paused:
-            self._clock.pause()
-            self._resumed = anyio.Event()
+        self._clock.pause()
 
     def resume(self) -> None:
         """Go on after a pause."""
         self._clock.resume()
-        self._resumed.set()
-        self._wake_expiry()
+        self._expiry_changed.set()
 
     async def restart(self, *, keep: bool = True, downtime: float = 0.0) -> None:
         """Stop and start again in place, on the same address.
@@ -182,15 +178,16 @@ class DevServer:
                 to come back. Otherwise the zxid is higher than any before, as after a real start in memory.
             downtime: how long it is away, in seconds.
         """
+        self._is_down = True
         await self.refuse()
         self.drop_connections()
         await anyio.sleep(downtime)
         if keep:
             self.processor.sessions.touch_all(self._clock.now())
         else:
-            epoch_after = ((self.processor.zxid >> 32) + 1) << 32
-            self.processor = self._new_processor(max(int(self._clock.time() * 2**32), epoch_after))
-        self._wake_expiry()
+            self.processor = self._processor_after(self.processor)
+        self._is_down = False
+        self._expiry_changed.set()
         await self.accept()
 
     def reap(self) -> None:
@@ -213,19 +210,19 @@ class DevServer:
 
     def session_attached(self) -> None:
         """A session was made or attached again: it may be the next to expire."""
-        self._wake_expiry()
+        self._expiry_changed.set()
 
     # --- tasks ---------------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[None]:
         self._clock = ServerClock(anyio.current_time, self._start_time)
-        self._resumed = anyio.Event()
-        self._resumed.set()
-        self._released = anyio.Event()
         self._expiry_changed = anyio.Event()
         with bare_errors():
             async with anyio.create_task_group() as self._tasks:
+                self._connections = Connections(
+                    self, self._clock, self._tasks, frame_size_max=self._max_packet_size
+                )
                 try:
                     await self._tasks.start(self._listen)
                     self._tasks.start_soon(self._expire_sessions)
@@ -246,77 +243,11 @@ class DevServer:
 
     async def _accept(self, stream: Stream) -> None:
         # In a task of the server's own: it outlives the listener, when new connections are refused.
-        self._tasks.start_soon(self._converse, stream)
-
-    async def _converse(self, stream: Stream) -> None:
-        conversation = Conversation(
-            self, stream.peer.host, self._send_soon, frame_size_max=self._max_packet_size
-        )
-        self._connections[conversation] = stream
-        processor = self.processor
-        try:
-            await self._read(conversation, stream)
-        except OSError as error:
-            logger.debug("session 0x%x: its connection broke: %s", conversation.session_id, error)
-        except Exception:
-            # A fault of ours ends this connection and no other.
-            logger.exception("session 0x%x: closing its connection", conversation.session_id)
-        finally:
-            processor.leave(conversation)
-            del self._connections[conversation]
-            with anyio.CancelScope(shield=True):
-                await stream.aclose()
-
-    async def _read(self, conversation: Conversation, stream: Stream) -> None:
-        while not conversation.is_closing and (data := await stream.receive()):
-            if self._clock.is_paused:
-                await self._resumed.wait()
-            conversation.receive(data, self._clock.moment())
-            if conversation not in self._sending:
-                self._sending.add(conversation)
-                await self._send(conversation)
-            while _must_wait(conversation):
-                await self._released.wait()
-
-    def _send_soon(self, conversation: Conversation) -> None:
-        if conversation.is_aborted:
-            self._tasks.start_soon(self._close, conversation)
-        elif conversation not in self._sending:
-            self._sending.add(conversation)
-            self._tasks.start_soon(self._send, conversation)
-
-    async def _send(self, conversation: Conversation) -> None:
-        """Send all that is queued; the caller has put the conversation among those that send."""
-        stream = self._connections.get(conversation)
-        try:
-            while stream is not None and not conversation.is_aborted:
-                if self._clock.is_paused:
-                    await self._resumed.wait()
-                if self.faults.are_replies_held(conversation.session_id):
-                    return
-                data = conversation.data_to_send()
-                if not data:
-                    break
-                await stream.send(data)
-            if conversation.is_closing:
-                await self._close(conversation)
-        except OSError as error:
-            logger.debug("session 0x%x: its connection broke: %s", conversation.session_id, error)
-            conversation.is_closing = True
-        finally:
-            self._sending.discard(conversation)
-
-    async def _close(self, conversation: Conversation) -> None:
-        stream = self._connections.get(conversation)
-        if stream is not None:
-            await stream.aclose()
+        self._tasks.start_soon(self._connections.serve, stream, stream.peer.host)
 
     def _send_all(self) -> None:
-        """Replies are no longer held back."""
-        self._released.set()
-        self._released = anyio.Event()
-        for conversation in self._connections:
-            self._send_soon(conversation)
+        if self._running is not None:
+            self._connections.send_all()
 
     def _drop_session(self, session_id: int) -> None:
         peer = self.processor.attached.get(session_id)
@@ -325,19 +256,20 @@ class DevServer:
 
     async def _expire_sessions(self) -> None:
         while True:
-            if self._clock.is_paused:
-                await self._resumed.wait()
             self._expiry_changed = anyio.Event()
-            processor, moment = self.processor, self._clock.moment()
-            for session in processor.sessions.expired(moment.now + _EPSILON):
-                logger.info("session 0x%x has expired", session.id)
-                processor.expire(session, moment)
-            until = processor.sessions.next_expiry()
-            with anyio.move_on_after(None if until is None else until - moment.now):
+            with anyio.move_on_after(self._expire_due()):
                 await self._expiry_changed.wait()
 
-    def _wake_expiry(self) -> None:
-        self._expiry_changed.set()
+    def _expire_due(self) -> float | None:
+        """End the sessions whose time is up; in how many seconds to look again, None: when woken."""
+        if self._is_down or self._clock.is_paused:
+            return None
+        processor, moment = self.processor, self._clock.moment()
+        for session in processor.sessions.expired(moment.now + _EPSILON):
+            logger.info("session 0x%x has expired", session.id)
+            processor.expire(session, moment)
+        until = processor.sessions.next_expiry()
+        return None if until is None else until - moment.now
 
     async def _reap_containers(self) -> None:
         while True:
@@ -345,27 +277,24 @@ class DevServer:
             if not self._clock.is_paused:
                 self.reap()
 
-    def _new_processor(self, zxid: int) -> Processor:
+    def _processor_after(self, lost: Processor) -> Processor:
+        """An empty one that is behind no client of the one that was lost, and shares no session ids."""
+        now = self._clock.time()
+        epoch_after = ((lost.zxid >> 32) + 1) << 32
+        first_id = max(first_session_id(now), lost.sessions.next_id)
+        return self._new_processor(max(int(now * 2**32), epoch_after), first_id)
+
+    def _new_processor(self, zxid: int, first_id: int) -> Processor:
         return Processor(
             tree=DataTree(start_counter=self._start_counter),
             sessions=SessionTracker(
                 tick_time=self._tick_time,
                 timeout_min=self._timeout_min,
                 timeout_max=self._timeout_max,
-                started_at=zxid / 2**32,
+                first_id=first_id,
             ),
             zxid=zxid,
             random=self._random,
             super_digest=self._super_digest,
             extended_types=self._extended_types,
         )
-
-
-def _must_wait(conversation: Conversation) -> bool:
-    """Whether nothing more may be read. Only where replies are held back does anything stay queued.
-
-    Then it must not grow without end, nor may the connection be closed before its last reply was sent.
-    """
-    if conversation.is_aborted:
-        return False
-    return conversation.queued > (0 if conversation.is_closing else QUEUED_MAX)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import final
 
+import anyio
+
 from zkrecipes.devserver.peer import Moment
 
 __all__ = ["ServerClock"]
@@ -49,9 +51,16 @@ class ServerClock:
         """Stand still."""
         if self._paused_at is None:
             self._paused_at = self._read()
+            self._resumed = anyio.Event()
 
     def resume(self) -> None:
         """Go on from where it stood."""
         if self._paused_at is not None:
             self._behind += self._read() - self._paused_at
             self._paused_at = None
+            self._resumed.set()
+
+    async def until_it_goes(self) -> None:
+        """Wait while it stands. No checkpoint where it does not: this is asked for each chunk of bytes."""
+        while self._paused_at is not None:
+            await self._resumed.wait()

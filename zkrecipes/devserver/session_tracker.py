@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from typing import final
 
-__all__ = ["PASSWORD_SIZE", "Session", "SessionTracker"]
+__all__ = ["PASSWORD_SIZE", "Session", "SessionTracker", "first_session_id"]
 
 PASSWORD_SIZE = 16
 
@@ -44,7 +44,7 @@ class SessionTracker:
         tick_time: the length of a tick in seconds.
         timeout_min: shortest session timeout that a client gets; None is two ticks.
         timeout_max: longest session timeout that a client gets; None is twenty ticks.
-        started_at: seconds since 1970; session ids begin with it, so that no two starts share ids.
+        first_id: the id of the first session that is made; `first_session_id` makes one from the time.
 
     Raises:
         ValueError: a time is not above zero, or the shortest timeout is longer than the longest.
@@ -56,7 +56,7 @@ class SessionTracker:
         tick_time: float,
         timeout_min: float | None = None,
         timeout_max: float | None = None,
-        started_at: float = 0.0,
+        first_id: int,
     ) -> None:
         self.tick_time = tick_time
         self.timeout_min = 2 * tick_time if timeout_min is None else timeout_min
@@ -68,7 +68,7 @@ class SessionTracker:
             )
         self._sessions: dict[int, Session] = {}
         self._ticks: dict[int, dict[Session, None]] = {}
-        self._next_id = first_session_id(started_at)
+        self._next_id = first_id
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -152,6 +152,12 @@ class SessionTracker:
 
 
 def first_session_id(started_at: float) -> int:
-    """The first id of a server that started at this time (`SessionTrackerImpl.initializeNextSessionId`)."""
+    """The first id of a server that started at this time, so that no two starts share ids.
+
+    As in `SessionTrackerImpl.initializeNextSessionId` (3.9).
+
+    Args:
+        started_at: seconds since 1970.
+    """
     ms = int(started_at * 1000)
     return (((ms << 24) & 0xFFFFFFFFFFFFFFFF) >> 8) | (_SERVER_ID << 56)

@@ -1,0 +1,148 @@
+"""The connections of a server: one task reads each, and one at a time sends on it.
+
+A chunk that was received is processed whole, and its replies leave in one send by the task that reads. Only
+events that others cause need a task of their own for their way out. While that send waits for a client that
+does not take its bytes, nothing more is read from it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Protocol, final
+
+import anyio
+from anyio.abc import TaskGroup
+
+from zkrecipes.devserver.conversation import QUEUED_MAX, Conversation, Host
+from zkrecipes.devserver.server_clock import ServerClock
+
+__all__ = ["ByteStream", "Connections"]
+
+logger = logging.getLogger(__name__)
+
+
+class ByteStream(Protocol):
+    """What is needed of a stream; see `zkrecipes.net.transport.Stream`."""
+
+    async def send(self, data: bytes) -> None:
+        """Send all of `data`, or raise `OSError`."""
+
+    async def receive(self) -> bytes:
+        """The next bytes, `b""` at the end, or raise `OSError`."""
+
+    async def aclose(self) -> None:
+        """Close at once."""
+
+
+@final
+class Connections:
+    """All connections of one server.
+
+    Args:
+        host: the server, which conversations ask.
+        clock: while it stands, nothing is read, processed or sent.
+        tasks: where the tasks run.
+        frame_size_max: how large a request may be.
+    """
+
+    def __init__(self, host: Host, clock: ServerClock, tasks: TaskGroup, *, frame_size_max: int) -> None:
+        self._host = host
+        self._clock = clock
+        self._tasks = tasks
+        self._frame_size_max = frame_size_max
+        self._streams: dict[Conversation, ByteStream] = {}
+        self._sending: set[Conversation] = set()
+        self._waiting: dict[Conversation, anyio.Event] = {}
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def __iter__(self) -> Iterator[Conversation]:
+        return iter(list(self._streams))
+
+    async def serve(self, stream: ByteStream, address: str) -> None:
+        """Serve one connection until it ends; the stream is closed then."""
+        conversation = Conversation(self._host, address, self._send_soon, frame_size_max=self._frame_size_max)
+        self._streams[conversation] = stream
+        processor = self._host.processor
+        try:
+            await self._read(conversation, stream)
+        except OSError as error:
+            logger.debug("session 0x%x: its connection broke: %s", conversation.session_id, error)
+        except Exception:
+            # A fault of ours ends this connection and no other.
+            logger.exception("session 0x%x: closing its connection", conversation.session_id)
+        finally:
+            processor.leave(conversation)
+            del self._streams[conversation]
+            with anyio.CancelScope(shield=True):
+                await stream.aclose()
+
+    def send_all(self) -> None:
+        """Send what is queued anywhere, as nothing holds it back any more."""
+        for conversation in self._streams:
+            self._send_soon(conversation)
+
+    async def _read(self, conversation: Conversation, stream: ByteStream) -> None:
+        while not conversation.is_closing and (data := await stream.receive()):
+            await self._clock.until_it_goes()
+            conversation.receive(data, self._clock.moment())
+            if conversation not in self._sending:
+                self._sending.add(conversation)
+                await self._send(conversation)
+            while _must_wait(conversation):
+                sent = self._waiting[conversation] = anyio.Event()
+                try:
+                    await sent.wait()
+                finally:
+                    del self._waiting[conversation]
+
+    def _send_soon(self, conversation: Conversation) -> None:
+        if conversation.is_aborted:
+            self._tasks.start_soon(self._close, conversation)
+        elif conversation not in self._sending:
+            self._sending.add(conversation)
+            self._tasks.start_soon(self._send, conversation)
+
+    async def _send(self, conversation: Conversation) -> None:
+        """Send all that is queued; the caller has put the conversation among those that send."""
+        stream = self._streams.get(conversation)
+        try:
+            while stream is not None and not conversation.is_aborted:
+                await self._clock.until_it_goes()
+                if self._host.faults.are_replies_held(conversation.session_id):
+                    return
+                data = conversation.data_to_send()
+                if not data:
+                    break
+                await stream.send(data)
+            if conversation.is_closing:
+                await self._close(conversation)
+        except OSError as error:
+            logger.debug("session 0x%x: its connection broke: %s", conversation.session_id, error)
+            conversation.is_closing = True
+        finally:
+            self._sending.discard(conversation)
+            self._wake_reader(conversation)
+
+    async def _close(self, conversation: Conversation) -> None:
+        self._wake_reader(conversation)
+        stream = self._streams.get(conversation)
+        if stream is not None:
+            await stream.aclose()
+
+    def _wake_reader(self, conversation: Conversation) -> None:
+        sent = self._waiting.get(conversation)
+        if sent is not None:
+            sent.set()
+
+
+def _must_wait(conversation: Conversation) -> bool:
+    """Whether nothing more may be read. Only where replies are held back does anything stay queued.
+
+    Then it must not grow without end, nor may the connection be closed before its last reply was sent.
+    """
+    if conversation.is_aborted:
+        return False
+    return conversation.queued > (0 if conversation.is_closing else QUEUED_MAX)
