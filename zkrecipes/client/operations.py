@@ -34,7 +34,7 @@ from zkrecipes.codec.messages import (
     SyncRequest,
 )
 from zkrecipes.codec.records import ACL, Node, Stat
-from zkrecipes.enums import CreateMode
+from zkrecipes.enums import CreateMode, Perms
 from zkrecipes.errors import NoNodeError, ZooKeeperError
 from zkrecipes.paths import check_path, chroot_off, chroot_on
 
@@ -43,6 +43,7 @@ __all__ = ["Operation", "Operations"]
 T = TypeVar("T")
 
 ANY_VERSION: Final = -1
+_VERSION_MAX: Final = 2**31 - 1
 # A TTL is kept in 40 bits of the ephemeral owner (`EphemeralType.TTL`).
 _TTL_MS_MAX: Final = 0x00FF_FFFF_FFFF
 
@@ -221,6 +222,8 @@ def _version(version: int | None) -> int:
     if version < 0:
         # -1 would mean any: a version that has wrapped must never unguard a write.
         raise ValueError(f"a version is not negative: {version}; None means any")
+    if version > _VERSION_MAX:
+        raise ValueError(f"a version is at most {_VERSION_MAX}, not {version}")
     return version
 
 
@@ -230,6 +233,8 @@ def _check_acl(acl: Sequence[ACL]) -> Sequence[ACL]:
     for entry in acl:
         if not isinstance(entry, ACL):
             raise TypeError(f"an ACL is a list of ACL entries, not of {entry!r}")
+        if not 0 <= entry.perms <= Perms.ALL:
+            raise ValueError(f"an ACL entry permits a sum of Perms, at most {Perms.ALL:d}: {entry!r}")
     return acl
 
 
