@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 
-__all__ = ["EXTRA_MISSING", "main"]
+from zkrecipes.cli.exit_codes import ExitCode
 
-EXTRA_MISSING = 5
-"""The exit code without the extra; with it, `exit_codes.py` has them all, this one among them."""
+__all__ = ["main"]
 
 
 def main() -> None:
@@ -19,5 +18,5 @@ def main() -> None:
         if error.name not in {"click", "rich"}:
             raise
         sys.stderr.write(f'zkrecipes: {error.name} is missing; type: pip install "zkrecipes[cli]"\n')
-        sys.exit(EXTRA_MISSING)
+        sys.exit(ExitCode.EXTRA_MISSING)
     sys.exit(run(sys.argv[1:]))

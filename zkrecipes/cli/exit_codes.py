@@ -5,8 +5,6 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final, final
 
-from zkrecipes.cli import EXTRA_MISSING
-
 __all__ = ["MEANINGS", "ExitCode"]
 
 
@@ -19,7 +17,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     NO_SERVER = 3
     CANNOT_LISTEN = 4
-    EXTRA_MISSING = EXTRA_MISSING
+    EXTRA_MISSING = 5
     REFUSED = 6
     BUG = 70  # EX_SOFTWARE of sysexits.h
     INTERRUPTED = 130  # from here on 128 and the signal's number, as shells have it

@@ -10,16 +10,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, final
 
-from zkrecipes import (
-    Client,
-    ConnectionLossError,
-    Hold,
-    NoNodeError,
-    NotEmptyError,
-    Transaction,
-    TransactionError,
-)
+from zkrecipes.client.client import Client
+from zkrecipes.client.transaction import Transaction
+from zkrecipes.errors import ConnectionLossError, NoNodeError, NotEmptyError, TransactionError
 from zkrecipes.paths import join
+from zkrecipes.recipes.hold import Hold
 
 __all__ = ["Board", "LedgerLine", "Mark", "remove_tree"]
 

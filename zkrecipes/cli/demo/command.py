@@ -12,7 +12,7 @@ from rich.console import Console
 from zkrecipes.cli.demo.claims import Claim
 from zkrecipes.cli.demo.live_view import LiveView
 from zkrecipes.cli.demo.plain_view import PlainView
-from zkrecipes.cli.demo.stage import play
+from zkrecipes.cli.demo.stage import Curtain, play
 from zkrecipes.cli.demo.view import View
 from zkrecipes.cli.errors import CommandError
 from zkrecipes.cli.exit_codes import ExitCode
@@ -82,15 +82,16 @@ async def _play_until_signal(hosts: str | None, view: View, connect_timeout: flo
     caught: int | None = None
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, bare_errors():
         async with trio.open_nursery() as nursery:
+            curtain = Curtain(nursery.cancel_scope)
 
             async def wait_for_signal() -> None:
                 nonlocal caught
                 async for number in signals:
                     caught = number
-                    nursery.cancel_scope.cancel()
+                    curtain.scope.cancel()
 
             nursery.start_soon(wait_for_signal)
-            claims = await play(hosts, view, connect_timeout=connect_timeout)
+            claims = await play(hosts, view, curtain, connect_timeout=connect_timeout)
             nursery.cancel_scope.cancel()
     if caught == signal.SIGTERM:
         raise CommandError("terminated", ExitCode.TERMINATED)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from secrets import token_hex
 from typing import Final, final
 
 import trio
 
-import zkrecipes as zk
 from zkrecipes.cli.demo.board import Board, remove_tree
 from zkrecipes.cli.demo.claims import Claim, check
 from zkrecipes.cli.demo.events import ASKING, Event, Kind, Order
@@ -19,13 +19,16 @@ from zkrecipes.cli.demo.view import Cast, View
 from zkrecipes.cli.demo.worker_process import WorkerProcess
 from zkrecipes.cli.errors import CommandError
 from zkrecipes.cli.exit_codes import ExitCode
+from zkrecipes.client.client import Client
+from zkrecipes.client.opening import connect
+from zkrecipes.devserver.server import DevServer
 from zkrecipes.net.transport import bare_errors
 
-__all__ = ["play"]
+__all__ = ["Curtain", "play"]
 
 WORKERS: Final = ("Ann", "Bob", "Cleo", "Dan")
 JOBS: Final = 8
-JOB_TIME: Final = 0.3
+JOB_TIME: Final = 0.25
 """Seconds that one job takes, so that a newcomer can follow."""
 KILL_AT_JOB: Final = 3
 CUT_AT_JOB: Final = 5
@@ -35,35 +38,48 @@ CUT_AT_JOB: Final = 5
 SESSION_TIMEOUT: Final = 3.0
 TICK_TIME: Final = 0.5
 
-_CLEAN_UP_AT_MOST: Final = 3.0
+# Eleven seconds are usual. Longer sessions make it longer: two of them run out, and half a session may pass
+# until the server notices.
+_PLAY_AT_MOST: Final = 17.0
+_CLEAN_UP_AT_MOST: Final = 2.0
 
 
-async def play(hosts: str | None, view: View, *, connect_timeout: float) -> list[Claim]:
+@final
+@dataclass
+class Curtain:
+    """What to cancel to end the play early; once it began, not so much that nothing could be cleaned up."""
+
+    scope: trio.CancelScope
+
+
+async def play(hosts: str | None, view: View, curtain: Curtain, *, connect_timeout: float) -> list[Claim]:
     """Run the demo once.
 
     Args:
         hosts: a connect string; None starts a server in this process.
         view: who shows it.
+        curtain: its scope is replaced when the play begins.
         connect_timeout: how long to look for a server, in seconds.
 
     Returns:
-        The claims, checked; the view has shown them already.
+        The claims, checked; the view has shown them already. None if the curtain fell early.
 
     Raises:
         ConnectTimeoutError: there was no session in time.
         CommandError: the chroot does not exist.
         ZooKeeperError: the server refused something, or was lost for good.
 
-    Cancellation: no process is left, and nothing on the server if it can be reached within 3 s.
+    However it ends, no process is left, and nothing on the server if that can be reached within 2 s.
     """
     started_at = time.monotonic()
     async with (
         _server(hosts) as (where, server),
-        zk.connect(where, session_timeout=SESSION_TIMEOUT, connect_timeout=connect_timeout) as client,
+        connect(where, session_timeout=SESSION_TIMEOUT, connect_timeout=connect_timeout) as client,
         _root(client) as root,
     ):
-        stage = _Stage(client, root, view, where)
-        return await stage.run(server, started_at)
+        with trio.CancelScope() as curtain.scope:
+            return await _Stage(client, root, view, where).run(server, started_at)
+        return []
 
 
 @asynccontextmanager
@@ -73,12 +89,12 @@ async def _server(hosts: str | None) -> AsyncIterator[tuple[str, str]]:
         yield hosts, hosts
         return
     # From zxid 0, so that the fencing tokens are numbers that one can compare at a glance.
-    async with zk.DevServer(tick_time=TICK_TIME, start_zxid=0) as server:
+    async with DevServer(tick_time=TICK_TIME, start_zxid=0) as server:
         yield server.connect_string, f"the dev server, which this process runs ({server.connect_string})"
 
 
 @asynccontextmanager
-async def _root(client: zk.Client) -> AsyncIterator[str]:
+async def _root(client: Client) -> AsyncIterator[str]:
     """The path under which everything is made, and removed at the end."""
     root = f"/zkrecipes-demo-{token_hex(4)}"
     try:
@@ -90,7 +106,7 @@ async def _root(client: zk.Client) -> AsyncIterator[str]:
 
 @final
 class _Stage:
-    def __init__(self, client: zk.Client, root: str, view: View, hosts: str) -> None:
+    def __init__(self, client: Client, root: str, view: View, hosts: str) -> None:
         self._client = client
         self._root = root
         self._board = Board(client, root)
@@ -110,8 +126,7 @@ class _Stage:
             pids = {worker.name: worker.pid for worker in workers}
             cast = Cast(pids, JOBS, server, self._root, timeout, started_at)
             async with self._view.playing(cast):
-                # Two sessions run out, with a tick each; the rest takes five seconds on a busy machine.
-                with trio.move_on_after(max(17.0, 3 * timeout + 5)):
+                with trio.move_on_after(_PLAY_AT_MOST + 5 * (timeout - SESSION_TIMEOUT)):
                     await self._attend_all(workers)
         claims = check(
             self._recorder.events, await self._board.marks(), await self._board.ledger(), workers=WORKERS
@@ -127,7 +142,7 @@ class _Stage:
 
     async def _attend(self, worker: WorkerProcess) -> None:
         """Record and answer what one worker reports, until its process ends."""
-        async for event in worker.events():
+        while (event := await worker.next_event()) is not None:
             entry = self._recorder.record(event, time.monotonic())
             self._take_note(event)
             if self._must_die(event):

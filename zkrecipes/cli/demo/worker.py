@@ -15,11 +15,15 @@ from typing import final
 
 import trio
 
-import zkrecipes as zk
 from zkrecipes.cli.demo.board import Board
 from zkrecipes.cli.demo.control import Control
 from zkrecipes.cli.demo.events import Kind, Order
 from zkrecipes.cli.demo.severable_network import SeverableNetwork
+from zkrecipes.client.client import Client
+from zkrecipes.client.opening import connect
+from zkrecipes.errors import LockLostError
+from zkrecipes.recipes.hold import Hold
+from zkrecipes.recipes.mutex import Mutex
 
 __all__ = ["main"]
 
@@ -42,12 +46,12 @@ async def _work_until_told(hosts: str, root: str, name: str, session_timeout: fl
 
         nursery.start_soon(end_with_the_demo)
         network = SeverableNetwork()
-        async with zk.connect(
+        async with connect(
             hosts, session_timeout=session_timeout, connect_timeout=None, network=network
         ) as client:
             control.say(Kind.JOINED)
             board = Board(client, root)
-            mutex = zk.Mutex(client, board.lock_path, identifier=name)
+            mutex = Mutex(client, board.lock_path, identifier=name)
             await _Worker(client, board, mutex, network, control, job_time).work()
         control.say(Kind.FINISHED)
         nursery.cancel_scope.cancel()
@@ -56,9 +60,9 @@ async def _work_until_told(hosts: str, root: str, name: str, session_timeout: fl
 @final
 @dataclass
 class _Worker:
-    client: zk.Client
+    client: Client
     board: Board
-    mutex: zk.Mutex
+    mutex: Mutex
     network: SeverableNetwork
     control: Control
     job_time: float
@@ -72,7 +76,7 @@ class _Worker:
             try:
                 async with self.mutex as hold:
                     is_more = await self._take_turn(hold)
-            except zk.LockLostError as error:
+            except LockLostError as error:
                 await self.control.ask(Kind.LOST, token=self.token, detail=str(error))
                 if self.network.is_cut:
                     # The answer to LOST came when another had the lock, so the old session is over.
@@ -80,7 +84,7 @@ class _Worker:
                     await self.client.sync()  # waits until there is a new session
                     self.control.say(Kind.BACK)
 
-    async def _take_turn(self, hold: zk.Hold) -> bool:
+    async def _take_turn(self, hold: Hold) -> bool:
         """Do one job; False if there was none."""
         control, token, entered_at = self.control, hold.fencing_token, time.monotonic()
         self.token = token
@@ -97,7 +101,7 @@ class _Worker:
         await control.ask(Kind.DONE, token=token, job=job)
         return True
 
-    async def _do(self, hold: zk.Hold, job: int) -> None:
+    async def _do(self, hold: Hold, job: int) -> None:
         await self.board.begin(hold, job)
         await trio.sleep(self.job_time / 2)
         order = await self.control.ask(Kind.HALFWAY, token=hold.fencing_token, job=job)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from subprocess import PIPE
 from types import TracebackType
 from typing import Self, final
@@ -30,6 +30,7 @@ class WorkerProcess:
         self.name = name
         # -P: where the user happens to stand is no place to import from
         self._command = [sys.executable, "-P", "-m", "zkrecipes.cli.demo.worker", *arguments]
+        self._received = b""
         self._errors = b""
         self._process: trio.Process
 
@@ -51,18 +52,20 @@ class WorkerProcess:
                 if pipe is not None:
                     await pipe.aclose()
 
-    async def events(self) -> AsyncIterator[Event]:
-        """What it reports, until its process ends.
+    async def next_event(self) -> Event | None:
+        """The next event that it reports; None when its process has ended.
 
         Raises:
             ValueError: it wrote something else.
         """
         assert self._process.stdout is not None
-        rest = b""
-        async for chunk in self._process.stdout:
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                yield Event.from_line(line)
+        while b"\n" not in self._received:
+            data = await self._process.stdout.receive_some()
+            if not data:
+                return None
+            self._received += data
+        line, _, self._received = self._received.partition(b"\n")
+        return Event.from_line(line)
 
     async def answer(self, order: Order) -> None:
         """Answer the event that it waits with; a process that is gone needs none."""

@@ -1,0 +1,55 @@
+"""Hand-overs: from whom, why, and how long they took."""
+
+from __future__ import annotations
+
+import pytest
+
+from zkrecipes.cli.demo.events import Event, Kind
+from zkrecipes.cli.demo.recorder import Cause, HandOver, Recorder
+
+
+def _record(recorder: Recorder, *steps: tuple[Kind, str, float, int]) -> list[HandOver]:
+    for kind, worker, at, token in steps:
+        recorder.record(Event(kind, worker, at, token), at + 0.5)  # it is heard of half a second later
+    return recorder.hand_overs
+
+
+def test_the_first_holder_takes_it_from_nobody() -> None:
+    recorder = Recorder()
+    entry = recorder.record(Event(Kind.BEGAN, "Ann", 1.0, 7), 1.5)
+    assert entry.hand_over is None
+    assert recorder.events == [entry.event]
+
+
+@pytest.mark.parametrize("kind", [Kind.DONE, Kind.IDLE])
+def test_a_release_counts_from_the_answer_for_which_the_worker_waits(kind: Kind) -> None:
+    found = _record(Recorder(), (kind, "Ann", 1.0, 7), (Kind.BEGAN, "Bob", 2.0, 8))
+    assert found == [HandOver("Ann", Cause.RELEASE, 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [
+        (Kind.KILLED, Cause.KILL),
+        (Kind.CUT_OFF, Cause.CUT),
+        (Kind.CANCELLED, Cause.LOSS),
+        (Kind.LOST, Cause.LOSS),
+    ],
+)
+def test_anything_else_counts_from_when_it_happened(kind: Kind, cause: Cause) -> None:
+    found = _record(Recorder(), (kind, "Ann", 1.0, 7), (Kind.BEGAN, "Bob", 2.0, 8))
+    assert found == [HandOver("Ann", cause, 1.0)]
+
+
+def test_the_first_reason_counts() -> None:
+    found = _record(
+        Recorder(),
+        (Kind.CUT_OFF, "Ann", 1.0, 7),
+        (Kind.CANCELLED, "Ann", 2.0, 7),
+        (Kind.LOST, "Ann", 3.0, 7),
+        (Kind.BEGAN, "Bob", 4.0, 8),
+        (Kind.BACK, "Ann", 5.0, 0),
+        (Kind.DONE, "Bob", 6.0, 8),
+        (Kind.BEGAN, "Ann", 7.0, 9),
+    )
+    assert found == [HandOver("Ann", Cause.CUT, 3.0), HandOver("Bob", Cause.RELEASE, 0.5)]
