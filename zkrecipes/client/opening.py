@@ -16,7 +16,7 @@ from zkrecipes.client.operations import Operations
 from zkrecipes.client.tasks import ClientTasks
 from zkrecipes.codec.records import ACL
 from zkrecipes.enums import SessionState
-from zkrecipes.errors import ConnectTimeoutError, ZooKeeperError
+from zkrecipes.errors import ConnectTimeoutError
 from zkrecipes.net.hosts import HostList, parse_connect_string
 from zkrecipes.net.keeper import KeeperOptions, SessionKeeper
 from zkrecipes.net.transport import Network, TcpNetwork, bare_errors
@@ -96,7 +96,7 @@ async def connect(
     run = partial(
         tasks.run, keeper.run, partial(_cancel_when_over, keeper, block), close=partial(_close, keeper, tasks)
     )
-    ended: ZooKeeperError | None = None
+    error: BaseException | None = None
     with bare_errors():
         async with anyio.create_task_group() as group:
             group.start_soon(run)
@@ -106,11 +106,17 @@ async def connect(
                     await client.ensure_path("/")
                 with block:
                     yield client
-                ended = keeper.over
+                error = keeper.over
+            except BaseException as raised:
+                # Raised again outside the task group, which would wrap it, and copy a group of the caller's.
+                error = raised
             finally:
                 await tasks.stop()
-    if ended is not None:
-        raise ended
+    if error is not None:
+        try:
+            raise error
+        finally:
+            del error  # or it and this frame would keep each other
 
 
 async def _wait_for_session(keeper: SessionKeeper, connect_timeout: float | None) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Self, TypeVar, final
 
 import anyio
 
+from zkrecipes.client.changed_paths import ChangedPaths
 from zkrecipes.client.client import Client
 from zkrecipes.client.operations import Operation, Operations
 from zkrecipes.client.tasks import ClientTasks
@@ -26,7 +27,7 @@ from zkrecipes.net.keeper import SessionChange, SessionKeeper
 from zkrecipes.net.pending import Pending
 from zkrecipes.net.session import Session
 
-__all__ = ["Guard", "Operations", "Pending", "RecipeApi", "recipe_api"]
+__all__ = ["ChangedPaths", "Guard", "Operations", "Pending", "RecipeApi", "recipe_api"]
 
 T = TypeVar("T")
 
@@ -57,7 +58,9 @@ class RecipeApi:
         """Whether the client can do no more, so that trying again makes no sense."""
         return self._keeper.over is not None
 
-    def submit(self, operation: Operation[T], *, is_errand: bool = False) -> Pending[T]:
+    def submit(
+        self, operation: Operation[T], *, is_errand: bool = False, watcher: ChangedPaths | None = None
+    ) -> Pending[T]:
         """Send a request now and await it later; requests reach the server in the order of these calls.
 
         Args:
@@ -65,8 +68,25 @@ class RecipeApi:
             is_errand: a write that may be sent again after a connection loss, because applying it twice
                 is the same as once (the deletion of a znode whose name nobody else uses). It is sent until
                 it is answered or its session is over, whether anybody waits for it or not.
+            watcher: from `changed_paths`: whom to tell when the watch fires that a read sets.
         """
-        return self._client._submit(operation, is_errand=is_errand)  # noqa: SLF001
+        pending = self._client._submit(operation, is_errand=is_errand, watcher=watcher)  # noqa: SLF001
+        if watcher is not None:
+            watcher.asked(pending)
+        return pending
+
+    @asynccontextmanager
+    async def changed_paths(self) -> AsyncIterator[ChangedPaths]:
+        """Own the one-shot watches that reads set; leaving the block removes those that are left.
+
+        They are of one session: `ChangedPaths.wait` raises when it ends, and another block begins anew.
+        """
+        changed = ChangedPaths(self.operations.seen)
+        try:
+            yield changed
+        finally:
+            changed.drop()
+            self._keeper.unwatch(changed)
 
     def guard(self, path: str, session: Session) -> Guard:
         """Prove a hold: check its own znode again and again in transactions that change nothing.

@@ -124,15 +124,23 @@ class Attacher:
         while True:
             if self.hosts.is_pass_over:
                 await self._end_pass(attempt_timeout)
-            attached = await self._try_host(self.hosts.next_host(), greeting, watches, attempt_timeout)
+            try:
+                attached = await self._try_host(self.hosts.next_host(), greeting, watches, attempt_timeout)
+            except (SessionExpiredError, AuthFailedError):
+                self._found()
+                raise
             if attached is not None:
-                if self._reasons:
-                    self._reasons.clear()
-                    self.hosts.succeeded()
+                self._found()
                 return attached
             if self.hosts.is_pass_over:
                 reasons = "; ".join(f"{name}: {reason}" for name, reason in self.reasons().items())
                 logger.warning("no server attached the session in this pass: %s", reasons)
+
+    def _found(self) -> None:
+        """A server that works, whatever it said."""
+        if self._reasons:
+            self._reasons.clear()
+            self.hosts.succeeded()
 
     async def _end_pass(self, attempt_timeout: float) -> None:
         pause = self.hosts.end_pass()
