@@ -1,0 +1,82 @@
+"""Many one-shot watches with one owner: which znodes to read again."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any, final
+
+import anyio
+
+from zkrecipes.errors import ZooKeeperError
+from zkrecipes.net.pending import Pending
+from zkrecipes.protocol.events import WatchEvent
+
+__all__ = ["ChangedPaths"]
+
+
+@final
+class ChangedPaths:
+    """Collects which znodes its one-shot watches have fired for, until somebody asks.
+
+    A watch that has fired is gone: whoever takes a path from here reads it again, with a watch.
+
+    Replies and events come in the order in which the server sent them. So where every watch was set and there
+    is no news when the last reply has come, what was read is how things were when that was sent, all at once.
+    """
+
+    def __init__(self, seen: Callable[[str], str]) -> None:
+        self._seen = seen
+        self._paths: dict[str, None] = {}
+        self._asked: list[Pending[Any]] = []
+        self._error: ZooKeeperError | None = None
+        self._news = anyio.Event()
+
+    @property
+    def has_news(self) -> bool:
+        """Whether `wait` would return or raise at once."""
+        return self._news.is_set()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the watches have ended, with their session or their client."""
+        return self._error is not None
+
+    async def wait(self) -> list[str]:
+        """Wait until something has changed, and take the paths, each once.
+
+        Raises:
+            SessionExpiredError: the session ended, and all watches with it.
+            ZooKeeperError: the client ended.
+
+        Cancellation: nothing is taken.
+        """
+        await self._news.wait()
+        if self._error is not None:
+            raise copy.copy(self._error)
+        self._news = anyio.Event()
+        self._asked = [each for each in self._asked if not each.is_done]
+        paths, self._paths = self._paths, {}
+        return list(paths)
+
+    def asked(self, pending: Pending[Any]) -> None:
+        """A request is on its way that sets a watch."""
+        self._asked.append(pending)
+
+    def drop(self) -> None:
+        """Nobody waits any longer: watches that are yet to be set are not wanted."""
+        for pending in self._asked:
+            pending.is_dropped = True
+
+    def fired(self, event: WatchEvent) -> None:
+        """The session's call: a watch fired."""
+        self._paths[self._seen(event.path)] = None
+        self._news.set()
+
+    def missed(self) -> None:
+        """The session's call: a new connection, on which the server fires what is due."""
+
+    def ended(self, error: ZooKeeperError) -> None:
+        """The session's call: the watches are over."""
+        self._error = error
+        self._news.set()
