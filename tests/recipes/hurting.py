@@ -120,11 +120,13 @@ class World:
 
     Attributes:
         seen: every request but pings, oldest first.
+        meanwhile: called with each of them just before it is applied.
     """
 
     server: zk.DevServer
     network: MemoryNetwork
     seen: list[Seen] = field(default_factory=list)
+    meanwhile: Callable[[Seen], None] = lambda _: None
 
     def record(self) -> None:
         """Write down from now on what requests the server takes in."""
@@ -134,7 +136,9 @@ class World:
         def recorded(peer: Any, opcode: int, request: Any, moment: Any) -> Any:
             if opcode != OpCode.PING:
                 session_id = 0 if peer.session is None else peer.session.id
-                self.seen.append(Seen(anyio.current_time(), session_id, opcode, request))
+                seen = Seen(anyio.current_time(), session_id, opcode, request)
+                self.seen.append(seen)
+                self.meanwhile(seen)
             return process(peer, opcode, request, moment)
 
         processor.process = recorded  # type: ignore[method-assign]

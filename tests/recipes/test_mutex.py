@@ -1,0 +1,703 @@
+"""Mutex: who gets it, in which order, and what is left of it when anything goes wrong at any moment."""
+
+# ruff: noqa: PT012, SIM117 - what comes out of a whole block is what these tests are about
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from itertools import pairwise
+from time import monotonic, sleep
+from typing import Any
+
+import anyio
+import anyio.from_thread
+import anyio.lowlevel
+import anyio.to_thread
+import pytest
+from kazoo.client import KazooClient
+
+import zkrecipes as zk
+from tests.recipes.hurting import (
+    TIMEOUT,
+    Outcome,
+    Seen,
+    World,
+    asyncio_only,
+    cancel_at_each_pass,
+    hurt_each_request,
+    real_time,
+    virtual_time,
+    world,
+)
+from zkrecipes.devserver.faults import Hurt
+from zkrecipes.enums import OpCode
+from zkrecipes.recipes.layouts import KAZOO_LOCK
+
+pytestmark = pytest.mark.anyio
+anyio_backend = virtual_time()
+
+DIRECTORY = "/locks/job"
+STAYS = {"/locks", DIRECTORY}
+
+
+def _mutex(client: zk.Client, identifier: str = "me", **options: Any) -> zk.Mutex:
+    return zk.Mutex(client, DIRECTORY, identifier=identifier, **options)
+
+
+@asynccontextmanager
+async def _clients(*names: str, **options: Any) -> AsyncIterator[tuple[World, list[zk.Client]]]:
+    async with world(**options) as there, anyio.create_task_group() as tasks:
+        clients: list[zk.Client] = []
+        over = anyio.Event()
+
+        async def connect(name: str) -> None:
+            async with there.connect(name) as client:
+                clients.append(client)
+                connected.set()
+                await over.wait()
+
+        for name in names:
+            connected = anyio.Event()
+            tasks.start_soon(connect, name)
+            await connected.wait()
+        yield there, clients
+        over.set()
+
+
+async def _wait_for_contenders(client: zk.Client, number: int) -> None:
+    while len(await _mutex(client).contenders()) < number:
+        await anyio.lowlevel.checkpoint()
+
+
+# --- one client ----------------------------------------------------------------------------------------
+
+
+async def test_a_lock_is_held_inside_the_block_and_free_after_it() -> None:
+    async with _clients("a", "b") as (there, (client, other)):
+        async with _mutex(client) as hold:
+            assert there.znodes() == {*STAYS, hold.path}
+            with pytest.raises(anyio.WouldBlock):
+                async with _mutex(other).acquire(blocking=False):
+                    raise AssertionError("two holders")
+            assert there.znodes() == {*STAYS, hold.path}
+        async with _mutex(other).acquire(blocking=False) as hold:
+            hold.check()
+        assert there.znodes() == STAYS
+
+
+async def test_building_a_mutex_does_no_io_and_refuses_what_cannot_be_right() -> None:
+    async with _clients("a") as (there, (client,)):
+        before = len(there.seen)
+        mutex = zk.Mutex(client, "/locks/job")
+        assert mutex.identifier == f"{socket.gethostname()}:{os.getpid()}"
+        assert repr(mutex) == f"<Mutex /locks/job {mutex.identifier}>"
+        for wrong in ("", "locks", "/locks/", "/locks//job", "/locks/../job"):
+            with pytest.raises(ValueError, match="path"):
+                zk.Mutex(client, wrong)
+        with pytest.raises(ValueError, match="unknown layout 'zoo'"):
+            zk.Mutex(client, "/locks/job", layout="zoo")
+        for acl in ([], [zk.ACL(zk.Perms.ALL & ~zk.Perms.READ, zk.Id("world", "anyone"))]):
+            with pytest.raises(ValueError, match="must give its owner READ"):
+                zk.Mutex(client, "/locks/job", acl=acl)
+        assert len(there.seen) == before
+
+
+async def test_an_acl_that_only_the_server_can_judge() -> None:
+    """It gives READ, but to somebody else: the first check tells, and the znode goes."""
+    async with _clients("a") as (there, (client,)):
+        somebody = zk.digest_id("somebody", "else")
+        mutex = _mutex(client, acl=[zk.ACL(zk.Perms.ALL, somebody)])
+        with pytest.raises(zk.NoAuthError, match="must give its owner READ"):
+            async with mutex:
+                raise AssertionError("held what cannot be proven")
+        assert there.znodes() == STAYS
+
+
+async def test_the_acl_of_the_creator_does() -> None:
+    async with _clients("a") as (_, (client,)):
+        await client.add_auth("digest", "me:secret")
+        async with _mutex(client, acl=zk.acl.CREATOR_ALL) as hold:
+            acl, _ = await client.get_acl(hold.path)
+            assert acl == [zk.ACL(zk.Perms.ALL, zk.digest_id("me", "secret"))]
+            await hold.confirm()
+
+
+async def test_a_lock_under_a_chroot() -> None:
+    async with _clients("a", "b") as (there, (client, other)):
+        view = client.chroot("/team/one")  # which does not exist yet
+        async with zk.Mutex(view, "/job") as hold:
+            (full,) = (path for path in there.znodes() if "__lock__" in path)
+            assert full == f"/team/one{hold.path}"
+            await hold.confirm()
+            async with hold.transaction() as tx:
+                tx.set("/job", b"1")
+            (contender,) = await zk.Mutex(other, "/team/one/job").contenders()
+            assert contender.path == full
+        async with zk.Mutex(client.chroot("/rooted"), "/") as hold:
+            hold.check()
+
+
+async def test_the_same_task_again_is_told_instead_of_waiting_for_itself() -> None:
+    async with _clients("a") as (there, (client,)):
+        mutex = _mutex(client)
+        async with mutex as hold:
+            with pytest.raises(RuntimeError, match=r"this task has .* already"):
+                async with mutex:
+                    pass
+            with pytest.raises(RuntimeError, match=r"this task has .* already"):
+                async with mutex.acquire(blocking=False):
+                    pass
+            hold.check()
+            assert there.znodes() == {*STAYS, hold.path}
+        async with mutex as hold:
+            hold.check()
+
+
+async def test_tasks_may_share_a_mutex() -> None:
+    async with _clients("a") as (_, (client,)):
+        mutex = _mutex(client)
+        inside = 0
+        tokens = []
+
+        async def work() -> None:
+            nonlocal inside
+            async with mutex as hold:
+                inside += 1
+                assert inside == 1
+                tokens.append(hold.fencing_token)
+                await anyio.sleep(1)
+                inside -= 1
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(work)
+        assert tokens == sorted(set(tokens))
+        assert len(tokens) == 5
+
+
+async def test_an_acquisition_is_entered_and_not_awaited() -> None:
+    async with _clients("a") as (_, (client,)):
+        with pytest.raises(TypeError, match="entered, not awaited"):
+            await _mutex(client).acquire()
+        gc.collect()
+
+
+async def test_an_acquisition_that_is_dropped_warns() -> None:
+    async with _clients("a") as (_, (client,)):
+        acquisition: Any = _mutex(client).acquire()
+        with pytest.warns(RuntimeWarning, match="was never entered: nothing was locked"):
+            del acquisition
+
+
+async def test_an_acquisition_is_entered_once() -> None:
+    async with _clients("a") as (there, (client,)):
+        acquisition = _mutex(client).acquire()
+        async with acquisition:
+            with pytest.raises(RuntimeError, match="entered once"):
+                async with acquisition:
+                    pass
+        with pytest.raises(RuntimeError, match="entered once"):
+            async with acquisition:
+                pass
+        assert there.znodes() == STAYS
+
+
+async def test_what_an_uncontended_lock_costs() -> None:
+    """One round trip for the place, one for the proof, one to leave."""
+    async with _clients("a") as (there, (client,)):
+        async with _mutex(client):
+            pass
+        del there.seen[:]
+        async with _mutex(client):
+            pass
+        assert [seen.opcode for seen in there.seen] == [
+            OpCode.CREATE,
+            OpCode.GET_CHILDREN,
+            OpCode.MULTI,
+            OpCode.DELETE,
+        ]
+
+
+# --- the queue -----------------------------------------------------------------------------------------
+
+
+async def _queue_up(client: zk.Client, name: str, entered: list[str], leave: dict[str, anyio.Event]) -> None:
+    async with _mutex(client, name) as hold:
+        entered.append(name)
+        await leave[name].wait()
+        hold.check()
+
+
+async def test_waiters_come_in_order_and_each_departure_wakes_one() -> None:
+    names = ["a", "b", "c", "d", "e"]
+    async with _clients(*names) as (there, clients):
+        entered: list[str] = []
+        leave = {name: anyio.Event() for name in names}
+        async with anyio.create_task_group() as tasks:
+            for number, (name, client) in enumerate(zip(names, clients, strict=True), 1):
+                tasks.start_soon(_queue_up, client, name, entered, leave)
+                await _wait_for_contenders(clients[0], number)
+            await anyio.sleep(1)
+            contenders = await _mutex(clients[0]).contenders()
+            assert [contender.identifier for contender in contenders] == names
+            for number, name in enumerate(names, 1):
+                assert entered == names[:number]
+                del there.seen[:]
+                leave[name].set()
+                await anyio.sleep(1)
+                # the next one looks once whether it is its turn, nobody else does anything
+                woken = 1 if number < len(names) else 0
+                assert there.count(OpCode.GET_CHILDREN) == woken
+                assert there.count(OpCode.GET_DATA, OpCode.EXISTS) == 0
+        assert there.znodes() == STAYS
+
+
+async def test_a_waiter_that_dies_wakes_nobody_falsely() -> None:
+    async with _clients("a", "b", "c") as (there, clients):
+        entered: list[str] = []
+        leave = {name: anyio.Event() for name in "abc"}
+        async with anyio.create_task_group() as tasks:
+            for number, (name, client) in enumerate(zip("abc", clients, strict=True), 1):
+                tasks.start_soon(_queue_up, client, name, entered, leave)
+                await _wait_for_contenders(clients[0], number)
+            await anyio.sleep(1)
+            del there.seen[:]
+            there.server.expire(clients[1].session.id)
+            await anyio.sleep(1)
+            # c looks once and watches a; b, in its next session, is behind c
+            assert there.count(OpCode.GET_CHILDREN, session_id=clients[2].session.id) == 1
+            assert entered == ["a"]
+            contenders = await _mutex(clients[0]).contenders()
+            assert [contender.identifier for contender in contenders] == ["a", "c", "b"]
+            for event in leave.values():
+                event.set()
+        assert entered == ["a", "c", "b"]
+
+
+async def test_the_holder_dies() -> None:
+    async with _clients("a", "b") as (there, (first, second)):
+        async with anyio.create_task_group() as tasks:
+
+            async def die() -> None:
+                with pytest.raises(zk.LockLostError):
+                    async with _mutex(first):
+                        await anyio.sleep_forever()
+
+            tasks.start_soon(die)
+            await _wait_for_contenders(second, 1)
+            tasks.start_soon(_expire_soon, there, first)
+            async with _mutex(second) as hold:
+                hold.check()
+
+
+async def _expire_soon(there: World, client: zk.Client) -> None:
+    await anyio.sleep(1)
+    there.server.expire(client.session.id)
+
+
+async def test_the_one_before_vanishes_between_the_list_and_the_watch() -> None:
+    async with _clients("a", "b") as (there, (client, other)):
+        place = await other.create(
+            f"{DIRECTORY}/{'f' * 32}__lock__", ephemeral=True, sequential=True, make_parents=True
+        )
+
+        def vanish(seen: Seen) -> None:
+            if seen.opcode == OpCode.GET_DATA and seen.request.path == place:
+                there.meanwhile = lambda _: None
+                there.server.processor.tree.remove(place, there.server.processor.zxid)
+
+        there.meanwhile = vanish
+        del there.seen[:]
+        async with _mutex(client) as hold:
+            hold.check()
+        assert there.count(OpCode.GET_DATA) == 1
+        assert there.count(OpCode.GET_CHILDREN) == 2
+
+
+async def test_the_directory_is_deleted_under_the_waiters() -> None:
+    async with _clients("a", "b", "c", "admin") as (there, (first, second, third, admin)):
+        entered = []
+
+        async def work(client: zk.Client, name: str) -> None:
+            with suppress(zk.LockLostError):
+                async with _mutex(client, name):
+                    entered.append(name)
+                    await anyio.sleep(TIMEOUT if len(entered) == 1 else 1)
+
+        async with anyio.create_task_group() as tasks:
+            for number, client in enumerate((first, second, third), 1):
+                tasks.start_soon(work, client, str(number))
+                await _wait_for_contenders(admin, number)
+            await anyio.sleep(1)
+            async with admin.transaction() as tx:
+                for name in await admin.get_children(DIRECTORY):
+                    tx.delete(f"{DIRECTORY}/{name}")
+                tx.delete(DIRECTORY)
+        assert entered[0] == "1"
+        assert sorted(entered) == ["1", "2", "3"]
+        assert there.znodes() == STAYS
+
+
+async def test_a_waiter_whose_znode_was_deleted_queues_up_again() -> None:
+    async with _clients("a", "b", "admin") as (there, (first, second, admin)):
+        entered: list[str] = []
+        leave = {name: anyio.Event() for name in "ab"}
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_queue_up, first, "a", entered, leave)
+            await _wait_for_contenders(admin, 1)
+            tasks.start_soon(_queue_up, second, "b", entered, leave)
+            await _wait_for_contenders(admin, 2)
+            await admin.delete((await _mutex(admin).contenders())[1].path)
+            leave["a"].set()
+            await anyio.sleep(1)
+            assert entered == ["a", "b"]
+            leave["b"].set()
+        assert there.znodes() == STAYS
+
+
+async def test_order_stays_right_when_the_counter_wraps() -> None:
+    names = list("abcdef")
+    async with _clients(*names, start_counter=2**31 - 4) as (there, clients):
+        entered: list[str] = []
+        leave = {name: anyio.Event() for name in names}
+        async with anyio.create_task_group() as tasks:
+            for number, (name, client) in enumerate(zip(names, clients, strict=True), 1):
+                tasks.start_soon(_queue_up, client, name, entered, leave)
+                await _wait_for_contenders(clients[0], number)
+            contenders = await _mutex(clients[0]).contenders()
+            numbers = [KAZOO_LOCK.sequence_of(each.path) for each in contenders]
+            assert numbers == [2**31 - 4, 2**31 - 3, 2**31 - 2, 2**31 - 1, -(2**31), -(2**31) + 1]
+            for event in leave.values():
+                event.set()
+        assert entered == names
+        assert there.znodes() == STAYS
+
+
+async def test_a_directory_that_others_share_is_no_obstacle() -> None:
+    """Children that are no contenders are ignored for the order."""
+    async with _clients("a") as (_, (client,)):
+        await client.ensure_path(DIRECTORY)
+        for name in ("0", "__lock__", "stranger-0000000000", f"{'0' * 32}__rlock__0000000000"):
+            await client.create(f"{DIRECTORY}/{name}")
+        async with _mutex(client).acquire(blocking=False) as hold:
+            hold.check()
+            (contender,) = await _mutex(client).contenders()
+            assert contender.path == hold.path
+
+
+async def test_contenders_say_who_holds_and_who_waits() -> None:
+    async with _clients("a", "b") as (_, (client, other)):
+        assert await _mutex(client).contenders() == []
+        async with _mutex(client, "höld") as hold:
+            session_id = other.session.id
+            strange = await other.create(
+                f"{DIRECTORY}/{'f' * 32}__lock__", b"\xff\xfe", ephemeral=True, sequential=True
+            )
+            null = await other.create(f"{DIRECTORY}/{'e' * 32}__lock__", None, sequential=True)
+            one, two, three = await _mutex(other).contenders()
+        assert one == zk.Contender("höld", hold.path, hold.fencing_token, client.session.id)
+        assert (two.identifier, two.path, two.session_id) == ("\ufffd\ufffd", strange, session_id)
+        assert (three.identifier, three.path, three.session_id) == ("", null, 0)
+        await other.delete(strange)
+        await other.delete(null)
+
+
+async def test_a_contender_that_leaves_while_they_are_listed_is_left_out() -> None:
+    async with _clients("a", "b") as (there, (client, other)):
+        async with _mutex(client) as hold:
+            place = await other.create(f"{DIRECTORY}/{'f' * 32}__lock__", ephemeral=True, sequential=True)
+
+            def vanish(seen: Seen) -> None:
+                if seen.opcode == OpCode.GET_DATA and place in there.znodes():
+                    there.server.processor.tree.remove(place, there.server.processor.zxid)
+
+            there.meanwhile = vanish
+            (contender,) = await _mutex(client).contenders()
+            assert contender.path == hold.path
+
+
+async def test_not_blocking_waits_for_nobody_but_the_proof() -> None:
+    async with _clients("a", "b") as (there, (client, other)):
+        async with _mutex(client):
+            for _ in range(3):
+                with pytest.raises(anyio.WouldBlock):
+                    async with _mutex(other).acquire(blocking=False):
+                        pass
+            assert len(await _mutex(other).contenders()) == 1
+        async with _mutex(other).acquire(blocking=False):
+            pass
+        assert there.znodes() == STAYS
+
+
+async def test_a_timeout_is_the_callers_scope() -> None:
+    async with _clients("a", "b") as (there, (client, other)):
+        async with _mutex(client) as hold:
+            with pytest.raises(TimeoutError):
+                with anyio.fail_after(TIMEOUT):
+                    async with _mutex(other):
+                        raise AssertionError("two holders")
+            await anyio.sleep(0.1)
+            assert there.znodes() == {*STAYS, hold.path}
+            assert len(there.server.processor.watches) == 0
+
+
+async def test_a_mutex_of_a_client_that_is_over_raises() -> None:
+    async with world() as there:
+        async with there.connect("a") as client:
+            mutex = _mutex(client)
+        with pytest.raises(zk.SessionClosedError):
+            async with mutex:
+                pass
+        assert there.znodes() == set()
+
+
+async def test_a_waiter_whose_session_expires_without_renewal_is_told() -> None:
+    async with _clients("rival") as (there, (rival,)), anyio.create_task_group() as tasks:
+        async with _mutex(rival):
+            with pytest.raises(zk.SessionExpiredError):
+                async with there.connect("a", renew=False) as client:
+                    tasks.start_soon(_expire_soon, there, client)
+                    async with _mutex(client):
+                        raise AssertionError("two holders")
+        assert there.znodes() == STAYS
+
+
+# --- hurt in every way ---------------------------------------------------------------------------------
+
+
+async def _hold_for_a_while(_: World, client: zk.Client) -> str:
+    async with _mutex(client, "hurt") as hold:
+        # as long as three checks, so that these are hurt, too
+        await anyio.sleep(TIMEOUT * 3 / 16)
+        hold.check()
+    return "held"
+
+
+@asynccontextmanager
+async def _a_rival(there: World) -> AsyncIterator[None]:
+    """Somebody else has the lock at first, and a third one queues up behind."""
+    async with there.connect("rival") as rival, anyio.create_task_group() as tasks:
+        is_held = anyio.Event()
+
+        async def hold_at_first() -> None:
+            async with _mutex(rival, "rival"):
+                is_held.set()
+                await anyio.sleep(TIMEOUT / 8)
+
+        async def come_later() -> None:
+            await anyio.sleep(1)
+            async with _mutex(rival, "later"):
+                pass
+
+        tasks.start_soon(hold_at_first)
+        await is_held.wait()
+        tasks.start_soon(come_later)
+        yield
+
+
+def _is_held(outcome: Outcome) -> None:
+    assert outcome.result == "held"
+
+
+def _is_held_or_lost(outcome: Outcome) -> None:
+    """An expiry before or after the block is settled; one while it runs is the loss."""
+    assert outcome.result == "held" or type(outcome.error) is zk.LockLostError
+
+
+@pytest.mark.parametrize("surroundings", [None, _a_rival], ids=["alone", "contended"])
+@pytest.mark.parametrize(
+    ("how", "judge"),
+    [
+        (Hurt.BEFORE_SEND, _is_held),
+        (Hurt.AFTER_SEND, _is_held),
+        (Hurt.AFTER_COMMIT, _is_held),
+        (Hurt.EXPIRE, _is_held_or_lost),
+    ],
+)
+async def test_each_request_hurt(how: Hurt, judge: Any, surroundings: Any) -> None:
+    options = {} if surroundings is None else {"surroundings": surroundings}
+    number = await hurt_each_request(_hold_for_a_while, judge, how, stays=STAYS, **options)
+    assert number >= 8
+
+
+async def _hold_for_a_moment(_: World, client: zk.Client) -> str:
+    async with _mutex(client, "hurt") as hold:
+        await anyio.lowlevel.checkpoint()
+        hold.check()
+    return "held"
+
+
+@asynccontextmanager
+async def _a_short_rival(there: World) -> AsyncIterator[None]:
+    async with there.connect("rival") as rival, anyio.create_task_group() as tasks:
+        is_held = anyio.Event()
+
+        async def hold_at_first() -> None:
+            async with _mutex(rival, "rival"):
+                is_held.set()
+                for _ in range(40):  # time stands still meanwhile
+                    await anyio.lowlevel.checkpoint()
+
+        tasks.start_soon(hold_at_first)
+        await is_held.wait()
+        yield
+
+
+def _is_held_or_cancelled(outcome: Outcome) -> None:
+    is_cancelled = isinstance(outcome.error, anyio.get_cancelled_exc_class())
+    assert outcome.result == "held" or is_cancelled
+
+
+@pytest.mark.parametrize("surroundings", [None, _a_short_rival], ids=["alone", "contended"])
+async def test_cancelled_at_each_pass(surroundings: Any) -> None:
+    options = {} if surroundings is None else {"surroundings": surroundings}
+    number = await cancel_at_each_pass(_hold_for_a_moment, _is_held_or_cancelled, stays=STAYS, **options)
+    assert number >= 20
+
+
+@asyncio_only
+@pytest.mark.parametrize("surroundings", [None, _a_short_rival], ids=["alone", "contended"])
+@pytest.mark.parametrize("again_after", [None, 0, 1, 2, 3, 5])
+async def test_cancelled_natively_at_each_pass(again_after: int | None, surroundings: Any) -> None:
+    options = {} if surroundings is None else {"surroundings": surroundings}
+    number = await cancel_at_each_pass(
+        _hold_for_a_moment,
+        _is_held_or_cancelled,
+        stays=STAYS,
+        native=True,
+        again_after=again_after,
+        **options,
+    )
+    assert number >= 20
+
+
+async def test_a_waiter_cancelled_while_there_is_no_server_leaves_nothing() -> None:
+    """The clean-up goes on in the background, whenever there is a server again."""
+    async with _clients("a", "b") as (there, (client, other)):
+        async with _mutex(other) as hold:
+            lost = there.server.faults.lose_reply(OpCode.CREATE, session_id=client.session.id)
+            with anyio.move_on_after(1):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(_cut_off, there, lost)
+                    async with _mutex(client):
+                        raise AssertionError("two holders")
+            assert len(there.znodes()) == 4
+            there.network.heal()
+            await anyio.sleep(TIMEOUT / 4)
+            assert there.znodes() == {*STAYS, hold.path}
+
+
+async def _cut_off(there: World, fault: Any) -> None:
+    await fault.wait_used()
+    there.network.cut(source="a")
+    there.network.reset(source="a")
+
+
+async def test_leaving_behind_a_dead_server_is_bounded() -> None:
+    async with _clients("a") as (there, (client,)):
+        async with _mutex(client):
+            there.network.cut(source="a")
+            left_at = anyio.current_time()
+        assert anyio.current_time() - left_at <= TIMEOUT / 8 + 0.01
+        there.network.heal()
+        await anyio.sleep(TIMEOUT / 2)
+        assert there.znodes() == STAYS
+
+
+# --- real time ------------------------------------------------------------------------------------------
+
+
+@real_time
+@pytest.mark.timeout(60)
+async def test_a_hold_survives_a_hundred_thousand_gets_and_large_reads() -> None:
+    """The client bounds what it has in flight, so its own backlog does not hold a check back."""
+    async with zk.DevServer(tick_time=1.0) as server:
+        async with zk.connect(server.connect_string, session_timeout=4.0) as client:
+            await client.create("/small", b"small")
+            await client.create("/large", bytes(1_000_000))
+            async with (
+                _mutex(client) as hold,
+                client.session_changes() as changes,
+                anyio.create_task_group() as tasks,
+            ):
+                round_trips: list[float] = []
+                tasks.start_soon(_confirm_often, hold, round_trips)
+                async with client.pipeline() as pipe:
+                    small = []
+                    for number in range(100_000):
+                        small.append(pipe.get("/small"))
+                        if number % 1000 == 0:
+                            await anyio.lowlevel.checkpoint()  # or the loop would be blocked for long
+                assert all(reply.result().data == b"small" for reply in small)
+                async with client.pipeline() as pipe:
+                    large = [pipe.get("/large") for _ in range(60)]
+                assert sum(len(reply.result().data or b"") for reply in large) == 60_000_000
+                hold.check()
+                with anyio.move_on_after(0.01):
+                    async for change in changes:
+                        raise AssertionError(change)  # the client has left a server that works
+                tasks.cancel_scope.cancel()
+            assert len(round_trips) > 20
+            # The longest is that of the burst of large replies, whose size nobody could know beforehand.
+            assert max(round_trips) < 1.0
+            assert sorted(round_trips)[len(round_trips) // 2] < 0.1
+
+
+async def _confirm_often(hold: zk.Hold, round_trips: list[float]) -> None:
+    while True:
+        began = monotonic()
+        await hold.confirm()
+        round_trips.append(monotonic() - began)
+        await anyio.sleep(0.02)
+
+
+@real_time
+@pytest.mark.timeout(60)
+async def test_kazoos_lock_and_ours_exclude_each_other() -> None:
+    rounds = 12
+    async with zk.DevServer() as server:
+        log: list[tuple[str, int]] = []
+        inside: list[str] = []
+
+        def enter(who: str, token: int) -> None:
+            inside.append(who)
+            assert inside == [who]
+            log.append((who, token))
+
+        def kazoos() -> None:
+            client = KazooClient(hosts=server.connect_string)
+            client.start()
+            try:
+                for _ in range(rounds):
+                    lock = client.Lock(DIRECTORY, "kazoo's")
+                    with lock:
+                        stat = client.exists(f"{DIRECTORY}/{lock.node}")
+                        enter("kazoo", stat.czxid)
+                        sleep(0.005)
+                        inside.remove("kazoo")
+            finally:
+                client.stop()
+                client.close()
+
+        async with zk.connect(server.connect_string) as client, anyio.create_task_group() as tasks:
+            tasks.start_soon(anyio.to_thread.run_sync, kazoos)
+            for _ in range(rounds):
+                async with _mutex(client, "ours") as hold:
+                    enter("ours", hold.fencing_token)
+                    await anyio.sleep(0.005)
+                    inside.remove("ours")
+                    # let the other side queue up: who is in the queue must have its turn
+                    for contender in await _mutex(client).contenders():
+                        assert contender.identifier in ("ours", "kazoo's")
+        tokens = [token for _, token in log]
+        assert tokens == sorted(set(tokens))
+        assert len(tokens) == 2 * rounds
+        # both make progress: where both want it they take turns
+        changes = sum(one != other for (one, _), (other, _) in pairwise(log))
+        assert changes >= rounds // 2
+        async with zk.connect(server.connect_string) as client:
+            assert await client.get_children(DIRECTORY) == []
