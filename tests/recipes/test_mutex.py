@@ -547,12 +547,24 @@ async def _a_short_rival(there: World) -> AsyncIterator[None]:
         yield
 
 
+@asynccontextmanager
+async def _a_lost_reply(there: World) -> AsyncIterator[None]:
+    """Whether the znode was made has to be found out."""
+    async with there.connect("maker") as maker:
+        await maker.ensure_path(DIRECTORY)
+    fault = there.server.faults.lose_reply(OpCode.CREATE)
+    yield
+    fault.remove()
+
+
 def _is_held_or_cancelled(outcome: Outcome) -> None:
     is_cancelled = isinstance(outcome.error, anyio.get_cancelled_exc_class())
     assert outcome.result == "held" or is_cancelled
 
 
-@pytest.mark.parametrize("surroundings", [None, _a_short_rival], ids=["alone", "contended"])
+@pytest.mark.parametrize(
+    "surroundings", [None, _a_short_rival, _a_lost_reply], ids=["alone", "contended", "reply lost"]
+)
 async def test_cancelled_at_each_pass(surroundings: Any) -> None:
     options = {} if surroundings is None else {"surroundings": surroundings}
     number = await cancel_at_each_pass(_hold_for_a_moment, _is_held_or_cancelled, stays=STAYS, **options)
@@ -560,7 +572,9 @@ async def test_cancelled_at_each_pass(surroundings: Any) -> None:
 
 
 @asyncio_only
-@pytest.mark.parametrize("surroundings", [None, _a_short_rival], ids=["alone", "contended"])
+@pytest.mark.parametrize(
+    "surroundings", [None, _a_short_rival, _a_lost_reply], ids=["alone", "contended", "reply lost"]
+)
 @pytest.mark.parametrize("again_after", [None, 0, 1, 2, 3, 5])
 async def test_cancelled_natively_at_each_pass(again_after: int | None, surroundings: Any) -> None:
     options = {} if surroundings is None else {"surroundings": surroundings}
