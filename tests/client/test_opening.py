@@ -1,6 +1,6 @@
 """connect(): its arguments, how long entering takes, what comes out of the block, and how it is left."""
 
-# ruff: noqa: PT012, SIM117 - what comes out of a whole block is what these tests are about
+# ruff: noqa: PT012 - what comes out of a whole block is what these tests are about
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ async def connect(
                 with block:
                     yield client
                 error = keeper.over
-            except BaseException as raised:
+            except BaseException as raised:  # noqa: BLE001 - it is raised again
                 # Raised again outside the task group, which would wrap it, and copy a group of the caller's.
                 error = raised
             finally:
