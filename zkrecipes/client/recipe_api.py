@@ -21,13 +21,14 @@ from zkrecipes.client.changed_paths import ChangedPaths
 from zkrecipes.client.client import Client
 from zkrecipes.client.operations import Operation, Operations
 from zkrecipes.client.tasks import ClientTasks
+from zkrecipes.codec.records import Node, Stat
 from zkrecipes.enums import ServerGeneration, SessionState
 from zkrecipes.net.holds import Guard
 from zkrecipes.net.keeper import SessionChange, SessionKeeper
 from zkrecipes.net.pending import Pending
 from zkrecipes.net.session import Session
 
-__all__ = ["ChangedPaths", "Guard", "Operations", "Pending", "RecipeApi", "recipe_api"]
+__all__ = ["ChangedPaths", "Guard", "Node", "Operations", "Pending", "RecipeApi", "Stat", "recipe_api"]
 
 T = TypeVar("T")
 
