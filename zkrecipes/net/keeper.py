@@ -497,7 +497,11 @@ class SessionKeeper:
                 return
         except ZooKeeperError:
             return  # the client is over
-        if self._connection is connection and not self._is_watched(path):
+        if self._connection is not connection:
+            return
+        if self._is_watched(path):
+            self._lingering.add(path)
+        else:
             removal = Pending(RemoveWatchesRequest(path, WatcherType.ANY), _nothing, self.parking)
             self.submit(removal)
             await removal.wait_done()

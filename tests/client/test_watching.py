@@ -1,0 +1,514 @@
+"""Watches: what they yield, what they outlive, and that nothing of them is left on the server."""
+
+# ruff: noqa: PT012, SIM117 - what comes out of a whole block is what these tests are about
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+import zkrecipes as zk
+from tests.net.peers import OPCODES_3_5, OldServer
+from tests.recipes.hurting import World, virtual_time, world
+from zkrecipes import EventType
+from zkrecipes.client.watching import WatchEvents
+from zkrecipes.enums import OpCode, SessionState
+from zkrecipes.net.transport import Address
+from zkrecipes.protocol.watch_table import WatchKind
+
+pytestmark = pytest.mark.anyio
+anyio_backend = virtual_time()
+
+Told = list[tuple[EventType, str]]
+
+
+async def _told(events: WatchEvents, count: int) -> Told:
+    return [(event.type, event.path) for event in [await anext(events) for _ in range(count)]]
+
+
+async def _nothing_more(events: WatchEvents) -> bool:
+    with anyio.move_on_after(1):
+        raise AssertionError(await anext(events))
+    return True
+
+
+def _on_server(there: World) -> set[tuple[WatchKind, str]]:
+    return {(kind, path) for kind, path, _ in there.server.processor.watches}
+
+
+@asynccontextmanager
+async def _two(**options: Any) -> AsyncIterator[tuple[World, zk.Client, zk.Client]]:
+    """A server, a client that watches, and one that changes things."""
+    async with world(**options) as there, there.connect("a") as client, there.connect("b") as other:
+        yield there, client, other
+
+
+# --- persistent ------------------------------------------------------------------------------------------
+
+
+async def test_a_watch_yields_every_change_of_its_znode() -> None:
+    async with _two() as (_, client, other), client.watch("/n") as events:
+        await other.create("/n")
+        changed = await other.set("/n", b"1")
+        await other.create("/n/child")
+        await other.delete("/n/child")
+        await other.delete("/n")
+        assert (await anext(events)).type is EventType.CREATED
+        event = await anext(events)
+        assert (event.type, event.path, event.zxid) == (EventType.DATA_CHANGED, "/n", changed.mzxid)
+        assert await _told(events, 3) == [
+            (EventType.CHILDREN_CHANGED, "/n"),
+            (EventType.CHILDREN_CHANGED, "/n"),
+            (EventType.DELETED, "/n"),
+        ]
+        assert await _nothing_more(events)
+
+
+async def test_a_recursive_watch_yields_every_change_below() -> None:
+    async with _two() as (_, client, other), client.watch("/", recursive=True) as events:
+        await other.create("/n/child", make_parents=True)
+        await other.set("/n/child", b"1")
+        assert await _told(events, 3) == [
+            (EventType.CREATED, "/n"),
+            (EventType.CREATED, "/n/child"),
+            (EventType.DATA_CHANGED, "/n/child"),
+        ]
+        assert await _nothing_more(events)
+
+
+@pytest.mark.parametrize("recursive", [False, True])
+async def test_after_a_reconnect_a_resync_comes_first_and_the_watch_goes_on(recursive: bool) -> None:
+    async with _two() as (there, client, other):
+        await other.create("/n")
+        async with client.watch("/n", recursive=recursive) as events:
+            await there.server.refuse()
+            there.network.reset(source="a")
+            await other.set("/n", b"missed")
+            await there.server.accept()
+            assert await _told(events, 1) == [(EventType.RESYNC, "/n")]
+            await other.set("/n", b"seen")
+            assert await _told(events, 1) == [(EventType.DATA_CHANGED, "/n")]
+
+
+@pytest.mark.parametrize("recursive", [False, True])
+async def test_in_a_new_session_a_resync_comes_first_and_the_watch_goes_on(recursive: bool) -> None:
+    async with _two() as (there, client, other):
+        await other.create("/n")
+        async with client.watch("/n", recursive=recursive) as events:
+            there.server.expire(client.session.id)
+            assert await _told(events, 1) == [(EventType.RESYNC, "/n")]
+            await other.set("/n", b"seen")
+            assert await _told(events, 1) == [(EventType.DATA_CHANGED, "/n")]
+
+
+async def test_connected_is_announced_when_the_watches_are_set_again() -> None:
+    async with _two() as (there, client, other):
+        async with client.watch("/n") as events, client.session_changes() as changes:
+            there.network.reset(source="a")
+            while (await anext(changes)).state is not SessionState.CONNECTED:
+                pass
+            assert len(there.server.processor.watches) == 1
+            await other.create("/n")
+            assert await _told(events, 2) == [(EventType.RESYNC, "/n"), (EventType.CREATED, "/n")]
+
+
+async def test_many_reconnects_that_nobody_looked_at_are_one_resync() -> None:
+    async with _two() as (there, client, _), client.watch("/n") as events:
+        for _n in range(5):
+            there.network.reset(source="a")
+            await client.exists("/")
+        assert await _told(events, 1) == [(EventType.RESYNC, "/n")]
+        assert await _nothing_more(events)
+
+
+async def test_events_that_were_not_read_are_kept_for_a_slow_consumer() -> None:
+    async with _two() as (_, client, other), client.watch("/n") as events:
+        await other.create("/n")
+        for _n in range(1000):
+            await other.set("/n", b"")
+        await client.exists("/")
+        assert len(await _told(events, 1001)) == 1001
+        assert await _nothing_more(events)
+
+
+async def test_an_event_is_there_before_a_reply_that_the_server_sent_later() -> None:
+    async with _two() as (_, client, _), client.watch("/n") as events:
+        await client.create("/n")
+        with anyio.fail_after(0.001):
+            event = await anext(events)
+        assert event.type is EventType.CREATED
+
+
+async def test_the_end_of_the_client_ends_the_watch_with_an_error_after_all_events() -> None:
+    async with world() as there, there.connect("b") as other:
+        told: Told = []
+        with pytest.raises(zk.SessionExpiredError):
+            async with there.connect("a", renew=False) as client, client.watch("/n") as events:
+                await other.create("/n")
+                await client.exists("/")
+                there.server.expire(client.session.id)
+                with anyio.CancelScope(shield=True):
+                    async for event in events:
+                        told.append((event.type, event.path))
+        assert told == [(EventType.CREATED, "/n")]
+
+
+async def test_a_watch_that_is_left_with_an_error_raises_that_error() -> None:
+    async with _two() as (there, client, _):
+        error = ValueError("mine")
+        with pytest.raises(ValueError, match="mine") as caught:
+            async with client.watch("/n"):
+                raise error
+        assert caught.value is error
+        await client.exists("/")
+        assert _on_server(there) == set()
+
+
+# --- leaving ---------------------------------------------------------------------------------------------
+
+WATCHERS: list[tuple[str, Callable[[zk.Client], Any]]] = [
+    ("watch", lambda client: client.watch("/n")),
+    ("recursive", lambda client: client.watch("/n", recursive=True)),
+    ("get", lambda client: client.get_and_watch("/n")),
+    ("exists", lambda client: client.exists_and_watch("/n")),
+    ("exists of nothing", lambda client: client.exists_and_watch("/missing")),
+    ("children", lambda client: client.get_children_and_watch("/n")),
+]
+all_watchers = pytest.mark.parametrize(
+    "watcher", [each for _, each in WATCHERS], ids=[name for name, _ in WATCHERS]
+)
+
+
+@all_watchers
+async def test_leaving_the_block_removes_the_watch_on_the_server(
+    watcher: Callable[[zk.Client], Any],
+) -> None:
+    async with _two() as (there, client, _):
+        await client.create("/n")
+        async with watcher(client):
+            assert len(_on_server(there)) == 1
+        await anyio.sleep(1)
+        assert _on_server(there) == set()
+
+
+@all_watchers
+async def test_leaving_the_block_while_suspended_leaves_no_watch_on_the_next_connection(
+    watcher: Callable[[zk.Client], Any],
+) -> None:
+    async with _two() as (there, client, _):
+        await client.create("/n")
+        async with watcher(client):
+            await there.server.refuse()
+            there.network.reset(source="a")
+            await anyio.wait_all_tasks_blocked()
+        await there.server.accept()
+        await client.exists("/")
+        assert _on_server(there) == set()
+        assert there.count(OpCode.SET_WATCHES, OpCode.SET_WATCHES2, OpCode.REMOVE_WATCHES) == 0
+
+
+@pytest.mark.parametrize("first", [each for _, each in WATCHERS[:4]], ids=[name for name, _ in WATCHERS[:4]])
+@pytest.mark.parametrize("second", [each for _, each in WATCHERS[:4]], ids=[name for name, _ in WATCHERS[:4]])
+async def test_a_watch_that_another_needs_stays_until_both_are_left(
+    first: Callable[[zk.Client], Any], second: Callable[[zk.Client], Any]
+) -> None:
+    async with _two() as (there, client, other):
+        await client.create("/n")
+        async with first(client) as one:
+            async with second(client):
+                await client.exists("/")
+            await anyio.sleep(1)
+            await other.set("/n", b"1")
+            with anyio.fail_after(1):
+                watched = one if isinstance(one, WatchEvents) else one[1]
+                event = await (anext(watched) if isinstance(watched, WatchEvents) else watched.wait())
+            assert event.type is EventType.DATA_CHANGED
+        await anyio.sleep(1)
+        assert _on_server(there) == set()
+
+
+async def test_a_one_shot_watch_outlives_the_persistent_one_beside_which_it_was_set() -> None:
+    async with _two() as (there, client, other):
+        await client.create("/n")
+        async with anyio.create_task_group() as tasks:
+            left = anyio.Event()
+
+            async def watch_until(left: anyio.Event, *, task_status: Any) -> None:
+                async with client.watch("/n"):
+                    task_status.started()
+                    await left.wait()
+
+            await tasks.start(watch_until, left)
+            async with client.get_and_watch("/n") as (_, changed):
+                left.set()
+                await anyio.sleep(1)
+                assert _on_server(there) == {(WatchKind.PERSISTENT, "/n")}  # it serves the one-shot one
+                await other.set("/n", b"1")
+                assert (await changed.wait()).type is EventType.DATA_CHANGED
+                await anyio.sleep(1)
+                assert _on_server(there) == set()  # nobody needs it any longer
+
+
+async def test_a_persistent_watch_that_only_a_failed_read_still_needed_goes_too() -> None:
+    async with _two() as (there, client, _):
+        held = None
+        async with anyio.create_task_group() as tasks:
+            async with client.watch("/n"):
+                held = there.server.faults.hold_replies(session_id=client.session.id)
+                tasks.start_soon(_watch_what_is_missing, client)
+                await anyio.wait_all_tasks_blocked()
+            held.release()
+        await anyio.sleep(1)
+        assert _on_server(there) == set()
+
+
+async def _watch_what_is_missing(client: zk.Client) -> None:
+    with pytest.raises(zk.NoNodeError):
+        async with client.get_and_watch("/n"):
+            pass
+
+
+async def test_a_read_beside_a_persistent_watch_sets_none_of_its_own() -> None:
+    """Before 3.9 it would replace the persistent one (ZOOKEEPER-4466)."""
+    async with _two() as (there, client, other):
+        await client.create("/n")
+        async with client.watch("/n") as events:
+            for read in (client.get_and_watch, client.exists_and_watch, client.get_children_and_watch):
+                async with read("/n") as (_, changed):
+                    assert _on_server(there) == {(WatchKind.PERSISTENT, "/n")}
+                    await other.create("/n/child-", sequential=True)
+                    if read == client.get_children_and_watch:
+                        assert (await changed.wait()).type is EventType.CHILDREN_CHANGED
+                    await other.set("/n", b"")
+                    if read != client.get_children_and_watch:
+                        assert (await changed.wait()).type is EventType.DATA_CHANGED
+            assert len(await _told(events, 6)) == 6
+
+
+async def test_a_read_of_children_beside_a_recursive_watch_sets_its_own_and_a_read_of_data_does_not() -> None:
+    async with _two() as (there, client, other):
+        await client.create("/n")
+        async with client.watch("/n", recursive=True):
+            async with client.get_and_watch("/n"), client.exists_and_watch("/n"):
+                assert _on_server(there) == {(WatchKind.RECURSIVE, "/n")}
+            async with client.get_children_and_watch("/n") as (_, changed):
+                await other.create("/n/other")
+                assert (await changed.wait()).type is EventType.CHILDREN_CHANGED
+
+
+async def test_a_read_that_is_sent_together_with_a_persistent_watch_sets_none_of_its_own() -> None:
+    async with _two() as (there, client, other):
+        await client.create("/n")
+        kinds: list[EventType] = []
+
+        async def watch() -> None:
+            async with client.watch("/n") as events:
+                kinds.append((await anext(events)).type)
+
+        async def read() -> None:
+            async with client.get_and_watch("/n") as (_, changed):
+                kinds.append((await changed.wait()).type)
+
+        async with client.watch("/other"):  # so that the server is known and nobody has to wait for a probe
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(watch)
+                tasks.start_soon(read)
+                await anyio.sleep(1)
+                await other.set("/n", b"1")
+        assert kinds == [EventType.DATA_CHANGED] * 2
+        await anyio.sleep(1)
+        assert _on_server(there) == set()
+
+
+async def test_a_read_that_relied_on_a_watch_that_was_left_while_suspended_sets_its_own() -> None:
+    async with _two() as (there, client, other):
+        await client.create("/n")
+        fired: list[EventType] = []
+
+        async def read() -> None:
+            async with client.get_and_watch("/n") as (_, changed):
+                fired.append((await changed.wait()).type)
+
+        async with anyio.create_task_group() as tasks:
+            async with client.watch("/n"):
+                held = there.server.faults.hold_replies(session_id=client.session.id)
+                tasks.start_soon(read)
+                await anyio.wait_all_tasks_blocked()
+                await there.server.refuse()
+                there.network.reset(source="a")
+                held.release()
+                await anyio.wait_all_tasks_blocked()
+            await there.server.accept()
+            await client.exists("/")
+            await other.set("/n", b"1")
+        assert fired == [EventType.DATA_CHANGED]
+
+
+async def test_a_removal_does_not_take_a_watch_that_a_later_read_has_just_set() -> None:
+    async with _two() as (_, client, other):
+        await client.create("/n")
+        async with client.get_and_watch("/n"):
+            pass  # the removal is on its way …
+        async with client.get_and_watch("/n") as (_, changed):  # … when this is sent
+            await anyio.sleep(1)
+            await other.set("/n", b"1")
+            with anyio.fail_after(1):
+                assert (await changed.wait()).type is EventType.DATA_CHANGED
+
+
+async def test_a_removal_that_waits_for_the_servers_capabilities_spares_what_is_set_meanwhile() -> None:
+    async with _two() as (there, client, other):
+        await client.create("/n")
+        async with client.get_and_watch("/n"):
+            there.network.black_hole(source="a")  # the probe is not answered; the connection is
+        await anyio.sleep(1)
+        async with client.get_and_watch("/n") as (_, changed):
+            there.network.heal()
+            await anyio.sleep(20)
+            await other.set("/n", b"1")
+            with anyio.fail_after(1):
+                await changed.wait()
+
+
+async def test_the_end_of_the_client_does_not_hurt_a_removal_that_still_waits() -> None:
+    async with world() as there:
+        with pytest.raises(zk.SessionExpiredError):
+            async with there.connect("a", renew=False) as client:
+                await client.create("/n")
+                async with client.get_and_watch("/n"):
+                    there.network.black_hole(source="a")
+                await anyio.sleep(1)
+                there.network.reset(source="a")
+                await anyio.sleep_forever()
+        there.network.heal()
+
+
+# --- one-shot --------------------------------------------------------------------------------------------
+
+
+async def test_a_one_shot_watch_comes_with_what_was_read() -> None:
+    async with _two() as (_, client, other):
+        await other.create("/n", b"1")
+        async with client.get_and_watch("/n") as (node, changed):
+            assert node.data == b"1"
+            had_fired = changed.has_fired
+            await other.set("/n", b"2")
+            event = await changed.wait()
+            assert (event.type, event.path) == (EventType.DATA_CHANGED, "/n")
+            assert (had_fired, changed.has_fired) == (False, True)
+            assert await changed.wait() is event
+        async with client.get_children_and_watch("/n") as (children, changed):
+            assert children == []
+            await other.create("/n/child")
+            assert (await changed.wait()).type is EventType.CHILDREN_CHANGED
+        async with client.exists_and_watch("/missing") as (stat, changed):
+            assert stat is None
+            await other.create("/missing")
+            assert (await changed.wait()).type is EventType.CREATED
+        async with client.exists_and_watch("/missing") as (stat, changed):
+            assert stat is not None
+            await other.delete("/missing")
+            assert (await changed.wait()).type is EventType.DELETED
+
+
+@pytest.mark.parametrize("read", ["get_and_watch", "get_children_and_watch"])
+async def test_a_read_of_nothing_sets_no_watch(read: str) -> None:
+    async with _two() as (there, client, _):
+        with pytest.raises(zk.NoNodeError):
+            async with getattr(client, read)("/n"):
+                raise AssertionError("there is nothing to read")
+        assert _on_server(there) == set()
+
+
+@pytest.mark.parametrize("change", ["set", "delete", "nothing"])
+async def test_a_one_shot_watch_outlives_a_reconnect_and_fires_what_was_due(change: str) -> None:
+    async with _two() as (there, client, other):
+        await other.create("/n")
+        async with client.get_and_watch("/n") as (_, changed):
+            await there.server.refuse()
+            there.network.reset(source="a")
+            if change == "set":
+                await other.set("/n", b"1")
+            if change == "delete":
+                await other.delete("/n")
+            await there.server.accept()
+            await client.exists("/")
+            assert changed.has_fired == (change != "nothing")
+            if change == "nothing":
+                await other.set("/n", b"1")
+            expected = EventType.DELETED if change == "delete" else EventType.DATA_CHANGED
+            assert (await changed.wait()).type is expected
+
+
+async def test_a_one_shot_watch_ends_with_its_session() -> None:
+    async with _two() as (there, client, _):
+        await client.create("/n")
+        old = client.session
+        async with client.get_and_watch("/n") as (_, changed):
+            there.server.expire(old.id)
+            with pytest.raises(zk.SessionExpiredError) as caught:
+                await changed.wait()
+            assert caught.value.session_id == old.id
+            assert changed.has_fired
+            await client.exists("/")
+            assert _on_server(there) == set()
+
+
+async def test_an_event_stands_also_when_the_session_ends_after_it() -> None:
+    async with _two() as (there, client, other):
+        await client.create("/n")
+        async with client.get_and_watch("/n") as (_, changed):
+            await other.set("/n", b"1")
+            await client.exists("/")
+            there.server.expire(client.session.id)
+            await client.exists("/")
+            assert (await changed.wait()).type is EventType.DATA_CHANGED
+
+
+async def test_a_thousand_watches_are_set_again_on_a_new_connection() -> None:
+    async with _two() as (there, client, other):
+        async with anyio.create_task_group() as tasks:
+            fired: list[str] = []
+
+            async def watch(path: str, *, task_status: Any) -> None:
+                async with client.exists_and_watch(path) as (_, changed):
+                    task_status.started()
+                    fired.append((await changed.wait()).path)
+
+            paths = [f"/{'x' * 300}-{number}" for number in range(1000)]
+            for path in paths:
+                await tasks.start(watch, path)
+            there.network.reset(source="a")
+            await client.exists("/")
+            assert there.count(OpCode.SET_WATCHES) == 3  # none of them is larger than 128 KiB
+            async with other.pipeline() as pipe:
+                for path in paths:
+                    pipe.create(path)
+        assert sorted(fired) == sorted(paths)
+
+
+# --- old servers that can at least remove watches -----------------------------------------------------------
+
+
+async def test_what_a_server_can_do_is_asked_once_for_each_address() -> None:
+    async with world() as there:
+        old = OldServer(there.network, Address("zk", 2181), OPCODES_3_5, "3.5.10")
+        async with old.serving(), zk.connect("old", network=there.network, session_timeout=16) as client:
+            await client.create("/n")
+            for _ in range(3):
+                async with client.get_and_watch("/n"):
+                    pass
+                async with client.watch("/n"):
+                    pass
+                await client.create_with_stat("/s-", sequential=True)
+                there.server.drop_connections()
+                await client.exists("/")
+            await anyio.sleep(1)
+            assert old.words_seen == 1
+            assert _on_server(there) == set()
+            assert OpCode.ADD_WATCH not in old.opcodes_seen
+            assert OpCode.REMOVE_WATCHES in old.opcodes_seen
