@@ -332,6 +332,33 @@ async def test_a_guard_is_proven_by_the_first_check_that_finds_it() -> None:
     assert desk.holds.due_check(anyio.current_time() + TIMEOUT) is None
 
 
+async def test_a_check_proves_no_guard_that_it_does_not_name() -> None:
+    desk = Desk()
+    desk.attach()
+    first = desk.guard("/lock/1")
+    ticket = desk.send()
+    second = desk.guard("/lock/2")
+    assert desk.answer(ticket, 0)
+    assert (first.is_proven, second.is_proven) == (True, False)
+    assert second.valid_until == float("-inf")
+    desk.prove()  # at once, for it was asked for
+    assert second.is_proven
+
+
+async def test_a_smaller_timeout_moves_the_end_nearer_before_any_check() -> None:
+    desk = Desk()
+    desk.attach()
+    guard = desk.guard()
+    desk.prove()
+    desk.holds.detached()
+    desk.attach(timeout=TIMEOUT / 4)
+    now = anyio.current_time()
+    assert guard.scope.deadline == pytest.approx(now + TIMEOUT / 4 * (15 / 16 - 1 / 8))
+    desk.holds.detached()
+    desk.attach(timeout=TIMEOUT)  # and a larger one does not move it away again
+    assert guard.valid_until == pytest.approx(now + TIMEOUT / 4 * 15 / 16)
+
+
 async def test_a_reply_that_is_not_to_the_check_says_nothing() -> None:
     desk = Desk()
     desk.attach()

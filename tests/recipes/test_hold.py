@@ -356,11 +356,14 @@ async def test_check_raises_once_the_time_is_over_without_a_checkpoint(stage: St
 
 async def test_what_came_too_late_proves_nothing(stage: Stage) -> None:
     """The answer of a check lies in the buffer while the loop is blocked: the hold is over all the same."""
-    with pytest.raises(zk.LockLostError):
+    with pytest.raises(zk.LockLostError, match="no proof"):
         async with stage.mutex as hold:
-            _lose_by_time()
+            await anyio.sleep(TIMEOUT)
+            block_the_loop(hold.remaining() - TIMEOUT / 8 + 0.01)
             with anyio.CancelScope(shield=True):
                 await anyio.sleep(TIMEOUT / 4)
+                # the session lives, and new checks are answered: too late for this hold
+                assert await stage.rival.exists(hold.path) is not None
             with pytest.raises(zk.LockLostError):
                 hold.check()
 
@@ -381,6 +384,16 @@ async def test_confirm_finds_that_the_znode_is_gone(stage: Stage) -> None:
             await stage.take_away(hold)
             with anyio.CancelScope(shield=True), pytest.raises(zk.LockLostError, match="its znode is gone"):
                 await hold.confirm()
+
+
+async def test_confirm_waits_no_longer_than_the_hold_is_proven(stage: Stage) -> None:
+    with pytest.raises(zk.LockLostError):
+        async with stage.mutex as hold:
+            stage.there.network.cut(source="a")
+            with anyio.CancelScope(shield=True), anyio.fail_after(TIMEOUT), pytest.raises(zk.LockLostError):
+                await hold.confirm()
+    stage.there.network.heal(source="a")
+    await anyio.sleep(TIMEOUT)
 
 
 async def test_confirm_from_another_task_ends_with_the_hold(stage: Stage) -> None:
