@@ -14,7 +14,7 @@ import anyio.lowlevel
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from zkrecipes.devserver import DevServer
-from zkrecipes.ensemble import ApacheServer, ask
+from zkrecipes.ensemble import ApacheServer
 
 _POLL_INTERVAL = 0.02
 
@@ -26,8 +26,8 @@ class Served(Protocol):
     def connect_string(self) -> str:
         """`host:port`."""
 
-    async def watched_paths(self) -> set[str]:
-        """Every path that any connection watches, however it does."""
+    async def watch_count(self) -> int:
+        """How many watches there are, of all connections; one that stays may count twice."""
 
     async def reap(self) -> None:
         """Let it delete the containers and TTL znodes that are due, soon or now."""
@@ -42,8 +42,8 @@ class ServedByApache:
     def connect_string(self) -> str:
         return self._server.connect_string
 
-    async def watched_paths(self) -> set[str]:
-        return await watched_paths(self._server)
+    async def watch_count(self) -> int:
+        return await watch_count(self._server)
 
     async def reap(self) -> None:
         await anyio.sleep(_POLL_INTERVAL)  # it looks by itself, twice a second
@@ -59,9 +59,9 @@ class ServedByDevServer:
     def connect_string(self) -> str:
         return self._server.connect_string
 
-    async def watched_paths(self) -> set[str]:
+    async def watch_count(self) -> int:
         await anyio.lowlevel.checkpoint()
-        return self._portal.call(lambda: {path for _, path, _ in self._server.processor.watches})
+        return self._portal.call(lambda: len(self._server.processor.watches))
 
     async def reap(self) -> None:
         await anyio.sleep(_POLL_INTERVAL)
@@ -76,7 +76,6 @@ def dev_server_in_thread() -> Iterator[Served]:
         yield ServedByDevServer(server, portal)
 
 
-async def watched_paths(server: ApacheServer) -> set[str]:
-    """Every path that a connection to this server watches (`wchp`: a path a line, then its sessions)."""
-    answer = await ask(server.host, server.port, "wchp")
-    return {line for line in answer.splitlines() if line.startswith("/")}
+async def watch_count(server: ApacheServer) -> int:
+    """How many watches there are, of all connections to this server."""
+    return int((await server.metrics())["zk_watch_count"])
