@@ -1,0 +1,152 @@
+"""What recipes may use beyond the client."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+import zkrecipes as zk
+from tests.net.peers import OPCODES_3_4, OldServer
+from tests.recipes.hurting import TIMEOUT, virtual_time, world
+from zkrecipes.client.recipe_api import recipe_api
+from zkrecipes.enums import OpCode
+from zkrecipes.net.transport import Address
+
+pytestmark = pytest.mark.anyio
+anyio_backend = virtual_time()
+
+
+async def test_requests_are_submitted_now_and_awaited_later() -> None:
+    async with world() as there, there.connect("a") as client:
+        api = recipe_api(client)
+        create = api.submit(api.operations.create("/n", b"1"))
+        get = api.submit(api.operations.get("/n"))
+        assert (await get.wait()).data == b"1"
+        assert create.is_done
+        stat = await client.exists("/n")
+        assert stat is not None
+        assert create.zxid == stat.czxid
+
+
+async def test_a_view_has_a_recipe_api_of_its_own() -> None:
+    async with world() as there, there.connect("a") as client:
+        await client.ensure_path("/app")
+        api = recipe_api(client.chroot("/app"))
+        assert await api.submit(api.operations.create("/n")).wait() == "/n"
+        assert "/app/n" in there.znodes()
+        assert api.session is client.session
+        assert not api.is_over
+
+
+async def test_an_errand_is_sent_again_until_it_is_answered() -> None:
+    async with world() as there, there.connect("a") as client:
+        await client.create("/n")
+        fault = there.server.faults.drop_request(OpCode.DELETE, times=5)
+        api = recipe_api(client)
+        errand = api.submit(api.operations.delete("/n"), is_errand=True)
+        await errand.wait()
+        assert fault.times_used == 5
+        assert there.znodes() == set()
+
+
+async def test_an_errand_goes_on_when_nobody_waits_for_it_any_longer() -> None:
+    async with world() as there, there.connect("a") as client:
+        await client.create("/n")
+        there.network.cut()
+        api = recipe_api(client)
+        errand = api.submit(api.operations.delete("/n"), is_errand=True)
+        start = anyio.current_time()
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await api.finish(errand)
+        assert anyio.current_time() - start == pytest.approx(TIMEOUT / 8)
+        assert not errand.is_done
+        there.network.heal()
+        await errand.wait()
+        assert there.znodes() == set()
+
+
+async def test_an_errand_ends_with_its_session() -> None:
+    async with world() as there, there.connect("a") as client:
+        await client.create("/n")
+        await there.server.refuse()
+        there.server.drop_connections()
+        await anyio.sleep(0.01)
+        there.server.expire(client.session.id)
+        api = recipe_api(client)
+        errand = api.submit(api.operations.delete("/n"), is_errand=True)
+        await there.server.accept()
+        with pytest.raises(zk.SessionExpiredError):
+            await errand.wait()
+        assert await client.exists("/n") is not None
+
+
+async def test_an_errand_that_is_answered_is_finished() -> None:
+    async with world() as there, there.connect("a") as client:
+        api = recipe_api(client)
+        errand = api.submit(api.operations.delete("/missing"), is_errand=True)
+        await api.finish(errand)
+        await api.finish(errand)
+        assert isinstance(errand.error, zk.NoNodeError)
+
+
+async def test_new_sessions_are_told_once_they_are_connected() -> None:
+    async with world() as there, there.connect("a") as client:
+        first = client.session
+        async with recipe_api(client).on_new_session() as sessions:
+            there.server.drop_connections()  # the same session: nothing to tell
+            await client.exists("/")
+            for _ in range(2):
+                await anyio.sleep(2)
+                old = client.session
+                there.server.expire(old.id)
+                with anyio.fail_after(1):
+                    session = await anext(sessions)
+                assert session is client.session
+                assert session is not old
+        assert client.session is not first
+
+
+async def test_a_session_that_began_before_it_was_asked_for_is_told() -> None:
+    async with (
+        world() as there,
+        there.connect("a") as client,
+        recipe_api(client).on_new_session() as sessions,
+    ):
+        there.server.expire(client.session.id)
+        await anyio.sleep(1)
+        with anyio.fail_after(1):
+            async for session in sessions:
+                assert session is client.session
+                break  # an iterator that is left so owns nothing
+
+
+async def test_new_sessions_end_with_the_client() -> None:
+    told: list[zk.Session] = []
+
+    async def follow(client: zk.Client) -> None:
+        async with recipe_api(client).on_new_session() as sessions:
+            told.extend([session async for session in sessions])
+
+    async with world() as there, anyio.create_task_group() as tasks:
+        async with there.connect("a") as client:
+            tasks.start_soon(follow, client)
+            await anyio.sleep(1)
+        assert recipe_api(client).is_over
+    assert told == []
+
+
+@pytest.mark.parametrize(("version", "has_them"), [("3.4.14", False), ("3.5.0", True), ("3.9.1", True)])
+async def test_a_recipe_can_ask_whether_there_are_containers(version: str, has_them: bool) -> None:
+    async with world() as there:
+        old = OldServer(there.network, Address("zk", 2181), OPCODES_3_4, version)
+        async with old.serving(), zk.connect("old", network=there.network) as client:
+            assert await recipe_api(client).has_containers() == has_them
+
+
+async def test_a_guard_of_a_session_that_is_over_is_lost() -> None:
+    async with world() as there, there.connect("a") as client:
+        api, old = recipe_api(client), client.session
+        there.server.expire(old.id)
+        await old.wait_closed()
+        assert api.guard("/n", old).why_lost() == "its session is over"
