@@ -88,6 +88,7 @@ if TYPE_CHECKING:
         SessionError as SessionError,
         SessionExpiredError as SessionExpiredError,
         SessionMovedError as SessionMovedError,
+        SnapshotConflictError as SnapshotConflictError,
         SystemZooKeeperError as SystemZooKeeperError,
         ThrottledError as ThrottledError,
         TransactionError as TransactionError,
@@ -108,12 +109,36 @@ if TYPE_CHECKING:
     from zkrecipes.protocol.events import (
         WatchEvent as WatchEvent,
     )
+    from zkrecipes.recipes.acquisition import (
+        Acquisition as Acquisition,
+    )
+    from zkrecipes.recipes.barrier import (
+        Barrier as Barrier,
+    )
+    from zkrecipes.recipes.config_tree import (
+        ConfigTree as ConfigTree,
+        ConfigTreeChange as ConfigTreeChange,
+        ConfigTreeChanges as ConfigTreeChanges,
+    )
+    from zkrecipes.recipes.config_watch import (
+        ConfigWatch as ConfigWatch,
+    )
+    from zkrecipes.recipes.contenders import (
+        Contender as Contender,
+    )
+    from zkrecipes.recipes.group import (
+        Group as Group,
+        GroupChange as GroupChange,
+        GroupChanges as GroupChanges,
+    )
     from zkrecipes.recipes.hold import (
         Hold as Hold,
     )
     from zkrecipes.recipes.mutex import (
-        Contender as Contender,
         Mutex as Mutex,
+    )
+    from zkrecipes.recipes.persistent_node import (
+        PersistentNode as PersistentNode,
     )
 
 _NAMES_BY_MODULE = {
@@ -183,6 +208,7 @@ _NAMES_BY_MODULE = {
         "SessionError",
         "SessionExpiredError",
         "SessionMovedError",
+        "SnapshotConflictError",
         "SystemZooKeeperError",
         "ThrottledError",
         "TransactionError",
@@ -195,11 +221,23 @@ _NAMES_BY_MODULE = {
     "zkrecipes.net.pending": ("Pending",),
     "zkrecipes.net.session": ("Session",),
     "zkrecipes.protocol.events": ("WatchEvent",),
-    "zkrecipes.recipes.hold": ("Hold",),
-    "zkrecipes.recipes.mutex": (
-        "Contender",
-        "Mutex",
+    "zkrecipes.recipes.barrier": ("Barrier",),
+    "zkrecipes.recipes.config_tree": (
+        "ConfigTree",
+        "ConfigTreeChange",
+        "ConfigTreeChanges",
     ),
+    "zkrecipes.recipes.config_watch": ("ConfigWatch",),
+    "zkrecipes.recipes.group": (
+        "Group",
+        "GroupChange",
+        "GroupChanges",
+    ),
+    "zkrecipes.recipes.hold": ("Hold",),
+    "zkrecipes.recipes.acquisition": ("Acquisition",),
+    "zkrecipes.recipes.contenders": ("Contender",),
+    "zkrecipes.recipes.mutex": ("Mutex",),
+    "zkrecipes.recipes.persistent_node": ("PersistentNode",),
 }
 _MODULE_BY_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 

@@ -13,10 +13,13 @@ import pytest
 import zkrecipes as zk
 from tests.recipes.hurting import TIMEOUT, World, virtual_time, world
 from zkrecipes.enums import OpCode
-from zkrecipes.recipes.contender import Entry, Place, Queue, in_order, make_directory, who_goes_before
-from zkrecipes.recipes.layouts import KAZOO_LOCK
+from zkrecipes.recipes.contender import Entry, Place, Queue, in_order, who_goes_before
+from zkrecipes.recipes.directories import make_directory
+from zkrecipes.recipes.layouts import MUTEXES, READERS, WRITERS
 
 anyio_backend = virtual_time()
+
+KAZOO_LOCK = MUTEXES["kazoo"]
 
 TOP = 2**31 - 1
 BOTTOM = -(2**31)
@@ -66,13 +69,23 @@ def test_equal_numbers_are_ordered_by_name() -> None:
 
 def test_foreign_and_malformed_names_have_no_place() -> None:
     names = ["lock", _name(3), "__lock__x", f"{'a' * 32}__rlock__0000000001", "", _name(2)]
-    assert in_order(names, KAZOO_LOCK) == [Entry(_name(2), 2), Entry(_name(3), 3)]
+    assert in_order(names, KAZOO_LOCK) == [Entry(_name(2), 2, "__lock__"), Entry(_name(3), 3, "__lock__")]
 
 
 def test_each_waits_for_the_one_directly_before() -> None:
     names = [_name(sequence) for sequence in (TOP - 1, TOP, BOTTOM, BOTTOM + 1)]
     before = [who_goes_before(reversed(names), name, KAZOO_LOCK) for name in names]
     assert before == [None, *names[:-1]]
+
+
+@pytest.mark.parametrize("layout", ["kazoo", "curator"])
+def test_a_reader_waits_for_the_last_writer_and_a_writer_for_everybody(layout: str) -> None:
+    write, read = WRITERS[layout], READERS[layout]
+    guid = "0" * 32
+    kinds = [read, read, write, read, read, write]
+    names = [f"{kind.prefix(guid)}{number:010d}" for number, kind in enumerate(kinds)]
+    before = [who_goes_before(names, name, kind) for name, kind in zip(names, kinds, strict=True)]
+    assert before == [None, None, names[1], names[2], names[2], names[4]]
 
 
 def test_who_is_not_in_the_queue_has_nobody_before() -> None:
@@ -98,7 +111,7 @@ async def _one_client() -> AsyncIterator[tuple[World, zk.Client]]:
 @pytest.mark.anyio
 async def test_a_place_is_taken_in_one_round_trip_and_its_token_is_the_czxid() -> None:
     async with _one_client() as (there, client):
-        await make_directory(_queue(client))
+        await make_directory(client, "/locks/job")
         place = Place(_queue(client), b"me")
         children = await place.take()
         data, stat = await client.get(place.path)
@@ -121,13 +134,16 @@ async def test_the_directory_is_a_container_under_persistent_parents() -> None:
 @pytest.mark.anyio
 async def test_a_create_whose_reply_was_lost_is_adopted() -> None:
     async with _one_client() as (there, client):
-        await make_directory(_queue(client))
+        await make_directory(client, "/locks/job")
         lost = there.server.faults.lose_reply(OpCode.CREATE)
         place = Place(_queue(client), b"")
         await place.take()
         assert lost.is_spent
         (left,) = there.znodes() - {"/locks", "/locks/job"}
         assert place.path == left
+        # not before the server has caught up with what its predecessor had forwarded
+        opcodes = [seen.opcode for seen in there.seen]
+        assert opcodes[-3:] == [OpCode.SYNC, OpCode.GET_CHILDREN, OpCode.EXISTS]
         assert place.token == (await client.get(left)).stat.czxid
 
 
@@ -135,7 +151,7 @@ async def test_a_create_whose_reply_was_lost_is_adopted() -> None:
 @pytest.mark.parametrize("owner", ["another session", "nobody"])
 async def test_a_znode_with_our_guid_is_removed_if_it_is_not_our_sessions(owner: str) -> None:
     async with _one_client() as (there, client), there.connect("rival") as rival:
-        await make_directory(_queue(client))
+        await make_directory(client, "/locks/job")
         lost = there.server.faults.lose_reply(OpCode.CREATE)
         place = Place(_queue(client), b"")
         async with anyio.create_task_group() as tasks:
@@ -154,7 +170,7 @@ async def test_a_znode_with_our_guid_is_removed_if_it_is_not_our_sessions(owner:
 @pytest.mark.anyio
 async def test_a_znode_of_the_session_before_is_not_adopted() -> None:
     async with _one_client() as (there, client), there.connect("rival"):
-        await make_directory(_queue(client))
+        await make_directory(client, "/locks/job")
         first = client.session
         lost = there.server.faults.lose_reply(OpCode.CREATE)
         place = Place(_queue(client), b"")
@@ -232,7 +248,7 @@ async def test_a_directory_that_is_reaped_again_and_again_is_made_again() -> Non
             await reaper.delete("/locks/job")
         # the counter begins anew each time, and the GUID tells the places apart
         assert len(set(places)) == 3
-        assert {KAZOO_LOCK.sequence_of(path) for path in places} == {0}
+        assert {KAZOO_LOCK.tag_and_sequence_of(path) for path in places} == {("__lock__", 0)}
 
 
 @pytest.mark.anyio

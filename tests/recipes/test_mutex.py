@@ -35,7 +35,7 @@ from tests.recipes.hurting import (
 )
 from zkrecipes.devserver.faults import Hurt
 from zkrecipes.enums import OpCode
-from zkrecipes.recipes.layouts import KAZOO_LOCK
+from zkrecipes.recipes.layouts import MUTEXES
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -189,7 +189,7 @@ async def test_an_acquisition_is_entered_and_not_awaited() -> None:
 async def test_an_acquisition_that_is_dropped_warns() -> None:
     async with _clients("a") as (_, (client,)):
         acquisition: Any = _mutex(client).acquire()
-        with pytest.warns(RuntimeWarning, match="was never entered: nothing was locked"):
+        with pytest.warns(RuntimeWarning, match="was never entered: nothing is held"):
             del acquisition
 
 
@@ -369,7 +369,8 @@ async def test_order_stays_right_when_the_counter_wraps() -> None:
                 tasks.start_soon(_queue_up, client, name, entered, leave)
                 await _wait_for_contenders(clients[0], number)
             contenders = await _mutex(clients[0]).contenders()
-            numbers = [KAZOO_LOCK.sequence_of(each.path) for each in contenders]
+            found = [MUTEXES["kazoo"].tag_and_sequence_of(each.path) for each in contenders]
+            numbers = [each[1] for each in found if each is not None]
             assert numbers == [2**31 - 4, 2**31 - 3, 2**31 - 2, 2**31 - 1, -(2**31), -(2**31) + 1]
             for event in leave.values():
                 event.set()
@@ -399,7 +400,7 @@ async def test_contenders_say_who_holds_and_who_waits() -> None:
             )
             null = await other.create(f"{DIRECTORY}/{'e' * 32}__lock__", None, sequential=True)
             one, two, three = await _mutex(other).contenders()
-        assert one == zk.Contender("höld", hold.path, hold.fencing_token, client.session.id)
+        assert one == zk.Contender("höld", hold.path, hold.fencing_token, client.session.id, "höld".encode())
         assert (two.identifier, two.path, two.session_id) == ("\ufffd\ufffd", strange, session_id)
         assert (three.identifier, three.path, three.session_id) == ("", null, 0)
         await other.delete(strange)
@@ -423,9 +424,10 @@ async def test_a_contender_that_leaves_while_they_are_listed_is_left_out() -> No
 async def test_not_blocking_waits_for_nobody_but_the_proof() -> None:
     async with _clients("a", "b") as (there, (client, other)):
         async with _mutex(client):
+            mutex = _mutex(other)
             for _ in range(3):
                 with pytest.raises(anyio.WouldBlock):
-                    async with _mutex(other).acquire(blocking=False):
+                    async with mutex.acquire(blocking=False):
                         pass
             assert len(await _mutex(other).contenders()) == 1
         async with _mutex(other).acquire(blocking=False):

@@ -80,6 +80,12 @@ class Guard:
                 await self._news.wait()
         return not self._lost
 
+    def move_to(self, path: str) -> None:
+        """Another znode stands for the hold from now on; it has been made already."""
+        if not self._lost:
+            self._holds.move(self, path)
+            self.path = path
+
     def release(self) -> None:
         """The body has ended: check the hold no longer. Whoever still asks is told that it is over."""
         self._lost = self._lost or "its block has ended"
@@ -141,6 +147,13 @@ class Holds:
         self.checks.add(path)
         self.hurry()
         return guard
+
+    def move(self, guard: Guard, path: str) -> None:
+        """Check `path` in place of the guard's znode."""
+        self.forget(guard)
+        self._guards[path] = guard
+        self.checks.add(path)
+        self.hurry()
 
     def forget(self, guard: Guard) -> None:
         """The hold is over."""

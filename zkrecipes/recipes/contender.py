@@ -8,7 +8,6 @@ znode was made.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from functools import cmp_to_key
 from typing import Final, NamedTuple, final
@@ -16,7 +15,7 @@ from uuid import uuid4
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Pending, RecipeApi, recipe_api
+from zkrecipes.client.recipe_api import Guard, Pending, RecipeApi, recipe_api
 from zkrecipes.errors import (
     ConnectionLossError,
     NodeExistsError,
@@ -24,12 +23,11 @@ from zkrecipes.errors import (
     PacketTooLargeError,
     SessionExpiredError,
 )
-from zkrecipes.paths import join, name_of, parent_of
+from zkrecipes.paths import join, name_of
+from zkrecipes.recipes.directories import make_directory
 from zkrecipes.recipes.layouts import LockLayout
 
 __all__ = ["Entry", "Place", "Queue", "in_order", "who_goes_before"]
-
-logger = logging.getLogger(__name__)
 
 _HALF_CIRCLE: Final = 2**31
 _CIRCLE: Final = 2**32
@@ -40,12 +38,15 @@ class Entry(NamedTuple):
 
     name: str
     sequence: int
+    tag: str
 
 
 def in_order(children: Iterable[str], layout: LockLayout) -> list[Entry]:
     """The contenders among `children`, first come first; names that are no contender's are left out."""
     entries = [
-        Entry(name, sequence) for name in children if (sequence := layout.sequence_of(name)) is not None
+        Entry(name, found[1], found[0])
+        for name in children
+        if (found := layout.tag_and_sequence_of(name)) is not None
     ]
     if any(abs(entry.sequence) > _HALF_CIRCLE for entry in entries):
         # longer numbers than the 32 bits of today (ZOOKEEPER-4706) do not wrap
@@ -62,7 +63,7 @@ def _compare(one: Entry, other: Entry) -> int:
 
 
 def who_goes_before(children: Iterable[str], own_name: str, layout: LockLayout) -> str | None:
-    """The name of the contender directly before `own_name`, or None if that goes first.
+    """The name of the last contender before `own_name` that blocks it, or None if that may go.
 
     Raises:
         LookupError: `own_name` is not among them.
@@ -71,7 +72,8 @@ def who_goes_before(children: Iterable[str], own_name: str, layout: LockLayout) 
     for entry in in_order(children, layout):
         if entry.name == own_name:
             return before
-        before = entry.name
+        if entry.tag in layout.blocked_by:
+            before = entry.name
     raise LookupError(own_name)
 
 
@@ -131,7 +133,7 @@ class Place:
                 return children
 
     async def wait_turn(self, children: list[str]) -> bool:
-        """Wait until nobody is before this place; False if its znode has gone meanwhile.
+        """Wait until nobody before this place blocks it; False if its znode has gone meanwhile.
 
         Args:
             children: as `take` returned them.
@@ -162,11 +164,34 @@ class Place:
                 return False
 
     def is_first(self, children: list[str]) -> bool:
-        """Whether nobody is before this place."""
+        """Whether nobody before this place blocks it."""
         try:
             return who_goes_before(children, name_of(self.path), self._queue.layout) is None
         except LookupError:
             return False
+
+    async def move_to(self, queue: Queue, guard: Guard) -> None:
+        """Stand at the same place under another layout's name: with the same number, which is not made anew.
+
+        Both znodes exist for a moment, so that nobody gets in between (Curator's `InterProcessReadWriteLock`
+        does it the same way). `guard` is told which of them to check.
+        """
+        number = name_of(self.path).removeprefix(self._queue.layout.prefix(self._guid))
+        path = join(queue.directory, queue.layout.prefix(self._guid) + number)
+        while True:
+            try:
+                await queue.client.create(path, self._data, ephemeral=True, acl=queue.acl)
+            except NodeExistsError:
+                break  # made by the try before, whose reply was lost: the GUID is ours alone
+            except PacketTooLargeError:
+                raise
+            except ConnectionLossError:
+                continue
+            else:
+                break
+        before, self.path, self._queue = self.path, path, queue
+        guard.move_to(self._api.operations.full(path))
+        await self._api.finish(self._delete(before))
 
     async def leave(self) -> None:
         """Remove the znode, whatever is known of it. Shielded and bounded; goes on in the client's own time.
@@ -189,7 +214,7 @@ class Place:
         try:
             return await self._create_and_list()
         except NoNodeError:
-            await make_directory(self._queue)
+            await make_directory(self._queue.client, self._queue.directory)
         except PacketTooLargeError:
             raise
         except ConnectionLossError:
@@ -238,21 +263,9 @@ class Place:
             return []
 
     def _own(self, children: Iterable[str]) -> list[str]:
-        return [join(self._queue.directory, name) for name in children if name.startswith(self._guid)]
+        prefix = self._queue.layout.prefix(self._guid)
+        return [join(self._queue.directory, name) for name in children if name.startswith(prefix)]
 
     def _delete(self, path: str) -> Pending[None]:
         # Sent until it is answered: nobody else ever uses this name, so twice is the same as once.
         return self._api.submit(self._api.operations.delete(path), is_errand=True)
-
-
-async def make_directory(queue: Queue) -> None:
-    """Make a queue's directory: a container where the server has them, under persistent parents."""
-    client, directory = queue.client, queue.directory
-    container = await recipe_api(client).has_containers()
-    try:
-        await client.ensure_path(parent_of(directory))
-        await client.create(directory, b"", container=container)
-    except NodeExistsError:
-        return
-    except NoNodeError:
-        logger.debug("the parent of %s went while it was made", directory)

@@ -1,0 +1,165 @@
+"""From the queue to the hold and back: what entering and leaving a lock or a leadership takes.
+
+A recipe says where to queue (`Queue`), what the hold is (`make_hold`) and which error its loss is; the rest
+is the same for all of them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Generator
+from types import TracebackType
+from typing import Generic, NoReturn, TypeVar, final
+
+import anyio
+
+from zkrecipes.client.recipe_api import Guard, recipe_api
+from zkrecipes.errors import HoldLostError, NoAuthError
+from zkrecipes.recipes.contender import Place, Queue
+from zkrecipes.recipes.hold import Hold, HoldBlock
+
+__all__ = ["Acquisition", "HeldByTask", "task_id"]
+
+H = TypeVar("H", bound=Hold)
+
+
+@final
+class HeldByTask(Generic[H]):
+    """Which task has which acquisition of one recipe object, so that no task waits for itself."""
+
+    def __init__(self) -> None:
+        self._by_task: dict[int, Acquisition[H]] = {}
+
+    def add(self, acquisition: Acquisition[H]) -> int:
+        """The calling task begins to acquire; its id.
+
+        Raises:
+            RuntimeError: it has done so already.
+        """
+        task = task_id()
+        if task in self._by_task:
+            raise RuntimeError(
+                f"this task has {acquisition.what} already, or waits for it: it would wait for itself"
+            )
+        self._by_task[task] = acquisition
+        return task
+
+    def remove(self, task: int) -> None:
+        """The task has no acquisition any longer."""
+        del self._by_task[task]
+
+    def of_this_task(self) -> Acquisition[H] | None:
+        """What the calling task has entered, or None. A child task is another task."""
+        return self._by_task.get(task_id())
+
+
+@final
+class Acquisition(Generic[H]):
+    """One acquisition, to be entered once with `async with`; what it gives is the hold.
+
+    Args:
+        queue: where to stand in line.
+        data: what the contender's znode holds.
+        held: the acquisitions of the same recipe object.
+        make_hold: what entering gives, of a guard and a place.
+        lost: what leaving raises when the hold was lost.
+        blocking: whether to wait for one's turn.
+        what: how messages name the recipe object.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        data: bytes,
+        held: HeldByTask[H],
+        make_hold: Callable[[Guard, Place], H],
+        *,
+        lost: type[HoldLostError],
+        blocking: bool,
+        what: str,
+    ) -> None:
+        self.what = what
+        self._queue = queue
+        self._held = held
+        self._make_hold = make_hold
+        self._lost = lost
+        self._blocking = blocking
+        self._place = Place(queue, data)
+        self._task = 0
+        self._is_entered = False
+        self._block: HoldBlock
+        self._guard: Guard
+        self._hold: H
+
+    async def __aenter__(self) -> H:
+        if self._is_entered:
+            raise RuntimeError(f"an acquisition of {self.what} is entered once; ask for another one")
+        self._is_entered = True
+        self._task = self._held.add(self)
+        try:
+            self._guard = await self._acquire()
+        except BaseException:
+            self._held.remove(self._task)
+            await self._place.leave()
+            raise
+        self._block = HoldBlock(self._guard, self._place.path, self._lost)
+        self._block.enter()
+        self._hold = self._make_hold(self._guard, self._place)
+        return self._hold
+
+    async def __aexit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        outcome = self._block.exit(error_type, error, traceback)
+        self._held.remove(self._task)
+        await self._place.leave()
+        if outcome is not None and outcome is not error:
+            raise outcome
+
+    async def move_to(self, queue: Queue) -> None:
+        """Take the same place under the names of another layout, with nobody in between.
+
+        Raises:
+            HoldLostError: the hold is lost.
+        """
+        self._hold.check()
+        await self._place.move_to(queue, self._guard)
+        self._hold.path = self._place.path
+
+    def __await__(self) -> Generator[None, None, NoReturn]:
+        self._is_entered = True  # told here, so `__del__` need not
+        raise TypeError(f"{self.what} is entered, not awaited: `async with … as hold:`")
+
+    def __del__(self) -> None:
+        if not self._is_entered:
+            message = f"an acquisition of {self.what} was never entered: nothing is held"
+            warnings.warn(message, RuntimeWarning, stacklevel=2, source=self)
+
+    async def _acquire(self) -> Guard:
+        """Queue up until it is our turn and the hold is proven."""
+        place = self._place
+        while True:
+            children = await place.take()
+            if not self._blocking and not place.is_first(children):
+                raise anyio.WouldBlock
+            if await place.wait_turn(children):
+                api = recipe_api(self._queue.client)
+                guard = api.guard(place.path, place.session)
+                try:
+                    if await guard.wait_proven():
+                        return guard
+                except BaseException:
+                    guard.release()
+                    raise
+                if guard.is_unreadable:
+                    raise NoAuthError(place.path, detail="the ACL of a lock must give its owner READ")
+            # The znode is gone, with its session or by somebody's hand, or is about to go: again.
+            await place.leave()
+
+
+def task_id() -> int:
+    """The calling task's identity, for as long as it runs."""
+    return anyio.get_current_task().id

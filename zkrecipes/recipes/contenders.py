@@ -1,0 +1,78 @@
+"""Who stands in a queue: the contenders of a lock or an election, as anybody may see them."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import final
+
+from zkrecipes.acl import ACL
+from zkrecipes.enums import Perms
+from zkrecipes.errors import NoNodeError
+from zkrecipes.paths import join
+from zkrecipes.recipes.contender import Entry, Queue, in_order
+
+__all__ = ["Contender", "check_acl", "default_identifier", "list_contenders", "read_contenders"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """Somebody in the queue of a lock or an election.
+
+    Attributes:
+        identifier: what the contender calls itself: its znode's data as text.
+        path: its znode, as the client sees it.
+        fencing_token: what its hold has, or will have.
+        session_id: the session that owns its znode.
+        data: its znode's data.
+    """
+
+    identifier: str
+    path: str
+    fencing_token: int
+    session_id: int
+    data: bytes = b""
+
+
+async def list_contenders(queue: Queue) -> list[Contender]:
+    """Everybody in the queue, first come first; empty where there is no queue yet."""
+    try:
+        children = await queue.client.get_children(queue.directory)
+    except NoNodeError:
+        return []
+    return await read_contenders(queue, in_order(children, queue.layout))
+
+
+async def read_contenders(queue: Queue, entries: Iterable[Entry]) -> list[Contender]:
+    """The contenders behind these entries, without those that have left meanwhile."""
+    paths = [join(queue.directory, entry.name) for entry in entries]
+    async with queue.client.pipeline() as pipe:
+        nodes = [pipe.get(path) for path in paths]
+    found = []
+    for path, node in zip(paths, nodes, strict=True):
+        if isinstance(node.error, NoNodeError):
+            continue
+        data, stat = node.result()
+        data = data or b""
+        identifier = data.decode(errors="replace")
+        found.append(Contender(identifier, path, stat.czxid, stat.ephemeral_owner, data))
+    return found
+
+
+def check_acl(acl: Sequence[ACL] | None) -> Sequence[ACL] | None:
+    """Return `acl` if contenders can have it.
+
+    Raises:
+        ValueError: nobody could read them, and the checks that prove a hold would be refused.
+    """
+    if acl is not None and not any(entry.perms & Perms.READ for entry in acl):
+        raise ValueError(f"the ACL of a lock must give its owner READ: {acl!r}")
+    return acl
+
+
+def default_identifier() -> str:
+    """What a contender calls itself unless it is told: host and process id."""
+    return f"{socket.gethostname()}:{os.getpid()}"

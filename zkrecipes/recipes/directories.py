@@ -1,0 +1,29 @@
+"""The directory of a recipe: made when it is missing, and never so that it fails when others make it too."""
+
+from __future__ import annotations
+
+import logging
+
+from zkrecipes.client.client import Client
+from zkrecipes.client.recipe_api import recipe_api
+from zkrecipes.errors import NodeExistsError, NoNodeError
+from zkrecipes.paths import parent_of
+
+__all__ = ["make_directory"]
+
+logger = logging.getLogger(__name__)
+
+
+async def make_directory(client: Client, directory: str) -> None:
+    """Make a recipe's directory: a container where the server has them, under persistent parents.
+
+    Only this level is a container: a user's `/config` above it must not be reaped when it is empty.
+    """
+    container = await recipe_api(client).has_containers()
+    try:
+        await client.ensure_path(parent_of(directory))
+        await client.create(directory, b"", container=container)
+    except NodeExistsError:
+        return
+    except NoNodeError:
+        logger.debug("the parent of %s went while it was made", directory)

@@ -1,0 +1,123 @@
+"""ReadWriteLock: many readers or one writer, in order of arrival, so that neither starves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+from zkrecipes.acl import ACL
+from zkrecipes.client.client import Client
+from zkrecipes.client.recipe_api import Guard
+from zkrecipes.errors import LockLostError
+from zkrecipes.paths import check_path
+from zkrecipes.recipes.acquisition import Acquisition, HeldByTask
+from zkrecipes.recipes.contender import Place, Queue
+from zkrecipes.recipes.contenders import Contender, check_acl, default_identifier, list_contenders
+from zkrecipes.recipes.hold import Hold
+from zkrecipes.recipes.layouts import READERS, WRITERS, choose_layout
+
+__all__ = ["ReadWriteLock"]
+
+
+@final
+class ReadWriteLock:
+    """A lock that many readers or one writer hold at a time, across processes and machines.
+
+        lock = zk.ReadWriteLock(client, "/locks/table")
+        async with lock.read() as hold: ...
+        async with lock.write() as hold: ...
+
+    First come, first served: a writer waits for all who came before it, a reader for the writers who came
+    before it. So a stream of readers does not keep a writer out. Building it does no I/O, and tasks may
+    share it.
+
+    Args:
+        client: whose session holds the lock.
+        path: a directory of its own, made when it is missing; no other data belongs there.
+        identifier: what `contenders` shows of this one; host and process id by default.
+        layout: how the contenders' znodes are named: `"kazoo"`, as kazoo's `ReadLock` and `WriteLock` do it,
+            or `"curator"`, as Curator's `InterProcessReadWriteLock` does it.
+        acl: of the contenders' znodes; it must give their owner READ. None: the client's default.
+
+    Raises:
+        ValueError: the path, the layout or the ACL cannot be right.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        path: str,
+        *,
+        identifier: str | None = None,
+        layout: str = "kazoo",
+        acl: Sequence[ACL] | None = None,
+    ) -> None:
+        self.path = check_path(path)
+        self.identifier = default_identifier() if identifier is None else identifier
+        self._readers = Queue(client, path, choose_layout(layout, READERS), check_acl(acl))
+        self._writers = self._readers._replace(layout=choose_layout(layout, WRITERS))
+        self._reading: HeldByTask[Hold] = HeldByTask()
+        self._writing: HeldByTask[Hold] = HeldByTask()
+
+    def read(self, *, blocking: bool = True) -> Acquisition[Hold]:
+        """Hold the lock with other readers: `async with lock.read() as hold`.
+
+        Args:
+            blocking: wait for one's turn. With False entering raises `anyio.WouldBlock` unless it is free.
+
+        Entering and leaving raise what `Mutex.acquire` says, and a `RuntimeError` if this task has the lock.
+        """
+        self._refuse_both(self._writing)
+        return Acquisition(
+            self._readers,
+            self.identifier.encode(),
+            self._reading,
+            self._make_hold,
+            lost=LockLostError,
+            blocking=blocking,
+            what=repr(self),
+        )
+
+    def write(self, *, blocking: bool = True) -> Acquisition[Hold]:
+        """Hold the lock alone: `async with lock.write() as hold`; arguments and errors as for `read`."""
+        self._refuse_both(self._reading)
+        return Acquisition(
+            self._writers,
+            self.identifier.encode(),
+            self._writing,
+            self._make_hold,
+            lost=LockLostError,
+            blocking=blocking,
+            what=repr(self),
+        )
+
+    async def contenders(self) -> list[Contender]:
+        """Who holds the lock and who waits for it, readers and writers, in order of arrival."""
+        return await list_contenders(self._readers)
+
+    async def downgrade(self) -> None:
+        """Turn the write lock that this task holds into a read lock, with no writer in between.
+
+        The block of `write()` goes on with the same hold: from now on it shares the lock with readers, those
+        that already wait included, and it ends as before.
+
+        Raises:
+            RuntimeError: this task does not hold the write lock.
+            LockLostError: the lock is lost.
+
+        Cancellation: it is a write lock still, or a read lock already; leaving the block releases either.
+        """
+        acquisition = self._writing.of_this_task()
+        if acquisition is None:
+            raise RuntimeError(f"this task does not hold {self!r} for writing: there is nothing to downgrade")
+        await acquisition.move_to(self._readers)
+
+    def _make_hold(self, guard: Guard, place: Place) -> Hold:
+        return Hold(self._readers.client, guard, place.path, place.token, LockLostError)
+
+    def _refuse_both(self, other: HeldByTask[Hold]) -> None:
+        if other.of_this_task() is not None:
+            raise RuntimeError(f"this task has {self!r} already: it would wait for itself")
+
+    def __repr__(self) -> str:
+        return f"<ReadWriteLock {self.path} {self.identifier}>"
