@@ -10,7 +10,7 @@ ARGS ?=
 
 help:
 	@echo "make demo    several workers share jobs under a lock; two of them fail on purpose (20 s)"
-	@echo "make test    all tests; those against real servers where a ZooKeeper is or can be installed"
+	@echo "make test    all tests; those against real servers and Curator where these are or can be installed"
 	@echo "make lint    ruff and mypy --strict"
 	@echo "make format  rewrite the code as 'make lint' wants it"
 	@echo "make docs    build the documentation into site/"
@@ -22,7 +22,7 @@ demo: $(VENV)/.has-cli
 	@$(BIN)/zkrecipes demo $(ARGS)
 
 test: $(VENV)/.has-cli,test
-	@scripts/install-zookeeper $(BIN)/python
+	@scripts/install-test-peers $(BIN)/python
 	@$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/.has-cli,lint,otel,test

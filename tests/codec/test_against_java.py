@@ -6,7 +6,6 @@ A small Java program (`java/JuteOracle.java`) is asked; it is compiled against t
 from __future__ import annotations
 
 import random
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from tests.codec.cases import CASES
 from tests.codec.jute_file import DATA, PROTO
 from tests.codec.test_multi import REPLY_CASES, REQUEST_CASES
+from tests.java_program import compile_java
 from zkrecipes.codec import kinds
 from zkrecipes.codec.compiling import Kind
 from zkrecipes.codec.jute import Record, fields_of
@@ -37,19 +37,13 @@ for _module, _declared in (("data", DATA), ("proto", PROTO)):
 @pytest.fixture(scope="module")
 def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
     """A function that asks the Java program many questions at once."""
-    installation = find_installation()
-    compiler = shutil.which("javac", path=str(installation.java.resolve().parent)) or shutil.which("javac")
-    if compiler is None:
-        # The package that the tests install brings a Java that runs programs, none that compiles them.
-        pytest.skip("there is no Java compiler: on Debian type `apt-get install default-jdk-headless`")
-    folder = tmp_path_factory.mktemp("java")
-    jars = ":".join(map(str, installation.class_path))
     source = Path(__file__).with_name("java") / "JuteOracle.java"
-    subprocess.run([compiler, "-cp", jars, "-d", str(folder), str(source)], check=True, timeout=50)
+    folder = tmp_path_factory.mktemp("java")
+    program = compile_java("JuteOracle", [source], find_installation().class_path, folder)
 
     def ask_java(questions: list[str]) -> list[str]:
-        command = [str(installation.java), "-cp", f"{folder}:{jars}", "JuteOracle"]
         text = "\n".join(questions) + "\n"
+        command = program.command()
         done = subprocess.run(command, input=text, capture_output=True, text=True, check=True, timeout=50)
         return done.stdout.splitlines()
 
