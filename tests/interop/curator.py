@@ -1,0 +1,30 @@
+"""Curator's real recipes, in a Java process: `java/Recipes.java` says what they can be told.
+
+Curator is Debian's package `libcurator-recipes-java`, whose jar names the jars that it needs.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+from tests.interop.peer import Peer, run_peer, whole_milliseconds
+from tests.java_program import JavaProgram, compile_java, require_file
+
+_SOURCES = Path(__file__).with_name("java")
+_CURATOR = Path("/usr/share/java/curator-recipes.jar")
+_LOGGER = Path("/usr/share/java/slf4j-simple.jar")
+
+
+def compile_curator_peer(folder: Path) -> JavaProgram:
+    """The compiled program; where Curator or a compiler is missing, the test is skipped or fails."""
+    require_file(_CURATOR, "Curator", package="libcurator-recipes-java")
+    return compile_java("CuratorPeer", sorted(_SOURCES.glob("*.java")), [_CURATOR, _LOGGER], folder)
+
+
+def start_curator(
+    program: JavaProgram, connect_string: str, *, session_timeout: float, log: Path
+) -> AbstractAsyncContextManager[Peer]:
+    """A Curator client with a session of its own."""
+    command = program.command(connect_string, str(whole_milliseconds(session_timeout)))
+    return run_peer(command, log=log)

@@ -1,0 +1,18 @@
+"""kazoo's real client, in a process of its own: `kazoo_program.py` says what it can be told."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+from tests.interop.peer import Peer, run_peer
+
+_PROGRAM = Path(__file__).with_name("kazoo_program.py")
+
+
+def start_kazoo(
+    connect_string: str, *, session_timeout: float, log: Path
+) -> AbstractAsyncContextManager[Peer]:
+    """A kazoo client with a session of its own."""
+    return run_peer([sys.executable, str(_PROGRAM), connect_string, str(session_timeout)], log=log)
