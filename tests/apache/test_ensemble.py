@@ -1,0 +1,257 @@
+"""A client of three real servers that are killed, stopped and restarted under it: nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import anyio
+import pytest
+
+import zkrecipes as zk
+from tests.apache.members import member_of
+from zkrecipes.ensemble import ApacheEnsemble, ApacheServer
+
+pytestmark = pytest.mark.anyio
+
+# Long enough for an election on a busy machine.
+SESSION_TIMEOUT = 12.0
+
+
+class Ledger:
+    """One client's writes to a znode of its own, and every client's reads: what must hold of them.
+
+    Each write carries the number of the last one plus one, guarded by its version, so that a lost or a
+    doubled write shows. A write of unknown outcome is settled by a read after a sync.
+    """
+
+    def __init__(self, client: zk.Client, path: str) -> None:
+        self.client = client
+        self.path = path
+        self.written = 0
+        self.losses = 0
+        self._seen: dict[str, int] = {}
+
+    async def write(self) -> None:
+        number = self.written + 1
+        try:
+            stat = await self.client.set(self.path, b"%d" % number, version=self.written)
+            assert stat.version == number
+        except zk.ConnectionLossError:
+            self.losses += 1
+            # The leader has let the session move since, and takes no more from where it was: what comes
+            # before the sync has been applied, or never is.
+            await self.client.sync(self.path)
+            data, stat = await self.client.get(self.path)
+            assert (data, stat.version) in {(b"%d" % self.written, self.written), (b"%d" % number, number)}
+            self.written = stat.version
+            return
+        self.written = number
+        await self.read(self.path, at_least=number)
+
+    async def read(self, path: str, *, at_least: int = 0) -> None:
+        data, stat = await self.client.get(path)
+        assert data == b"%d" % stat.version
+        assert stat.version >= max(at_least, self._seen.get(path, 0)), "a client never sees time go back"
+        self._seen[path] = stat.version
+
+
+@asynccontextmanager
+async def busy_clients(ensemble: ApacheEnsemble, path: str, count: int) -> AsyncIterator[list[Ledger]]:
+    """Clients that write and read all the time while the block runs, and check what they see."""
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(
+                zk.connect(ensemble.connect_string, session_timeout=SESSION_TIMEOUT)
+            )
+            for _ in range(count)
+        ]
+        ledgers = [Ledger(client, f"{path}/{number}") for number, client in enumerate(clients)]
+        for ledger in ledgers:
+            await ledger.client.create(ledger.path, b"0", make_parents=True)
+        async with anyio.create_task_group() as tasks:
+            done = anyio.Event()
+
+            async def work(ledger: Ledger) -> None:
+                while not done.is_set():
+                    await ledger.write()
+                    for other in ledgers:
+                        await ledger.read(other.path)
+                    await anyio.sleep(0.005)
+
+            for ledger in ledgers:
+                tasks.start_soon(work, ledger)
+            yield ledgers
+            done.set()
+        for ledger in ledgers:
+            for other in ledgers:
+                await ledger.client.sync()
+                assert (await ledger.client.get(other.path)).data == b"%d" % other.written
+
+
+async def until_written(ledgers: list[Ledger], more: int) -> None:
+    """Until each client has written so many more."""
+    goals = [ledger.written + more for ledger in ledgers]
+    with anyio.fail_after(40):
+        while any(ledger.written < goal for ledger, goal in zip(ledgers, goals, strict=True)):  # noqa: ASYNC110
+            await anyio.sleep(0.02)
+
+
+Harm = Callable[[ApacheServer], None]
+
+
+@pytest.mark.parametrize("harm", [ApacheServer.kill, ApacheServer.pause])
+async def test_a_session_outlives_its_server(
+    apache_ensemble: ApacheEnsemble, fresh_path: str, harm: Harm
+) -> None:
+    async with zk.connect(apache_ensemble.connect_string, session_timeout=6) as client:
+        session = client.session
+        await client.create(fresh_path, b"0")
+        await client.create(f"{fresh_path}/e", ephemeral=True)
+        async with (
+            client.session_changes() as changes,
+            client.watch(fresh_path) as events,
+            client.get_and_watch(fresh_path) as (_, changed),
+        ):
+            first = await follower_of(apache_ensemble, client)
+            harm(first)
+            with anyio.fail_after(30):
+                assert (await anext(changes)).state is zk.SessionState.SUSPENDED
+                # a read waits, and is sent elsewhere
+                assert (await client.get(fresh_path)).data == b"0"
+                assert (await anext(changes)).state is zk.SessionState.CONNECTED
+                assert (await anext(events)).type is zk.EventType.RESYNC
+                assert await member_of(apache_ensemble, client) is not first
+                await client.set(fresh_path, b"1")
+                assert (await anext(events)).type is zk.EventType.DATA_CHANGED
+                assert (await changed.wait()).type is zk.EventType.DATA_CHANGED
+        assert client.session is session
+        assert await client.get_children(fresh_path) == ["e"]
+
+
+async def follower_of(ensemble: ApacheEnsemble, client: zk.Client) -> ApacheServer:
+    """The member that the client is connected to, a follower; it moves the client if it must."""
+    leader = await ensemble.leader()
+    while (member := await member_of(ensemble, client)) is leader:
+        client.update_hosts(",".join(each.connect_string for each in ensemble.members if each is not leader))
+        with pytest.raises(zk.ConnectionLossError):
+            await client.set("/", bytes(2_000_000))  # too large: costs the connection
+        await client.exists("/")
+    client.update_hosts(ensemble.connect_string)
+    return member
+
+
+async def test_requests_in_flight_when_a_server_dies_are_settled(
+    apache_ensemble: ApacheEnsemble, fresh_path: str
+) -> None:
+    async with zk.connect(apache_ensemble.connect_string, session_timeout=SESSION_TIMEOUT) as client:
+        await client.create(fresh_path, b"0")
+        member = await follower_of(apache_ensemble, client)
+        member.pause()  # what is sent now is not answered
+        async with client.pipeline() as pipe:
+            reads = [pipe.get(fresh_path) for _ in range(10)]
+            write = pipe.set(fresh_path, b"1")
+            creations = [pipe.create(f"{fresh_path}/{number}") for number in range(10)]
+            last = pipe.get_children(fresh_path)
+            await anyio.sleep(0.2)
+            member.kill()
+        assert all(read.error is None for read in reads)
+        assert isinstance(write.error, zk.ConnectionLossError)
+        assert write.error.path == fresh_path
+        for creation in creations:
+            assert isinstance(creation.error, zk.ConnectionLossError)
+        assert last.error is None
+        await client.sync()
+        # They were lost here, for the server never got to read them; a client cannot know that.
+        assert await client.get_children(fresh_path) == []
+
+
+async def test_nothing_goes_back_when_the_leader_dies(
+    apache_ensemble: ApacheEnsemble, fresh_path: str
+) -> None:
+    async with busy_clients(apache_ensemble, fresh_path, 4) as ledgers:
+        sessions = [ledger.client.session for ledger in ledgers]
+        await until_written(ledgers, 5)
+        leader = await apache_ensemble.leader()
+        leader.kill()
+        await until_written(ledgers, 5)
+        await apache_ensemble.heal()
+        await until_written(ledgers, 5)
+        assert [ledger.client.session for ledger in ledgers] == sessions, "every session is kept"
+        assert any(ledger.losses for ledger in ledgers)
+
+
+async def test_nothing_is_lost_when_all_are_restarted_one_by_one(
+    apache_ensemble: ApacheEnsemble, fresh_path: str
+) -> None:
+    async with (
+        busy_clients(apache_ensemble, fresh_path, 2) as ledgers,
+        zk.connect(apache_ensemble.connect_string, session_timeout=SESSION_TIMEOUT) as client,
+        client.watch(fresh_path, recursive=True) as events,
+    ):
+        session = client.session
+        await client.create(f"{fresh_path}/mine", ephemeral=True)
+        newest: dict[str, int] = {}
+
+        async def follow() -> None:
+            async for event in events:
+                paths = (
+                    [ledger.path for ledger in ledgers] if event.type is zk.EventType.RESYNC else [event.path]
+                )
+                for path in paths:
+                    stat = await client.exists(path)
+                    assert stat is not None
+                    assert stat.version >= newest.get(path, 0)
+                    newest[path] = stat.version
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(follow)
+            for member in apache_ensemble.members:
+                await member.stop()
+                await member.start()
+                await apache_ensemble.start()  # waits until all follow one leader again
+                await until_written(ledgers, 3)
+            # the watch tells of all that was written, in the end
+            final = f"{fresh_path}/{len(ledgers)}"
+            await client.create(final)
+            with anyio.fail_after(20):
+                while final not in newest:  # noqa: ASYNC110
+                    await anyio.sleep(0.02)
+            known = dict(newest)
+            tasks.cancel_scope.cancel()
+        assert client.session is session, "the session is kept through all of it"
+        assert await client.exists(f"{fresh_path}/mine") is not None
+        for ledger in ledgers:
+            assert known[ledger.path] > 0
+
+
+async def test_after_a_sync_a_read_is_not_older(apache_ensemble: ApacheEnsemble, fresh_path: str) -> None:
+    one, other, _ = apache_ensemble.members
+    async with zk.connect(one.connect_string) as writer, zk.connect(other.connect_string) as reader:
+        await writer.create(fresh_path, b"0")
+        for number in range(1, 101):
+            await writer.set(fresh_path, b"%d" % number)
+            await reader.sync(fresh_path)
+            assert (await reader.get(fresh_path)).data == b"%d" % number
+
+
+async def test_a_server_that_is_behind_the_client_shows_it_nothing_old(
+    apache_ensemble: ApacheEnsemble, fresh_path: str
+) -> None:
+    lagging = (await apache_ensemble.followers())[0]
+    others = ",".join(each.connect_string for each in apache_ensemble.members if each is not lagging)
+    async with zk.connect(others, session_timeout=SESSION_TIMEOUT) as client:
+        session = client.session
+        await client.create(fresh_path, b"0")
+        lagging.pause()
+        for number in range(1, 51):
+            await client.set(fresh_path, b"%d" % number)
+        client.update_hosts(lagging.connect_string)
+        with pytest.raises(zk.ConnectionLossError):
+            await client.set(fresh_path, bytes(2_000_000))  # too large: costs the connection
+        lagging.resume()
+        with anyio.fail_after(30):
+            node = await client.get(fresh_path)
+        assert node.data == b"50"
+        assert client.session is session
+        assert await member_of(apache_ensemble, client) is lagging
