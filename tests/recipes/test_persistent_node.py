@@ -1,0 +1,545 @@
+"""An ephemeral znode that heals itself: it comes back, it goes when it is left, and no other's is touched."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+
+import zkrecipes as zk
+from tests.recipes.hurting import (
+    TIMEOUT,
+    Outcome,
+    Seen,
+    Traces,
+    World,
+    asyncio_only,
+    cancel_at_each_pass,
+    hurt_each_request,
+    virtual_time,
+    world,
+)
+from zkrecipes.devserver.faults import Hurt
+from zkrecipes.enums import OpCode, SessionState
+
+pytestmark = pytest.mark.anyio
+anyio_backend = virtual_time()
+
+PATH = "/app/nodes/a"
+STAYS = {"/app", "/app/nodes"}
+
+
+def node(client: zk.Client, data: bytes = b"1", **options: object) -> zk.PersistentNode:
+    return zk.PersistentNode(client, PATH, data, **options)  # type: ignore[arg-type]
+
+
+async def until(there: World, path: str, data: bytes | None, *, owner: zk.Client | None = None) -> None:
+    """Wait until the server has these data there, and this owner; None: until there is no znode."""
+    await holds(lambda: _is_so(there, path, data, owner))
+
+
+async def holds(is_so: Callable[[], bool]) -> None:
+    """Look at the server now and then until it is so."""
+    with anyio.fail_after(20 * TIMEOUT):
+        while True:
+            if is_so():
+                return
+            await anyio.sleep(0.125)
+
+
+def _is_so(there: World, path: str, data: bytes | None, owner: zk.Client | None) -> bool:
+    try:
+        found = there.server.processor.tree.get(path)
+    except zk.NoNodeError:
+        return data is None
+    return found.data == data and (owner is None or found.stat().ephemeral_owner == owner.session.id)
+
+
+@asynccontextmanager
+async def two_clients() -> AsyncIterator[tuple[World, zk.Client, zk.Client]]:
+    async with world() as there, there.connect("a") as client, there.connect("b") as other:
+        yield there, client, other
+
+
+# --- there as long as the block runs -------------------------------------------------------------------
+
+
+async def test_it_is_there_while_the_block_runs_and_its_parents_are_made() -> None:
+    async with world() as there, there.connect("a") as client:
+        before = Traces.of(there, client)
+        async with node(client, b"1"):
+            data, stat = await client.get(PATH)
+            assert (data, stat.ephemeral_owner) == (b"1", client.session.id)
+            kinds = {
+                path: there.server.processor.tree.get(path).kind.value for path in ("/app", "/app/nodes")
+            }
+            assert kinds == {"/app": "persistent", "/app/nodes": "container"}
+        assert there.znodes() == STAYS
+        await anyio.sleep(1)
+        assert Traces.of(there, client) == before
+
+
+async def test_it_is_made_with_one_request_and_removed_with_one() -> None:
+    async with world() as there, there.connect("a") as client:
+        await client.ensure_path("/app/nodes")
+        there.seen.clear()
+        async with node(client):
+            await anyio.sleep(1)
+        assert [seen.opcode for seen in there.seen] == [OpCode.CREATE, OpCode.EXISTS, OpCode.DELETE]
+
+
+async def test_an_error_of_the_block_comes_out_bare() -> None:
+    async with world() as there, there.connect("a") as client:
+        with pytest.raises(KeyError, match="mine"):
+            async with node(client):
+                raise KeyError("mine")
+        assert there.znodes() == STAYS
+
+
+async def test_an_acl_is_that_of_the_znode() -> None:
+    async with world() as there, there.connect("a") as client:
+        acl = [zk.ACL(zk.Perms.READ, zk.ANYONE)]
+        async with node(client, acl=acl):
+            assert (await client.get_acl(PATH))[0] == acl
+
+
+async def test_what_cannot_be_right_is_told_before_anything_is_sent() -> None:
+    async with world() as there, there.connect("a", max_packet_size=2000) as client:
+        there.seen.clear()
+        with pytest.raises(ValueError, match="does not start with a slash"):
+            zk.PersistentNode(client, "a")
+        with pytest.raises(ValueError, match="on_conflict"):
+            node(client, on_conflict="fight")
+        with pytest.raises(ValueError, match="max_packet_size"):
+            node(client, bytes(2000))
+        with pytest.raises(TypeError, match="bytes"):
+            zk.PersistentNode(client, PATH, "text")  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="ACL"):
+            node(client, acl=[])
+        with pytest.raises(RuntimeError, match="not been entered"):
+            await node(client).update(b"2")
+        assert not there.seen
+
+
+async def test_it_is_entered_once() -> None:
+    async with world() as there, there.connect("a") as client:
+        entered = node(client)
+        async with entered:
+            with pytest.raises(RuntimeError, match="once"):
+                await entered.__aenter__()
+            assert PATH in there.znodes()
+
+
+async def test_a_refusal_comes_out_of_entering() -> None:
+    async with world() as there, there.connect("a") as client, there.connect("b") as other:
+        nobody = zk.digest_id("somebody", "else")
+        await client.ensure_path("/app/nodes")
+        await client.set_acl("/app/nodes", [zk.ACL(zk.Perms.ALL, nobody)])
+        with pytest.raises(zk.NoAuthError):
+            async with node(other):
+                pass
+        assert there.znodes() == STAYS
+
+
+async def test_too_much_data_for_the_server_is_an_error_and_no_endless_loop() -> None:
+    async with world(max_packet_size=2000) as there, there.connect("a") as client:
+        with pytest.raises(zk.ConnectionLossError):
+            async with node(client, bytes(5000)):
+                pass
+        async with node(client) as member:
+            with pytest.raises(zk.ConnectionLossError):
+                await member.update(bytes(5000))
+            await until(there, PATH, b"1", owner=client)
+            await member.update(b"2")
+            await until(there, PATH, b"2", owner=client)
+
+
+# --- it comes back -------------------------------------------------------------------------------------
+
+
+async def test_it_is_put_back_when_somebody_deletes_it() -> None:
+    async with two_clients() as (there, client, other):
+        async with node(client, b"1") as member:
+            for _ in range(3):
+                await other.delete(PATH)
+                await until(there, PATH, b"1", owner=client)
+            await member.update(b"2")
+            await other.delete(PATH)
+            await until(there, PATH, b"2", owner=client)
+        assert there.znodes() == STAYS
+
+
+async def test_it_is_put_back_when_its_directory_went_too() -> None:
+    """FAULTS 80: the parent is reaped."""
+    async with two_clients() as (there, client, other), node(client, b"1"):
+        async with other.transaction() as tx:
+            for path in (PATH, "/app/nodes", "/app"):
+                tx.delete(path)
+        await until(there, PATH, b"1", owner=client)
+
+
+async def test_it_is_put_back_in_a_new_session() -> None:
+    async with world() as there, there.connect("a") as client:
+        async with node(client, b"1") as member:
+            first = client.session
+            there.server.expire(first.id)
+            await until(there, PATH, b"1", owner=client)
+            assert client.session.id != first.id
+            there.server.expire(client.session.id)
+            await member.update(b"2")
+            await until(there, PATH, b"2", owner=client)
+        assert there.znodes() == STAYS
+
+
+async def test_without_renewal_the_end_of_the_session_is_its_end() -> None:
+    async with world() as there:
+        with pytest.raises(zk.SessionExpiredError):  # noqa: PT012 - what comes out of the whole block
+            async with there.connect("a", renew=False) as client, node(client):
+                there.server.expire(client.session.id)
+                await anyio.sleep_forever()
+        assert there.znodes() <= STAYS | {PATH}
+
+
+async def test_the_node_of_our_own_session_that_was_given_up_is_replaced_at_once() -> None:
+    async with world() as there, there.connect("a") as client, node(client, b"1", on_conflict="raise"):
+        first = client.session
+        there.network.cut(source="a")
+        await first.wait_closed()
+        # the server has not noticed: it expires the session later than the client gives it up
+        there.network.heal()
+        await until(there, PATH, b"1", owner=client)
+        assert client.session.id not in (0, first.id)
+
+
+async def test_a_reconnect_changes_nothing() -> None:
+    async with world() as there, there.connect("a") as client, node(client) as member:
+        _, before = await client.get(PATH)
+        there.server.drop_connections()
+        await anyio.sleep(TIMEOUT / 2)
+        assert (await client.get(PATH)).stat == before
+        await member.update(b"2")
+        assert (await client.get(PATH)).data == b"2"
+
+
+@pytest.mark.parametrize("keep", [True, False])
+async def test_it_outlives_the_restart_of_a_server(keep: bool) -> None:
+    async with world() as there, there.connect("a") as client:
+        async with node(client, b"1") as member:
+            await there.server.restart(keep=keep, downtime=2)
+            await until(there, PATH, b"1", owner=client)
+            await member.update(b"2")
+            await until(there, PATH, b"2", owner=client)
+        assert there.znodes() == STAYS
+
+
+# --- update --------------------------------------------------------------------------------------------
+
+
+async def test_an_update_is_there_when_it_returns() -> None:
+    async with world() as there, there.connect("a") as client, node(client, b"0") as member:
+        for number in range(1, 20):
+            await member.update(b"%d" % number)
+            assert (await client.get(PATH)).data == b"%d" % number
+
+
+async def test_of_many_updates_at_once_the_last_wins_and_all_return() -> None:
+    async with world() as there, there.connect("a") as client, node(client, b"0") as member:
+        async with anyio.create_task_group() as tasks:
+            for number in range(1, 20):
+                tasks.start_soon(member.update, b"%d" % number)
+        last = member._wanted.data  # noqa: SLF001 - the scheduler decides whose call was last
+        assert (await client.get(PATH)).data == last
+
+
+async def test_an_update_that_is_refused_is_told_and_the_data_stay() -> None:
+    async with two_clients() as (there, client, other), node(client, b"1") as member:
+        readable = [zk.ACL(zk.Perms.READ | zk.Perms.DELETE, zk.ANYONE)]
+        await other.set_acl(PATH, readable)
+        with pytest.raises(zk.NoAuthError):
+            await member.update(b"2")
+        assert (await client.get(PATH)).data == b"1"
+        await other.delete(PATH)
+        await until(there, PATH, b"1", owner=client)  # put back with what it had, and an ACL that lets us
+        await member.update(b"3")
+        assert (await client.get(PATH)).data == b"3"
+
+
+async def test_an_update_is_checked_before_anything_is_sent() -> None:
+    async with (
+        world() as there,
+        there.connect("a", max_packet_size=2000) as client,
+        node(client) as member,
+    ):
+        await anyio.sleep(1)
+        there.seen.clear()
+        with pytest.raises(ValueError, match="max_packet_size"):
+            await member.update(bytes(2000))
+        with pytest.raises(TypeError, match="bytes"):
+            await member.update("text")  # type: ignore[arg-type]
+        assert not there.seen
+
+
+async def test_a_cancelled_update_is_written_all_the_same() -> None:
+    async with world() as there, there.connect("a") as client, node(client, b"1") as member:
+        there.server.drop_connections()
+        there.network.cut(source="a")
+        with anyio.move_on_after(1) as scope:
+            await member.update(b"2")
+        assert scope.cancelled_caught
+        there.network.heal()
+        await until(there, PATH, b"2", owner=client)
+
+
+async def test_data_that_somebody_else_wrote_are_left_until_the_next_update() -> None:
+    async with two_clients() as (_, client, other), node(client, b"1") as member:
+        await other.set(PATH, b"theirs")
+        await anyio.sleep(1)
+        assert (await client.get(PATH)).data == b"theirs"
+        await member.update(b"2")
+        assert (await client.get(PATH)).data == b"2"
+
+
+# --- the name is taken ---------------------------------------------------------------------------------
+
+
+async def test_a_pod_that_restarts_waits_for_its_old_session(caplog: pytest.LogCaptureFixture) -> None:
+    """The commonest real failure: the old session still holds the name."""
+    async with world() as there, there.connect("new") as client:
+        old = await _leave_a_session_behind(there)
+        with caplog.at_level(logging.WARNING):
+            async with node(client, b"new"):
+                assert there.server.processor.sessions.find(old) is None
+                assert _is_so(there, PATH, b"new", client)
+        (record,) = (each for each in caplog.records if "is taken" in each.getMessage())
+        assert f"0x{old:x}" in record.getMessage()
+        assert "seconds old" in record.getMessage()
+
+
+async def test_a_name_that_is_taken_can_be_an_error() -> None:
+    async with world() as there, there.connect("new") as client:
+        old = await _leave_a_session_behind(there)
+        with pytest.raises(zk.NodeExistsError, match=f"session 0x{old:x}.* seconds old") as caught:
+            async with node(client, on_conflict="raise"):
+                pass
+        assert caught.value.path == PATH
+        assert _is_so(there, PATH, b"old", None), "the other's is not touched"
+
+
+async def test_a_name_that_is_taken_can_be_replaced() -> None:
+    async with world() as there, there.connect("new") as client:
+        await _leave_a_session_behind(there)
+        before = anyio.current_time()
+        async with node(client, b"new", on_conflict="replace"):
+            assert anyio.current_time() == pytest.approx(before, abs=0.01)
+            assert _is_so(there, PATH, b"new", client)
+        assert there.znodes() == STAYS
+
+
+async def test_a_replacement_is_refused_where_the_other_has_changed_meanwhile() -> None:
+    async with two_clients() as (there, client, other), node(other, b"theirs") as theirs:
+        changed = 0
+
+        def change_once(seen: Seen) -> None:
+            nonlocal changed
+            if seen.opcode == OpCode.DELETE and changed == 0:
+                changed = 1
+                there.server.processor.tree.get(PATH).version += 1
+
+        there.meanwhile = change_once
+        async with node(client, b"ours", on_conflict="replace"):
+            assert changed == 1
+            assert there.count(OpCode.DELETE, session_id=client.session.id) == 2
+            assert _is_so(there, PATH, b"ours", client)
+        await until(there, PATH, b"theirs", owner=other)  # it heals, too
+        await theirs.update(b"again")
+
+
+async def test_the_next_in_line_gets_the_name_when_it_is_left() -> None:
+    async with two_clients() as (there, client, other):
+        order = []
+
+        async def hold(client: zk.Client, name: str, seconds: float) -> None:
+            async with node(client, name.encode()):
+                order.append(name)
+                await anyio.sleep(seconds)
+                assert _is_so(there, PATH, name.encode(), client)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hold, client, "first", 5)
+            await anyio.sleep(1)
+            tasks.start_soon(hold, other, "second", 5)
+        assert order == ["first", "second"]
+        assert there.znodes() == STAYS
+
+
+async def test_two_of_one_client_are_two(caplog: pytest.LogCaptureFixture) -> None:
+    async with world() as there, there.connect("a") as client, node(client, b"1"):
+        with pytest.raises(zk.NodeExistsError, match="this client's own"):
+            async with node(client, b"2", on_conflict="raise"):
+                pass
+        with anyio.move_on_after(5) as scope:
+            async with node(client, b"2"):
+                pass
+        assert scope.cancelled_caught
+        assert _is_so(there, PATH, b"1", client)
+
+
+async def test_a_znode_that_is_not_ephemeral_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    async with world() as there, there.connect("a") as client:
+        await client.create(PATH, b"other software", make_parents=True)
+        with pytest.raises(zk.NodeExistsError, match="not ephemeral"):
+            async with node(client, on_conflict="raise"):
+                pass
+        with anyio.move_on_after(TIMEOUT * 3) as scope:
+            async with node(client):
+                pass
+        assert scope.cancelled_caught
+        assert there.znodes() == STAYS | {PATH}
+
+
+async def test_it_waits_when_its_name_was_taken_before_it_could_be_put_back() -> None:
+    async with two_clients() as (there, client, other), node(client, b"1", on_conflict="raise") as member:
+        first = client.session
+        there.network.cut(source="a")
+        await first.wait_closed()
+        async with node(other, b"usurper", on_conflict="replace"):
+            there.network.heal()
+            with anyio.move_on_after(TIMEOUT):
+                await member.update(b"2")
+            assert _is_so(there, PATH, b"usurper", other)
+        await until(there, PATH, b"2", owner=client)
+
+
+async def test_an_update_never_writes_to_anothers_znode() -> None:
+    async with two_clients() as (there, client, other), node(client, b"1") as member:
+        await other.delete(PATH)
+        async with node(other, b"theirs", on_conflict="replace"):
+            with anyio.move_on_after(TIMEOUT):
+                await member.update(b"2")
+            assert (await client.get(PATH)).data == b"theirs"
+        await until(there, PATH, b"2", owner=client)
+
+
+async def _leave_a_session_behind(there: World) -> int:
+    """A program dies without a goodbye while it holds the name; return its session's id."""
+    async with there.connect("dead") as dead:
+        await dead.create(PATH, b"old", ephemeral=True, make_parents=True)
+        there.network.cut(source="dead")
+        session_id: int = dead.session.id
+    there.network.reset(source="dead")
+    return session_id
+
+
+# --- hurt ----------------------------------------------------------------------------------------------
+
+
+async def enter_and_update(there: World, client: zk.Client) -> str:
+    async with node(client, b"1") as member:
+        assert await _data_settles(there, client) == b"1"
+        await member.update(b"2")
+        assert await _data_settles(there, client) == b"2"
+    return "left"
+
+
+async def _data_settles(there: World, client: zk.Client) -> bytes | None:
+    """The data of the znode, once it is there and this client's."""
+
+    def is_there() -> bool:
+        if PATH not in there.znodes():
+            return False
+        return there.server.processor.tree.get(PATH).stat().ephemeral_owner == client.session.id
+
+    await holds(is_there)
+    return there.server.processor.tree.get(PATH).data
+
+
+def left(outcome: Outcome) -> None:
+    assert outcome.error is None
+    assert outcome.result == "left"
+
+
+@pytest.mark.parametrize("how", Hurt)
+async def test_whatever_is_hurt_it_is_there_and_then_it_is_gone(how: Hurt) -> None:
+    """FAULTS 73: a create whose reply was lost is found and adopted. FAULTS 76."""
+    assert await hurt_each_request(enter_and_update, left, how, stays=STAYS) >= 8
+
+
+async def come_and_go(there: World, client: zk.Client) -> str:
+    async with node(client, b"1") as member:
+        await member.update(b"2")
+    return "left"
+
+
+def left_or_cancelled(outcome: Outcome) -> None:
+    assert outcome.result == "left" or not isinstance(outcome.error, Exception), outcome.error
+
+
+async def test_it_may_be_cancelled_anywhere() -> None:
+    """FAULTS 74, 76: cancelled while a create or a delete is in flight."""
+    assert await cancel_at_each_pass(come_and_go, left_or_cancelled, stays=STAYS) > 10
+
+
+@asyncio_only
+@pytest.mark.parametrize("again_after", [None, 0, 1, 2, 5])
+async def test_it_may_be_cancelled_natively_and_twice(again_after: int | None) -> None:
+    passes = await cancel_at_each_pass(
+        come_and_go, left_or_cancelled, stays=STAYS, native=True, again_after=again_after
+    )
+    assert passes > 10
+
+
+@asynccontextmanager
+async def somebody_else_has_it(there: World) -> AsyncIterator[None]:
+    async with there.connect("other") as other:
+        await other.create(PATH, b"theirs", ephemeral=True, make_parents=True)
+        async with anyio.create_task_group() as tasks:
+
+            async def leave_later() -> None:
+                await anyio.sleep(3)
+                await other.delete(PATH)
+
+            tasks.start_soon(leave_later)
+            yield
+
+
+@pytest.mark.parametrize("how", Hurt)
+async def test_whatever_is_hurt_the_name_is_waited_for(how: Hurt) -> None:
+    hurt = await hurt_each_request(
+        enter_and_update, left, how, stays=STAYS, surroundings=somebody_else_has_it
+    )
+    assert hurt >= 8
+
+
+@asynccontextmanager
+async def a_node_of_a_dead_session(there: World) -> AsyncIterator[None]:
+    await _leave_a_session_behind(there)
+    yield
+
+
+async def replace_and_go(there: World, client: zk.Client) -> str:
+    async with node(client, b"1", on_conflict="replace"):
+        assert await _data_settles(there, client) == b"1"
+    return "left"
+
+
+@pytest.mark.parametrize("how", Hurt)
+async def test_whatever_is_hurt_the_name_is_replaced(how: Hurt) -> None:
+    hurt = await hurt_each_request(
+        replace_and_go, left, how, stays=STAYS, surroundings=a_node_of_a_dead_session
+    )
+    assert hurt >= 5
+
+
+async def test_a_delete_whose_reply_was_lost_never_hits_the_successor() -> None:
+    async with two_clients() as (there, client, other):
+        async with node(client, b"1"):
+            await anyio.sleep(1)
+            there.server.faults.lose_reply(OpCode.DELETE, session_id=client.session.id)
+        # gone, though the reply was lost; whoever is next is not deleted by a second try
+        async with node(other, b"2"):
+            await anyio.sleep(TIMEOUT)
+            assert _is_so(there, PATH, b"2", other)
+            assert other.state is SessionState.CONNECTED

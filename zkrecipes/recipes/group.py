@@ -1,0 +1,221 @@
+"""Group: who is there, with what data, and what changes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, NamedTuple, Self, final
+
+from zkrecipes.acl import ACL
+from zkrecipes.client.client import Client
+from zkrecipes.client.recipe_api import Stat, recipe_api
+from zkrecipes.errors import NoAuthError, NoNodeError
+from zkrecipes.paths import check_path, join
+from zkrecipes.recipes.group_layouts import group_layout
+from zkrecipes.recipes.latest import LatestReader
+from zkrecipes.recipes.persistent_node import OnConflict, PersistentNode
+from zkrecipes.recipes.tree_follower import TreeFollower, View, differences
+
+__all__ = ["Group", "GroupChange", "GroupChanges"]
+
+logger = logging.getLogger(__name__)
+
+_OWNER_OF_CONTAINER: Final = -(2**63)
+"""What a container has in place of an owner (`EphemeralType.CONTAINER_EPHEMERAL_OWNER`)."""
+_TOLD_MAX: Final = 1000
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class GroupChange:
+    """The group as it is now, and how it differs from the change that was handed out before.
+
+    Attributes:
+        members: everybody's data, by name.
+        joined: names that were not there before.
+        left: names that are no longer there.
+        updated: names whose data are others, or who left and came back meanwhile.
+    """
+
+    members: Mapping[str, bytes]
+    joined: frozenset[str]
+    left: frozenset[str]
+    updated: frozenset[str]
+
+
+@final
+class Group:
+    """The members of a group, each an ephemeral znode: who is there, with what data, and what changes.
+
+        group = zk.Group(client, "/workers")
+        async with group.join("worker-7", b"10.0.0.7:9000"):
+            async with group.changes() as changes:
+                async for change in changes:
+                    print(sorted(change.members), change.joined, change.left)
+
+    Building it does no I/O, and tasks may share it. Children of the directory that are no members' (they are
+    not ephemeral, or named otherwise) are ignored, and named in the log once.
+
+    A member's znode is there until its session has expired: a member that died is seen up to a session
+    timeout longer, and one that lives may be gone for a moment while its session is renewed. Whoever must be
+    alone needs a lock or an election.
+
+    Args:
+        client: whose sessions hold the memberships.
+        path: a directory of its own, made when somebody joins; no other data belongs there.
+        layout: `"curator"`, the default: a member's znode has the member's name, as with Curator's
+            `GroupMember`; `"kazoo"`: as with kazoo's `ShallowParty`. kazoo's own members may share a name:
+            then the newest of them is shown.
+        acl: of the members' znodes; None: the client's default.
+
+    Raises:
+        ValueError: the path or the layout cannot be right.
+    """
+
+    def __init__(
+        self, client: Client, path: str, *, layout: str = "curator", acl: Sequence[ACL] | None = None
+    ) -> None:
+        self.path = check_path(path)
+        self._client = client
+        self._layout = group_layout(layout)
+        self._acl = acl
+        self._told: set[str] = set()
+
+    def join(self, name: str, data: bytes = b"", *, on_conflict: OnConflict = "wait") -> PersistentNode:
+        """Be a member for as long as the block runs: `async with group.join("worker-7", b"…") as member`.
+
+        Entering waits until the membership is there. It is put back by itself in a new session, and when
+        somebody deletes it. `await member.update(data)` changes its data.
+
+        Args:
+            name: unique among the members, and without a slash.
+            data: what the others see.
+            on_conflict: what to do while somebody else holds the name, as after the restart of a pod whose
+                old session still lives: `"wait"` until it goes, and log its owner and age; `"raise"`; or
+                `"replace"` it.
+
+        Raises:
+            ValueError: the name cannot be a znode's, or there is too much data.
+
+        Entering raises:
+            NodeExistsError: somebody else holds the name, with `on_conflict="raise"`.
+            ZooKeeperError: the server refused, or the client is over.
+
+        Cancellation: no znode is left behind; the removal goes on in the background.
+        """
+        path = join(self.path, self._layout.node_name(name))
+        return PersistentNode(self._client, path, data, on_conflict=on_conflict, acl=self._acl)
+
+    async def members(self) -> dict[str, bytes]:
+        """Everybody's data, by name; empty where there is no group yet.
+
+        Raises:
+            NoAuthError: the directory may not be listed. A member that may not be read is left out.
+        """
+        try:
+            nodes = await self._client.get_children(self.path)
+        except NoNodeError:
+            return {}
+        async with self._client.pipeline() as pipe:
+            pending = {node: pipe.get(join(self.path, node)) for node in nodes}
+        found = []
+        for node, reply in pending.items():
+            if isinstance(reply.error, NoAuthError):
+                self._tell(node, "it may not be read")
+            elif not isinstance(reply.error, NoNodeError):
+                data, stat = reply.result()
+                found.append((node, b"" if data is None else data, stat))
+        return {name: member.data for name, member in self._members(found).items()}
+
+    @asynccontextmanager
+    async def changes(self) -> AsyncIterator[GroupChanges]:
+        """Follow the group: an async iterator that begins with the group as it is.
+
+        A slow reader gets the newest state, and what happened meanwhile is folded into one change. Nothing is
+        lost across reconnects and new sessions. Several tasks need a block each.
+        """
+        follower = TreeFollower(self._client, self.path, is_group=True)
+        async with recipe_api(self._client).background(follower.run):
+            yield GroupChanges(self._members, follower.views.reader())
+
+    async def wait_for(self, count: int) -> dict[str, bytes]:
+        """Wait until the group has at least `count` members, and return their data by name.
+
+        Raises:
+            ValueError: `count` is below 1.
+            ZooKeeperError: the group may not be listed, or the client is over.
+        """
+        if count < 1:
+            raise ValueError(f"a group is waited for from 1 member on, not {count!r}")
+        async with self.changes() as changes:
+            while True:
+                members = (await anext(changes)).members
+                if len(members) >= count:
+                    return dict(members)
+
+    def __repr__(self) -> str:
+        return f"<Group {self.path}>"
+
+    def _members(self, nodes: Iterable[tuple[str, bytes, Stat]]) -> dict[str, _Member]:
+        """The members among the children of the directory; of several of one name the newest."""
+        found: dict[str, _Member] = {}
+        for node, data, stat in nodes:
+            name = self._layout.member_name(node)
+            if name is None:
+                self._tell(node, "it is not named as a member is")
+            elif stat.ephemeral_owner in (0, _OWNER_OF_CONTAINER):
+                self._tell(node, "it is not ephemeral")
+            elif name not in found or found[name].czxid < stat.czxid:
+                found[name] = _Member(data, stat.czxid)
+        return found
+
+    def _tell(self, node: str, why: str) -> None:
+        if node not in self._told and len(self._told) < _TOLD_MAX:
+            self._told.add(node)
+            logger.warning("%s is no member of the group: %s", join(self.path, node), why)
+
+
+class _Member(NamedTuple):
+    data: bytes
+    czxid: int
+
+
+@final
+class GroupChanges:
+    """The changes of a group, as an async iterator; it ends only with the block or the client."""
+
+    def __init__(
+        self,
+        members: Callable[[Iterable[tuple[str, bytes, Stat]]], dict[str, _Member]],
+        views: LatestReader[View],
+    ) -> None:
+        self._members = members
+        self._views = views
+        self._last: dict[str, _Member] | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> GroupChange:
+        """The next change; the first one tells the group as it is.
+
+        Raises:
+            NoAuthError: the directory may not be listed.
+            RuntimeError: the block has been left.
+            ZooKeeperError: the client is over.
+
+        Cancellation: no change is lost.
+        """
+        while True:
+            view = await anext(self._views)
+            nodes = ((path, data, stat) for path, (data, stat) in view.items())
+            old, new = self._last, self._members(nodes)
+            if new != old:
+                break
+        self._last = new
+        joined, left, updated = differences(old or {}, new)
+        members = MappingProxyType({name: member.data for name, member in new.items()})
+        return GroupChange(members=members, joined=joined, left=left, updated=updated)
