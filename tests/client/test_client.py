@@ -1,0 +1,225 @@
+"""The client itself: identities, secrets, and calls that are more than one request."""
+
+# ruff: noqa: PT012 - what comes out of a whole block is what these tests are about
+
+from __future__ import annotations
+
+import logging
+import traceback
+from base64 import b64encode
+
+import anyio
+import pytest
+
+import zkrecipes as zk
+from tests.net.peers import OPCODES_3_5, OldServer
+from tests.recipes.hurting import virtual_time, world
+from zkrecipes.client.recipe_api import recipe_api
+from zkrecipes.enums import OpCode, SessionState
+from zkrecipes.net.transport import Address
+
+pytestmark = pytest.mark.anyio
+anyio_backend = virtual_time()
+
+
+# --- identities ------------------------------------------------------------------------------------------
+
+
+async def test_an_identity_that_is_added_counts_at_once_and_on_every_later_connection() -> None:
+    async with world() as there, there.connect("a") as client:
+        await client.add_auth("digest", "user:pw")
+        await client.create("/mine", acl=zk.CREATOR_ALL)
+        there.server.drop_connections()
+        assert await client.get("/mine")
+        there.server.expire(client.session.id)
+        assert await client.get("/mine")
+        assert there.count(OpCode.AUTH) == 3
+        async with there.connect("b") as other:
+            with pytest.raises(zk.NoAuthError):
+                await other.get("/mine")
+            await other.add_auth("digest", b"user:pw")
+            assert await other.get("/mine")
+
+
+async def test_an_identity_that_is_added_twice_is_remembered_once() -> None:
+    async with world() as there, there.connect("a") as client:
+        for _ in range(3):
+            await client.add_auth("digest", "user:pw")
+        before = there.count(OpCode.AUTH)
+        there.server.drop_connections()
+        await client.exists("/")
+        assert there.count(OpCode.AUTH) == before + 1
+
+
+async def test_an_identity_that_is_added_while_suspended_is_there_when_the_call_returns() -> None:
+    async with world() as there, there.connect("a") as client, there.connect("b") as other:
+        await other.add_auth("digest", "user:pw")
+        await other.create("/mine", acl=zk.CREATOR_ALL)
+        await there.server.refuse()
+        there.network.reset(source="a")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(client.add_auth, "digest", "user:pw")
+            await anyio.sleep(1)
+            await there.server.accept()
+        assert await client.get("/mine")
+
+
+async def test_an_identity_that_is_added_while_the_greeting_is_under_way_is_not_forgotten() -> None:
+    async with world() as there, there.connect("a") as client, there.connect("b") as other:
+        await other.add_auth("digest", "user:pw")
+        await other.create("/mine", acl=zk.CREATOR_ALL)
+        held = there.server.faults.hold_replies()
+        there.network.reset(source="a")
+        await anyio.sleep(1)  # the greeting was sent, without the identity
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(client.add_auth, "digest", "user:pw")
+            await anyio.wait_all_tasks_blocked()
+            held.release()
+        assert await client.get("/mine")
+
+
+async def test_an_identity_that_is_refused_ends_the_client() -> None:
+    async with world() as there:
+        with pytest.raises(zk.AuthFailedError, match="refused the credentials"):
+            async with there.connect("a") as client:
+                await client.add_auth("nonsense", "user:pw")
+        assert client.state is SessionState.AUTH_FAILED
+        with pytest.raises(zk.AuthFailedError):
+            await client.get("/")
+
+
+async def test_an_identity_that_is_refused_cancels_the_block_also_where_another_task_added_it() -> None:
+    async with world() as there:
+        with pytest.raises(zk.AuthFailedError):
+            async with there.connect("a") as client, anyio.create_task_group() as tasks:
+                tasks.start_soon(_add_and_ignore, client)
+                await anyio.sleep_forever()
+        assert client.state is SessionState.AUTH_FAILED
+
+
+async def _add_and_ignore(client: zk.Client) -> None:
+    with pytest.raises(zk.AuthFailedError):
+        await client.add_auth("nonsense", "user:pw")
+
+
+async def test_an_identity_may_be_added_where_the_root_may_not_be_read() -> None:
+    async with world() as there, there.connect("a") as client:
+        there.server.faults.drop_request(OpCode.EXISTS)
+        await client.add_auth("digest", "user:pw")
+        assert there.count(OpCode.AUTH) == 2
+
+
+# --- secrets ---------------------------------------------------------------------------------------------
+
+
+async def test_passwords_appear_in_no_log_no_repr_and_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    shown: list[str] = []
+    passwords: list[bytes] = [bytes(range(65 + n, 77 + n)) for n in range(3)]  # in no line of code
+    first, second, third = (b"user:" + password for password in passwords)
+    async with world() as there:
+        try:
+            async with there.connect("a", auth=[("digest", first)]) as client:
+                await client.add_auth("digest", second.decode())
+                passwords.append(client.session.password)
+                there.server.drop_connections()
+                await client.exists("/")
+                there.server.expire(client.session.id)
+                await client.exists("/")
+                passwords.append(client.session.password)
+                api = recipe_api(client)
+                shown += map(repr, (client, client.session, api, client._keeper, client._keeper.options))  # noqa: SLF001
+                await client.add_auth("nonsense", third)
+        except zk.AuthFailedError as error:
+            shown += ["".join(traceback.format_exception(error)), str(error), repr(error), str(vars(error))]
+        try:
+            async with there.connect("a", auth=[("nonsense", third)], connect_timeout=1):
+                pass
+        except zk.AuthFailedError as error:
+            shown += ["".join(traceback.format_exception(error)), str(error), repr(error)]
+    shown += [f"{record.getMessage()} {vars(record)}" for record in caplog.records]
+    everything = "\n".join(shown)
+    assert len(shown) > 15
+    for password in passwords:
+        for form in (repr(password)[2:-1], password.hex(), b64encode(password).decode()):
+            assert form not in everything
+
+
+# --- calls -----------------------------------------------------------------------------------------------
+
+
+async def test_a_znode_is_made_with_its_stat_in_one_request_where_the_server_can() -> None:
+    async with world(extended_types=True) as there, there.connect("a") as client:
+        path, stat = await client.create_with_stat("/a/n", b"123", make_parents=True)
+        assert path == "/a/n"
+        assert stat.data_length == 3
+        assert there.count(OpCode.CREATE2) == 3 - 1
+        _, stat = await client.create_with_stat("/mine", ephemeral=True)
+        assert stat.ephemeral_owner == client.session.id
+        assert (await client.create_with_stat("/c", container=True))[0] == "/c"
+        assert (await client.create_with_stat("/t", ttl=60))[0] == "/t"
+        assert (await client.create_with_stat("/t-", ttl=60, sequential=True))[0].startswith("/t-")
+        assert await client.create("/u", ttl=0.001) == "/u"
+
+
+async def test_what_a_server_can_do_is_asked_only_when_that_matters() -> None:
+    async with world() as there:
+        old = OldServer(there.network, Address("zk", 2181), OPCODES_3_5, "3.5.10")
+        async with old.serving(), zk.connect("old", network=there.network) as client:
+            await client.create("/n", b"1")
+            await client.get("/n")
+            async with client.transaction() as tx:
+                tx.delete("/n")
+            assert old.words_seen == 0
+            await client.create("/c", container=True)
+            assert old.words_seen == 1
+
+
+async def test_a_server_that_does_not_say_what_it_can_do_is_asked_again() -> None:
+    async with world() as there, there.connect("a") as client:
+        there.network.black_hole(source="a")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_heal_after, there.network, 30.0)
+            start = anyio.current_time()
+            assert await client.create("/c", container=True) == "/c"
+            assert 30 <= anyio.current_time() - start <= 40
+
+
+async def _heal_after(network: object, seconds: float) -> None:
+    await anyio.sleep(seconds)
+    network.heal()  # type: ignore[attr-defined]  # MemoryNetwork
+
+
+async def test_sync_is_answered() -> None:
+    async with world() as there, there.connect("a") as client:
+        await client.sync()
+        await client.sync("/missing")
+        assert there.count(OpCode.SYNC) == 2
+
+
+async def test_acls_are_read_and_replaced() -> None:
+    async with world() as there, there.connect("a", default_acl=zk.READ_ONLY) as client:
+        await client.create("/n")
+        acl, stat = await client.get_acl("/n")
+        assert (acl, stat.aversion) == (list(zk.READ_ONLY), 0)
+        with pytest.raises(zk.NoAuthError):
+            await client.set_acl("/n", zk.OPEN)
+        await client.create("/m", acl=zk.OPEN)
+        assert (await client.set_acl("/m", zk.READ_ONLY, version=0)).aversion == 1
+
+
+async def test_children_come_with_the_stat_of_their_parent() -> None:
+    async with world() as there, there.connect("a") as client:
+        await client.ensure_path("/n/a")
+        children, stat = await client.get_children_with_stat("/n")
+        assert children == ["a"]
+        assert stat.num_children == 1
+        assert await client.get_children("/n/a") == []
+
+
+async def test_null_data_and_empty_data_are_not_the_same() -> None:
+    async with world() as there, there.connect("a") as client:
+        await client.create("/null", None)
+        await client.create("/empty", b"")
+        assert (await client.get("/null")).data is None
+        assert (await client.get("/empty")).data == b""

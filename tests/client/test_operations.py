@@ -1,0 +1,107 @@
+"""From calls to requests: modes, versions, times to live, and empty lists that a server sends as null."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from zkrecipes import OPEN, READ_ONLY, NoAuthError, NoNodeError, Stat
+from zkrecipes.client.operations import Operations
+from zkrecipes.codec.messages import (
+    ACLReply,
+    ChildrenReply,
+    Create2Request,
+    CreateContainerRequest,
+    CreateRequest,
+    CreateTTLRequest,
+    DeleteRequest,
+    GetChildren2Reply,
+    SetDataRequest,
+)
+from zkrecipes.enums import CreateMode
+
+STAT = Stat(*range(11))
+
+
+@pytest.fixture
+def operations() -> Operations:
+    return Operations("/app", None, 1000)
+
+
+@pytest.mark.parametrize(
+    ("options", "mode"),
+    [
+        ({}, CreateMode.PERSISTENT),
+        ({"ephemeral": True}, CreateMode.EPHEMERAL),
+        ({"sequential": True}, CreateMode.PERSISTENT_SEQUENTIAL),
+        ({"ephemeral": True, "sequential": True}, CreateMode.EPHEMERAL_SEQUENTIAL),
+        ({"container": True}, CreateMode.CONTAINER),
+        ({"ttl": 1.5}, CreateMode.PERSISTENT_WITH_TTL),
+        ({"ttl": 1.5, "sequential": True}, CreateMode.PERSISTENT_SEQUENTIAL_WITH_TTL),
+    ],
+)
+def test_the_kind_of_a_znode_is_a_mode(
+    operations: Operations, options: dict[str, Any], mode: CreateMode
+) -> None:
+    made = operations.create("/n", b"1", **options), operations.create_with_stat("/n", b"1", **options)
+    for request in (made[0].request, made[1].request):
+        assert isinstance(request, (CreateRequest, Create2Request, CreateContainerRequest, CreateTTLRequest))
+        assert (request.path, request.data, request.flags) == ("/app/n", b"1", mode)
+        assert isinstance(request, CreateTTLRequest) == ("ttl" in options)
+        assert isinstance(request, CreateContainerRequest) == ("container" in options)
+        if isinstance(request, CreateTTLRequest):
+            assert request.ttl_ms == 1500
+
+
+def test_a_sequential_name_may_be_empty(operations: Operations) -> None:
+    request = operations.create("/locks/", sequential=True).request
+    assert isinstance(request, CreateRequest)
+    assert request.path == "/app/locks/"
+
+
+def test_the_longest_time_to_live_is_what_forty_bits_hold(operations: Operations) -> None:
+    longest = (2**40 - 1) / 1000
+    request = operations.create("/n", ttl=longest).request
+    assert isinstance(request, CreateTTLRequest)
+    assert request.ttl_ms == 2**40 - 1
+    with pytest.raises(ValueError, match="a ttl is between"):
+        operations.create("/n", ttl=longest + 0.001)
+
+
+def test_a_version_of_none_means_any_and_zero_means_zero(operations: Operations) -> None:
+    any_version, zero = operations.delete("/n").request, operations.delete("/n", version=0).request
+    assert isinstance(any_version, DeleteRequest)
+    assert isinstance(zero, DeleteRequest)
+    assert (any_version.version, zero.version) == (-1, 0)
+    request = operations.set("/n", None, version=5).request
+    assert isinstance(request, SetDataRequest)
+    assert (request.data, request.version) == (None, 5)
+
+
+def test_lists_that_a_server_sends_as_null_are_empty(operations: Operations) -> None:
+    assert operations.get_children("/n").convert(ChildrenReply(None)) == []
+    assert operations.get_children_with_stat("/n").convert(GetChildren2Reply(None, STAT)) == ([], STAT)
+    assert operations.get_acl("/n").convert(ACLReply(None, STAT)) == ([], STAT)
+
+
+def test_only_a_missing_znode_means_that_it_does_not_exist(operations: Operations) -> None:
+    recover = operations.exists("/n").recover
+    assert recover is not None
+    assert recover(NoNodeError("/app/n")) is None
+    with pytest.raises(NoAuthError):
+        recover(NoAuthError("/app/n"))
+
+
+def test_the_default_acl_is_open_unless_another_is_given() -> None:
+    for default, expected in ((None, OPEN), (READ_ONLY, READ_ONLY)):
+        request = Operations("", default, 1000).create("/n").request
+        assert isinstance(request, CreateRequest)
+        assert request.acl == list(expected)
+
+
+def test_paths_outside_the_chroot_are_seen_as_they_are(operations: Operations) -> None:
+    assert operations.full("/") == "/app"
+    assert operations.seen("/app") == "/"
+    assert operations.seen("/app/n") == "/n"
+    assert operations.seen("/application") == "/application"
