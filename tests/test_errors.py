@@ -25,6 +25,7 @@ from zkrecipes.errors import (
     SessionError,
     SessionExpiredError,
     SessionMovedError,
+    SnapshotConflictError,
     TransactionError,
     UnknownServerError,
     ZooKeeperError,
@@ -99,6 +100,7 @@ EXAMPLES: list[tuple[ZooKeeperError, str]] = [
     (LockLostError("/locks/a", reason="unproven"), "the lock was lost (/locks/a): unproven"),
     (LeadershipLostError(), "the leadership was lost"),
     (HoldLostError(), "the hold was lost"),
+    (SnapshotConflictError("/config", 10), "/config was changed each time while it was read as a whole"),
     (ProtocolError("what"), "what"),
     (FrameTooLargeError(20, 10, 3), "a frame of 20 bytes is larger than the limit of 10"),
 ]

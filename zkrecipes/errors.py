@@ -14,6 +14,7 @@
     ├── ConnectTimeoutError            no session within `connect_timeout`; lists each host's reason
     ├── HoldLostError                  a hold could no longer be proven
     │   ├── LockLostError  LeadershipLostError
+    ├── SnapshotConflictError          a tree changed each time that it was read as a whole
     └── ProtocolError                  the peer sent what the protocol does not allow
 
 (`zkrecipes.ensemble` adds its own two: a server that cannot be found, and one that does not start.)
@@ -63,6 +64,7 @@ __all__ = [
     "SessionError",
     "SessionExpiredError",
     "SessionMovedError",
+    "SnapshotConflictError",
     "SystemZooKeeperError",
     "ThrottledError",
     "TransactionError",
@@ -480,6 +482,25 @@ class LeadershipLostError(HoldLostError):
     """The leadership could no longer be proven to be held; its body was cancelled."""
 
     summary = "the leadership was lost"
+
+
+class SnapshotConflictError(ZooKeeperError):
+    """A tree was changed each time while it was read, so there is no snapshot of one moment.
+
+    Attributes:
+        path: the top of the tree, as the client sees it.
+        tries: how often it was read.
+    """
+
+    nothing_changed = True
+
+    def __init__(self, path: str, tries: int) -> None:
+        self.path = path
+        self.tries = tries
+        super().__init__(path, tries)
+
+    def __str__(self) -> str:
+        return f"{self.path} was changed each time while it was read as a whole ({self.tries} tries)"
 
 
 class ProtocolError(ZooKeeperError):

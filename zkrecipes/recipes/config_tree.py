@@ -1,0 +1,182 @@
+"""ConfigTree: a znode and all that is below it, as it was at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple, Self, final
+
+from zkrecipes.client.client import Client
+from zkrecipes.client.recipe_api import RecipeApi, recipe_api
+from zkrecipes.errors import NoNodeError, SnapshotConflictError
+from zkrecipes.paths import check_path, join
+from zkrecipes.recipes.latest import LatestReader
+from zkrecipes.recipes.tree_follower import TreeFollower, View, differences
+
+__all__ = ["ConfigTree", "ConfigTreeChange", "ConfigTreeChanges"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ConfigTreeChange:
+    """The tree as it is now, and how it differs from the change that was handed out before.
+
+    Attributes:
+        values: each znode's data, by path: relative to the tree's own, whose path is `""`.
+        added: paths that were not there before.
+        removed: paths that are no longer there.
+        updated: paths whose data are others, or that were removed and added again meanwhile.
+    """
+
+    values: Mapping[str, bytes]
+    added: frozenset[str]
+    removed: frozenset[str]
+    updated: frozenset[str]
+
+
+@final
+class ConfigTree:
+    """A znode and everything below it, always as it was at one moment.
+
+        tree = zk.ConfigTree(client, "/config")
+        values = await tree.snapshot()  # {"": b"", "db": b"", "db/host": b"10.0.0.7"}
+        async with tree.changes() as changes:
+            async for change in changes:
+                print(change.values, change.updated)
+
+    For configuration that is spread over several znodes and makes sense as a whole only. Everything is kept
+    in memory, and each znode costs a watch or two while changes are followed. Building it does no I/O, and
+    tasks may share it.
+
+    Args:
+        client: whose session reads.
+        path: the top; it need not exist.
+
+    Raises:
+        ValueError: the path cannot be right.
+    """
+
+    def __init__(self, client: Client, path: str) -> None:
+        self.path = check_path(path)
+        self._client = client
+        self._api: RecipeApi = recipe_api(client)
+
+    async def snapshot(self, *, tries: int = 10) -> dict[str, bytes]:
+        """Each znode's data, by path relative to the tree's own, which is `""`; empty where there is none.
+
+        The tree is read, and then looked at again: where no znode's data and no list of children has changed
+        in between (`mzxid`, `pzxid`), what was read is how everything was at the moment between the two.
+
+        Args:
+            tries: how often to try that while others change the tree.
+
+        Raises:
+            ValueError: `tries` is below 1.
+            SnapshotConflictError: it was changed each time.
+            NoAuthError: a part of it may not be read.
+            ZooKeeperError: the client is over.
+        """
+        if tries < 1:
+            raise ValueError(f"a snapshot takes at least one try, not {tries!r}")
+        for _ in range(tries):
+            session = self._api.session
+            found = await self._read()
+            # A new session may be behind a server that lags: it would show the same from before.
+            if await self._is_still(found) and session is self._api.session:
+                return {path: node.data for path, node in found.items()}
+        raise SnapshotConflictError(self.path, tries)
+
+    @asynccontextmanager
+    async def changes(self) -> AsyncIterator[ConfigTreeChanges]:
+        """Follow the tree: an async iterator that begins with the tree as it is.
+
+        A slow reader gets the newest state, and what happened meanwhile is folded into one change. Nothing is
+        lost across reconnects and new sessions. While the tree changes faster than it can be read, there is
+        no new change. Several tasks need a block each.
+        """
+        follower = TreeFollower(self._client, self.path)
+        async with self._api.background(follower.run):
+            yield ConfigTreeChanges(follower.views.reader())
+
+    def __repr__(self) -> str:
+        return f"<ConfigTree {self.path}>"
+
+    async def _read(self) -> dict[str, _Node]:
+        """Read level after level, each in one round trip. What goes meanwhile is left out: it will show."""
+        api, operations = self._api, self._api.operations
+        found: dict[str, _Node] = {}
+        level = [""]
+        while level:
+            reads = [
+                (
+                    path,
+                    api.submit(operations.get(self._absolute(path))),
+                    api.submit(operations.get_children_with_stat(self._absolute(path))),
+                )
+                for path in level
+            ]
+            level = []
+            for path, node, children in reads:
+                try:
+                    data, stat = await node.wait()
+                    names, stat_of_list = await children.wait()
+                except NoNodeError:
+                    continue
+                found[path] = _Node(b"" if data is None else data, stat.mzxid, stat_of_list.pzxid)
+                level += [f"{path}/{name}" if path else name for name in sorted(names)]
+        return found
+
+    async def _is_still(self, found: Mapping[str, _Node]) -> bool:
+        """Whether nothing has changed since it was read."""
+        if not found:
+            return await self._client.exists(self.path) is None
+        async with self._client.pipeline() as pipe:
+            stats = {path: pipe.exists(self._absolute(path)) for path in found}
+        for path, node in found.items():
+            stat = stats[path].result()
+            if stat is None or (stat.mzxid, stat.pzxid) != (node.mzxid, node.pzxid):
+                return False
+        return True
+
+    def _absolute(self, path: str) -> str:
+        return join(self.path, path) if path else self.path
+
+
+class _Node(NamedTuple):
+    data: bytes
+    mzxid: int
+    pzxid: int
+
+
+@final
+class ConfigTreeChanges:
+    """The changes of a tree, as an async iterator; it ends only with the block or the client."""
+
+    def __init__(self, views: LatestReader[View]) -> None:
+        self._views = views
+        self._last: dict[str, tuple[bytes, int]] | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ConfigTreeChange:
+        """The next change; the first one tells the tree as it is.
+
+        Raises:
+            NoAuthError: a part of the tree may not be read.
+            RuntimeError: the block has been left.
+            ZooKeeperError: the client is over.
+
+        Cancellation: no change is lost.
+        """
+        while True:
+            view = await anext(self._views)
+            old, new = self._last, {path: (data, stat.czxid) for path, (data, stat) in view.items()}
+            if new != old:
+                break
+        self._last = new
+        added, removed, updated = differences(old or {}, new)
+        values = MappingProxyType({path: data for path, (data, _) in new.items()})
+        return ConfigTreeChange(values=values, added=added, removed=removed, updated=updated)

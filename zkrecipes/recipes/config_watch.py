@@ -1,0 +1,320 @@
+"""ConfigWatch: the value of a znode, typed, and always the newest one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Any, Final, Generic, NamedTuple, Self, TypeVar, final, overload
+
+import anyio
+
+from zkrecipes.client.client import Client
+from zkrecipes.client.recipe_api import Node, RecipeApi, Stat, recipe_api
+from zkrecipes.errors import (
+    BadVersionError,
+    ConnectionLossError,
+    NodeExistsError,
+    NoNodeError,
+    SessionExpiredError,
+    ZooKeeperError,
+)
+from zkrecipes.paths import check_path
+from zkrecipes.recipes.latest import Latest
+
+__all__ = ["ConfigWatch"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+_LOSSES_MAX: Final = 5
+"""Connections lost in a row on the same write: then it is the write (too much data) and not the network."""
+_RETRY_AFTER: Final = 1.0
+_RETRY_AFTER_MAX: Final = 30.0
+
+
+class _Read(NamedTuple):
+    """A znode as it was read; absent where there is no stat."""
+
+    data: bytes | None
+    stat: Stat | None
+
+
+_ABSENT: Final = _Read(None, None)
+
+
+@final
+class ConfigWatch(Generic[T]):
+    """The value of a znode, decoded, and kept up to date for as long as the block runs.
+
+        async with zk.ConfigWatch(client, "/config", decode=json.loads, default={}) as config:
+            print(config.value)
+            async for value in config:  # begins with the present one
+                ...
+
+    Only the newest value is kept: a slow reader skips those in between, and never misses the last one.
+    Nothing is lost across reconnects, new sessions, and a deletion and re-creation of the znode. Data that
+    cannot be
+    decoded change no value: the last good one stays, and the error can be read in `error` and in the log.
+
+    Each `async for` has a place of its own, so tasks may share what was entered. `update` needs no block.
+
+    Args:
+        client: whose session watches.
+        path: which znode; it need not exist.
+        decode: makes a value of the data (null data are empty); without it the value is the bytes. It runs in
+            the client's background: whatever `Exception` it raises counts as bad data.
+        default: the value while the znode is absent; None without it.
+
+    Raises:
+        ValueError: the path cannot be right.
+
+    Entering waits until the znode was read, and raises:
+        ZooKeeperError: it may not be read, or the client is over.
+
+    Cancellation: no watch is left behind.
+    """
+
+    @overload
+    def __init__(self: ConfigWatch[bytes | None], client: Client, path: str) -> None: ...
+    @overload
+    def __init__(self: ConfigWatch[bytes], client: Client, path: str, *, default: bytes) -> None: ...
+    @overload
+    def __init__(
+        self: ConfigWatch[U | None], client: Client, path: str, *, decode: Callable[[bytes], U]
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: ConfigWatch[U], client: Client, path: str, *, decode: Callable[[bytes], U], default: U
+    ) -> None: ...
+
+    def __init__(
+        self, client: Client, path: str, *, decode: Callable[[bytes], Any] = bytes, default: Any = None
+    ) -> None:
+        self.path = check_path(path)
+        self._client = client
+        self._api: RecipeApi = recipe_api(client)
+        self._decode: Callable[[bytes], T] = decode
+        self._default: T = default
+        self._value: T = default
+        self._stat: Stat | None = None
+        self._bad_data: Exception | None = None
+        self._unreadable: ZooKeeperError | None = None
+        self._seen: _Read | None = None
+        self._values: Latest[T] = Latest()
+        self._following: AbstractAsyncContextManager[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        if self._following is not None:
+            raise RuntimeError(f"{self!r} has been entered already; make another one")
+        self._following = self._api.background(self._follow)
+        await self._following.__aenter__()
+        try:
+            await self._values.wait_newer(0)
+        except BaseException:
+            await self._following.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._following is not None
+        await self._following.__aexit__(None, None, None)
+
+    @property
+    def value(self) -> T:
+        """The newest good value, or the default while the znode is absent."""
+        return self._value
+
+    @property
+    def stat(self) -> Stat | None:
+        """The stat of the znode when it had `value`; None for the default."""
+        return self._stat
+
+    @property
+    def error(self) -> Exception | None:
+        """Why the newest data are not in `value`: what `decode` raised, or why they cannot be read. Or None."""
+        return self._bad_data if self._unreadable is None else self._unreadable
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        """The values from the present one on; it ends only with the block or the client.
+
+        Raises:
+            RuntimeError: the block has not been entered, or has been left.
+            ZooKeeperError: the client is over.
+        """
+        if self._following is None:
+            raise RuntimeError(f"{self!r} has not been entered: nothing watches")
+        return self._values.reader()
+
+    async def update(self, change: Callable[[T], T], *, encode: Callable[[T], bytes] | None = None) -> T:
+        """Let `change` make another value of the present one, and write that; if somebody was faster, again.
+
+        `value` follows a moment later, as after anybody's change. Where the data stay the same nothing is
+        written. An absent znode is made, with what is missing above it.
+
+        Args:
+            change: makes the new value of the present one, which is the default while the znode is absent. It
+                may be called several times, and must not change what it is given.
+            encode: makes data of the value; None: it is bytes already.
+
+        Returns:
+            The new value.
+
+        Raises:
+            Exception: what `decode` raises for the present data, or `change`, or `encode`; nothing was
+                written.
+            TypeError, ValueError: the data are no bytes, or too many.
+            ConnectionLossError: the reply was lost, and others have written so often since that nobody knows
+                whether ours was among them; or the connection was lost again and again (too much data, as a
+                rule). A lost reply alone is settled by reading again: the next version with just these bytes
+                counts as ours. Should somebody else have written the same bytes at that moment, theirs and
+                ours are one change; what counts needs a lock.
+            ZooKeeperError: the server refused, or the client is over.
+
+        Cancellation: the value may have been written.
+        """
+        losses = 0
+        while True:
+            before = await self._read()
+            new = change(self._value_of(before))
+            data: Any = new if encode is None else encode(new)
+            if before.stat is not None and data == before.data:
+                return new
+            try:
+                await self._write(before, data)
+            except (BadVersionError, NodeExistsError, NoNodeError):
+                continue  # somebody was faster
+            except ConnectionLossError as error:
+                losses += 1
+                if await self._was_written(before, data, error):
+                    return new
+                if losses == _LOSSES_MAX:
+                    raise
+            except SessionExpiredError:
+                if self._api.is_over:
+                    raise
+            else:
+                return new
+
+    def __repr__(self) -> str:
+        return f"<ConfigWatch {self.path}>"
+
+    # --- writing -------------------------------------------------------------------------------------------
+
+    async def _read(self) -> _Read:
+        try:
+            data, stat = await self._client.get(self.path)
+        except NoNodeError:
+            return _ABSENT
+        return _Read(data, stat)
+
+    def _value_of(self, read: _Read) -> T:
+        if read.stat is None:
+            return self._default
+        return self._decode(b"" if read.data is None else read.data)
+
+    async def _write(self, before: _Read, data: bytes) -> None:
+        if before.stat is None:
+            await self._client.create(self.path, data, make_parents=True)
+        else:
+            await self._client.set(self.path, data, version=before.stat.version)
+
+    async def _was_written(self, before: _Read, data: bytes, error: ConnectionLossError) -> bool:
+        """Whether the write whose reply was lost has happened.
+
+        Raises:
+            ConnectionLossError: there is no telling.
+        """
+        # Without the sync a server that lags would not show yet what the last one had forwarded.
+        self._api.submit(self._api.operations.sync(self.path))
+        after = await self._read()
+        if after.stat is None or (before.stat is not None and before.stat.czxid != after.stat.czxid):
+            return False  # deleted meanwhile, and what we wrote with it
+        writes = after.stat.version - (-1 if before.stat is None else before.stat.version)
+        if writes > 1:
+            raise error
+        return writes == 1 and after.data == data
+
+    # --- following -----------------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        retry_after = _RETRY_AFTER
+        try:
+            while True:
+                session = self._api.session
+                # so that a new session does not show what is older than what the last one has shown
+                self._api.submit(self._api.operations.sync(self.path))
+                try:
+                    while self._api.session is session:
+                        await self._take_and_wait()
+                        retry_after = _RETRY_AFTER
+                except SessionExpiredError:
+                    if self._api.is_over:
+                        raise
+                except ZooKeeperError as error:
+                    if self._api.is_over or self._seen is None:
+                        raise
+                    self._cannot_read(error)
+                    await self._wait_at_most(retry_after)
+                    retry_after = min(2 * retry_after, _RETRY_AFTER_MAX)
+        except Exception as error:
+            self._values.fail(error)
+            raise
+        finally:
+            self._values.fail(RuntimeError(f"the block of {self!r} has ended"))
+
+    async def _take_and_wait(self) -> None:
+        """Read the znode, and return when it may have changed."""
+        try:
+            async with self._client.get_and_watch(self.path) as (node, changed):
+                self._take(_Read(node.data, node.stat))
+                await changed.wait()
+        except NoNodeError:
+            async with self._client.exists_and_watch(self.path) as (stat, changed):
+                if stat is None:
+                    self._take(_ABSENT)
+                    await changed.wait()
+
+    async def _wait_at_most(self, seconds: float) -> None:
+        """Wait for a change of what cannot be read. A change of its ACL fires no watch, hence the limit."""
+        with anyio.move_on_after(seconds):
+            async with self._client.exists_and_watch(self.path) as (_, changed):
+                await changed.wait()
+
+    def _take(self, read: _Read) -> None:
+        """The znode was read: whether it brings another value or bad data."""
+        self._unreadable = None
+        is_first, is_news = self._seen is None, _key(read) != _key(self._seen)
+        self._seen = read
+        if not is_news:
+            return
+        try:
+            value = self._value_of(read)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the data, the watch goes on
+            self._bad_data = error
+            logger.warning("the data of %s are bad, and its last value stays: %r", self.path, error)
+            if is_first:
+                self._values.put(self._value)
+            return
+        self._value, self._stat, self._bad_data = value, read.stat, None
+        self._values.put(value)
+
+    def _cannot_read(self, error: ZooKeeperError) -> None:
+        if type(error) is not type(self._unreadable):
+            logger.warning("%s cannot be read now, and its last value stays: %s", self.path, error)
+        self._unreadable = error
+
+
+def _key(read: _Read | None) -> object:
+    """What tells two readings apart. Not the version, which begins anew when a znode is made again."""
+    if read is None or read.stat is None:
+        return read
+    return read.data, read.stat.czxid, read.stat.mzxid
