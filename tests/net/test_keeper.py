@@ -1,0 +1,191 @@
+"""The engine of a client without the client: what its life is made of, moment by moment."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+import zkrecipes as zk
+from tests.recipes.hurting import TIMEOUT, World, virtual_time, world
+from zkrecipes.codec.messages import DeleteRequest, ExistsRequest
+from zkrecipes.enums import OpCode, ServerGeneration, SessionState
+from zkrecipes.net.hosts import Host, HostList
+from zkrecipes.net.keeper import KeeperOptions, SessionKeeper
+from zkrecipes.net.pending import Pending
+from zkrecipes.net.wakeup import current_parking
+
+pytestmark = pytest.mark.anyio
+anyio_backend = virtual_time()
+
+
+def _keeper(there: World, *hosts: str, renew: bool = True, timeout: float = TIMEOUT) -> SessionKeeper:
+    return SessionKeeper(
+        there.network.view("a"),
+        HostList(tuple(Host(name, 2181) for name in hosts or ("zk",)), random.Random(1)),
+        KeeperOptions(timeout, read_only=False, renew=renew, tick_time=None, packet_size_max=2**20),
+        current_parking(),
+    )
+
+
+@asynccontextmanager
+async def _running(there: World, *, renew: bool = True) -> AsyncIterator[SessionKeeper]:
+    keeper = _keeper(there, renew=renew)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(keeper.run)
+        await keeper.wait_connected()
+        yield keeper
+        await keeper.close()
+        tasks.cancel_scope.cancel()
+
+
+def _ask(keeper: SessionKeeper, *, write: bool = False) -> Pending[Any]:
+    request = DeleteRequest("/n", -1) if write else ExistsRequest("/")
+    pending: Pending[Any] = Pending(request, lambda reply: reply, keeper.parking)
+    keeper.submit(pending)
+    return pending
+
+
+async def test_requests_that_were_submitted_before_there_was_a_session_are_sent_when_there_is() -> None:
+    async with world() as there:
+        keeper = _keeper(there)
+        pending = _ask(keeper)
+        assert keeper.outstanding == 1
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(keeper.run)
+            await pending.wait()
+            assert keeper.outstanding == 0
+            await keeper.close()
+
+
+async def test_closing_while_the_answer_to_the_greeting_is_on_its_way_opens_no_session() -> None:
+    async with world() as there:
+        keeper = _keeper(there)
+        held = there.server.faults.hold_replies()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(keeper.run)
+            await anyio.sleep(0.1)
+            [link] = there.network.links
+            link.to_client.hold()
+            held.release()
+            await anyio.sleep(0.1)
+            assert link.to_client.waiting > 0
+            link.to_client.release()  # it will be read …
+            await keeper.close()  # … after this, which does not wait
+        assert keeper.session.state is SessionState.CLOSED
+        assert keeper.session.id == 0
+        assert isinstance(keeper.over, zk.SessionClosedError)
+
+
+async def test_closing_twice_is_closing_once() -> None:
+    async with world() as there, _running(there) as keeper:
+        await keeper.close()
+        over = keeper.over
+        await keeper.close()
+        assert keeper.over is over
+        assert there.count(OpCode.CLOSE_SESSION) == 1
+
+
+async def test_closing_that_is_cancelled_ends_the_client_all_the_same() -> None:
+    async with world() as there, _running(there) as keeper:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await keeper.close()
+        assert keeper.over is not None
+        assert keeper.session.state is SessionState.CLOSED
+
+
+async def test_a_close_that_the_server_refuses_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with world() as there, _running(there) as keeper:
+        session = keeper.session
+        await there.server.refuse()
+        there.server.drop_connections()
+        await anyio.sleep(0.1)
+        there.server.expire(session.id)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(keeper.close)
+            await anyio.sleep(0.1)
+            await there.server.accept()
+        assert session.state is SessionState.EXPIRED
+        assert keeper.session is session  # nobody wants another one
+        assert len(there.server.processor.sessions) == 0
+    assert any("could not be closed: the session expired" in each.getMessage() for each in caplog.records)
+
+
+async def test_what_is_asked_after_the_end_gets_an_error_of_its_own() -> None:
+    async with world() as there:
+        async with _running(there) as keeper:
+            pass
+        errors = [_ask(keeper).error for _ in range(2)]
+        assert [type(error) for error in errors] == [zk.SessionClosedError] * 2
+        assert errors[0] is not errors[1]
+        assert errors[0] is not keeper.over
+        for wait in (keeper.wait_connected, keeper.generation):
+            with pytest.raises(zk.SessionClosedError):
+                await wait()
+        assert isinstance(await keeper.wait_over(), zk.SessionClosedError)
+
+
+async def test_a_deadline_that_passes_between_two_connections_ends_the_session() -> None:
+    async with world() as there, _running(there) as keeper:
+        old = keeper.session
+        there.network.refuse()
+        there.network.reset()
+        await old.wait_closed()
+        assert old.state is SessionState.EXPIRED
+        assert keeper.session.state is SessionState.CONNECTING
+        assert keeper.over is None
+        there.network.heal()
+        await keeper.wait_connected()
+        assert keeper.session is not old
+
+
+async def test_without_renewal_waiting_requests_end_with_the_session() -> None:
+    async with world() as there, _running(there, renew=False) as keeper:
+        there.network.refuse()
+        there.network.reset()
+        await anyio.sleep(0.1)
+        pending = [_ask(keeper), _ask(keeper, write=True)]
+        assert isinstance(await keeper.wait_over(), zk.SessionExpiredError)
+        for each in pending:
+            with pytest.raises(
+                zk.SessionExpiredError, match="no server answered for a whole session timeout"
+            ):
+                await each.wait()
+        there.network.heal()
+
+
+async def test_each_host_has_its_turn_twice_before_the_session_is_given_up() -> None:
+    async with world() as there:
+        for name in ("one", "two", "three"):
+            there.network.black_hole(host=name)
+        there.network.names = {name: [name] for name in ("one", "two", "three")}
+        keeper = _keeper(there, "one", "two", "three", timeout=12.0)
+        with anyio.move_on_after(2.5):
+            await keeper.run()
+        reasons = keeper.attacher.reasons()
+        assert sorted(reasons.values()) == ["no answer within 2 seconds", "no answer yet", "not tried yet"]
+
+
+async def test_the_generation_of_the_server_is_known_once_it_was_asked() -> None:
+    async with world() as there, _running(there) as keeper:
+        links = len(there.network.links)
+        for _ in range(3):
+            assert await keeper.generation() is ServerGeneration.V3_7
+        assert len(there.network.links) <= links + 1
+
+
+async def test_a_listener_hears_the_end_and_then_nothing_more() -> None:
+    async with world() as there, _running(there) as keeper:
+        async with keeper.changes() as changes:
+            session = keeper.session
+            await keeper.close()
+            assert [change async for change in changes] == [zk.SessionChange(session.id, SessionState.CLOSED)]
+        async with keeper.changes() as changes:
+            assert [change async for change in changes] == []
