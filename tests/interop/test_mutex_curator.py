@@ -1,4 +1,7 @@
-"""Our mutex and Curator's `InterProcessMutex` on one path, on a real server, on both loops."""
+"""Our mutex and Curator's `InterProcessMutex` on one path, on a real server.
+
+On one loop: the same scenarios run on both with kazoo's lock, which is started sooner.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,11 @@ from tests.interop.peer import StartPeer
 from zkrecipes.ensemble import ApacheServer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.interop]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "trio"
 
 
 @pytest.fixture
