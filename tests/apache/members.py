@@ -6,6 +6,7 @@ import anyio
 
 import zkrecipes as zk
 from tests.apache.served import watch_count
+from tests.apache.waiting import until
 from zkrecipes.ensemble import ApacheEnsemble, ApacheServer, ask
 
 _POLL_INTERVAL = 0.02
@@ -25,14 +26,30 @@ async def member_of(ensemble: ApacheEnsemble, client: zk.Client) -> ApacheServer
         await anyio.sleep(_POLL_INTERVAL)
 
 
+async def follower_of(ensemble: ApacheEnsemble, client: zk.Client) -> ApacheServer:
+    """The member that the client is connected to, a follower; it moves the client if it must."""
+    leader = await ensemble.leader()
+    while (member := await member_of(ensemble, client)) is leader:
+        client.update_hosts(",".join(each.connect_string for each in ensemble.members if each is not leader))
+        await drop_connection(client)
+    client.update_hosts(ensemble.connect_string)
+    return member
+
+
+async def drop_connection(client: zk.Client) -> None:
+    """Make the client connect anew; its session stays."""
+    try:
+        await client.set("/", bytes(2_000_000))  # too large, so the server ends the connection
+    except zk.ConnectionLossError:
+        await client.exists("/")
+
+
 async def until_nothing_is_left(ensemble: ApacheEnsemble, client: zk.Client, path: str) -> None:
-    """Wait until there is no znode below `path`, and no watch anywhere."""
-    with anyio.fail_after(20):
-        while True:
-            await client.sync()
-            stat = await client.exists(path)
-            children = [] if stat is None else await client.get_children(path)
-            watches = sum([await watch_count(member) for member in ensemble.members])
-            if not children and watches == 0:
-                return
-            await anyio.sleep(_POLL_INTERVAL)
+    """Wait until there is no contender's znode in the directory of a lock, and no watch anywhere."""
+
+    async def is_clean() -> bool:
+        await client.sync()
+        watches = sum([await watch_count(member) for member in ensemble.members])
+        return watches == 0 and not await zk.Mutex(client, path).contenders()
+
+    await until(is_clean)

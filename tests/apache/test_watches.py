@@ -10,6 +10,7 @@ import pytest
 
 import zkrecipes as zk
 from tests.apache.served import Served, ServedByApache
+from tests.apache.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -37,9 +38,10 @@ async def told_once(changed: zk.OneShotWatch) -> Told:
 
 
 async def until_unwatched(server: Served) -> None:
-    with anyio.fail_after(15):
-        while await server.watch_count():  # noqa: ASYNC110 - the server does not call us
-            await anyio.sleep(0.01)
+    async def is_unwatched() -> bool:
+        return await server.watch_count() == 0
+
+    await until(is_unwatched)
 
 
 async def change_all(client: zk.Client, path: str) -> None:
