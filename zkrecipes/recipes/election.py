@@ -93,9 +93,9 @@ class Election:
     async def run(self, func: Callable[[Hold], Awaitable[object]]) -> None:
         """Take part for ever: `func(leadership)` runs whenever this candidate leads, and again after a loss.
 
-        When `func` returns, the leadership goes to the next candidate and this one queues up again. What
-        `func` raises while it leads releases the leadership and comes out as itself; what it raises because of
-        the loss is logged with it.
+        When `func` returns, the leadership goes to the next candidate and this one queues up again. What `func`
+        raises while it leads releases the leadership and comes out as itself; what it raises because of the
+        loss is logged with it.
 
         Raises:
             ZooKeeperError: the client is over.
