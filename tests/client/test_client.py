@@ -12,11 +12,13 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.net.peers import OPCODES_3_5, OldServer
+from tests.net.peers import OPCODES_3_5, OldServer, accept_all, scripted
 from tests.recipes.hurting import virtual_time, world
 from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.enums import OpCode, SessionState
 from zkrecipes.net.transport import Address
+from zkrecipes.protocol.server_side import Requested, ServerSide
+from zkrecipes.testing import MemoryNetwork
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -102,11 +104,25 @@ async def _add_and_ignore(client: zk.Client) -> None:
         await client.add_auth("nonsense", "user:pw")
 
 
-async def test_an_identity_may_be_added_where_the_root_may_not_be_read() -> None:
+async def test_an_identity_is_sent_again_when_the_connection_breaks_before_it_is_known_to_count() -> None:
     async with world() as there, there.connect("a") as client:
         there.server.faults.drop_request(OpCode.EXISTS)
         await client.add_auth("digest", "user:pw")
         assert there.count(OpCode.AUTH) == 2
+
+
+async def test_any_answer_after_an_identity_says_that_it_counts() -> None:
+    network = MemoryNetwork()
+
+    def answer(side: ServerSide, requested: Requested) -> bool:
+        side.reply(requested.xid, 1, 0 if requested.opcode == OpCode.AUTH else -102)
+        return True
+
+    async with (
+        scripted(network, greet=accept_all(), answer=answer),
+        zk.connect("scripted", network=network) as client,
+    ):
+        await client.add_auth("digest", "user:pw")
 
 
 # --- secrets ---------------------------------------------------------------------------------------------

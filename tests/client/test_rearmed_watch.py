@@ -14,8 +14,9 @@ import pytest
 import zkrecipes as zk
 from tests.net.peers import OPCODES_3_4, OPCODES_3_5, OldServer
 from tests.recipes.hurting import TIMEOUT, World, virtual_time, world
-from zkrecipes import EventType
-from zkrecipes.client.watching import WatchEvents
+from zkrecipes import EventType, Stat
+from zkrecipes.client.rearmed_watch import keep_watching
+from zkrecipes.client.watching import OneShotWatch, WatchEvents
 from zkrecipes.enums import OpCode
 from zkrecipes.net.transport import Address
 
@@ -224,6 +225,40 @@ async def test_the_end_of_the_client_ends_the_watch_and_not_the_loop() -> None:
                         async for event in events:
                             told.append((event.type, event.path))
     assert told in ([], [(EventType.RESYNC, "/n")])
+
+
+async def test_a_znode_that_goes_between_two_reads_is_read_again() -> None:
+    readings: list[Stat | Exception | None] = [
+        zk.NoNodeError("/n"),
+        Stat(*range(11)),
+        zk.NoNodeError("/n"),
+        None,
+        zk.SessionClosedError(),
+    ]
+    watches: list[OneShotWatch] = []
+    forgotten: list[OneShotWatch] = []
+    events = WatchEvents("/n", str)
+
+    async def read(watch: OneShotWatch) -> Stat | None:
+        await anyio.lowlevel.checkpoint()
+        watches.append(watch)
+        reading = readings.pop(0)
+        if isinstance(reading, Exception):
+            raise reading
+        watch.fired(zk.WatchEvent(EventType.DATA_CHANGED, "/n"))
+        return reading
+
+    class Watcher:
+        over: zk.ZooKeeperError | None = None
+
+        def unwatch(self, owner: OneShotWatch) -> None:
+            forgotten.append(owner)
+
+    await keep_watching(read, Watcher(), "/n", events)
+    assert watches == forgotten
+    assert await _told(events, 1) == [(EventType.DELETED, "/n")]
+    with pytest.raises(zk.SessionClosedError):
+        await anext(events)
 
 
 async def test_leaving_removes_the_watches_where_the_server_can_do_that() -> None:

@@ -296,6 +296,8 @@ WRONG: list[tuple[Call, type[Exception], str]] = [
     (lambda client: client.create("/a", ttl=math.nan), ValueError, "not nan"),
     (lambda client: client.create("/a", ttl=1e12), ValueError, "not 1000000000000.0"),
     (lambda client: client.create("a", container=True), ValueError, "'a'"),
+    (lambda client: client.create("/a", acl=[zk.ACL(32, zk.ANYONE)]), ValueError, "at most 31"),
+    (lambda client: client.set("/a", b"", version=2**31), ValueError, "at most 2147483647, not 2147483648"),
     (lambda client: client.create_with_stat("a"), ValueError, "'a'"),
     (lambda client: client.set("/a", b"", version=-1), ValueError, "not negative: -1; None means any"),
     (lambda client: client.set("/a", b"", version=-(2**31)), ValueError, "not negative: -2147483648"),

@@ -104,6 +104,18 @@ async def test_a_host_not_yet_tried_and_one_that_has_not_answered_yet_are_listed
     assert sorted(attacher.reasons().values()) == ["no answer yet", "not tried yet"]
 
 
+async def test_a_host_that_is_no_longer_named_is_not_listed(autojump_clock: object) -> None:
+    network = MemoryNetwork()
+    async with saying(network, b"", "one"):
+        attacher = _attacher(network, "one", "two")
+        with anyio.move_on_after(0.5):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_attach, attacher)
+                await anyio.wait_all_tasks_blocked()
+                attacher.hosts.replace((Host("three", 2181),))
+                assert attacher.reasons() == {"three:2181": "not tried yet"}
+
+
 async def test_the_next_host_is_tried_at_once_and_a_pause_comes_only_after_a_whole_pass(
     autojump_clock: object, caplog: pytest.LogCaptureFixture
 ) -> None:

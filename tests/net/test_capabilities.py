@@ -8,7 +8,7 @@ from tests.net.peers import OPCODES_3_4, OPCODES_3_5, OPCODES_3_6, OldServer, ac
 from zkrecipes import DevServer
 from zkrecipes.enums import OpCode, ServerGeneration
 from zkrecipes.net.capabilities import find_generation, generation_of
-from zkrecipes.net.transport import Address
+from zkrecipes.net.transport import Address, Stream
 from zkrecipes.net.wakeup import current_parking
 from zkrecipes.testing import MemoryNetwork
 
@@ -112,10 +112,10 @@ async def test_a_connection_that_breaks_on_the_word_is_no_answer_and_requests_ar
 ) -> None:
     network = MemoryNetwork()
 
-    def answer(side: object, requested: object) -> bool:
+    async def break_off(stream: Stream) -> None:
+        await stream.receive()
         network.reset()
-        return False
 
-    async with scripted(network, "old", greet=lambda _: None, answer=answer):
+    async with network.serve("old", 2181, break_off):
         with pytest.raises(OSError, match="gave no session"):
             await find_generation(network, OLD, current_parking())
