@@ -17,6 +17,11 @@ pytestmark = [pytest.mark.anyio, pytest.mark.interop]
 CLOSE = {"Barrier": "create", "DistributedBarrier": "set"}
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    return "trio"  # the other side is another process; ours is tested on both loops elsewhere
+
+
 @pytest.fixture(params=["kazoo_peer", "curator"])
 def family(request: pytest.FixtureRequest, apache_server: ApacheServer, fresh_path: str) -> Family:
     start: StartPeer = request.getfixturevalue(request.param)
