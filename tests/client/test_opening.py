@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import anyio
@@ -17,7 +18,7 @@ from tests.net.peers import accept_all, saying, scripted
 from tests.recipes.hurting import TIMEOUT, World, asyncio_only, real_time, virtual_time, world
 from zkrecipes.devserver.faults import HeldReplies, Hurt
 from zkrecipes.enums import OpCode, SessionState
-from zkrecipes.net.transport import TcpNetwork
+from zkrecipes.net.transport import Address, Handler, Stream, TcpNetwork
 from zkrecipes.testing import MemoryNetwork
 
 pytestmark = pytest.mark.anyio
@@ -277,6 +278,22 @@ async def test_a_cancellation_from_outside_passes_on() -> None:
                 await anyio.sleep_forever()
         assert scope.cancelled_caught
         assert len(there.server.processor.sessions) == 0
+
+
+async def test_a_fault_of_the_clients_own_ends_the_block_and_is_bare() -> None:
+    class Faulty:
+        async def resolve(self, host: str, port: int) -> list[Address]:
+            raise ZeroDivisionError("a bug")
+
+        async def connect(self, host: str, port: int) -> Stream:
+            raise NotImplementedError
+
+        def serve(self, host: str, port: int, handler: Handler) -> AbstractAsyncContextManager[Address]:
+            raise NotImplementedError
+
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        async with zk.connect("zk", network=Faulty()):
+            raise AssertionError("not entered")
 
 
 # --- leaving ---------------------------------------------------------------------------------------------

@@ -172,6 +172,21 @@ async def test_other_hosts_can_be_named_while_the_client_runs() -> None:
                 client.update_hosts("three:no")
 
 
+async def test_other_hosts_can_be_named_while_no_server_answers() -> None:
+    async with world() as there:
+        doors = Doors(there)
+        async with zk.connect("one", session_timeout=TIMEOUT, network=doors) as client:
+            session = client.session
+            there.network.refuse(source="one")
+            there.network.reset()
+            await anyio.sleep(3)
+            start = anyio.current_time()
+            client.update_hosts("two")
+            await client.exists("/")
+            assert anyio.current_time() - start <= 5
+            assert client.session is session
+
+
 async def test_a_server_that_drops_every_connection_is_not_sought_in_a_hot_loop() -> None:
     network = MemoryNetwork(record=True)
 

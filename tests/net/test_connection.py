@@ -198,6 +198,22 @@ async def test_a_reset_ends_the_connection(autojump_clock: object) -> None:
 
 
 @pytest.mark.trio
+async def test_a_fault_of_the_session_comes_out_as_it_is(autojump_clock: object) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError("a bug")
+
+    network = MemoryNetwork()
+    async with (
+        scripted(network, greet=accept_all(), answer=answer_all),
+        greeted(network) as (connection, _, driver),
+    ):
+        driver.on_event = fail
+        connection.side.send(Ticket(ExistsRequest("/a")))
+        with pytest.raises(ZeroDivisionError):
+            await connection.run(driver)
+
+
+@pytest.mark.trio
 async def test_a_deadline_of_the_session_is_kept_also_when_it_comes_nearer(autojump_clock: object) -> None:
     network = MemoryNetwork()
     async with (

@@ -12,7 +12,7 @@ from typing import Any, Protocol, final
 
 import anyio
 
-from zkrecipes.net.transport import Stream
+from zkrecipes.net.transport import Stream, bare_errors
 from zkrecipes.net.wakeup import Parking
 from zkrecipes.protocol.client_side import ClientSide
 from zkrecipes.protocol.events import Broken, ClientEvent, Connected, Replied
@@ -85,10 +85,11 @@ class Connection:
 
         Cancellation: the stream is of no more use.
         """
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._write)
-            await self._read(driver)
-            tasks.cancel_scope.cancel()
+        with bare_errors():
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._write)
+                await self._read(driver)
+                tasks.cancel_scope.cancel()
 
     def wake(self) -> None:
         """There is something to send."""

@@ -35,7 +35,7 @@ from zkrecipes.net.holds import Holds
 from zkrecipes.net.hosts import HostList
 from zkrecipes.net.pending import Pending
 from zkrecipes.net.session import Session
-from zkrecipes.net.transport import Address, Network
+from zkrecipes.net.transport import Address, Network, bare_errors
 from zkrecipes.net.wakeup import Parking
 from zkrecipes.net.watches import ClientWatches
 from zkrecipes.protocol.events import Broken, Connected, Greeting, Replied, WatchEvent, WatchFired
@@ -238,13 +238,14 @@ class SessionKeeper:
 
     async def run(self) -> None:
         """Keep a session alive until the client is closed, cannot authenticate, or may not renew."""
-        async with anyio.create_task_group() as self._chores:
-            while self._over is None:
-                await self._run_session(self.session)
-                if self._over is None:
-                    self.session = Session(self.options.session_timeout)
-                    self.holds.begin(self.session)
-            self._chores.cancel_scope.cancel()
+        with bare_errors():
+            async with anyio.create_task_group() as self._chores:
+                while self._over is None:
+                    await self._run_session(self.session)
+                    if self._over is None:
+                        self.session = Session(self.options.session_timeout)
+                        self.holds.begin(self.session)
+                self._chores.cancel_scope.cancel()
 
     async def close(self) -> None:
         """Close the session on the server, bounded in time, and end every request that still waits.
