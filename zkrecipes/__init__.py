@@ -140,6 +140,9 @@ if TYPE_CHECKING:
     from zkrecipes.recipes.persistent_node import (
         PersistentNode as PersistentNode,
     )
+    from zkrecipes.recipes.read_write_lock import (
+        ReadWriteLock as ReadWriteLock,
+    )
 
 _NAMES_BY_MODULE = {
     "zkrecipes.acl": (
@@ -238,6 +241,7 @@ _NAMES_BY_MODULE = {
     "zkrecipes.recipes.contenders": ("Contender",),
     "zkrecipes.recipes.mutex": ("Mutex",),
     "zkrecipes.recipes.persistent_node": ("PersistentNode",),
+    "zkrecipes.recipes.read_write_lock": ("ReadWriteLock",),
 }
 _MODULE_BY_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 

@@ -79,7 +79,7 @@ class Acquisition(Generic[H]):
         what: str,
     ) -> None:
         self.what = what
-        self._queue = queue
+        self.queue = queue
         self._held = held
         self._make_hold = make_hold
         self._lost = lost
@@ -126,8 +126,14 @@ class Acquisition(Generic[H]):
             HoldLostError: the hold is lost.
         """
         self._hold.check()
-        await self._place.move_to(queue, self._guard)
-        self._hold.path = self._place.path
+
+        def moved() -> None:
+            path = self._place.path
+            self._guard.move_to(recipe_api(queue.client).operations.full(path))
+            self.queue, self._hold.path, self._block.path = queue, path, path
+
+        if not await self._place.move_to(queue, moved):
+            raise self._lost(self._place.path, reason="its znode is gone")
 
     def __await__(self) -> Generator[None, None, NoReturn]:
         self._is_entered = True  # told here, so `__del__` need not
@@ -146,7 +152,7 @@ class Acquisition(Generic[H]):
             if not self._blocking and not place.is_first(children):
                 raise anyio.WouldBlock
             if await place.wait_turn(children):
-                api = recipe_api(self._queue.client)
+                api = recipe_api(self.queue.client)
                 guard = api.guard(place.path, place.session)
                 try:
                     if await guard.wait_proven():

@@ -8,14 +8,14 @@ znode was made.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cmp_to_key
 from typing import Final, NamedTuple, final
 from uuid import uuid4
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Guard, Pending, RecipeApi, recipe_api
+from zkrecipes.client.recipe_api import Pending, RecipeApi, recipe_api
 from zkrecipes.errors import (
     ConnectionLossError,
     NodeExistsError,
@@ -109,6 +109,7 @@ class Place:
         self.path = ""
         self.token = 0
         self.session = self._api.session
+        self._second = ""  # while it moves, the znode that will stand for it
 
     async def take(self) -> list[str]:
         """Make the znode, and return the names in the directory as of then or later.
@@ -170,28 +171,30 @@ class Place:
         except LookupError:
             return False
 
-    async def move_to(self, queue: Queue, guard: Guard) -> None:
+    async def move_to(self, queue: Queue, moved: Callable[[], None]) -> bool:
         """Stand at the same place under another layout's name: with the same number, which is not made anew.
 
         Both znodes exist for a moment, so that nobody gets in between (Curator's `InterProcessReadWriteLock`
-        does it the same way). `guard` is told which of them to check.
+        does it the same way).
+
+        Args:
+            queue: the same directory, with the other layout.
+            moved: called when the new znode stands for the place, before the old one goes.
+
+        Returns:
+            False if the place is lost: its session is over, or its directory is gone.
+
+        Cancellation: it has moved, or it has not; `leave` removes whatever there is.
         """
         number = name_of(self.path).removeprefix(self._queue.layout.prefix(self._guid))
-        path = join(queue.directory, queue.layout.prefix(self._guid) + number)
-        while True:
-            try:
-                await queue.client.create(path, self._data, ephemeral=True, acl=queue.acl)
-            except NodeExistsError:
-                break  # made by the try before, whose reply was lost: the GUID is ours alone
-            except PacketTooLargeError:
-                raise
-            except ConnectionLossError:
-                continue
-            else:
-                break
-        before, self.path, self._queue = self.path, path, queue
-        guard.move_to(self._api.operations.full(path))
-        await self._api.finish(self._delete(before))
+        self._second = join(queue.directory, queue.layout.prefix(self._guid) + number)
+        if not await self._create_second(queue):
+            return False
+        first, self.path, self._second = self.path, self._second, ""
+        self._queue = queue
+        moved()
+        await self._api.finish(self._delete(first))
+        return True
 
     async def leave(self) -> None:
         """Remove the znode, whatever is known of it. Shielded and bounded; goes on in the client's own time.
@@ -201,7 +204,9 @@ class Place:
         if not self._guid or self.session.state.is_final:
             return
         if self.path:
-            await self._api.finish(self._delete(self.path))
+            # both are sent at once, and the last is answered last
+            removals = [self._delete(path) for path in (self._second, self.path) if path]
+            await self._api.finish(removals[-1])
         else:
             await self._api.clean_up(self._remove_by_guid)
 
@@ -249,6 +254,24 @@ class Place:
     async def _remove_by_guid(self) -> None:
         for path in self._own(await self._list_own()):
             await self._delete(path).wait_done()
+
+    async def _create_second(self, queue: Queue) -> bool:
+        operation = self._api.operations.create(self._second, self._data, ephemeral=True, acl=queue.acl)
+        # A request that is made now belongs to the present session: in another it would outlive the place.
+        while self.session is self._api.session and not self.session.state.is_final:
+            try:
+                await self._api.submit(operation).wait()
+            except NodeExistsError:
+                return True  # made by an earlier try whose end was not seen: the GUID is ours alone
+            except (NoNodeError, SessionExpiredError):
+                return False
+            except PacketTooLargeError:
+                raise
+            except ConnectionLossError:
+                continue
+            else:
+                return True
+        return False
 
     async def _list_own(self) -> list[str]:
         """The names in the directory, with everything that was under way when the connection was lost.

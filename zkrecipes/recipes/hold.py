@@ -130,8 +130,8 @@ class HoldBlock:
     """
 
     def __init__(self, guard: Guard, path: str, lost: type[HoldLostError]) -> None:
+        self.path = path
         self._guard = guard
-        self._path = path
         self._lost = lost
 
     def enter(self) -> None:
@@ -160,6 +160,6 @@ class HoldBlock:
             return (
                 outcome  # cancelled from outside, or the program ends; the loss was logged when it happened
             )
-        loss = self._lost(self._path, reason=reason)
+        loss = self._lost(self.path, reason=reason)
         loss.__cause__ = outcome
         return loss

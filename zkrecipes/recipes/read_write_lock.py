@@ -56,8 +56,7 @@ class ReadWriteLock:
         self.identifier = default_identifier() if identifier is None else identifier
         self._readers = Queue(client, path, choose_layout(layout, READERS), check_acl(acl))
         self._writers = self._readers._replace(layout=choose_layout(layout, WRITERS))
-        self._reading: HeldByTask[Hold] = HeldByTask()
-        self._writing: HeldByTask[Hold] = HeldByTask()
+        self._held: HeldByTask[Hold] = HeldByTask()
 
     def read(self, *, blocking: bool = True) -> Acquisition[Hold]:
         """Hold the lock with other readers: `async with lock.read() as hold`.
@@ -65,31 +64,14 @@ class ReadWriteLock:
         Args:
             blocking: wait for one's turn. With False entering raises `anyio.WouldBlock` unless it is free.
 
-        Entering and leaving raise what `Mutex.acquire` says, and a `RuntimeError` if this task has the lock.
+        Entering and leaving raise what `Mutex.acquire` says; entering raises a `RuntimeError` if this task
+        has the lock in either way.
         """
-        self._refuse_both(self._writing)
-        return Acquisition(
-            self._readers,
-            self.identifier.encode(),
-            self._reading,
-            self._make_hold,
-            lost=LockLostError,
-            blocking=blocking,
-            what=repr(self),
-        )
+        return self._acquisition(self._readers, blocking)
 
     def write(self, *, blocking: bool = True) -> Acquisition[Hold]:
         """Hold the lock alone: `async with lock.write() as hold`; arguments and errors as for `read`."""
-        self._refuse_both(self._reading)
-        return Acquisition(
-            self._writers,
-            self.identifier.encode(),
-            self._writing,
-            self._make_hold,
-            lost=LockLostError,
-            blocking=blocking,
-            what=repr(self),
-        )
+        return self._acquisition(self._writers, blocking)
 
     async def contenders(self) -> list[Contender]:
         """Who holds the lock and who waits for it, readers and writers, in order of arrival."""
@@ -98,26 +80,34 @@ class ReadWriteLock:
     async def downgrade(self) -> None:
         """Turn the write lock that this task holds into a read lock, with no writer in between.
 
-        The block of `write()` goes on with the same hold: from now on it shares the lock with readers, those
-        that already wait included, and it ends as before.
+        The block of `write()` goes on with the same hold and fencing token: from now on it shares the lock
+        with the readers that came before the next writer, and it ends as before. `hold.path` is another.
 
         Raises:
-            RuntimeError: this task does not hold the write lock.
+            RuntimeError: this task does not hold the write lock (any longer).
             LockLostError: the lock is lost.
+            NoAuthError: the directory's ACL does not let this client in any longer; it is a write lock still.
 
         Cancellation: it is a write lock still, or a read lock already; leaving the block releases either.
         """
-        acquisition = self._writing.of_this_task()
-        if acquisition is None:
+        acquisition = self._held.of_this_task()
+        if acquisition is None or acquisition.queue is not self._writers:
             raise RuntimeError(f"this task does not hold {self!r} for writing: there is nothing to downgrade")
         await acquisition.move_to(self._readers)
 
+    def _acquisition(self, queue: Queue, blocking: bool) -> Acquisition[Hold]:
+        return Acquisition(
+            queue,
+            self.identifier.encode(),
+            self._held,
+            self._make_hold,
+            lost=LockLostError,
+            blocking=blocking,
+            what=repr(self),
+        )
+
     def _make_hold(self, guard: Guard, place: Place) -> Hold:
         return Hold(self._readers.client, guard, place.path, place.token, LockLostError)
-
-    def _refuse_both(self, other: HeldByTask[Hold]) -> None:
-        if other.of_this_task() is not None:
-            raise RuntimeError(f"this task has {self!r} already: it would wait for itself")
 
     def __repr__(self) -> str:
         return f"<ReadWriteLock {self.path} {self.identifier}>"
