@@ -21,7 +21,7 @@ from zkrecipes.cli.demo.view import Cast, duration, hand_over_lines
 __all__ = ["LiveView"]
 
 _COLOURS = ("cyan", "magenta", "yellow", "blue")
-# Drawing costs milliseconds, and the demo's own server shares this process: not at each event, then.
+# Drawing costs milliseconds, and the demo's own server shares this process: so not at each event.
 _FRAME = 1 / 8
 _AFTER = {
     Cause.RELEASE: "gave it back",
@@ -56,6 +56,7 @@ class LiveView:
         self._done: dict[int, str] = {}
         self._begun: set[int] = set()
         self._gone: Event | None = None
+        self._news: list[tuple[Text, Text]] = []
 
     @asynccontextmanager
     async def playing(self, cast: Cast) -> AsyncIterator[None]:
@@ -71,7 +72,7 @@ class LiveView:
                     yield
                 finally:
                     nursery.cancel_scope.cancel()
-            self._live.update(self._scene(), refresh=True)
+            self._draw()
 
     def tell(self, entry: Entry) -> None:
         """As `View.tell`."""
@@ -79,7 +80,7 @@ class LiveView:
         self._note(event)
         sentence = self._sentence(entry)
         if sentence is not None:
-            self._print(Text(f"{event.at - self._cast.started_at:.1f} s", "dim"), sentence)
+            self._news.append((Text(f"{event.at - self._cast.started_at:.1f} s", "dim"), sentence))
 
     def conclude(self, claims: Sequence[Claim], hand_overs: Sequence[HandOver], seconds: float) -> None:
         """As `View.conclude`."""
@@ -128,7 +129,8 @@ class LiveView:
         if words is None:
             return None
         style = "" if event.kind in _GOOD_NEWS else "red"
-        return self._name(event.worker).append(words.format(job=event.job, detail=event.detail), style)
+        words = words.format(job=event.job, detail=event.detail)
+        return Text.assemble(self._name(event.worker), (words, style))
 
     def _begin_sentence(self, entry: Entry) -> Text | None:
         event, hand_over = entry
@@ -204,5 +206,11 @@ class LiveView:
 
     async def _redraw(self) -> None:
         while True:
-            self._live.update(self._scene(), refresh=True)
+            self._draw()
             await trio.sleep(_FRAME)
+
+    def _draw(self) -> None:
+        for margin, sentence in self._news:
+            self._print(margin, sentence)
+        self._news.clear()
+        self._live.update(self._scene(), refresh=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import Final, final
@@ -40,8 +40,9 @@ TICK_TIME: Final = 0.5
 
 # Eleven seconds are usual. Longer sessions make it longer: two of them run out, and half a session may pass
 # until the server notices.
-_PLAY_AT_MOST: Final = 17.0
+_PLAY_AT_MOST: Final = 18.0
 _CLEAN_UP_AT_MOST: Final = 2.0
+_ANSWER_AT_MOST: Final = 3.0
 
 
 @final
@@ -118,9 +119,10 @@ class _Stage:
         self._next_began = trio.Event()
 
     async def run(self, server: str, started_at: float) -> list[Claim]:
-        if await self._client.exists("/") is None:
-            raise CommandError(f"{self._hosts}: the chroot does not exist", ExitCode.REFUSED)
-        await self._board.set_up(JOBS)
+        with _answered_in_time():
+            if await self._client.exists("/") is None:
+                raise CommandError(f"{self._hosts}: the chroot does not exist", ExitCode.REFUSED)
+            await self._board.set_up(JOBS)
         timeout = self._client.session.timeout
         async with _processes(self._hosts, self._root) as workers:
             pids = {worker.name: worker.pid for worker in workers}
@@ -128,9 +130,9 @@ class _Stage:
             async with self._view.playing(cast):
                 with trio.move_on_after(_PLAY_AT_MOST + 5 * (timeout - SESSION_TIMEOUT)):
                     await self._attend_all(workers)
-        claims = check(
-            self._recorder.events, await self._board.marks(), await self._board.ledger(), workers=WORKERS
-        )
+        with _answered_in_time():
+            marks, ledger = await self._board.marks(), await self._board.ledger()
+        claims = check(self._recorder.events, marks, ledger, workers=WORKERS)
         self._view.conclude(claims, self._recorder.hand_overs, time.monotonic() - started_at)
         return claims
 
@@ -183,6 +185,16 @@ class _Stage:
     def _order(self, event: Event) -> Order:
         is_time = event.kind is Kind.HALFWAY and event.job == CUT_AT_JOB and self._cut is None
         return Order.CUT if is_time else Order.GO
+
+
+@contextmanager
+def _answered_in_time() -> Iterator[None]:
+    """A request waits while there is no server, and the demo shall end by itself."""
+    try:
+        with trio.fail_after(_ANSWER_AT_MOST):
+            yield
+    except trio.TooSlowError as error:
+        raise CommandError("the servers do not answer any more", ExitCode.NO_SERVER) from error
 
 
 @asynccontextmanager

@@ -22,6 +22,7 @@ from zkrecipes.cli.demo.severable_network import SeverableNetwork
 from zkrecipes.client.client import Client
 from zkrecipes.client.opening import connect
 from zkrecipes.errors import LockLostError
+from zkrecipes.net.transport import bare_errors
 from zkrecipes.recipes.hold import Hold
 from zkrecipes.recipes.mutex import Mutex
 
@@ -38,23 +39,24 @@ def main() -> None:
 
 async def _work_until_told(hosts: str, root: str, name: str, session_timeout: float, job_time: float) -> None:
     control = Control(name)
-    async with trio.open_nursery() as nursery:
+    with bare_errors():  # the demo shows the last line of a traceback
+        async with trio.open_nursery() as nursery:
 
-        async def end_with_the_demo() -> None:
-            await control.listen()
+            async def end_with_the_demo() -> None:
+                await control.listen()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(end_with_the_demo)
+            network = SeverableNetwork()
+            async with connect(
+                hosts, session_timeout=session_timeout, connect_timeout=None, network=network
+            ) as client:
+                control.say(Kind.JOINED)
+                board = Board(client, root)
+                mutex = Mutex(client, board.lock_path, identifier=name)
+                await _Worker(client, board, mutex, network, control, job_time).work()
+            control.say(Kind.FINISHED)
             nursery.cancel_scope.cancel()
-
-        nursery.start_soon(end_with_the_demo)
-        network = SeverableNetwork()
-        async with connect(
-            hosts, session_timeout=session_timeout, connect_timeout=None, network=network
-        ) as client:
-            control.say(Kind.JOINED)
-            board = Board(client, root)
-            mutex = Mutex(client, board.lock_path, identifier=name)
-            await _Worker(client, board, mutex, network, control, job_time).work()
-        control.say(Kind.FINISHED)
-        nursery.cancel_scope.cancel()
 
 
 @final
