@@ -169,9 +169,9 @@ async def test_nothing_goes_back_when_the_leader_dies(
         await apache_ensemble.heal()
         await until_written(ledgers, 5)
         assert [ledger.client.session for ledger in ledgers] == sessions, "every session is kept"
-        assert any(ledger.losses for ledger in ledgers)
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # it takes long
 async def test_nothing_is_lost_when_all_are_restarted_one_by_one(
     apache_ensemble: ApacheEnsemble, fresh_path: str
 ) -> None:
