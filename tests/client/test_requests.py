@@ -112,11 +112,13 @@ async def test_each_request_of_a_broken_connection_meets_its_own_fate() -> None:
         there.server.faults.hold_replies(session_id=client.session.id)
         async with client.pipeline() as pipe:
             replies: list[Any] = [pipe.get("/n"), pipe.set("/n", b"1"), pipe.exists("/n"), pipe.create("/m")]
-            await anyio.wait_all_tasks_blocked()
-            there.server.faults.clear()
-            there.network.links[-1].to_client.discard()
+            await anyio.sleep(0.1)
+            await there.server.refuse()
             there.network.reset()
+            await anyio.sleep(0.1)
+            there.server.faults.clear()
             replies += [pipe.get("/n"), pipe.set("/n", b"2")]
+            await there.server.accept()
         assert isinstance(replies[1].error, zk.ConnectionLossError)
         assert isinstance(replies[3].error, zk.ConnectionLossError)
         assert replies[0].result().data == b"1"  # sent again after the write that was applied unheard
