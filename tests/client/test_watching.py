@@ -13,7 +13,7 @@ import pytest
 
 import zkrecipes as zk
 from tests.net.peers import OPCODES_3_5, OldServer
-from tests.recipes.hurting import World, virtual_time, world
+from tests.recipes.hurting import TIMEOUT, Doors, World, virtual_time, world
 from zkrecipes import EventType
 from zkrecipes.client.watching import WatchEvents
 from zkrecipes.enums import OpCode, SessionState
@@ -103,6 +103,33 @@ async def test_in_a_new_session_a_resync_comes_first_and_the_watch_goes_on(recur
             assert await _told(events, 1) == [(EventType.RESYNC, "/n")]
             await other.set("/n", b"seen")
             assert await _told(events, 1) == [(EventType.DATA_CHANGED, "/n")]
+
+
+async def test_a_server_that_is_new_to_the_client_is_asked_what_it_can_do_before_watches_are_set_there() -> (
+    None
+):
+    async with world() as there, there.connect("b") as other:
+        doors = Doors(there)
+        async with zk.connect("one,two", session_timeout=TIMEOUT, network=doors) as client:
+            async with client.watch("/n") as events:
+                (_, door), *_rest = doors.opened
+                there.network.refuse(source=door)
+                there.network.reset(source=door)
+                assert await _told(events, 1) == [(EventType.RESYNC, "/n")]
+                await other.create("/n")
+                assert await _told(events, 1) == [(EventType.CREATED, "/n")]
+                elsewhere = [each for _, each in doors.opened if each != door]
+                assert len(elsewhere) == 2  # the probe, and the session
+
+
+async def test_a_connection_that_is_lost_before_its_watches_are_set_is_replaced() -> None:
+    async with _two() as (there, client, other), client.watch("/n") as events:
+        fault = there.server.faults.drop_request(OpCode.SET_WATCHES2, times=3)
+        there.network.reset(source="a")
+        assert await _told(events, 1) == [(EventType.RESYNC, "/n")]
+        assert fault.times_used == 3
+        await other.create("/n")
+        assert await _told(events, 1) == [(EventType.CREATED, "/n")]
 
 
 async def test_connected_is_announced_when_the_watches_are_set_again() -> None:
