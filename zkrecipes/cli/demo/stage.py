@@ -38,8 +38,8 @@ CUT_AT_JOB: Final = 5
 SESSION_TIMEOUT: Final = 3.0
 TICK_TIME: Final = 0.5
 
-# Eleven seconds are usual; that a machine is busy is no reason to fail. Longer sessions make it longer: two of
-# them run out, and half a session may pass until the server notices.
+# Eleven seconds are usual; that a machine is busy is no reason to fail. Longer sessions make it longer: two
+# of them run out, and half a session may pass until the server notices.
 _PLAY_AT_MOST: Final = 30.0
 _CLEAN_UP_AT_MOST: Final = 2.0
 _ANSWER_AT_MOST: Final = 3.0
