@@ -73,6 +73,7 @@ def test_a_signal_ends_it_and_nothing_is_left(number: signal.Signals, code: Exit
     assert not _is_group_alive(demo.pid)
 
 
+@pytest.mark.timeout(40)
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX process groups")
 def test_no_worker_outlives_it_even_when_it_is_killed() -> None:
     with _start_demo() as demo:
