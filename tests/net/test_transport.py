@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 from contextlib import AsyncExitStack
 
 import anyio
@@ -91,6 +92,27 @@ async def test_a_reset_by_the_peer_is_a_connection_error() -> None:
         await stream.receive()
     await stream.aclose()
     listener.close()
+
+
+async def test_peers_that_reset_at_once_end_nothing_but_their_own_streams() -> None:
+    """Such a stream has no peer address any more by the time it is accepted."""
+
+    async def handle(stream: Stream) -> None:
+        try:
+            await stream.receive()
+        except OSError:
+            pass
+        finally:
+            await stream.aclose()
+
+    async with TcpNetwork().serve("127.0.0.1", 0, handle) as address:
+        for _ in range(200):
+            with socket.create_connection(address) as raw:
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        stream = await TcpNetwork().connect(*address)
+        await stream.send(b"x")
+        assert await stream.receive() == b""
+        await stream.aclose()
 
 
 async def test_a_refused_connect_says_so() -> None:

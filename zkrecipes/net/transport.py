@@ -166,8 +166,9 @@ class _TcpStream:
 
     def __init__(self, stream: SocketStream) -> None:
         self._stream = stream
-        remote = stream.extra(SocketAttribute.remote_address)
-        self._peer = Address(str(remote[0]), int(remote[1]))
+        # None where the peer has gone already: the first receive will tell.
+        remote = stream.extra(SocketAttribute.remote_address, None)
+        self._peer = Address("unknown", 0) if remote is None else Address(str(remote[0]), int(remote[1]))
         raw: socket.socket = stream.extra(SocketAttribute.raw_socket)
         try:
             # A request is one small packet that must leave at once, not wait for the answer to another.
