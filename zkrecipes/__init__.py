@@ -143,6 +143,10 @@ if TYPE_CHECKING:
     from zkrecipes.recipes.read_write_lock import (
         ReadWriteLock as ReadWriteLock,
     )
+    from zkrecipes.recipes.semaphore import (
+        Semaphore as Semaphore,
+        SemaphoreAcquisition as SemaphoreAcquisition,
+    )
 
 _NAMES_BY_MODULE = {
     "zkrecipes.acl": (
@@ -242,6 +246,10 @@ _NAMES_BY_MODULE = {
     "zkrecipes.recipes.mutex": ("Mutex",),
     "zkrecipes.recipes.persistent_node": ("PersistentNode",),
     "zkrecipes.recipes.read_write_lock": ("ReadWriteLock",),
+    "zkrecipes.recipes.semaphore": (
+        "Semaphore",
+        "SemaphoreAcquisition",
+    ),
 }
 _MODULE_BY_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 

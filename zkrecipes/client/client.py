@@ -249,7 +249,8 @@ class Client:
             return
         try:
             await self._require_for(request.operations)
-            transaction.take_reply(await self._run(Operation(request, _itself)))
+            pending = self._submit(Operation(request, _itself))
+            transaction.take_reply(await pending.wait(), pending.zxid)
         except TransactionError as error:
             if isinstance(error.error, NoNodeError):
                 await self._explain([error.error])

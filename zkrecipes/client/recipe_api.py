@@ -11,7 +11,7 @@ Small, documented and stable, so that others can write recipes too:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Self, TypeVar, final
 
@@ -89,18 +89,20 @@ class RecipeApi:
             changed.drop()
             self._keeper.unwatch(changed)
 
-    def guard(self, path: str, session: Session) -> Guard:
+    def guard(self, path: str, session: Session, *, also: Sequence[str] = ()) -> Guard:
         """Prove a hold: check its own znode again and again in transactions that change nothing.
 
         Args:
             path: the hold's znode, which belongs to this hold alone and whose name is never used again; its
                 ACL must give its owner READ.
             session: the session that owns the znode.
+            also: more znodes of the same hold, which is lost with the first of them.
 
         Returns:
             A cancel scope for the body, and `valid_until`. Call `release` when the body has ended.
         """
-        return self._keeper.holds.guard(self.operations.full(path), session)
+        full = self.operations.full
+        return self._keeper.holds.guard(full(path), session, map(full, also))
 
     def background(self, func: Callable[[], Awaitable[None]]) -> AbstractAsyncContextManager[None]:
         """Run `func` in a task of the client's, ended with the block; its errors are logged, never raised."""

@@ -92,8 +92,8 @@ class Transaction:
             return None
         return MultiRequest(tuple(pending.request for pending in self._collected))
 
-    def take_reply(self, reply: MultiReply) -> None:
-        """Give each operation its result.
+    def take_reply(self, reply: MultiReply, zxid: int) -> None:
+        """Give each operation its result, and the zxid that they share.
 
         Raises:
             TransactionError: it was rolled back; every operation's result raises that too.
@@ -103,7 +103,7 @@ class Transaction:
             self.fail(error)
             raise error
         for pending, result in zip(self._collected, reply.results, strict=True):
-            pending.complete(result, None)
+            pending.complete(result, None, zxid)
 
     def fail(self, error: ZooKeeperError) -> None:
         """The transaction was not applied, or nobody knows."""

@@ -7,7 +7,7 @@ itself cancels the body, whatever else the client is busy with. Proofs move the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, final
 
 import anyio
@@ -36,14 +36,14 @@ class Guard:
     """The proof of one hold: a cancel scope for its body, and how long it is valid.
 
     Attributes:
-        path: the hold's own znode, the full path on the server.
+        paths: the hold's own znodes, full paths on the server; it is lost with the first of them.
         scope: the body runs in it; it is cancelled when the hold can no longer be proven.
         is_proven: whether it was proven once; what ended it later is told by `why_lost`.
         is_unreadable: it was lost because the znode's ACL does not let its owner read it.
     """
 
-    def __init__(self, path: str, holds: Holds) -> None:
-        self.path = path
+    def __init__(self, paths: tuple[str, ...], holds: Holds) -> None:
+        self.paths = paths
         self.scope = anyio.CancelScope()
         self._holds = holds
         self._lost = ""
@@ -84,7 +84,6 @@ class Guard:
         """Another znode stands for the hold from now on; it has been made already."""
         if not self._lost:
             self._holds.move(self, path)
-            self.path = path
 
     def release(self) -> None:
         """The body has ended: check the hold no longer. Whoever still asks is told that it is over."""
@@ -97,7 +96,7 @@ class Guard:
         if self._lost:
             return
         self._lost = reason
-        logger.warning("a hold is lost: %s: %s", self.path, reason, extra={"path": self.path})
+        logger.warning("a hold is lost: %s: %s", self.paths[0], reason, extra={"path": self.paths[0]})
         self._holds.forget(self)
         self.scope.cancel()
         self.tell()
@@ -137,29 +136,33 @@ class Holds:
 
     # --- for recipes ---------------------------------------------------------------------------------------
 
-    def guard(self, path: str, session: Session) -> Guard:
-        """Check the znode at `path` from now on; `session` owns it."""
-        guard = Guard(path, self)
+    def guard(self, path: str, session: Session, also: Iterable[str] = ()) -> Guard:
+        """Check the znode at `path`, and those of `also`, from now on; `session` owns them."""
+        guard = Guard((path, *also), self)
         if session is not self._session or session.state.is_final:
             guard.lose("its session is over")
-            return guard
-        self._guards[path] = guard
-        self.checks.add(path)
-        self.hurry()
+        else:
+            self._check(guard)
         return guard
 
     def move(self, guard: Guard, path: str) -> None:
-        """Check `path` in place of the guard's znode."""
+        """Check `path` in place of the guard's znodes."""
         self.forget(guard)
-        self._guards[path] = guard
-        self.checks.add(path)
-        self.hurry()
+        guard.paths = (path,)
+        self._check(guard)
 
     def forget(self, guard: Guard) -> None:
         """The hold is over."""
-        if self._guards.get(guard.path) is guard:
-            del self._guards[guard.path]
-            self.checks.discard(guard.path)
+        for path in guard.paths:
+            if self._guards.get(path) is guard:
+                del self._guards[path]
+                self.checks.discard(path)
+
+    def _check(self, guard: Guard) -> None:
+        for path in guard.paths:
+            self._guards[path] = guard
+            self.checks.add(path)
+        self.hurry()
 
     def __bool__(self) -> bool:
         return bool(self._guards)
@@ -229,8 +232,8 @@ class Holds:
     def _move_deadlines(self) -> None:
         cancel_at = self.proof.valid_until - CANCEL_BEFORE_END * self.proof.timeout
         now = anyio.current_time()
-        for path, guard in list(self._guards.items()):
-            if guard.is_proven or self.checks.is_proven(path, now):
+        for guard in dict.fromkeys(self._guards.values()):
+            if guard.is_proven or all(self.checks.is_proven(path, now) for path in guard.paths):
                 guard.prove_until(cancel_at)
             guard.tell()
 

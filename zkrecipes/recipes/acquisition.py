@@ -6,16 +6,16 @@ is the same for all of them.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from types import TracebackType
-from typing import Generic, NoReturn, TypeVar, final
+from typing import Generic, TypeVar, final
 
 import anyio
 
 from zkrecipes.client.recipe_api import Guard, recipe_api
 from zkrecipes.errors import HoldLostError, NoAuthError
 from zkrecipes.recipes.contender import Place, Queue
+from zkrecipes.recipes.entered_once import EnteredOnce
 from zkrecipes.recipes.hold import Hold, HoldBlock
 
 __all__ = ["Acquisition", "HeldByTask", "task_id"]
@@ -54,7 +54,7 @@ class HeldByTask(Generic[H]):
 
 
 @final
-class Acquisition(Generic[H]):
+class Acquisition(EnteredOnce, Generic[H]):
     """One acquisition, to be entered once with `async with`; what it gives is the hold.
 
     Args:
@@ -78,7 +78,7 @@ class Acquisition(Generic[H]):
         blocking: bool,
         what: str,
     ) -> None:
-        self.what = what
+        super().__init__(what)
         self.queue = queue
         self._held = held
         self._make_hold = make_hold
@@ -86,15 +86,12 @@ class Acquisition(Generic[H]):
         self._blocking = blocking
         self._place = Place(queue, data)
         self._task = 0
-        self._is_entered = False
         self._block: HoldBlock
         self._guard: Guard
         self._hold: H
 
     async def __aenter__(self) -> H:
-        if self._is_entered:
-            raise RuntimeError(f"an acquisition of {self.what} is entered once; ask for another one")
-        self._is_entered = True
+        self.enter_once()
         self._task = self._held.add(self)
         try:
             self._guard = await self._acquire()
@@ -134,15 +131,6 @@ class Acquisition(Generic[H]):
 
         if not await self._place.move_to(queue, moved):
             raise self._lost(self._place.path, reason="its znode is gone")
-
-    def __await__(self) -> Generator[None, None, NoReturn]:
-        self._is_entered = True  # told here, so `__del__` need not
-        raise TypeError(f"{self.what} is entered, not awaited: `async with … as hold:`")
-
-    def __del__(self) -> None:
-        if not self._is_entered:
-            message = f"an acquisition of {self.what} was never entered: nothing is held"
-            warnings.warn(message, RuntimeWarning, stacklevel=2, source=self)
 
     async def _acquire(self) -> Guard:
         """Queue up until it is our turn and the hold is proven."""

@@ -210,6 +210,10 @@ class Place:
         else:
             await self._api.clean_up(self._remove_by_guid)
 
+    def is_left(self) -> None:
+        """Its znode was removed by a transaction of the recipe's: there is nothing to leave any longer."""
+        self._guid = self.path = ""
+
     async def _try_to_take(self) -> list[str] | None:
         """One try; None: it left nothing behind, and the next may do better."""
         # A fresh GUID each time: what an earlier try left behind must not be taken for this one's.

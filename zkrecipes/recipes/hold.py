@@ -9,7 +9,7 @@ needs `check`, `confirm`, `transaction` or the fencing token.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import final
@@ -38,13 +38,21 @@ class Hold:
     """
 
     def __init__(
-        self, client: Client, guard: Guard, path: str, token: int, lost: type[HoldLostError]
+        self,
+        client: Client,
+        guard: Guard,
+        path: str,
+        token: int,
+        lost: type[HoldLostError],
+        *,
+        also: Sequence[str] = (),
     ) -> None:
         self.path = path
         self.fencing_token = token
         self._client = client
         self._guard = guard
         self._lost = lost
+        self._also = also
 
     @property
     def valid_until(self) -> float:
@@ -93,7 +101,8 @@ class Hold:
         has_block_ended = False
         try:
             async with self._client.transaction() as transaction:
-                transaction.check(self.path)
+                for path in (self.path, *self._also):
+                    transaction.check(path)
                 yield transaction
                 has_block_ended = True
         except TransactionError as error:
@@ -104,9 +113,10 @@ class Hold:
             raise outcome from error
 
     def _outcome_of(self, error: TransactionError) -> ZooKeeperError:
-        """What the caller is told, who does not know of the check before the first operation."""
-        if error.index > 0:
-            return TransactionError(error.index - 1, error.error, error.operations - 1)
+        """What the caller is told, who does not know of the checks before the first operation."""
+        checks = 1 + len(self._also)
+        if error.index >= checks:
+            return TransactionError(error.index - checks, error.error, error.operations - checks)
         if isinstance(error.error, NoNodeError):
             return self._lost(self.path, reason="its znode is gone")
         return error.error

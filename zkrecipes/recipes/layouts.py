@@ -1,14 +1,14 @@
 """How the contenders of kazoo's and Curator's recipes are named, so that ours contend with theirs.
 
 Read in kazoo 2.11 (`kazoo/recipe/lock.py`) and Curator 5.4 (`LockInternals`, `StandardLockInternalsDriver`,
-`InterProcessReadWriteLock`, `LeaderLatch`, `ProtectedUtils`).
+`InterProcessReadWriteLock`, `InterProcessSemaphoreV2`, `LeaderLatch`, `ProtectedUtils`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Final, TypeVar, final
 
 from zkrecipes.paths import sequence_number
 
@@ -16,10 +16,14 @@ __all__ = [
     "ELECTIONS",
     "MUTEXES",
     "READERS",
+    "SEMAPHORES",
     "WRITERS",
     "LockLayout",
+    "SemaphoreLayout",
     "choose_layout",
 ]
+
+L = TypeVar("L")
 
 
 @final
@@ -47,8 +51,7 @@ class LockLayout:
         Args:
             guid: 32 hex digits, as `uuid4().hex`.
         """
-        dashed = "-".join((guid[:8], guid[8:12], guid[12:16], guid[16:20], guid[20:]))
-        return self.form.format(hex=guid, dashed=dashed)
+        return _fill_in(self.form, guid)
 
     def tag_and_sequence_of(self, name: str) -> tuple[str, int] | None:
         """The tag and the number of a contender, or None for a name that is none."""
@@ -57,6 +60,39 @@ class LockLayout:
             if sequence is not None:
                 return tag, sequence
         return None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SemaphoreLayout:
+    """Where a semaphore's permits lie, what they are called, and where to queue for some.
+
+    Attributes:
+        name: what the layout is called.
+        permits: what follows the semaphore's path in that of the permits' directory.
+        queue: the same for the queue's directory.
+        lock: the names in the queue.
+        form: a permit's name, as in `LockLayout`.
+        is_sequential: whether the server appends a number to it.
+        has_limit: whether the permits' directory holds the limit, as ASCII digits.
+    """
+
+    name: str
+    permits: str
+    queue: str
+    lock: LockLayout
+    form: str
+    is_sequential: bool
+    has_limit: bool
+
+    def prefix(self, guid: str) -> str:
+        """The name of a permit, without the number that the server may append."""
+        return _fill_in(self.form, guid)
+
+
+def _fill_in(form: str, guid: str) -> str:
+    dashed = "-".join((guid[:8], guid[8:12], guid[12:16], guid[16:20], guid[20:]))
+    return form.format(hex=guid, dashed=dashed)
 
 
 def _alone(name: str, form: str, tag: str) -> LockLayout:
@@ -95,7 +131,16 @@ READERS: Final[Mapping[str, LockLayout]] = {
 """kazoo's `ReadLock`, the read half of Curator's `InterProcessReadWriteLock`."""
 
 
-def choose_layout(name: str, table: Mapping[str, LockLayout]) -> LockLayout:
+SEMAPHORES: Final[Mapping[str, SemaphoreLayout]] = {
+    "kazoo": SemaphoreLayout("kazoo", "", "-__lock__", _KAZOO_LOCK, _KAZOO, False, True),
+    "curator": SemaphoreLayout(
+        "curator", "/leases", "/locks", _CURATOR_LOCK, _CURATOR + "lease-", True, False
+    ),
+}
+"""kazoo's `Semaphore`, Curator's `InterProcessSemaphoreV2`."""
+
+
+def choose_layout(name: str, table: Mapping[str, L]) -> L:
     """The layout of that name.
 
     Raises:

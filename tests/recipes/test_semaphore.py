@@ -1,0 +1,630 @@
+"""Semaphore: never more permits out than the limit, whatever goes wrong; and the limit itself."""
+
+# ruff: noqa: PT012 - what comes out of a whole block is what these tests are about
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+import zkrecipes as zk
+from tests.recipes.hurting import (
+    TIMEOUT,
+    Outcome,
+    Seen,
+    World,
+    asyncio_only,
+    cancel_at_each_pass,
+    hurt_each_request,
+    virtual_time,
+    world,
+)
+from zkrecipes.devserver.faults import Hurt
+from zkrecipes.enums import OpCode
+
+pytestmark = pytest.mark.anyio
+anyio_backend = virtual_time()
+
+PATH = "/limits/api"
+STAYS = {"/limits", PATH, f"{PATH}-__lock__", f"{PATH}/locks", f"{PATH}/leases"}
+
+layouts = pytest.mark.parametrize("layout", ["kazoo", "curator"])
+
+
+def _semaphore(client: zk.Client, name: str = "me", limit: int = 3, **options: Any) -> zk.Semaphore:
+    return zk.Semaphore(client, PATH, limit=limit, identifier=name, **options)
+
+
+@asynccontextmanager
+async def _clients(*names: str, **options: Any) -> AsyncIterator[tuple[World, list[zk.Client]]]:
+    async with world(**options) as there, AsyncExitStack() as stack:
+        yield there, [await stack.enter_async_context(there.connect(name)) for name in names]
+
+
+class _Party:
+    """Tasks that want permits of one semaphore: a letter with a number wants so many, a letter alone one.
+
+    Attributes:
+        inside: who is inside.
+        entered: everybody who came inside, first come first.
+        refused: who was told that there will never be enough.
+    """
+
+    def __init__(self, tasks: Any, client: zk.Client, **options: Any) -> None:
+        self.inside: list[str] = []
+        self.entered: list[str] = []
+        self.refused: list[str] = []
+        self._tasks = tasks
+        self._client = client
+        self._options = options
+        self._leave: dict[str, anyio.Event] = {}
+
+    async def come(self, *names: str) -> None:
+        """Each queues up, and has come to its turn before the next one comes, if it can."""
+        for name in names:
+            self._leave[name] = anyio.Event()
+            self._tasks.start_soon(self._take_part, name)
+            await anyio.sleep(0.1)
+
+    async def leave(self, *names: str) -> None:
+        for name in names:
+            self._leave[name].set()
+        await anyio.sleep(0.1)
+
+    async def _take_part(self, name: str) -> None:
+        semaphore = _semaphore(self._client, name, **self._options)
+        try:
+            async with semaphore.acquire(permits=int(name[1:] or "1")) as hold:
+                self.inside.append(name)
+                self.entered.append(name)
+                await self._leave[name].wait()
+                hold.check()
+                self.inside.remove(name)
+        except ValueError:
+            self.refused.append(name)
+
+
+@asynccontextmanager
+async def _party(**options: Any) -> AsyncIterator[tuple[World, zk.Client, _Party]]:
+    """In the end nothing may be left."""
+    async with _clients("a") as (there, (client,)):
+        async with anyio.create_task_group() as tasks:
+            yield there, client, _Party(tasks, client, **options)
+        assert there.znodes() <= STAYS
+        assert len(there.server.processor.watches) == 0
+
+
+# --- who is inside -------------------------------------------------------------------------------------
+
+
+@layouts
+async def test_so_many_at_a_time_in_order(layout: str) -> None:
+    async with _party(layout=layout) as (_, __, party):
+        await party.come(*"abcdef")
+        assert party.inside == ["a", "b", "c"]
+        await party.leave("b")
+        assert party.inside == ["a", "c", "d"]
+        await party.leave("a", "c", "d")
+        assert party.inside == ["e", "f"]
+        await party.leave("e", "f")
+        assert party.entered == list("abcdef")
+
+
+@layouts
+async def test_several_permits_are_had_together_and_nobody_is_passed_over(layout: str) -> None:
+    async with _party(layout=layout, limit=4) as (_, client, party):
+        await party.come("a", "b2", "c3", "d", "e4")
+        assert party.inside == ["a", "b2"]  # one permit is free, and d has to wait behind c
+        assert len(await _semaphore(client, limit=4, layout=layout).holders()) == 3
+        await party.leave("a")
+        assert party.inside == ["b2"]
+        await party.leave("b2")
+        assert party.inside == ["c3", "d"]
+        await party.leave("c3")
+        assert party.inside == ["d"]
+        await party.leave("d")
+        assert party.inside == ["e4"]
+        await party.leave("e4")
+
+
+async def test_each_departure_wakes_one_waiter() -> None:
+    async with _party(limit=1) as (there, _, party):
+        await party.come(*"abcd")
+        del there.seen[:]
+        await party.leave("a")
+        # b, which waited for room, looks once; c, now first in the queue, at the queue and then for room,
+        # once without and once with a watch; d does nothing
+        assert party.inside == ["b"]
+        assert there.count(OpCode.GET_CHILDREN) == 4
+        await party.leave("b", "c", "d")
+
+
+async def test_what_an_uncontended_permit_costs() -> None:
+    """One round trip for the place, one to look, one to enter, one for the proof, one to leave."""
+    async with _clients("a") as (there, (client,)):
+        semaphore = _semaphore(client)
+        async with semaphore.acquire():
+            pass
+        del there.seen[:]
+        async with semaphore.acquire():
+            pass
+        assert [seen.opcode for seen in there.seen] == [
+            OpCode.CREATE,
+            OpCode.GET_CHILDREN,
+            OpCode.GET_CHILDREN,
+            OpCode.GET_DATA,
+            OpCode.MULTI,
+            OpCode.MULTI,
+            OpCode.DELETE,
+        ]
+
+
+@layouts
+async def test_who_has_permits_and_who_waits(layout: str) -> None:
+    async with _party(layout=layout) as (_, client, party):
+        semaphore = _semaphore(client, layout=layout)
+        assert await semaphore.contenders() == []
+        await party.come("a2", "b", "c", "d")
+        holders = await semaphore.holders()
+        assert [each.identifier for each in holders] == ["a2", "a2", "b"]
+        assert holders[0].fencing_token == holders[1].fencing_token < holders[2].fencing_token
+        contenders = await semaphore.contenders()
+        assert contenders[:3] == holders
+        assert [each.identifier for each in contenders[3:]] == ["c", "d"]
+        await party.leave("a2", "b", "c", "d")
+
+
+@layouts
+async def test_fencing_tokens_order_the_entries(layout: str) -> None:
+    async with _clients("a") as (_, (client,)):
+        semaphore = _semaphore(client, layout=layout)
+        async with semaphore.acquire() as first, semaphore.acquire(permits=2) as second:
+            assert first.fencing_token < second.fencing_token
+            one, two, three = await semaphore.holders()
+            assert one.fencing_token == first.fencing_token
+            assert two.fencing_token == three.fencing_token == second.fencing_token
+            assert second.path in (two.path, three.path)
+
+
+@layouts
+async def test_not_blocking_enters_or_says_so(layout: str) -> None:
+    async with _clients("a", "b") as (there, (client, other)):
+        ours, theirs = (_semaphore(each, layout=layout) for each in (client, other))
+        async with ours.acquire(permits=2):
+            with pytest.raises(anyio.WouldBlock):
+                async with theirs.acquire(permits=2, blocking=False):
+                    pass
+            async with theirs.acquire(blocking=False):
+                with pytest.raises(anyio.WouldBlock):
+                    async with ours.acquire(blocking=False):
+                        pass
+        async with theirs.acquire(permits=3, blocking=False):
+            pass
+        assert there.znodes() <= STAYS
+
+
+async def test_a_task_that_would_wait_for_itself_is_told() -> None:
+    async with _clients("a") as (there, (client,)):
+        semaphore = _semaphore(client)
+        async with semaphore.acquire(permits=2) as hold, semaphore.acquire():
+            with pytest.raises(RuntimeError, match=r"has 3 permits of .* already"):
+                async with semaphore.acquire():
+                    pass
+            hold.check()
+        async with semaphore.acquire(permits=3):
+            pass
+        assert there.znodes() <= STAYS
+
+
+async def test_what_cannot_be_right_is_refused_before_anything_is_sent() -> None:
+    async with _clients("a") as (there, (client,)):
+        before = len(there.seen)
+        assert repr(_semaphore(client)) == f"<Semaphore {PATH} limit=3 me>"
+        for limit in (0, -1):
+            with pytest.raises(ValueError, match="limit is at least 1"):
+                _semaphore(client, limit=limit)
+        for wrong in ("3", 3.0, True, None):
+            with pytest.raises(TypeError, match="limit is an int"):
+                _semaphore(client, limit=wrong)  # type: ignore[arg-type]
+        for permits in (0, -1):
+            with pytest.raises(ValueError, match="number of permits is at least 1"):
+                _semaphore(client).acquire(permits=permits)
+        for layout in ("kazoo", "curator"):
+            with pytest.raises(ValueError, match="4 permits are more than there are"):
+                _semaphore(client, layout=layout).acquire(permits=4)
+        with pytest.raises(ValueError, match="path"):
+            zk.Semaphore(client, "limits", limit=1)
+        with pytest.raises(ValueError, match="not the path /"):
+            zk.Semaphore(client, "/", limit=1)
+        with pytest.raises(ValueError, match="unknown layout 'zoo'"):
+            _semaphore(client, layout="zoo")
+        with pytest.raises(ValueError, match="must give its owner READ"):
+            _semaphore(client, acl=[])
+        with pytest.raises(ValueError, match="limit is at least 1"):
+            await _semaphore(client).set_limit(0)
+        with pytest.raises(ValueError, match="do not share their limit"):
+            await _semaphore(client, layout="curator").set_limit(4)
+        assert len(there.seen) == before
+
+
+async def test_an_acquisition_is_entered_once_and_not_awaited_or_dropped() -> None:
+    async with _clients("a") as (_, (client,)):
+        semaphore = _semaphore(client)
+        with pytest.raises(TypeError, match="entered, not awaited"):
+            await semaphore.acquire()
+        acquisition: Any = semaphore.acquire()
+        async with acquisition:
+            with pytest.raises(RuntimeError, match="entered once"):
+                async with acquisition:
+                    pass
+        acquisition = semaphore.acquire()
+        with pytest.warns(RuntimeWarning, match="was never entered: nothing is held"):
+            del acquisition
+        gc.collect()
+
+
+async def test_under_a_chroot() -> None:
+    async with _clients("a", "b") as (there, (client, other)):
+        view = client.chroot("/team/one")
+        async with zk.Semaphore(view, "/api", limit=2).acquire(permits=2) as hold:
+            await hold.confirm()
+            async with hold.transaction() as tx:
+                tx.create("/done")
+            holders = await zk.Semaphore(other, "/team/one/api", limit=2).holders()
+            assert f"/team/one{hold.path}" in [each.path for each in holders]
+        async with zk.Semaphore(view, "/", limit=2, layout="curator").acquire(permits=2) as hold:
+            assert hold.path.startswith("/leases/_c_")
+        assert "/team/one/done" in there.znodes()
+
+
+async def test_children_that_are_no_permits_count_as_they_do_for_kazoo() -> None:
+    async with _party() as (_, client, party):
+        await client.ensure_path(PATH)
+        await client.create(f"{PATH}/stranger")
+        await party.come(*"abc")
+        assert party.inside == ["a", "b"]
+        await client.delete(f"{PATH}/stranger")
+        await anyio.sleep(0.1)
+        assert party.inside == ["a", "b", "c"]
+        await party.leave(*"abc")
+
+
+# --- the limit -----------------------------------------------------------------------------------------
+
+
+async def test_the_first_one_writes_the_limit_and_who_has_another_is_refused() -> None:
+    async with _clients("a", "b") as (there, (client, other)):
+        async with _semaphore(client, limit=2).acquire():
+            assert (await other.get(PATH)).data == b"2"
+            for _ in range(2):
+                with pytest.raises(ValueError, match="has a limit of 2, not 5"):
+                    async with _semaphore(other, limit=5).acquire():
+                        pass
+            async with _semaphore(other, limit=2).acquire(blocking=False):
+                pass
+        assert there.znodes() <= STAYS
+        assert (await other.get(PATH)).data == b"2"
+
+
+async def test_a_znode_without_a_number_is_filled_in_or_left_alone() -> None:
+    async with _clients("a") as (_, (client,)):
+        await client.ensure_path(PATH)
+        async with _semaphore(client, limit=2).acquire():
+            assert (await client.get(PATH)).data == b"2"
+        await client.set(PATH, "zwei".encode("utf-16"))
+        async with _semaphore(client, limit=5).acquire(permits=5):
+            assert (await client.get(PATH)).data == "zwei".encode("utf-16")
+
+
+async def test_a_raised_limit_lets_waiters_in() -> None:
+    async with _party() as (_, client, party):
+        await party.come(*"abcdef")
+        assert party.inside == list("abc")
+        semaphore = _semaphore(client)
+        await semaphore.set_limit(5)
+        await anyio.sleep(0.1)
+        assert party.inside == list("abcde")
+        assert semaphore.limit == 5
+        with pytest.raises(anyio.WouldBlock):
+            async with semaphore.acquire(permits=5, blocking=False):
+                pass
+        await party.leave(*"abcdef")
+
+
+async def test_a_lowered_limit_evicts_nobody_and_lets_nobody_in_until_fewer_are_out() -> None:
+    """Case 87."""
+    async with _party() as (_, client, party):
+        await party.come(*"abcd")
+        await _semaphore(client).set_limit(1)
+        await anyio.sleep(TIMEOUT)
+        assert party.inside == list("abc")
+        await party.leave("a", "b")
+        assert party.inside == ["c"]
+        await party.leave("c")
+        assert party.inside == ["d"]
+        await party.leave("d")
+
+
+async def test_a_limit_lowered_below_what_somebody_waits_for_is_said() -> None:
+    async with _party() as (_, client, party):
+        await party.come("a", "b3", "c")
+        await _semaphore(client).set_limit(2)
+        await anyio.sleep(0.1)
+        assert party.refused == ["b3"]
+        assert party.inside == ["a", "c"]
+        await party.leave("a", "c")
+
+
+async def test_a_limit_lowered_between_the_look_and_the_entry_counts() -> None:
+    async with _clients("a", "b") as (there, (client, other)):
+        ours, theirs = _semaphore(client), _semaphore(other)
+        async with theirs.acquire():
+            async with ours.acquire():
+                pass
+
+            def lower(seen: Seen) -> None:
+                operations = getattr(seen.request, "operations", ())
+                if len(operations) == 3:  # the place, the limit, the permit
+                    there.meanwhile = lambda _: None
+                    processor = there.server.processor
+                    node = processor.tree.get(PATH)
+                    processor.tree.set_data(node, b"1", node.version + 1, processor.zxid, 0)
+
+            there.meanwhile = lower
+            with pytest.raises(anyio.WouldBlock):
+                async with ours.acquire(blocking=False):
+                    pass
+            assert ours.limit == 1
+        assert there.znodes() <= STAYS
+
+
+async def test_an_object_that_has_agreed_follows_the_limit() -> None:
+    async with _clients("a", "b") as (_, (client, other)):
+        ours = _semaphore(client)
+        async with ours.acquire():
+            pass
+        await _semaphore(other).set_limit(4)
+        async with ours.acquire(permits=4):
+            assert ours.limit == 4
+        await _semaphore(other).set_limit(2)
+        with pytest.raises(ValueError, match="3 permits are more than there are"):
+            async with ours.acquire(permits=3):
+                pass
+
+
+async def test_set_limit_makes_the_znode() -> None:
+    async with _clients("a") as (_, (client,)):
+        await _semaphore(client).set_limit(7)
+        assert (await client.get(PATH)).data == b"7"
+        assert (await client.get(PATH)).stat.ephemeral_owner == 0
+
+
+@layouts
+async def test_the_directories_are_deleted_under_the_waiters(layout: str) -> None:
+    async with _clients("a", "b") as (there, (client, admin)):
+        entered: list[str] = []
+
+        async def work(name: str) -> None:
+            while name not in entered:
+                try:
+                    async with _semaphore(client, name, limit=1, layout=layout).acquire():
+                        await anyio.sleep(5)
+                        entered.append(name)
+                except zk.LockLostError:
+                    pass
+
+        async with anyio.create_task_group() as tasks:
+            for name in "abc":
+                tasks.start_soon(work, name)
+            await anyio.sleep(1)
+            for path in sorted(there.znodes() - {"/limits"}, reverse=True):
+                await admin.delete(path)
+        assert sorted(entered) == list("abc")
+        assert there.znodes() <= STAYS
+
+
+# --- loss ----------------------------------------------------------------------------------------------
+
+
+@layouts
+@pytest.mark.parametrize("which", [0, 1, 2])
+async def test_the_loss_of_one_permit_is_the_loss_of_all(layout: str, which: int) -> None:
+    async with _clients("a", "b") as (there, (client, other)):
+        semaphore = _semaphore(client, layout=layout)
+        with pytest.raises(zk.LockLostError):
+            async with semaphore.acquire(permits=3) as hold:
+                await other.delete((await semaphore.holders())[which].path)
+                with anyio.CancelScope(shield=True):
+                    await anyio.sleep(TIMEOUT / 8)
+                with pytest.raises(zk.LockLostError):
+                    hold.check()
+                with pytest.raises(zk.LockLostError):
+                    async with hold.transaction() as tx:
+                        tx.create("/never")
+                await anyio.sleep_forever()
+        assert there.znodes() <= STAYS
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+async def test_a_transaction_of_a_hold_fails_with_any_of_its_permits(which: int) -> None:
+    async with _clients("a", "b") as (there, (client, other)):
+        semaphore = _semaphore(client)
+        with pytest.raises(zk.LockLostError):
+            async with semaphore.acquire(permits=3) as hold:
+                with pytest.raises(zk.TransactionError) as caught:
+                    async with hold.transaction() as tx:
+                        tx.create("/one")
+                        tx.check("/nothing")
+                assert (caught.value.index, caught.value.operations) == (1, 2)
+                path = (await semaphore.holders())[which].path
+                with anyio.CancelScope(shield=True):
+                    async with hold.transaction() as tx:
+                        tx.create("/never")
+                        await other.delete(path)
+        assert "/never" not in there.znodes()
+
+
+async def test_a_session_that_expires_and_a_network_that_is_cut() -> None:
+    async with _clients("a", "b") as (there, (client, other)):
+        semaphore = _semaphore(client, limit=2)
+        with pytest.raises(zk.LockLostError):
+            async with semaphore.acquire(permits=2):
+                there.server.expire(client.session.id)
+                await anyio.sleep_forever()
+        cut_at = anyio.current_time()
+        with pytest.raises(zk.LockLostError):
+            async with semaphore.acquire(permits=2):
+                there.network.cut(source="a")
+                async with anyio.create_task_group() as tasks:
+
+                    async def succeed() -> None:
+                        with anyio.CancelScope(shield=True):
+                            async with _semaphore(other, limit=2).acquire():
+                                assert anyio.current_time() >= cut_at + TIMEOUT * 15 / 16
+
+                    tasks.start_soon(succeed)
+                    await anyio.sleep_forever()
+        there.network.heal()
+        await anyio.sleep(TIMEOUT)
+        assert there.znodes() <= STAYS
+
+
+# --- hurt in every way ---------------------------------------------------------------------------------
+
+
+async def _hold_two(_: World, client: zk.Client, layout: str = "kazoo") -> str:
+    semaphore = _semaphore(client, "hurt", layout=layout)
+    async with semaphore.acquire(permits=2) as hold:
+        assert len([each for each in await semaphore.holders() if each.identifier == "hurt"]) == 2
+        await anyio.sleep(TIMEOUT / 8)
+        hold.check()
+    return "held"
+
+
+async def _hold_two_of_curators(there: World, client: zk.Client) -> str:
+    return await _hold_two(there, client, "curator")
+
+
+@asynccontextmanager
+async def _rivals(there: World) -> AsyncIterator[None]:
+    """Two have permits at first, and a third comes later."""
+    async with there.connect("rival") as rival, anyio.create_task_group() as tasks:
+
+        async def hold(name: str) -> None:
+            async with _semaphore(rival, name).acquire():
+                assert len(await _semaphore(rival).holders()) <= 3
+                await anyio.sleep(TIMEOUT / 8)
+
+        tasks.start_soon(hold, "first")
+        tasks.start_soon(hold, "second")
+        await anyio.sleep(0.1)
+
+        async def come_later() -> None:
+            await anyio.sleep(1)
+            await hold("later")
+
+        tasks.start_soon(come_later)
+        yield
+
+
+def _is_held(outcome: Outcome) -> None:
+    assert outcome.result == "held"
+
+
+def _is_held_or_lost(outcome: Outcome) -> None:
+    assert outcome.result == "held" or type(outcome.error) is zk.LockLostError
+
+
+@pytest.mark.parametrize(
+    ("act", "surroundings"),
+    [(_hold_two, None), (_hold_two, _rivals), (_hold_two_of_curators, None)],
+    ids=["kazoo, alone", "kazoo, contended", "curator, alone"],
+)
+@pytest.mark.parametrize(
+    ("how", "judge"),
+    [
+        (Hurt.BEFORE_SEND, _is_held),
+        (Hurt.AFTER_SEND, _is_held),
+        (Hurt.AFTER_COMMIT, _is_held),
+        (Hurt.EXPIRE, _is_held_or_lost),
+    ],
+)
+async def test_each_request_hurt(how: Hurt, judge: Any, act: Any, surroundings: Any) -> None:
+    options = {} if surroundings is None else {"surroundings": surroundings}
+    assert await hurt_each_request(act, judge, how, stays=STAYS, **options) >= 10
+
+
+async def _change_the_limit(_: World, client: zk.Client) -> int:
+    await _semaphore(client).set_limit(5)
+    return int((await client.get(PATH)).data or b"0")
+
+
+@pytest.mark.parametrize("how", list(Hurt))
+async def test_each_request_of_a_changed_limit_hurt(how: Hurt) -> None:
+    def judge(outcome: Outcome) -> None:
+        assert outcome.result == 5
+
+    assert await hurt_each_request(_change_the_limit, judge, how, stays=STAYS) >= 3
+
+
+async def _hold_for_a_moment(_: World, client: zk.Client) -> str:
+    async with _semaphore(client, "hurt").acquire(permits=2) as hold:
+        hold.check()
+    return "held"
+
+
+@asynccontextmanager
+async def _a_lost_reply(there: World) -> AsyncIterator[None]:
+    """To the transaction: whether the permits were made is not known."""
+    async with there.connect("maker") as maker:
+        await _semaphore(maker).set_limit(3)
+    fault = there.server.faults.lose_reply(OpCode.MULTI)
+    yield
+    fault.remove()
+
+
+def _is_held_or_cancelled(outcome: Outcome) -> None:
+    is_cancelled = isinstance(outcome.error, anyio.get_cancelled_exc_class())
+    assert outcome.result == "held" or is_cancelled
+
+
+@pytest.mark.parametrize("surroundings", [None, _a_lost_reply], ids=["alone", "reply lost"])
+async def test_cancelled_at_each_pass(surroundings: Any) -> None:
+    options = {} if surroundings is None else {"surroundings": surroundings}
+    number = await cancel_at_each_pass(
+        _hold_for_a_moment, _is_held_or_cancelled, stays=STAYS, every=2, **options
+    )
+    assert number >= 20
+
+
+@asyncio_only
+@pytest.mark.parametrize("again_after", [None, 2])
+async def test_cancelled_natively_at_each_pass(again_after: int | None) -> None:
+    number = await cancel_at_each_pass(
+        _hold_for_a_moment,
+        _is_held_or_cancelled,
+        stays=STAYS,
+        surroundings=_a_lost_reply,
+        native=True,
+        again_after=again_after,
+        every=2,
+    )
+    assert number >= 20
+
+
+async def test_a_waiter_that_is_cancelled_is_in_nobodys_way() -> None:
+    async with _party(limit=1) as (_, client, party):
+        await party.come("a")
+        with anyio.move_on_after(1):
+            async with anyio.create_task_group() as tasks:
+                await _Party(tasks, client, limit=1).come("x", "y")
+        await party.come("b")
+        await party.leave("a")
+        assert party.inside == ["b"]
+        await party.leave("b")

@@ -1,0 +1,258 @@
+"""Some permits of a semaphore: znodes that are made together in one transaction, and go together.
+
+Who is first in the queue counts the permits that are out, and takes its own in the transaction that removes
+its place in the queue. So the place was there, and nobody else took any, from the count to the transaction;
+and the next in the queue sees the permits when it comes to its turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import NamedTuple, final
+from uuid import uuid4
+
+from zkrecipes.acl import ACL
+from zkrecipes.client.client import Client
+from zkrecipes.client.recipe_api import ChangedPaths, Pending, recipe_api
+from zkrecipes.errors import (
+    BadVersionError,
+    ConnectionLossError,
+    NodeExistsError,
+    NoNodeError,
+    PacketTooLargeError,
+    SessionExpiredError,
+    TransactionError,
+)
+from zkrecipes.paths import join, parent_of
+from zkrecipes.recipes.contender import Place, Queue
+from zkrecipes.recipes.directories import make_directory
+from zkrecipes.recipes.layouts import SemaphoreLayout
+
+__all__ = ["Permits", "Pool", "Room"]
+
+
+@final
+class Room(NamedTuple):
+    """How things stood in a pool at one moment.
+
+    Attributes:
+        out: how many permits were out, whoever has them.
+        limit: what the pool's directory said, or None where it said nothing.
+        version: of the directory's data where that may hold the limit, so that a changed limit is noticed.
+    """
+
+    out: int
+    limit: int | None
+    version: int | None
+
+
+@final
+class Pool(NamedTuple):
+    """Where the permits of one semaphore lie.
+
+    Every child of the directory is a permit that is out, as it is for kazoo and Curator.
+    """
+
+    client: Client
+    directory: str
+    queue: Queue
+    layout: SemaphoreLayout
+    acl: Sequence[ACL] | None
+
+    async def agree(self, limit: int) -> int:
+        """The limit that the directory holds; it is set to `limit` where there is none yet.
+
+        Text that is no number is left alone, and `limit` it is, as for kazoo.
+        """
+        while True:
+            try:
+                data, stat = await self.client.get(self.directory)
+                if data:
+                    found = parse_limit(data)
+                    return limit if found is None else found
+                version = stat.version
+            except NoNodeError:
+                await self.make(limit)
+                continue
+            with suppress(NoNodeError, BadVersionError):  # somebody else was faster: look again
+                await self._persist(partial(self.client.set, self.directory, b"%d" % limit, version=version))
+
+    async def set_limit(self, limit: int) -> None:
+        """Write the limit into the directory."""
+        while True:
+            try:
+                await self._persist(partial(self.client.set, self.directory, b"%d" % limit))
+            except NoNodeError:
+                await self.make(limit)
+            else:
+                return
+
+    async def make(self, limit: int) -> None:
+        """Make the directory where it is missing.
+
+        Where it holds the limit it is no container, which would be reaped with it; neither is the queue's
+        beside it, which kazoo's clients do not make again.
+        """
+        # others make and remove it, too
+        with suppress(NodeExistsError, NoNodeError):
+            await self._persist(partial(self._try_to_make, limit))
+
+    async def _try_to_make(self, limit: int) -> None:
+        if not self.layout.has_limit:
+            await make_directory(self.client, self.directory)
+            return
+        await self.client.ensure_path(self.queue.directory)
+        await self.client.ensure_path(parent_of(self.directory))
+        await self.client.create(self.directory, b"%d" % limit)
+
+    async def _persist(self, write: Callable[[], Awaitable[object]]) -> None:
+        """Repeat a write that may be applied twice, until its end is known."""
+        while True:
+            try:
+                await write()
+            except PacketTooLargeError:
+                raise
+            except ConnectionLossError:
+                continue
+            except SessionExpiredError:
+                if recipe_api(self.client).is_over:
+                    raise
+            else:
+                return
+
+    async def look(self, changed: ChangedPaths | None = None) -> Room:
+        """Count what is out, and have `changed` told of whatever changes that.
+
+        Raises:
+            NoNodeError: there is no directory.
+        """
+        api = recipe_api(self.client)
+        operations, watch = api.operations, changed is not None
+        names = api.submit(operations.get_children(self.directory, watch=watch), watcher=changed)
+        if not self.layout.has_limit:
+            return Room(len(await names.wait()), None, None)
+        node = api.submit(operations.get(self.directory, watch=watch), watcher=changed)
+        out = len(await names.wait())
+        data, stat = await node.wait()
+        return Room(out, parse_limit(data), stat.version)
+
+
+def parse_limit(data: bytes | None) -> int | None:
+    """The number that the data is, or None where it is none."""
+    try:
+        return int((data or b"").decode("ascii"))
+    except ValueError:
+        return None
+
+
+@final
+class Permits:
+    """Some permits, from the transaction that makes their znodes to their removal.
+
+    Attributes:
+        paths: of their znodes, once they are there.
+        token: the zxid of the transaction that made them.
+    """
+
+    def __init__(self, pool: Pool, count: int, data: bytes) -> None:
+        self._pool = pool
+        self._api = recipe_api(pool.client)
+        self._count = count
+        self._data = data
+        self._guids: list[str] = []
+        self.paths: list[str] = []
+        self.token = 0
+        self.session = self._api.session
+
+    async def take(self, place: Place, room: Room) -> bool:
+        """Take them if the room is as it was; False: it is not, or the place is gone. Look again.
+
+        Args:
+            place: it is at its turn; its znode goes in the same transaction.
+            room: there is enough of it.
+
+        Raises:
+            ZooKeeperError: they cannot be made, or the client is over.
+
+        Cancellation: they may exist; call `leave`.
+        """
+        pool = self._pool
+        self._guids = [uuid4().hex for _ in range(self._count)]
+        self.session = place.session
+        try:
+            async with pool.client.transaction() as transaction:
+                transaction.delete(place.path)
+                if room.version is not None:
+                    transaction.check(pool.directory, version=room.version)
+                made = [
+                    transaction.create(
+                        join(pool.directory, pool.layout.prefix(guid)),
+                        self._data,
+                        ephemeral=True,
+                        sequential=pool.layout.is_sequential,
+                        acl=pool.acl,
+                    )
+                    for guid in self._guids
+                ]
+        except TransactionError as error:
+            if isinstance(error.error, (NoNodeError, BadVersionError)):
+                return False
+            raise error.error from error
+        except PacketTooLargeError:
+            raise
+        except ConnectionLossError:
+            return await self._adopt(place)
+        self.paths, self.token = [each.result() for each in made], made[0].zxid
+        place.is_left()
+        return True
+
+    async def leave(self) -> None:
+        """Remove their znodes, whatever is known of them. Shielded and bounded, as `Place.leave`."""
+        guids, self._guids = self._guids, []
+        paths, self.paths = self.paths, []
+        if not guids or self.session.state.is_final:
+            return
+        if paths:
+            # all are sent at once, and the last is answered last
+            removals = [self._delete(path) for path in paths]
+            await self._api.finish(removals[-1])
+        else:
+            await self._api.clean_up(partial(self._remove, guids))
+
+    async def _adopt(self, place: Place) -> bool:
+        """After a lost reply: whether they were made, all of them as it is a transaction, and live."""
+        paths = self._own(await self._list(), self._guids)
+        is_whole = len(paths) == self._count
+        stat = await self._pool.client.exists(paths[0]) if is_whole else None
+        is_present = self.session is self._api.session
+        if is_present and stat is not None and stat.ephemeral_owner == self.session.id:
+            self.paths, self.token = paths, stat.czxid
+            place.is_left()
+            return True
+        # of a session that is over, or somebody has removed one already
+        for path in paths:
+            await self._api.finish(self._delete(path))
+        return False
+
+    async def _remove(self, guids: list[str]) -> None:
+        for path in self._own(await self._list(), guids):
+            await self._delete(path).wait_done()
+
+    async def _list(self) -> list[str]:
+        """The names in the directory, with everything that was under way when the connection was lost."""
+        api, directory = self._api, self._pool.directory
+        api.submit(api.operations.sync(directory))
+        try:
+            return await api.submit(api.operations.get_children(directory)).wait()
+        except NoNodeError:
+            return []
+
+    def _own(self, names: Iterable[str], guids: list[str]) -> list[str]:
+        prefixes = tuple(map(self._pool.layout.prefix, guids))
+        return [join(self._pool.directory, name) for name in names if name.startswith(prefixes)]
+
+    def _delete(self, path: str) -> Pending[None]:
+        # Sent until it is answered: nobody else ever uses this name, so twice is the same as once.
+        return self._api.submit(self._api.operations.delete(path), is_errand=True)

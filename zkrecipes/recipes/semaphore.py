@@ -1,0 +1,318 @@
+"""Semaphore: so many at a time, in order of arrival, across processes and machines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from types import TracebackType
+from typing import final
+
+import anyio
+
+from zkrecipes.acl import ACL
+from zkrecipes.client.client import Client
+from zkrecipes.client.recipe_api import Guard, recipe_api
+from zkrecipes.errors import LockLostError, NoAuthError, NoNodeError, SessionExpiredError
+from zkrecipes.paths import check_path
+from zkrecipes.recipes.acquisition import task_id
+from zkrecipes.recipes.contender import Entry, Place, Queue
+from zkrecipes.recipes.contenders import (
+    Contender,
+    check_acl,
+    default_identifier,
+    list_contenders,
+    read_contenders,
+)
+from zkrecipes.recipes.entered_once import EnteredOnce
+from zkrecipes.recipes.hold import Hold, HoldBlock
+from zkrecipes.recipes.layouts import SEMAPHORES, choose_layout
+from zkrecipes.recipes.permits import Permits, Pool, Room
+
+__all__ = ["Semaphore", "SemaphoreAcquisition"]
+
+
+@final
+class Semaphore:
+    """At most `limit` permits are out at a time, first come first served, across processes and machines.
+
+        semaphore = zk.Semaphore(client, "/limits/api", limit=3)
+        async with semaphore.acquire() as hold:
+            ...  # cancelled if the permit can no longer be proven; leaving raises LockLostError then
+
+    Building it does no I/O, and tasks may share it. Whoever asks for several permits gets them together;
+    those who came later wait meanwhile, so that it is not passed over for ever. Ask for what you need at
+    once: two who each have one permit and want another wait for each other.
+
+    The contenders agree on the limit through the semaphore's znode, as kazoo's do: the first one writes it
+    there, and who begins with another limit is refused. `set_limit` changes it for everybody, those who wait
+    included. When it is lowered nobody is evicted, and nobody enters until fewer are out. In Curator's layout
+    the limit is nowhere written: every contender must be given the same.
+
+    Args:
+        client: whose session holds the permits.
+        path: a directory of its own; no other data belongs there, as each child counts as a permit.
+        limit: how many permits there are.
+        identifier: what `holders` and `contenders` show of this one; host and process id by default.
+        layout: how the znodes are named: `"kazoo"`, as kazoo's `Semaphore` does it, or `"curator"`, as
+            Curator's `InterProcessSemaphoreV2` does it. All contenders on a path must use the same.
+        acl: of the contenders' znodes; it must give their owner READ. None: the client's default.
+
+    Raises:
+        ValueError: the path, the limit, the layout or the ACL cannot be right.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        path: str,
+        *,
+        limit: int,
+        identifier: str | None = None,
+        layout: str = "kazoo",
+        acl: Sequence[ACL] | None = None,
+    ) -> None:
+        self.path = check_path(path)
+        self.identifier = default_identifier() if identifier is None else identifier
+        self._limit = _check_count("a semaphore's limit", limit)
+        names = choose_layout(layout, SEMAPHORES)
+        if path == "/" and names.has_limit:
+            # the queue beside it would lie in it, and count as a permit for ever
+            raise ValueError("a semaphore in kazoo's layout needs a directory beside its own: not the path /")
+        top = "" if path == "/" else path
+        queue = Queue(client, top + names.queue, names.lock, check_acl(acl))
+        self._pool = Pool(client, top + names.permits, queue, names, acl)
+        self._has_agreed = not names.has_limit
+        self._by_task: Counter[int] = Counter()
+
+    @property
+    def limit(self) -> int:
+        """How many permits there are, as far as this object has seen."""
+        return self._limit
+
+    def acquire(self, *, permits: int = 1, blocking: bool = True) -> SemaphoreAcquisition:
+        """Enter the result to have permits: `async with semaphore.acquire(permits=2) as hold`.
+
+        `hold` is as a mutex's. Its fencing token orders the entries and does not exclude: others are inside
+        at the same time, with lower tokens and higher ones. The loss of one permit is the loss of all.
+
+        Args:
+            permits: how many, all or none.
+            blocking: wait for one's turn and for enough free permits. With False entering raises
+                `anyio.WouldBlock` also while somebody else is just entering.
+
+        Raises:
+            ValueError: `permits` is below 1, or above the limit. Once the contenders have agreed on a limit,
+                that is found out when it is entered.
+
+        Entering raises:
+            ValueError: the contenders have agreed on another limit, or on a new one that is below `permits`.
+            anyio.WouldBlock: there are not enough, with `blocking=False`.
+            RuntimeError: this task has so many already that it would wait for itself.
+            NoAuthError: an ACL does not let this client in.
+            PacketTooLargeError: there are too many children to be listed.
+            ZooKeeperError: the client is over.
+
+        Leaving raises:
+            LockLostError: a permit was lost while the block ran; the block was cancelled.
+
+        Cancellation: no znode is left behind, whatever was under way; the removal goes on in the background.
+        """
+        _check_count("the number of permits", permits)
+        if not (self._has_agreed and self._pool.layout.has_limit):
+            self._check_limit(permits)
+        return SemaphoreAcquisition(self, self._pool, permits, blocking)
+
+    async def set_limit(self, limit: int) -> None:
+        """Change the limit for everybody, those who wait included. Nobody who is inside is evicted.
+
+        Raises:
+            ValueError: it is below 1; or the layout is Curator's, where nothing holds the limit.
+            NoAuthError: the znode's ACL does not let this client write.
+        """
+        _check_count("a semaphore's limit", limit)
+        if not self._pool.layout.has_limit:
+            raise ValueError("Curator's semaphores do not share their limit: give each the same one")
+        await self._pool.set_limit(limit)
+        self._limit, self._has_agreed = limit, True
+
+    async def holders(self) -> list[Contender]:
+        """Who has permits, in order of entry: one for each permit."""
+        try:
+            names = await self._pool.client.get_children(self._pool.directory)
+        except NoNodeError:
+            return []
+        entries = [Entry(name, 0, "") for name in names]
+        found = await read_contenders(self._pool.queue._replace(directory=self._pool.directory), entries)
+        return sorted(found, key=lambda each: (each.fencing_token, each.path))
+
+    async def contenders(self) -> list[Contender]:
+        """Who has permits, one for each permit, and then who waits, in order of arrival.
+
+        The token of one who waits is that of its place, and lower than what it will have.
+        """
+        waiting = await list_contenders(self._pool.queue)
+        holders = await self.holders()
+        inside = {each.path for each in holders}
+        return holders + [each for each in waiting if each.path not in inside]
+
+    def _check_limit(self, permits: int) -> None:
+        if permits > self._limit:
+            raise ValueError(f"{permits} permits are more than there are of {self!r}")
+
+    def __repr__(self) -> str:
+        return f"<Semaphore {self.path} limit={self._limit} {self.identifier}>"
+
+    # --- for the acquisition -------------------------------------------------------------------------------
+
+    async def _agree(self) -> None:
+        """Before the first entry: the limit is the one that all others have.
+
+        Raises:
+            ValueError: it is not.
+        """
+        if self._has_agreed:
+            return
+        limit = await self._pool.agree(self._limit)
+        if limit != self._limit:
+            raise ValueError(
+                f"the semaphore at {self.path} has a limit of {limit}, not {self._limit}: "
+                f"use that one, or change it with set_limit"
+            )
+        self._has_agreed = True
+
+    def _limit_of(self, room: Room, permits: int) -> int:
+        """The limit of this moment.
+
+        Raises:
+            ValueError: it leaves no hope.
+        """
+        if room.limit is not None:
+            self._limit = room.limit
+        self._check_limit(permits)
+        return self._limit
+
+
+@final
+class SemaphoreAcquisition(EnteredOnce):
+    """Some permits of a semaphore, to be entered once with `async with`; what it gives is the hold."""
+
+    def __init__(self, semaphore: Semaphore, pool: Pool, count: int, blocking: bool) -> None:
+        super().__init__(repr(semaphore))
+        data = semaphore.identifier.encode()
+        self._semaphore = semaphore
+        self._pool = pool
+        self._count = count
+        self._blocking = blocking
+        self._place = Place(pool.queue, data)
+        self._permits = Permits(pool, count, data)
+        self._task = 0
+        self._block: HoldBlock
+
+    async def __aenter__(self) -> Hold:
+        self.enter_once()
+        self._task = task_id()
+        try:
+            await self._semaphore._agree()  # noqa: SLF001
+            guard = await self._acquire()
+        except BaseException:
+            await self._leave()
+            raise
+        self._semaphore._by_task[self._task] += self._count  # noqa: SLF001
+        path, *others = self._permits.paths
+        self._block = HoldBlock(guard, path, LockLostError)
+        self._block.enter()
+        return Hold(self._pool.client, guard, path, self._permits.token, LockLostError, also=others)
+
+    async def __aexit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        outcome = self._block.exit(error_type, error, traceback)
+        self._semaphore._by_task -= Counter({self._task: self._count})  # noqa: SLF001
+        await self._permits.leave()
+        if outcome is not None and outcome is not error:
+            raise outcome
+
+    async def _acquire(self) -> Guard:
+        """Queue up until it is our turn, there is room, and the hold is proven."""
+        place, permits = self._place, self._permits
+        api = recipe_api(self._pool.client)
+        while True:
+            children = await place.take()
+            if not self._blocking and not place.is_first(children):
+                raise anyio.WouldBlock
+            if await place.wait_turn(children) and await self._take_permits():
+                path, *others = permits.paths
+                guard = api.guard(path, permits.session, also=others)
+                try:
+                    if await guard.wait_proven():
+                        return guard
+                except BaseException:
+                    guard.release()
+                    raise
+                if guard.is_unreadable:
+                    raise NoAuthError(path, detail="the ACL of a lock must give its owner READ")
+            # The znodes are gone, with their session or by somebody's hand, or are about to go: again.
+            await self._leave()
+
+    async def _take_permits(self) -> bool:
+        """First in the queue: wait for room and take the permits; False if the place is lost."""
+        place, pool = self._place, self._pool
+        api = recipe_api(pool.client)
+        async with api.changed_paths() as changed:
+            is_watching = False
+            while not place.session.state.is_final:
+                try:
+                    # watches are for those who have to wait
+                    room = await pool.look(changed if is_watching else None)
+                    if self._has_room(room):
+                        if await self._permits.take(place, room):
+                            return True
+                        if await pool.client.exists(place.path) is None:
+                            return False
+                    elif is_watching:
+                        await changed.wait()
+                    is_watching = True
+                except NoNodeError:
+                    await pool.make(self._semaphore.limit)
+                except SessionExpiredError:
+                    if api.is_over:
+                        raise
+        return False
+
+    def _has_room(self, room: Room) -> bool:
+        """Whether the permits can be had now.
+
+        Raises:
+            ValueError: they can never be had.
+            RuntimeError: only when this task gives some back.
+            anyio.WouldBlock: not now, and the caller does not want to wait.
+        """
+        semaphore = self._semaphore
+        limit = semaphore._limit_of(room, self._count)  # noqa: SLF001
+        if room.out + self._count <= limit:
+            return True
+        if not self._blocking:
+            raise anyio.WouldBlock
+        own = semaphore._by_task[self._task]  # noqa: SLF001
+        if own + self._count > limit:
+            raise RuntimeError(
+                f"this task has {own} permits of {semaphore!r} already: it would wait for itself"
+            )
+        return False
+
+    async def _leave(self) -> None:
+        try:
+            await self._permits.leave()
+        finally:
+            await self._place.leave()
+
+
+def _check_count(what: str, count: int) -> int:
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise TypeError(f"{what} is an int, not {count!r}")
+    if count < 1:
+        raise ValueError(f"{what} is at least 1, not {count}")
+    return count
