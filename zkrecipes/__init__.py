@@ -126,6 +126,9 @@ if TYPE_CHECKING:
     from zkrecipes.recipes.contenders import (
         Contender as Contender,
     )
+    from zkrecipes.recipes.election import (
+        Election as Election,
+    )
     from zkrecipes.recipes.group import (
         Group as Group,
         GroupChange as GroupChange,
@@ -235,6 +238,7 @@ _NAMES_BY_MODULE = {
         "ConfigTreeChanges",
     ),
     "zkrecipes.recipes.config_watch": ("ConfigWatch",),
+    "zkrecipes.recipes.election": ("Election",),
     "zkrecipes.recipes.group": (
         "Group",
         "GroupChange",

@@ -9,12 +9,20 @@ from dataclasses import dataclass
 from typing import final
 
 from zkrecipes.acl import ACL
+from zkrecipes.client.recipe_api import Node
 from zkrecipes.enums import Perms
 from zkrecipes.errors import NoNodeError
 from zkrecipes.paths import join
 from zkrecipes.recipes.contender import Entry, Queue, in_order
 
-__all__ = ["Contender", "check_acl", "default_identifier", "list_contenders", "read_contenders"]
+__all__ = [
+    "Contender",
+    "check_acl",
+    "contender_at",
+    "default_identifier",
+    "list_contenders",
+    "read_contenders",
+]
 
 
 @final
@@ -55,11 +63,15 @@ async def read_contenders(queue: Queue, entries: Iterable[Entry]) -> list[Conten
     for path, node in zip(paths, nodes, strict=True):
         if isinstance(node.error, NoNodeError):
             continue
-        data, stat = node.result()
-        data = data or b""
-        identifier = data.decode(errors="replace")
-        found.append(Contender(identifier, path, stat.czxid, stat.ephemeral_owner, data))
+        found.append(contender_at(path, node.result()))
     return found
+
+
+def contender_at(path: str, node: Node) -> Contender:
+    """The contender whose znode was read; data that are no text are shown with replacement characters."""
+    data = b"" if node.data is None else node.data
+    identifier = data.decode(errors="replace")
+    return Contender(identifier, path, node.stat.czxid, node.stat.ephemeral_owner, data)
 
 
 def check_acl(acl: Sequence[ACL] | None) -> Sequence[ACL] | None:

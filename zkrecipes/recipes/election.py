@@ -5,23 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import final
+from typing import NoReturn, final
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import Guard, recipe_api
+from zkrecipes.client.watching import OneShotWatch
 from zkrecipes.errors import LeadershipLostError, NoNodeError, SessionExpiredError, ZooKeeperError
-from zkrecipes.paths import check_path
+from zkrecipes.paths import check_path, join
 from zkrecipes.recipes.acquisition import Acquisition, HeldByTask
-from zkrecipes.recipes.contender import Place, Queue, in_order
+from zkrecipes.recipes.contender import Entry, Place, Queue, in_order
 from zkrecipes.recipes.contenders import (
     Contender,
     check_acl,
+    contender_at,
     default_identifier,
     list_contenders,
     read_contenders,
 )
-from zkrecipes.recipes.directories import make_directory
 from zkrecipes.recipes.hold import Hold
 from zkrecipes.recipes.latest import Latest, LatestReader
 from zkrecipes.recipes.layouts import ELECTIONS, choose_layout
@@ -46,13 +47,16 @@ class Election:
         client: whose session holds the leadership.
         path: a directory of its own, made when it is missing.
         identifier: what this candidate calls itself; host and process id by default.
-        data: what observers read of the leader; None: its identifier.
+        data: what observers and the other candidates read of it; None: its identifier.
         layout: how the candidates' znodes are named: `"kazoo"`, as kazoo's `Election`, `"curator-latch"`, as
-            Curator's `LeaderLatch`, or `"curator-selector"`, as its `LeaderSelector`.
+            Curator's `LeaderLatch`, or `"curator-selector"`, as its `LeaderSelector`. All candidates on a
+            path must use the same. Those libraries read the data as UTF-8 text.
         acl: of the candidates' znodes; it must give their owner READ. None: the client's default.
 
     Raises:
-        ValueError: the path, the layout or the ACL cannot be right.
+        TypeError: the data is not bytes.
+        ValueError: the path, the layout or the ACL cannot be right; there is too much data, or it is not
+            UTF-8 under one of Curator's layouts.
     """
 
     def __init__(
@@ -69,6 +73,9 @@ class Election:
         self.identifier = default_identifier() if identifier is None else identifier
         self._data = self.identifier.encode() if data is None else data
         self._queue = Queue(client, path, choose_layout(layout, ELECTIONS), check_acl(acl))
+        recipe_api(client).operations.create(path, self._data, acl=acl)  # raises for what cannot be right
+        if layout != "kazoo":
+            _check_text(self._data, layout)
         self._held: HeldByTask[Hold] = HeldByTask()
 
     def lead(self, *, blocking: bool = True) -> Acquisition[Hold]:
@@ -77,8 +84,17 @@ class Election:
         Args:
             blocking: wait for one's turn. With False entering raises `anyio.WouldBlock` if there is a leader.
 
-        Entering raises what `Mutex.acquire` says. Leaving hands the leadership to the next candidate at once,
-        and raises `LeadershipLostError` if it was lost while the block ran.
+        Entering raises:
+            anyio.WouldBlock: somebody else leads, with `blocking=False`.
+            RuntimeError: this task leads already, or waits for it, and would wait for itself.
+            NoAuthError: the ACL of the directory, or of the candidate before, does not let this client in.
+            PacketTooLargeError: the directory has too many children to be listed.
+            ZooKeeperError: the client is over.
+
+        Leaving hands the leadership to the next candidate at once. It raises:
+            LeadershipLostError: the leadership was lost while the block ran; the block was cancelled.
+
+        Cancellation: no znode is left behind, whatever was under way; the removal goes on in the background.
         """
         return Acquisition(
             self._queue,
@@ -90,21 +106,26 @@ class Election:
             what=repr(self),
         )
 
-    async def run(self, func: Callable[[Hold], Awaitable[object]]) -> None:
+    async def run(self, func: Callable[[Hold], Awaitable[object]]) -> NoReturn:
         """Take part for ever: `func(leadership)` runs whenever this candidate leads, and again after a loss.
 
-        When `func` returns, the leadership goes to the next candidate and this one queues up again. What `func`
-        raises while it leads releases the leadership and comes out as itself; what it raises because of the
-        loss is logged with it.
+        When `func` returns, the leadership goes to the next candidate and this one queues up again, behind
+        the others. What `func` raises while it leads releases the leadership and comes out as itself; what it
+        raises because of the loss is logged with the loss.
 
         Raises:
-            ZooKeeperError: the client is over.
+            ZooKeeperError: as entering `lead`: the client is over, say.
+
+        Cancellation: as of `lead`.
         """
         while True:
+            leadership: Hold | None = None
             try:
                 async with self.lead() as leadership:
                     await func(leadership)
             except LeadershipLostError as loss:
+                if leadership is None or loss.path != leadership.path:
+                    raise  # another leadership's, which is the function's own affair
                 logger.warning(
                     "%s: taking part again after a loss: %s", self.path, loss, exc_info=loss.__cause__
                 )
@@ -112,37 +133,60 @@ class Election:
     async def leader(self, *, sync: bool = True) -> Contender | None:
         """Who leads, as of this read; None while nobody does.
 
+        Who was replaced is never returned: its znode, with its data, is what makes it the leader.
+
         Args:
             sync: let the server catch up with its leader first: the answer is then not older than the call.
+                Without it the answer may be as old as that server is behind.
+
+        Raises:
+            NoAuthError: the directory, or the leader's znode, may not be read.
+            ZooKeeperError: the client is over.
         """
-        client = self._queue.client
-        if sync:
-            await client.sync(self.path)
+        api = recipe_api(self._queue.client)
         while True:
+            session = api.session
+            synced = api.submit(api.operations.sync(self.path)) if sync else None
             try:
-                candidates = in_order(await client.get_children(self.path), self._queue.layout)
-            except NoNodeError:
-                return None
-            if not candidates:
-                return None
-            # The first stays the first for as long as its znode is there, so its data is a leader's.
-            first = await read_contenders(self._queue, candidates[:1])
-            if first:
-                return first[0]
+                candidates = await self._candidates()
+                # The first stays the first for as long as its znode is there, so its data is a leader's.
+                first = await read_contenders(self._queue, candidates[:1]) if candidates else []
+                if synced is not None:
+                    await synced.wait()
+            except SessionExpiredError:
+                if api.is_over:
+                    raise
+                continue
+            # In the next session another server may have answered, which knows less than the one before.
+            if session is api.session and (first or not candidates):
+                return first[0] if first else None
 
     async def contenders(self) -> list[Contender]:
-        """The candidates in order: the first one leads, or is about to."""
+        """The candidates in order: the first one leads, or is about to. Each one's identifier is its data."""
         return await list_contenders(self._queue)
 
     @asynccontextmanager
     async def observe(self) -> AsyncIterator[LatestReader[Contender | None]]:
-        """Follow the leadership: an async iterator that begins with the present leader.
+        """Follow the leadership: `async with election.observe() as leaders`, then `async for` each of them.
 
-        It gives None while there is no leader. A slow reader skips leaders that have gone meanwhile.
+        The iterator begins with the present leader, and gives None while there is none. A slow reader skips
+        those who have gone meanwhile; the newest is never missed, across reconnects and new sessions. While
+        no server can be reached nothing new is heard: what was read last may be out of date by then.
+
+        The iterator raises:
+            NoAuthError: the directory, or the leader's znode, may not be read.
+            RuntimeError: the block has been left.
+            ZooKeeperError: the client is over.
         """
-        observer = _Observer(self._queue.client, self)
+        observer = _Observer(self._queue)
         async with recipe_api(self._queue.client).background(observer.run):
             yield observer.leaders.reader()
+
+    async def _candidates(self) -> list[Entry]:
+        try:
+            return in_order(await self._queue.client.get_children(self.path), self._queue.layout)
+        except NoNodeError:
+            return []
 
     def _make_leadership(self, guard: Guard, place: Place) -> Hold:
         return Hold(self._queue.client, guard, place.path, place.token, LeadershipLostError)
@@ -151,35 +195,79 @@ class Election:
         return f"<Election {self.path} {self.identifier}>"
 
 
+def _check_text(data: bytes, layout: str) -> None:
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"under the layout {layout!r} others read the data as UTF-8: {error}") from None
+
+
 @final
 class _Observer:
-    """Reads who leads, again and again, when the candidates have changed."""
+    """Reads who leads, and again when that changes.
 
-    def __init__(self, client: Client, election: Election) -> None:
+    It watches the leader's own znode, whose end is the only thing that can make another the leader; so who
+    queues up behind, or leaves, wakes no observer. Where there is no leader it watches for candidates.
+    """
+
+    def __init__(self, queue: Queue) -> None:
         self.leaders: Latest[Contender | None] = Latest()
-        self._election = election
-        self._client = client
+        self._queue = queue
+        self._client = queue.client
+        self._api = recipe_api(queue.client)
+        self._session = self._api.session
         self._last: Contender | None = None
-        self._is_first = True
 
     async def run(self) -> None:
-        """Observe until the client is over; readers are told why."""
+        """Observe until the client is over, or may not read; readers are told why."""
         try:
             while True:
                 try:
-                    await self._observe_once()
-                except NoNodeError:
-                    await make_directory(self._client, self._election.path)
+                    await self._observe_session()
                 except SessionExpiredError:
-                    if recipe_api(self._client).is_over:
+                    if self._api.is_over:
                         raise
-        except ZooKeeperError as error:
+        except Exception as error:
             self.leaders.fail(error)
+            if not isinstance(error, ZooKeeperError):
+                raise
+        finally:
+            self.leaders.fail(RuntimeError(f"the block that observed {self._queue.directory} has ended"))
+
+    async def _observe_session(self) -> None:
+        self._session = self._api.session
+        # Within a session no server shows less than the one before; a new one may begin at one that lags.
+        self._api.submit(self._api.operations.sync(self._queue.directory))
+        while self._session is self._api.session:
+            try:
+                await self._observe_once()
+            except NoNodeError:
+                continue  # it went between two reads
 
     async def _observe_once(self) -> None:
-        async with self._client.get_children_and_watch(self._election.path) as (_, changed):
-            leader = await self._election.leader(sync=False)
-            if self._is_first or leader != self._last:
-                self._is_first, self._last = False, leader
-                self.leaders.put(leader)
-            await changed.wait()
+        """Tell who leads, and wait until that may have changed."""
+        queue = self._queue
+        try:
+            children = await self._client.get_children(queue.directory)
+        except NoNodeError:
+            async with self._client.exists_and_watch(queue.directory) as (stat, changed):
+                if stat is None:
+                    await self._tell(None, changed)
+            return
+        candidates = in_order(children, queue.layout)
+        if candidates:
+            path = join(queue.directory, candidates[0].name)
+            async with self._client.get_and_watch(path) as (node, changed):
+                await self._tell(contender_at(path, node), changed)
+            return
+        async with self._client.get_children_and_watch(queue.directory) as (children, changed):
+            if not in_order(children, queue.layout):
+                await self._tell(None, changed)
+
+    async def _tell(self, leader: Contender | None, changed: OneShotWatch) -> None:
+        if self._session is not self._api.session:
+            return  # the two reads were of two sessions, and perhaps of two servers
+        if self.leaders.number == 0 or leader != self._last:
+            self._last = leader
+            self.leaders.put(leader)
+        await changed.wait()
