@@ -137,6 +137,11 @@ if TYPE_CHECKING:
     from zkrecipes.recipes.hold import (
         Hold as Hold,
     )
+    from zkrecipes.recipes.multi_lock import (
+        MultiAcquisition as MultiAcquisition,
+        MultiHold as MultiHold,
+        MultiLock as MultiLock,
+    )
     from zkrecipes.recipes.mutex import (
         Mutex as Mutex,
     )
@@ -247,6 +252,11 @@ _NAMES_BY_MODULE = {
     "zkrecipes.recipes.hold": ("Hold",),
     "zkrecipes.recipes.acquisition": ("Acquisition",),
     "zkrecipes.recipes.contenders": ("Contender",),
+    "zkrecipes.recipes.multi_lock": (
+        "MultiAcquisition",
+        "MultiHold",
+        "MultiLock",
+    ),
     "zkrecipes.recipes.mutex": ("Mutex",),
     "zkrecipes.recipes.persistent_node": ("PersistentNode",),
     "zkrecipes.recipes.read_write_lock": ("ReadWriteLock",),

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Protocol, final
 
-from zkrecipes.recipes.acquisition import Acquisition, task_id
+from zkrecipes.errors import LockLostError
+from zkrecipes.recipes.acquisition import task_id
+from zkrecipes.recipes.entered_once import EnteredOnce
 from zkrecipes.recipes.hold import Hold
 
-__all__ = ["MultiHold", "MultiLock"]
+__all__ = ["MultiAcquisition", "MultiHold", "MultiLock"]
 
 
 class _Lock(Protocol):
-    def acquire(self, *, blocking: bool = ...) -> Acquisition[Hold]: ...
+    path: str
+
+    def acquire(self, *, blocking: bool = ...) -> AbstractAsyncContextManager[Hold, None]: ...
 
 
 @final
@@ -52,13 +56,17 @@ class MultiHold:
             hold.check()
 
     async def confirm(self) -> None:
-        """Get one proof of each now.
+        """Get one proof of each now, one after another.
 
         Raises:
             LockLostError: for the first that is lost.
         """
         for hold in self.holds:
             await hold.confirm()
+        self.check()  # the first may have been lost while the last was proven
+
+    def __repr__(self) -> str:
+        return f"<MultiHold {' '.join(map(repr, self.holds))}>"
 
 
 @final
@@ -68,11 +76,14 @@ class MultiLock:
         async with zk.MultiLock([zk.Mutex(client, "/a"), zk.Mutex(client, "/b")]) as hold:
             hold.fencing_tokens
 
-    Two programs that take the same locks must give them in the same order, or they may wait for each other.
-    The loss of one lock cancels the block, releases the others and raises `LockLostError`.
+    Two programs that take some of the same locks must give them in the same order, or they may wait for each
+    other for ever. The loss of one lock cancels the block, releases the others and raises `LockLostError`; if
+    several are lost at once, it is told of one of them, and all are in the log.
+
+    Building it does no I/O, and tasks may share it.
 
     Args:
-        locks: two or more, of any layouts and clients.
+        locks: at least one, of any layouts and clients: each a `Mutex` or a `Semaphore`.
 
     Raises:
         ValueError: there is none, or the same object twice.
@@ -82,9 +93,10 @@ class MultiLock:
         self._locks = tuple(locks)
         if not self._locks:
             raise ValueError("a MultiLock needs at least one lock")
-        if len(set(map(id, self._locks))) < len(self._locks):
-            raise ValueError("a MultiLock has the same lock twice: it would wait for itself")
-        self._stacks: dict[int, AsyncExitStack] = {}
+        for number, lock in enumerate(self._locks):
+            if any(lock is other for other in self._locks[:number]):
+                raise ValueError(f"a MultiLock has {lock!r} twice: it would wait for itself")
+        self._by_task: dict[int, list[MultiAcquisition]] = {}
 
     def acquire(self, *, blocking: bool = True) -> MultiAcquisition:
         """Enter the result to hold all locks: `async with multi.acquire(blocking=False) as hold`.
@@ -92,13 +104,22 @@ class MultiLock:
         Args:
             blocking: wait for each in turn. With False entering raises `anyio.WouldBlock` unless all are
                 free.
+
+        Entering raises what entering each lock does; those that were taken already are released first. One
+        that is lost while the next is waited for is no error: all are released, and it begins anew.
+
+        Leaving raises:
+            LockLostError: one was lost while the block ran; the block was cancelled.
+
+        Cancellation: no znode is left behind, whatever was under way; the removal goes on in the background.
         """
-        return MultiAcquisition(self._locks, blocking)
+        return MultiAcquisition(self._locks, blocking=blocking, what=repr(self))
 
     async def __aenter__(self) -> MultiHold:
         acquisition = self.acquire()
         hold = await acquisition.__aenter__()
-        self._stacks[task_id()] = acquisition.stack
+        # a list, as a task may be in several blocks at once when all the locks are reentrant
+        self._by_task.setdefault(task_id(), []).append(acquisition)
         return hold
 
     async def __aexit__(
@@ -106,37 +127,69 @@ class MultiLock:
         error_type: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool | None:
-        return await self._stacks.pop(task_id()).__aexit__(error_type, error, traceback)
+    ) -> None:
+        task = task_id()
+        if task not in self._by_task:
+            raise RuntimeError(f"{self!r} is left by another task than the one that entered it")
+        acquisition = self._by_task[task].pop()
+        if not self._by_task[task]:
+            del self._by_task[task]
+        await acquisition.__aexit__(error_type, error, traceback)
+
+    def __repr__(self) -> str:
+        return f"<MultiLock {' '.join(lock.path for lock in self._locks)}>"
 
 
 @final
-class MultiAcquisition:
-    """One acquisition of several locks, to be entered once with `async with`."""
+class MultiAcquisition(EnteredOnce):
+    """One acquisition of several locks, to be entered once with `async with`: a `MultiHold`."""
 
-    def __init__(self, locks: Sequence[_Lock], blocking: bool) -> None:
-        self.stack = AsyncExitStack()
+    def __init__(self, locks: Sequence[_Lock], *, blocking: bool, what: str) -> None:
+        super().__init__(what)
         self._locks = locks
         self._blocking = blocking
+        self._entered = AsyncExitStack()
 
     async def __aenter__(self) -> MultiHold:
-        # Entering the next lock stands in the block of those before it, so their loss cancels it.
-        try:
-            return MultiHold(
-                [
-                    await self.stack.enter_async_context(lock.acquire(blocking=self._blocking))
-                    for lock in self._locks
-                ]
-            )
-        except BaseException as error:
-            if await self.stack.__aexit__(type(error), error, error.__traceback__):
-                raise AssertionError("a lock swallows no exception") from error
-            raise
+        self.enter_once()
+        while True:
+            holds = await self._take_all()
+            if holds is not None:
+                return MultiHold(holds)
 
     async def __aexit__(
         self,
         error_type: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool | None:
-        return await self.stack.__aexit__(error_type, error, traceback)
+    ) -> None:
+        try:
+            await self._entered.__aexit__(error_type, error, traceback)
+        except LockLostError as loss:
+            # If several were lost, the inner loss is the outer one's cause; what the block raised counts.
+            while isinstance(loss.__cause__, LockLostError) and loss.__cause__ is not error:
+                loss.__cause__ = loss.__cause__.__cause__
+            raise
+
+    async def _take_all(self) -> list[Hold] | None:
+        """One lock after another; None if one was lost while another was waited for.
+
+        Each is waited for within the blocks of those before it, so that the loss of one ends the waiting. The
+        caller's block has not begun then, nobody has relied on anything, and it may begin anew.
+        """
+        holds: list[Hold] = []
+        refusal: LockLostError | None = None
+        try:
+            async with AsyncExitStack() as taken:
+                for lock in self._locks:
+                    try:
+                        holds.append(await taken.enter_async_context(lock.acquire(blocking=self._blocking)))
+                    except LockLostError as error:
+                        refusal = error  # of a reentrant lock that its task has lost further out
+                        raise
+                self._entered = taken.pop_all()
+        except LockLostError:
+            if refusal is not None:
+                raise
+            return None
+        return holds
