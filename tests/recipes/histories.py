@@ -1,0 +1,186 @@
+"""Histories that hypothesis makes up: several clients, what they want of one recipe, and what goes wrong.
+
+`play` runs one in a world in virtual time. Whoever wants something is a worker, which comes inside, stays
+until it is told to leave, and goes. A history is a list of steps, so that hypothesis shrinks one that fails
+and prints how to run it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import anyio
+from hypothesis import strategies as st
+
+import zkrecipes as zk
+from tests.recipes.hurting import TIMEOUT, World, world
+from zkrecipes.devserver.faults import Hurt
+
+CLIENTS = 3
+_PAUSE = 0.1
+_HURTS = (Hurt.BEFORE_SEND, Hurt.AFTER_SEND, Hurt.AFTER_COMMIT)
+
+
+@dataclass(eq=False)
+class Worker:
+    """Somebody who wants something once.
+
+    Attributes:
+        wish: what it wants; of the recipe's kind.
+        ended: how: "left", "lost", "cancelled" or "refused"; empty while it goes on.
+    """
+
+    client: int
+    wish: Any
+    leave: anyio.Event = field(default_factory=anyio.Event)
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    ended: str = ""
+
+
+class Recipe(Protocol):
+    """What the history is about."""
+
+    def enter(self, client: zk.Client, worker: Worker) -> AbstractAsyncContextManager[zk.Hold]:
+        """The acquisition that the worker wants."""
+
+    def check(self, inside: Sequence[Worker]) -> None:
+        """Assert that these may be inside together; the last one has just come."""
+
+    async def change(self, client: zk.Client, number: int, inside: Sequence[Worker]) -> None:
+        """A step of the recipe's own."""
+
+
+Step = tuple[str, int, Any]
+
+
+def histories(wishes: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Step]]:
+    """Lists of steps.
+
+    Args:
+        wishes: what workers can want.
+    """
+    client = st.integers(0, CLIENTS - 1)
+    any_worker = st.integers(0, 9)
+    hurt = st.tuples(st.integers(1, 6), st.sampled_from(_HURTS))
+    step = st.one_of(
+        st.tuples(st.just("want"), client, wishes),
+        st.tuples(st.just("leave"), any_worker, st.none()),
+        st.tuples(st.just("change"), client, st.integers(0, 9)),
+        st.tuples(st.just("hurt"), client, hurt),
+        st.tuples(st.just("cancel"), any_worker, st.none()),
+        st.tuples(st.just("expire"), client, st.none()),
+        st.tuples(st.just("cut"), client, st.none()),
+        st.tuples(st.just("heal"), client, st.none()),
+        st.tuples(st.just("pass time"), client, st.sampled_from([1.0, TIMEOUT / 4, TIMEOUT])),
+    )
+    return st.lists(step, min_size=5, max_size=25)
+
+
+async def play(steps: Sequence[Step], make: Callable[[World], Recipe], stays: set[str]) -> list[Worker]:
+    """Run a history. In the end all is well again, everybody comes to an end, and nothing is left behind.
+
+    Args:
+        steps: the history.
+        make: the recipe, in its world.
+        stays: the znodes that may stay.
+    """
+    async with world() as there, AsyncExitStack() as stack:
+        names = [f"client-{number}" for number in range(CLIENTS)]
+        clients = [await stack.enter_async_context(there.connect(name)) for name in names]
+        async with anyio.create_task_group() as tasks:
+            history = _History(there, clients, names, make(there), tasks)
+            for step in steps:
+                await history.take(step)
+                await anyio.sleep(_PAUSE)
+            await history.end_well()
+        await anyio.sleep(TIMEOUT)
+        assert there.znodes() <= stays, f"left behind: {there.znodes() - stays}"
+        return history.workers
+
+
+class _History:
+    def __init__(
+        self, there: World, clients: list[zk.Client], names: list[str], recipe: Recipe, tasks: Any
+    ) -> None:
+        self.workers: list[Worker] = []
+        self._there = there
+        self._clients = clients
+        self._names = names
+        self._recipe = recipe
+        self._tasks = tasks
+        self._inside: list[Worker] = []
+        self._cut: set[int] = set()
+
+    async def take(self, step: Step) -> None:  # noqa: C901 - one case for each kind of step
+        kind, number, detail = step
+        client = self._clients[number % CLIENTS]
+        match kind:
+            case "want":
+                self.workers.append(Worker(number, detail))
+                self._tasks.start_soon(self._work, self.workers[-1])
+            case "leave":
+                for worker in self._inside[number : number + 1]:
+                    worker.leave.set()
+            case "cancel":
+                for worker in self.workers[number : number + 1]:
+                    worker.scope.cancel()
+            case "hurt":
+                self._there.server.faults.hurt(detail[0], detail[1], session_id=client.session.id)
+            case "expire":
+                self._expire(number)
+            case "cut":
+                self._cut.add(number)
+                self._there.network.cut(source=self._names[number])
+            case "heal":
+                self._heal()
+            case "change" if number not in self._cut:
+                await self._recipe.change(client, detail, self._inside)
+            case "pass time":
+                await anyio.sleep(detail)
+
+    async def end_well(self) -> None:
+        """Everything works again, and whoever is inside leaves: so everybody gets in, in time."""
+        self._heal()
+        self._there.server.faults.clear()
+        with anyio.move_on_after(len(self.workers) * 2 + 4 * TIMEOUT):
+            while not all(worker.ended for worker in self.workers):
+                for worker in self.workers:
+                    worker.leave.set()
+                await anyio.sleep(_PAUSE)
+        waiting = [worker for worker in self.workers if not worker.ended]
+        assert not waiting, f"these would wait for ever: {waiting}"
+
+    def _heal(self) -> None:
+        self._cut.clear()
+        self._there.network.heal()
+
+    def _expire(self, number: int) -> None:
+        """By decree of the server, which no client can foresee: from now on its workers are not inside."""
+        if number not in self._cut:
+            self._inside = [worker for worker in self._inside if worker.client != number]
+            with suppress(KeyError):  # it is gone already, and the client about to make the next one
+                self._there.server.expire(self._clients[number].session.id)
+
+    async def _work(self, worker: Worker) -> None:
+        client = self._clients[worker.client]
+        with worker.scope:
+            try:
+                async with self._recipe.enter(client, worker) as hold:
+                    try:
+                        hold.check()
+                        self._inside.append(worker)
+                        self._recipe.check(self._inside)
+                        await worker.leave.wait()
+                        hold.check()
+                    finally:
+                        if worker in self._inside:
+                            self._inside.remove(worker)
+                worker.ended = "left"
+            except zk.LockLostError:
+                worker.ended = "lost"
+            except ValueError:
+                worker.ended = "refused"
+        worker.ended = worker.ended or "cancelled"
