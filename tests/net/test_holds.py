@@ -467,3 +467,52 @@ async def test_a_wait_for_the_first_proof_can_be_cancelled() -> None:
     assert bool(desk.holds)
     guard.release()
     assert not desk.holds
+
+
+# --- what the creation of a hold's znode proves -----------------------------------------------------------
+
+
+def _attached(holds: Holds) -> None:
+    holds.attached(Connected(7, bytes(16), TIMEOUT, False, anyio.current_time()))
+
+
+async def _holds_of_a_session() -> tuple[Holds, Session]:
+    session = Session(TIMEOUT)
+    holds = Holds(None, lambda: None)
+    holds.begin(session)
+    _attached(holds)
+    return holds, session
+
+
+async def test_a_creation_that_proves_enough_proves_the_hold_at_once() -> None:
+    holds, session = await _holds_of_a_session()
+    guard = holds.guard("/lock", session, made=holds.evidence())
+    assert guard.is_proven
+    assert guard.valid_until == pytest.approx(anyio.current_time() + TIMEOUT * 15 / 16)
+    assert holds.checks.next_deadline() == pytest.approx(anyio.current_time() + SIXTEENTH)
+
+
+async def test_a_creation_on_another_connection_proves_nothing_here() -> None:
+    holds, session = await _holds_of_a_session()
+    evidence = holds.evidence()
+    holds.detached()
+    _attached(holds)
+    assert not holds.guard("/lock", session, made=evidence).is_proven
+
+
+async def test_a_creation_that_proves_too_little_is_followed_by_a_check_at_once() -> None:
+    holds, session = await _holds_of_a_session()
+    evidence = holds.evidence()
+    await anyio.sleep(TIMEOUT * 5 / 8)
+    guard = holds.guard("/lock", session, made=evidence)
+    assert not guard.is_proven
+    assert holds.due_check(anyio.current_time()) is not None
+
+
+async def test_a_creation_proves_nothing_of_the_other_znodes_of_a_hold() -> None:
+    holds, session = await _holds_of_a_session()
+    guard = holds.guard("/lock", session, also=("/beside",), made=holds.evidence())
+    assert not guard.is_proven
+    ticket = holds.due_check(anyio.current_time())
+    assert ticket is not None
+    assert ticket.request == MultiRequest((CheckRequest("/lock", -1), CheckRequest("/beside", -1)))

@@ -389,6 +389,7 @@ class Client:
         *,
         watcher: WatchOwner | None = None,
         is_errand: bool = False,
+        is_evidence: bool = False,
         is_kept: bool = False,
     ) -> Pending[T]:
         keeper = self._keeper
@@ -399,6 +400,7 @@ class Client:
             recover=operation.recover,
             watcher=watcher,
             is_errand=is_errand,
+            is_evidence=is_evidence,
             is_kept=is_kept,
         )
         keeper.submit(pending)

@@ -60,7 +60,12 @@ class RecipeApi:
         return self._keeper.over is not None
 
     def submit(
-        self, operation: Operation[T], *, is_errand: bool = False, watcher: ChangedPaths | None = None
+        self,
+        operation: Operation[T],
+        *,
+        is_errand: bool = False,
+        is_evidence: bool = False,
+        watcher: ChangedPaths | None = None,
     ) -> Pending[T]:
         """Send a request now and await it later; requests reach the server in the order of these calls.
 
@@ -69,9 +74,12 @@ class RecipeApi:
             is_errand: a write that may be sent again after a connection loss, because applying it twice
                 is the same as once (the deletion of a znode whose name nobody else uses). It is sent until
                 it is answered or its session is over, whether anybody waits for it or not.
+            is_evidence: a creation whose success shall help to prove a hold: hand it to `guard` as `made`.
             watcher: from `changed_paths`: whom to tell when the watch fires that a read sets.
         """
-        pending = self._client._submit(operation, is_errand=is_errand, watcher=watcher)  # noqa: SLF001
+        pending = self._client._submit(  # noqa: SLF001
+            operation, is_errand=is_errand, is_evidence=is_evidence, watcher=watcher
+        )
         if watcher is not None:
             watcher.asked(pending)
         return pending
@@ -89,7 +97,14 @@ class RecipeApi:
             changed.drop()
             self._keeper.unwatch(changed)
 
-    def guard(self, path: str, session: Session, *, also: Sequence[str] = ()) -> Guard:
+    def guard(
+        self,
+        path: str,
+        session: Session,
+        *,
+        also: Sequence[str] = (),
+        made: Pending[Any] | None = None,
+    ) -> Guard:
         """Prove a hold: check its own znode again and again in transactions that change nothing.
 
         Args:
@@ -97,12 +112,16 @@ class RecipeApi:
                 ACL must give its owner READ.
             session: the session that owns the znode.
             also: more znodes of the same hold, which is lost with the first of them.
+            made: the creation of `path`, submitted as evidence: where it proves enough, the guard is proven
+                at once and the round trip of a first check is saved. Only for a znode that its owner can
+                surely read: otherwise the first check, later, would be refused.
 
         Returns:
             A cancel scope for the body, and `valid_until`. Call `release` when the body has ended.
         """
         full = self.operations.full
-        return self._keeper.holds.guard(full(path), session, map(full, also))
+        evidence = None if made is None else made.evidence
+        return self._keeper.holds.guard(full(path), session, map(full, also), evidence)
 
     def background(self, func: Callable[[], Awaitable[None]]) -> AbstractAsyncContextManager[None]:
         """Run `func` in a task of the client's, ended with the block; its errors are logged, never raised."""

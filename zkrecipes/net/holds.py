@@ -15,16 +15,19 @@ import anyio
 from zkrecipes.codec.messages import CheckRequest, ErrorReply
 from zkrecipes.codec.multi import MultiReply, MultiRequest
 from zkrecipes.errors import NoAuthError, NoNodeError, RuntimeInconsistencyError
+from zkrecipes.net.pending import Evidence
 from zkrecipes.net.session import Session
 from zkrecipes.protocol.events import Connected, Replied, Ticket
 from zkrecipes.protocol.hold_checks import HoldChecks
-from zkrecipes.protocol.hold_proof import CANCEL_BEFORE_END, HoldProof
+from zkrecipes.protocol.hold_proof import CANCEL_BEFORE_END, CHECK_EVERY, HoldProof
 
 __all__ = ["Guard", "Holds"]
 
 logger = logging.getLogger(__name__)
 
 _NEVER: Final = float("-inf")
+# In session timeouts: the first check goes out after one interval, and two more bring the proof up to date.
+_HEADROOM: Final = 4 * CHECK_EVERY
 _BLAMED: Final = {
     NoNodeError.code: "its znode is gone",
     NoAuthError.code: "its znode may not be read by its owner: the ACL must give READ",
@@ -130,20 +133,48 @@ class Holds:
         self._guards: dict[str, Guard] = {}
         self._session: Session | None = None
         self._ticket: Ticket | None = None
+        self._connection = 0
         self._answered = self._committed = _NEVER
         self.proof = HoldProof(half_tick=self._half_tick)
         self.checks = HoldChecks(self.proof)
 
     # --- for recipes ---------------------------------------------------------------------------------------
 
-    def guard(self, path: str, session: Session, also: Iterable[str] = ()) -> Guard:
-        """Check the znode at `path`, and those of `also`, from now on; `session` owns them."""
+    def guard(
+        self, path: str, session: Session, also: Iterable[str] = (), made: Evidence | None = None
+    ) -> Guard:
+        """Check the znode at `path`, and those of `also`, from now on; `session` owns them.
+
+        Args:
+            path: the hold's znode.
+            session: whose it is.
+            also: more znodes of the same hold.
+            made: what the creation of `path` proves, which was a write like any check, and found the znode
+                as surely: where it proves enough there is nothing to wait for.
+        """
         guard = Guard((path, *also), self)
         if session is not self._session or session.state.is_final:
             guard.lose("its session is over")
+        elif len(guard.paths) == 1 and made is not None and self._is_proven_by(made):
+            self._guards[path] = guard
+            self.checks.add_found(path, anyio.current_time())
+            self._move_deadlines()
+            self.hurry()
         else:
             self._check(guard)
         return guard
+
+    def evidence(self) -> Evidence:
+        """What a write that is handed to the connection now will prove once it has succeeded."""
+        return Evidence(self._connection, self.proof.write_proves_until)
+
+    def _is_proven_by(self, made: Evidence) -> bool:
+        if made.connection != self._connection:
+            return False
+        self.proof.write_committed(made.proves_until)
+        cancel_at = self.proof.valid_until - CANCEL_BEFORE_END * self.proof.timeout
+        # A body that would be cancelled before the heartbeat of checks can prove more has nothing of it.
+        return anyio.current_time() < cancel_at - _HEADROOM * self.proof.timeout
 
     def move(self, guard: Guard, path: str) -> None:
         """Check `path` in place of the guard's znodes."""
@@ -182,6 +213,7 @@ class Holds:
 
     def attached(self, connected: Connected) -> None:
         """A connection is up."""
+        self._connection += 1
         self._answered = self._committed = _NEVER
         self.proof.attached(sent_at=connected.sent_at, timeout=connected.timeout)
         self.checks.attached()
@@ -190,6 +222,7 @@ class Holds:
     def detached(self) -> None:
         """The connection is gone; what was proven stays proven until its time."""
         self._ticket = None
+        self._connection += 1
         self.proof.detached()
         self.checks.detached()
 

@@ -136,6 +136,8 @@ class SessionKeeper:
         if connection is not None:
             if pending.watcher is not None:
                 self._arming.settle(pending)
+            if pending.is_evidence:
+                pending.evidence = self.holds.evidence()
             connection.side.send(pending)
             connection.wake()
         elif self._over is not None:

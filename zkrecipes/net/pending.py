@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar, final
+from typing import Any, Generic, NamedTuple, TypeVar, final
 
 import anyio
 
@@ -13,9 +13,17 @@ from zkrecipes.errors import ZooKeeperError
 from zkrecipes.net.wakeup import Parking
 from zkrecipes.protocol.events import Ticket
 
-__all__ = ["Pending"]
+__all__ = ["Evidence", "Pending"]
 
 T = TypeVar("T")
+
+
+class Evidence(NamedTuple):
+    """What a write proves of its session once it has succeeded, noted when it was handed to a connection."""
+
+    connection: int
+    """Which connection: what was noted on another means nothing."""
+    proves_until: float
 
 
 @final
@@ -26,6 +34,7 @@ class Pending(Ticket, Generic[T]):
         zxid: after it is done, the zxid in the reply's header: of the transaction itself for a write.
         is_errand: the client itself sees to it: it is sent again after a connection loss although it is a
             write, until it is answered or the session is over, whether anybody waits for it or not.
+        is_evidence: its success shall help to prove a hold: `evidence` says what it proves.
         is_kept: cancelling a wait does not drop it; who submitted it does that by itself.
     """
 
@@ -36,8 +45,10 @@ class Pending(Ticket, Generic[T]):
         "_error",
         "_parking",
         "_recover",
+        "evidence",
         "is_done",
         "is_errand",
+        "is_evidence",
         "is_kept",
         "parked",
         "zxid",
@@ -52,10 +63,13 @@ class Pending(Ticket, Generic[T]):
         recover: Callable[[ZooKeeperError], T] | None = None,
         watcher: Any = None,
         is_errand: bool = False,
+        is_evidence: bool = False,
         is_kept: bool = False,
     ) -> None:
         super().__init__(request, watcher)
         self.is_errand = is_errand
+        self.is_evidence = is_evidence
+        self.evidence: Evidence | None = None
         self.is_kept = is_kept
         self.is_done = False
         self.zxid = 0

@@ -89,6 +89,12 @@ class HoldChecks:
         self._found[path] = False
         self.demand()
 
+    def add_found(self, path: str, now: float) -> None:
+        """A node has just been created by a write that proved the hold: its first check has time."""
+        if not self._found:
+            self._due_at = now + CHECK_EVERY * self._proof.timeout
+        self._found[path] = True
+
     def discard(self, path: str) -> None:
         """The hold is over: check it no more. A path that is not held is ignored."""
         self._found.pop(path, None)

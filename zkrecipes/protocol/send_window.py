@@ -15,7 +15,7 @@ __all__ = ["BYTES_IN_FLIGHT_MAX", "REQUESTS_IN_FLIGHT_MAX", "SendWindow"]
 BYTES_IN_FLIGHT_MAX: Final = 512 * 1024
 """Bytes; some 5 ms of a server's time in small replies, 1 ms of a 10 Gbit/s line."""
 REQUESTS_IN_FLIGHT_MAX: Final = 128
-"""However small the replies were: should the next ones be of 1 MiB each, a line of 1 Gbit/s takes a second."""
+"""However small the replies were: if the next ones are of 1 MiB each, a line of 1 Gbit/s takes a second."""
 _FIRST_GUESS: Final = 16 * 1024
 _LEAST: Final = 128
 

@@ -141,7 +141,7 @@ class Acquisition(EnteredOnce, Generic[H]):
                 raise anyio.WouldBlock
             if await place.wait_turn(children):
                 api = recipe_api(self.queue.client)
-                guard = api.guard(place.path, place.session)
+                guard = api.guard(place.path, place.session, made=place.made)
                 try:
                     if await guard.wait_proven():
                         return guard

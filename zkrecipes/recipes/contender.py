@@ -13,9 +13,10 @@ from functools import cmp_to_key
 from typing import Final, NamedTuple, final
 from uuid import uuid4
 
-from zkrecipes.acl import ACL
+from zkrecipes.acl import ACL, ANYONE
 from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import Pending, RecipeApi, recipe_api
+from zkrecipes.enums import Perms
 from zkrecipes.errors import (
     ConnectionLossError,
     NodeExistsError,
@@ -99,6 +100,7 @@ class Place:
         path: of its znode, once there is one.
         token: the zxid of the transaction that made the znode: it grows from place to place.
         session: the session that owns it.
+        made: its creation, where that can serve to prove the hold.
     """
 
     def __init__(self, queue: Queue, data: bytes) -> None:
@@ -108,6 +110,7 @@ class Place:
         self._guid = ""
         self.path = ""
         self.token = 0
+        self.made: Pending[str] | None = None
         self.session = self._api.session
         self._second = ""  # while it moves, the znode that will stand for it
 
@@ -219,6 +222,7 @@ class Place:
         # A fresh GUID each time: what an earlier try left behind must not be taken for this one's.
         self._guid = uuid4().hex
         self.path = ""
+        self.made = None
         self.session = self._api.session
         try:
             return await self._create_and_list()
@@ -235,12 +239,19 @@ class Place:
         queue, api = self._queue, self._api
         path = join(queue.directory, queue.layout.prefix(self._guid))
         create = api.submit(
-            api.operations.create(path, self._data, ephemeral=True, sequential=True, acl=queue.acl)
+            api.operations.create(path, self._data, ephemeral=True, sequential=True, acl=queue.acl),
+            is_evidence=True,
         )
         listing = api.submit(api.operations.get_children(queue.directory))
         made = await create.wait()
         self.path, self.token = made, create.zxid
+        self.made = create if self._is_surely_readable() else None
         return await listing.wait()
+
+    def _is_surely_readable(self) -> bool:
+        """Whether everybody may read the znode: any other ACL is tried by a check before it is relied on."""
+        acl = self._api.operations.default_acl if self._queue.acl is None else self._queue.acl
+        return any(entry.id == ANYONE and entry.perms & Perms.READ for entry in acl)
 
     async def _adopt(self) -> list[str] | None:
         """After a lost reply: the names in the directory if our znode is among them and is ours."""
