@@ -597,7 +597,7 @@ def run(func: Callable[[], Any], backend: str) -> None:
 
 @pytest.mark.parametrize("backend", ["trio", "asyncio"])
 def test_in_every_history_the_view_becomes_that_of_the_members(backend: str) -> None:
-    @settings(max_examples=60)
+    @settings(max_examples=25)
     @given(st.lists(STEPS, max_size=25))
     def play(steps: list[tuple[str, int, str]]) -> None:
         run(functools.partial(_play, steps), backend)

@@ -119,6 +119,8 @@ async def test_what_cannot_be_right_is_told_before_anything_is_sent() -> None:
             zk.PersistentNode(client, PATH, "text")  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="ACL"):
             node(client, acl=[])
+        with pytest.raises(ValueError, match="READ"):
+            node(client, acl=[zk.ACL(zk.Perms.WRITE, zk.ANYONE)])
         with pytest.raises(RuntimeError, match="not been entered"):
             await node(client).update(b"2")
         assert not there.seen

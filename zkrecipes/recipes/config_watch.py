@@ -11,12 +11,13 @@ from typing import Any, Final, Generic, NamedTuple, Self, TypeVar, final, overlo
 import anyio
 
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Node, RecipeApi, Stat, recipe_api
+from zkrecipes.client.recipe_api import RecipeApi, Stat, recipe_api
 from zkrecipes.errors import (
     BadVersionError,
     ConnectionLossError,
     NodeExistsError,
     NoNodeError,
+    ServerError,
     SessionExpiredError,
     ZooKeeperError,
 )
@@ -103,6 +104,7 @@ class ConfigWatch(Generic[T]):
         self._stat: Stat | None = None
         self._bad_data: Exception | None = None
         self._unreadable: ZooKeeperError | None = None
+        self._retry_after = _RETRY_AFTER
         self._seen: _Read | None = None
         self._values: Latest[T] = Latest()
         self._following: AbstractAsyncContextManager[None] | None = None
@@ -140,7 +142,7 @@ class ConfigWatch(Generic[T]):
 
     @property
     def error(self) -> Exception | None:
-        """Why the newest data are not in `value`: what `decode` raised, or why they cannot be read. Or None."""
+        """Why the newest data are not in `value`: what `decode` raised, or why they were not read; or None."""
         return self._bad_data if self._unreadable is None else self._unreadable
 
     def __aiter__(self) -> AsyncIterator[T]:
@@ -246,30 +248,38 @@ class ConfigWatch(Generic[T]):
     # --- following -----------------------------------------------------------------------------------------
 
     async def _follow(self) -> None:
-        retry_after = _RETRY_AFTER
+        session: object = None
         try:
             while True:
-                session = self._api.session
-                # so that a new session does not show what is older than what the last one has shown
-                self._api.submit(self._api.operations.sync(self.path))
+                if session is not self._api.session:
+                    session = self._api.session
+                    # so that a new session does not show what is older than what the last one has shown
+                    self._api.submit(self._api.operations.sync(self.path))
                 try:
-                    while self._api.session is session:
-                        await self._take_and_wait()
-                        retry_after = _RETRY_AFTER
-                except SessionExpiredError:
-                    if self._api.is_over:
-                        raise
+                    if self._unreadable is not None:
+                        await self._wait_at_most(self._retry_after)
+                    await self._take_and_wait()
                 except ZooKeeperError as error:
-                    if self._api.is_over or self._seen is None:
-                        raise
-                    self._cannot_read(error)
-                    await self._wait_at_most(retry_after)
-                    retry_after = min(2 * retry_after, _RETRY_AFTER_MAX)
+                    self._after(error)
         except Exception as error:
             self._values.fail(error)
             raise
         finally:
             self._values.fail(RuntimeError(f"the block of {self!r} has ended"))
+
+    def _after(self, error: ZooKeeperError) -> None:
+        """Decide what an error means: that it is over, or that it will be read again."""
+        if self._api.is_over:
+            raise error
+        if isinstance(error, SessionExpiredError):
+            return
+        if self._seen is None:
+            raise error
+        if self._unreadable is not None:
+            self._retry_after = min(2 * self._retry_after, _RETRY_AFTER_MAX)
+        if type(error) is not type(self._unreadable):
+            logger.warning("%s cannot be read now, and its last value stays: %s", self.path, error)
+        self._unreadable = error
 
     async def _take_and_wait(self) -> None:
         """Read the znode, and return when it may have changed."""
@@ -286,12 +296,15 @@ class ConfigWatch(Generic[T]):
     async def _wait_at_most(self, seconds: float) -> None:
         """Wait for a change of what cannot be read. A change of its ACL fires no watch, hence the limit."""
         with anyio.move_on_after(seconds):
-            async with self._client.exists_and_watch(self.path) as (_, changed):
-                await changed.wait()
+            try:
+                async with self._client.exists_and_watch(self.path) as (_, changed):
+                    await changed.wait()
+            except ServerError:  # from 3.9 on this needs READ, too
+                await anyio.sleep_forever()
 
     def _take(self, read: _Read) -> None:
         """The znode was read: whether it brings another value or bad data."""
-        self._unreadable = None
+        self._unreadable, self._retry_after = None, _RETRY_AFTER
         is_first, is_news = self._seen is None, _key(read) != _key(self._seen)
         self._seen = read
         if not is_news:
@@ -306,11 +319,6 @@ class ConfigWatch(Generic[T]):
             return
         self._value, self._stat, self._bad_data = value, read.stat, None
         self._values.put(value)
-
-    def _cannot_read(self, error: ZooKeeperError) -> None:
-        if type(error) is not type(self._unreadable):
-            logger.warning("%s cannot be read now, and its last value stays: %s", self.path, error)
-        self._unreadable = error
 
 
 def _key(read: _Read | None) -> object:

@@ -69,7 +69,7 @@ class Group:
         layout: `"curator"`, the default: a member's znode has the member's name, as with Curator's
             `GroupMember`; `"kazoo"`: as with kazoo's `ShallowParty`. kazoo's own members may share a name:
             then the newest of them is shown.
-        acl: of the members' znodes; None: the client's default.
+        acl: of the members' znodes; it must give their owner READ. None: the client's default.
 
     Raises:
         ValueError: the path or the layout cannot be right.

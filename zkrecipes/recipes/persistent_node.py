@@ -22,7 +22,7 @@ import anyio
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import RecipeApi, Stat, recipe_api
-from zkrecipes.enums import SessionState
+from zkrecipes.enums import Perms, SessionState
 from zkrecipes.errors import (
     BadVersionError,
     ConnectionLossError,
@@ -67,7 +67,7 @@ class PersistentNode:
             `NodeExistsError`; or `"replace"` it, by a delete that is refused if it was changed meanwhile.
             What an earlier session of this client left is always replaced. When the znode has to be put
             back, `"raise"` waits.
-        acl: of the znode; None: the client's default.
+        acl: of the znode; it must give its owner READ. None: the client's default.
 
     Raises:
         ValueError: path, data, ACL or `on_conflict` cannot be right.
@@ -92,6 +92,9 @@ class PersistentNode:
         if on_conflict not in ("wait", "raise", "replace"):
             raise ValueError(f"on_conflict is 'wait', 'raise' or 'replace', not {on_conflict!r}")
         self.path = check_path(path)
+        if acl is not None and not any(entry.perms & Perms.READ for entry in acl):
+            # or it could not be watched
+            raise ValueError(f"the ACL must give its owner READ: {acl!r}")
         self._client = client
         self._api: RecipeApi = recipe_api(client)
         self._acl = acl
