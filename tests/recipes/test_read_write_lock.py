@@ -349,6 +349,29 @@ async def test_both_znodes_exist_during_the_move_so_that_no_writer_gets_in_betwe
         assert there.znodes() == STAYS
 
 
+async def test_a_downgrade_as_curator_does_it_is_understood() -> None:
+    """A reader's znode that is not sequential, with the writer's number."""
+    async with _clients("a", "b") as (_, (client, theirs)):
+        lock = _lock(client, layout="curator")
+        name = f"{DIRECTORY}/_c_00000000-0000-0000-0000-00000000000{{}}-__{{}}__"
+        writer = await theirs.create(
+            name.format(1, "WRIT"), ephemeral=True, sequential=True, make_parents=True
+        )
+        reader = await theirs.create(name.format(0, "READ") + writer[-10:], ephemeral=True)
+        with pytest.raises(anyio.WouldBlock):
+            async with lock.read(blocking=False):
+                pass
+        await theirs.delete(writer)
+        async with lock.read(blocking=False):
+            pass
+        with pytest.raises(anyio.WouldBlock):
+            async with lock.write(blocking=False):
+                pass
+        await theirs.delete(reader)
+        async with lock.write(blocking=False):
+            pass
+
+
 async def test_who_does_not_write_has_nothing_to_downgrade() -> None:
     async with _clients("a") as (there, (client,)):
         lock = _lock(client)
