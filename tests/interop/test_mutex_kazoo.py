@@ -51,9 +51,8 @@ async def test_the_directory_goes(family: Family) -> None:
     await scenarios.the_directory_goes(family)
 
 
-@pytest.mark.xfail(strict=True, reason="our directory is a container also where kazoo's clients share it")
 async def test_a_kazoo_lock_outlives_a_time_without_contenders(family: Family) -> None:
-    """kazoo's object makes the directory once and never looks again: `NoNodeError` once it was reaped."""
+    """kazoo's object makes the directory once and never looks again, so ours must not be reaped."""
     async with scenarios.both(family) as (client, peer):
         lock = await family.theirs(peer, "theirs")
         async with anyio.create_task_group() as tasks, family.ours(client, "ours"):

@@ -124,11 +124,14 @@ async def test_a_place_is_taken_in_one_round_trip_and_its_token_is_the_czxid() -
 
 
 @pytest.mark.anyio
-async def test_the_directory_is_a_container_under_persistent_parents() -> None:
+@pytest.mark.parametrize(("layout", "kind"), [("kazoo", "persistent"), ("curator", "container")])
+async def test_the_directory_is_as_its_layout_wants_it_under_persistent_parents(
+    layout: str, kind: str
+) -> None:
     async with _one_client() as (there, client):
-        await Place(_queue(client), b"").take()
+        await Place(_queue(client)._replace(layout=MUTEXES[layout]), b"").take()
         kinds = {path: there.server.processor.tree.get(path).kind.value for path in ("/locks", "/locks/job")}
-        assert kinds == {"/locks": "persistent", "/locks/job": "container"}
+        assert kinds == {"/locks": "persistent", "/locks/job": kind}
 
 
 @pytest.mark.anyio

@@ -27,6 +27,7 @@ from zkrecipes.errors import (
 from zkrecipes.paths import join, name_of
 from zkrecipes.recipes.directories import make_directory
 from zkrecipes.recipes.layouts import LockLayout
+from zkrecipes.recipes.strangers import name_strangers
 
 __all__ = ["Entry", "Place", "Queue", "in_order", "who_goes_before"]
 
@@ -43,16 +44,23 @@ class Entry(NamedTuple):
 
 
 def in_order(children: Iterable[str], layout: LockLayout) -> list[Entry]:
-    """The contenders among `children`, first come first; names that are no contender's are left out."""
-    entries = [
-        Entry(name, found[1], found[0])
-        for name in children
-        if (found := layout.tag_and_sequence_of(name)) is not None
-    ]
+    """The contenders among `children`, first come first; names that are no contender's are left out.
+
+    Those that another library has made stand among them: their numbers are of the same counter.
+    """
+    entries = [entry for name in children if (entry := _entry(name, layout)) is not None]
     if any(abs(entry.sequence) > _HALF_CIRCLE for entry in entries):
         # longer numbers than the 32 bits of today (ZOOKEEPER-4706) do not wrap
         return sorted(entries, key=lambda entry: (entry.sequence, entry.name))
     return sorted(entries, key=cmp_to_key(_compare))
+
+
+def _entry(name: str, layout: LockLayout) -> Entry | None:
+    found = layout.tag_and_sequence_of(name)
+    if found is not None:
+        return Entry(name, found[1], found[0])
+    other = layout.other_family_and_sequence_of(name)
+    return None if other is None else Entry(name, other[1], other[0].tag)
 
 
 def _compare(one: Entry, other: Entry) -> int:
@@ -82,8 +90,8 @@ def who_goes_before(children: Iterable[str], own_name: str, layout: LockLayout) 
 class Queue(NamedTuple):
     """Where contenders stand in line.
 
-    `directory` is made when it is missing: a container where the server has them; the levels above it are
-    persistent. `acl` is that of the contenders' znodes.
+    `directory` is made when it is missing, as the layout wants it; the levels above it are persistent. `acl`
+    is that of the contenders' znodes.
     """
 
     client: Client
@@ -134,6 +142,7 @@ class Place:
                     raise
                 continue
             if children is not None:
+                name_strangers(self._queue.client, self._queue.directory, children, self._queue.layout)
                 return children
 
     async def wait_turn(self, children: list[str]) -> bool:
@@ -227,7 +236,8 @@ class Place:
         try:
             return await self._create_and_list()
         except NoNodeError:
-            await make_directory(self._queue.client, self._queue.directory)
+            queue = self._queue
+            await make_directory(queue.client, queue.directory, container=queue.layout.is_container)
         except PacketTooLargeError:
             raise
         except ConnectionLossError:

@@ -14,12 +14,16 @@ __all__ = ["make_directory"]
 logger = logging.getLogger(__name__)
 
 
-async def make_directory(client: Client, directory: str) -> None:
-    """Make a recipe's directory: a container where the server has them, under persistent parents.
+async def make_directory(client: Client, directory: str, *, container: bool = True) -> None:
+    """Make a recipe's directory, under persistent parents.
 
-    Only this level is a container: a user's `/config` above it must not be reaped when it is empty.
+    Args:
+        client: who makes it.
+        directory: its path.
+        container: make it a container where the server has them. Only this level is one: a user's `/config`
+            above it must not be reaped when it is empty.
     """
-    container = await recipe_api(client).has_containers()
+    container = container and await recipe_api(client).has_containers()
     try:
         await client.ensure_path(parent_of(directory))
         await client.create(directory, b"", container=container)

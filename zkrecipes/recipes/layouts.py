@@ -6,6 +6,7 @@ Read in kazoo 2.11 (`kazoo/recipe/lock.py`) and Curator 5.4 (`LockInternals`, `S
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar, final
@@ -19,11 +20,29 @@ __all__ = [
     "SEMAPHORES",
     "WRITERS",
     "LockLayout",
+    "OtherFamily",
     "SemaphoreLayout",
     "choose_layout",
 ]
 
 L = TypeVar("L")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class OtherFamily:
+    """The contenders of another library's clients in the same directory, whose numbers are of one counter.
+
+    Attributes:
+        whose: how the log names them.
+        tag: what stands directly before the number.
+        form: a whole name; its first group is the number. It is strict: what only looks like one of these
+            must not be waited for.
+    """
+
+    whose: str
+    tag: str
+    form: re.Pattern[str]
 
 
 @final
@@ -37,6 +56,10 @@ class LockLayout:
         tag: what stands directly before the number.
         blocked_by: the tags of those who go first when they came first.
         seen: every tag that belongs to the recipe; other names are no contenders.
+        is_container: whether the directory is a container where the server has them, which goes when nobody
+            has been in it for a while. Curator makes it so; kazoo's locks would break, as they remember that
+            they have made it.
+        others: who else is waited for, though it may not wait for us.
     """
 
     name: str
@@ -44,6 +67,8 @@ class LockLayout:
     tag: str
     blocked_by: tuple[str, ...]
     seen: tuple[str, ...]
+    is_container: bool
+    others: tuple[OtherFamily, ...] = ()
 
     def prefix(self, guid: str) -> str:
         """The name of a contender, without the number that the server appends.
@@ -59,6 +84,14 @@ class LockLayout:
             sequence = sequence_number(name, after=tag)
             if sequence is not None:
                 return tag, sequence
+        return None
+
+    def other_family_and_sequence_of(self, name: str) -> tuple[OtherFamily, int] | None:
+        """Whose contender it is that another library has made, and its number; or None."""
+        for other in self.others:
+            found = other.form.fullmatch(name)
+            if found is not None:
+                return other, int(found.group(1))
         return None
 
 
@@ -95,15 +128,22 @@ def _fill_in(form: str, guid: str) -> str:
     return form.format(hex=guid, dashed=dashed)
 
 
-def _alone(name: str, form: str, tag: str) -> LockLayout:
-    return LockLayout(name, form, tag, (tag,), (tag,))
+def _alone(name: str, form: str, tag: str, others: tuple[OtherFamily, ...] = ()) -> LockLayout:
+    blocked_by = (tag, *(other.tag for other in others))
+    return LockLayout(name, form, tag, blocked_by, (tag,), is_container=name != "kazoo", others=others)
 
 
 _KAZOO: Final = "{hex}"
 _CURATOR: Final = "_c_{dashed}-"
 
-_KAZOO_LOCK: Final = _alone("kazoo", _KAZOO + "__lock__", "__lock__")
-_CURATOR_LOCK: Final = _alone("curator", _CURATOR + "lock-", "lock-")
+_KAZOOS: Final = OtherFamily("kazoo", "__lock__", re.compile(r"[0-9a-f]{32}__lock__(-?[0-9]{1,19})"))
+_CURATORS: Final = OtherFamily(
+    "Curator", "lock-", re.compile(r"_c_(?:[0-9a-f]{32}|[0-9a-f-]{36})-lock-(-?[0-9]{1,19})")
+)
+"""The same names are made by clients for Go and Rust, which take kazoo's into account, too, or do not."""
+
+_KAZOO_LOCK: Final = _alone("kazoo", _KAZOO + "__lock__", "__lock__", (_CURATORS,))
+_CURATOR_LOCK: Final = _alone("curator", _CURATOR + "lock-", "lock-", (_KAZOOS,))
 
 MUTEXES: Final[Mapping[str, LockLayout]] = {"kazoo": _KAZOO_LOCK, "curator": _CURATOR_LOCK}
 """kazoo's `Lock`, Curator's `InterProcessMutex`."""
@@ -119,14 +159,14 @@ _KAZOO_BOTH: Final = ("__lock__", "__rlock__")
 _CURATOR_BOTH: Final = ("__WRIT__", "__READ__")
 
 WRITERS: Final[Mapping[str, LockLayout]] = {
-    "kazoo": LockLayout("kazoo", _KAZOO + "__lock__", "__lock__", _KAZOO_BOTH, _KAZOO_BOTH),
-    "curator": LockLayout("curator", _CURATOR + "__WRIT__", "__WRIT__", _CURATOR_BOTH, _CURATOR_BOTH),
+    "kazoo": LockLayout("kazoo", _KAZOO + "__lock__", "__lock__", _KAZOO_BOTH, _KAZOO_BOTH, False),
+    "curator": LockLayout("curator", _CURATOR + "__WRIT__", "__WRIT__", _CURATOR_BOTH, _CURATOR_BOTH, True),
 }
 """kazoo's `WriteLock`, the write half of Curator's `InterProcessReadWriteLock`."""
 
 READERS: Final[Mapping[str, LockLayout]] = {
-    "kazoo": LockLayout("kazoo", _KAZOO + "__rlock__", "__rlock__", ("__lock__",), _KAZOO_BOTH),
-    "curator": LockLayout("curator", _CURATOR + "__READ__", "__READ__", ("__WRIT__",), _CURATOR_BOTH),
+    "kazoo": LockLayout("kazoo", _KAZOO + "__rlock__", "__rlock__", ("__lock__",), _KAZOO_BOTH, False),
+    "curator": LockLayout("curator", _CURATOR + "__READ__", "__READ__", ("__WRIT__",), _CURATOR_BOTH, True),
 }
 """kazoo's `ReadLock`, the read half of Curator's `InterProcessReadWriteLock`."""
 

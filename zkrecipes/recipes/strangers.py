@@ -1,0 +1,60 @@
+"""Who else has znodes in a recipe's directory: named once in the log, for whoever wonders about them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Final
+from weakref import WeakKeyDictionary
+
+from zkrecipes.client.client import Client
+from zkrecipes.recipes.layouts import LockLayout
+
+__all__ = ["name_strangers"]
+
+logger = logging.getLogger(__name__)
+
+_NAMED_MAX: Final = 1000
+"""So many are remembered for each client; then all are forgotten, so that a crowd fills no memory."""
+_NAMED_AT_ONCE: Final = 5
+
+# For each client, as recipe objects may be made anew for each use: what it has told.
+_told: Final[WeakKeyDictionary[Client, set[tuple[str, str]]]] = WeakKeyDictionary()
+
+
+def name_strangers(client: Client, directory: str, children: Iterable[str], layout: LockLayout) -> None:
+    """Log what is new among the children that the layout does not know, and whose contenders are here, too.
+
+    Contenders of another library are named once for each directory: they come and go.
+    """
+    strangers = []
+    for name in children:
+        if layout.tag_and_sequence_of(name) is not None:
+            continue
+        other = layout.other_family_and_sequence_of(name)
+        if other is None:
+            strangers.append(name)
+        elif _is_news(client, directory, other[0].whose):
+            logger.warning(
+                "%s: %s has the name of a contender of %s's. One that came before is waited for, but it may "
+                "not wait for us: all contenders on a path must use the same layout, and ours is %r",
+                directory,
+                name,
+                other[0].whose,
+                layout.name,
+            )
+    news = [name for name in strangers if _is_news(client, directory, f"/{name}")]
+    if news:
+        others = f" and {len(news) - _NAMED_AT_ONCE} more" if len(news) > _NAMED_AT_ONCE else ""
+        named = ", ".join(map(repr, news[:_NAMED_AT_ONCE]))
+        logger.warning("%s: no contender's name, and ignored: %s%s", directory, named, others)
+
+
+def _is_news(client: Client, directory: str, what: str) -> bool:
+    told = _told.setdefault(client, set())
+    if (directory, what) in told:
+        return False
+    if len(told) >= _NAMED_MAX:
+        told.clear()
+    told.add((directory, what))
+    return True
