@@ -142,7 +142,7 @@ class ConfigWatch(Generic[T]):
 
     @property
     def error(self) -> Exception | None:
-        """Why the newest data are not in `value`: what `decode` raised, or why they were not read; or None."""
+        """Why the newest data are not in `value`: what `decode` raised, why they were not read; or None."""
         return self._bad_data if self._unreadable is None else self._unreadable
 
     def __aiter__(self) -> AsyncIterator[T]:
