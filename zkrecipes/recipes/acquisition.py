@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Generic, TypeVar, final
 
 import anyio
+import anyio.lowlevel
 
 from zkrecipes.client.recipe_api import Guard, recipe_api
 from zkrecipes.errors import HoldLostError, NoAuthError
@@ -46,10 +47,16 @@ class HeldByTask(Generic[H]):
 
     def remove(self, task: int) -> None:
         """The task has no acquisition any longer."""
-        del self._by_task[task]
+        self._by_task.pop(task, None)
+
+    def replace(self, one: Acquisition[H], other: Acquisition[H]) -> None:
+        """The calling task enters `other` within `one`, or goes back from one to the other."""
+        task = task_id()
+        if self._by_task.get(task) is one:
+            self._by_task[task] = other
 
     def of_this_task(self) -> Acquisition[H] | None:
-        """What the calling task has entered, or None. A child task is another task."""
+        """What the calling task has entered last, or None. A child task is another task."""
         return self._by_task.get(task_id())
 
 
@@ -65,6 +72,7 @@ class Acquisition(EnteredOnce, Generic[H]):
         lost: what leaving raises when the hold was lost.
         blocking: whether to wait for one's turn.
         what: how messages name the recipe object.
+        reentrant: whether a task that is inside already enters at once, under the hold that it has.
     """
 
     def __init__(
@@ -77,6 +85,7 @@ class Acquisition(EnteredOnce, Generic[H]):
         lost: type[HoldLostError],
         blocking: bool,
         what: str,
+        reentrant: bool = False,
     ) -> None:
         super().__init__(what)
         self.queue = queue
@@ -84,6 +93,8 @@ class Acquisition(EnteredOnce, Generic[H]):
         self._make_hold = make_hold
         self._lost = lost
         self._blocking = blocking
+        self._reentrant = reentrant
+        self._outer: Acquisition[H] | None = None
         self._place = Place(queue, data)
         self._task = 0
         self._block: HoldBlock
@@ -92,6 +103,9 @@ class Acquisition(EnteredOnce, Generic[H]):
 
     async def __aenter__(self) -> H:
         self.enter_once()
+        outer = self._held.of_this_task()
+        if self._reentrant and outer is not None:
+            return await self._enter_again(outer)
         self._task = self._held.add(self)
         try:
             self._guard = await self._acquire()
@@ -110,9 +124,13 @@ class Acquisition(EnteredOnce, Generic[H]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        outcome = self._block.exit(error_type, error, traceback)
-        self._held.remove(self._task)
-        await self._place.leave()
+        if self._outer is not None:
+            outcome = self._block.exit_inner(error)
+            self._held.replace(self, self._outer)
+        else:
+            outcome = self._block.exit(error_type, error, traceback)
+            self._held.remove(self._task)
+            await self._place.leave()
         if outcome is not None and outcome is not error:
             raise outcome
 
@@ -131,6 +149,15 @@ class Acquisition(EnteredOnce, Generic[H]):
 
         if not await self._place.move_to(queue, moved):
             raise self._lost(self._place.path, reason="its znode is gone")
+
+    async def _enter_again(self, outer: Acquisition[H]) -> H:
+        """Enter under the hold of a block further out; its scope is around this one, too."""
+        await anyio.lowlevel.checkpoint()
+        self._block, self._hold = outer._block, outer._hold
+        self._hold.check()
+        self._outer = outer
+        self._held.replace(outer, self)
+        return self._hold
 
     async def _acquire(self) -> Guard:
         """Queue up until it is our turn and the hold is proven."""

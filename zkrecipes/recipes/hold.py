@@ -12,18 +12,27 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import final
+from typing import Final, final
 
 import anyio
 
 from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import Guard
 from zkrecipes.client.transaction import Transaction
-from zkrecipes.errors import HoldLostError, NoNodeError, TransactionError, ZooKeeperError
+from zkrecipes.errors import (
+    HoldLostError,
+    NoNodeError,
+    SessionExpiredError,
+    TransactionError,
+    ZooKeeperError,
+)
 
-__all__ = ["Hold", "HoldBlock"]
+__all__ = ["REVOCATION", "Hold", "HoldBlock"]
 
 logger = logging.getLogger(__name__)
+
+REVOCATION: Final = b"__REVOKE__"
+"""Written into a holder's znode it is the request to release the lock (Curator 5.4: `LockInternals`)."""
 
 
 @final
@@ -85,6 +94,38 @@ class Hold:
         if not await self._guard.confirm():
             self.check()
 
+    async def wait_revocation(self) -> None:
+        """Wait until somebody asks for the lock to be released: `Mutex.revoke`, or Curator's `Revoker`.
+
+        It is a request, and the holder decides. Once it was made, this returns at once until the hold ends.
+
+            async with mutex as hold, anyio.create_task_group() as tasks:
+                tasks.start_soon(work)
+                await hold.wait_revocation()
+                tasks.cancel_scope.cancel()
+
+        Raises:
+            HoldLostError: as `check`.
+
+        Cancellation: no watch is left behind.
+        """
+        while True:
+            self.check()
+            path = self.path
+            try:
+                async with self._client.get_and_watch(path) as (node, changed):
+                    if node.data == REVOCATION:
+                        return
+                    while not changed.has_fired:
+                        self.check()
+                        with anyio.move_on_after(self.remaining()):
+                            await changed.wait()
+            except NoNodeError as error:
+                if path == self.path:  # or the hold has moved to another znode
+                    raise self._lost(path, reason="its znode is gone") from error
+            except SessionExpiredError as error:
+                raise self._lost(path, reason="its session is over") from error
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """A transaction, as `Client.transaction`, that applies only if the hold's znode still exists then.
@@ -137,12 +178,16 @@ class HoldBlock:
     | raised | valid until then | the block's error, bare |
     | raised | lost | the loss, with the block's error as its cause |
     | cancelled from outside | either | the cancellation, untouched; a loss is logged |
+
+    The same holds of blocks within, of the same task and under the same hold, but that a cancellation by the
+    loss goes on to the outermost one, and comes out of that as the loss.
     """
 
     def __init__(self, guard: Guard, path: str, lost: type[HoldLostError]) -> None:
         self.path = path
         self._guard = guard
         self._lost = lost
+        self._loss: HoldLostError | None = None
 
     def enter(self) -> None:
         """The block begins. There must be no checkpoint between the proof and this."""
@@ -164,12 +209,19 @@ class HoldBlock:
             outcome = rest  # what is left of a group when our own cancellation is taken out of it
         finally:
             self._guard.release()
+        return self._outcome(reason, outcome)
+
+    def exit_inner(self, error: BaseException | None) -> BaseException | None:
+        """A block within has ended; what is to be raised, or None."""
+        return self._outcome(self._guard.why_lost(), error)
+
+    def _outcome(self, reason: str, outcome: BaseException | None) -> BaseException | None:
         if not reason:
             return outcome
         if outcome is not None and not isinstance(outcome, Exception):
-            return (
-                outcome  # cancelled from outside, or the program ends; the loss was logged when it happened
-            )
-        loss = self._lost(self.path, reason=reason)
-        loss.__cause__ = outcome
-        return loss
+            # cancelled from outside, or the program ends; the loss was logged when it happened
+            return outcome
+        if outcome is None or outcome is not self._loss:  # or it comes from a block within
+            self._loss = self._lost(self.path, reason=reason)
+            self._loss.__cause__ = outcome
+        return self._loss

@@ -8,13 +8,13 @@ from typing import final
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Guard
-from zkrecipes.errors import LockLostError
-from zkrecipes.paths import check_path
+from zkrecipes.client.recipe_api import Guard, recipe_api
+from zkrecipes.errors import LockLostError, NoNodeError, SessionExpiredError
+from zkrecipes.paths import check_path, join
 from zkrecipes.recipes.acquisition import Acquisition, HeldByTask
-from zkrecipes.recipes.contender import Place, Queue
+from zkrecipes.recipes.contender import Place, Queue, in_order
 from zkrecipes.recipes.contenders import Contender, check_acl, default_identifier, list_contenders
-from zkrecipes.recipes.hold import Hold
+from zkrecipes.recipes.hold import REVOCATION, Hold
 from zkrecipes.recipes.layouts import MUTEXES, choose_layout
 
 __all__ = ["Mutex"]
@@ -38,6 +38,9 @@ class Mutex:
         layout: how the contenders' znodes are named: `"kazoo"`, as kazoo's `Lock` does it, or `"curator"`, as
             Curator's `InterProcessMutex` does it. All contenders on a path must use the same.
         acl: of the contenders' znodes; it must give their owner READ. None: the client's default.
+        reentrant: let a task that holds this object enter it again at once, under the same hold; the lock is
+            released when the outermost block is left. A child task is another task, and waits. By default
+            the second time is a `RuntimeError`, as it may not be meant.
 
     Raises:
         ValueError: the path, the layout or the ACL cannot be right.
@@ -51,10 +54,12 @@ class Mutex:
         identifier: str | None = None,
         layout: str = "kazoo",
         acl: Sequence[ACL] | None = None,
+        reentrant: bool = False,
     ) -> None:
         self.path = check_path(path)
         self.identifier = default_identifier() if identifier is None else identifier
         self._queue = Queue(client, path, choose_layout(layout, MUTEXES), check_acl(acl))
+        self._reentrant = reentrant
         self._held: HeldByTask[Hold] = HeldByTask()
 
     def acquire(self, *, blocking: bool = True) -> Acquisition[Hold]:
@@ -66,7 +71,8 @@ class Mutex:
 
         Entering raises:
             anyio.WouldBlock: somebody else has it, with `blocking=False`.
-            RuntimeError: this task has it already, and would wait for itself.
+            RuntimeError: this task has it already, and would wait for itself, unless it is reentrant.
+            LockLostError: this task has it already, and it is lost.
             NoAuthError: the ACL of the directory does not let this client in, or that of the contender before
                 it does not let it read and watch.
             PacketTooLargeError: the directory has too many children to be listed.
@@ -85,6 +91,7 @@ class Mutex:
             lost=LockLostError,
             blocking=blocking,
             what=repr(self),
+            reentrant=self._reentrant,
         )
 
     def _make_hold(self, guard: Guard, place: Place) -> Hold:
@@ -107,6 +114,43 @@ class Mutex:
     async def contenders(self) -> list[Contender]:
         """Who holds the lock and who waits for it, in order; the first one holds it, or is about to."""
         return await list_contenders(self._queue)
+
+    async def revoke(self) -> bool:
+        """Ask whoever holds the lock to release it, as Curator's `Revoker` does.
+
+        It is a request. Holders notice that wait for it: ours in `Hold.wait_revocation`, Curator's by
+        `makeRevocable`; kazoo's do not. It is written into the holder's znode, so `contenders` shows it in
+        place of the holder's identifier from then on.
+
+        Returns:
+            Whether there was anybody to ask.
+
+        Raises:
+            NoAuthError: the ACL of the directory or of the holder's znode does not let this client.
+            ZooKeeperError: the client is over.
+
+        Cancellation: the request may have been made, or may still be.
+        """
+        queue, api = self._queue, recipe_api(self._queue.client)
+        while True:
+            try:
+                children = await queue.client.get_children(queue.directory)
+            except NoNodeError:
+                return False
+            contenders = in_order(children, queue.layout)
+            if not contenders:
+                return False
+            request = api.operations.set(join(queue.directory, contenders[0].name), REVOCATION)
+            try:
+                # Nobody else ever uses this name, so twice is the same as once.
+                await api.submit(request, is_errand=True).wait()
+            except NoNodeError:
+                continue  # it has released the lock meanwhile: somebody else may hold it
+            except SessionExpiredError:
+                if api.is_over:
+                    raise
+            else:
+                return True
 
     def __repr__(self) -> str:
         return f"<Mutex {self.path} {self.identifier}>"
