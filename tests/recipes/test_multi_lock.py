@@ -145,6 +145,26 @@ async def test_two_who_want_the_same_take_turns() -> None:
         assert there.znodes() == STAYS
 
 
+async def test_turns_are_taken_also_when_the_counter_wraps() -> None:
+    async with world(start_counter=2**31 - 2) as there, there.connect("a") as client:
+        entered: list[int] = []
+
+        async def work(number: int) -> None:
+            async with _multi(client) as hold:
+                hold.check()
+                entered.append(number)
+
+        async with anyio.create_task_group() as tasks, _multi(client):
+            for number in range(5):
+                tasks.start_soon(work, number)
+                while len(await _mutex(client, ONE).contenders()) < number + 2:
+                    await anyio.lowlevel.checkpoint()
+            last = (await _mutex(client, ONE).contenders())[-1]
+            assert last.path.endswith("__lock__-2147483645")
+        assert entered == [0, 1, 2, 3, 4]
+        assert there.znodes() == STAYS
+
+
 async def test_who_does_not_wait_leaves_nothing() -> None:
     async with _two_clients() as (there, client, other):
         for path in (ONE, TWO):

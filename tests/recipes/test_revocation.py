@@ -106,6 +106,19 @@ async def test_only_the_holder_is_asked_and_a_request_ends_no_hold() -> None:
             assert (first.data, second.identifier) == (b"__REVOKE__", "waits")
 
 
+async def test_the_holder_is_found_also_when_the_counter_wraps() -> None:
+    async with world(start_counter=2**31 - 1) as there, there.connect("a") as client:
+        places = [
+            await client.create(f"{DIRECTORY}/{digit * 32}__lock__", sequential=True, make_parents=True)
+            for digit in "fa0"
+        ]
+        assert [place[-11:] for place in places] == ["_2147483647", "-2147483648", "-2147483647"]
+        for place in places:
+            assert await zk.Mutex(client, DIRECTORY).revoke()
+            assert (await client.get(place)).data == b"__REVOKE__"
+            await client.delete(place)
+
+
 async def test_a_holder_that_leaves_meanwhile_is_not_asked_but_the_next_one_is() -> None:
     async with _two_clients() as (there, client, other):
         one, two = [
