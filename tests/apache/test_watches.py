@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.apache.served import Served, ServedByApache
+from tests.apache.served import Served
 from tests.apache.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -262,11 +262,9 @@ async def test_a_watch_that_others_need_stays(server: Served, fresh_path: str, f
 
 @pytest.mark.parametrize("is_outer_recursive", [True, False])
 async def test_both_kinds_of_watches_on_one_path_tell_what_each_would_alone(
-    server: Served, fresh_path: str, is_outer_recursive: bool, request: pytest.FixtureRequest
+    server: Served, fresh_path: str, is_outer_recursive: bool
 ) -> None:
-    if isinstance(server, ServedByApache):
-        # TODO: a server before 3.9 keeps one mode per path, the last that was asked for (ZOOKEEPER-4466).
-        request.applymarker(pytest.mark.xfail(reason="one mode per path: the last wins"))
+    # although a server before 3.9 keeps one mode per path, the last that was asked for (ZOOKEEPER-4466)
     async with connect(server) as client:
         await client.create(fresh_path)
         async with client.watch(fresh_path, recursive=is_outer_recursive) as outer:
@@ -286,6 +284,31 @@ async def test_both_kinds_of_watches_on_one_path_tell_what_each_would_alone(
                 assert await told(outer, 2) == [(CREATED, f"{fresh_path}/d"), (DATA, fresh_path)]
             else:
                 assert await told(outer, 2) == [(CHILDREN, fresh_path), (DATA, fresh_path)]
+        await until_unwatched(server)
+
+
+async def test_a_persistent_watch_that_comes_and_goes_takes_nothing_from_a_recursive_one(
+    server: Served, fresh_path: str
+) -> None:
+    async with connect(server) as client, connect(server) as writer:
+        await client.ensure_path(f"{fresh_path}/a")
+        async with client.watch(fresh_path, recursive=True) as events:
+            async with client.watch(fresh_path) as flat:
+                await writer.create(f"{fresh_path}/a/b")
+                await writer.delete(f"{fresh_path}/a/b")
+                await writer.delete(f"{fresh_path}/a")
+                assert await told(flat, 1) == [(CHILDREN, fresh_path)]
+                async with client.get_children_and_watch(fresh_path) as (_, changed):
+                    await writer.create(f"{fresh_path}/a")
+                    assert await told_once(changed) == (CHILDREN, fresh_path)
+            await writer.create(f"{fresh_path}/a/b")
+            assert await told(events, 5) == [
+                (CREATED, f"{fresh_path}/a/b"),
+                (DELETED, f"{fresh_path}/a/b"),
+                (DELETED, f"{fresh_path}/a"),
+                (CREATED, f"{fresh_path}/a"),
+                (CREATED, f"{fresh_path}/a/b"),
+            ]
         await until_unwatched(server)
 
 

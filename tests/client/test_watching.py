@@ -258,6 +258,55 @@ async def test_a_watch_that_another_needs_stays_until_both_are_left(
         assert _on_server(there) == set()
 
 
+async def test_a_recursive_watch_that_leaves_a_persistent_one_takes_the_server_out_of_its_mode() -> None:
+    async with _two() as (there, client, _):
+        async with client.watch("/n"):
+            async with client.watch("/n", recursive=True):
+                assert there.count(OpCode.ADD_WATCH) == 2
+            await anyio.sleep(1)
+            assert there.count(OpCode.ADD_WATCH) == 3
+            async with client.watch("/n", recursive=True), client.watch("/n", recursive=True):
+                pass
+            await anyio.sleep(1)
+            assert there.count(OpCode.ADD_WATCH) == 6
+        await anyio.sleep(1)
+        assert _on_server(there) == set()
+
+
+async def test_the_server_keeps_its_mode_where_a_recursive_watch_follows_another() -> None:
+    async with _two() as (there, client, other), client.watch("/n") as flat:
+        async with client.watch("/n", recursive=True):
+            pass
+        async with client.watch("/n", recursive=True) as events:
+            await anyio.sleep(1)
+            await other.create("/n")
+            await other.create("/n/child")
+            assert await _told(events, 2) == [(EventType.CREATED, "/n"), (EventType.CREATED, "/n/child")]
+            assert await _told(flat, 2) == [(EventType.CREATED, "/n"), (EventType.CHILDREN_CHANGED, "/n")]
+            there.network.reset(source="a")
+        await client.exists("/")
+        assert await _told(flat, 1) == [(EventType.RESYNC, "/n")]
+
+
+async def test_a_server_that_has_no_modes_is_not_taken_out_of_one() -> None:
+    async with world() as there:
+        old = OldServer(there.network, Address("zk", 2181), OPCODES_3_5, "3.5.10")
+        async with (
+            old.serving(),
+            zk.connect("zk", network=there.network, session_timeout=16) as client,
+            client.watch("/n"),
+        ):
+            async with client.watch("/n", recursive=True):
+                client.update_hosts("old")
+                there.server.drop_connections()
+                await anyio.sleep(1)
+                await client.exists("/")
+            await anyio.sleep(1)
+            await client.exists("/")
+        assert OpCode.EXISTS in old.opcodes_seen
+        assert OpCode.ADD_WATCH not in old.opcodes_seen
+
+
 async def test_a_one_shot_watch_outlives_the_persistent_one_beside_which_it_was_set() -> None:
     async with _two() as (there, client, other):
         await client.create("/n")

@@ -13,6 +13,7 @@ from zkrecipes.codec.messages import (
     GetChildrenRequest,
     GetDataRequest,
     Request,
+    SetWatches2Request,
 )
 from zkrecipes.enums import AddWatchMode
 from zkrecipes.net.pending import Pending
@@ -87,3 +88,41 @@ async def test_a_read_that_is_sent_again_decides_again() -> None:
         watches.settle(read)
         decisions.append(getattr(read.request, "watch"))  # noqa: B009 - each of them has it
     assert decisions == [False, True]
+
+
+PERSISTENT = AddWatchRequest("/n", AddWatchMode.PERSISTENT)
+RECURSIVE = AddWatchRequest("/n", AddWatchMode.PERSISTENT_RECURSIVE)
+BOTH = SetWatches2Request(0, [], [], [], ["/n"], ["/n"])
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+async def test_where_a_recursive_watch_stands_a_persistent_one_is_set_with_a_recursive_one(
+    is_answered: bool,
+) -> None:
+    table: WatchTable[str] = WatchTable()
+    watches = ClientWatches(table)
+    if is_answered:
+        table.add(WatchKind.RECURSIVE, "/n", "another")
+    else:
+        watches.settle(_pending(RECURSIVE))
+    for request, settled in ((PERSISTENT, BOTH), (RECURSIVE, RECURSIVE)):
+        pending = _pending(request)
+        watches.settle(pending)
+        assert pending.request == settled
+    elsewhere = _pending(AddWatchRequest("/n/below", AddWatchMode.PERSISTENT))
+    watches.settle(elsewhere)
+    assert isinstance(elsewhere.request, AddWatchRequest)
+    assert (watches.is_recursive("/n"), watches.is_recursive("/n/below")) == (True, False)
+    assert not _sets_one(watches, GetChildrenRequest("/n", True))
+
+
+async def test_a_persistent_watch_that_is_sent_again_decides_again() -> None:
+    table: WatchTable[str] = WatchTable()
+    table.add(WatchKind.RECURSIVE, "/n", "another")
+    watches, pending = ClientWatches(table), _pending(PERSISTENT)
+    decisions = []
+    for change in (lambda: None, lambda: None, lambda: table.drop("another")):
+        change()
+        watches.settle(pending)
+        decisions.append(pending.request)
+    assert decisions == [BOTH, BOTH, PERSISTENT]

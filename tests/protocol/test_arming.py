@@ -18,6 +18,7 @@ from zkrecipes.codec.messages import (
     GetChildrenRequest,
     GetDataRequest,
     Request,
+    SetWatches2Request,
     StatReply,
 )
 from zkrecipes.codec.records import Node
@@ -32,6 +33,7 @@ CHANGED, CHILDREN = EventType.DATA_CHANGED, EventType.CHILDREN_CHANGED
 NO_NODE = NoNodeError.code
 PERSISTENT = AddWatchRequest("/a", AddWatchMode.PERSISTENT)
 RECURSIVE = AddWatchRequest("/a", AddWatchMode.PERSISTENT_RECURSIVE)
+BOTH = SetWatches2Request(0, [], [], [], ["/a"], ["/a"])
 
 
 class Fixture:
@@ -70,6 +72,7 @@ class Fixture:
         (GetChildren2Request("/a", True), NO_NODE, None),
         (PERSISTENT, 0, WatchKind.PERSISTENT),
         (RECURSIVE, 0, WatchKind.RECURSIVE),
+        (BOTH, 0, WatchKind.PERSISTENT),
         (RECURSIVE, -6, None),
     ],
 )
@@ -247,3 +250,83 @@ def test_too_many_early_events_of_a_one_shot_watch_leave_the_newest() -> None:
         fixture.hold(CHANGED, zxid=zxid)
     news = fixture.hold(CHANGED, zxid=1000)
     assert fixture.replied(Node(b"", stat_at(999))) == [WatchFired(["me"], news)]
+
+
+# --- a server in recursive mode, which tells no change of children ------------------------------------------
+
+CHILD_CREATED = WatchEvent(CREATED, "/a/b")
+UNTOLD = WatchEvent(CHILDREN, "/a")
+
+
+@pytest.mark.parametrize(
+    ("event", "untold"),
+    [
+        (CHILD_CREATED, UNTOLD),
+        (WatchEvent(DELETED, "/a/b"), UNTOLD),
+        (WatchEvent(CREATED, "/a/b", 7), None),  # from 3.9 on the server tells it
+        (WatchEvent(CHANGED, "/a/b"), None),
+        (WatchEvent(CREATED, "/a/b/c"), None),
+        (WatchEvent(CREATED, "/a"), None),
+    ],
+)
+def test_what_happens_to_a_child_is_a_change_of_children_that_the_server_does_not_tell(
+    event: WatchEvent, untold: WatchEvent | None
+) -> None:
+    assert Fixture(RECURSIVE).arming.untold(event) == untold
+
+
+def test_the_root_is_nobodys_child() -> None:
+    arming = Fixture(AddWatchRequest("/", AddWatchMode.PERSISTENT_RECURSIVE)).arming
+    assert arming.untold(WatchEvent(CREATED, "/a")) == WatchEvent(CHILDREN, "/")
+    assert arming.untold(WatchEvent(DELETED, "/")) is None
+
+
+def test_a_server_is_in_recursive_mode_from_the_request_to_the_removal() -> None:
+    fixture = Fixture(RECURSIVE)
+    fixture.replied(ErrorReply(0))
+    assert fixture.arming.untold(CHILD_CREATED) == UNTOLD
+    fixture.arming.removed("/a")
+    assert fixture.arming.untold(CHILD_CREATED) is None
+
+
+def test_a_server_is_put_into_recursive_mode_when_the_watches_are_set_again() -> None:
+    watches: WatchTable[str] = WatchTable()
+    watches.add(WatchKind.RECURSIVE, "/a", "me")
+    assert Arming(watches).untold(CHILD_CREATED) == UNTOLD
+
+
+def test_a_persistent_watch_that_is_set_alone_ends_the_recursive_mode_when_it_is_answered() -> None:
+    fixture = Fixture(RECURSIVE)
+    fixture.replied(ErrorReply(0))
+    persistent = fixture.send(PERSISTENT, "you")
+    assert fixture.arming.untold(CHILD_CREATED) == UNTOLD
+    fixture.arming.replied(persistent, 0, ErrorReply(0))
+    assert fixture.arming.untold(CHILD_CREATED) is None
+
+
+@pytest.mark.parametrize("later", [RECURSIVE, BOTH])
+def test_the_last_request_that_was_sent_decides_on_the_mode(later: Request[Any]) -> None:
+    fixture = Fixture(PERSISTENT)
+    fixture.send(GetChildrenRequest("/a", True), "you")
+    fixture.send(later, "you")
+    fixture.replied(ErrorReply(0))
+    assert fixture.arming.untold(CHILD_CREATED) == UNTOLD
+
+
+def test_a_recursive_request_that_is_not_sent_yet_does_not_decide() -> None:
+    fixture = Fixture(RECURSIVE)
+    fixture.replied(ErrorReply(0))
+    persistent = fixture.send(PERSISTENT, "you")
+    fixture.arming.queued(Ticket(RECURSIVE, "third"))
+    fixture.arming.replied(persistent, 0, ErrorReply(0))
+    assert fixture.arming.untold(CHILD_CREATED) is None
+
+
+def test_a_persistent_watch_that_is_set_with_a_recursive_one_leaves_the_mode_and_hears_of_nothing_below() -> (
+    None
+):
+    fixture = Fixture(BOTH)
+    fixture.hold(CREATED, "/a/b")
+    children = fixture.hold(CHILDREN)
+    assert fixture.replied() == [WatchFired(["me"], children)]
+    assert fixture.arming.untold(CHILD_CREATED) == UNTOLD

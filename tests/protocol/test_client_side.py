@@ -689,6 +689,18 @@ def test_a_server_before_3_9_does_not_say_in_which_transaction_it_happened() -> 
     assert one(pair.notify(EventType.DELETED, "/a")).event.zxid is None
 
 
+def test_beside_a_recursive_watch_a_change_of_children_is_told_after_what_happened_to_the_child() -> None:
+    pair = live_pair(watches=watching((WatchKind.RECURSIVE, "/a")))
+    pair.watches.add(WatchKind.PERSISTENT, "/a", "you")
+    assert pair.notify(EventType.CREATED, "/a/b") == [
+        WatchFired(["me"], WatchEvent(EventType.CREATED, "/a/b")),
+        WatchFired(["you"], WatchEvent(EventType.CHILDREN_CHANGED, "/a")),
+    ]
+    assert len(pair.notify(EventType.CREATED, "/a/b", zxid=9)) == 1  # from 3.9 on the server tells the other
+    pair.client.removes_watch("/a")
+    assert len(pair.notify(EventType.CREATED, "/a/b")) == 1
+
+
 def test_an_event_before_the_reply_of_the_request_that_set_the_watch_is_held_until_then() -> None:
     pair = live_pair()
     pair.ask(GET)

@@ -19,8 +19,8 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from zkrecipes.codec.messages import CloseSessionRequest, RemoveWatchesRequest
-from zkrecipes.enums import ServerGeneration, SessionState, WatcherType
+from zkrecipes.codec.messages import AddWatchRequest, CloseSessionRequest, RemoveWatchesRequest
+from zkrecipes.enums import AddWatchMode, ServerGeneration, SessionState, WatcherType
 from zkrecipes.errors import (
     AuthFailedError,
     ConnectionLossError,
@@ -480,8 +480,12 @@ class SessionKeeper:
 
         A server before 3.5 cannot do that: there the watch stays until it fires unheard.
         """
-        paths = [path for _, path in self.watches.drop(owner)]
+        watches = self.watches.drop(owner)
+        paths = [path for _, path in watches]
         self._remove_unneeded(dict.fromkeys([*paths, *self._lingering]))
+        for kind, path in watches:
+            if kind is WatchKind.RECURSIVE and self._connection is not None and self._is_too_wide(path):
+                self._chores.start_soon(self._narrow_watch, path, self._connection)
 
     def _remove_unneeded(self, paths: Iterable[str]) -> None:
         connection = self._connection
@@ -507,7 +511,27 @@ class SessionKeeper:
         else:
             removal = Pending(RemoveWatchesRequest(path, WatcherType.ANY), _nothing, self.parking)
             self.submit(removal)
+            connection.side.removes_watch(path)
             await removal.wait_done()
+
+    def _is_too_wide(self, path: str) -> bool:
+        """Whether nobody watches `path` recursively any longer, but somebody does so without that."""
+        return self.watches.is_watched(WatchKind.PERSISTENT, path) and not self._arming.is_recursive(path)
+
+    async def _narrow_watch(self, path: str, connection: Connection) -> None:
+        """Take the server out of recursive mode, with a watch of nobody's that comes and goes."""
+        try:
+            if await self.generation() < ServerGeneration.V3_6:
+                return
+        except ZooKeeperError:
+            return  # the client is over
+        if self._connection is connection and self._is_too_wide(path):
+            nobody = _Nobody()
+            request = AddWatchRequest(path, AddWatchMode.PERSISTENT)
+            narrowing = Pending(request, _nothing, self.parking, watcher=nobody)
+            self.submit(narrowing)
+            await narrowing.wait_done()
+            self.unwatch(nobody)
 
     def _is_watched(self, path: str) -> bool:
         """Whether anybody watches `path`, or has asked to: the server keeps one watch for all of them."""
@@ -515,6 +539,20 @@ class SessionKeeper:
         return any(self.watches.is_watched(kind, path) for kind in WatchKind) or (
             connection is not None and connection.side.is_arming(path)
         )
+
+
+@final
+class _Nobody:
+    """The owner of a watch that nobody reads."""
+
+    def fired(self, event: WatchEvent) -> None:
+        """Nobody is told."""
+
+    def missed(self) -> None:
+        """Nobody is told."""
+
+    def ended(self, error: ZooKeeperError) -> None:
+        """Nobody is told."""
 
 
 def _nothing(_: object) -> None:

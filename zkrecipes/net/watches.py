@@ -1,11 +1,13 @@
 """What a client watches, and what that asks of the server, which keeps one watch per path for all of them.
 
 Before 3.9 it keeps one mode per path as well: a one-shot watch set where a persistent one stands would
-replace it (ZOOKEEPER-4466), so a read sets none there; the persistent one tells all that it would.
+replace it (ZOOKEEPER-4466), so a read sets none there; the persistent one tells all that it would. And
+where a recursive watch stands, a persistent one is set together with a recursive one, the one that lasts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, final
 
 from zkrecipes.codec.messages import (
@@ -14,9 +16,12 @@ from zkrecipes.codec.messages import (
     GetChildren2Request,
     GetChildrenRequest,
     GetDataRequest,
+    Request,
+    SetWatches2Request,
 )
 from zkrecipes.enums import AddWatchMode
 from zkrecipes.net.pending import Pending
+from zkrecipes.protocol.arming import path_watched_by
 from zkrecipes.protocol.watch_table import WatchKind, WatchTable
 
 __all__ = ["ClientWatches"]
@@ -48,19 +53,35 @@ class ClientWatches:
             is_needed = not self._is_covered(request.path, of_data=isinstance(request, _READS_OF_DATA))
             if request.watch != is_needed:
                 pending.request = type(request)(request.path, is_needed)
-        elif pending not in self._adding:
+            return
+        if isinstance(request, SetWatches2Request):  # decided for an earlier connection
+            request = pending.request = AddWatchRequest(path_watched_by(request), AddWatchMode.PERSISTENT)
+        assert isinstance(request, AddWatchRequest)
+        if request.mode == AddWatchMode.PERSISTENT and self.is_recursive(request.path):
+            # both in one request, so that the recursive one misses nothing in between
+            pending.request = SetWatches2Request(0, [], [], [], [request.path], [request.path])
+        if pending not in self._adding:
             self._adding.append(pending)
+
+    def is_recursive(self, path: str) -> bool:
+        """Whether `path` is watched recursively, or a request that asks for it is under way."""
+        return self._is_watched(path, {WatchKind.RECURSIVE})
 
     def _is_covered(self, path: str, *, of_data: bool) -> bool:
         """Whether a persistent watch tells all that a one-shot one would: a recursive one not of children."""
         kinds = {WatchKind.PERSISTENT, WatchKind.RECURSIVE} if of_data else {WatchKind.PERSISTENT}
-        return any(self._table.is_watched(kind, path) for kind in kinds) or any(
-            _KINDS[AddWatchMode(request.mode)] in kinds
-            for request in self._requests()
-            if request.path == path
-        )
+        return self._is_watched(path, kinds)
 
-    def _requests(self) -> list[AddWatchRequest]:
-        """Those under way; they reach the server before whatever is sent next."""
+    def _is_watched(self, path: str, kinds: AbstractSet[WatchKind]) -> bool:
+        if any(self._table.is_watched(kind, path) for kind in kinds):
+            return True
+        # Those under way reach the server before whatever is sent next.
         self._adding = [each for each in self._adding if not (each.is_done or each.is_dropped)]
-        return [each.request for each in self._adding if isinstance(each.request, AddWatchRequest)]
+        return any(_watch_set_by(each.request) in {(kind, path) for kind in kinds} for each in self._adding)
+
+
+def _watch_set_by(request: Request[Any]) -> tuple[WatchKind, str]:
+    if isinstance(request, SetWatches2Request):
+        return WatchKind.PERSISTENT, path_watched_by(request)
+    assert isinstance(request, AddWatchRequest)
+    return _KINDS[AddWatchMode(request.mode)], request.path

@@ -199,6 +199,10 @@ class ClientSide:
         """Whether a request that sets a watch on `path` is queued or in flight."""
         return self._arming.is_arming(path)
 
+    def removes_watch(self, path: str) -> None:
+        """A request that removes the server's watch of `path` was queued."""
+        self._arming.removed(path)
+
     @property
     def answered_sent_at(self) -> float:
         """When the newest answered request, ping or greeting was sent; `-inf` before any was answered."""
@@ -309,6 +313,12 @@ class ClientSide:
         if not message.path.startswith("/"):
             raise ProtocolError(f"a watch event of the impossible path {message.path[:100]!r}")
         event = WatchEvent(EventType(message.type), message.path, zxid if zxid > 0 else None)
+        self._take_event(event)
+        untold = self._arming.untold(event)
+        if untold is not None:
+            self._take_event(untold)
+
+    def _take_event(self, event: WatchEvent) -> None:
         if self.stage is Stage.AUTHENTICATING:
             self._keep_early(event)
         else:
