@@ -28,6 +28,7 @@ from tests.recipes.hurting import (
     world,
 )
 from zkrecipes.devserver.faults import Hurt
+from zkrecipes.devserver.processor import Reply
 from zkrecipes.enums import OpCode
 from zkrecipes.recipes.latest import LatestReader
 from zkrecipes.recipes.layouts import ELECTIONS
@@ -469,6 +470,51 @@ async def test_a_leader_read_across_two_sessions_is_read_again() -> None:
             opcodes = [each.opcode for each in there.seen if each.session_id == client.session.id]
             assert OpCode.SYNC in opcodes
             assert OpCode.GET_CHILDREN in opcodes
+
+
+async def test_an_observer_whose_two_reads_are_of_two_sessions_looks_again() -> None:
+    async with _clients("a", "b") as (there, (client, other)):
+        async with _election(other, "b").lead():
+            there.server.faults.hurt(3, Hurt.EXPIRE, session_id=client.session.id)  # sync, list, read
+            async with _election(client).observe() as leaders:
+                assert await _next(leaders) == "b"
+                assert await _stays(leaders)
+        seen = [each.opcode for each in there.seen if each.session_id == client.session.id]
+        assert seen[:4] == [OpCode.GET_DATA, OpCode.SYNC, OpCode.GET_CHILDREN, OpCode.GET_DATA]
+
+
+def _refuse(there: World, client: zk.Client, opcode: OpCode, code: int, times: int) -> None:
+    """Let the server answer some requests of a client with an error."""
+    processor, session = there.server.processor, client.session
+    process, left = processor.process, times
+
+    def refusing(peer: Any, asked: int, request: Any, moment: Any) -> Reply:
+        nonlocal left
+        if left > 0 and asked == opcode and peer.session.id == session.id:
+            left -= 1
+            return Reply(processor.zxid, code)
+        return process(peer, asked, request, moment)
+
+    setattr(processor, "process", refusing)  # noqa: B010 - a checker wants the same names of arguments
+
+
+@pytest.mark.parametrize("opcode", [OpCode.SYNC, OpCode.GET_CHILDREN])
+async def test_a_server_that_takes_the_session_for_expired_is_asked_again(opcode: OpCode) -> None:
+    async with _clients("a") as (there, (client,)):
+        _refuse(there, client, opcode, zk.SessionExpiredError.code, times=3)
+        assert await _election(client).leader() is None
+
+
+async def test_a_read_only_server_cannot_tell_what_is_not_old() -> None:
+    """An observer makes do with what it can have."""
+    async with _clients("a") as (there, (client,)):
+        _refuse(there, client, OpCode.SYNC, zk.NotReadOnlyError.code, times=2)
+        election = _election(client)
+        with pytest.raises(zk.NotReadOnlyError):
+            await election.leader()
+        assert await election.leader(sync=False) is None
+        async with election.observe() as leaders:
+            assert await _next(leaders) is None
 
 
 async def test_foreign_children_are_no_candidates() -> None:

@@ -141,6 +141,7 @@ class Election:
 
         Raises:
             NoAuthError: the directory, or the leader's znode, may not be read.
+            NotReadOnlyError: a read-only server cannot sync.
             ZooKeeperError: the client is over.
         """
         api = recipe_api(self._queue.client)
