@@ -603,3 +603,11 @@ def test_in_every_history_the_view_becomes_that_of_the_members(backend: str) -> 
         run(functools.partial(_play, steps), backend)
 
     play()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("layout", "kind"), [("kazoo", "persistent"), ("curator", "container")])
+async def test_the_directory_is_as_its_layout_wants_it(layout: str, kind: str) -> None:
+    """kazoo's members remember that they have made it, and could not join again if it went."""
+    async with stage("a") as (there, (client,)), zk.Group(client, PATH, layout=layout).join("me"):
+        assert there.server.processor.tree.get(PATH).kind.value == kind

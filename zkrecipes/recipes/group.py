@@ -107,7 +107,14 @@ class Group:
         Cancellation: no znode is left behind; the removal goes on in the background.
         """
         path = join(self.path, self._layout.node_name(name))
-        return PersistentNode(self._client, path, data, on_conflict=on_conflict, acl=self._acl)
+        return PersistentNode(
+            self._client,
+            path,
+            data,
+            on_conflict=on_conflict,
+            acl=self._acl,
+            container=self._layout.is_container,
+        )
 
     async def members(self) -> dict[str, bytes]:
         """Everybody's data, by name; empty where there is no group yet.

@@ -26,10 +26,13 @@ class GroupLayout:
     Attributes:
         name: what the layout is called.
         has_guid: whether 32 hex digits and a dash stand before the member's name.
+        is_container: whether the directory is a container where the server has them. kazoo's members remember
+            that they have made it, and could not join again if it went.
     """
 
     name: str
     has_guid: bool
+    is_container: bool
 
     def node_name(self, member: str) -> str:
         """The name of a member's znode.
@@ -51,9 +54,9 @@ class GroupLayout:
         return None if found is None else found.group(1)
 
 
-CURATOR_GROUP: Final = GroupLayout("curator", has_guid=False)
+CURATOR_GROUP: Final = GroupLayout("curator", has_guid=False, is_container=True)
 """`<name>`, the data is the member's: Curator's `GroupMember`."""
-KAZOO_GROUP: Final = GroupLayout("kazoo", has_guid=True)
+KAZOO_GROUP: Final = GroupLayout("kazoo", has_guid=True, is_container=False)
 """`<32 hex digits>-<name>`: kazoo's `ShallowParty`, which leaves the data empty."""
 
 _GROUPS: Final = {layout.name: layout for layout in (CURATOR_GROUP, KAZOO_GROUP)}

@@ -68,6 +68,8 @@ class PersistentNode:
             What an earlier session of this client left is always replaced. When the znode has to be put
             back, `"raise"` waits.
         acl: of the znode; it must give its owner READ. None: the client's default.
+        container: make the level above it a container, where it is missing and the server has them: it goes
+            when it has been empty for a while.
 
     Raises:
         ValueError: path, data, ACL or `on_conflict` cannot be right.
@@ -88,6 +90,7 @@ class PersistentNode:
         *,
         on_conflict: OnConflict = "wait",
         acl: Sequence[ACL] | None = None,
+        container: bool = True,
     ) -> None:
         if on_conflict not in ("wait", "raise", "replace"):
             raise ValueError(f"on_conflict is 'wait', 'raise' or 'replace', not {on_conflict!r}")
@@ -98,6 +101,7 @@ class PersistentNode:
         self._client = client
         self._api: RecipeApi = recipe_api(client)
         self._acl = acl
+        self._container = container
         self._on_conflict = on_conflict
         self._wanted = _Version(0, data)
         self._api.operations.create(path, data, ephemeral=True, acl=acl)  # raises for what cannot be right
@@ -265,7 +269,7 @@ class PersistentNode:
             await self._settle(wanted)
         except NoNodeError:
             self._unsettled = before
-            await make_directory(self._client, parent_of(self.path))
+            await make_directory(self._client, parent_of(self.path), container=self._container)
         except ZooKeeperError as error:
             if error.nothing_changed:
                 self._unsettled = before
