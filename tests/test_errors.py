@@ -12,6 +12,7 @@ from zkrecipes import errors
 from zkrecipes.codec.framing import FrameTooLargeError
 from zkrecipes.errors import (
     AuthFailedError,
+    BrokenBarrierError,
     ConnectionLossError,
     ConnectTimeoutError,
     HoldLostError,
@@ -101,6 +102,10 @@ EXAMPLES: list[tuple[ZooKeeperError, str]] = [
     (LeadershipLostError(), "the leadership was lost"),
     (HoldLostError(), "the hold was lost"),
     (SnapshotConflictError("/config", 10), "/config was changed each time while it was read as a whole"),
+    (
+        BrokenBarrierError("/steps", reason="a member was lost"),
+        "the barrier is broken (/steps): a member was lost",
+    ),
     (ProtocolError("what"), "what"),
     (FrameTooLargeError(20, 10, 3), "a frame of 20 bytes is larger than the limit of 10"),
 ]

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         AuthFailedError as AuthFailedError,
         BadArgumentsError as BadArgumentsError,
         BadVersionError as BadVersionError,
+        BrokenBarrierError as BrokenBarrierError,
         ConnectionLossError as ConnectionLossError,
         ConnectTimeoutError as ConnectTimeoutError,
         DataInconsistencyError as DataInconsistencyError,
@@ -126,6 +127,9 @@ if TYPE_CHECKING:
     from zkrecipes.recipes.contenders import (
         Contender as Contender,
     )
+    from zkrecipes.recipes.double_barrier import (
+        DoubleBarrier as DoubleBarrier,
+    )
     from zkrecipes.recipes.election import (
         Election as Election,
     )
@@ -192,6 +196,7 @@ _NAMES_BY_MODULE = {
         "AuthFailedError",
         "BadArgumentsError",
         "BadVersionError",
+        "BrokenBarrierError",
         "ConnectTimeoutError",
         "ConnectionLossError",
         "DataInconsistencyError",
@@ -243,6 +248,7 @@ _NAMES_BY_MODULE = {
         "ConfigTreeChanges",
     ),
     "zkrecipes.recipes.config_watch": ("ConfigWatch",),
+    "zkrecipes.recipes.double_barrier": ("DoubleBarrier",),
     "zkrecipes.recipes.election": ("Election",),
     "zkrecipes.recipes.group": (
         "Group",

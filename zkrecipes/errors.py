@@ -15,6 +15,7 @@
     ├── HoldLostError                  a hold could no longer be proven
     │   ├── LockLostError  LeadershipLostError
     ├── SnapshotConflictError          a tree changed each time that it was read as a whole
+    ├── BrokenBarrierError             a member of a double barrier was lost
     └── ProtocolError                  the peer sent what the protocol does not allow
 
 (`zkrecipes.ensemble` adds its own two: a server that cannot be found, and one that does not start.)
@@ -33,6 +34,7 @@ __all__ = [
     "AuthFailedError",
     "BadArgumentsError",
     "BadVersionError",
+    "BrokenBarrierError",
     "ConnectTimeoutError",
     "ConnectionLossError",
     "DataInconsistencyError",
@@ -501,6 +503,23 @@ class SnapshotConflictError(ZooKeeperError):
 
     def __str__(self) -> str:
         return f"{self.path} was changed each time while it was read as a whole ({self.tries} tries)"
+
+
+class BrokenBarrierError(ZooKeeperError):
+    """A double barrier was left, and not all who were inside had ended their block.
+
+    Attributes:
+        path: the path of the barrier.
+        reason: who was lost, and how.
+    """
+
+    def __init__(self, path: str, *, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(path)
+
+    def __str__(self) -> str:
+        return f"the barrier is broken ({self.path}): {self.reason}"
 
 
 class ProtocolError(ZooKeeperError):

@@ -1,0 +1,123 @@
+"""The barriers against the dev server and Apache's: what is counted from stats is counted alike."""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import AbstractAsyncContextManager
+
+import anyio
+import pytest
+
+import zkrecipes as zk
+from tests.apache.served import Served
+from zkrecipes.recipes.double_barrier import OnMemberLost
+
+pytestmark = pytest.mark.anyio
+
+PARTIES = 4
+
+
+def connect(server: Served) -> AbstractAsyncContextManager[zk.Client]:
+    return zk.connect(server.connect_string, session_timeout=10, connect_timeout=15)
+
+
+async def test_a_gate(server: Served, fresh_path: str) -> None:
+    async with connect(server) as client, connect(server) as other:
+        path = f"{fresh_path}/gate"
+        await zk.Barrier(other, path).wait()
+        for _ in range(2):
+            await zk.Barrier(client, path).create()
+        through = anyio.Event()
+        watches = await server.watch_count()
+
+        async def wait() -> None:
+            await zk.Barrier(other, path).wait()
+            through.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            while await server.watch_count() <= watches:  # noqa: ASYNC110 - nothing announces it
+                await anyio.sleep(0.01)
+            assert not through.is_set()
+            async with client.transaction() as tx:  # opened, and closed again at once
+                tx.delete(path)
+                tx.create(path)
+        for _ in range(2):
+            await zk.Barrier(client, path).remove()
+        assert await client.exists(path) is None
+
+
+@pytest.mark.parametrize("on_member_lost", ["go_on", "raise"])
+async def test_steps_that_begin_and_end_together(
+    server: Served, fresh_path: str, on_member_lost: OnMemberLost
+) -> None:
+    done: list[int] = []
+
+    async def work() -> None:
+        async with connect(server) as client:
+            barrier = zk.DoubleBarrier(client, fresh_path, parties=PARTIES, on_member_lost=on_member_lost)
+            for step in range(8):
+                async with barrier:
+                    assert len(done) >= PARTIES * step
+                    done.append(step)
+                assert len(done) >= PARTIES * (step + 1)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(PARTIES):
+            tasks.start_soon(work)
+    assert done == sorted(done)
+    async with connect(server) as client:
+        assert await zk.DoubleBarrier(client, fresh_path, parties=1).members() == []
+        stat = await client.exists(fresh_path)
+        assert stat is None or stat.num_children == 0
+
+
+async def test_a_member_whose_session_ends_inside(server: Served, fresh_path: str) -> None:
+    async with connect(server) as client, connect(server) as other:
+        await client.create(fresh_path)
+        inside = anyio.Event()
+        barriers = [
+            zk.DoubleBarrier(client, fresh_path, parties=3),
+            zk.DoubleBarrier(other, fresh_path, parties=3, on_member_lost="raise"),
+        ]
+        outcomes: list[BaseException | None] = []
+
+        async def visit(barrier: zk.DoubleBarrier) -> None:
+            try:
+                async with barrier:
+                    inside.set()
+            except zk.BrokenBarrierError as error:
+                outcomes.append(error)
+            else:
+                outcomes.append(None)
+
+        async with anyio.create_task_group() as tasks, connect(server) as doomed:
+            for barrier in barriers:
+                tasks.start_soon(visit, barrier)
+            while len(await barriers[0].members()) < 2:  # noqa: ASYNC110 - nor this
+                await anyio.sleep(0.01)
+            assert not inside.is_set()
+            await doomed.create(f"{fresh_path}/{uuid.uuid4()}", ephemeral=True)
+            await doomed.create(f"{fresh_path}/ready")
+            await inside.wait()
+        assert sorted(type(outcome).__name__ for outcome in outcomes) == ["BrokenBarrierError", "NoneType"]
+        assert await client.get_children(fresh_path) == []
+
+
+async def test_a_ready_that_was_left_behind(server: Served, fresh_path: str) -> None:
+    async with connect(server) as client, connect(server) as other:
+        await client.ensure_path(f"{fresh_path}/ready")
+        with anyio.move_on_after(0.3):
+            async with zk.DoubleBarrier(client, fresh_path, parties=2):
+                raise AssertionError("alone inside")
+        inside: list[zk.Client] = []
+
+        async def visit(each: zk.Client) -> None:
+            async with zk.DoubleBarrier(each, fresh_path, parties=2):
+                inside.append(each)
+            assert len(inside) == 2
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(visit, client)
+            tasks.start_soon(visit, other)
+        assert await client.get_children(fresh_path) == []

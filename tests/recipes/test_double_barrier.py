@@ -1,0 +1,1047 @@
+"""DoubleBarrier: in together, out together, whoever dies, is cut off, or is cancelled on the way."""
+
+# ruff: noqa: PT012, SIM117 - what comes out of a whole block is what these tests are about
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+import zkrecipes as zk
+from tests.recipes.hurting import (
+    TIMEOUT,
+    Outcome,
+    Seen,
+    Traces,
+    World,
+    asyncio_only,
+    cancel_at_each_pass,
+    hurt_each_request,
+    virtual_time,
+    world,
+)
+from zkrecipes.devserver.faults import Hurt
+from zkrecipes.enums import OpCode
+from zkrecipes.recipes.passage import gone_silently, is_member, next_in_circle
+
+pytestmark = pytest.mark.anyio
+anyio_backend = virtual_time()
+
+PATH = "/steps/7"
+READY = f"{PATH}/ready"
+STAYS = {"/steps", PATH}
+
+
+def barrier(client: zk.Client, parties: int = 2, **options: Any) -> zk.DoubleBarrier:
+    return zk.DoubleBarrier(client, PATH, parties=parties, **options)
+
+
+@asynccontextmanager
+async def clients(*names: str, **options: Any) -> AsyncIterator[tuple[World, list[zk.Client]]]:
+    """A client of each name; they live as long as the block."""
+    async with world(**options) as there, anyio.create_task_group() as tasks:
+        connected: list[zk.Client] = []
+        over = anyio.Event()
+
+        async def connect(name: str) -> None:
+            async with there.connect(name) as client:
+                connected.append(client)
+                is_there.set()
+                await over.wait()
+
+        for name in names:
+            is_there = anyio.Event()
+            tasks.start_soon(connect, name)
+            await is_there.wait()
+        try:
+            yield there, connected
+        finally:
+            over.set()
+
+
+class Member:
+    """A member that is told when to leave, and what became of it."""
+
+    def __init__(self, client: zk.Client, parties: int = 2, **options: Any) -> None:
+        self.client = client
+        self.barrier = barrier(client, parties, **options)
+        self.inside = anyio.Event()
+        self.may_leave = anyio.Event()
+        self.gone = anyio.Event()
+        self.error: BaseException | None = None
+        self.failure: Exception | None = None
+        self.scope = anyio.CancelScope()
+
+    async def run(self) -> None:
+        with self.scope:
+            try:
+                async with self.barrier:
+                    self.inside.set()
+                    await self.may_leave.wait()
+                    if self.failure is not None:
+                        raise self.failure
+            except Exception as error:  # noqa: BLE001 - it is looked at
+                self.error = error
+        self.gone.set()
+
+    def __str__(self) -> str:
+        return f"inside={self.inside.is_set()} gone={self.gone.is_set()} error={self.error!r}"
+
+
+def are_inside(*members: Member) -> bool:
+    return all(member.inside.is_set() for member in members)
+
+
+def are_gone(*members: Member) -> bool:
+    return all(member.gone.is_set() for member in members)
+
+
+def have_left(*members: Member) -> bool:
+    return are_gone(*members) and all(member.error is None for member in members)
+
+
+async def a_while() -> None:
+    """Long enough for what can happen to have happened, and far less than a session lives."""
+    await anyio.sleep(1)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with anyio.fail_after(20 * TIMEOUT):
+        while not condition():  # noqa: ASYNC110 - what it waits for is on the server
+            await anyio.sleep(0.05)
+
+
+def names_of_members(there: World) -> set[str]:
+    return {path for path in there.znodes() if is_member(path.rpartition("/")[2])}
+
+
+# --- what is decided without a server ------------------------------------------------------------------
+
+
+async def test_who_is_a_member() -> None:
+    assert is_member(str(uuid.uuid4()))
+    assert is_member(str(uuid.uuid4()).upper())
+    for name in ("ready", uuid.uuid4().hex, f"_c_{uuid.uuid4()}-lock-0000000001", f"{uuid.uuid4()}\n"):
+        assert not is_member(name)
+
+
+async def test_the_next_in_the_circle() -> None:
+    assert next_in_circle("b", {"a", "c", "d"}) == "c"
+    assert next_in_circle("d", {"a", "c"}) == "a"
+    assert next_in_circle("b", {"b", "a"}) == "a"
+    assert next_in_circle("b", {"b"}) == "b"
+
+
+async def test_who_went_silently_is_counted_over_the_wrap_of_the_counters() -> None:
+    def directory(creates: int, children: int, version: int) -> zk.Stat:
+        cversion = (2 * creates - children + 2**31) % 2**32 - 2**31
+        wrapped = (version + 2**31) % 2**32 - 2**31
+        return zk.Stat(0, 0, 0, 0, wrapped, cversion, 0, 0, 0, children, 0)
+
+    for creates, version in ((0, 0), (10, 3), (2**30 - 1, 2), (2**31 - 2, 2**31 - 3), (2**31, 2**31)):
+        before = gone_silently(directory(creates, 0, version))
+        # three came, one of them said goodbye, and one was lost
+        after = gone_silently(directory(creates + 3, 1, version + 1))
+        assert (after - before) % 2**31 == 1
+
+
+# --- in and out ----------------------------------------------------------------------------------------
+
+
+async def test_nobody_is_in_before_all_are_there_and_nobody_out_before_all_have_left() -> None:
+    async with clients("a", "b", "c") as (there, connected), anyio.create_task_group() as tasks:
+        members = [Member(client, 3) for client in connected]
+        for number, member in enumerate(members):
+            assert not any(each.inside.is_set() for each in members)
+            tasks.start_soon(member.run)
+            await a_while()
+            assert len(names_of_members(there)) == number + 1
+        assert all(each.inside.is_set() for each in members)
+        assert READY in there.znodes()
+        for member in members:
+            assert not any(each.gone.is_set() for each in members)
+            member.may_leave.set()
+            await a_while()
+        assert all(each.gone.is_set() for each in members)
+        assert there.znodes() == STAYS
+
+
+async def test_one_party_waits_for_nobody() -> None:
+    async with clients("a") as (there, (client,)):
+        for _ in range(3):
+            async with barrier(client, 1) as entered:
+                assert entered.parties == 1
+                assert len(there.znodes()) == 4
+            assert there.znodes() == STAYS
+
+
+async def test_building_it_does_no_io_and_refuses_what_cannot_be_right() -> None:
+    async with clients("a") as (there, (client,)):
+        there.seen.clear()
+        assert barrier(client).identifier == f"{socket.gethostname()}:{os.getpid()}"
+        assert repr(barrier(client, identifier="me")) == "<DoubleBarrier /steps/7 me>"
+        for parties in (0, -1):
+            with pytest.raises(ValueError, match="at least one party"):
+                barrier(client, parties)
+        for wrong in (True, 2.0, "2", None):
+            with pytest.raises(TypeError, match="parties"):
+                barrier(client, wrong)  # type: ignore[arg-type]
+        for path in ("", "steps", "/steps/", "/a//b"):
+            with pytest.raises(ValueError, match="path"):
+                zk.DoubleBarrier(client, path, parties=2)
+        with pytest.raises(ValueError, match="on_member_lost"):
+            barrier(client, on_member_lost="hang")
+        with pytest.raises(ValueError, match="ACL"):
+            barrier(client, acl=[])
+        with pytest.raises(ValueError, match="max_packet_size"):
+            barrier(client, identifier="x" * 10_000_000)
+        assert not there.seen
+
+
+async def test_a_member_may_enter_again_at_once() -> None:
+    """Whoever is slow to leave does not wait for those who are in the next round already."""
+    async with clients("a", "b", "c") as (there, connected):
+        rounds: list[int] = []
+        inside: set[int] = set()
+
+        async def work(number: int, client: zk.Client) -> None:
+            mine = barrier(client, 3)
+            for step in range(20):
+                async with mine:
+                    rounds.append(step)
+                    inside.add(number)
+                    await anyio.sleep(0.01 * ((number + step) % 3))
+                    inside.discard(number)
+                assert len(rounds) >= 3 * (step + 1), "out before all were in"
+
+        with anyio.fail_after(TIMEOUT):
+            async with anyio.create_task_group() as tasks:
+                for number, client in enumerate(connected):
+                    tasks.start_soon(work, number, client)
+        assert rounds == sorted(rounds)
+        assert there.znodes() == STAYS
+
+
+async def test_tasks_may_share_it_and_each_is_a_member() -> None:
+    async with clients("a") as (there, (client,)):
+        shared = barrier(client, 5)
+        inside = 0
+
+        async def work() -> None:
+            nonlocal inside
+            async with shared:
+                inside += 1
+                await a_while()
+                assert inside == 5
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(work)
+        assert there.znodes() == STAYS
+
+
+async def test_the_same_task_again_is_told_instead_of_waiting_for_itself() -> None:
+    async with clients("a") as (there, (client,)):
+        mine = barrier(client, 1)
+        async with mine:
+            with pytest.raises(RuntimeError, match="this task is in <DoubleBarrier"):
+                async with mine:
+                    pass
+            assert len(names_of_members(there)) == 1
+        async with mine:
+            pass
+
+
+async def test_what_it_costs() -> None:
+    async with clients("a", "b") as (there, (client, other)), anyio.create_task_group() as tasks:
+        first, second = Member(client), Member(other)
+        await client.ensure_path(PATH)
+        there.seen.clear()
+        tasks.start_soon(first.run)
+        await a_while()
+        come = [OpCode.CREATE, OpCode.GET_CHILDREN2, OpCode.EXISTS]
+        assert [seen.opcode for seen in there.seen] == [*come, OpCode.EXISTS]  # its own znode: who waits
+        there.seen.clear()
+        tasks.start_soon(second.run)
+        await a_while()
+        # who waits is told, and asks nothing; what it watched besides is let go
+        assert [seen.opcode for seen in there.seen] == [*come, OpCode.MULTI, OpCode.REMOVE_WATCHES]
+        there.seen.clear()
+        first.may_leave.set()
+        await a_while()
+        leave = [OpCode.GET_CHILDREN2, OpCode.MULTI]
+        assert [seen.opcode for seen in there.seen] == [*leave, OpCode.EXISTS, OpCode.EXISTS]
+        there.seen.clear()
+        second.may_leave.set()
+        await a_while()
+        assert [seen.opcode for seen in there.seen] == [*leave, OpCode.GET_CHILDREN2]
+        assert are_gone(first, second)
+
+
+async def test_a_departure_does_not_wake_everybody() -> None:
+    number = 30
+    async with clients("a") as (there, (client,)), anyio.create_task_group() as tasks:
+        members = [Member(client, number) for _ in range(number)]
+        for member in members:
+            tasks.start_soon(member.run)
+        await until(lambda: all(member.inside.is_set() for member in members))
+        there.seen.clear()
+        for member in members:
+            member.may_leave.set()
+            await a_while()
+        assert all(member.gone.is_set() for member in members)
+        assert there.znodes() == STAYS
+        # about log n for each, and two to begin with; everybody at each departure would be 435
+        assert there.count(OpCode.GET_CHILDREN2) < number * 7
+
+
+async def test_the_members_are_seen_in_order_of_arrival() -> None:
+    async with clients("a", "b", "c") as (_, connected), anyio.create_task_group() as tasks:
+        assert await barrier(connected[0]).members() == []
+        members = [Member(client, 3, identifier=name) for client, name in zip(connected, "zöa", strict=True)]
+        for member in members:
+            tasks.start_soon(member.run)
+            await a_while()
+        binary = await connected[0].create(f"{PATH}/{uuid.uuid4()}", b"\xff")
+        null = await connected[0].create(f"{PATH}/{uuid.uuid4()}", None)
+        await connected[0].create(f"{PATH}/stranger", b"x")
+        assert await barrier(connected[0]).members() == ["z", "ö", "a", "\ufffd", ""]
+        for path in (binary, null):
+            await connected[0].delete(path)
+        for member in members:
+            member.may_leave.set()
+
+
+async def test_under_a_chroot_that_does_not_exist() -> None:
+    async with clients("a", "b") as (there, (client, other)):
+        async with anyio.create_task_group() as tasks:
+
+            async def cross(view: zk.Client, path: str) -> None:
+                async with zk.DoubleBarrier(view, path, parties=2):
+                    assert f"/team/one{PATH}/ready" in there.znodes()
+
+            tasks.start_soon(cross, client.chroot("/team/one"), PATH)
+            tasks.start_soon(cross, other, f"/team/one{PATH}")
+        assert there.znodes() == {"/team", "/team/one", "/team/one/steps", f"/team/one{PATH}"}
+
+
+async def test_only_its_own_directory_is_a_container() -> None:
+    async with clients("a") as (there, (client,)):
+        async with barrier(client, 1):
+            tree = there.server.processor.tree
+            assert tree.get("/steps").kind.value == "persistent"
+            assert tree.get(PATH).kind.value == "container"
+            assert tree.get(READY).kind.value == "persistent"
+
+
+async def test_the_directory_stays_where_losses_are_told() -> None:
+    """With an empty container its counts would go, while somebody still wants to read them."""
+    async with clients("a") as (there, (client,)):
+        async with barrier(client, 1, on_member_lost="raise"):
+            pass
+        there.server.reap()
+        assert there.server.processor.tree.get(PATH).kind.value == "persistent"
+
+
+async def test_an_acl_is_that_of_the_members_znode() -> None:
+    async with clients("a") as (there, (client,)):
+        acl = [zk.ACL(zk.Perms.READ, zk.ANYONE)]
+        async with barrier(client, 1, acl=acl):
+            (path,) = names_of_members(there)
+            assert (await client.get_acl(path))[0] == acl
+        assert there.znodes() == STAYS
+
+
+async def test_a_directory_that_nobody_may_write_to_is_left_without_a_goodbye() -> None:
+    async with clients("a") as (there, (client,)):
+        await client.ensure_path("/steps")
+        await client.create(PATH, acl=[zk.ACL(zk.Perms.ALL & ~zk.Perms.WRITE, zk.ANYONE)])
+        async with barrier(client, 1):
+            pass
+        assert there.znodes() == STAYS
+
+
+# --- what else is there --------------------------------------------------------------------------------
+
+
+async def test_strangers_are_not_counted_and_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A path that another recipe uses: its znodes open nothing, and are not waited for."""
+    strangers = [f"_c_{uuid.uuid4()}-lock-0000000000", uuid.uuid4().hex, "stranger", "config"]
+    async with clients("a", "b") as (there, (client, other)), anyio.create_task_group() as tasks:
+        await client.ensure_path(PATH)
+        for name in strangers:
+            await client.create(f"{PATH}/{name}")
+        first, second = Member(client), Member(other)
+        with caplog.at_level(logging.WARNING, logger="zkrecipes"):
+            tasks.start_soon(first.run)
+            await a_while()
+            assert not first.inside.is_set()
+            tasks.start_soon(second.run)
+            await a_while()
+        assert are_inside(first, second)
+        told = [record.getMessage() for record in caplog.records if "something else" in record.getMessage()]
+        assert len(told) == 2, "once for each object"
+        assert all(name in told[0] for name in strangers)
+        first.may_leave.set()
+        second.may_leave.set()
+        await a_while()
+        assert there.znodes() == {*STAYS, *(f"{PATH}/{name}" for name in strangers)}
+
+
+async def test_a_latecomer_joins_those_who_are_inside() -> None:
+    async with clients("a", "b", "c") as (there, connected), anyio.create_task_group() as tasks:
+        first, second, late = (Member(client) for client in connected)
+        tasks.start_soon(first.run)
+        tasks.start_soon(second.run)
+        await a_while()
+        tasks.start_soon(late.run)
+        await a_while()
+        assert late.inside.is_set()
+        first.may_leave.set()
+        second.may_leave.set()
+        await a_while()
+        assert not first.gone.is_set(), "left while the latecomer is inside"
+        late.may_leave.set()
+        await a_while()
+        assert are_gone(first, second, late)
+        assert there.znodes() == STAYS
+
+
+async def test_a_latecomer_does_not_wait_for_who_came_after_it() -> None:
+    """Nobody knows whether that one was let in: it may wait for the next round."""
+    async with clients("a", "b", "c", "d") as (there, connected), anyio.create_task_group() as tasks:
+        first, second, late, next_one = (Member(client) for client in connected)
+        for member in (first, second, late):
+            tasks.start_soon(member.run)
+            await a_while()
+        first.may_leave.set()
+        second.may_leave.set()
+        await a_while()
+        tasks.start_soon(next_one.run)
+        await a_while()
+        late.may_leave.set()
+        await a_while()
+        assert are_gone(first, second, late)
+        next_one.may_leave.set()
+        await a_while()
+        if not next_one.gone.is_set():
+            again = Member(connected[0])
+            again.may_leave.set()
+            tasks.start_soon(again.run)
+            await a_while()
+        assert next_one.gone.is_set()
+        assert there.znodes() == STAYS
+
+
+async def test_a_ready_that_was_left_behind_lets_nobody_in() -> None:
+    """Everybody inside has died; `ready` is persistent, and stays."""
+    async with clients("a", "b", "c") as (there, connected), anyio.create_task_group() as tasks:
+        await connected[0].ensure_path(READY)
+        members = [Member(client, 3) for client in connected]
+        tasks.start_soon(members[0].run)
+        tasks.start_soon(members[1].run)
+        await a_while()
+        assert not any(member.inside.is_set() for member in members)
+        assert READY not in there.znodes()
+        tasks.start_soon(members[2].run)
+        await a_while()
+        assert all(member.inside.is_set() for member in members)
+        for member in members:
+            member.may_leave.set()
+
+
+async def test_the_directory_is_removed_under_those_who_wait() -> None:
+    async with clients("a", "b", "admin") as (there, (one, other, admin)), anyio.create_task_group() as tasks:
+        first, second = Member(one), Member(other)
+        tasks.start_soon(first.run)
+        await a_while()
+        (path,) = names_of_members(there)
+        async with admin.transaction() as tx:
+            tx.delete(path)
+            tx.delete(PATH)
+            tx.delete("/steps")
+        await a_while()
+        assert len(names_of_members(there)) == 1, "made again"
+        tasks.start_soon(second.run)
+        await a_while()
+        assert are_inside(first, second)
+        first.may_leave.set()
+        second.may_leave.set()
+        await a_while()
+        assert there.znodes() == STAYS
+
+
+async def test_a_znode_that_is_removed_by_hand_while_it_waits_is_made_again() -> None:
+    async with clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
+        first, second = Member(one), Member(other)
+        tasks.start_soon(first.run)
+        await a_while()
+        (path,) = names_of_members(there)
+        await other.delete(path)
+        tasks.start_soon(second.run)
+        await a_while()
+        assert are_inside(first, second)
+        first.may_leave.set()
+        second.may_leave.set()
+
+
+async def test_the_directory_is_removed_under_those_who_are_inside() -> None:
+    async with clients("a", "b", "admin") as (there, (one, other, admin)), anyio.create_task_group() as tasks:
+        first, second = Member(one), Member(other)
+        tasks.start_soon(first.run)
+        tasks.start_soon(second.run)
+        await a_while()
+        async with admin.transaction() as tx:
+            for path in (*names_of_members(there), READY, PATH):
+                tx.delete(path)
+        for member in (first, second):
+            member.may_leave.set()
+            await a_while()
+            assert isinstance(member.error, zk.BrokenBarrierError), member.error
+            assert "deleted" in str(member.error)
+
+
+@pytest.mark.parametrize("on_member_lost", ["go_on", "raise"])
+async def test_the_directory_is_removed_under_who_waits_to_leave(on_member_lost: str) -> None:
+    async with clients("a", "b", "admin") as (there, (one, other, admin)), anyio.create_task_group() as tasks:
+        first, second = Member(one, on_member_lost=on_member_lost), Member(other)
+        tasks.start_soon(first.run)
+        tasks.start_soon(second.run)
+        await a_while()
+        first.may_leave.set()
+        await a_while()
+        async with admin.transaction() as tx:
+            for path in (*names_of_members(there), READY, PATH):
+                tx.delete(path)
+        await a_while()
+        assert first.gone.is_set()
+        if on_member_lost == "raise":
+            assert isinstance(first.error, zk.BrokenBarrierError)
+            assert "unknown" in str(first.error)
+        else:
+            assert first.error is None
+        second.may_leave.set()
+
+
+# --- who is lost -----------------------------------------------------------------------------------------
+
+
+async def test_who_dies_while_it_waits_to_enter_is_not_counted() -> None:
+    async with clients("a", "b", "c") as (there, connected), anyio.create_task_group() as tasks:
+        dead, second, third = (Member(client, on_member_lost="raise") for client in connected)
+        tasks.start_soon(dead.run)
+        await a_while()
+        there.network.cut(source="a")
+        there.network.reset(source="a")
+        there.server.expire(connected[0].session.id)
+        tasks.start_soon(second.run)
+        await a_while()
+        assert not second.inside.is_set()
+        tasks.start_soon(third.run)
+        await a_while()
+        assert are_inside(second, third)
+        second.may_leave.set()
+        third.may_leave.set()
+        await a_while()
+        assert have_left(second, third), "told of what was before the block began"
+        dead.scope.cancel()
+        there.network.heal()
+        await anyio.sleep(TIMEOUT)
+
+
+@pytest.mark.parametrize("is_first_to_leave", [True, False])
+async def test_a_member_dies_inside(is_first_to_leave: bool) -> None:
+    """Case 88: the others leave, and are told if they want to be."""
+    async with clients("a", "b", "c") as (there, connected), anyio.create_task_group() as tasks:
+        dead = Member(connected[0], 3)
+        goes_on = Member(connected[1], 3)
+        is_told = Member(connected[2], 3, on_member_lost="raise")
+        for member in (dead, goes_on, is_told):
+            tasks.start_soon(member.run)
+        await a_while()
+        if is_first_to_leave:
+            goes_on.may_leave.set()
+            is_told.may_leave.set()
+            await a_while()
+            assert not any(member.gone.is_set() for member in (goes_on, is_told))
+        there.server.expire(connected[0].session.id)
+        await a_while()
+        goes_on.may_leave.set()
+        is_told.may_leave.set()
+        await a_while()
+        assert have_left(goes_on)
+        assert isinstance(is_told.error, zk.BrokenBarrierError)
+        assert str(is_told.error) == f"the barrier is broken ({PATH}): a member was lost inside"
+        dead.may_leave.set()
+        await a_while()
+        assert isinstance(dead.error, zk.BrokenBarrierError)
+        assert str(dead.error) == f"the barrier is broken ({PATH}): the session expired while it was inside"
+        assert there.znodes() == STAYS
+
+
+async def test_nobody_is_told_of_a_loss_where_all_have_ended_their_blocks() -> None:
+    async with clients("a", "b", "c") as (there, connected):
+        for _ in range(5):
+            async with anyio.create_task_group() as tasks:
+                members = [Member(client, 3, on_member_lost="raise") for client in connected]
+                for member in members:
+                    member.may_leave.set()
+                    tasks.start_soon(member.run)
+            assert [member.error for member in members] == [None] * 3
+            # of another round: members that come and go while they wait
+            with anyio.move_on_after(1):
+                async with barrier(connected[0]):
+                    pass
+        assert there.znodes() == STAYS
+
+
+@pytest.mark.parametrize("end", ["error", "cancelled", "deleted"])
+async def test_a_block_that_does_not_end_well_is_a_loss_to_the_others(end: str) -> None:
+    async with clients("a", "b", "c") as (there, connected), anyio.create_task_group() as tasks:
+        bad = Member(connected[0], 3)
+        others = [Member(client, 3, on_member_lost="raise") for client in connected[1:]]
+        tasks.start_soon(bad.run)
+        await a_while()
+        (path,) = names_of_members(there)
+        for member in others:
+            tasks.start_soon(member.run)
+        await a_while()
+        others[0].may_leave.set()
+        await a_while()
+        if end == "error":
+            bad.failure = KeyError("mine")
+            bad.may_leave.set()
+        elif end == "cancelled":
+            bad.scope.cancel()
+        else:
+            await connected[1].delete(path)
+        await a_while()
+        if end != "deleted":
+            assert bad.gone.is_set(), "it waits for nobody"
+            assert bad.error is bad.failure
+        others[1].may_leave.set()
+        await a_while()
+        for member in others:
+            assert isinstance(member.error, zk.BrokenBarrierError), member
+        bad.may_leave.set()
+        await a_while()
+        if end == "deleted":
+            assert isinstance(bad.error, zk.BrokenBarrierError)
+            assert "was deleted" in str(bad.error)
+        assert there.znodes() == STAYS
+
+
+async def test_a_latecomer_that_is_lost_is_told_of_too() -> None:
+    async with clients("a", "b", "c") as (there, connected), anyio.create_task_group() as tasks:
+        members = [Member(client, 2, on_member_lost="raise") for client in connected]
+        for member in members:
+            tasks.start_soon(member.run)
+            await a_while()
+        members[0].may_leave.set()
+        await a_while()
+        there.server.expire(connected[2].session.id)
+        await a_while()
+        members[1].may_leave.set()
+        await a_while()
+        for member in members[:2]:
+            assert isinstance(member.error, zk.BrokenBarrierError), member
+        members[2].may_leave.set()
+
+
+async def test_a_waiter_whose_session_expires_enters_anew() -> None:
+    async with clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
+        first, second = Member(one), Member(other)
+        tasks.start_soon(first.run)
+        await a_while()
+        there.server.expire(one.session.id)
+        await a_while()
+        assert len(names_of_members(there)) == 1
+        tasks.start_soon(second.run)
+        await a_while()
+        assert are_inside(first, second)
+        first.may_leave.set()
+        second.may_leave.set()
+        await a_while()
+        assert have_left(first, second)
+
+
+async def test_a_session_that_expires_while_the_others_are_waited_for_changes_nothing() -> None:
+    async with clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
+        first, second = Member(one), Member(other, on_member_lost="raise")
+        tasks.start_soon(first.run)
+        tasks.start_soon(second.run)
+        await a_while()
+        first.may_leave.set()
+        await a_while()
+        there.server.expire(one.session.id)
+        await a_while()
+        assert not first.gone.is_set()
+        second.may_leave.set()
+        await a_while()
+        assert have_left(first, second)
+
+
+async def test_whoever_waits_is_told_when_the_client_is_over() -> None:
+    async with world() as there, anyio.create_task_group() as tasks:
+        with pytest.raises(zk.SessionExpiredError):
+            async with there.connect("a", renew=False) as client:
+                tasks.start_soon(expire_soon, there, client)
+                async with barrier(client):
+                    raise AssertionError("alone inside")
+        with pytest.raises(zk.SessionExpiredError):
+            async with barrier(client):
+                raise AssertionError("without a session")
+        assert there.znodes() == STAYS
+
+
+async def expire_soon(there: World, client: zk.Client) -> None:
+    await a_while()
+    there.server.expire(client.session.id)
+
+
+# --- cut off ---------------------------------------------------------------------------------------------
+
+
+async def test_a_waiter_that_is_cut_off_comes_in_when_it_is_back() -> None:
+    async with clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
+        first, second = Member(one), Member(other)
+        tasks.start_soon(first.run)
+        await a_while()
+        there.network.cut(source="a")
+        there.network.reset(source="a")
+        tasks.start_soon(second.run)
+        await a_while()
+        assert [member.inside.is_set() for member in (first, second)] == [False, True]
+        second.may_leave.set()
+        await a_while()
+        assert not second.gone.is_set()
+        there.network.heal()
+        await anyio.sleep(TIMEOUT / 8)
+        assert first.inside.is_set()
+        first.may_leave.set()
+        await a_while()
+        assert are_gone(first, second)
+        assert there.znodes() == STAYS
+
+
+async def test_a_waiter_comes_in_although_ready_has_gone_again() -> None:
+    """Curator's members remove it when but one is left; who saw it appear needs no second look."""
+    async with clients("a", "curator") as (there, (one, other)), anyio.create_task_group() as tasks:
+        first = Member(one)
+        tasks.start_soon(first.run)
+        await a_while()
+        async with other.transaction() as tx:
+            tx.create(READY)
+            tx.delete(READY)
+        await a_while()
+        assert first.inside.is_set()
+        first.may_leave.set()
+        await a_while()
+        assert have_left(first)
+        assert there.znodes() == STAYS
+
+
+async def test_a_member_that_missed_ready_is_let_in_by_those_who_leave() -> None:
+    """It was cut off while `ready` appeared and went."""
+    async with clients("a", "b", "bad") as (there, (one, other, bad)), anyio.create_task_group() as tasks:
+        first, second = Member(one), Member(other)
+        tasks.start_soon(first.run)
+        await a_while()
+        there.network.cut(source="a")
+        there.network.reset(source="a")
+        tasks.start_soon(second.run)
+        await a_while()
+        second.may_leave.set()
+        await a_while()
+        await bad.delete(READY)
+        await a_while()
+        assert READY in there.znodes(), "made again"
+        there.network.heal()
+        await anyio.sleep(TIMEOUT / 8)
+        assert first.inside.is_set()
+        assert not second.gone.is_set()
+        first.may_leave.set()
+        await a_while()
+        assert are_gone(first, second)
+        assert there.znodes() == STAYS
+
+
+async def test_members_that_leave_at_the_same_time_leave_no_ready() -> None:
+    async with clients("a", "b", "c") as (there, connected):
+        for _ in range(20):
+            async with anyio.create_task_group() as tasks:
+                members = [Member(client, 3) for client in connected]
+                for member in members:
+                    member.may_leave.set()
+                    tasks.start_soon(member.run)
+            assert there.znodes() == STAYS
+
+
+async def test_the_last_one_dies_and_leaves_no_ready() -> None:
+    async with clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
+        first, second = Member(one), Member(other)
+        tasks.start_soon(first.run)
+        tasks.start_soon(second.run)
+        await a_while()
+        first.may_leave.set()
+        await a_while()
+        there.server.expire(other.session.id)
+        await a_while()
+        assert first.gone.is_set()
+        assert there.znodes() == STAYS
+        second.may_leave.set()
+
+
+async def test_two_who_count_at_the_same_time() -> None:
+    """Somebody else makes `ready` just before."""
+    async with clients("a") as (there, (client,)):
+        await client.ensure_path(PATH)
+
+        def make_it_first(seen: Seen) -> None:
+            if seen.opcode == OpCode.MULTI and READY not in there.znodes():
+                there.meanwhile = lambda _: None
+                processor = there.server.processor
+                processor.tree.add(READY, b"", tuple(zk.OPEN), processor.zxid + 1, 0)
+
+        there.meanwhile = make_it_first
+        async with barrier(client, 1):
+            pass
+        assert there.znodes() == STAYS
+
+
+async def test_nobody_is_let_in_when_one_who_was_counted_leaves_before_that() -> None:
+    async with clients("a", "b") as (there, (client, other)), anyio.create_task_group() as tasks:
+        first, second = Member(client), Member(other)
+        tasks.start_soon(first.run)
+        await a_while()
+
+        def leave(seen: Seen) -> None:
+            if seen.opcode == OpCode.MULTI and seen.session_id == other.session.id:
+                there.meanwhile = lambda _: None
+                there.server.expire(client.session.id)
+
+        there.meanwhile = leave
+        first.scope.cancel()
+        tasks.start_soon(second.run)
+        await a_while()
+        assert not second.inside.is_set()
+        third = Member(client)
+        tasks.start_soon(third.run)
+        await a_while()
+        assert are_inside(second, third)
+        second.may_leave.set()
+        third.may_leave.set()
+
+
+async def test_a_member_that_may_not_be_read_is_counted_all_the_same() -> None:
+    async with clients("a", "b") as (_, (client, other)), anyio.create_task_group() as tasks:
+        await client.add_auth("digest", "me:secret")
+        first, second = Member(client, acl=zk.CREATOR_ALL), Member(other)
+        tasks.start_soon(first.run)
+        await a_while()
+        tasks.start_soon(second.run)
+        await a_while()
+        assert are_inside(first, second)
+        first.may_leave.set()
+        second.may_leave.set()
+
+
+async def test_a_znode_that_goes_while_its_making_is_settled_is_made_again() -> None:
+    async with clients("a") as (there, (client,)):
+        await client.ensure_path(PATH)
+        there.server.faults.lose_reply(OpCode.CREATE)
+
+        def remove_it(seen: Seen) -> None:
+            names = names_of_members(there)
+            if seen.opcode == OpCode.EXISTS and seen.request.path in names:
+                there.meanwhile = lambda _: None
+                there.server.processor.tree.remove(seen.request.path, there.server.processor.zxid)
+
+        there.meanwhile = remove_it
+        async with barrier(client, 1):
+            assert len(names_of_members(there)) == 1
+        assert there.znodes() == STAYS
+
+
+async def test_a_directory_that_is_too_large_to_be_listed() -> None:
+    async with clients("a") as (there, (client,)):
+        await client.ensure_path(PATH)
+        async with client.pipeline() as pipe:
+            for number in range(100):
+                pipe.create(f"{PATH}/{number:0100d}")
+        async with there.connect("small", max_packet_size=5000) as small:
+            with pytest.raises(zk.PacketTooLargeError):
+                async with barrier(small, 1):
+                    pass
+            await anyio.sleep(1)
+            assert not names_of_members(there)
+
+
+async def test_what_others_put_below_ready_is_told() -> None:
+    """It is no double barrier's; the member's own znode goes all the same."""
+    async with clients("a") as (there, (client,)):
+        with pytest.raises(zk.TransactionError, match="has children: /steps/7/ready"):
+            async with barrier(client, 1):
+                await client.create(f"{READY}/child")
+        assert not names_of_members(there)
+
+
+# --- hurt in every way ---------------------------------------------------------------------------------
+
+
+async def cross_alone(_: World, client: zk.Client) -> str:
+    async with barrier(client, 1, on_member_lost="raise"):
+        await anyio.lowlevel.checkpoint()
+    return "crossed"
+
+
+async def cross(_: World, client: zk.Client) -> str:
+    async with barrier(client, 2, identifier="hurt"):
+        await anyio.lowlevel.checkpoint()
+    return "crossed"
+
+
+@asynccontextmanager
+async def with_company(there: World) -> AsyncIterator[None]:
+    """Somebody else crosses again and again, so that nobody has to wait alone."""
+    async with there.connect("company") as other, anyio.create_task_group() as tasks:
+
+        async def cross_on() -> None:
+            while True:
+                async with barrier(other, 2, identifier="company"):
+                    await anyio.lowlevel.checkpoint()
+                await anyio.lowlevel.checkpoint()
+
+        tasks.start_soon(cross_on)
+        await until(lambda: len(names_of_members(there)) == 1)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def before_company(there: World) -> AsyncIterator[None]:
+    """The same, but somebody else comes second, and stays for a while."""
+    async with there.connect("company") as other, anyio.create_task_group() as tasks:
+
+        async def cross_on() -> None:
+            await until(lambda: len(names_of_members(there)) == 1)
+            while True:
+                async with barrier(other, 2, identifier="company"):
+                    await anyio.sleep(0.5)
+
+        tasks.start_soon(cross_on)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+def is_through(outcome: Outcome) -> None:
+    assert outcome.result == "crossed"
+
+
+def is_through_or_told(outcome: Outcome) -> None:
+    """An expiry before the block is settled, one after it began is told."""
+    assert outcome.result == "crossed" or isinstance(outcome.error, zk.BrokenBarrierError)
+
+
+def is_through_or_cancelled(outcome: Outcome) -> None:
+    assert outcome.result == "crossed" or isinstance(outcome.error, anyio.get_cancelled_exc_class())
+
+
+WAYS = [
+    (Hurt.BEFORE_SEND, is_through),
+    (Hurt.AFTER_SEND, is_through),
+    (Hurt.AFTER_COMMIT, is_through),
+    (Hurt.EXPIRE, is_through_or_told),
+]
+
+
+@pytest.mark.parametrize(("how", "judge"), WAYS)
+async def test_each_request_hurt_alone(how: Hurt, judge: Any) -> None:
+    assert await hurt_each_request(cross_alone, judge, how, stays=STAYS) >= 10
+
+
+@pytest.mark.parametrize("surroundings", [with_company, before_company])
+@pytest.mark.parametrize(("how", "judge"), WAYS)
+async def test_each_request_hurt_in_company(how: Hurt, judge: Any, surroundings: Any) -> None:
+    number = await hurt_each_request(cross, judge, how, stays=STAYS, surroundings=surroundings)
+    assert number >= 6
+
+
+async def test_cancelled_at_each_pass_alone() -> None:
+    assert await cancel_at_each_pass(cross_alone, is_through_or_cancelled, stays=STAYS) >= 20
+
+
+async def test_cancelled_at_each_pass_in_company() -> None:
+    number = await cancel_at_each_pass(cross, is_through_or_cancelled, stays=STAYS, surroundings=with_company)
+    assert number >= 20
+
+
+@asyncio_only
+@pytest.mark.parametrize("surroundings", [None, with_company], ids=["alone", "company"])
+@pytest.mark.parametrize("again_after", [None, 0, 1, 2, 3, 5])
+async def test_cancelled_natively_at_each_pass(again_after: int | None, surroundings: Any) -> None:
+    options = {} if surroundings is None else {"surroundings": surroundings}
+    number = await cancel_at_each_pass(
+        cross_alone if surroundings is None else cross,
+        is_through_or_cancelled,
+        stays=STAYS,
+        native=True,
+        again_after=again_after,
+        every=1 if surroundings is None else 3,
+        **options,
+    )
+    assert number >= 20
+
+
+async def test_a_waiter_that_is_cancelled_leaves_nothing() -> None:
+    async with clients("a") as (there, (client,)):
+        before = Traces.of(there, client)
+        with pytest.raises(TimeoutError):
+            with anyio.fail_after(3):
+                async with barrier(client):
+                    raise AssertionError("alone inside")
+        await anyio.sleep(0.1)
+        assert there.znodes() == STAYS
+        assert Traces.of(there, client) == before
+
+
+async def test_a_waiter_cancelled_while_there_is_no_server_leaves_nothing() -> None:
+    async with clients("a") as (there, (client,)):
+        lost = there.server.faults.lose_reply(OpCode.MULTI, path=READY)
+        with anyio.move_on_after(1):
+            async with anyio.create_task_group() as tasks:
+
+                async def cut_off() -> None:
+                    await lost.wait_used()
+                    there.network.cut(source="a")
+
+                tasks.start_soon(cut_off)
+                async with barrier(client, 1):
+                    raise AssertionError("through without an answer")
+        assert READY in there.znodes()
+        there.network.heal()
+        await anyio.sleep(TIMEOUT / 4)
+        assert there.znodes() == STAYS
+
+
+async def test_leaving_behind_a_dead_server_is_bounded_when_the_block_fails() -> None:
+    async with clients("a") as (there, (client,)):
+        left_at = 0.0
+        with pytest.raises(KeyError):
+            async with barrier(client, 1):
+                there.network.cut(source="a")
+                left_at = anyio.current_time()
+                raise KeyError
+        assert anyio.current_time() - left_at <= TIMEOUT / 8 + 0.01
+        there.network.heal()
+        await anyio.sleep(TIMEOUT / 2)
+        assert there.znodes() == STAYS

@@ -1,0 +1,146 @@
+"""DoubleBarrier: members begin together and end together."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from types import TracebackType
+from typing import Literal, Self, final
+from uuid import uuid4
+
+from zkrecipes.acl import ACL
+from zkrecipes.client.client import Client
+from zkrecipes.client.recipe_api import recipe_api
+from zkrecipes.errors import NoNodeError
+from zkrecipes.paths import check_path, join
+from zkrecipes.recipes.acquisition import task_id
+from zkrecipes.recipes.contenders import default_identifier
+from zkrecipes.recipes.passage import MeetingPlace, Passage, is_member
+
+__all__ = ["DoubleBarrier", "OnMemberLost"]
+
+OnMemberLost = Literal["go_on", "raise"]
+"""What leaving does when another member was lost inside."""
+
+
+@final
+class DoubleBarrier:
+    """Runs a block in several processes that begin it together and end it together.
+
+        async with zk.DoubleBarrier(client, "/steps/7", parties=3):
+            ...  # runs when three have entered; is left when all of them are done
+
+    Entering waits until `parties` members have entered; leaving waits until everybody has left who was
+    inside. It may be entered again and again. `parties` is a threshold and no limit: who comes while the
+    others are inside joins them at once, as the restarted process of a member that died should.
+
+    **A member that dies keeps nobody waiting** once its session is over; before the block begins it just no
+    longer counts. A member is lost when it went without having ended its block: its session expired, its
+    block raised or was cancelled, or somebody deleted its znode.
+
+    Building it does no I/O, and tasks may share it: each is a member of its own. Curator's
+    `DistributedDoubleBarrier` may take part; kazoo's may not, as it opens and closes at other moments.
+
+    Args:
+        client: whose session the member lives in.
+        path: a directory of its own, made when it is missing; no other data belongs there.
+        parties: how many members have to be there before anybody is let in.
+        identifier: what `members` shows of this one; host and process id by default.
+        on_member_lost: what leaving does when another member was lost inside: `"go_on"` as if it had left, or
+            `"raise"` `BrokenBarrierError` when all have gone. Give all members the same. For `"raise"` each
+            must be one of zkrecipes, as Curator's do not say how they went; and the directory stays, which is
+            a container otherwise (where the server has them).
+        acl: of the member's znode. None: the client's default.
+
+    Raises:
+        ValueError: `parties` is below 1, or path, identifier, ACL or `on_member_lost` cannot be right.
+
+    Entering raises:
+        RuntimeError: the same task is in this very object already: it would wait for itself.
+        ZooKeeperError: the server refused, or the client is over. A lost connection is settled, and an
+            expired session entered for anew.
+
+    Leaving raises:
+        BrokenBarrierError: this member was no longer inside, whatever `on_member_lost` says: its session had
+            expired, or its znode was deleted. Or another member was lost, with `"raise"`.
+        The block's own error, bare and without waiting for anybody.
+
+    Cancellation: no znode is left behind; the removal goes on in the background. A member that is cancelled
+    inside is lost to the others; one that is cancelled while it waits for them has left.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        path: str,
+        *,
+        parties: int,
+        identifier: str | None = None,
+        on_member_lost: OnMemberLost = "go_on",
+        acl: Sequence[ACL] | None = None,
+    ) -> None:
+        if isinstance(parties, bool) or not isinstance(parties, int):
+            raise TypeError(f"parties is a number of members, not {parties!r}")
+        if parties < 1:
+            raise ValueError(f"a double barrier has at least one party, not {parties}")
+        if on_member_lost not in ("go_on", "raise"):
+            raise ValueError(f"on_member_lost is 'go_on' or 'raise', not {on_member_lost!r}")
+        self.path = check_path(path)
+        self.parties = parties
+        self.identifier = default_identifier() if identifier is None else identifier
+        data = self.identifier.encode()
+        # raises for what cannot be right
+        recipe_api(client).operations.create(join(path, str(uuid4())), data, ephemeral=True, acl=acl)
+        self._place = MeetingPlace(client, path, parties, data, acl, on_member_lost == "raise", set())
+        self._passages: dict[int, Passage] = {}
+
+    async def __aenter__(self) -> Self:
+        task = task_id()
+        if task in self._passages:
+            raise RuntimeError(f"this task is in {self!r} already: it would wait for itself")
+        passage = self._passages[task] = Passage(self._place)
+        try:
+            await passage.enter()
+        except BaseException:
+            del self._passages[task]
+            await self._clean_up(passage.withdraw)
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        passage = self._passages.pop(task_id())
+        if error is not None:
+            await self._clean_up(passage.vanish)
+            return
+        try:
+            await passage.leave()
+        except BaseException:
+            await self._clean_up(passage.withdraw)
+            raise
+
+    async def _clean_up(self, func: Callable[[], Awaitable[None]]) -> None:
+        api = recipe_api(self._place.client)
+        if not api.is_over:  # or the session, and all that it made, is over, too
+            await api.clean_up(func)
+
+    async def members(self) -> list[str]:
+        """The identifiers of who is there, inside or waiting, in order of arrival."""
+        place = self._place
+        try:
+            names = [name for name in await place.client.get_children(place.directory) if is_member(name)]
+        except NoNodeError:
+            return []
+        async with place.client.pipeline() as pipe:
+            nodes = [pipe.get(join(place.directory, name)) for name in names]
+        found = sorted(
+            (node.result() for node in nodes if not isinstance(node.error, NoNodeError)),
+            key=lambda node: node.stat.czxid,
+        )
+        return [(node.data or b"").decode(errors="replace") for node in found]
+
+    def __repr__(self) -> str:
+        return f"<DoubleBarrier {self.path} {self.identifier}>"

@@ -1,0 +1,474 @@
+"""One member's way through a double barrier: in when enough are there, out when all have gone.
+
+A member has an ephemeral znode in the barrier's directory; a persistent one beside it, `ready`, lets the
+members in. The names, and what they mean, are those of Curator's `DistributedDoubleBarrier`.
+"""
+
+# What is added to Curator's way, so that no member waits for ever and none is let in alone:
+#
+# `ready` lets in who was there before it; the transaction that makes it checks that all who were counted are
+# still there. Who sees it appear needs no second look, as others may be through and gone already, and `ready`
+# with them. Who comes later is let in while one of those is there. Where none is, `ready` was left behind by
+# members that died: it is removed, and everybody is counted afresh.
+#
+# A member waits for those who were inside with it, by their names, which are never used twice. So a barrier
+# may be entered again at once: who is in the next round already is not waited for in this one.
+#
+# The last one removes `ready` together with its own znode. If two leave at the same time, or the last one
+# dies, those who wait remove it. Should that hit the `ready` of a later round, it is made again: by those who
+# come in, while they are enough, or by those who leave and wait for one that has not come in.
+#
+# Who leaves says goodbye: the transaction that removes its znode also sets the directory's data, so that the
+# directory's version counts the goodbyes. How many children have gone in all can be seen from the same stat,
+# as `cversion` counts those that came and those that went. The difference is how many were lost.
+#
+# Who waits watches `ready` and one member, so that no departure wakes everybody.
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Final, NamedTuple, final
+from uuid import uuid4
+
+import anyio
+
+from zkrecipes.acl import ACL
+from zkrecipes.client.client import Client
+from zkrecipes.client.recipe_api import Pending, RecipeApi, Stat, recipe_api
+from zkrecipes.client.watching import OneShotWatch
+from zkrecipes.enums import EventType
+from zkrecipes.errors import (
+    BrokenBarrierError,
+    ConnectionLossError,
+    NoAuthError,
+    NodeExistsError,
+    NoNodeError,
+    PacketTooLargeError,
+    SessionExpiredError,
+    TransactionError,
+    ZooKeeperError,
+)
+from zkrecipes.paths import join
+from zkrecipes.recipes.directories import make_directory
+
+__all__ = ["MeetingPlace", "Passage", "is_member"]
+
+logger = logging.getLogger(__name__)
+
+READY: Final = "ready"
+_MEMBER: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_COUNTER: Final = 2**31
+"""A count of departures is known modulo this: the counters are 32 bits wide, and one counts by two."""
+_STRANGERS_NAMED: Final = 5
+
+
+class _Departures(NamedTuple):
+    """How many children had gone without a goodbye, and from which directory, as it may be made anew."""
+
+    directory_czxid: int
+    silent: int
+
+
+def is_member(name: str) -> bool:
+    """Whether a child of the directory is a member: a UUID with dashes, as Curator's are."""
+    return _MEMBER.fullmatch(name) is not None
+
+
+def gone_silently(directory: Stat) -> int:
+    """How many children of the directory ever went without a goodbye, from one stat."""
+    gone = (directory.cversion - directory.num_children) // 2
+    return (gone - directory.version) % _COUNTER
+
+
+def next_in_circle(name: str, names: Iterable[str]) -> str:
+    """The one of `names` that follows `name`, the first after the last: each watches another one.
+
+    As names are random, who is watched is, too: of n departures about log n wake a given member.
+    """
+    return min(names, key=lambda each: (each <= name, each))
+
+
+@final
+class MeetingPlace(NamedTuple):
+    """Where members meet, and on what terms.
+
+    `directory` is made when it is missing. `data` and `acl` are those of the members' znodes. `is_told` says
+    whether the loss of another member is an error. `strangers` are children that are no members, and were
+    named in the log.
+    """
+
+    client: Client
+    directory: str
+    parties: int
+    data: bytes
+    acl: Sequence[ACL] | None
+    is_told: bool
+    strangers: set[str]
+
+    @property
+    def ready(self) -> str:
+        """The path of the znode that lets members in."""
+        return join(self.directory, READY)
+
+
+@final
+class Passage:
+    """One member, from before its znode is made until after it is removed."""
+
+    def __init__(self, place: MeetingPlace) -> None:
+        self._place = place
+        self._api: RecipeApi = recipe_api(place.client)
+        self._session = self._api.session
+        self._name = ""
+        self._czxid = 0
+        # Who was inside when a latecomer came in; None for a member that was there before `ready`: everybody
+        # who comes while that one is there is let in, too.
+        self._found_inside: frozenset[str] | None = None
+        self._before: _Departures | None = None
+
+    # --- in ------------------------------------------------------------------------------------------------
+
+    async def enter(self) -> None:
+        """Make the znode, and wait until enough members are there.
+
+        Raises:
+            ZooKeeperError: the server refused, or the client is over.
+
+        Cancellation, errors: the znode may exist; call `withdraw`.
+        """
+        while True:
+            try:
+                if await self._try_to_enter():
+                    return
+            except PacketTooLargeError:
+                raise  # the list of the directory: it would be too large again
+            except ConnectionLossError:
+                continue  # the next try finds its own znode, and whoever is in
+            except SessionExpiredError:
+                if self._api.is_over:
+                    raise
+
+    async def _try_to_enter(self) -> bool:
+        """One try; False: the znode is not there, and the next try makes it again."""
+        try:
+            return await self._come_and_wait()
+        except NoNodeError:
+            # A container is removed when it is empty, and with it what tells who was lost.
+            await make_directory(self._place.client, self._place.directory, container=not self._place.is_told)
+            return False
+
+    async def _come_and_wait(self) -> bool:
+        place, api = self._place, self._api
+        if self._session is not api.session or not self._name:
+            # A name for each session: a znode of the last one may still be there.
+            self._session, self._name = api.session, str(uuid4())
+        create: Pending[str] | None = api.submit(
+            api.operations.create(self._path, place.data, ephemeral=True, acl=place.acl)
+        )
+        while True:
+            # One round trip: a server answers one session in order, so the list holds the new znode.
+            listing = api.submit(api.operations.get_children_with_stat(place.directory))
+            async with place.client.exists_and_watch(place.ready) as (ready, opened):
+                if create is not None and not await self._settle(create):
+                    return False
+                create = None
+                children, directory = await listing.wait()
+                if self._session.state.is_final or self._name not in children:
+                    return False
+                others = self._others(children)
+                self._warn_of_strangers(children)
+                if ready is not None:
+                    if await self._is_let_in(ready, others):
+                        await self._look_back(directory)
+                        return True
+                    await self._remove_ready()
+                elif len(others) + 1 >= place.parties:
+                    if await self._open(directory, others):
+                        return True
+                elif await self._wait_for(opened):
+                    await self._look_back(directory)
+                    return True
+
+    async def _settle(self, create: Pending[str]) -> bool:
+        """Whether the znode is there and is ours."""
+        try:
+            await create.wait()
+        except NodeExistsError:  # an earlier try made it, and its reply was lost
+            stat = await self._place.client.exists(self._path)
+            if stat is None or stat.ephemeral_owner != self._session.id:
+                self._name = ""
+                return False
+            self._czxid = stat.czxid
+        else:
+            self._czxid = create.zxid
+        return True
+
+    async def _is_let_in(self, ready: Stat, others: frozenset[str]) -> bool:
+        """Whether `ready` is meant for this member: it was there before, or somebody who was still is."""
+        if self._czxid < ready.czxid:
+            self._found_inside = None
+            return True
+        async with self._place.client.pipeline() as pipe:
+            stats = [pipe.exists(join(self._place.directory, name)) for name in others]
+        found = [stat.result() for stat in stats]
+        if any(stat is not None and stat.czxid < ready.czxid for stat in found):
+            self._found_inside = others
+            return True
+        logger.info("%s was left behind by members that are gone: it is removed", self._place.ready)
+        return False
+
+    async def _open(self, directory: Stat, others: frozenset[str]) -> bool:
+        """Let everybody in if all who were counted are still there; False: look again."""
+        silent = gone_silently(directory)
+        try:
+            await self._make_ready(silent, (self._name, *others))
+        except (NoNodeError, NodeExistsError):
+            return False
+        self._found_inside = None
+        self._before = _Departures(directory.czxid, silent)
+        return True
+
+    async def _make_ready(self, silent: int | None, only_if_there: Iterable[str] = ()) -> None:
+        """Its data say how many had gone silently when its maker counted: who goes after that is missed."""
+        client, place = self._place.client, self._place
+        data = b"" if silent is None else b"%d" % silent
+        try:
+            async with client.transaction() as tx:
+                for name in only_if_there:
+                    tx.check(join(place.directory, name))
+                tx.create(place.ready, data)
+        except TransactionError as error:
+            if not isinstance(error.error, NoAuthError):
+                raise error.error from None
+            # A check needs READ, which somebody's ACL does not give: trust the count.
+            await client.create(place.ready, data)
+
+    async def _wait_for(self, opened: OneShotWatch) -> bool:
+        """Whether `ready` has been made; False: look again."""
+        # It may also be that our own znode is removed by hand, or the directory with all of them.
+        async with self._place.client.exists_and_watch(self._path) as (ours, gone):
+            if ours is not None:
+                await first_of(opened, gone)
+        if not opened.has_fired or (await opened.wait()).type is not EventType.CREATED:
+            return False
+        self._found_inside = None
+        return True
+
+    async def _look_back(self, directory: Stat) -> None:
+        """Find out how many had gone silently before `ready` was made."""
+        if not self._place.is_told:
+            return
+        gone = gone_silently(directory)
+        with suppress(NoNodeError, ValueError):  # it has gone already, or Curator made it, with other data
+            node = await self._place.client.get(self._place.ready)
+            gone = int(node.data or b"")
+        self._before = _Departures(directory.czxid, gone)
+
+    # --- out -----------------------------------------------------------------------------------------------
+
+    async def leave(self) -> None:
+        """Remove the znode, and wait until everybody who was inside has gone.
+
+        Raises:
+            BrokenBarrierError: this member was no longer inside; or another one was lost, and that is told.
+            ZooKeeperError: the server refused, or the client is over.
+
+        Cancellation, errors: call `withdraw`.
+        """
+        inside, directory = await self._say_goodbye()
+        if inside:
+            directory = await self._wait_until_gone(inside)
+        if self._place.is_told:
+            self._tell_the_lost(directory)
+
+    async def withdraw(self) -> None:
+        """Remove the znode, and `ready` if nobody is left; for a task of the client's own."""
+        while not self._session.state.is_final:
+            try:
+                await self._depart(self._name)
+            except ConnectionLossError:
+                continue  # a second goodbye is refused as a whole, when the first one was heard
+            except SessionExpiredError:
+                break
+            except TransactionError as error:
+                if not isinstance(error.error, NoNodeError):
+                    await self.vanish()
+            break
+        await self._tidy_up()
+
+    async def vanish(self) -> None:
+        """Remove the znode without a goodbye, and `ready` if nobody is left; as `withdraw`."""
+        if not self._session.state.is_final:
+            # Sent until it is answered: nobody else ever uses this name, so twice is the same as once.
+            await self._api.submit(self._api.operations.delete(self._path), is_errand=True).wait_done()
+        await self._tidy_up()
+
+    async def _say_goodbye(self) -> tuple[frozenset[str], Stat | None]:
+        """Remove the znode; who was still inside then, and the stat of the directory."""
+        inside: frozenset[str] = frozenset()
+        is_unknown = False
+        while True:
+            children, directory = await self._look_inside(is_unknown)
+            if self._session.state.is_final:
+                raise self._broken("the session expired while it was inside")
+            if self._name not in children:
+                if is_unknown:
+                    return inside, directory
+                raise self._broken(f"its znode {self._name} was deleted")
+            others = self._others(children)
+            inside = others if self._found_inside is None else others & self._found_inside
+            names = [self._name] if others or READY not in children else [self._name, READY]
+            is_unknown = False
+            try:
+                await self._depart(*names)
+            except ConnectionLossError:
+                is_unknown = True
+            except SessionExpiredError:
+                continue
+            except TransactionError as error:
+                if not isinstance(error.error, NoNodeError):
+                    raise
+            else:
+                return inside, directory
+
+    async def _look_inside(self, is_lost: bool) -> tuple[list[str], Stat | None]:
+        place, api = self._place, self._api
+        if is_lost:
+            # or a server that lags would not show what the last one had forwarded
+            api.submit(api.operations.sync(place.directory))
+        try:
+            return await place.client.get_children_with_stat(place.directory)
+        except NoNodeError:
+            return [], None
+
+    async def _depart(self, *names: str) -> None:
+        """Remove children of the directory, with a goodbye for each."""
+        client, directory = self._place.client, self._place.directory
+        try:
+            async with client.transaction() as tx:
+                for name in names:
+                    tx.delete(join(directory, name))
+                for _ in names:
+                    tx.set(directory, b"")
+        except TransactionError as error:
+            if not isinstance(error.error, NoAuthError):
+                raise
+            # Somebody made the directory and lets nobody write to it: go without a goodbye.
+            for name in names:
+                with suppress(NoNodeError):
+                    await client.delete(join(directory, name))
+
+    async def _wait_until_gone(self, inside: frozenset[str]) -> Stat | None:
+        """Wait until none of them is there; the stat of the directory then, or None if that has gone."""
+        while True:
+            try:
+                await self._wait_for_one(inside)
+                children, directory = await self._place.client.get_children_with_stat(self._place.directory)
+            except NoNodeError:
+                return None
+            except PacketTooLargeError:
+                raise
+            except ConnectionLossError:
+                continue
+            except SessionExpiredError:
+                if self._api.is_over:
+                    raise
+                continue
+            inside = inside.intersection(children)
+            if not inside:
+                if READY in children and not self._others(children):
+                    await self._tidy_up()
+                return directory
+
+    async def _wait_for_one(self, inside: frozenset[str]) -> None:
+        """Wait until one of them may have gone; let in those who are not in yet."""
+        client, ready_path = self._place.client, self._place.ready
+        one = join(self._place.directory, next_in_circle(self._name, inside))
+        async with (
+            client.exists_and_watch(ready_path) as (ready, closed),
+            client.exists_and_watch(one) as (there, gone),
+        ):
+            if there is None:
+                return
+            if ready is not None:
+                await first_of(closed, gone)
+                return
+            # All of them may be in; one that was cut off for a while may not know.
+            silent = None if self._before is None else self._before.silent
+            with suppress(NodeExistsError):
+                await self._make_ready(silent)
+
+    def _tell_the_lost(self, directory: Stat | None) -> None:
+        assert self._before is not None
+        if directory is None or directory.czxid != self._before.directory_czxid:
+            raise self._broken("it was deleted, so whether a member was lost is unknown")
+        lost = (gone_silently(directory) - self._before.silent) % _COUNTER
+        if lost:
+            raise self._broken(("a member was" if lost == 1 else f"{lost} members were") + " lost inside")
+
+    def _broken(self, reason: str) -> BrokenBarrierError:
+        return BrokenBarrierError(self._place.directory, reason=reason)
+
+    async def _tidy_up(self) -> None:
+        """Remove `ready` if no member is there."""
+        place, api = self._place, self._api
+        while True:
+            try:
+                api.submit(api.operations.sync(place.directory))
+                children = await place.client.get_children(place.directory)
+                if READY in children and not any(map(is_member, children)):
+                    await self._remove_ready()
+            except NoNodeError:
+                return
+            except PacketTooLargeError:
+                raise
+            except ConnectionLossError:
+                continue
+            except SessionExpiredError:
+                if self._api.is_over:
+                    raise
+                continue
+            return
+
+    async def _remove_ready(self) -> None:
+        try:
+            await self._depart(READY)
+        except TransactionError as error:
+            if not isinstance(error.error, NoNodeError):
+                raise
+
+    # --- who is there --------------------------------------------------------------------------------------
+
+    @property
+    def _path(self) -> str:
+        return join(self._place.directory, self._name)
+
+    def _others(self, children: Iterable[str]) -> frozenset[str]:
+        return frozenset(name for name in children if name != self._name and is_member(name))
+
+    def _warn_of_strangers(self, children: Iterable[str]) -> None:
+        """Once for each object: whoever wonders why nobody is let in looks there."""
+        strangers = sorted(name for name in children if name != READY and not is_member(name))
+        if strangers and not self._place.strangers:
+            self._place.strangers.update(strangers)
+            logger.warning(
+                "%s is used for something else, too: no members of a double barrier, and not counted: %s",
+                self._place.directory,
+                ", ".join(strangers[:_STRANGERS_NAMED]),
+            )
+
+
+async def first_of(*watches: OneShotWatch) -> None:
+    """Wait until one of them has fired or is over."""
+    async with anyio.create_task_group() as tasks:
+
+        async def wait_for(watch: OneShotWatch) -> None:
+            with suppress(ZooKeeperError):  # its session is over, as the next request will tell
+                await watch.wait()
+            tasks.cancel_scope.cancel()
+
+        for watch in watches:
+            tasks.start_soon(wait_for, watch)
