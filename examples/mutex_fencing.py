@@ -1,0 +1,55 @@
+"""A worker writes under a lock into storage that refuses whoever has been overtaken."""
+
+import trio
+
+import zkrecipes as zk
+
+
+class Storage:
+    """Keeps the largest token that it has seen, and refuses smaller ones."""
+
+    def __init__(self) -> None:
+        self.token = 0
+
+    def write(self, text: str, token: int) -> None:
+        """Keep the text, unless the token is that of a holder that was overtaken."""
+        if token < self.token:
+            print("refused:", text)
+            return
+        self.token = token
+        print("written:", text)
+
+
+async def main() -> None:
+    storage = Storage()
+    async with zk.DevServer() as server, zk.connect(server.connect_string) as client:
+        await client.create("/reports", b"")
+        mutex = zk.Mutex(client, "/locks/report", identifier="worker-7")
+
+        async with mutex as hold:
+            storage.write("the first report", hold.fencing_token)
+            # A write into ZooKeeper itself: applied only if the lock is still held at that very moment.
+            async with hold.transaction() as tx:
+                tx.set("/reports", b"first")
+            overtaken = hold.fencing_token
+
+        async with mutex as hold:
+            storage.write("the second report", hold.fencing_token)
+            # As from a machine that was suspended in the first block, and does not know it:
+            storage.write("the first report, late", overtaken)
+
+        async with mutex as hold, trio.open_nursery() as nursery:
+            nursery.start_soon(ask_for_it, server.connect_string)
+            await hold.wait_revocation()
+            print("somebody else needs the lock more")
+
+
+async def ask_for_it(hosts: str) -> None:
+    async with zk.connect(hosts) as client:
+        mutex = zk.Mutex(client, "/locks/report")
+        (holder,) = await mutex.contenders()
+        print("held by", holder.identifier)
+        await mutex.revoke()
+
+
+trio.run(main)
