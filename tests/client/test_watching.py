@@ -13,7 +13,7 @@ import pytest
 
 import zkrecipes as zk
 from tests.net.peers import OPCODES_3_5, OldServer
-from tests.recipes.hurting import TIMEOUT, Doors, World, virtual_time, world
+from tests.recipes.hurting import TIMEOUT, Doors, Seen, World, virtual_time, world
 from zkrecipes import EventType
 from zkrecipes.client.watching import WatchEvents
 from zkrecipes.enums import OpCode, SessionState
@@ -48,6 +48,24 @@ async def _two(**options: Any) -> AsyncIterator[tuple[World, zk.Client, zk.Clien
 
 
 # --- persistent ------------------------------------------------------------------------------------------
+
+
+async def test_a_watch_that_is_left_while_it_is_set_again_does_not_stay_on_the_server() -> None:
+    """A reconnect sets it again, and nobody owns it any more when the server says so."""
+    async with _two() as (there, client, other):
+        await other.create("/n")
+        with anyio.CancelScope() as block:
+
+            def leave(seen: Seen) -> None:
+                if seen.opcode in (OpCode.SET_WATCHES, OpCode.SET_WATCHES2):
+                    block.cancel()
+
+            there.meanwhile = leave
+            async with client.get_and_watch("/n"):
+                there.server.drop_connections()
+                await anyio.sleep_forever()
+        await anyio.sleep(1)
+        assert _on_server(there) == set()
 
 
 async def test_a_watch_yields_every_change_of_its_znode() -> None:

@@ -337,6 +337,8 @@ class SessionKeeper:
             self._move(SessionEvent.ATTACHED_READ_ONLY if connected.read_only else SessionEvent.ATTACHED)
             for owner in self.watches.owners():
                 owner.missed()
+            lingering, self._lingering = self._lingering, set()
+            self._remove_unneeded(lingering & connection.side.rearmed)
             self._send_due_check()
             await connection.run(self)
         finally:
@@ -490,7 +492,9 @@ class SessionKeeper:
     def _remove_unneeded(self, paths: Iterable[str]) -> None:
         connection = self._connection
         if connection is None:
-            return  # watches die with their connection
+            # Watches die with their connection; but the next one may be setting them again this very moment.
+            self._lingering.update(paths)
+            return
         for path in paths:
             if self._is_watched(path):
                 self._lingering.add(path)  # look again when the others have fired

@@ -101,6 +101,8 @@ class ClientSide:
         self._watches = watches
         self._generation = generation
         self._auths_unanswered = self._rearmings_unanswered = 0
+        self.rearmed: frozenset[str] = frozenset()
+        """The paths whose watches were set again on this connection."""
         self._fired_early: dict[tuple[EventType, str], WatchEvent] = {}
         self._arming = Arming(watches)
         self._heartbeat = Heartbeat(greeting.timeout, now)
@@ -359,6 +361,7 @@ class ClientSide:
         self.stage = Stage.AUTHENTICATING
         for scheme, credential in self._greeting.credentials:
             self.authenticate(scheme, credential)
+        self.rearmed = frozenset(path for _, path, _ in self._watches)
         for request in rearming_requests(self._watches, self.last_zxid, self._generation):
             self._control.append(request.encode_frame(SpecialXid.SET_WATCHES))
             self._rearmings_unanswered += 1
