@@ -114,13 +114,21 @@ async def test_locks_of_several_clients_layouts_and_kinds() -> None:
         assert not [path for path in there.znodes() if "lock-" in path or "__lock__0" in path]
 
 
-def test_what_cannot_be_right_is_refused() -> None:
-    client: Any = None
+async def test_what_cannot_be_right_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
         zk.MultiLock([])
-    mutex = zk.Mutex(client, ONE)
-    with pytest.raises(ValueError, match="twice: it would wait for itself"):
-        zk.MultiLock([mutex, zk.Mutex(client, TWO), mutex])
+    async with _two_clients() as (there, client, other):
+        mutex = zk.Mutex(client, ONE)
+        semaphore = zk.Semaphore(client, ONE, limit=2)
+        for same in (mutex, zk.Mutex(client, ONE), zk.Mutex(client.chroot("/locks"), "/one")):
+            with pytest.raises(ValueError, match=r"<Mutex .*> twice: it would wait for itself"):
+                zk.MultiLock([mutex, zk.Mutex(client, TWO), same])
+        with pytest.raises(ValueError, match="twice"):
+            zk.MultiLock([semaphore, semaphore])
+        zk.MultiLock([mutex, zk.Mutex(client.chroot("/elsewhere"), ONE)])
+        zk.MultiLock([mutex, zk.Mutex(other, ONE)])  # perhaps of another ensemble
+        zk.MultiLock([mutex, semaphore])
+        assert there.znodes() == set()
 
 
 async def test_two_who_want_the_same_take_turns() -> None:

@@ -7,10 +7,12 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Protocol, final
 
+from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.errors import LockLostError
 from zkrecipes.recipes.acquisition import task_id
 from zkrecipes.recipes.entered_once import EnteredOnce
 from zkrecipes.recipes.hold import Hold
+from zkrecipes.recipes.mutex import Mutex
 
 __all__ = ["MultiAcquisition", "MultiHold", "MultiLock"]
 
@@ -86,7 +88,7 @@ class MultiLock:
         locks: at least one, of any layouts and clients: each a `Mutex` or a `Semaphore`.
 
     Raises:
-        ValueError: there is none, or the same object twice.
+        ValueError: there is none, or the same one twice: an object, or two mutexes of one client on one path.
     """
 
     def __init__(self, locks: Sequence[_Lock]) -> None:
@@ -94,7 +96,7 @@ class MultiLock:
         if not self._locks:
             raise ValueError("a MultiLock needs at least one lock")
         for number, lock in enumerate(self._locks):
-            if any(lock is other for other in self._locks[:number]):
+            if any(lock is other or _are_one(lock, other) for other in self._locks[:number]):
                 raise ValueError(f"a MultiLock has {lock!r} twice: it would wait for itself")
         self._by_task: dict[int, list[MultiAcquisition]] = {}
 
@@ -138,6 +140,15 @@ class MultiLock:
 
     def __repr__(self) -> str:
         return f"<MultiLock {' '.join(lock.path for lock in self._locks)}>"
+
+
+def _are_one(lock: _Lock, other: _Lock) -> bool:
+    """Whether two objects are contenders in one queue, of one client or of views of it."""
+    if not (isinstance(lock, Mutex) and isinstance(other, Mutex)):
+        return False
+    ours, theirs = recipe_api(lock.client), recipe_api(other.client)
+    is_one_client = ours.session is theirs.session
+    return is_one_client and ours.operations.full(lock.path) == theirs.operations.full(other.path)
 
 
 @final

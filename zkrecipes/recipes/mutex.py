@@ -32,7 +32,7 @@ class Mutex:
     with Curator's `InterProcessMutex`, on the same path.
 
     Args:
-        client: whose session holds the lock.
+        client: whose session holds the lock; an attribute, too, as `path` and `identifier` are.
         path: a directory of its own, made when it is missing; no other data belongs there.
         identifier: what `contenders` shows of this one; host and process id by default.
         layout: how the contenders' znodes are named: `"kazoo"`, as kazoo's `Lock` does it, or `"curator"`, as
@@ -56,6 +56,7 @@ class Mutex:
         acl: Sequence[ACL] | None = None,
         reentrant: bool = False,
     ) -> None:
+        self.client = client
         self.path = check_path(path)
         self.identifier = default_identifier() if identifier is None else identifier
         self._queue = Queue(client, path, choose_layout(layout, MUTEXES), check_acl(acl))
