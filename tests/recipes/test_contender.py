@@ -45,6 +45,7 @@ def _name(sequence: int, guid: str = "f" * 32) -> str:
     ],
 )
 def test_order_is_that_of_the_server(sequences: list[int]) -> None:
+    """Case 79."""
     names = [_name(sequence) for sequence in sequences]
     for shuffled in itertools.islice(itertools.permutations(names), 200):
         assert [entry.name for entry in in_order(shuffled, KAZOO_LOCK)] == names
@@ -62,6 +63,7 @@ def test_order_stays_right_wherever_the_counter_stands() -> None:
 
 
 def test_equal_numbers_are_ordered_by_name() -> None:
+    """Case 79."""
     one, other = _name(5, "a" * 32), _name(5, "b" * 32)
     assert in_order([other, one], KAZOO_LOCK) == in_order([one, other], KAZOO_LOCK)
     assert who_goes_before([other, one], other, KAZOO_LOCK) == one
@@ -136,6 +138,7 @@ async def test_the_directory_is_as_its_layout_wants_it_under_persistent_parents(
 
 @pytest.mark.anyio
 async def test_a_create_whose_reply_was_lost_is_adopted() -> None:
+    """Case 73."""
     async with _one_client() as (there, client):
         await make_directory(client, "/locks/job")
         lost = there.server.faults.lose_reply(OpCode.CREATE)
@@ -153,6 +156,7 @@ async def test_a_create_whose_reply_was_lost_is_adopted() -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize("owner", ["another session", "nobody"])
 async def test_a_znode_with_our_guid_is_removed_if_it_is_not_our_sessions(owner: str) -> None:
+    """Case 73, of another session."""
     async with _one_client() as (there, client), there.connect("rival") as rival:
         await make_directory(client, "/locks/job")
         lost = there.server.faults.lose_reply(OpCode.CREATE)
@@ -226,6 +230,7 @@ async def test_a_list_that_is_too_large_is_told_and_leaves_nothing() -> None:
 
 @pytest.mark.anyio
 async def test_a_directory_that_may_not_be_listed_is_told_and_the_znode_goes() -> None:
+    """Case 83."""
     async with _one_client() as (there, client):
         await client.create("/locks")
         await client.create(
@@ -240,6 +245,7 @@ async def test_a_directory_that_may_not_be_listed_is_told_and_the_znode_goes() -
 
 @pytest.mark.anyio
 async def test_a_directory_that_is_reaped_again_and_again_is_made_again() -> None:
+    """Case 80."""
     async with _one_client() as (there, client), there.connect("reaper") as reaper:
         queue = _queue(client)
         places = []

@@ -67,6 +67,7 @@ async def test_ended_and_valid(stage: Stage) -> None:
 
 
 async def test_cancelled_by_the_loss(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """Cases 77 and 81: by an administrator's hand, or by a server that was rolled back."""
     steps = []
     with pytest.raises(zk.LockLostError, match="its znode is gone") as caught:
         async with stage.mutex as hold:

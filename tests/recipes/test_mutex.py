@@ -253,6 +253,7 @@ async def _queue_up(client: zk.Client, name: str, entered: list[str], leave: dic
 
 
 async def test_waiters_come_in_order_and_each_departure_wakes_one() -> None:
+    """Case 85."""
     names = ["a", "b", "c", "d", "e"]
     async with _clients(*names) as (there, clients):
         entered: list[str] = []
@@ -320,6 +321,7 @@ async def _expire_soon(there: World, client: zk.Client) -> None:
 
 
 async def test_the_one_before_vanishes_between_the_list_and_the_watch() -> None:
+    """Case 84."""
     async with _clients("a", "b") as (there, (client, other)):
         place = await other.create(
             f"{DIRECTORY}/{'f' * 32}__lock__", ephemeral=True, sequential=True, make_parents=True
@@ -380,6 +382,7 @@ async def test_a_waiter_whose_znode_was_deleted_queues_up_again() -> None:
 
 
 async def test_order_stays_right_when_the_counter_wraps() -> None:
+    """Case 79."""
     names = list("abcdef")
     async with _clients(*names, start_counter=2**31 - 4) as (there, clients):
         entered: list[str] = []
@@ -411,6 +414,7 @@ async def test_a_directory_that_others_share_is_no_obstacle() -> None:
 
 
 async def test_contenders_say_who_holds_and_who_waits() -> None:
+    """Case 82: also whose data are no text."""
     async with _clients("a", "b") as (_, (client, other)):
         assert await _mutex(client).contenders() == []
         async with _mutex(client, "höld") as hold:
@@ -588,6 +592,7 @@ def _is_held_or_cancelled(outcome: Outcome) -> None:
     "surroundings", [None, _a_short_rival, _a_lost_reply], ids=["alone", "contended", "reply lost"]
 )
 async def test_cancelled_at_each_pass(surroundings: Any) -> None:
+    """Cases 74, 75 and 76: while its znode is made, while it waits, while it is released."""
     options = {} if surroundings is None else {"surroundings": surroundings}
     number = await cancel_at_each_pass(_hold_for_a_moment, _is_held_or_cancelled, stays=STAYS, **options)
     assert number >= 20

@@ -130,6 +130,7 @@ async def test_one_that_comes_later_is_not_waited_for(layout: str) -> None:
 
 @pytest.mark.anyio
 async def test_strangers_are_ignored_and_each_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Case 78."""
     caplog.set_level(logging.WARNING)
     async with _two_clients() as (_, client, _other):
         names = ["0", "readme", f"{HEX}__rlock__0000000000", "lock-0000000003"]
