@@ -41,9 +41,11 @@ TREE = {
 
 
 @asynccontextmanager
-async def stage(*names: str) -> AsyncIterator[tuple[World, list[zk.Client]]]:
+async def stage(*names: str, chunk_size: int | None = None) -> AsyncIterator[tuple[World, list[zk.Client]]]:
+    """Clients; with `chunk_size` their bytes come in pieces, so that others come in between."""
     async with AsyncExitStack() as stack:
         there = await stack.enter_async_context(world())
+        there.network.chunk_size = chunk_size
         yield there, [await stack.enter_async_context(there.connect(name)) for name in names]
 
 
@@ -251,7 +253,7 @@ async def test_each_kind_of_change_is_told() -> None:
 
 @pytest.mark.anyio
 async def test_a_transaction_is_seen_as_a_whole() -> None:
-    async with stage("a", "b") as (_, (a, b)):
+    async with stage("a", "b", chunk_size=100) as (_, (a, b)):
         names = [f"n{number}" for number in range(20)]
         await plant(a, {"": b"", **dict.fromkeys(names, b"0")})
         async with zk.ConfigTree(b, PATH).changes() as changes, anyio.create_task_group() as tasks:
@@ -445,7 +447,7 @@ class History:
 
 
 async def _play(steps: list[tuple[str, int]]) -> None:
-    async with stage("c0", "c1") as (there, (writer, reader)):
+    async with stage("c0", "c1", chunk_size=50) as (there, (writer, reader)):
         await History(there, writer, reader).play(steps)
 
 

@@ -467,6 +467,37 @@ async def test_where_nobody_can_know_it_says_so() -> None:
         assert len(failed) == 1
 
 
+@pytest.mark.anyio
+async def test_a_lost_request_that_somebody_overtook_is_made_again() -> None:
+    async with stage("a", "b") as (there, (a, b)):
+        await a.create(PATH, b"1", make_parents=True)
+        there.server.faults.drop_request(OpCode.SET_DATA, session_id=a.session.id)
+        there.network.black_hole(source="a")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(functools.partial(number(a).update, lambda value: value + 1, encode=encode))
+            await anyio.sleep(1)
+            await number(b).update(lambda value: value + 10, encode=encode)
+            there.network.heal()
+        assert (await b.get(PATH)).data == b"12"
+
+
+@pytest.mark.anyio
+async def test_a_lost_update_of_a_znode_that_was_made_again_is_made_again_too() -> None:
+    """The version and the data are those that ours would have had, but it is another znode."""
+    async with stage("a", "b") as (there, (a, b)):
+        await a.create(PATH, b"1", make_parents=True)
+        there.server.faults.lose_reply(OpCode.SET_DATA, session_id=a.session.id)
+        there.network.black_hole(source="a")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(functools.partial(number(a).update, lambda value: value + 1, encode=encode))
+            await anyio.sleep(1)
+            await b.delete(PATH)
+            await b.create(PATH, b"1")
+            await b.set(PATH, b"2")
+            there.network.heal()
+        assert (await b.get(PATH)).data == b"3"
+
+
 def _once(there: World, opcode: OpCode, func: Callable[[], Any]) -> None:
     """Call it just before the next such request is applied."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
 import pytest
@@ -205,15 +205,38 @@ async def test_without_renewal_the_end_of_the_session_is_its_end() -> None:
         assert there.znodes() <= STAYS | {PATH}
 
 
-async def test_the_node_of_our_own_session_that_was_given_up_is_replaced_at_once() -> None:
-    async with world() as there, there.connect("a") as client, node(client, b"1", on_conflict="raise"):
+async def test_the_session_that_was_given_up_is_not_waited_for() -> None:
+    # ticks so long that the server would notice later than the client
+    async with world(tick_time=8.0) as there, there.connect("a") as client, node(client, b"1"):
         first = client.session
         there.network.cut(source="a")
         await first.wait_closed()
-        # the server has not noticed: it expires the session later than the client gives it up
+        assert there.server.processor.sessions.find(first.id) is not None
         there.network.heal()
         await until(there, PATH, b"1", owner=client)
         assert client.session.id not in (0, first.id)
+        assert anyio.current_time() < TIMEOUT + 2
+
+
+async def test_the_node_of_our_own_old_session_is_recognised_and_removed() -> None:
+    """As behind a server that lags, which still shows it."""
+    async with world() as there, there.connect("a") as client:
+        async with node(client, b"1", on_conflict="raise"):
+            await anyio.sleep(1)
+            tree, first = there.server.processor.tree, client.session
+            old = tree.get(PATH)
+
+            def show_the_old_one(seen: Seen) -> None:
+                if seen.opcode == OpCode.EXISTS and seen.session_id != first.id:
+                    there.meanwhile = lambda _: None
+                    assert PATH not in tree
+                    tree.add(PATH, b"1", old.acl, old.czxid, old.ctime, kind=old.kind, owner=first.id)
+
+            there.meanwhile = show_the_old_one
+            there.server.expire(first.id)
+            await until(there, PATH, b"1", owner=client)
+            assert anyio.current_time() < TIMEOUT / 2
+        assert there.znodes() == STAYS
 
 
 async def test_a_reconnect_changes_nothing() -> None:
@@ -423,6 +446,36 @@ async def test_an_update_never_writes_to_anothers_znode() -> None:
                 await member.update(b"2")
             assert (await client.get(PATH)).data == b"theirs"
         await until(there, PATH, b"2", owner=client)
+
+
+async def test_leaving_after_a_replacement_that_was_not_seen_deletes_nothing() -> None:
+    async with two_clients() as (there, client, other), AsyncExitStack() as stack:
+        async with node(client, b"1"):
+            await anyio.sleep(1)
+            there.network.refuse(source="a")
+            there.network.reset(source="a")
+            await stack.enter_async_context(node(other, b"theirs", on_conflict="replace"))
+            theirs = there.server.processor.tree.get(PATH).czxid
+            assert client.state is SessionState.SUSPENDED
+        there.network.heal()
+        await anyio.sleep(TIMEOUT / 2)
+        assert client.state.is_connected
+        assert there.server.processor.tree.get(PATH).czxid == theirs
+
+
+async def test_data_that_were_wanted_while_a_create_was_lost_are_written() -> None:
+    async with two_clients() as (there, client, other), node(client, b"1") as member:
+        # the first makes the znode, and the second finds it: neither is answered
+        lost = there.server.faults.lose_reply(OpCode.CREATE, session_id=client.session.id, times=2)
+        there.network.refuse(source="a")
+        await other.delete(PATH)
+        await lost.wait_used()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(member.update, b"2")
+            await anyio.sleep(1)
+            assert _is_so(there, PATH, b"1", client)
+            there.network.heal()
+        assert _is_so(there, PATH, b"2", client)
 
 
 async def _leave_a_session_behind(there: World) -> int:

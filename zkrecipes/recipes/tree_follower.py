@@ -120,7 +120,7 @@ class TreeFollower:
                 if children is not None:
                     found |= self._take_children(path, (await children.wait())[0])
             except NoNodeError:
-                self._forget(path)
+                self._known.pop(path, None)
                 if path == ROOT and await self._has_appeared(changed):
                     found.add(ROOT)
             except NoAuthError as error:
@@ -154,7 +154,7 @@ class TreeFollower:
         if known is None:
             return set()
         for name in known.children.difference(names):
-            self._forget(_below(path, name))
+            self._known.pop(_below(path, name), None)  # what was below it has gone before, and said so
         known.children = set(names)
         new = {_below(path, name) for name in names} - self._known.keys()
         for each in new:
@@ -175,12 +175,6 @@ class TreeFollower:
         if path not in self._unreadable:
             self._unreadable.add(path)
             logger.warning("a member of %s is left out: %s", self._root, error)
-
-    def _forget(self, path: str) -> None:
-        known = self._known.pop(path, None)
-        if known is not None:
-            for name in known.children:
-                self._forget(_below(path, name))
 
     def _absolute(self, path: str) -> str:
         return self._root if path == ROOT else join(self._root, path)
