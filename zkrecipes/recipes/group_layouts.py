@@ -57,7 +57,7 @@ class GroupLayout:
 CURATOR_GROUP: Final = GroupLayout("curator", has_guid=False, is_container=True)
 """`<name>`, the data is the member's: Curator's `GroupMember`."""
 KAZOO_GROUP: Final = GroupLayout("kazoo", has_guid=True, is_container=False)
-"""`<32 hex digits>-<name>`: kazoo's `ShallowParty`, which leaves the data empty."""
+"""`<32 hex digits>-<name>`: kazoo's `ShallowParty`, whose own data are its name."""
 
 _GROUPS: Final = {layout.name: layout for layout in (CURATOR_GROUP, KAZOO_GROUP)}
 
