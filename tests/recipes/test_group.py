@@ -97,7 +97,7 @@ async def test_the_layouts_are_those_of_curator_and_kazoo() -> None:
 
 @pytest.mark.anyio
 async def test_what_is_no_member_is_ignored_and_named_once(caplog: pytest.LogCaptureFixture) -> None:
-    """FAULTS 78: foreign children."""
+    """Case 78: foreign children."""
     async with stage("a") as (_, (client,)):
         group = zk.Group(client, PATH, layout="kazoo")
         await client.create(f"{PATH}/leftover", b"", make_parents=True)
@@ -300,7 +300,7 @@ async def test_leaving_the_block_leaves_no_watch_and_no_task() -> None:
 
 @pytest.mark.anyio
 async def test_a_directory_that_goes_and_comes_back_is_followed() -> None:
-    """FAULTS 80: the parent is reaped."""
+    """Case 80: the parent is reaped."""
     async with stage("a", "b") as (_, (a, b)):
         seen = []
         async with zk.Group(b, PATH).changes() as changes:

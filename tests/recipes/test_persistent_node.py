@@ -175,7 +175,7 @@ async def test_it_is_put_back_when_somebody_deletes_it() -> None:
 
 
 async def test_it_is_put_back_when_its_directory_went_too() -> None:
-    """FAULTS 80: the parent is reaped."""
+    """Case 80: the parent is reaped."""
     async with two_clients() as (there, client, other), node(client, b"1"):
         async with other.transaction() as tx:
             for path in (PATH, "/app/nodes", "/app"):
@@ -518,7 +518,7 @@ def left(outcome: Outcome) -> None:
 
 @pytest.mark.parametrize("how", Hurt)
 async def test_whatever_is_hurt_it_is_there_and_then_it_is_gone(how: Hurt) -> None:
-    """FAULTS 73: a create whose reply was lost is found and adopted. FAULTS 76."""
+    """Case 73: a create whose reply was lost is found and adopted. Case 76: a release that is hurt."""
     assert await hurt_each_request(enter_and_update, left, how, stays=STAYS) >= 8
 
 
@@ -533,7 +533,7 @@ def left_or_cancelled(outcome: Outcome) -> None:
 
 
 async def test_it_may_be_cancelled_anywhere() -> None:
-    """FAULTS 74, 76: cancelled while a create or a delete is in flight."""
+    """Cases 74, 75 and 76: cancelled while a create or a delete is in flight."""
     assert await cancel_at_each_pass(come_and_go, left_or_cancelled, stays=STAYS) > 10
 
 
