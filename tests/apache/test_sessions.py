@@ -165,7 +165,7 @@ async def test_without_renewal_the_block_ends_with_the_session(server: Served, f
     assert expired.value.session_id == session.id
     assert client.session is session
     assert session.state is zk.SessionState.EXPIRED
-    with pytest.raises(zk.SessionExpiredError):
+    with pytest.raises(zk.SessionExpiredError):  # noqa: PT012 - after what else there may be
         async for event in events:  # the client may have taken its session back for a moment
             assert event.type is zk.EventType.RESYNC
     with pytest.raises(zk.SessionExpiredError):
