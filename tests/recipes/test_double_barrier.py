@@ -31,6 +31,7 @@ from tests.recipes.hurting import (
 )
 from zkrecipes.devserver.faults import Hurt
 from zkrecipes.enums import OpCode
+from zkrecipes.recipes import passage
 from zkrecipes.recipes.passage import gone_silently, is_member, next_in_circle
 
 pytestmark = pytest.mark.anyio
@@ -261,29 +262,40 @@ async def test_the_same_task_again_is_told_instead_of_waiting_for_itself() -> No
             pass
 
 
-async def test_what_it_costs() -> None:
+@pytest.mark.parametrize("is_first_to_go_last", [True, False])
+async def test_what_it_costs(monkeypatch: pytest.MonkeyPatch, is_first_to_go_last: bool) -> None:
+    names = iter(uuid.UUID(int=number) for number in ([0, 1] if is_first_to_go_last else [1, 0]))
+    monkeypatch.setattr(passage, "uuid4", lambda: next(names))
+    come, leave = [OpCode.CREATE, OpCode.GET_CHILDREN2, OpCode.EXISTS], [OpCode.GET_CHILDREN2, OpCode.MULTI]
+    wait = [OpCode.EXISTS, OpCode.EXISTS]
     async with clients("a", "b") as (there, (client, other)), anyio.create_task_group() as tasks:
         first, second = Member(client), Member(other)
         await client.ensure_path(PATH)
-        there.seen.clear()
+
+        def asked(member: Member) -> list[int]:
+            asked = [each.opcode for each in there.seen if each.session_id == member.client.session.id]
+            return [opcode for opcode in asked if opcode != OpCode.REMOVE_WATCHES]
+
         tasks.start_soon(first.run)
         await a_while()
-        come = [OpCode.CREATE, OpCode.GET_CHILDREN2, OpCode.EXISTS]
-        assert [seen.opcode for seen in there.seen] == [*come, OpCode.EXISTS]  # its own znode: who waits
-        there.seen.clear()
         tasks.start_soon(second.run)
         await a_while()
-        # who waits is told, and asks nothing; what it watched besides is let go
-        assert [seen.opcode for seen in there.seen] == [*come, OpCode.MULTI, OpCode.REMOVE_WATCHES]
+        # who waits watches its own znode, too; then it is told, and asks nothing
+        assert asked(first)[-4:] == [*come, OpCode.EXISTS]
+        assert asked(second) == [*come, OpCode.MULTI]
         there.seen.clear()
         first.may_leave.set()
         await a_while()
-        leave = [OpCode.GET_CHILDREN2, OpCode.MULTI]
-        assert [seen.opcode for seen in there.seen] == [*leave, OpCode.EXISTS, OpCode.EXISTS]
-        there.seen.clear()
+        assert asked(first) == [*leave, *wait]
+        assert asked(second) == []
         second.may_leave.set()
         await a_while()
-        assert [seen.opcode for seen in there.seen] == [*leave, OpCode.GET_CHILDREN2]
+        if is_first_to_go_last:
+            assert asked(first) == [*leave, *wait, *leave]
+            assert asked(second) == [*leave, *wait, OpCode.GET_CHILDREN2]
+        else:
+            assert asked(first) == [*leave, *wait, OpCode.GET_CHILDREN2]
+            assert asked(second) == [*leave, OpCode.SYNC, OpCode.GET_CHILDREN]
         assert are_gone(first, second)
 
 
@@ -640,6 +652,27 @@ async def test_a_block_that_does_not_end_well_is_a_loss_to_the_others(end: str) 
         assert there.znodes() == STAYS
 
 
+async def test_who_is_cancelled_when_its_block_has_ended_is_no_loss() -> None:
+    """It is cut off, so the goodbye is said later, in the background."""
+    async with clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
+        first, second = Member(one), Member(other, on_member_lost="raise")
+        tasks.start_soon(first.run)
+        tasks.start_soon(second.run)
+        await a_while()
+        there.network.cut(source="a")
+        first.may_leave.set()
+        await a_while()
+        first.scope.cancel()
+        await a_while()
+        second.may_leave.set()
+        await a_while()
+        assert not second.gone.is_set()
+        there.network.heal()
+        await anyio.sleep(TIMEOUT / 4)
+        assert have_left(second)
+        assert there.znodes() == STAYS
+
+
 async def test_a_latecomer_that_is_lost_is_told_of_too() -> None:
     async with clients("a", "b", "c") as (there, connected), anyio.create_task_group() as tasks:
         members = [Member(client, 2, on_member_lost="raise") for client in connected]
@@ -662,9 +695,11 @@ async def test_a_waiter_whose_session_expires_enters_anew() -> None:
         first, second = Member(one), Member(other)
         tasks.start_soon(first.run)
         await a_while()
+        before = names_of_members(there)
         there.server.expire(one.session.id)
         await a_while()
         assert len(names_of_members(there)) == 1
+        assert names_of_members(there) != before, "a name is never used twice"
         tasks.start_soon(second.run)
         await a_while()
         assert are_inside(first, second)
@@ -889,7 +924,7 @@ async def test_a_directory_that_is_too_large_to_be_listed() -> None:
 async def test_what_others_put_below_ready_is_told() -> None:
     """It is no double barrier's; the member's own znode goes all the same."""
     async with clients("a") as (there, (client,)):
-        with pytest.raises(zk.TransactionError, match="has children: /steps/7/ready"):
+        with pytest.raises(zk.NotEmptyError, match="/steps/7/ready"):
             async with barrier(client, 1):
                 await client.create(f"{READY}/child")
         assert not names_of_members(there)

@@ -76,11 +76,15 @@ class Watchman:
     Attributes:
         present: the names of the members that are there, each with its session.
         entitled: the names of those that were there when enough were, or that came while one of these was.
+        first: of these the ones that were there when enough were.
+        arrivals: all names, in order.
     """
 
     def __init__(self, there: World, visitors: list[Visitor]) -> None:
         self.present: dict[str, int] = {}
         self.entitled: set[str] = set()
+        self.first: set[str] = set()
+        self.arrivals: list[str] = []
         self._there = there
         self._visitors = visitors
         self._names: dict[int, set[str]] = {}
@@ -108,6 +112,7 @@ class Watchman:
         tree = self._there.server.processor.tree
         names = [path.rpartition("/")[2] for path in self._there.znodes()]
         self.present = {name: tree.get(f"{PATH}/{name}").owner for name in names if is_member(name)}
+        self.arrivals += sorted(self.present.keys() - set(self.arrivals))
         for name, owner in self.present.items():
             self._names.setdefault(owner, set()).add(name)
         was_open, self._is_open = self._is_open, READY in names
@@ -115,6 +120,7 @@ class Watchman:
             enough = len(self.present) >= PARTIES
             assert enough or self._was_let_in(session_id), f"opened for {len(self.present)}"
             self.entitled |= self.present.keys()
+            self.first |= self.present.keys()
         elif self._is_open and not self.entitled.isdisjoint(self.present):
             self.entitled |= self.present.keys()
 
@@ -123,6 +129,15 @@ class Watchman:
         self.look()
         session_id = visitor.client.session.id
         return next((name for name, owner in self.present.items() if owner == session_id), None)
+
+    def waits_for(self, name: str | None, other: str | None) -> bool:
+        """Whether a member must not be out before another one that was inside when it came in.
+
+        A latecomer need not wait for who came after it: that one may not have been let in.
+        """
+        if name is None or other is None:
+            return False  # of a session that has just expired
+        return name in self.first or self.arrivals.index(other) < self.arrivals.index(name)
 
     def _was_let_in(self, session_id: int) -> bool:
         """Who is inside, or was until a moment ago, may let in others that are there."""
@@ -225,7 +240,10 @@ class History:
         visit.company = [
             other.visit
             for other in self._visitors
-            if other is not who and other.visit is not None and other.visit.is_inside
+            if other is not who
+            and other.visit is not None
+            and other.visit.is_inside
+            and self._watchman.waits_for(visit.name, other.visit.name)
         ]
 
     def _went_out(self, visit: Visit, ended: str) -> None:

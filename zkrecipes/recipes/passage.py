@@ -14,13 +14,14 @@ members in. The names, and what they mean, are those of Curator's `DistributedDo
 # A member waits for those who were inside with it, by their names, which are never used twice. So a barrier
 # may be entered again at once: who is in the next round already is not waited for in this one.
 #
-# The last one removes `ready` together with its own znode. If two leave at the same time, or the last one
-# dies, those who wait remove it. Should that hit the `ready` of a later round, it is made again: by those who
-# come in, while they are enough, or by those who leave and wait for one that has not come in.
+# Who is first by name goes last, and removes `ready` together with its own znode. If it dies, those who wait
+# remove it. Should that hit the `ready` of a later round, it is made again: by those who come in, while they
+# are enough, or by those who leave and wait for one that has not come in.
 #
 # Who leaves says goodbye: the transaction that removes its znode also sets the directory's data, so that the
-# directory's version counts the goodbyes. How many children have gone in all can be seen from the same stat,
-# as `cversion` counts those that came and those that went. The difference is how many were lost.
+# directory's version counts the goodbyes. (Who goes last says it when its block has ended.) How many children
+# have gone in all can be seen from the same stat, as `cversion` counts those that came and those that went.
+# The difference is how many were lost.
 #
 # Who waits watches `ready` and one member, so that no departure wakes everybody.
 
@@ -41,12 +42,14 @@ from zkrecipes.client.recipe_api import Pending, RecipeApi, Stat, recipe_api
 from zkrecipes.client.watching import OneShotWatch
 from zkrecipes.enums import EventType
 from zkrecipes.errors import (
+    BadVersionError,
     BrokenBarrierError,
     ConnectionLossError,
     NoAuthError,
     NodeExistsError,
     NoNodeError,
     PacketTooLargeError,
+    ServerError,
     SessionExpiredError,
     TransactionError,
     ZooKeeperError,
@@ -63,6 +66,13 @@ _MEMBER: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}
 _COUNTER: Final = 2**31
 """A count of departures is known modulo this: the counters are 32 bits wide, and one counts by two."""
 _STRANGERS_NAMED: Final = 5
+
+
+class _View(NamedTuple):
+    """The directory's children and its stat, as of one moment; None where there is no directory."""
+
+    children: list[str]
+    directory: Stat | None
 
 
 class _Departures(NamedTuple):
@@ -128,6 +138,7 @@ class Passage:
         # who comes while that one is there is let in, too.
         self._found_inside: frozenset[str] | None = None
         self._before: _Departures | None = None
+        self._has_said = False
 
     # --- in ------------------------------------------------------------------------------------------------
 
@@ -184,7 +195,7 @@ class Passage:
                     if await self._is_let_in(ready, others):
                         await self._look_back(directory)
                         return True
-                    await self._remove_ready()
+                    await self._remove([READY], politely=True)
                 elif len(others) + 1 >= place.parties:
                     if await self._open(directory, others):
                         return True
@@ -270,7 +281,7 @@ class Passage:
     # --- out -----------------------------------------------------------------------------------------------
 
     async def leave(self) -> None:
-        """Remove the znode, and wait until everybody who was inside has gone.
+        """Say goodbye, wait until everybody who was inside has gone, and remove what is left.
 
         Raises:
             BrokenBarrierError: this member was no longer inside; or another one was lost, and that is told.
@@ -278,97 +289,77 @@ class Passage:
 
         Cancellation, errors: call `withdraw`.
         """
-        inside, directory = await self._say_goodbye()
+        inside, view = await self._say_goodbye()
         if inside:
-            directory = await self._wait_until_gone(inside)
-        if self._place.is_told:
-            self._tell_the_lost(directory)
+            view = await self._wait_until_gone(inside)
+        lost = await self._count_lost(view) if self._place.is_told else 0
+        await self._clear_away(view.children if inside else None, politely=True)
+        if lost:
+            raise self._broken(("a member was" if lost == 1 else f"{lost} members were") + " lost inside")
 
     async def withdraw(self) -> None:
-        """Remove the znode, and `ready` if nobody is left; for a task of the client's own."""
-        while not self._session.state.is_final:
-            try:
-                await self._depart(self._name)
-            except ConnectionLossError:
-                continue  # a second goodbye is refused as a whole, when the first one was heard
-            except SessionExpiredError:
-                break
-            except TransactionError as error:
-                if not isinstance(error.error, NoNodeError):
-                    await self.vanish()
-            break
-        await self._tidy_up()
+        """Remove the znode with a goodbye, if it is there; for a task of the client's own."""
+        await self._clear_away(politely=True)
 
     async def vanish(self) -> None:
-        """Remove the znode without a goodbye, and `ready` if nobody is left; as `withdraw`."""
-        if not self._session.state.is_final:
-            # Sent until it is answered: nobody else ever uses this name, so twice is the same as once.
-            await self._api.submit(self._api.operations.delete(self._path), is_errand=True).wait_done()
-        await self._tidy_up()
+        """Remove the znode without a goodbye; for a task of the client's own."""
+        await self._clear_away(politely=False)
 
-    async def _say_goodbye(self) -> tuple[frozenset[str], Stat | None]:
-        """Remove the znode; who was still inside then, and the stat of the directory."""
+    async def _say_goodbye(self) -> tuple[frozenset[str], _View]:
+        """Who was still inside then, and what was there."""
         inside: frozenset[str] = frozenset()
         is_unknown = False
         while True:
-            children, directory = await self._look_inside(is_unknown)
+            view = await self._look_inside(is_unknown)
             if self._session.state.is_final:
                 raise self._broken("the session expired while it was inside")
-            if self._name not in children:
+            if self._name not in view.children:
                 if is_unknown:
-                    return inside, directory
+                    return inside, view
                 raise self._broken(f"its znode {self._name} was deleted")
-            others = self._others(children)
+            others = self._others(view.children)
             inside = others if self._found_inside is None else others & self._found_inside
-            names = [self._name] if others or READY not in children else [self._name, READY]
             is_unknown = False
             try:
-                await self._depart(*names)
+                if inside and self._name < min(others):
+                    await self._say_it_and_stay()
+                    return inside, view
+                if await self._remove(self._what_to_remove(view.children), politely=True):
+                    return inside, view
             except ConnectionLossError:
                 is_unknown = True
             except SessionExpiredError:
                 continue
-            except TransactionError as error:
-                if not isinstance(error.error, NoNodeError):
-                    raise
-            else:
-                return inside, directory
 
-    async def _look_inside(self, is_lost: bool) -> tuple[list[str], Stat | None]:
+    async def _look_inside(self, is_lost: bool = False) -> _View:
         place, api = self._place, self._api
         if is_lost:
             # or a server that lags would not show what the last one had forwarded
             api.submit(api.operations.sync(place.directory))
         try:
-            return await place.client.get_children_with_stat(place.directory)
+            return _View(*await place.client.get_children_with_stat(place.directory))
         except NoNodeError:
-            return [], None
+            return _View([], None)
 
-    async def _depart(self, *names: str) -> None:
-        """Remove children of the directory, with a goodbye for each."""
-        client, directory = self._place.client, self._place.directory
+    async def _say_it_and_stay(self) -> None:
+        """Curator's way: the first by name goes last, and those who have gone already wait for it."""
         try:
-            async with client.transaction() as tx:
-                for name in names:
-                    tx.delete(join(directory, name))
-                for _ in names:
-                    tx.set(directory, b"")
+            async with self._place.client.transaction() as tx:
+                tx.set(self._path, self._place.data, version=0)
+                tx.set(self._place.directory, b"")
         except TransactionError as error:
-            if not isinstance(error.error, NoAuthError):
-                raise
-            # Somebody made the directory and lets nobody write to it: go without a goodbye.
-            for name in names:
-                with suppress(NoNodeError):
-                    await client.delete(join(directory, name))
+            if isinstance(error.error, (NoNodeError, NoAuthError)):
+                return  # it has gone, as will be seen; or it is said later
+            if not isinstance(error.error, BadVersionError):
+                raise error.error from None
+        self._has_said = True  # now, or before, and the reply was lost
 
-    async def _wait_until_gone(self, inside: frozenset[str]) -> Stat | None:
-        """Wait until none of them is there; the stat of the directory then, or None if that has gone."""
+    async def _wait_until_gone(self, inside: frozenset[str]) -> _View:
+        """Wait until none of them is there; what is there then."""
         while True:
             try:
                 await self._wait_for_one(inside)
-                children, directory = await self._place.client.get_children_with_stat(self._place.directory)
-            except NoNodeError:
-                return None
+                view = await self._look_inside()
             except PacketTooLargeError:
                 raise
             except ConnectionLossError:
@@ -377,11 +368,9 @@ class Passage:
                 if self._api.is_over:
                     raise
                 continue
-            inside = inside.intersection(children)
+            inside = inside.intersection(view.children)
             if not inside:
-                if READY in children and not self._others(children):
-                    await self._tidy_up()
-                return directory
+                return view
 
     async def _wait_for_one(self, inside: frozenset[str]) -> None:
         """Wait until one of them may have gone; let in those who are not in yet."""
@@ -398,47 +387,84 @@ class Passage:
                 return
             # All of them may be in; one that was cut off for a while may not know.
             silent = None if self._before is None else self._before.silent
-            with suppress(NodeExistsError):
+            with suppress(NodeExistsError, NoNodeError):
                 await self._make_ready(silent)
 
-    def _tell_the_lost(self, directory: Stat | None) -> None:
-        assert self._before is not None
-        if directory is None or directory.czxid != self._before.directory_czxid:
-            raise self._broken("it was deleted, so whether a member was lost is unknown")
-        lost = (gone_silently(directory) - self._before.silent) % _COUNTER
-        if lost:
-            raise self._broken(("a member was" if lost == 1 else f"{lost} members were") + " lost inside")
-
-    def _broken(self, reason: str) -> BrokenBarrierError:
-        return BrokenBarrierError(self._place.directory, reason=reason)
-
-    async def _tidy_up(self) -> None:
-        """Remove `ready` if no member is there."""
+    async def _clear_away(self, children: list[str] | None = None, *, politely: bool) -> None:
+        """Remove the znode if it is still there, and `ready` if nobody else is."""
         place, api = self._place, self._api
         while True:
             try:
-                api.submit(api.operations.sync(place.directory))
-                children = await place.client.get_children(place.directory)
-                if READY in children and not any(map(is_member, children)):
-                    await self._remove_ready()
+                if children is None:
+                    api.submit(api.operations.sync(place.directory))
+                    children = await place.client.get_children(place.directory)
+                names = self._what_to_remove(children)
+                is_all = READY in names or READY not in children
+                if not names or (await self._remove(names, politely=politely) and is_all):
+                    return
             except NoNodeError:
                 return
-            except PacketTooLargeError:
+            except (PacketTooLargeError, ServerError):
+                # Sent until it is answered: nobody else ever uses this name, so twice is the same as once.
+                await api.submit(api.operations.delete(self._path), is_errand=True).wait_done()
                 raise
             except ConnectionLossError:
-                continue
+                pass
             except SessionExpiredError:
-                if self._api.is_over:
+                if api.is_over:
                     raise
-                continue
-            return
+            children = None
 
-    async def _remove_ready(self) -> None:
+    def _what_to_remove(self, children: list[str]) -> list[str]:
+        names = [self._name] if self._name in children else []
+        return names if READY not in children or self._others(children) else [*names, READY]
+
+    async def _remove(self, names: list[str], *, politely: bool) -> bool:
+        """Remove children of the directory together; False: not all are as they were seen."""
+        client, directory = self._place.client, self._place.directory
+        is_news = politely and not self._has_said and self._name in names
         try:
-            await self._depart(READY)
+            async with client.transaction() as tx:
+                for name in names:
+                    # The version is that of a znode whose goodbye has not been said.
+                    tx.delete(join(directory, name), version=0 if is_news and name == self._name else None)
+                for _ in range(is_news + (READY in names)):
+                    tx.set(directory, b"")
         except TransactionError as error:
-            if not isinstance(error.error, NoNodeError):
-                raise
+            if isinstance(error.error, NoAuthError):
+                # Somebody made the directory and lets nobody write to it: go without a goodbye.
+                for name in names:
+                    with suppress(NoNodeError):
+                        await client.delete(join(directory, name))
+                return True
+            if not isinstance(error.error, (NoNodeError, BadVersionError)):
+                raise error.error from None
+            self._has_said |= isinstance(error.error, BadVersionError)
+            return False
+        return True
+
+    async def _count_lost(self, view: _View) -> int:
+        """How many have gone without a goodbye since `ready` was made."""
+        client, before = self._place.client, self._before
+        assert before is not None
+        while True:
+            directory = view.directory
+            if directory is None or directory.czxid != before.directory_czxid:
+                raise self._broken("it was deleted, so whether a member was lost is unknown")
+            # Who has said goodbye and is still there has not gone yet: the version of its znode tells.
+            there = [join(self._place.directory, name) for name in view.children if is_member(name)]
+            async with client.pipeline() as pipe:
+                stats = [pipe.exists(path) for path in there]
+                after = pipe.exists(self._place.directory)
+            now = after.result()
+            if now is not None and (now.cversion, now.version) == (directory.cversion, directory.version):
+                found = [stat.result() for stat in stats]
+                early = sum(stat is not None and stat.version > 0 for stat in found)
+                return (gone_silently(directory) + early - before.silent) % _COUNTER
+            view = await self._look_inside()
+
+    def _broken(self, reason: str) -> BrokenBarrierError:
+        return BrokenBarrierError(self._place.directory, reason=reason)
 
     # --- who is there --------------------------------------------------------------------------------------
 
