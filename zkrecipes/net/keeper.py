@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 from collections import deque
 from collections.abc import AsyncIterator, Hashable, Iterable
 from contextlib import asynccontextmanager
@@ -31,6 +32,7 @@ from zkrecipes.errors import (
 )
 from zkrecipes.net.attaching import Attacher
 from zkrecipes.net.connection import Connection
+from zkrecipes.net.forks import tell_when_forked
 from zkrecipes.net.holds import Holds
 from zkrecipes.net.hosts import HostList
 from zkrecipes.net.pending import Pending
@@ -127,6 +129,7 @@ class SessionKeeper:
         self._listeners: list[MemoryObjectSendStream[SessionChange]] = []
         self._changed = anyio.Event()
         self.holds.begin(self.session)
+        tell_when_forked(self)
 
     # --- requests ------------------------------------------------------------------------------------------
 
@@ -285,6 +288,13 @@ class SessionKeeper:
                     self._given_up = session
                     reason = "no server answered for a whole session timeout"
                     self._end_session(SessionExpiredError(session.id, reason=reason))
+
+    def forked(self, parent: int) -> None:
+        """This process has inherited the client: every call raises from now on, and nothing is sent."""
+        self._connection = None
+        self._waiting.clear()
+        reason = f"it was opened in the process {parent}, and this is its child {os.getpid()}: connect here"
+        self._over = SessionClosedError(self.session.id, reason=reason)
 
     def _is_over(self, session: Session) -> bool:
         return self._over is not None or session.state.is_final
