@@ -129,6 +129,7 @@ def test_every_class_with_a_code_is_in_the_table() -> None:
 
 @pytest.mark.parametrize("code", [-9, -126, -1000, 1, 12345])
 def test_an_unknown_code_is_an_error_with_its_number(code: int) -> None:
+    """Case 34."""
     error = error_from_code(code, "/a")
     assert isinstance(error, UnknownServerError)
     assert (error.code, error.path, error.nothing_changed) == (code, "/a", False)

@@ -96,6 +96,7 @@ def test_a_path_that_a_znode_can_have_comes_back(path: str) -> None:
 
 @pytest.mark.parametrize(("path", "message"), BAD)
 def test_a_path_that_no_znode_can_have_is_refused_by_name(path: str, message: str) -> None:
+    """Case 44."""
     assert not java_accepts(path)
     with pytest.raises(ValueError) as refusal:  # noqa: PT011 - the message is looked at below
         check_path(path)

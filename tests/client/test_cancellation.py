@@ -116,6 +116,7 @@ def _is_cancelled_or_done(outcome: Outcome) -> None:
 
 @by_name
 async def test_cancelling_at_every_point_leaves_nothing_behind(act: Act) -> None:
+    """Case 61."""
     assert await cancel_at_each_pass(act, _is_cancelled_or_done, stays=STAYS) > 2
 
 

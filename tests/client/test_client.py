@@ -234,6 +234,7 @@ async def test_children_come_with_the_stat_of_their_parent() -> None:
 
 
 async def test_null_data_and_empty_data_are_not_the_same() -> None:
+    """Case 42."""
     async with world() as there, there.connect("a") as client:
         await client.create("/null", None)
         await client.create("/empty", b"")

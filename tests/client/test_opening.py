@@ -107,6 +107,7 @@ async def _accept_after(server: zk.DevServer, seconds: float) -> None:
 async def test_entering_is_bounded_and_the_error_lists_every_host_with_its_last_reason(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """Case 3."""
     network = MemoryNetwork()
     async with saying(network, b"HTTP/1.1 400 Bad Request\r\n\r\n", "http"), saying(network, b"", "silent"):
         network.black_hole(host="10.0.0.9")
@@ -151,6 +152,7 @@ async def test_entering_may_be_unbounded() -> None:
 
 
 async def test_a_refused_credential_ends_entering_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Case 63."""
     async with world() as there:
         with pytest.raises(zk.AuthFailedError, match="refused the credentials"):
             async with there.connect("a", auth=[("nonsense", "user:pw")]):
@@ -158,6 +160,7 @@ async def test_a_refused_credential_ends_entering_at_once(caplog: pytest.LogCapt
 
 
 async def test_credentials_are_sent_before_anything_else_on_every_connection() -> None:
+    """Case 68."""
     async with (
         world() as there,
         there.connect("a", auth=[("digest", "user:pw"), ("digest", b"b:c")]) as client,
@@ -310,6 +313,7 @@ async def test_leaving_closes_the_session_and_its_ephemerals_go_at_once() -> Non
 
 
 async def test_leaving_is_bounded_when_the_server_is_gone() -> None:
+    """Case 28."""
     async with world() as there:
         async with there.connect("a"):
             there.network.cut()
@@ -350,6 +354,7 @@ async def test_after_leaving_every_call_raises_that_the_client_is_closed() -> No
 
 
 async def test_requests_that_still_wait_when_the_block_ends_get_an_error() -> None:
+    """Case 27."""
     errors: list[zk.ZooKeeperError] = []
 
     async def ask(client: zk.Client, path: str) -> None:
@@ -376,6 +381,7 @@ async def test_requests_that_still_wait_when_the_block_ends_get_an_error() -> No
 @asyncio_only
 @pytest.mark.parametrize("passes", range(1, 8))
 async def test_cancelling_twice_natively_still_closes_the_session(passes: int) -> None:
+    """Case 29."""
     async with world() as there:
         entered = asyncio.Event()
 

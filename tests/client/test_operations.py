@@ -70,6 +70,7 @@ def test_the_longest_time_to_live_is_what_forty_bits_hold(operations: Operations
 
 
 def test_a_version_of_none_means_any_and_zero_means_zero(operations: Operations) -> None:
+    """Case 49."""
     any_version, zero = operations.delete("/n").request, operations.delete("/n", version=0).request
     assert isinstance(any_version, DeleteRequest)
     assert isinstance(zero, DeleteRequest)

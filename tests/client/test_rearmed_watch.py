@@ -105,6 +105,7 @@ async def test_changes_that_follow_fast_are_told_as_far_as_they_can_be() -> None
 
 
 async def test_a_znode_that_was_replaced_is_told_as_deleted_and_created() -> None:
+    """Case 55."""
     async with _old() as (there, _, client, other):
         await other.create("/n")
         async with client.watch("/n") as events:

@@ -39,6 +39,7 @@ async def test_a_view_has_a_recipe_api_of_its_own() -> None:
 
 
 async def test_an_errand_is_sent_again_until_it_is_answered() -> None:
+    """Case 30."""
     async with world() as there, there.connect("a") as client:
         await client.create("/n")
         fault = there.server.faults.drop_request(OpCode.DELETE, times=5)

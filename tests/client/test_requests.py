@@ -140,6 +140,7 @@ async def test_a_connection_may_bring_every_byte_by_itself() -> None:
 
 
 async def test_nonsense_ends_the_connection_and_not_the_client(caplog: pytest.LogCaptureFixture) -> None:
+    """Case 36."""
     caplog.set_level(logging.INFO)
     network = MemoryNetwork()
     nonsense: Iterator[Callable[[ServerSide, Requested], None]] = iter(
@@ -173,6 +174,7 @@ async def test_nonsense_ends_the_connection_and_not_the_client(caplog: pytest.Lo
 
 
 async def test_a_reply_that_cannot_be_read_is_an_error_of_its_request() -> None:
+    """Case 32."""
     network = MemoryNetwork()
     answers = 0
 
@@ -198,6 +200,7 @@ async def test_a_reply_that_cannot_be_read_is_an_error_of_its_request() -> None:
 
 
 async def test_a_reply_that_is_too_large_fails_its_request_alone_and_is_not_asked_for_again() -> None:
+    """Case 31."""
     async with world() as there, there.connect("a", max_packet_size=10_000) as client:
         async with there.connect("b") as other:
             await other.create("/large", bytes(20_000))
@@ -222,6 +225,7 @@ async def test_a_reply_that_is_too_large_fails_its_request_alone_and_is_not_aske
 
 
 async def test_a_list_of_children_that_is_too_large_fails_its_request_alone() -> None:
+    """Case 46."""
     async with world() as there, there.connect("a", max_packet_size=5_000) as client:
         await client.create("/parent")
         for number in range(100):
@@ -320,6 +324,7 @@ WRONG: list[tuple[Call, type[Exception], str]] = [
 
 
 async def test_what_a_caller_gets_wrong_is_told_before_anything_is_sent() -> None:
+    """Case 45."""
     network = MemoryNetwork(record=True)
     async with (
         zk.DevServer(network=network, host="zk", port=2181),
@@ -379,6 +384,7 @@ async def test_data_of_exactly_the_limit_is_sent() -> None:
     ],
 )
 async def test_a_refusal_is_raised_as_its_code_says(code: int, kind: type[zk.ZooKeeperError]) -> None:
+    """Case 52."""
     network = MemoryNetwork()
 
     def answer(side: ServerSide, requested: Requested) -> bool:

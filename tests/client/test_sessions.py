@@ -50,6 +50,7 @@ async def test_a_session_has_an_id_and_is_connected() -> None:
 
 @pytest.mark.parametrize(("asked", "given"), [(0.5, 4.0), (16.0, 16.0), (900.0, 40.0)])
 async def test_the_timeout_is_the_one_that_the_server_gives(asked: float, given: float) -> None:
+    """Case 12."""
     async with world() as there, there.connect("a", session_timeout=asked) as client:
         assert client.session.timeout == given
 
@@ -112,6 +113,7 @@ async def test_connected_is_announced_when_requests_flow() -> None:
 
 
 async def test_a_read_only_server_is_told_by_the_state() -> None:
+    """Case 24."""
     network = MemoryNetwork()
 
     def refuse_writes(side: ServerSide, requested: Requested) -> bool:
@@ -224,6 +226,7 @@ async def test_a_restart_of_the_server_that_forgets_everything_brings_a_new_sess
 async def test_a_server_that_lost_its_past_does_not_lock_its_clients_out(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """Case 7."""
     network = MemoryNetwork()
 
     async def serve(stop: anyio.Event, start_zxid: int) -> None:
@@ -254,6 +257,7 @@ async def test_a_server_that_lost_its_past_does_not_lock_its_clients_out(
 
 
 async def test_a_session_is_given_up_one_timeout_after_the_send_of_the_newest_answered_request() -> None:
+    """Case 17."""
     async with world() as there, there.connect("a") as client:
         await anyio.sleep(1.25)
         session, sent_at = client.session, anyio.current_time()
@@ -303,6 +307,7 @@ async def test_events_alone_are_no_answers() -> None:
 
 
 async def test_a_session_that_was_given_up_is_closed_first_and_only_then_a_new_one_is_made() -> None:
+    """Case 18."""
     async with world() as there, there.connect("a") as client:
         old = client.session
         await client.create("/mine", ephemeral=True)
@@ -348,6 +353,7 @@ async def test_a_given_up_session_is_never_used_again() -> None:
 
 
 async def test_a_process_that_slept_longer_than_its_session_does_not_take_old_bytes_for_life() -> None:
+    """Case 19."""
     async with world() as there, there.connect("a") as client, client.session_changes() as changes:
         old = client.session
         await client.create("/a")
@@ -433,6 +439,7 @@ async def test_an_error_of_the_block_that_comes_out_when_it_is_cancelled_is_bare
 
 
 async def test_a_session_that_moved_is_told_to_the_caller_and_attached_again() -> None:
+    """Case 22."""
     network = MemoryNetwork()
     answers = 0
 
@@ -454,6 +461,7 @@ async def test_a_session_that_moved_is_told_to_the_caller_and_attached_again() -
 
 
 async def test_an_expiry_that_a_request_is_answered_with_ends_the_session() -> None:
+    """Case 23."""
     network = MemoryNetwork()
     ids = iter([0x11, 0x22])
 

@@ -70,6 +70,7 @@ async def test_an_error_of_the_block_around_background_work_is_bare() -> None:
 
 
 async def test_a_clean_up_goes_on_when_its_caller_has_waited_long_enough() -> None:
+    """Case 30."""
     done = anyio.Event()
 
     async def clean_up() -> None:

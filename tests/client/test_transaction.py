@@ -37,6 +37,7 @@ async def test_all_operations_are_applied_when_the_block_ends() -> None:
 
 
 async def test_one_that_fails_rolls_all_of_them_back_and_is_named() -> None:
+    """Case 47."""
     async with world() as there, there.connect("a") as client:
         with pytest.raises(
             zk.TransactionError, match="operation 2 of 3 failed: no such znode: /missing"

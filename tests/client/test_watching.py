@@ -69,6 +69,7 @@ async def test_a_watch_that_is_left_while_it_is_set_again_does_not_stay_on_the_s
 
 
 async def test_a_watch_yields_every_change_of_its_znode() -> None:
+    """Case 56."""
     async with _two() as (_, client, other), client.watch("/n") as events:
         await other.create("/n")
         changed = await other.set("/n", b"1")
@@ -100,6 +101,7 @@ async def test_a_recursive_watch_yields_every_change_below() -> None:
 
 @pytest.mark.parametrize("recursive", [False, True])
 async def test_after_a_reconnect_a_resync_comes_first_and_the_watch_goes_on(recursive: bool) -> None:
+    """Case 54."""
     async with _two() as (there, client, other):
         await other.create("/n")
         async with client.watch("/n", recursive=recursive) as events:
@@ -171,6 +173,7 @@ async def test_many_reconnects_that_nobody_looked_at_are_one_resync() -> None:
 
 
 async def test_events_that_were_not_read_are_kept_for_a_slow_consumer() -> None:
+    """Case 58."""
     async with _two() as (_, client, other), client.watch("/n") as events:
         await other.create("/n")
         for _n in range(1000):
@@ -232,6 +235,7 @@ all_watchers = pytest.mark.parametrize(
 async def test_leaving_the_block_removes_the_watch_on_the_server(
     watcher: Callable[[zk.Client], Any],
 ) -> None:
+    """Case 61."""
     async with _two() as (there, client, _):
         await client.create("/n")
         async with watcher(client):
@@ -261,6 +265,7 @@ async def test_leaving_the_block_while_suspended_leaves_no_watch_on_the_next_con
 async def test_a_watch_that_another_needs_stays_until_both_are_left(
     first: Callable[[zk.Client], Any], second: Callable[[zk.Client], Any]
 ) -> None:
+    """Case 62."""
     async with _two() as (there, client, other):
         await client.create("/n")
         async with first(client) as one:
@@ -539,6 +544,7 @@ async def test_a_one_shot_watch_outlives_a_reconnect_and_fires_what_was_due(chan
 
 
 async def test_a_one_shot_watch_ends_with_its_session() -> None:
+    """Case 57."""
     async with _two() as (there, client, _):
         await client.create("/n")
         old = client.session

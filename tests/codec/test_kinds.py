@@ -134,6 +134,7 @@ def test_a_vector_may_be_given_as_a_tuple() -> None:
 @pytest.mark.parametrize("cls", [OneText, OneOptionalText, OneBuffer, Texts, Numbers, Ids])
 @pytest.mark.parametrize("length", [-2, -(2**31), 1, 2**31 - 1])
 def test_a_length_that_cannot_be_true_is_a_protocol_error(cls: type[Record], length: int) -> None:
+    """Case 43."""
     with pytest.raises(ProtocolError):
         cls.decode(length.to_bytes(4, signed=True))
 

@@ -80,6 +80,7 @@ def test_a_record_and_its_bytes(record: Record, data: bytes) -> None:
 
 @pytest.mark.parametrize(("record", "data"), CASES, ids=NAMES)
 def test_what_newer_peers_append_is_ignored(record: Record, data: bytes) -> None:
+    """Case 33."""
     if not isinstance(record, ConnectRequest | ConnectReply) or record.read_only is not None:
         assert type(record).decode(data + b"\1\2\3") == record
 

@@ -92,6 +92,7 @@ REPLY_CASES: list[tuple[list[int], MultiReply, str]] = [
 
 @pytest.mark.parametrize(("request_", "text"), REQUEST_CASES, ids=lambda value: repr(value)[:40])
 def test_a_request_and_its_bytes(request_: MultiRequest | MultiReadRequest, text: str) -> None:
+    """Case 48."""
     data = bytes.fromhex(text)
     assert request_.encode() == data
     assert type(request_).decode(data) == request_

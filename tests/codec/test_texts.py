@@ -56,6 +56,7 @@ def test_any_list_is_read_as_it_was_written(texts: list[str]) -> None:
 
 @given(st.binary(max_size=40))
 def test_any_bytes_are_a_text_that_stays_the_same(data: bytes) -> None:
+    """Case 41."""
     text = decode_text(data)
     assert decode_text(encode_text(text)) == text
 

@@ -65,6 +65,7 @@ async def _reasons(attacher: Attacher, greeting: Greeting | None = None) -> dict
 
 
 async def test_each_thing_that_is_no_server_has_its_reason(autojump_clock: object) -> None:
+    """Case 3."""
     network = MemoryNetwork()
     half_frame = (37).to_bytes(4, "big") + bytes(10)
     async with AsyncExitStack() as stack:
@@ -119,6 +120,7 @@ async def test_a_host_that_is_no_longer_named_is_not_listed(autojump_clock: obje
 async def test_the_next_host_is_tried_at_once_and_a_pause_comes_only_after_a_whole_pass(
     autojump_clock: object, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Case 1."""
     times: list[float] = []
 
     class Refusing(MemoryNetworkBox):
@@ -142,6 +144,7 @@ async def test_the_next_host_is_tried_at_once_and_a_pause_comes_only_after_a_who
 async def test_a_black_hole_costs_one_attempt_and_then_the_next_host_has_its_turn(
     autojump_clock: object,
 ) -> None:
+    """Case 2."""
     network = MemoryNetwork()
     async with saying(network, b"", "hole"), DevServer(host="zk", port=2181, network=network):
         network.black_hole(host="hole")
@@ -152,6 +155,7 @@ async def test_a_black_hole_costs_one_attempt_and_then_the_next_host_has_its_tur
 
 
 async def test_a_name_is_resolved_afresh_at_every_attempt(autojump_clock: object) -> None:
+    """Case 4."""
     network = MemoryNetwork()
     network.names["zk"] = ["10.0.0.1"]
     attacher = _attacher(network, "zk")
@@ -165,6 +169,7 @@ async def test_a_name_is_resolved_afresh_at_every_attempt(autojump_clock: object
 async def test_every_address_of_a_name_has_its_share_of_the_attempt(
     autojump_clock: object, trouble: str
 ) -> None:
+    """Case 5."""
     network = MemoryNetwork()
     network.names["zk"] = ["::1", "10.0.0.1", "10.0.0.2"]
     async with DevServer(host="10.0.0.2", port=2181, network=network):
@@ -190,6 +195,7 @@ async def test_a_resolver_that_hangs_costs_one_attempt(autojump_clock: object) -
 async def test_a_server_that_is_behind_the_client_is_named_with_the_zxid(
     autojump_clock: object, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Case 7."""
     network = MemoryNetwork()
     async with (
         DevServer(host="one", port=2181, network=network, start_zxid=5),
@@ -205,6 +211,7 @@ async def test_a_server_that_is_behind_the_client_is_named_with_the_zxid(
 async def test_an_unknown_session_has_expired_on_the_first_server_that_says_so(
     autojump_clock: object,
 ) -> None:
+    """Case 10."""
     network = MemoryNetwork()
     async with DevServer(host="zk", port=2181, network=network):
         with pytest.raises(SessionExpiredError):
@@ -212,6 +219,7 @@ async def test_an_unknown_session_has_expired_on_the_first_server_that_says_so(
 
 
 async def test_a_greeting_that_names_another_session_is_an_expiry(autojump_clock: object) -> None:
+    """Case 11."""
     network = MemoryNetwork()
     async with scripted(network, greet=accept_all(0x77)):
         with pytest.raises(SessionExpiredError, match="another session"):
@@ -328,6 +336,7 @@ async def test_a_server_is_asked_once_what_it_can_do_however_many_want_to_know(
 async def test_a_server_that_closes_every_connection_soon_is_not_tried_in_a_hot_loop(
     autojump_clock: object,
 ) -> None:
+    """Case 6."""
     network = MemoryNetwork()
 
     def hang_up(_side: ServerSide, _requested: Requested) -> bool:

@@ -68,6 +68,7 @@ async def test_the_word_srvr_tells_the_release_without_a_session(
 async def test_where_srvr_is_switched_off_requests_tell_and_leave_no_session_behind(
     autojump_clock: object, opcodes: frozenset[OpCode], generation: ServerGeneration
 ) -> None:
+    """Case 51."""
     network = MemoryNetwork()
     async with DevServer(host="zk", port=2181, network=network) as server:
         old = OldServer(network, Address("zk", 2181), opcodes, None)
@@ -82,6 +83,7 @@ async def test_where_srvr_is_switched_off_requests_tell_and_leave_no_session_beh
 
 @pytest.mark.trio
 async def test_a_server_that_refuses_an_opcode_politely_does_not_know_it(autojump_clock: object) -> None:
+    """Case 50."""
     network = MemoryNetwork()
 
     def refuse(side: object, requested: object) -> bool:

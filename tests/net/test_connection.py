@@ -118,6 +118,7 @@ async def test_what_is_queued_in_one_pass_leaves_in_one_send(autojump_clock: obj
 async def test_a_ping_goes_out_when_nothing_was_sent_for_a_third_of_the_timeout(
     autojump_clock: object,
 ) -> None:
+    """Case 15."""
     network = MemoryNetwork()
     async with (
         scripted(network, greet=accept_all(), answer=answer_all),
@@ -135,6 +136,7 @@ async def test_a_ping_goes_out_when_nothing_was_sent_for_a_third_of_the_timeout(
 async def test_a_connection_on_which_nothing_is_heard_for_two_thirds_of_the_timeout_is_dead(
     autojump_clock: object,
 ) -> None:
+    """Case 14."""
     network = MemoryNetwork()
     async with scripted(network, greet=accept_all()), greeted(network) as (connection, _, driver):
         start = anyio.current_time()
@@ -166,6 +168,7 @@ async def test_a_write_that_fails_ends_the_connection_although_nothing_is_receiv
 
 @pytest.mark.trio
 async def test_the_end_of_the_stream_ends_the_connection(autojump_clock: object) -> None:
+    """Case 16."""
     network = MemoryNetwork()
 
     def hang_up(_side: ServerSide, _requested: Requested) -> bool:

@@ -136,6 +136,7 @@ async def test_a_server_with_a_backlog_is_not_left() -> None:
 
 
 async def test_a_partition_ends_the_block_before_the_lock_is_given_away() -> None:
+    """Case 17."""
     async with world() as there, there.connect("a") as client, there.connect("rival") as rival:
         times: dict[str, float] = {}
 

@@ -114,6 +114,7 @@ def test_a_greeting_asks_for_the_session_and_its_answer_connects() -> None:
 
 @pytest.mark.parametrize("chunk_size", [1, 2, 3, 5, 7, 44])
 def test_an_answer_may_come_in_pieces_of_any_size(chunk_size: int) -> None:
+    """Case 8."""
     pair = Pair()
     pair.greet()
     pair.server.accept(ConnectReply(0, 12_000, SESSION_ID, PASSWORD, False))
@@ -126,6 +127,7 @@ def test_an_answer_may_come_in_pieces_of_any_size(chunk_size: int) -> None:
 
 
 def test_an_old_servers_answer_lacks_the_read_only_byte() -> None:
+    """Case 9."""
     pair = Pair()
     pair.greet()
     body = ConnectReply(0, 12_000, SESSION_ID, PASSWORD).encode()
@@ -145,6 +147,7 @@ def test_a_null_password_is_sixteen_zeros() -> None:
     ("timeout", "session_id"), [(0.0, SESSION_ID), (T, SESSION_ID + 1)], ids=["timeout 0", "another session"]
 )
 def test_no_timeout_or_another_session_is_an_expiry(timeout: float, session_id: int) -> None:
+    """Cases 10 and 11."""
     pair = Pair(RESUMED)
     pair.greet()
     error = broken_by(pair.accept(timeout=timeout, session_id=session_id))
@@ -160,6 +163,7 @@ def test_the_session_id_0_breaks_the_protocol() -> None:
 
 
 def test_the_negotiated_timeout_replaces_the_one_asked_for() -> None:
+    """Case 12."""
     pair = Pair(Greeting(100.0))
     pair.greet()
     assert pair.client.next_deadline() == NEVER
@@ -169,6 +173,7 @@ def test_the_negotiated_timeout_replaces_the_one_asked_for() -> None:
 
 @pytest.mark.parametrize("milliseconds", [1, 2, 2**31 - 1])
 def test_a_tiny_or_a_huge_timeout_leaves_time_to_ping(milliseconds: int) -> None:
+    """Case 13."""
     pair = Pair()
     pair.greet()
     pair.accept(timeout=milliseconds / 1000)
@@ -245,6 +250,7 @@ def set_up_pair(**options: Any) -> Pair:
 
 
 def test_credentials_go_before_the_watches_and_both_before_any_request() -> None:
+    """Case 68."""
     pair = set_up_pair()
     assert pair.stage() is Stage.AUTHENTICATING
     pair.ask(GET)
@@ -264,6 +270,7 @@ def test_credentials_go_before_the_watches_and_both_before_any_request() -> None
 
 
 def test_the_answers_to_credentials_and_watches_may_come_in_any_order() -> None:
+    """Case 38."""
     pair = set_up_pair()
     pair.flush()
     pair.client.tick(T / 3)
@@ -281,6 +288,7 @@ def test_one_answer_too_many_to_a_credential_does_not_count_for_the_watches() ->
 
 
 def test_refused_credentials_end_the_session() -> None:
+    """Case 63."""
     pair = set_up_pair()
     error = broken_by(pair.reply(AUTH, err=-115))
     assert isinstance(error, AuthFailedError)
@@ -395,6 +403,7 @@ def test_what_is_sent_together_goes_in_one_piece_and_only_once() -> None:
 
 
 def test_after_the_largest_xid_comes_1() -> None:
+    """Case 37."""
     pair = live_pair(first_xid=2**31 - 1)
     first, second = asked(pair, GET, GET)
     assert (first.xid, second.xid) == (2**31 - 1, 1)
@@ -413,6 +422,7 @@ def test_an_error_is_told_with_its_path_and_the_connection_stays() -> None:
 
 
 def test_an_unknown_code_is_an_error_with_its_number() -> None:
+    """Case 34."""
     pair = live_pair()
     asked(pair, GET)
     replied = one(pair.reply(1, err=-9999))
@@ -445,7 +455,7 @@ def test_an_error_that_concerns_the_session_ends_the_connection(
 
 @pytest.mark.parametrize("xid", [7, 2, 0, -1000, PING, AUTH, SET_WATCHES])
 def test_a_reply_that_nobody_waits_for_breaks_the_protocol(xid: int) -> None:
-    """Unknown, out of order, or to a ping that was not sent."""
+    """Case 36. Unknown, out of order, or to a ping that was not sent."""
     pair = live_pair()
     tickets = asked(pair, GET, GET)
     error = broken_by(pair.reply(xid, NODE))
@@ -468,7 +478,7 @@ def test_a_reply_shorter_than_a_header_breaks_the_protocol(size: int) -> None:
 
 
 def test_bytes_behind_a_reply_are_ignored() -> None:
-    """A newer server may append fields."""
+    """Case 33. A newer server may append fields."""
     pair = live_pair()
     (ticket,) = asked(pair, GET)
     body = struct.pack("!iqi", 1, 5, 0) + NODE.encode() + b"something new"
@@ -477,7 +487,7 @@ def test_bytes_behind_a_reply_are_ignored() -> None:
 
 
 def test_a_malformed_reply_fails_its_request_and_breaks_the_connection() -> None:
-    """Asked again it would be answered the same way, on one connection after another."""
+    """Case 32. Asked again it would be answered the same way, on one connection after another."""
     pair = live_pair()
     first, second = asked(pair, GET, GET)
     replied, broken = pair.reply(1, SyncReply("/"))
@@ -514,6 +524,7 @@ def test_a_large_message_that_answers_nothing_fails_no_request() -> None:
 
 
 def test_a_negative_length_breaks_the_protocol() -> None:
+    """Case 31."""
     pair = live_pair()
     pair.client.receive_data(b"\xff\xff\xff\xfe", 0.0)
     assert isinstance(broken_by(events_of(pair.client)), ProtocolError)
@@ -675,6 +686,7 @@ def test_a_reply_sets_the_watch_of_its_request(request_: Any, reply: Any, code: 
 
 
 def test_an_event_is_told_to_those_who_watch_and_once_for_each_time_the_watch_is_set() -> None:
+    """Case 40."""
     pair = live_pair()
     pair.ask(GET_AND_WATCH, "me")
     pair.flush()
@@ -702,6 +714,7 @@ def test_beside_a_recursive_watch_a_change_of_children_is_told_after_what_happen
 
 
 def test_an_event_before_the_reply_of_the_request_that_set_the_watch_is_held_until_then() -> None:
+    """Case 39."""
     pair = live_pair()
     pair.ask(GET)
     ticket = pair.ask(GET_AND_WATCH, "me")
@@ -726,6 +739,7 @@ def test_an_event_that_was_meant_for_another_watch_of_the_znode_leaves_the_one_b
 
 @pytest.mark.parametrize("event", [EventType.NONE, 5, 6, 7, 99, EventType.RESYNC, -(2**31)])
 def test_events_of_other_types_are_dropped(event: int) -> None:
+    """Case 35."""
     pair = live_pair(watches=watching((WatchKind.DATA, "/a"), (WatchKind.RECURSIVE, "/")))
     assert pair.notify(event, "" if event == EventType.NONE else "/a") == []
     assert not pair.client.is_dead
@@ -823,6 +837,7 @@ def test_without_an_answer_for_a_whole_timeout_the_session_is_given_up_whatever_
 
 
 def test_a_process_that_slept_longer_than_its_session_takes_no_old_bytes_as_a_proof_of_life() -> None:
+    """Case 19."""
     pair = live_pair()
     tickets = asked(pair, GET)
     pair.now = T

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar, final
 
+from zkrecipes.client.calls import Calls
 from zkrecipes.client.credentials import check_credential
 from zkrecipes.client.operations import Operation, Operations
 from zkrecipes.client.pipeline import Pipeline
 from zkrecipes.client.rearmed_watch import keep_watching
+from zkrecipes.client.requirements import GET_CONFIG
 from zkrecipes.client.tasks import ClientTasks
 from zkrecipes.client.transaction import Transaction
 from zkrecipes.client.trees import ensure_path
 from zkrecipes.client.watching import OneShotWatch, WatchEvents
-from zkrecipes.codec.messages import AddWatchRequest, CreateContainerRequest, CreateTTLRequest, Request
-from zkrecipes.codec.records import ACL, Node, Stat
+from zkrecipes.codec.messages import AddWatchRequest
+from zkrecipes.codec.records import ACL, Id, Node, Stat
 from zkrecipes.enums import AddWatchMode, ServerGeneration, SessionState
 from zkrecipes.errors import (
     NoNodeError,
@@ -27,9 +29,8 @@ from zkrecipes.errors import (
 )
 from zkrecipes.net.hosts import parse_connect_string
 from zkrecipes.net.keeper import SessionChange, SessionKeeper, WatchOwner
-from zkrecipes.net.pending import Pending
 from zkrecipes.net.session import Session
-from zkrecipes.paths import check_path, chroot_on, parent_of
+from zkrecipes.paths import check_path, parent_of
 
 __all__ = ["Client"]
 
@@ -59,7 +60,9 @@ class Client:
         self._keeper = keeper
         self._operations = operations
         self._tasks = tasks
-        self._is_chroot_known = not operations.chroot
+        self._calls = Calls(keeper, operations)
+        self._submit = self._calls.submit
+        self._run = self._calls.run
 
     # --- the session ---------------------------------------------------------------------------------------
 
@@ -112,12 +115,63 @@ class Client:
     def chroot(self, path: str) -> Client:
         """A view of the tree under `path`, sharing this session; the path need not exist yet."""
         check_path(path)
-        operations = Operations(
-            "" if path == "/" else chroot_on(self._operations.chroot, path),
-            self._operations.default_acl,
-            self._operations.data_size_max,
-        )
-        return self if path == "/" else Client(self._keeper, operations, self._tasks)
+        if path == "/":
+            return self
+        return Client(self._keeper, self._operations.under(path), self._tasks)
+
+    async def whoami(self) -> list[Id]:
+        """The identities of this session: its address, and what `add_auth` added (servers from 3.7).
+
+        The `id` of a `digest` is the name of the user alone: not yet what an ACL holds (`digest_id` makes that).
+
+        Raises:
+            UnimplementedError: the server is older.
+        """
+        return await self._calls.run_checked(self._operations.whoami())
+
+    # --- the ensemble --------------------------------------------------------------------------------------
+
+    async def get_config(self) -> Node:
+        """The ensemble's members, as text, one `server.N=…` a line, then `version=`, in hexadecimal (from 3.5).
+
+        It is the data of `/zookeeper/config`, whatever the chroot; a server that is alone has none, b"".
+
+        Raises:
+            UnimplementedError: the server is older.
+        """
+        GET_CONFIG.check(await self._keeper.generation(), None)
+        return await self._run(self._operations.get_config())
+
+    async def reconfig(
+        self,
+        *,
+        joining: Sequence[str] = (),
+        leaving: Sequence[str | int] = (),
+        new_members: Sequence[str] = (),
+        from_version: int | None = None,
+    ) -> Node:
+        """Change the ensemble's members, and return the new configuration, as `get_config` does (from 3.5).
+
+        Args:
+            joining: servers to add or change, each as in the configuration: `server.4=h4:2888:3888;2181`.
+            leaving: numbers of servers to remove.
+            new_members: all servers from now on, in place of the other two.
+            from_version: change nothing unless the configuration has this version (the `version=` that
+                `get_config` shows, as an int); None means any.
+
+        Raises:
+            ValueError: nothing is to be changed, or `new_members` has company.
+            ReconfigDisabledError: the servers do not allow it (`reconfigEnabled`).
+            NoAuthError: this session may not write to `/zookeeper/config`.
+            BadVersionError: the configuration has another version.
+            BadArgumentsError: the servers cannot be changed in this way.
+            NewConfigNoQuorumError: too few of the new members are up and in step.
+            ReconfigInProgressError: another change is going on.
+            ConnectionLossError: it is unknown whether it was changed.
+            UnimplementedError: the server is older, or stands alone.
+        """
+        operation = self._operations.reconfig(joining, leaving, new_members, from_version=from_version)
+        return await self._calls.run_checked(operation)
 
     # --- writing -------------------------------------------------------------------------------------------
 
@@ -158,7 +212,7 @@ class Client:
         operation = self._operations.create(
             path, data, ephemeral=ephemeral, sequential=sequential, container=container, ttl=ttl, acl=acl
         )
-        await self._require_for([operation.request])
+        await self._calls.require_for(operation)
         return await self._create(path, operation, acl, make_parents)
 
     async def create_with_stat(
@@ -248,12 +302,13 @@ class Client:
         if request is None:
             return
         try:
-            await self._require_for(request.operations)
-            pending = self._submit(Operation(request, _itself))
+            operation = Operation(request, _itself)
+            await self._calls.require_for(operation)
+            pending = self._submit(operation)
             transaction.take_reply(await pending.wait(), pending.zxid)
         except TransactionError as error:
             if isinstance(error.error, NoNodeError):
-                await self._explain([error.error])
+                await self._calls.explain([error.error])
             raise
         except ZooKeeperError as error:
             transaction.fail(error)
@@ -318,7 +373,27 @@ class Client:
         except BaseException:
             pipeline.drop()
             raise
-        await self._explain(error for error in pipeline.errors() if isinstance(error, NoNodeError))
+        await self._calls.explain(error for error in pipeline.errors() if isinstance(error, NoNodeError))
+
+    async def get_all_children_number(self, path: str) -> int:
+        """How many znodes there are below one, at any depth (servers from 3.6).
+
+        Raises:
+            NoNodeError: there is no znode.
+            UnimplementedError: the server is older.
+        """
+        return await self._calls.run_checked(self._operations.get_all_children_number(path))
+
+    async def get_ephemerals(self, prefix: str = "/") -> list[str]:
+        """The paths of this session's ephemeral znodes, in no order (servers from 3.6).
+
+        Args:
+            prefix: what their paths begin with, to the letter: `/workers/a` also finds `/workers/ab`.
+
+        Raises:
+            UnimplementedError: the server is older.
+        """
+        return await self._calls.run_checked(self._operations.get_ephemerals(prefix))
 
     # --- watching ------------------------------------------------------------------------------------------
 
@@ -383,54 +458,9 @@ class Client:
 
     # --- how a call travels --------------------------------------------------------------------------------
 
-    def _submit(
-        self,
-        operation: Operation[T],
-        *,
-        watcher: WatchOwner | None = None,
-        is_errand: bool = False,
-        is_evidence: bool = False,
-        is_kept: bool = False,
-    ) -> Pending[T]:
-        keeper = self._keeper
-        pending = Pending(
-            operation.request,
-            operation.convert,
-            keeper.parking,
-            recover=operation.recover,
-            watcher=watcher,
-            is_errand=is_errand,
-            is_evidence=is_evidence,
-            is_kept=is_kept,
-        )
-        keeper.submit(pending)
-        return pending
-
-    async def _run(self, operation: Operation[T], *, watcher: WatchOwner | None = None) -> T:
-        try:
-            return await self._submit(operation, watcher=watcher).wait()
-        except NoNodeError as error:
-            await self._explain([error])
-            raise
-
-    async def _explain(self, errors: Iterable[NoNodeError]) -> None:
-        """Under a chroot that is missing itself every path is; say so once it is clear."""
-        unexplained = [] if self._is_chroot_known else list(errors)
-        if not unexplained:
-            return
-        chroot = self._operations.chroot
-        if await self._root().exists(chroot) is not None:
-            self._is_chroot_known = True
-            return
-        for error in unexplained:
-            error.detail = f"the chroot {chroot} itself does not exist; connect(create_chroot=True) makes it"
-
     def _root(self) -> Client:
         """A view without the chroot."""
-        operations = self._operations
-        return Client(
-            self._keeper, Operations("", operations.default_acl, operations.data_size_max), self._tasks
-        )
+        return Client(self._keeper, self._operations.without_chroot(), self._tasks)
 
     async def _create(
         self, path: str, operation: Operation[T], acl: Sequence[ACL] | None, make_parents: bool
@@ -442,16 +472,6 @@ class Client:
                 return await self._submit(operation).wait()
             except NoNodeError:
                 await self.ensure_path(parent_of(path), acl=acl)
-
-    async def _require_for(self, requests: Iterable[Request[Any]]) -> None:
-        """Raise where one of the requests is newer than the server, which might drop the connection on it."""
-        for request in requests:
-            if isinstance(request, (CreateContainerRequest, CreateTTLRequest)):
-                if await self._keeper.generation() < ServerGeneration.V3_5:
-                    raise UnimplementedError(
-                        request.path, detail="containers and TTL nodes need ZooKeeper 3.5"
-                    )
-                return
 
     @asynccontextmanager
     async def _watched(self, operation: Operation[T], watcher: WatchOwner) -> AsyncIterator[T]:

@@ -13,6 +13,7 @@ from zkrecipes.acl import OPEN
 from zkrecipes.codec.messages import (
     ACLReply,
     CheckRequest,
+    ChildrenNumberReply,
     Create2Reply,
     Create2Request,
     CreateContainerRequest,
@@ -21,19 +22,25 @@ from zkrecipes.codec.messages import (
     CreateTTLRequest,
     DeleteRequest,
     Empty,
+    EphemeralsReply,
     ExistsRequest,
     GetACLRequest,
+    GetAllChildrenNumberRequest,
     GetChildren2Reply,
     GetChildren2Request,
     GetChildrenRequest,
     GetDataRequest,
+    GetEphemeralsRequest,
+    ReconfigRequest,
     Request,
     SetACLRequest,
     SetDataRequest,
     StatReply,
     SyncRequest,
+    WhoAmIReply,
+    WhoAmIRequest,
 )
-from zkrecipes.codec.records import ACL, Node, Stat
+from zkrecipes.codec.records import ACL, Id, Node, Stat
 from zkrecipes.enums import CreateMode, Perms
 from zkrecipes.errors import NoNodeError, ZooKeeperError
 from zkrecipes.paths import check_path, chroot_off, chroot_on
@@ -43,6 +50,7 @@ __all__ = ["Operation", "Operations"]
 T = TypeVar("T")
 
 ANY_VERSION: Final = -1
+_CONFIG_PATH: Final = "/zookeeper/config"
 _VERSION_MAX: Final = 2**31 - 1
 # A TTL is kept in 40 bits of the ephemeral owner (`EphemeralType.TTL`).
 _TTL_MS_MAX: Final = 0x00FF_FFFF_FFFF
@@ -80,6 +88,14 @@ class Operations:
     def seen(self, path: str) -> str:
         """The path as the caller sees it."""
         return chroot_off(self.chroot, path)
+
+    def under(self, path: str) -> Operations:
+        """The same for the tree below `path`."""
+        return Operations(self.full(path), self.default_acl, self.data_size_max)
+
+    def without_chroot(self) -> Operations:
+        """The same for the whole tree."""
+        return Operations("", self.default_acl, self.data_size_max)
 
     # --- writes --------------------------------------------------------------------------------------------
 
@@ -169,6 +185,47 @@ class Operations:
         """Wait until the server has caught up with its leader."""
         return Operation(SyncRequest(self.full(path)), _nothing)
 
+    def get_all_children_number(self, path: str) -> Operation[int]:
+        """How many znodes there are below one, at any depth (servers from 3.6)."""
+        return Operation(GetAllChildrenNumberRequest(self.full(path)), _number_of_reply)
+
+    def get_ephemerals(self, prefix: str = "/") -> Operation[list[str]]:
+        """The paths of this session's ephemeral znodes that begin with `prefix` (servers from 3.6)."""
+        check_path(prefix, sequential=True)
+        # With the slash, also for the root: /app would find those of /application.
+        return Operation(GetEphemeralsRequest(self.chroot + prefix), self._ephemerals_of_reply)
+
+    def whoami(self) -> Operation[list[Id]]:
+        """The identities of this session (servers from 3.7)."""
+        return Operation(WhoAmIRequest(), _ids_of_reply)
+
+    # --- the ensemble --------------------------------------------------------------------------------------
+
+    def get_config(self) -> Operation[Node]:
+        """The members of the ensemble, by full path: they are not below a chroot (servers from 3.5)."""
+        return Operation(GetDataRequest(_CONFIG_PATH), _itself)
+
+    def reconfig(
+        self,
+        joining: Sequence[str] = (),
+        leaving: Sequence[str | int] = (),
+        new_members: Sequence[str] = (),
+        *,
+        from_version: int | None = None,
+    ) -> Operation[Node]:
+        """Change the members of the ensemble; the result is the new configuration (servers from 3.5)."""
+        if new_members and (joining or leaving):
+            raise ValueError("new_members are all members, so nobody joins or leaves besides")
+        if not (new_members or joining or leaving):
+            raise ValueError(
+                "a reconfig changes something: nobody joins or leaves, and there are no new members"
+            )
+        if from_version is not None and from_version < 0:
+            raise ValueError(f"a version is not negative: {from_version}; None means any")
+        version = ANY_VERSION if from_version is None else from_version
+        request = ReconfigRequest(_members(joining), _members(leaving), _members(new_members), version)
+        return Operation(request, _itself)
+
     # --- pieces --------------------------------------------------------------------------------------------
 
     def _create_arguments(
@@ -188,6 +245,9 @@ class Operations:
                 f"{size} bytes of data are more than the {self.data_size_max} that max_packet_size leaves"
             )
         return data
+
+    def _ephemerals_of_reply(self, reply: EphemeralsReply) -> list[str]:
+        return [chroot_off(self.chroot, path) for path in reply.ephemerals or ()]
 
     def _path_of_reply(self, reply: CreateReply | Create2Reply) -> str:
         return chroot_off(self.chroot, reply.path)
@@ -238,6 +298,12 @@ def _check_acl(acl: Sequence[ACL]) -> Sequence[ACL]:
     return acl
 
 
+def _members(servers: Sequence[str | int]) -> str | None:
+    if isinstance(servers, str):
+        raise TypeError(f"a list of servers is meant, not one string: {servers!r}")
+    return ",".join(map(str, servers)) or None
+
+
 def _itself(reply: Node) -> Node:
     return reply
 
@@ -260,6 +326,14 @@ def _children_and_stat_of_reply(reply: GetChildren2Reply) -> tuple[list[str], St
 
 def _acl_and_stat_of_reply(reply: ACLReply) -> tuple[list[ACL], Stat]:
     return reply.acl or [], reply.stat
+
+
+def _number_of_reply(reply: ChildrenNumberReply) -> int:
+    return reply.total_number
+
+
+def _ids_of_reply(reply: WhoAmIReply) -> list[Id]:
+    return [Id(info.auth_scheme, info.user) for info in reply.client_info or ()]
 
 
 def _none_if_missing(error: ZooKeeperError) -> None:
