@@ -678,3 +678,52 @@ async def test_other_hosts_are_used_from_the_next_connection_on(server: Served, 
             await client.set(fresh_path, bytes(2_000_000))  # costs the connection
         assert await client.exists(fresh_path) is not None
         assert client.session is session
+
+
+# --- what newer servers tell -----------------------------------------------------------------------------
+
+
+async def test_a_server_tells_how_many_znodes_are_below_one(server: Served, fresh_path: str) -> None:
+    async with connect(server) as client:
+        for name in ("a", "a/b", "a/b/c", "d"):
+            await client.create(f"{fresh_path}/{name}", make_parents=True)
+        assert await client.get_all_children_number(fresh_path) == 4
+        assert await client.chroot(fresh_path).get_all_children_number("/a") == 2
+        assert await client.get_all_children_number(f"{fresh_path}/d") == 0
+        with pytest.raises(zk.NoNodeError):
+            await client.get_all_children_number(f"{fresh_path}/none")
+
+
+async def test_a_session_is_told_its_own_ephemerals(server: Served, fresh_path: str) -> None:
+    async with connect(server) as client, connect(server) as other:
+        await client.ensure_path(fresh_path)
+        await client.create(f"{fresh_path}-beside", ephemeral=True)
+        for name in ("a", "ab", "c"):
+            await client.create(f"{fresh_path}/{name}", ephemeral=True)
+        await other.create(f"{fresh_path}/of-another", ephemeral=True)
+        below = [f"{fresh_path}/{name}" for name in ("a", "ab", "c")]
+        assert sorted(await client.get_ephemerals()) == sorted([*below, f"{fresh_path}-beside"])
+        assert sorted(await client.get_ephemerals(f"{fresh_path}/a")) == below[:2]
+        assert sorted(await client.get_ephemerals(f"{fresh_path}/")) == below
+        # what only begins like the chroot is not below it
+        assert sorted(await client.chroot(fresh_path).get_ephemerals()) == ["/a", "/ab", "/c"]
+        assert await client.get_ephemerals(f"{fresh_path}/none") == []
+
+
+async def test_a_session_is_told_who_it_is(server: Served) -> None:
+    async with connect(server) as client:
+        assert await client.whoami() == [zk.Id("ip", "127.0.0.1")]
+        await client.add_auth("digest", "ann:secret")
+        assert sorted(await client.whoami()) == [zk.Id("digest", "ann"), zk.Id("ip", "127.0.0.1")]
+
+
+async def test_the_configuration_is_read_by_its_full_path(server: Served, fresh_path: str) -> None:
+    async with connect(server) as client:
+        whole = await client.get("/zookeeper/config")
+        assert await client.get_config() == await client.chroot(fresh_path).get_config() == whole
+
+
+async def test_a_server_that_does_not_allow_reconfigurations_says_so(server: Served) -> None:
+    async with connect(server) as client:
+        with pytest.raises(zk.ReconfigDisabledError):
+            await client.reconfig(joining=["server.4=h4:2888:3888;2181"])

@@ -6,19 +6,25 @@ from typing import Any
 
 import pytest
 
-from zkrecipes import OPEN, READ_ONLY, NoAuthError, NoNodeError, Stat
+from zkrecipes import OPEN, READ_ONLY, Id, NoAuthError, NoNodeError, Stat
 from zkrecipes.client.operations import Operations
 from zkrecipes.codec.messages import (
     ACLReply,
+    ChildrenNumberReply,
     ChildrenReply,
     Create2Request,
     CreateContainerRequest,
     CreateRequest,
     CreateTTLRequest,
     DeleteRequest,
+    EphemeralsReply,
     GetChildren2Reply,
+    GetEphemeralsRequest,
+    ReconfigRequest,
     SetDataRequest,
+    WhoAmIReply,
 )
+from zkrecipes.codec.records import ClientInfo
 from zkrecipes.enums import CreateMode
 
 STAT = Stat(*range(11))
@@ -106,3 +112,55 @@ def test_paths_outside_the_chroot_are_seen_as_they_are(operations: Operations) -
     assert operations.seen("/app") == "/"
     assert operations.seen("/app/n") == "/n"
     assert operations.seen("/application") == "/application"
+
+
+@pytest.mark.parametrize(
+    ("chroot", "prefix", "sent"),
+    [
+        ("", "/", "/"),
+        ("", "/a", "/a"),
+        ("/app", "/", "/app/"),
+        ("/app", "/a/", "/app/a/"),
+    ],
+)
+def test_a_prefix_is_not_a_path_but_lies_below_the_chroot(chroot: str, prefix: str, sent: str) -> None:
+    operation = Operations(chroot, None, 1000).get_ephemerals(prefix)
+    assert operation.request == GetEphemeralsRequest(sent)
+    assert operation.convert(EphemeralsReply([f"{chroot}/a/b"])) == ["/a/b"]
+    assert operation.convert(EphemeralsReply(None)) == []
+
+
+def test_a_prefix_begins_at_the_root(operations: Operations) -> None:
+    with pytest.raises(ValueError, match="a"):
+        operations.get_ephemerals("a")
+
+
+def test_identities_and_numbers_come_bare(operations: Operations) -> None:
+    whoami = operations.whoami()
+    assert whoami.convert(WhoAmIReply([ClientInfo("ip", "::1")])) == [Id("ip", "::1")]
+    assert whoami.convert(WhoAmIReply(None)) == []
+    assert operations.get_all_children_number("/").convert(ChildrenNumberReply(3)) == 3
+
+
+def test_members_are_one_string_and_nobody_is_null(operations: Operations) -> None:
+    joining = operations.reconfig(joining=["server.1=a:1:2;3", "server.2=b:1:2;3"], leaving=[3, "4"])
+    assert joining.request == ReconfigRequest("server.1=a:1:2;3,server.2=b:1:2;3", "3,4", None, -1)
+    members = operations.reconfig(new_members=["server.1=a:1:2;3"], from_version=2**40)
+    assert members.request == ReconfigRequest(None, None, "server.1=a:1:2;3", 2**40)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({}, ValueError, "changes something"),
+        ({"joining": ["a"], "new_members": ["b"]}, ValueError, "besides"),
+        ({"leaving": [1], "new_members": ["b"]}, ValueError, "besides"),
+        ({"leaving": [1], "from_version": -1}, ValueError, "not negative"),
+        ({"joining": "server.1=a"}, TypeError, "not one string"),
+    ],
+)
+def test_a_reconfiguration_that_says_nothing_or_too_much_is_refused(
+    operations: Operations, options: dict[str, Any], error: type[Exception], match: str
+) -> None:
+    with pytest.raises(error, match=match):
+        operations.reconfig(**options)

@@ -128,13 +128,13 @@ async def test_a_recursive_watch_is_refused_and_the_connection_stays() -> None:
 async def test_a_container_and_a_ttl_are_refused_and_the_connection_stays() -> None:
     async with _old() as (there, old, client, _):
         for options in ({"container": True}, {"ttl": 5.0}):
-            with pytest.raises(zk.UnimplementedError, match=r"need ZooKeeper 3.5"):
+            with pytest.raises(zk.UnimplementedError, match=r"needs ZooKeeper 3.5"):
                 await client.create("/n", **options)
-            with pytest.raises(zk.UnimplementedError, match=r"need ZooKeeper 3.5"):
+            with pytest.raises(zk.UnimplementedError, match=r"needs ZooKeeper 3.5"):
                 async with client.transaction() as tx:
                     made = tx.create("/n", **options)
             assert isinstance(made.error, zk.UnimplementedError)
-            with pytest.raises(zk.UnimplementedError, match=r"need ZooKeeper 3.5"):
+            with pytest.raises(zk.UnimplementedError, match=r"needs ZooKeeper 3.5"):
                 await client.create_with_stat("/n", **options)
         assert there.znodes() == set()
         assert set(old.opcodes_seen) <= OPCODES_3_4

@@ -122,7 +122,7 @@ class Client:
     async def whoami(self) -> list[Id]:
         """The identities of this session: its address, and what `add_auth` added (servers from 3.7).
 
-        The `id` of a `digest` is the name of the user alone: not yet what an ACL holds (`digest_id` makes that).
+        The `id` of a `digest` is the user's name alone; what an ACL holds is made by `digest_id`.
 
         Raises:
             UnimplementedError: the server is older.
@@ -132,9 +132,10 @@ class Client:
     # --- the ensemble --------------------------------------------------------------------------------------
 
     async def get_config(self) -> Node:
-        """The ensemble's members, as text, one `server.N=…` a line, then `version=`, in hexadecimal (from 3.5).
+        """The members of the ensemble (servers from 3.5).
 
-        It is the data of `/zookeeper/config`, whatever the chroot; a server that is alone has none, b"".
+        As text: one `server.N=…` a line, then `version=` and a hexadecimal number. It is the data of
+        `/zookeeper/config`, whatever the chroot; it is empty where a server stands alone.
 
         Raises:
             UnimplementedError: the server is older.

@@ -217,9 +217,7 @@ class Operations:
         if new_members and (joining or leaving):
             raise ValueError("new_members are all members, so nobody joins or leaves besides")
         if not (new_members or joining or leaving):
-            raise ValueError(
-                "a reconfig changes something: nobody joins or leaves, and there are no new members"
-            )
+            raise ValueError("a reconfig changes something: name who joins, who leaves, or all members")
         if from_version is not None and from_version < 0:
             raise ValueError(f"a version is not negative: {from_version}; None means any")
         version = ANY_VERSION if from_version is None else from_version
