@@ -23,11 +23,21 @@ if TYPE_CHECKING:
     from zkrecipes.client.client import (
         Client as Client,
     )
+    from zkrecipes.client.multi_read import (
+        MultiRead as MultiRead,
+    )
     from zkrecipes.client.opening import (
         connect as connect,
     )
+    from zkrecipes.client.operations import (
+        Operation as Operation,
+        Operations as Operations,
+    )
     from zkrecipes.client.pipeline import (
         Pipeline as Pipeline,
+    )
+    from zkrecipes.client.stream import (
+        Replies as Replies,
     )
     from zkrecipes.client.transaction import (
         Transaction as Transaction,
@@ -107,6 +117,9 @@ if TYPE_CHECKING:
     from zkrecipes.net.session import (
         Session as Session,
     )
+    from zkrecipes.net.tls import (
+        TLS as TLS,
+    )
     from zkrecipes.protocol.events import (
         WatchEvent as WatchEvent,
     )
@@ -170,8 +183,14 @@ _NAMES_BY_MODULE = {
         "digest_id",
     ),
     "zkrecipes.client.client": ("Client",),
+    "zkrecipes.client.multi_read": ("MultiRead",),
     "zkrecipes.client.opening": ("connect",),
+    "zkrecipes.client.operations": (
+        "Operation",
+        "Operations",
+    ),
     "zkrecipes.client.pipeline": ("Pipeline",),
+    "zkrecipes.client.stream": ("Replies",),
     "zkrecipes.client.transaction": ("Transaction",),
     "zkrecipes.client.watching": (
         "OneShotWatch",
@@ -240,6 +259,7 @@ _NAMES_BY_MODULE = {
     "zkrecipes.net.keeper": ("SessionChange",),
     "zkrecipes.net.pending": ("Pending",),
     "zkrecipes.net.session": ("Session",),
+    "zkrecipes.net.tls": ("TLS",),
     "zkrecipes.protocol.events": ("WatchEvent",),
     "zkrecipes.recipes.barrier": ("Barrier",),
     "zkrecipes.recipes.config_tree": (

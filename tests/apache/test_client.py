@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -727,3 +727,44 @@ async def test_a_server_that_does_not_allow_reconfigurations_says_so(server: Ser
     async with connect(server) as client:
         with pytest.raises(zk.ReconfigDisabledError):
             await client.reconfig(joining=["server.4=h4:2888:3888;2181"])
+
+
+# --- many at once ----------------------------------------------------------------------------------------
+
+
+async def test_several_reads_are_answered_together_each_in_its_place(server: Served, fresh_path: str) -> None:
+    async with connect(server) as client:
+        await client.create(fresh_path, b"1")
+        await client.create(f"{fresh_path}/child", acl=[zk.ACL(zk.Perms.WRITE, zk.Id("world", "anyone"))])
+        async with client.multi_read() as reads:
+            missing = reads.get(f"{fresh_path}/none")
+            node = reads.get(fresh_path)
+            children = reads.get_children(fresh_path)
+            forbidden = reads.get_children(f"{fresh_path}/child")
+        assert node.result() == await client.get(fresh_path)
+        assert children.result() == ["child"]
+        with pytest.raises(zk.NoNodeError, match="none"):
+            missing.result()
+        with pytest.raises(zk.NoAuthError, match="child"):
+            forbidden.result()
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["iterable", "async iterable"])
+async def test_a_stream_is_answered_in_order(server: Served, fresh_path: str, is_async: bool) -> None:
+    async with connect(server) as client:
+        await client.create(fresh_path)
+        ops = client.operations
+        requests = [ops.create(f"{fresh_path}/s-", b"%d" % number, sequential=True) for number in range(300)]
+
+        async def slowly() -> AsyncIterator[zk.Operation[str]]:
+            for number, request in enumerate(requests):
+                if number % 100 == 0:
+                    await anyio.sleep(0.001)
+                yield request
+
+        async with client.stream(slowly() if is_async else requests, window=64) as replies:
+            paths = [reply.result() async for reply in replies]
+        assert paths == [f"{fresh_path}/s-{number:010d}" for number in range(300)]
+        async with client.stream(map(ops.get, paths)) as replies_to_get:
+            data = [reply.result().data async for reply in replies_to_get]
+        assert data == [b"%d" % number for number in range(300)]

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, final
 
 from zkrecipes.client.operations import Operation, Operations
 from zkrecipes.client.requirements import requirement_of
-from zkrecipes.errors import NoNodeError
+from zkrecipes.errors import NoNodeError, ZooKeeperError
 from zkrecipes.net.keeper import SessionKeeper, WatchOwner
 from zkrecipes.net.pending import Pending
 
@@ -40,19 +40,28 @@ class Calls:
         is_kept: bool = False,
     ) -> Pending[T]:
         """Send it in its turn; the flags are those of `Pending`."""
-        keeper = self._keeper
         pending = Pending(
             operation.request,
             operation.convert,
-            keeper.parking,
+            self._keeper.parking,
             recover=operation.recover,
             watcher=watcher,
             is_errand=is_errand,
             is_evidence=is_evidence,
             is_kept=is_kept,
         )
-        keeper.submit(pending)
+        self._keeper.submit(pending)
         return pending
+
+    async def submit_or_refuse(self, operation: Operation[T]) -> Pending[T]:
+        """Send it, whether anybody waits for it or not; where the server is too old, that is its error."""
+        try:
+            await self.require_for(operation)
+        except ZooKeeperError as error:
+            refused = Pending(operation.request, operation.convert, self._keeper.parking)
+            refused.complete(None, error)
+            return refused
+        return self.submit(operation, is_kept=True)
 
     async def run(self, operation: Operation[T], *, watcher: WatchOwner | None = None) -> T:
         """Send it and wait for its result."""

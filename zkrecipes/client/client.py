@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from functools import partial
 from typing import Any, TypeVar, final
 
 from zkrecipes.client.calls import Calls
 from zkrecipes.client.credentials import check_credential
+from zkrecipes.client.multi_read import MultiRead
 from zkrecipes.client.operations import Operation, Operations
 from zkrecipes.client.pipeline import Pipeline
 from zkrecipes.client.rearmed_watch import keep_watching
 from zkrecipes.client.requirements import GET_CONFIG
+from zkrecipes.client.stream import AsyncSource, Replies, SyncSource
 from zkrecipes.client.tasks import ClientTasks
 from zkrecipes.client.transaction import Transaction
 from zkrecipes.client.trees import ensure_path
@@ -353,12 +355,75 @@ class Client:
         """
         return await self._run(self._operations.get_acl(path))
 
+    @asynccontextmanager
+    async def multi_read(self) -> AsyncIterator[MultiRead]:
+        """Collect reads in the block, and ask for all of them in one request when it ends (servers from 3.6).
+
+        Each result or error is in the `Pending` that each call returned; the block raises none of them.
+        The reads are done one after the other by one server; that no change comes between is not promised.
+
+        Raises:
+            UnimplementedError: the server is older; nothing was sent.
+        """
+        reads = MultiRead(self._operations, self._keeper.parking)
+        try:
+            yield reads
+        finally:
+            request = reads.close()
+        if request is None:
+            return
+        try:
+            missing = reads.take_reply(await self._calls.run_checked(Operation(request, _itself)))
+        except ZooKeeperError as error:
+            reads.fail(error)
+            raise
+        await self._calls.explain(missing)
+
     async def sync(self, path: str = "/") -> None:
         """Wait until the server has caught up with its leader, so that the next read is not older than this.
 
         No proof that the leader still has a quorum; only a write is that.
         """
         await self._run(self._operations.sync(path))
+
+    @property
+    def operations(self) -> Operations:
+        """What the calls of this client would send, as values for `stream`: `client.operations.get("/n")`."""
+        return self._operations
+
+    @asynccontextmanager
+    async def stream(
+        self, requests: Iterable[Operation[T]] | AsyncIterable[Operation[T]], *, window: int = 1000
+    ) -> AsyncIterator[Replies[T]]:
+        """Not atomic: any number of requests, of which so many are under way that memory stays flat.
+
+        An async iterator of the replies, in the order of the requests; each is a `Pending` that is done, with
+        its result or its own error:
+
+            ops = client.operations
+            async with client.stream(ops.get(path) for path in paths) as replies:
+                async for reply in replies:
+                    node = reply.result()
+
+        The iterable is read as far as there is room; an async one by a task of the client's own, which closes
+        it if it is a generator. Requests leave while somebody iterates, and a slow reader slows them down.
+        Leaving the block drops what was not sent; what was sent and not answered may happen.
+
+        Args:
+            requests: operations, made by `operations` when their turn comes, or before.
+            window: how many are under way at most. A wide one is fast, and needs the memory of its replies.
+
+        Raises:
+            ValueError: the window has no room.
+        """
+        if isinstance(requests, AsyncIterable):
+            source = AsyncSource(requests, self._calls, window)
+            with closing(source):
+                async with self._tasks.background(source.run):
+                    yield Replies(source, self._calls)
+        else:
+            with closing(SyncSource(requests, self._calls, window)) as plain:
+                yield Replies(plain, self._calls)
 
     @asynccontextmanager
     async def pipeline(self) -> AsyncIterator[Pipeline]:

@@ -45,7 +45,7 @@ from zkrecipes.enums import CreateMode, Perms
 from zkrecipes.errors import NoNodeError, ZooKeeperError
 from zkrecipes.paths import check_path, chroot_off, chroot_on
 
-__all__ = ["Operation", "Operations"]
+__all__ = ["Operation", "Operations", "check_alone"]
 
 T = TypeVar("T")
 
@@ -56,18 +56,26 @@ _VERSION_MAX: Final = 2**31 - 1
 _TTL_MS_MAX: Final = 0x00FF_FFFF_FFFF
 
 
+@final
 class Operation(NamedTuple, Generic[T]):
-    """A request with full paths, and what its reply means to the caller."""
+    """What a call would send, as a value: made by `client.operations`, sent by `client.stream`.
+
+    Arguments and paths were checked when it was made, and the chroot is in it.
+    """
 
     request: Request[Any]
+    """With full paths."""
     convert: Callable[[Any], T]
+    """Turns a reply into the result."""
     recover: Callable[[ZooKeeperError], T] | None = None
     """Turns an error into a result where it means one; raises the others."""
 
 
 @final
 class Operations:
-    """The calls of a client under one chroot.
+    """The calls of a client under one chroot, as values: each makes an `Operation` and sends nothing.
+
+    Arguments, results and errors are those of the client's calls of the same name.
 
     Args:
         chroot: full path of what the caller sees as `/`; empty for none.
@@ -252,6 +260,22 @@ class Operations:
 
     def _path_and_stat_of_reply(self, reply: Create2Reply) -> tuple[str, Stat]:
         return chroot_off(self.chroot, reply.path), reply.stat
+
+
+def check_alone(operation: Operation[T]) -> Operation[T]:
+    """Return the operation if it may travel by itself, with nobody to own what it leaves.
+
+    Raises:
+        TypeError: it is none.
+        ValueError: it sets a watch, or is a check, which says something in a transaction only.
+    """
+    if not isinstance(operation, Operation):
+        raise TypeError(f"an operation is made by `client.operations`, it is not {operation!r}")
+    if isinstance(operation.request, CheckRequest):
+        raise ValueError("a check belongs in a transaction")
+    if getattr(operation.request, "watch", False):
+        raise ValueError("nobody would own the watch: use one of the client's `…_and_watch`")
+    return operation
 
 
 def _create_mode(ephemeral: bool, sequential: bool, container: bool, ttl: float | None) -> CreateMode:
