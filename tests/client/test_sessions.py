@@ -129,6 +129,33 @@ async def test_a_read_only_server_is_told_by_the_state() -> None:
             await client.create("/a")
 
 
+async def test_a_client_of_a_read_only_server_goes_to_a_full_one_when_there_is_one() -> None:
+    """Case 25: in a session of its own, for no other server knows that of a read-only one."""
+    async with world() as there, scripted(there.network, "alone", greet=accept_all(read_only=True)):
+        async with zk.connect("alone", read_only=True, network=there.network) as client:
+            alone = client.session
+            there.network.refuse(host="zk")
+            client.update_hosts("alone,zk")
+            await anyio.sleep(2)
+            assert client.session is alone
+            there.network.heal()
+            await _next_session(client, alone.id)
+            assert alone.state is SessionState.EXPIRED
+            assert await client.create("/a") == "/a"
+
+
+async def test_nobody_looks_for_a_full_server_once_the_read_only_one_is_gone() -> None:
+    async with world() as there, scripted(there.network, "alone", greet=accept_all(read_only=True)):
+        async with zk.connect("alone", read_only=True, network=there.network) as client:
+            alone = client.session.id
+            client.update_hosts("zk")
+            there.network.reset(host="alone")
+            await _next_session(client, alone)
+            there.network.refuse(host="zk")
+            await anyio.sleep(TIMEOUT)
+            assert client.state is SessionState.CONNECTED
+
+
 # --- reconnecting ----------------------------------------------------------------------------------------
 
 

@@ -144,3 +144,21 @@ def test_other_hosts_are_used_from_the_next_attempt_on() -> None:
     assert hosts.hosts == (B, C)
     assert not hosts.is_pass_over
     assert {hosts.next_host(), hosts.next_host()} == {B, C}
+
+
+def test_a_preferred_host_has_the_next_turn_and_only_that_one() -> None:
+    for seed in range(20):
+        hosts = HostList((A, B, C), random.Random(seed))
+        hosts.next_host()
+        hosts.prefer(B)
+        hosts.succeeded()
+        assert [hosts.next_host() for _ in range(3)].count(B) == 1
+        hosts.succeeded()
+        hosts.prefer(B)
+        assert hosts.next_host() == B
+
+
+def test_a_preferred_host_that_is_none_of_them_has_no_turn() -> None:
+    hosts = HostList((A, B), random.Random(8))
+    hosts.prefer(C)
+    assert {hosts.next_host(), hosts.next_host()} == {A, B}

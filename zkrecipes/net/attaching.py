@@ -7,6 +7,7 @@ why there is no session.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any, Final, final
 
 import anyio
@@ -16,6 +17,7 @@ from zkrecipes.enums import ServerGeneration
 from zkrecipes.errors import AuthFailedError, ProtocolError, SessionExpiredError
 from zkrecipes.net.capabilities import find_generation
 from zkrecipes.net.connection import Connection
+from zkrecipes.net.full_server import find_full_server
 from zkrecipes.net.hosts import Host, HostList
 from zkrecipes.net.transport import Address, Network
 from zkrecipes.net.wakeup import Parking
@@ -118,16 +120,22 @@ class Attacher:
                     self._generations[address] = found
         return self._generations[address]
 
+    async def find_full_server(self, is_wanted: Callable[[], bool]) -> Host | None:
+        """A host whose server has a quorum; None when `is_wanted` says that it is no longer looked for."""
+        return await find_full_server(self._network, lambda: self.hosts.hosts, is_wanted)
+
     async def _attach(
         self, greeting: Greeting, watches: WatchTable[Any], attempt_timeout: float
     ) -> tuple[Connection, Connected, Address]:
         while True:
             if self.hosts.is_pass_over:
                 await self._end_pass(attempt_timeout)
+            host = self.hosts.next_host()
             try:
-                attached = await self._try_host(self.hosts.next_host(), greeting, watches, attempt_timeout)
+                attached = await self._try_host(host, greeting, watches, attempt_timeout)
             except (SessionExpiredError, AuthFailedError):
                 self._found()
+                self.hosts.prefer(host)  # it serves, so the next session may begin there
                 raise
             if attached is not None:
                 self._found()

@@ -112,6 +112,7 @@ class HostList:
         self._has_begun = False
         self._passes = 0
         self._last: Host | None = None
+        self._preferred: Host | None = None
 
     @property
     def hosts(self) -> tuple[Host, ...]:
@@ -132,8 +133,16 @@ class HostList:
             if len(self._order) > 1 and self._order[-1] == self._last:
                 # not the one that has just failed
                 self._order.insert(0, self._order.pop())
+        preferred, self._preferred = self._preferred, None
+        if preferred is not None and preferred in self._hosts:
+            # also where it has had its turn in this pass
+            self._order = [host for host in self._order if host != preferred] + [preferred]
         self._last = self._order.pop()
         return self._last
+
+    def prefer(self, host: Host) -> None:
+        """Let `host` have the next turn, if it still is one of the hosts."""
+        self._preferred = host
 
     def end_pass(self) -> float:
         """How long to wait before the next pass, in seconds: longer from pass to pass, up to 5 s."""

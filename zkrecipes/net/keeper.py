@@ -350,6 +350,8 @@ class SessionKeeper:
             lingering, self._lingering = self._lingering, set()
             self._remove_unneeded(lingering & connection.side.rearmed)
             self._send_due_check()
+            if connected.read_only:
+                self._chores.start_soon(self._leave_for_full_server, connection)
             await connection.run(self)
         finally:
             if anyio.current_time() - attached_at >= _SERVED_AFTER:
@@ -359,6 +361,14 @@ class SessionKeeper:
                 await connection.aclose()
         if isinstance(self._broken, (SessionExpiredError, AuthFailedError)):
             raise self._broken
+
+    async def _leave_for_full_server(self, connection: Connection) -> None:
+        """A session of a read-only server is known to no other: what comes then is an expiry, as a rule."""
+        host = await self.attacher.find_full_server(lambda: self._connection is connection)
+        if host is not None and self._connection is connection:
+            self.attacher.hosts.prefer(host)
+            connection.side.lose(f"{host} has a quorum, and this server is read-only")
+            connection.hurry(float("-inf"))
 
     def _detach(self, session: Session, connection: Connection) -> None:
         """The connection is over: decide for each of its requests whether it is sent again."""
