@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -245,6 +246,26 @@ async def test_leaving_the_block_removes_the_watch_on_the_server(
 
 
 @all_watchers
+async def test_a_watch_that_is_gone_before_its_removal_is_as_good_as_removed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Case 60."""
+
+    def lose_watches(seen: Seen) -> None:
+        if seen.opcode == OpCode.REMOVE_WATCHES:
+            for owner in there.server.processor.watches.owners():
+                there.server.processor.watches.drop(owner)
+
+    async with world() as there, there.connect("a") as client:
+        there.meanwhile = lose_watches
+        async with client.exists_and_watch("/a"):
+            pass
+        await anyio.sleep(1)
+        assert await client.exists("/a") is None
+        assert there.count(OpCode.REMOVE_WATCHES) == 1
+    assert not [each for each in caplog.records if each.levelno > logging.INFO]
+
+
 async def test_leaving_the_block_while_suspended_leaves_no_watch_on_the_next_connection(
     watcher: Callable[[zk.Client], Any],
 ) -> None:
