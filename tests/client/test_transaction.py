@@ -150,3 +150,12 @@ async def test_the_first_failure_is_told_whatever_the_codes_around_it(
                     tx.delete(path)
         assert caught.value.index == index
         assert type(caught.value.error) is kind
+
+
+async def test_an_empty_transaction_is_nothing_to_send() -> None:
+    """Case 48."""
+    async with world() as there, there.connect("a") as client:
+        async with client.transaction():
+            pass
+        await client.exists("/")
+        assert there.count(OpCode.MULTI) == 0

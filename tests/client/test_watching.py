@@ -245,7 +245,6 @@ async def test_leaving_the_block_removes_the_watch_on_the_server(
         assert _on_server(there) == set()
 
 
-@all_watchers
 async def test_a_watch_that_is_gone_before_its_removal_is_as_good_as_removed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -266,6 +265,7 @@ async def test_a_watch_that_is_gone_before_its_removal_is_as_good_as_removed(
     assert not [each for each in caplog.records if each.levelno > logging.INFO]
 
 
+@all_watchers
 async def test_leaving_the_block_while_suspended_leaves_no_watch_on_the_next_connection(
     watcher: Callable[[zk.Client], Any],
 ) -> None:

@@ -279,6 +279,7 @@ async def test_a_decoder_that_is_broken_kills_nothing() -> None:
 
 @pytest.mark.anyio
 async def test_what_may_not_be_read_any_longer_keeps_its_value(caplog: pytest.LogCaptureFixture) -> None:
+    """Case 59."""
     async with stage("a", "b") as (there, (a, b)):
         await a.create(PATH, b"1", make_parents=True)
         async with number(b) as config:
