@@ -88,7 +88,7 @@ async def test_each_thing_that_is_no_server_has_its_reason(autojump_clock: objec
     assert reasons["half:2181"] == "no answer within 1 seconds"
     assert "it does not speak ZooKeeper's protocol" in reasons["random:2181"]
     assert reasons["silent:2181"] == "no answer within 1 seconds"
-    assert reasons["closing:2181"] == "closed by the server while greeting"
+    assert reasons["closing:2181"] == "closed by the server while greeting; is this a port for TLS?"
     assert reasons["black-hole:2181"] == "no answer within 1 seconds"
     assert "Connection refused" in reasons["refused:2181"]
     assert reasons["unknown:2181"].startswith("the name does not resolve: ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -19,6 +20,8 @@ from zkrecipes.enums import SessionState
 from zkrecipes.errors import ConnectTimeoutError
 from zkrecipes.net.hosts import HostList, parse_connect_string
 from zkrecipes.net.keeper import KeeperOptions, SessionKeeper
+from zkrecipes.net.tls import TLS
+from zkrecipes.net.tls_network import TlsNetwork
 from zkrecipes.net.transport import Network, TcpNetwork, bare_errors
 from zkrecipes.net.wakeup import current_parking
 
@@ -44,6 +47,7 @@ async def connect(
     create_chroot: bool = False,
     tick_time: float | None = None,
     max_packet_size: int = _PACKET_SIZE_MAX,
+    tls: TLS | ssl.SSLContext | None = None,
     network: Network | None = None,
 ) -> AsyncIterator[Client]:
     """Connect to a ZooKeeper ensemble, and keep a session for as long as the block runs.
@@ -69,10 +73,14 @@ async def connect(
         create_chroot: make the chroot where it is missing.
         tick_time: the ensemble's `tickTime` in seconds, where it is known: holds then outlive longer outages.
         max_packet_size: the largest reply to accept and request to send, in bytes.
+        tls: speak TLS, to the ensemble's `secureClientPort`: a `TLS`, or a context of your own, which decides
+            all by itself then. None: no TLS.
         network: where the hosts are; None for TCP. Tests pass one in memory.
 
     Raises:
-        ValueError: an argument cannot be right; the message names it.
+        ValueError: an argument cannot be right; the message names it. So it is with a file of `tls` that is
+            damaged, or a key that is not the certificate's.
+        OSError: a file of `tls` cannot be read.
         ConnectTimeoutError: there was no session in time; it lists each host with its last reason.
         AuthFailedError: the server refused a credential, now or later.
         SessionExpiredError: the session expired, with `renew=False`.
@@ -83,8 +91,9 @@ async def connect(
         raise ValueError(f"max_packet_size must be above {_REQUEST_OVERHEAD} bytes, not {max_packet_size!r}")
     credentials = check_credentials(auth)
     operations = Operations(parsed.chroot, default_acl, max_packet_size - _REQUEST_OVERHEAD)
+    carrier = network or TcpNetwork()
     keeper = SessionKeeper(
-        network or TcpNetwork(),
+        carrier if tls is None else TlsNetwork(carrier, tls),
         HostList(parsed.hosts, random.Random()),
         KeeperOptions(session_timeout, read_only, renew, tick_time, max_packet_size),
         current_parking(),

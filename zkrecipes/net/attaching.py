@@ -14,11 +14,12 @@ import anyio
 
 from zkrecipes.codec.messages import CloseSessionRequest
 from zkrecipes.enums import ServerGeneration
-from zkrecipes.errors import AuthFailedError, ProtocolError, SessionExpiredError
+from zkrecipes.errors import AuthFailedError, ConnectionLossError, ProtocolError, SessionExpiredError
 from zkrecipes.net.capabilities import find_generation
 from zkrecipes.net.connection import Connection
 from zkrecipes.net.full_server import find_full_server
 from zkrecipes.net.hosts import Host, HostList
+from zkrecipes.net.tls_network import TlsNetwork
 from zkrecipes.net.transport import Address, Network
 from zkrecipes.net.wakeup import Parking
 from zkrecipes.protocol.client_side import ClientSide
@@ -30,6 +31,8 @@ __all__ = ["Attacher"]
 logger = logging.getLogger(__name__)
 
 _CLOSE_TRIES: Final = 3
+# How an alert of TLS begins: the record's type, and the first byte of its version.
+_TLS_ALERT: Final = b"\x15\x03"
 
 
 @final
@@ -206,18 +209,30 @@ class Attacher:
         if isinstance(outcome, Connected):
             return connection, outcome
         await connection.aclose()
-        raise _error_of(outcome)
+        if connection.first_bytes.startswith(_TLS_ALERT):
+            raise ConnectionAbortedError("it answers with an alert of TLS: this is a port for TLS (`tls=`)")
+        # A server that waits for TLS closes so; but one that has served the client before has other reasons.
+        is_without_a_word = not connection.first_bytes and greeting.last_zxid == 0
+        is_hint_wanted = is_without_a_word and not isinstance(self._network, TlsNetwork)
+        raise _error_of(outcome, hint="; is this a port for TLS?" if is_hint_wanted else "")
 
 
 def _has_persistent(watches: WatchTable[Any]) -> bool:
     return bool(watches.paths(WatchKind.PERSISTENT) or watches.paths(WatchKind.RECURSIVE))
 
 
-def _error_of(broken: Broken) -> Exception:
-    """What ends the session as it is; anything else only counts against the host."""
+def _error_of(broken: Broken, hint: str) -> Exception:
+    """What ends the session as it is; anything else only counts against the host.
+
+    Args:
+        broken: how the connection ended.
+        hint: added to the reason if the connection was lost.
+    """
     error = broken.error
     if isinstance(error, (SessionExpiredError, AuthFailedError)):
         return error
     if isinstance(error, ProtocolError):
         return ConnectionAbortedError(f"it does not speak ZooKeeper's protocol: {error}")
+    if isinstance(error, ConnectionLossError):
+        return ConnectionAbortedError(f"{error.reason or error}{hint}")
     return ConnectionAbortedError(str(getattr(error, "reason", "") or error))

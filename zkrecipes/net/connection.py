@@ -45,6 +45,8 @@ class Connection:
     def __init__(self, stream: Stream, side: ClientSide, parking: Parking) -> None:
         self.side = side
         self.parked: Any = None
+        self.first_bytes = b""
+        """How the peer's first words begin, ZooKeeper's or not: two bytes at least, if so many came."""
         self._stream = stream
         self._parking = parking
         self._timer: anyio.CancelScope | None = None
@@ -77,6 +79,8 @@ class Connection:
             except OSError as error:
                 side.lose(str(error))
             else:
+                if len(self.first_bytes) < 2:
+                    self.first_bytes += received[:2]
                 self._feed(received)
         return event
 
