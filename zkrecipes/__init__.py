@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     from zkrecipes.client.transaction import (
         Transaction as Transaction,
     )
+    from zkrecipes.client.walking import (
+        Visited as Visited,
+        Walk as Walk,
+    )
     from zkrecipes.client.watching import (
         OneShotWatch as OneShotWatch,
         WatchEvents as WatchEvents,
@@ -192,6 +196,10 @@ _NAMES_BY_MODULE = {
     "zkrecipes.client.pipeline": ("Pipeline",),
     "zkrecipes.client.stream": ("Replies",),
     "zkrecipes.client.transaction": ("Transaction",),
+    "zkrecipes.client.walking": (
+        "Visited",
+        "Walk",
+    ),
     "zkrecipes.client.watching": (
         "OneShotWatch",
         "WatchEvents",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 
 import anyio
@@ -768,3 +768,52 @@ async def test_a_stream_is_answered_in_order(server: Served, fresh_path: str, is
         async with client.stream(map(ops.get, paths)) as replies_to_get:
             data = [reply.result().data async for reply in replies_to_get]
         assert data == [b"%d" % number for number in range(300)]
+
+
+# --- trees -----------------------------------------------------------------------------------------------
+
+
+async def test_a_tree_is_walked_and_deleted(server: Served, fresh_path: str) -> None:
+    below = [f"/{a}{b}" for a in "abc" for b in ("", "/x", "/x/y", "/z")]
+    async with connect(server) as client:
+        await client.ensure_path(fresh_path)
+        view = client.chroot(fresh_path)
+        async with view.pipeline() as pipe:
+            for path in below:
+                pipe.create(path)
+        async with view.walk() as znodes:
+            visited = [path async for path, _ in znodes]
+        assert visited[0] == "/"
+        assert sorted(visited[1:]) == sorted(below)
+        await view.delete("/a", recursive=True)
+        assert sorted(await view.get_children("/")) == ["b", "c"]
+        await client.delete(fresh_path, recursive=True)
+        assert await client.exists(fresh_path) is None
+
+
+async def test_a_tree_goes_while_others_add_to_it(server: Served, fresh_path: str) -> None:
+    async def add(client: zk.Client) -> None:
+        with suppress(zk.NoNodeError):
+            for number in range(500):
+                await client.create(
+                    f"{fresh_path}/a/{number % 7}/s-", sequential=True, make_parents=number < 50
+                )
+
+    async with connect(server) as client, connect(server) as other:
+        await client.ensure_path(f"{fresh_path}/a")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(add, other)
+            await anyio.sleep(0.02)
+            while await client.exists(fresh_path) is not None:
+                with suppress(zk.NotEmptyError, zk.NoNodeError):
+                    await client.delete(fresh_path, recursive=True)
+            tasks.cancel_scope.cancel()
+
+
+async def test_a_znode_is_waited_for(server: Served, fresh_path: str) -> None:
+    async with connect(server) as client, connect(server) as other, anyio.create_task_group() as tasks:
+        with anyio.move_on_after(0.05):
+            await client.wait_for_node(fresh_path)
+        tasks.start_soon(other.create, fresh_path, b"1")
+        stat = await client.wait_for_node(fresh_path)
+        assert stat.data_length == 1

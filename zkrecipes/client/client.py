@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, suppress
 from functools import partial
 from typing import Any, TypeVar, final
 
@@ -14,10 +14,12 @@ from zkrecipes.client.operations import Operation, Operations
 from zkrecipes.client.pipeline import Pipeline
 from zkrecipes.client.rearmed_watch import keep_watching
 from zkrecipes.client.requirements import GET_CONFIG
-from zkrecipes.client.stream import AsyncSource, Replies, SyncSource
+from zkrecipes.client.stream import AsyncSource, Replies, SyncSource, check_window
 from zkrecipes.client.tasks import ClientTasks
 from zkrecipes.client.transaction import Transaction
+from zkrecipes.client.tree_deletion import delete_tree
 from zkrecipes.client.trees import ensure_path
+from zkrecipes.client.walking import Walk
 from zkrecipes.client.watching import OneShotWatch, WatchEvents
 from zkrecipes.codec.messages import AddWatchRequest
 from zkrecipes.codec.records import ACL, Id, Node, Stat
@@ -25,6 +27,7 @@ from zkrecipes.enums import AddWatchMode, ServerGeneration, SessionState
 from zkrecipes.errors import (
     NoNodeError,
     ServerError,
+    SessionExpiredError,
     TransactionError,
     UnimplementedError,
     ZooKeeperError,
@@ -260,16 +263,30 @@ class Client:
         """
         return await self._run(self._operations.set(path, data, version=version))
 
-    async def delete(self, path: str, *, version: int | None = None) -> None:
+    async def delete(self, path: str, *, version: int | None = None, recursive: bool = False) -> None:
         """Remove a znode.
+
+        Args:
+            path: which znode.
+            version: which version it must have; None for any.
+            recursive: and all below it first. That is many requests and happens at no single moment: others
+                see a part of the tree meanwhile, and what they make or remove in it is no error. What a
+                broken connection leaves unknown is tried again. An error or a cancellation leaves what is
+                not yet removed.
 
         Raises:
             NoNodeError: there is no znode.
             BadVersionError: it has another version.
-            NotEmptyError: it has children.
-            ConnectionLossError: it is unknown whether it was removed.
+            NotEmptyError: it has children; with `recursive`: others make new ones as fast as they go.
+            ConnectionLossError: it is unknown whether it was removed; not with `recursive`.
+            ValueError: `recursive` with a version or for the root, which is that of a chroot, too.
         """
-        await self._run(self._operations.delete(path, version=version))
+        if not recursive:
+            await self._run(self._operations.delete(path, version=version))
+        elif version is None:
+            await delete_tree(self._calls, self._operations, path)
+        else:
+            raise ValueError("a version guards one znode, so it cannot guard what is deleted recursively")
 
     async def set_acl(self, path: str, acl: Sequence[ACL], *, version: int | None = None) -> Stat:
         """Replace a znode's ACL and return its stat; `version` is that of the ACL (`Stat.aversion`).
@@ -331,6 +348,23 @@ class Client:
         """A znode's stat, or None where there is none."""
         return await self._run(self._operations.exists(path))
 
+    async def wait_for_node(self, path: str) -> Stat:
+        """Wait until there is a znode, and return its stat.
+
+        It may be gone again by then. One that comes and goes while there is no connection can be missed.
+        Waiting outlives reconnects and new sessions.
+
+        Raises:
+            SessionExpiredError: the session is over, and is not renewed.
+        """
+        while True:
+            async with self.exists_and_watch(path) as (stat, changed):
+                if stat is not None:
+                    return stat
+                # A new session has no watch: look again. Where there is none, that raises.
+                with suppress(SessionExpiredError):
+                    await changed.wait()
+
     async def get_children(self, path: str) -> list[str]:
         """The names of a znode's children, in no order.
 
@@ -385,6 +419,28 @@ class Client:
         No proof that the leader still has a quorum; only a write is that.
         """
         await self._run(self._operations.sync(path))
+
+    @asynccontextmanager
+    async def walk(self, path: str = "/", *, window: int = 100) -> AsyncIterator[Walk]:
+        """Come to a znode and to every one below it: an async iterator of paths with their stats.
+
+            async with client.walk("/app") as znodes:
+                async for path, stat in znodes:
+                    print(path, stat.data_length)
+
+        One request a znode, many of them under way. In memory are the paths of the siblings of what is on the
+        way. Leaving the block drops what was not sent.
+
+        Args:
+            path: where to begin.
+            window: how many requests are under way at most.
+
+        Raises:
+            NoNodeError: there is no znode to begin with; raised by the iteration.
+            ValueError: the window has no room.
+        """
+        with closing(Walk(self._calls, self._operations, check_path(path), check_window(window))) as walk:
+            yield walk
 
     @property
     def operations(self) -> Operations:

@@ -1,0 +1,205 @@
+"""Deleting a tree while others change it, over broken connections, and what is left when it is cut short."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio.lowlevel
+import pytest
+
+import zkrecipes as zk
+from tests.recipes.hurting import (
+    Outcome,
+    Seen,
+    World,
+    cancel_at_each_pass,
+    hurt_each_request,
+    virtual_time,
+    world,
+)
+from zkrecipes.codec.messages import CreateRequest, DeleteRequest
+from zkrecipes.devserver.faults import Hurt
+from zkrecipes.devserver.writes import WRITES
+from zkrecipes.enums import CreateMode, OpCode
+
+pytestmark = pytest.mark.anyio
+anyio_backend = virtual_time()
+
+TREE = ("/a", "/a/b", "/a/b/c", "/a/b/c/d", "/a/b/e", "/a/f", "/a/g", "/a/g/h")
+
+
+async def plant(client: zk.Client, paths: tuple[str, ...] = TREE) -> None:
+    async with client.pipeline() as pipe:
+        for path in paths:
+            pipe.create(path)
+
+
+def apply(there: World, request: Any) -> None:
+    """Let somebody else change the tree right now, ahead of the request that was just taken in."""
+    processor = there.server.processor
+    processor.zxid += 1
+    WRITES[request.opcode](processor._change(0, [], _MOMENT), request)  # noqa: SLF001 - between two requests
+
+
+class _Moment:
+    now = 0.0
+    time_ms = 0
+
+
+_MOMENT: Any = _Moment()
+
+
+def creation(path: str) -> CreateRequest:
+    return CreateRequest(path, b"", list(zk.OPEN), CreateMode.PERSISTENT)
+
+
+async def test_a_tree_goes_and_what_is_beside_it_stays() -> None:
+    async with world() as there, there.connect("a") as client:
+        await plant(client, (*TREE, "/ab", "/ab/c"))
+        await client.delete("/a", recursive=True)
+        assert there.znodes() == {"/ab", "/ab/c"}
+
+
+async def test_a_leaf_costs_one_request_and_wide_children_two_more_than_they_are() -> None:
+    async with world() as there, there.connect("a") as client:
+        await plant(client, ("/a", *(f"/a/{number}" for number in range(1000))))
+        before = len(there.seen)
+        await client.delete("/a/0", recursive=True)
+        assert len(there.seen) == before + 1
+        await client.delete("/a", recursive=True)
+        assert len(there.seen) == before + 1 + 999 + 3
+        assert there.znodes() == set()
+
+
+async def test_a_tree_that_is_deeper_than_the_stack_goes() -> None:
+    async with world() as there, there.connect("a") as client:
+        await plant(client, tuple("/a" * depth for depth in range(1, 1200)))
+        await client.delete("/a", recursive=True)
+        assert there.znodes() == set()
+
+
+async def test_a_tree_that_is_not_there_is_an_error() -> None:
+    async with world() as there, there.connect("a") as client:
+        with pytest.raises(zk.NoNodeError, match="/a"):
+            await client.delete("/a", recursive=True)
+        with pytest.raises(zk.NoNodeError, match="the chroot /app itself"):
+            await client.chroot("/app").delete("/a", recursive=True)
+
+
+async def test_the_root_is_refused_also_that_of_a_view() -> None:
+    async with world() as there, there.connect("a") as client:
+        await plant(client)
+        before = len(there.seen)
+        for each in (client, client.chroot("/a")):
+            with pytest.raises(ValueError, match="the root is not deleted"):
+                await each.delete("/", recursive=True)
+        with pytest.raises(ValueError, match="guards one znode"):
+            await client.delete("/a", version=0, recursive=True)
+        assert len(there.seen) == before
+
+
+async def test_a_view_deletes_below_its_root() -> None:
+    async with world() as there, there.connect("a") as client:
+        await plant(client)
+        await client.chroot("/a").delete("/b", recursive=True)
+        assert there.znodes() == {"/a", "/a/f", "/a/g", "/a/g/h"}
+
+
+async def test_what_is_made_meanwhile_goes_too() -> None:
+    """One more child appears whenever a znode with children is about to be deleted, but not for ever."""
+    async with world() as there, there.connect("a") as client:
+        await plant(client)
+        made = 0
+
+        def make_more(seen: Seen) -> None:
+            nonlocal made
+            if seen.opcode == OpCode.DELETE and seen.request.path in ("/a", "/a/b", "/a/g") and made < 7:
+                made += 1
+                apply(there, creation(f"{seen.request.path}/new-{made}"))
+
+        there.meanwhile = make_more
+        await client.delete("/a", recursive=True)
+        assert made == 7
+        assert there.znodes() == set()
+
+
+async def test_what_goes_meanwhile_is_no_error() -> None:
+    async with world() as there, there.connect("a") as client:
+        await plant(client)
+
+        def take_away(seen: Seen) -> None:
+            if seen.opcode == OpCode.GET_CHILDREN and seen.request.path == "/a/b":
+                for path in ("/a/b/e", "/a/b/c/d", "/a/b/c", "/a/b"):
+                    apply(there, DeleteRequest(path, -1))
+
+        there.meanwhile = take_away
+        await client.delete("/a", recursive=True)
+        assert there.znodes() == set()
+
+
+async def test_others_who_make_children_for_ever_win() -> None:
+    async with world() as there, there.connect("a") as client:
+        await plant(client, ("/app", "/app/a"))
+        made = 0
+
+        def make_more(seen: Seen) -> None:
+            nonlocal made
+            if seen.opcode == OpCode.DELETE and seen.request.path == "/app/a":
+                made += 1
+                apply(there, creation(f"/app/a/new-{made}"))
+
+        there.meanwhile = make_more
+        with pytest.raises(zk.NotEmptyError, match=r"/app/a \(others keep making children"):
+            await client.chroot("/app").delete("/a", recursive=True)
+        assert made == 11
+
+
+async def test_a_znode_that_may_not_be_deleted_is_an_error_and_stays() -> None:
+    async with world() as there, there.connect("a") as client:
+        await plant(client)
+        await client.set_acl("/a/b/c", zk.READ_ONLY)
+        with pytest.raises(zk.NoAuthError):
+            await client.delete("/a", recursive=True)
+        assert {"/a", "/a/b", "/a/b/c", "/a/b/c/d"} <= there.znodes()
+
+
+async def test_a_leaf_whose_deletion_was_applied_unheard_is_gone_and_no_error() -> None:
+    async with world() as there, there.connect("a") as client:
+        await client.create("/a")
+        there.server.faults.hurt(1, Hurt.AFTER_COMMIT, session_id=client.session.id)
+        await client.delete("/a", recursive=True)
+        assert there.count(OpCode.DELETE) == 2
+        assert there.znodes() == set()
+
+
+async def delete_planted(there: World, client: zk.Client) -> None:
+    await client.delete("/a", recursive=True)
+
+
+class Planted:
+    """The tree is there before the act, and what is left of it goes afterwards."""
+
+    def __init__(self, there: World) -> None:
+        self._there = there
+
+    async def __aenter__(self) -> None:
+        async with self._there.connect("gardener") as gardener:
+            await plant(gardener)
+
+    async def __aexit__(self, *_: object) -> None:
+        await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("how", [Hurt.BEFORE_SEND, Hurt.AFTER_SEND, Hurt.AFTER_COMMIT])
+async def test_a_tree_goes_whichever_request_loses_its_connection(how: Hurt) -> None:
+    def judge(outcome: Outcome) -> None:
+        assert outcome.error is None
+
+    assert await hurt_each_request(delete_planted, judge, how, stays=set(), surroundings=Planted) >= 10
+
+
+async def test_a_deletion_that_is_cancelled_leaves_no_request_behind() -> None:
+    def judge(outcome: Outcome) -> None:
+        assert outcome.error is None or not isinstance(outcome.error, Exception)
+
+    await cancel_at_each_pass(delete_planted, judge, stays=set(TREE), surroundings=Planted)
