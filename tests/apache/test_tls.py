@@ -1,0 +1,185 @@
+"""TLS to Apache's server: the versions it speaks, the certificates it wants, and what is said of failures."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+import zkrecipes as zk
+from tests.net.tls_peers import Papers, papers
+from zkrecipes.ensemble import ApacheServer
+from zkrecipes.ensemble.ports import free_ports
+from zkrecipes.ensemble.zoo_cfg import Setting
+from zkrecipes.net.transport import Address, Handler, Stream, TcpNetwork
+
+pytestmark = [pytest.mark.anyio, pytest.mark.apache]
+
+# The suites of TLS 1.3 are not among those that ZooKeeper 3.8 offers by itself.
+SUITES = "TLS_AES_256_GCM_SHA384,TLS_AES_128_GCM_SHA256,TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"
+
+
+NAME = "zk.example.org"
+
+
+class Names:
+    """TCP where every name is this machine's, so that certificates can be for some."""
+
+    def __init__(self) -> None:
+        self._tcp = TcpNetwork()
+
+    async def resolve(self, host: str, port: int) -> list[Address]:
+        return await self._tcp.resolve("127.0.0.1", port)
+
+    async def connect(self, host: str, port: int) -> Stream:
+        return await self._tcp.connect(host, port)
+
+    def serve(self, host: str, port: int, handler: Handler) -> AbstractAsyncContextManager[Address]:
+        return self._tcp.serve(host, port, handler)
+
+
+@dataclass(frozen=True)
+class Secured:
+    """A server with a port for TLS beside the one without."""
+
+    server: ApacheServer
+    port: int
+    ours: Papers
+    theirs: Papers
+
+    @property
+    def tls(self) -> zk.TLS:
+        """What a client needs that is welcome."""
+        return zk.TLS(ca_file=self.ours.ca_file, cert_file=self.ours.folder / "client.pem")
+
+    def connect(self, tls: Any, **options: Any) -> AbstractAsyncContextManager[zk.Client]:
+        return zk.connect(f"{NAME}:{self.port}", tls=tls, network=Names(), **options)
+
+    async def why_not(self, tls: zk.TLS | None, host: str = NAME, port: int | None = None) -> str:
+        """What entering says of the host."""
+        hosts = f"{host}:{self.port if port is None else port}"
+        with pytest.raises(zk.ConnectTimeoutError) as caught:
+            async with zk.connect(hosts, tls=tls, network=Names(), connect_timeout=1.5, session_timeout=2):
+                raise AssertionError("attached")
+        return caught.value.reasons[hosts]
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    ours = papers(tmp_path_factory.mktemp("ours"))
+    theirs = papers(tmp_path_factory.mktemp("theirs"))
+    ours.issue("client", "me@example.org")
+    (port,) = free_ports(1)
+    settings = _settings(port, ours.issue("server", NAME), ours.ca_file)
+    server = ApacheServer(settings=settings, java_options=("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"))
+    server.open()
+    try:
+        with ThreadPoolExecutor(1) as thread:  # the loop of a test may be around in this one
+            thread.submit(anyio.run, server.start).result()
+        yield Secured(server, port, ours, theirs)
+    finally:
+        server.close()
+
+
+def _settings(port: int, key_store: Path, trust_store: Path) -> dict[str, Setting]:
+    return {
+        "serverCnxnFactory": "org.apache.zookeeper.server.NettyServerCnxnFactory",
+        "secureClientPort": port,
+        "secureClientPortAddress": "127.0.0.1",
+        "ssl.keyStore.type": "PEM",
+        "ssl.keyStore.location": str(key_store),
+        "ssl.trustStore.type": "PEM",
+        "ssl.trustStore.location": str(trust_store),
+        "ssl.clientAuth": "need",
+        "ssl.enabledProtocols": "TLSv1.3,TLSv1.2",
+        "ssl.ciphersuites": SUITES,
+        "authProvider.x509": "org.apache.zookeeper.server.auth.X509AuthenticationProvider",
+    }
+
+
+@pytest.mark.parametrize("version", [None, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_the_client_works_over_tls(
+    secured: Secured, fresh_path: str, version: ssl.TLSVersion | None
+) -> None:
+    tls: zk.TLS | ssl.SSLContext = secured.tls
+    if version is not None:
+        tls = ssl.create_default_context(cafile=secured.ours.ca_file)
+        tls.load_cert_chain(secured.ours.folder / "client.pem")
+        tls.minimum_version = tls.maximum_version = version
+    data = bytes(range(256)) * 3000
+    async with secured.connect(tls) as client:
+        await client.create(fresh_path, data)
+        assert (await client.get(fresh_path)).data == data
+        async with client.watch(fresh_path, recursive=True) as events:  # asks the server what it can do
+            await client.set(fresh_path, b"")
+            async for event in events:
+                assert event.path == fresh_path
+                break
+        async with zk.Mutex(client, f"{fresh_path}-lock").acquire() as hold:
+            assert hold.path
+
+
+async def test_the_client_certificate_is_an_identity_for_acls(secured: Secured, fresh_path: str) -> None:
+    async with secured.connect(secured.tls) as client:
+        await client.create(fresh_path, b"mine", acl=zk.CREATOR_ALL)
+        ((entry, *_), _) = await client.get_acl(fresh_path)
+        assert entry.id.scheme == "x509"
+    async with zk.connect(secured.server.connect_string) as other:
+        with pytest.raises(zk.NoAuthError):
+            await other.get(fresh_path)
+
+
+async def test_a_session_outlives_a_server_that_is_restarted_with_other_papers(
+    secured: Secured, fresh_path: str
+) -> None:
+    """Case 72."""
+    async with secured.connect(secured.tls, session_timeout=30) as client:
+        session_id = client.session.id
+        await client.create(fresh_path, ephemeral=True)
+        renewed = papers(secured.ours.folder)
+        renewed.issue("server", NAME)
+        renewed.issue("client", "me@example.org")
+        await secured.server.restart()
+        assert await client.exists(fresh_path) is not None
+        assert client.session.id == session_id
+
+
+async def test_a_server_that_cannot_be_believed_is_refused_with_the_reason(secured: Secured) -> None:
+    """Case 70."""
+    reason = await secured.why_not(secured.tls, "other.example.org")
+    assert reason == "its certificate is refused: it is not for 'other.example.org'"
+    untrusting = zk.TLS(ca_file=secured.theirs.ca_file)
+    assert await secured.why_not(untrusting) == (
+        "its certificate is refused: no authority that is trusted here has signed it"
+    )
+
+
+async def test_a_client_without_a_certificate_or_with_a_strangers_is_told(secured: Secured) -> None:
+    reason = await secured.why_not(zk.TLS(ca_file=secured.ours.ca_file))
+    assert reason == "it wants a client certificate, and there is no cert_file (bad certificate)"
+    stranger = secured.theirs.issue("stranger", "stranger@example.org")
+    reason = await secured.why_not(zk.TLS(ca_file=secured.ours.ca_file, cert_file=stranger))
+    assert reason.startswith("it does not accept our certificate, or that there is none")
+
+
+async def test_the_wrong_port_is_told(secured: Secured) -> None:
+    """Case 71."""
+    assert await secured.why_not(None) == "closed by the server while greeting; is this a port for TLS?"
+    reason = await secured.why_not(secured.tls, NAME, secured.server.port)
+    assert "is this a port without TLS?" in reason
+
+
+async def test_a_handshake_with_a_server_that_has_stopped_is_bounded(secured: Secured) -> None:
+    """Case 69. The kernel takes the connection, and nobody shakes hands."""
+    secured.server.pause()
+    try:
+        assert await secured.why_not(secured.tls) == "no answer within 1 seconds"
+    finally:
+        secured.server.resume()
