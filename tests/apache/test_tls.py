@@ -1,8 +1,13 @@
-"""TLS to Apache's server: the versions it speaks, the certificates it wants, and what is said of failures."""
+"""TLS to Apache's server: the versions it speaks, the certificates it wants, and what is said of failures.
+
+The server is configured as `docs/how-to/tls.md` says, so that the page is tested as well.
+"""
 
 from __future__ import annotations
 
+import re
 import ssl
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
@@ -14,7 +19,8 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.net.tls_peers import Papers, papers
+from tests.house.source_tree import ROOT
+from tests.net.tls_peers import Papers, encrypt_key, papers
 from zkrecipes.ensemble import ApacheServer
 from zkrecipes.ensemble.ports import free_ports
 from zkrecipes.ensemble.zoo_cfg import Setting
@@ -22,8 +28,7 @@ from zkrecipes.net.transport import Address, Handler, Stream, TcpNetwork
 
 pytestmark = [pytest.mark.anyio, pytest.mark.apache]
 
-# The suites of TLS 1.3 are not among those that ZooKeeper 3.8 offers by itself.
-SUITES = "TLS_AES_256_GCM_SHA384,TLS_AES_128_GCM_SHA256,TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"
+PAGE = ROOT / "docs" / "how-to" / "tls.md"
 
 
 NAME = "zk.example.org"
@@ -77,7 +82,12 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     theirs = papers(tmp_path_factory.mktemp("theirs"))
     ours.issue("client", "me@example.org")
     (port,) = free_ports(1)
-    settings = _settings(port, ours.issue("server", NAME), ours.ca_file)
+    ours.issue("server", NAME, "127.0.0.1")
+    settings: dict[str, Setting] = {
+        **_settings_of_the_page(ours.folder),
+        "secureClientPort": port,
+        "secureClientPortAddress": "127.0.0.1",
+    }
     server = ApacheServer(settings=settings, java_options=("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"))
     server.open()
     try:
@@ -88,20 +98,27 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
         server.close()
 
 
-def _settings(port: int, key_store: Path, trust_store: Path) -> dict[str, Setting]:
-    return {
-        "serverCnxnFactory": "org.apache.zookeeper.server.NettyServerCnxnFactory",
-        "secureClientPort": port,
-        "secureClientPortAddress": "127.0.0.1",
-        "ssl.keyStore.type": "PEM",
-        "ssl.keyStore.location": str(key_store),
-        "ssl.trustStore.type": "PEM",
-        "ssl.trustStore.location": str(trust_store),
-        "ssl.clientAuth": "need",
-        "ssl.enabledProtocols": "TLSv1.3,TLSv1.2",
-        "ssl.ciphersuites": SUITES,
-        "authProvider.x509": "org.apache.zookeeper.server.auth.X509AuthenticationProvider",
-    }
+def _settings_of_the_page(folder: Path) -> dict[str, str]:
+    text = _block_of_the_page("properties").replace("/etc/zookeeper/tls", str(folder))
+    return dict(line.split("=", 1) for line in text.splitlines())
+
+
+def _block_of_the_page(language: str) -> str:
+    (block,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    return str(block)
+
+
+async def test_the_program_of_the_page_runs_against_the_server_of_the_page(secured: Secured) -> None:
+    folder = secured.ours.folder
+    encrypted = encrypt_key(folder / "client.pem", b"secret")
+    program = _block_of_the_page("python")
+    program = re.sub("zk1.*2281", f"127.0.0.1:{secured.port}", program)
+    program = program.replace("/etc/app/tls", str(folder)).replace(
+        f'{folder}/client.key"', f'{encrypted}", key_password="secret"'
+    )
+    done = await anyio.run_process([sys.executable, "-W", "error", "-c", program], check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"zookeeper" in done.stdout
 
 
 @pytest.mark.parametrize("version", [None, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -144,7 +161,7 @@ async def test_a_session_outlives_a_server_that_is_restarted_with_other_papers(
         session_id = client.session.id
         await client.create(fresh_path, ephemeral=True)
         renewed = papers(secured.ours.folder)
-        renewed.issue("server", NAME)
+        renewed.issue("server", NAME, "127.0.0.1")
         renewed.issue("client", "me@example.org")
         await secured.server.restart()
         assert await client.exists(fresh_path) is not None
