@@ -6,8 +6,10 @@ import anyio
 import pytest
 
 import zkrecipes as zk
+from tests.net.peers import OPCODES_3_4, OldServer
 from tests.recipes.hurting import virtual_time, world
 from zkrecipes.enums import OpCode
+from zkrecipes.net.transport import Address
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -100,3 +102,49 @@ async def test_a_pipeline_reads_on_through_broken_connections() -> None:
         async with client.pipeline() as pipe:
             replies = [pipe.get("/n") for _ in range(100)]
         assert all(reply.result().data == b"1" for reply in replies)
+
+
+async def test_any_operation_can_be_in_a_pipeline() -> None:
+    async with world(extended_types=True) as there, there.connect("a", auth=[("digest", "ann:pw")]) as client:
+        ops = client.operations
+        async with client.pipeline() as pipe:
+            made = await pipe.submit(ops.create_with_stat("/n", b"1", ephemeral=True))
+            kept = pipe.create("/c")
+            container = await pipe.submit(ops.create("/c/c", container=True))
+            short_lived = await pipe.submit(ops.create("/c/t", ttl=60))
+            ephemerals = await pipe.submit(ops.get_ephemerals())
+            number = await pipe.submit(ops.get_all_children_number("/c"))
+            names = await pipe.submit(ops.whoami())
+            config = await pipe.submit(ops.get_config())
+        assert made.result()[0] == "/n"
+        assert made.result()[1].data_length == 1
+        assert [kept.result(), container.result(), short_lived.result()] == ["/c", "/c/c", "/c/t"]
+        assert ephemerals.result() == ["/n"]
+        assert number.result() == 2
+        assert zk.Id("digest", "ann") in names.result()
+        assert config.result() == await client.get_config()
+
+
+async def test_an_operation_that_the_server_does_not_know_has_its_error_in_its_place() -> None:
+    async with world() as there:
+        old = OldServer(there.network, Address("zk", 2181), OPCODES_3_4, "3.4.14")
+        async with old.serving(), zk.connect("old", network=there.network) as client:
+            async with client.pipeline() as pipe:
+                before = pipe.create("/n")
+                refused = await pipe.submit(client.operations.create("/c", container=True))
+                after = pipe.create("/m")
+            assert [before.result(), after.result()] == ["/n", "/m"]
+            with pytest.raises(zk.UnimplementedError, match=r"a container needs ZooKeeper 3\.5"):
+                refused.result()
+            assert set(old.opcodes_seen) <= OPCODES_3_4
+
+
+async def test_what_cannot_travel_alone_is_refused() -> None:
+    async with world() as there, there.connect("a") as client:
+        ops = client.operations
+        async with client.pipeline() as pipe:
+            with pytest.raises(ValueError, match="in a transaction"):
+                await pipe.submit(ops.check("/"))
+            with pytest.raises(ValueError, match="nobody would own"):
+                await pipe.submit(ops.exists("/", watch=True))
+        assert there.seen == []

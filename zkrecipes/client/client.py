@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, suppress
-from functools import partial
 from typing import Any, TypeVar, final
 
 from zkrecipes.client.calls import Calls
@@ -28,9 +27,7 @@ from zkrecipes.errors import (
     NoNodeError,
     ServerError,
     SessionExpiredError,
-    TransactionError,
     UnimplementedError,
-    ZooKeeperError,
 )
 from zkrecipes.net.hosts import parse_connect_string
 from zkrecipes.net.keeper import SessionChange, SessionKeeper, WatchOwner
@@ -318,21 +315,8 @@ class Client:
         try:
             yield transaction
         finally:
-            request = transaction.close()
-        if request is None:
-            return
-        try:
-            operation = Operation(request, _itself)
-            await self._calls.require_for(operation)
-            pending = self._submit(operation)
-            transaction.take_reply(await pending.wait(), pending.zxid)
-        except TransactionError as error:
-            if isinstance(error.error, NoNodeError):
-                await self._calls.explain([error.error])
-            raise
-        except ZooKeeperError as error:
-            transaction.fail(error)
-            raise
+            transaction.close()
+        await transaction.commit(self._calls)
 
     # --- reading -------------------------------------------------------------------------------------------
 
@@ -403,15 +387,8 @@ class Client:
         try:
             yield reads
         finally:
-            request = reads.close()
-        if request is None:
-            return
-        try:
-            missing = reads.take_reply(await self._calls.run_checked(Operation(request, _itself)))
-        except ZooKeeperError as error:
-            reads.fail(error)
-            raise
-        await self._calls.explain(missing)
+            reads.close()
+        await reads.ask(self._calls)
 
     async def sync(self, path: str = "/") -> None:
         """Wait until the server has caught up with its leader, so that the next read is not older than this.
@@ -444,7 +421,7 @@ class Client:
 
     @property
     def operations(self) -> Operations:
-        """What the calls of this client would send, as values for `stream`: `client.operations.get("/n")`."""
+        """The calls of this client as values, for `stream` and pipelines: `client.operations.get("/n")`."""
         return self._operations
 
     @asynccontextmanager
@@ -488,7 +465,7 @@ class Client:
         Each result or error is in its place in the `Pending` that each call returned; the block raises none
         of them. Leaving the block with an exception drops what was not sent.
         """
-        pipeline = Pipeline(self._operations, partial(self._submit, is_kept=True))
+        pipeline = Pipeline(self._operations, self._calls)
         try:
             yield pipeline
             await pipeline.wait_all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, final
 
+from zkrecipes.client.calls import Calls
 from zkrecipes.client.operations import Operation, Operations
 from zkrecipes.codec.jute import Record
 from zkrecipes.codec.messages import ErrorReply
@@ -51,29 +52,37 @@ class MultiRead:
         self._collected.append(pending)
         return pending
 
-    def close(self) -> MultiReadRequest | None:
-        """No more reads: the request to send, or None where there is nothing to read."""
+    def close(self) -> None:
+        """The block has ended: no more reads."""
         self._is_over = True
-        if not self._collected:
-            return None
-        return MultiReadRequest(tuple(pending.request for pending in self._collected))
 
-    def take_reply(self, reply: MultiReply) -> list[NoNodeError]:
-        """Give each read its result or its error, and return those errors that a chroot may explain.
+    async def ask(self, calls: Calls) -> None:
+        """Ask for all of them, and give each its result or its own error.
 
         Raises:
+            UnimplementedError: the server is too old; nothing was sent.
             ProtocolError: the server sent more or fewer results than it was asked for.
         """
+        if not self._collected:
+            return
+        request = MultiReadRequest(tuple(each.request for each in self._collected))
+        try:
+            self._take_reply(await calls.run_checked(Operation(request, _itself)))
+        except ZooKeeperError as error:
+            for each in self._collected:
+                each.complete(None, error)
+            raise
+        await calls.explain(each.error for each in self._collected if isinstance(each.error, NoNodeError))
+
+    def _take_reply(self, reply: MultiReply) -> None:
         if len(reply.results) != len(self._collected):
             raise ProtocolError(f"{len(self._collected)} reads were answered by {len(reply.results)} results")
         for pending, result in zip(self._collected, reply.results, strict=True):
             pending.complete(result, _error_in(result, pending))
-        return [each.error for each in self._collected if isinstance(each.error, NoNodeError)]
 
-    def fail(self, error: ZooKeeperError) -> None:
-        """There is no answer to any of them."""
-        for pending in self._collected:
-            pending.complete(None, error)
+
+def _itself(reply: MultiReply) -> MultiReply:
+    return reply
 
 
 def _error_in(result: Record, pending: Pending[Any]) -> ZooKeeperError | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar, final
 
-from zkrecipes.client.operations import Operation, Operations
+from zkrecipes.client.calls import Calls
+from zkrecipes.client.operations import Operation, Operations, check_alone
 from zkrecipes.codec.records import ACL, Node, Stat
 from zkrecipes.errors import ZooKeeperError
 from zkrecipes.net.pending import Pending
@@ -24,9 +25,9 @@ class Pipeline:
     error in its place. `await pending.wait()` inside the block is possible too.
     """
 
-    def __init__(self, operations: Operations, submit: Callable[[Operation[Any]], Pending[Any]]) -> None:
+    def __init__(self, operations: Operations, calls: Calls) -> None:
         self._operations = operations
-        self._submit = submit
+        self._calls = calls
         self._pending: list[Pending[Any]] = []
 
     def create(
@@ -79,8 +80,21 @@ class Pipeline:
         """Wait until the server has caught up with its leader."""
         return self._add(self._operations.sync(path))
 
+    async def submit(self, operation: Operation[T]) -> Pending[T]:
+        """Send any operation that `client.operations` makes, also one that not every server knows.
+
+        This waits only where it must be asked what the server can do, which is once for each server, and is
+        no checkpoint otherwise. Where the server is too old, `UnimplementedError` is in the result's place.
+
+        Raises:
+            ValueError: the operation is a check, or sets a watch.
+        """
+        pending = await self._calls.submit_or_refuse(check_alone(operation))
+        self._pending.append(pending)
+        return pending
+
     def _add(self, operation: Operation[T]) -> Pending[T]:
-        pending: Pending[T] = self._submit(operation)
+        pending = self._calls.submit(operation, is_kept=True)
         self._pending.append(pending)
         return pending
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar, final
 
+from zkrecipes.client.calls import Calls
 from zkrecipes.client.operations import Operation, Operations
 from zkrecipes.codec.jute import Record
 from zkrecipes.codec.messages import ErrorReply
 from zkrecipes.codec.multi import MultiReply, MultiRequest
 from zkrecipes.codec.records import ACL, Stat
 from zkrecipes.errors import (
+    NoNodeError,
     RuntimeInconsistencyError,
     ServerError,
     TransactionError,
@@ -85,30 +87,44 @@ class Transaction:
         self._collected.append(pending)
         return pending
 
-    def close(self) -> MultiRequest | None:
-        """No more operations: the request to send, or None where there is nothing to do."""
+    def close(self) -> None:
+        """The block has ended: no more operations."""
         self._is_over = True
-        if not self._collected:
-            return None
-        return MultiRequest(tuple(pending.request for pending in self._collected))
 
-    def take_reply(self, reply: MultiReply, zxid: int) -> None:
-        """Give each operation its result, and the zxid that they share.
+    async def commit(self, calls: Calls) -> None:
+        """Apply the operations, and give each its result or the error that all of them have.
 
         Raises:
-            TransactionError: it was rolled back; every operation's result raises that too.
+            TransactionError: an operation failed, and none was applied.
+            ConnectionLossError: it is unknown whether they were applied.
         """
+        if not self._collected:
+            return
+        operation = Operation(MultiRequest(tuple(each.request for each in self._collected)), _itself)
+        try:
+            await calls.require_for(operation)
+            pending = calls.submit(operation)
+            self._take_reply(await pending.wait(), pending.zxid)
+        except ZooKeeperError as error:
+            self._fail(error)
+            if isinstance(error, TransactionError) and isinstance(error.error, NoNodeError):
+                await calls.explain([error.error])
+            raise
+
+    def _take_reply(self, reply: MultiReply, zxid: int) -> None:
         error = _failure(reply.results, self._collected)
         if error is not None:
-            self.fail(error)
             raise error
         for pending, result in zip(self._collected, reply.results, strict=True):
             pending.complete(result, None, zxid)
 
-    def fail(self, error: ZooKeeperError) -> None:
-        """The transaction was not applied, or nobody knows."""
+    def _fail(self, error: ZooKeeperError) -> None:
         for pending in self._collected:
             pending.complete(None, error)
+
+
+def _itself(reply: MultiReply) -> MultiReply:
+    return reply
 
 
 def _failure(results: tuple[Record, ...], collected: list[Pending[Any]]) -> TransactionError | None:
