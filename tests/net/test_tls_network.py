@@ -163,7 +163,39 @@ async def test_bytes_that_nobody_can_decrypt_are_an_os_error(ours: Papers) -> No
         await stream.send(b"x")
         with pytest.raises(TlsError, match="TLS failed: "):
             await stream.receive()
+        with pytest.raises(OSError, match=r"."):
+            await stream.send(b"x")
         await stream.aclose()
+
+
+@pytest.mark.parametrize("has_received", [False, True])
+async def test_a_reset_is_an_os_error_that_says_so(ours: Papers, has_received: bool) -> None:
+    async def greet(stream: Stream) -> None:
+        await stream.send(b"hello")
+        await anyio.sleep_forever()
+
+    network = MemoryNetwork()
+    serving = ServingTls(network, ours.server_context(NAME))
+    async with serving.serve(NAME, PORT, greet):
+        stream = await TlsNetwork(network, zk.TLS(ca_file=ours.ca_file)).connect(NAME, PORT)
+        if has_received:
+            assert await stream.receive() == b"hello"
+        network.reset()
+        with pytest.raises(ConnectionResetError, match="reset by peer"):
+            await stream.send(b"x")
+        await stream.aclose()
+
+
+async def test_a_reset_during_the_handshake_is_told(ours: Papers) -> None:
+    """Case 71. A server resets when it closes without having read all: whoever speaks plainly may do so."""
+
+    async def reset(stream: Stream) -> None:
+        network.reset()
+
+    network = MemoryNetwork()
+    async with network.serve(NAME, PORT, reset):
+        with pytest.raises(TlsError, match=r"reset by peer \(during the TLS handshake; is this a port"):
+            await TlsNetwork(network, zk.TLS(ca_file=ours.ca_file)).connect(NAME, PORT)
 
 
 # --- stalls ----------------------------------------------------------------------------------------------
