@@ -126,9 +126,10 @@ class _ServerStream:
 
     async def receive(self) -> bytes:
         try:
-            return await self._retry(self._tls.read, 65536)
+            data: bytes = await self._retry(self._tls.read, 65536)
         except ssl.SSLEOFError:
             return b""
+        return data
 
     async def aclose(self) -> None:
         await self._carrier.aclose()
