@@ -106,10 +106,15 @@ class Transaction:
             pending = calls.submit(operation)
             self._take_reply(await pending.wait(), pending.zxid)
         except ZooKeeperError as error:
-            self._fail(error)
+            self.fail(error)
             if isinstance(error, TransactionError) and isinstance(error.error, NoNodeError):
                 await calls.explain([error.error])
             raise
+
+    def fail(self, error: ZooKeeperError) -> None:
+        """The transaction was not applied, or nobody knows; also said by who knows better why."""
+        for pending in self._collected:
+            pending.complete(None, error)
 
     def _take_reply(self, reply: MultiReply, zxid: int) -> None:
         error = _failure(reply.results, self._collected)
@@ -117,10 +122,6 @@ class Transaction:
             raise error
         for pending, result in zip(self._collected, reply.results, strict=True):
             pending.complete(result, None, zxid)
-
-    def _fail(self, error: ZooKeeperError) -> None:
-        for pending in self._collected:
-            pending.complete(None, error)
 
 
 def _itself(reply: MultiReply) -> MultiReply:
