@@ -131,6 +131,8 @@ async def test_what_goes_meanwhile_is_no_error() -> None:
             if seen.opcode == OpCode.GET_CHILDREN and seen.request.path == "/a/b":
                 for path in ("/a/b/e", "/a/b/c/d", "/a/b/c", "/a/b"):
                     apply(there, DeleteRequest(path, -1))
+            elif seen.opcode == OpCode.DELETE and seen.request.path == "/a/f":
+                apply(there, DeleteRequest("/a/f", -1))
 
         there.meanwhile = take_away
         await client.delete("/a", recursive=True)

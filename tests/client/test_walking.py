@@ -91,9 +91,10 @@ async def test_a_walk_that_is_left_early_leaves_nothing_and_is_over() -> None:
     async with world() as there, there.connect("a") as client:
         await plant(client)
         before = Traces.of(there, client)
-        async with client.walk("/") as znodes:
-            async for _ in znodes:
-                break
+        async with client.walk("/a") as znodes:
+            assert (await znodes.__anext__()).path == "/a"
+            await znodes.__anext__()
+            assert there.count(OpCode.GET_CHILDREN2) > 2
         await anyio.sleep(1)
         assert Traces.of(there, client) == before
         with pytest.raises(RuntimeError, match="has ended"):
