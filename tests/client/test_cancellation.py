@@ -91,6 +91,36 @@ async def _watch_the_root_thrice(_: World, client: zk.Client) -> object:
     return children
 
 
+async def _stream(_: World, client: zk.Client) -> object:
+    async with client.stream((client.operations.exists("/n") for _ in range(9)), window=2) as replies:
+        return [reply.result() async for reply in replies]
+
+
+async def _stream_what_comes_by_and_by(_: World, client: zk.Client) -> object:
+    async def requests() -> AsyncIterator[zk.Operation[zk.Stat | None]]:
+        for _ in range(9):
+            await anyio.lowlevel.checkpoint()
+            yield client.operations.exists("/n")
+
+    async with client.stream(requests(), window=2) as replies:
+        return [reply.result() async for reply in replies]
+
+
+async def _read_together(_: World, client: zk.Client) -> object:
+    async with client.multi_read() as reads:
+        children = reads.get_children("/")
+    return children.result()
+
+
+async def _walk(_: World, client: zk.Client) -> object:
+    async with client.walk() as znodes:
+        return [path async for path, _ in znodes]
+
+
+async def _ask_who(_: World, client: zk.Client) -> object:
+    return await client.whoami(), await client.get_ephemerals(), await client.get_config()
+
+
 ACTS: list[Act] = [
     _read,
     _write,
@@ -102,6 +132,11 @@ ACTS: list[Act] = [
     _watch_below,
     _watch_once,
     _watch_the_root_thrice,
+    _stream,
+    _stream_what_comes_by_and_by,
+    _read_together,
+    _walk,
+    _ask_who,
 ]
 STAYS = {"/n", "/a", "/a/b", "/a/b/n"}
 by_name = pytest.mark.parametrize("act", ACTS, ids=lambda act: act.__name__.strip("_"))
