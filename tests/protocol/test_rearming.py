@@ -60,7 +60,7 @@ def test_a_znode_that_many_watch_is_named_once() -> None:
 
 
 def test_many_watches_go_in_batches_of_128_kib_none_lost_and_none_twice() -> None:
-    """Case 53. A server refuses a request above its limit of 1 MiB: setting them all at once would end for good."""
+    """Case 53. A server refuses a request above its limit of 1 MiB: all at once would end for good."""
     watches = [
         (kind, f"/{kind.value}/{'x' * 500}-{number:05}") for kind in WatchKind for number in range(300)
     ]
