@@ -156,7 +156,8 @@ class Client:
         """Change the ensemble's members, and return the new configuration, as `get_config` does (from 3.5).
 
         Args:
-            joining: servers to add or change, each as in the configuration: `server.4=h4:2888:3888;2181`.
+            joining: servers to add or change, each as in the configuration and with its port for clients:
+                `server.4=h4:2888:3888;2181`.
             leaving: numbers of servers to remove.
             new_members: all servers from now on, in place of the other two.
             from_version: change nothing unless the configuration has this version (the `version=` that
@@ -170,7 +171,8 @@ class Client:
             BadArgumentsError: the servers cannot be changed in this way.
             NewConfigNoQuorumError: too few of the new members are up and in step.
             ReconfigInProgressError: another change is going on.
-            ConnectionLossError: it is unknown whether it was changed.
+            ConnectionLossError: it is unknown whether it was changed, as when the leader is told to leave, or
+                the server that this client is connected to.
             UnimplementedError: the server is older, or stands alone.
         """
         operation = self._operations.reconfig(joining, leaving, new_members, from_version=from_version)
