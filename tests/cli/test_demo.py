@@ -16,7 +16,7 @@ import trio
 import zkrecipes as zk
 from tests.cli.commands import DEV_SERVER, ZKRECIPES, run_command, running_server
 from zkrecipes.cli.demo import command as demo_command
-from zkrecipes.cli.demo.claims import Claim
+from zkrecipes.cli.demo.claim import Claim
 from zkrecipes.cli.exit_codes import ExitCode
 from zkrecipes.ensemble import ApacheEnsemble
 
@@ -51,6 +51,7 @@ def _check_output(done: subprocess.CompletedProcess[str]) -> None:
     assert kinds["killed"] == 1
     assert kinds["cut-off"] == 1
     assert kinds["done"] == 8
+    assert kinds["leads"] == kinds["stepped-down"] == 3
     tokens = [int(event["token"]) for event in events if event["kind"] == "began"]
     assert tokens == sorted(set(tokens))
     assert lines[-1].startswith("# all claims hold; ")

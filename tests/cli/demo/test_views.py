@@ -9,7 +9,7 @@ import time
 import pytest
 from rich.console import Console
 
-from zkrecipes.cli.demo.claims import Claim
+from zkrecipes.cli.demo.claim import Claim
 from zkrecipes.cli.demo.events import Event, Kind
 from zkrecipes.cli.demo.live_view import LiveView
 from zkrecipes.cli.demo.plain_view import PlainView
@@ -32,6 +32,9 @@ EVENTS = [
     Event(Kind.DONE, "Ann", 111.0, 11, 1),
     Event(Kind.BEGAN, "Ann", 111.25, 12),
     Event(Kind.IDLE, "Ann", 111.5, 12),
+    Event(Kind.LEADS, "Ann", 111.6, 13),
+    Event(Kind.OBSERVED, "Ann", 111.61, 13),
+    Event(Kind.STEPPED_DOWN, "Ann", 111.8, 13),
     Event(Kind.FINISHED, "Ann", 112.0),
     Event(Kind.FAILED, "Bob", 113.0, detail="MemoryError"),
 ]
@@ -53,6 +56,7 @@ async def test_the_lines_keep_their_format() -> None:
     assert lines == [
         "# 2 workers do 2 jobs under one lock.",
         "# One worker is killed, and one is cut off from the server, while they hold it.",
+        "# When all jobs are done, each of those that are left leads for a moment.",
         "# Sessions last 4 s; znodes are under /demo.",
         "0.500 joined worker=Ann",
         "1.000 began worker=Ann token=7 job=1",
@@ -66,6 +70,9 @@ async def test_the_lines_keep_their_format() -> None:
         "11.000 done worker=Ann token=11 job=1",
         "11.250 began worker=Ann token=12 hand-over=0.2500 after=release from=Ann",
         "11.500 idle worker=Ann token=12",
+        "11.600 leads worker=Ann token=13",
+        "11.610 observed worker=Ann token=13",
+        "11.800 stepped-down worker=Ann token=13",
         "12.000 finished worker=Ann",
         '13.000 failed worker=Bob detail="MemoryError"',
         "ok all is well",
@@ -101,6 +108,7 @@ async def test_the_story_is_told_in_80_columns(monkeypatch: pytest.MonkeyPatch) 
         "1.2 s  Ann is cut off while it holds the lock; job 1 is half done.",
         "5.2 s  Bob has the lock 4.00 s after Ann was cut off, token 9: job 1 again",
         "5.5 s  Bob is killed while it holds the lock; job 1 is half done.",
+        "11.6 s  Ann leads those that are left, with token 13, and steps down.",
         "ok  all is well",
         "job 2 is not",
         "A claim does not hold. 13.2 s.",

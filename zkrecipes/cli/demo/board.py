@@ -1,4 +1,4 @@
-"""The demo's znodes: the jobs, the ledger of holders, and the directory of the lock, all under one path.
+"""The demo's znodes: the jobs, the ledger of holders, the lock and the election, all under one path.
 
 A job's znode has version 0 until it is marked done, and the mark is guarded by that version, so that no job
 can be marked twice. The ledger has one line for each begin and each end of a job. Both are written only in
@@ -50,6 +50,7 @@ class Board:
 
     def __init__(self, client: Client, root: str) -> None:
         self.lock_path = join(root, "lock")
+        self.election_path = join(root, "leader")
         self._client = client
         self._root = root
         self._jobs = join(root, "jobs")

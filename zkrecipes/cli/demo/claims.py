@@ -4,34 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import final
 
 from zkrecipes.cli.demo.board import LedgerLine, Mark
+from zkrecipes.cli.demo.claim import Claim
+from zkrecipes.cli.demo.election_claims import check_election
 from zkrecipes.cli.demo.events import Event, Kind
 
-__all__ = ["Claim", "check"]
+__all__ = ["check"]
 
 # What ends a hold, as far as its body is concerned: afterwards it does nothing more.
 _ENDS = {Kind.DONE, Kind.IDLE, Kind.KILLED, Kind.CANCELLED, Kind.LOST}
 # After these nobody can know whether a mark that was under way was written.
 _UNCLEAR_ENDS = {Kind.KILLED, Kind.CANCELLED, Kind.LOST}
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """One thing that the demo claims."""
-
-    text: str
-    objections: tuple[str, ...]
-    """What speaks against it; empty where it holds."""
-
-    @property
-    def holds(self) -> bool:
-        """Whether nothing speaks against it."""
-        return not self.objections
 
 
 def check(
@@ -64,6 +49,7 @@ def check(
             tuple(_not_stopped_in_time(events, cut)),
         ),
         Claim("all others went on until there was no job left", tuple(_not_finished(events, workers))),
+        *check_election(events),
     ]
 
 

@@ -9,7 +9,7 @@ import click
 import trio
 from rich.console import Console
 
-from zkrecipes.cli.demo.claims import Claim
+from zkrecipes.cli.demo.claim import Claim
 from zkrecipes.cli.demo.live_view import LiveView
 from zkrecipes.cli.demo.plain_view import PlainView
 from zkrecipes.cli.demo.stage import Curtain, play

@@ -24,6 +24,9 @@ class Kind(StrEnum):
     CANCELLED = "cancelled"  # its work was cancelled, since the lock could no longer be proven
     LOST = "lost"  # LockLostError came out of its `async with mutex`
     BACK = "back"  # it has a new session
+    LEADS = "leads"  # all jobs are done, and it is the leader of those that are left
+    OBSERVED = "observed"  # the demo has read that it leads
+    STEPPED_DOWN = "stepped-down"  # it is about to leave its `async with election.lead()`
     FINISHED = "finished"  # it goes home
     FAILED = "failed"  # its process ended, and nobody had asked for that
 

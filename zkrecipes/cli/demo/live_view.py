@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from zkrecipes.cli.demo.claims import Claim
+from zkrecipes.cli.demo.claim import Claim
 from zkrecipes.cli.demo.events import Event, Kind
 from zkrecipes.cli.demo.recorder import Cause, Entry, HandOver
 from zkrecipes.cli.demo.view import Cast, duration, hand_over_lines
@@ -35,9 +35,17 @@ _SENTENCES = {
     Kind.CANCELLED: " cannot prove any longer that it holds the lock: its work on job {job} is cancelled.",
     Kind.LOST: " gets a LockLostError. It leaves its job to others.",
     Kind.BACK: " reaches the server again, with a new session, and queues up.",
+    Kind.LEADS: " leads those that are left, with token {token}, and steps down.",
     Kind.FAILED: " ended unexpectedly: {detail}",
 }
-_GOOD_NEWS = {Kind.BACK}
+_STATES = {
+    Kind.CANCELLED: ("stopped working: it knows that the lock is lost", "red"),
+    Kind.LOST: ("stopped working: it knows that the lock is lost", "red"),
+    Kind.STEPPED_DOWN: ("has stepped down", ""),
+    Kind.FINISHED: ("went home", "dim"),
+    Kind.FAILED: ("ended unexpectedly", "bold red"),
+}
+_GOOD_NEWS = {Kind.BACK, Kind.LEADS}
 
 
 @final
@@ -116,7 +124,7 @@ class LiveView:
                 f"{len(cast.workers)} workers share {cast.jobs} jobs. Each is a process of its own, and only "
                 "the one that holds the lock may do a job. With the lock comes a fencing token, a number "
                 "greater than the one before. While they hold the lock, one worker will be killed, and one "
-                f"cut off from {cast.server}."
+                f"cut off from {cast.server}. In the end each of those that are left leads for a moment."
             )
         )
         self._console.print()
@@ -129,7 +137,7 @@ class LiveView:
         if words is None:
             return None
         style = "" if event.kind in _GOOD_NEWS else "red"
-        words = words.format(job=event.job, detail=event.detail)
+        words = words.format(job=event.job, token=event.token, detail=event.detail)
         return Text.assemble(self._name(event.worker), (words, style))
 
     def _begin_sentence(self, entry: Entry) -> Text | None:
@@ -172,12 +180,10 @@ class LiveView:
             case Kind.CUT_OFF:
                 states[worker] = Text("cut off: works on, and does not know it yet", "bold red")
                 self._gone = event
-            case Kind.CANCELLED | Kind.LOST:
-                states[worker] = Text("stopped working: it knows that the lock is lost", "red")
-            case Kind.FINISHED:
-                states[worker] = Text("went home", "dim")
-            case Kind.FAILED:
-                states[worker] = Text("ended unexpectedly", "bold red")
+            case Kind.LEADS:
+                states[worker] = Text(f"LEADS with token {event.token}", "bold green")
+            case kind if kind in _STATES:
+                states[worker] = Text(*_STATES[kind])
 
     def _scene(self) -> RenderableType:
         workers = Table.grid(padding=(0, 2, 0, 0))

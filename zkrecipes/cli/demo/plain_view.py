@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import final
 
-from zkrecipes.cli.demo.claims import Claim
+from zkrecipes.cli.demo.claim import Claim
 from zkrecipes.cli.demo.events import Kind
 from zkrecipes.cli.demo.recorder import Entry, HandOver
 from zkrecipes.cli.demo.view import Cast, hand_over_lines
@@ -38,6 +38,7 @@ class PlainView:
         self._started_at = cast.started_at
         self._write(f"# {len(cast.workers)} workers do {cast.jobs} jobs under one lock.")
         self._write(f"# One worker is killed, and one is cut off from {cast.server}, while they hold it.")
+        self._write("# When all jobs are done, each of those that are left leads for a moment.")
         self._write(f"# Sessions last {cast.session_timeout:g} s; znodes are under {cast.root}.")
         yield
 

@@ -12,7 +12,8 @@ from typing import Final, final
 import trio
 
 from zkrecipes.cli.demo.board import Board, remove_tree
-from zkrecipes.cli.demo.claims import Claim, check
+from zkrecipes.cli.demo.claim import Claim
+from zkrecipes.cli.demo.claims import check
 from zkrecipes.cli.demo.events import ASKING, Event, Kind, Order
 from zkrecipes.cli.demo.recorder import Recorder
 from zkrecipes.cli.demo.view import Cast, View
@@ -23,6 +24,7 @@ from zkrecipes.client.client import Client
 from zkrecipes.client.opening import connect
 from zkrecipes.devserver.server import DevServer
 from zkrecipes.net.transport import bare_errors
+from zkrecipes.recipes.election import Election
 
 __all__ = ["Curtain", "play"]
 
@@ -138,9 +140,19 @@ class _Stage:
 
     async def _attend_all(self, workers: list[WorkerProcess]) -> None:
         with bare_errors():
-            async with trio.open_nursery() as nursery:
-                for worker in workers:
-                    nursery.start_soon(self._attend, worker)
+            async with trio.open_nursery() as audience:
+                audience.start_soon(self._observe_leaders)
+                async with trio.open_nursery() as nursery:
+                    for worker in workers:
+                        nursery.start_soon(self._attend, worker)
+                audience.cancel_scope.cancel()
+
+    async def _observe_leaders(self) -> None:
+        async with Election(self._client, self._board.election_path).observe() as leaders:
+            async for leader in leaders:
+                if leader is not None:
+                    now, token = time.monotonic(), leader.fencing_token
+                    self._record(Event(Kind.OBSERVED, leader.identifier, now, token))
 
     async def _attend(self, worker: WorkerProcess) -> None:
         """Record and answer what one worker reports, until its process ends."""

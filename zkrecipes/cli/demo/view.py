@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Protocol, final
 
-from zkrecipes.cli.demo.claims import Claim
+from zkrecipes.cli.demo.claim import Claim
 from zkrecipes.cli.demo.recorder import Cause, Entry, HandOver
 
 __all__ = ["Cast", "View", "duration", "hand_over_lines"]

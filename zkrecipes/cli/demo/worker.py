@@ -3,6 +3,7 @@
     python -m zkrecipes.cli.demo.worker HOSTS ROOT NAME SESSION_TIMEOUT JOB_TIME
 
 When the lock is lost its work is cancelled, and it queues up again; that is all that it has to do about it.
+In the end it leads once.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from zkrecipes.cli.demo.events import Kind, Order
 from zkrecipes.cli.demo.severable_network import SeverableNetwork
 from zkrecipes.client.client import Client
 from zkrecipes.client.opening import connect
-from zkrecipes.errors import LockLostError
+from zkrecipes.errors import LeadershipLostError, LockLostError
 from zkrecipes.net.transport import bare_errors
+from zkrecipes.recipes.election import Election
 from zkrecipes.recipes.hold import Hold
 from zkrecipes.recipes.mutex import Mutex
 
@@ -55,6 +57,8 @@ async def _work_until_told(hosts: str, root: str, name: str, session_timeout: fl
                 board = Board(client, root)
                 mutex = Mutex(client, board.lock_path, identifier=name)
                 await _Worker(client, board, mutex, network, control, job_time).work()
+                election = Election(client, board.election_path, identifier=name)
+                await _lead_for_a_moment(election, control, job_time)
             control.say(Kind.FINISHED)
             nursery.cancel_scope.cancel()
 
@@ -113,6 +117,22 @@ class _Worker:
             await trio.sleep_forever()  # it would work on and on; the lock's loss ends it
         await trio.sleep(self.job_time / 2)
         await self.board.mark_done(hold, job)
+
+
+async def _lead_for_a_moment(election: Election, control: Control, seconds: float) -> None:
+    """Lead once, and step down for the next one."""
+    while True:
+        try:
+            async with election.lead() as leadership:
+                token = leadership.fencing_token
+                control.say(Kind.LEADS, token=token)
+                try:
+                    await trio.sleep(seconds)
+                finally:
+                    control.say(Kind.STEPPED_DOWN, token=token)
+        except LeadershipLostError:
+            continue
+        return
 
 
 if __name__ == "__main__":
