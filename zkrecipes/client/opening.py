@@ -67,7 +67,8 @@ async def connect(
         auth: (scheme, credential) pairs, sent on every connection before anything else: `("digest",
             "user:pw")`.
         default_acl: the ACL of znodes that are created without one; None: everybody may do everything.
-        read_only: a server that has lost its quorum will do; writes raise `NotReadOnlyError` there.
+        read_only: a server that has lost its quorum will do; writes raise `NotReadOnlyError` there. A server
+            that has one is looked for meanwhile; the session does not come along if it began read-only.
         renew: open a new session after one has expired. With False the block is cancelled then, and leaving
             it raises `SessionExpiredError`.
         create_chroot: make the chroot where it is missing.
