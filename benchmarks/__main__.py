@@ -14,7 +14,7 @@ from typing import Final
 import anyio
 
 import zkrecipes as zk
-from benchmarks import codec, imports
+from benchmarks import codec, imports, subject_curator
 from benchmarks.works import DATA, LOCK_PATH, READ_PATH, WORKS, Work
 from zkrecipes.ensemble import ApacheServer
 
@@ -22,14 +22,19 @@ from zkrecipes.ensemble import ApacheServer
 # its selector: there the client is the bottleneck, and differences between clients show.
 SERVERS: Final = {"default": {}, "w0": {"zookeeper.nio.numWorkerThreads": 0}}
 KAZOO: Final = "kazoo"
+AIOZK: Final = "aiozk"
+CURATOR: Final = "Curator"
 SUBJECTS: Final = {
     KAZOO: ["benchmarks.subject_kazoo"],
+    AIOZK: ["benchmarks.subject_aiozk"],
+    CURATOR: ["benchmarks.subject_curator"],
     "zkrecipes, trio": ["benchmarks.subject_zkrecipes", "--backend", "trio"],
     "zkrecipes, asyncio": ["benchmarks.subject_zkrecipes", "--backend", "asyncio"],
     "zkrecipes pipeline(), trio": ["benchmarks.subject_zkrecipes", "--backend", "trio-block"],
     "zkrecipes pipeline(), asyncio": ["benchmarks.subject_zkrecipes", "--backend", "asyncio-block"],
 }
 ONLY_PIPELINED: Final = frozenset(name for name in SUBJECTS if "pipeline()" in name)
+ONLY_LOCKS: Final = frozenset({AIOZK, CURATOR})
 
 Results = dict[str, list[dict[str, float]]]
 
@@ -80,13 +85,23 @@ def warm_up(connect_string: str) -> None:
 
 def take_turns(work: Work, connect_string: str, rounds: int) -> Results:
     """Every subject once in each round; who begins rotates."""
-    names = [name for name in SUBJECTS if work.name == "pipelined_get" or name not in ONLY_PIPELINED]
+    names = [name for name in SUBJECTS if can_do(name, work)]
     results: Results = defaultdict(list)
     for round_number in range(rounds):
         first = round_number % len(names)
         for name in names[first:] + names[:first]:
             results[name].append(run_once(name, work, connect_string))
     return results
+
+
+def can_do(name: str, work: Work) -> bool:
+    """Whether a subject has this work."""
+    if name == CURATOR and not subject_curator.is_available():
+        print(f"{CURATOR} is left out: {subject_curator.REMEDY}")
+        return False
+    if name in ONLY_LOCKS:
+        return work.name.startswith("lock_")
+    return name not in ONLY_PIPELINED or work.name == "pipelined_get"
 
 
 def run_once(name: str, work: Work, connect_string: str, times: int | None = None) -> dict[str, float]:

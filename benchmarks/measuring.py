@@ -43,6 +43,7 @@ class Measured:
     cpu: float = 0.0
     samples: list[float] = field(default_factory=list)
     """Seconds of each operation, where they are timed one by one."""
+    _let_go_at: float | None = None
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -51,6 +52,15 @@ class Measured:
         yield
         self.seconds = time.perf_counter() - begun
         self.cpu = cpu_seconds() - cpu
+
+    def lets_go(self) -> None:
+        """Just before a lock is released."""
+        self._let_go_at = time.perf_counter()
+
+    def is_in(self) -> None:
+        """Just after it was acquired; the sample is the time since somebody let go."""
+        if self._let_go_at is not None:
+            self.samples.append(time.perf_counter() - self._let_go_at)
 
     def print(self) -> None:
         """The one line that the runner reads."""

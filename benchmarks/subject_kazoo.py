@@ -57,26 +57,54 @@ def lock_uncontended(client: KazooClient, given: argparse.Namespace) -> Measured
 
 
 def lock_16_contenders(client: KazooClient, given: argparse.Namespace) -> Measured:
-    def contend(times: int, name: str) -> None:
+    return contend([client] * given.window, given)
+
+
+def lock_16_clients(_: KazooClient, given: argparse.Namespace) -> Measured:
+    clients = [a_client(given) for _ in range(given.window)]
+    try:
+        return contend(clients, given)
+    finally:
+        for client in clients:
+            client.stop()
+            client.close()
+
+
+def lock_hand_off(client: KazooClient, given: argparse.Namespace) -> Measured:
+    return lock_16_clients(client, given)
+
+
+def a_client(given: argparse.Namespace) -> KazooClient:
+    client = KazooClient(given.connect, timeout=10.0)
+    client.start(timeout=30)
+    return client
+
+
+def contend(clients: list[KazooClient], given: argparse.Namespace) -> Measured:
+    """A thread for each; clients may be shared."""
+    measured = Measured(given.times)
+
+    def take_turns(client: KazooClient, times: int, name: str) -> None:
         lock = client.Lock(f"{LOCK_PATH}/kazoo-many", name)
         for _ in range(times):
             with lock:
-                pass
+                measured.is_in()
+                measured.lets_go()
 
-    def all_contend(times: int) -> None:
+    def all_take_turns(times: int) -> None:
         threads = [
-            threading.Thread(target=contend, args=(times // given.window, str(number)))
-            for number in range(given.window)
+            threading.Thread(target=take_turns, args=(client, times // len(clients), str(number)))
+            for number, client in enumerate(clients)
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
 
-    all_contend(2 * given.window)
-    measured = Measured(given.times)
+    all_take_turns(2 * len(clients))
+    measured.samples.clear()
     with measured.running():
-        all_contend(given.times)
+        all_take_turns(given.times)
     return measured
 
 
@@ -85,13 +113,14 @@ WORK_BY_NAME = {
     "pipelined_get": pipelined_get,
     "lock_uncontended": lock_uncontended,
     "lock_16_contenders": lock_16_contenders,
+    "lock_16_clients": lock_16_clients,
+    "lock_hand_off": lock_hand_off,
 }
 
 
 def main(given: argparse.Namespace) -> None:
     logging.getLogger("kazoo").setLevel(logging.CRITICAL)
-    client = KazooClient(given.connect, timeout=10.0)
-    client.start(timeout=30)
+    client = a_client(given)
     try:
         WORK_BY_NAME[given.work](client, given).print()
     finally:

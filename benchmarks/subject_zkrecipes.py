@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from contextlib import AsyncExitStack
 
 import anyio
 
@@ -73,22 +74,42 @@ async def lock_uncontended(client: zk.Client, given: argparse.Namespace) -> Meas
 
 
 async def lock_16_contenders(client: zk.Client, given: argparse.Namespace) -> Measured:
-    mutex = zk.Mutex(client, f"{LOCK_PATH}/zkrecipes-many")
+    return await contend([client] * given.window, given)
 
-    async def contend(times: int) -> None:
+
+async def lock_16_clients(_: zk.Client, given: argparse.Namespace) -> Measured:
+    async with AsyncExitStack() as stack:
+        return await contend([await a_client(stack, given) for _ in range(given.window)], given)
+
+
+async def lock_hand_off(client: zk.Client, given: argparse.Namespace) -> Measured:
+    return await lock_16_clients(client, given)
+
+
+async def a_client(stack: AsyncExitStack, given: argparse.Namespace) -> zk.Client:
+    return await stack.enter_async_context(zk.connect(given.connect, session_timeout=10.0))
+
+
+async def contend(clients: list[zk.Client], given: argparse.Namespace) -> Measured:
+    """All clients (or tasks that share one) take the lock equally often."""
+    measured = Measured(given.times)
+
+    async def take_turns(client: zk.Client, times: int) -> None:
+        mutex = zk.Mutex(client, f"{LOCK_PATH}/zkrecipes-many")
         for _ in range(times):
             async with mutex:
-                pass
+                measured.is_in()
+                measured.lets_go()
 
-    async def all_contend(times: int) -> None:
+    async def all_take_turns(times: int) -> None:
         async with anyio.create_task_group() as tasks:
-            for _ in range(given.window):
-                tasks.start_soon(contend, times // given.window)
+            for client in clients:
+                tasks.start_soon(take_turns, client, times // len(clients))
 
-    await all_contend(2 * given.window)
-    measured = Measured(given.times)
+    await all_take_turns(2 * len(clients))
+    measured.samples.clear()
     with measured.running():
-        await all_contend(given.times)
+        await all_take_turns(given.times)
     return measured
 
 
@@ -98,6 +119,8 @@ WORK_BY_NAME = {
     "pipelined_get_block": pipelined_get_block,
     "lock_uncontended": lock_uncontended,
     "lock_16_contenders": lock_16_contenders,
+    "lock_16_clients": lock_16_clients,
+    "lock_hand_off": lock_hand_off,
 }
 
 

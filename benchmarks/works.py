@@ -28,5 +28,7 @@ WORKS: Final = {
         Work("pipelined_get", "gets of 100 bytes, 1000 at once", 50_000, 1000, ("default", "w0")),
         Work("lock_uncontended", "acquire and release, alone", 500, 1),
         Work("lock_16_contenders", "acquire and release, 16 contenders on one client", 480, 16),
+        Work("lock_16_clients", "acquire and release, 16 contenders, each with a client", 480, 16),
+        Work("lock_hand_off", "the same with two; p50 is from a release to the next entry", 300, 2),
     )
 }
