@@ -319,7 +319,7 @@ async def test_run_takes_part_again_after_a_loss(how: str, caplog: pytest.LogCap
 
 
 async def test_what_the_function_raises_comes_out_bare_and_the_next_one_leads() -> None:
-    """FAULTS 86."""
+    """Case 86."""
     async with _clients("a", "b") as (there, (first, second)), anyio.create_task_group() as tasks:
         error = ValueError("mine")
         led = anyio.Event()
