@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import anyio
 import pytest
@@ -395,6 +396,17 @@ async def test_a_process_that_slept_longer_than_its_session_does_not_take_old_by
         assert (first.session_id, first.state) == (old.id, SessionState.SUSPENDED)
         assert (second.session_id, second.state) == (old.id, SessionState.EXPIRED)
         assert client.session is not old
+
+
+async def test_a_jump_of_the_wall_clock_has_no_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Case 21."""
+    async with world() as there, there.connect("a") as client, zk.Mutex(client, "/lock") as hold:
+        session, remaining = client.session, hold.remaining()
+        for jump in (1e9, -1e9):
+            monkeypatch.setattr(time, "time", lambda jump=jump: 1e9 + jump)
+            await anyio.sleep(TIMEOUT)
+            assert client.session is session
+            assert hold.remaining() > remaining / 2
 
 
 async def test_a_process_that_slept_shorter_than_its_session_goes_on() -> None:
