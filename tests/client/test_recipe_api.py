@@ -151,3 +151,47 @@ async def test_a_guard_of_a_session_that_is_over_is_lost() -> None:
         there.server.expire(old.id)
         await old.wait_closed()
         assert api.guard("/n", old).why_lost() == "its session is over"
+
+
+async def test_what_follows_a_change_goes_ahead_of_what_its_maker_does_next() -> None:
+    """A server answers a session in order, and a write only when it is committed."""
+    async with world() as there, there.connect("a") as client:
+        await client.create("/queue/first", make_parents=True)
+        api = recipe_api(client)
+        async with api.ask_when_changed(api.operations.get_children("/queue")) as follow_up:
+            await api.submit(api.operations.get("/queue/first", watch=True), watcher=follow_up).wait()
+            async with anyio.create_task_group() as tasks:
+
+                async def leave_and_come_back() -> None:
+                    await client.delete("/queue/first")
+                    await client.create("/queue/last")
+
+                del there.seen[:]
+                tasks.start_soon(leave_and_come_back)
+                assert await follow_up.wait() == []
+        kinds = [type(seen.request).__name__ for seen in there.seen]
+        assert kinds == ["DeleteRequest", "GetChildrenRequest", "CreateRequest"]
+        assert not there.server.processor.watches
+
+
+async def test_a_change_that_is_no_longer_waited_for_leaves_no_watch() -> None:
+    async with world() as there, there.connect("a") as client:
+        await client.create("/n")
+        api = recipe_api(client)
+        with anyio.move_on_after(1):
+            async with api.ask_when_changed(api.operations.get_children("/")) as follow_up:
+                await api.submit(api.operations.get("/n", watch=True), watcher=follow_up).wait()
+                await follow_up.wait()
+        await anyio.sleep(1)
+        assert not there.server.processor.watches
+
+
+async def test_what_would_follow_ends_with_the_session() -> None:
+    async with world() as there, there.connect("a") as client:
+        await client.create("/n")
+        api = recipe_api(client)
+        async with api.ask_when_changed(api.operations.get_children("/")) as follow_up:
+            await api.submit(api.operations.get("/n", watch=True), watcher=follow_up).wait()
+            there.server.expire(client.session.id)
+            with pytest.raises(zk.SessionExpiredError):
+                await follow_up.wait()

@@ -289,8 +289,9 @@ async def test_a_waiter_that_dies_wakes_nobody_falsely() -> None:
             del there.seen[:]
             there.server.expire(clients[1].session.id)
             await anyio.sleep(1)
-            # c looks once and watches a; b, in its next session, is behind c
-            assert there.count(OpCode.GET_CHILDREN, session_id=clients[2].session.id) == 1
+            # c looks, watches a and, as that goes first, looks once more; b, in its next session, is behind c
+            assert there.count(OpCode.GET_DATA, session_id=clients[2].session.id) == 1
+            assert there.count(OpCode.GET_CHILDREN, session_id=clients[2].session.id) == 2
             assert entered == ["a"]
             contenders = await _mutex(clients[0]).contenders()
             assert [contender.identifier for contender in contenders] == ["a", "c", "b"]

@@ -19,6 +19,7 @@ import anyio
 
 from zkrecipes.client.changed_paths import ChangedPaths
 from zkrecipes.client.client import Client
+from zkrecipes.client.follow_up import FollowUp
 from zkrecipes.client.operations import Operation, Operations
 from zkrecipes.client.tasks import ClientTasks
 from zkrecipes.codec.records import Node, Stat
@@ -65,7 +66,7 @@ class RecipeApi:
         *,
         is_errand: bool = False,
         is_evidence: bool = False,
-        watcher: ChangedPaths | None = None,
+        watcher: ChangedPaths | FollowUp[Any] | None = None,
     ) -> Pending[T]:
         """Send a request now and await it later; requests reach the server in the order of these calls.
 
@@ -75,12 +76,13 @@ class RecipeApi:
                 is the same as once (the deletion of a znode whose name nobody else uses). It is sent until
                 it is answered or its session is over, whether anybody waits for it or not.
             is_evidence: a creation whose success shall help to prove a hold: hand it to `guard` as `made`.
-            watcher: from `changed_paths`: whom to tell when the watch fires that a read sets.
+            watcher: from `changed_paths` or `ask_when_changed`: whom to tell when the watch fires that a
+                read sets.
         """
         pending = self._client._submit(  # noqa: SLF001
             operation, is_errand=is_errand, is_evidence=is_evidence, watcher=watcher
         )
-        if watcher is not None:
+        if isinstance(watcher, ChangedPaths):
             watcher.asked(pending)
         return pending
 
@@ -96,6 +98,20 @@ class RecipeApi:
         finally:
             changed.drop()
             self._keeper.unwatch(changed)
+
+    @asynccontextmanager
+    async def ask_when_changed(self, question: Operation[T]) -> AsyncIterator[FollowUp[T]]:
+        """Own one one-shot watch, and ask something the moment it fires; leaving the block removes it.
+
+        Args:
+            question: a read, sent ahead of all that other tasks submit when they are woken by the same bytes.
+        """
+        follow_up = FollowUp(lambda: self.submit(question))
+        try:
+            yield follow_up
+        finally:
+            follow_up.drop()
+            self._keeper.unwatch(follow_up)
 
     def guard(
         self,

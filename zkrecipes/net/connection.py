@@ -49,6 +49,7 @@ class Connection:
         """How the peer's first words begin, ZooKeeper's or not: two bytes at least, if so many came."""
         self._stream = stream
         self._parking = parking
+        self._now = parking.current_time
         self._timer: anyio.CancelScope | None = None
 
     async def greet(self) -> Connected | Broken:
@@ -72,7 +73,7 @@ class Connection:
         side = self.side
         while (event := side.next_event()) is None:
             try:
-                data = side.data_to_send(anyio.current_time())
+                data = side.data_to_send(self._now())
                 if data:
                     await self._stream.send(data)
                 received = await self._stream.receive()
@@ -113,13 +114,13 @@ class Connection:
 
     async def _read(self, driver: Driver) -> None:
         side = self.side
-        driver.take_events(anyio.current_time())  # what came with the greeting's answer
+        driver.take_events(self._now())  # what came with the greeting's answer
         while not side.is_dead:
             # Deadlines mostly move away while data comes, so one scope serves for many reads; when its
             # deadline passes, `tick` decides whether anything is due.
             with anyio.CancelScope(deadline=self._next_deadline(driver)) as self._timer:
                 await self._read_until_dead(driver)
-            now = anyio.current_time()
+            now = self._now()
             side.tick(now)
             driver.tick(now)
             driver.take_events(now)
@@ -134,13 +135,13 @@ class Connection:
                 side.lose(str(error))
             else:
                 self._feed(received)
-            driver.take_events(anyio.current_time())
+            driver.take_events(self._now())
             self._wake_if_due()
 
     async def _write(self) -> None:
         side = self.side
         while True:
-            data = side.data_to_send(anyio.current_time())
+            data = side.data_to_send(self._now())
             if not data:
                 await self._parking.park(self)
                 continue
@@ -153,7 +154,7 @@ class Connection:
 
     def _feed(self, received: bytes) -> None:
         if received:
-            self.side.receive_data(received, anyio.current_time())
+            self.side.receive_data(received, self._now())
         else:
             self.side.receive_eof()
 

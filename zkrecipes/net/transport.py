@@ -182,30 +182,29 @@ class _TcpStream:
         return self._peer
 
     async def send(self, data: bytes) -> None:
-        with _os_errors():
+        try:
             await self._stream.send(data)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+            raise _os_error(error) from error
 
     async def receive(self) -> bytes:
-        with _os_errors():
-            try:
-                return await self._stream.receive(_RECEIVE_SIZE)
-            except anyio.EndOfStream:
-                return b""
+        try:
+            return await self._stream.receive(_RECEIVE_SIZE)
+        except anyio.EndOfStream:
+            return b""
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+            raise _os_error(error) from error
 
     async def aclose(self) -> None:
         await self._stream.aclose()
 
 
-@contextmanager
-def _os_errors() -> Iterator[None]:
-    try:
-        yield
-    except anyio.BrokenResourceError as error:
-        if isinstance(error.__cause__, OSError):
-            raise _plain_os_error(error.__cause__) from error
-        raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)) from error
-    except anyio.ClosedResourceError as error:
-        raise ConnectionAbortedError(errno.ECONNABORTED, "the connection was closed here") from error
+def _os_error(error: anyio.BrokenResourceError | anyio.ClosedResourceError) -> OSError:
+    if isinstance(error, anyio.ClosedResourceError):
+        return ConnectionAbortedError(errno.ECONNABORTED, "the connection was closed here")
+    if isinstance(error.__cause__, OSError):
+        return _plain_os_error(error.__cause__)
+    return ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
 
 
 def _plain_os_error(error: OSError) -> OSError:

@@ -8,6 +8,7 @@ imported only here, and only in a program that runs them.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, final
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ class Parking(Protocol):
     def wake(self, spot: Spot, value: object = None) -> None:
         """Let the task parked at `spot` go on with `value`. There must be one."""
 
+    def current_time(self) -> float:
+        """The time on `anyio.current_time()`'s clock, which looks for its backend at each call."""
+
 
 @final
 class _TrioParking:
@@ -46,6 +50,7 @@ class _TrioParking:
         self._lowlevel = trio.lowlevel
         self._succeeded = trio.lowlevel.Abort.SUCCEEDED
         self._value = outcome.Value
+        self.current_time: Callable[[], float] = trio.current_time
 
     async def park(self, spot: Spot) -> Any:
         spot.parked = self._lowlevel.current_task()
@@ -68,6 +73,7 @@ class _AsyncioParking:
         import asyncio
 
         self._loop = asyncio.get_running_loop()
+        self.current_time: Callable[[], float] = self._loop.time
 
     async def park(self, spot: Spot) -> Any:
         future: asyncio.Future[Any] = self._loop.create_future()

@@ -9,7 +9,8 @@ znode was made.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cmp_to_key
+from functools import cmp_to_key, lru_cache
+from operator import itemgetter
 from typing import Final, NamedTuple, final
 from uuid import uuid4
 
@@ -33,6 +34,7 @@ __all__ = ["Entry", "Place", "Queue", "in_order", "who_goes_before"]
 
 _HALF_CIRCLE: Final = 2**31
 _CIRCLE: Final = 2**32
+_BY_NUMBER: Final = itemgetter(1, 0)
 
 
 class Entry(NamedTuple):
@@ -49,18 +51,25 @@ def in_order(children: Iterable[str], layout: LockLayout) -> list[Entry]:
     Those that another library has made stand among them: their numbers are of the same counter.
     """
     entries = [entry for name in children if (entry := _entry(name, layout)) is not None]
-    if any(abs(entry.sequence) > _HALF_CIRCLE for entry in entries):
-        # longer numbers than the 32 bits of today (ZOOKEEPER-4706) do not wrap
-        return sorted(entries, key=lambda entry: (entry.sequence, entry.name))
+    numbers = [entry.sequence for entry in entries]
+    if not numbers or max(numbers) - min(numbers) < _HALF_CIRCLE or max(map(abs, numbers)) > _HALF_CIRCLE:
+        # none has wrapped; longer numbers than the 32 bits of today (ZOOKEEPER-4706) do not
+        return sorted(entries, key=_BY_NUMBER)
     return sorted(entries, key=cmp_to_key(_compare))
 
 
+@lru_cache(maxsize=4096)  # a name is listed again and again while its contender waits
 def _entry(name: str, layout: LockLayout) -> Entry | None:
     found = layout.tag_and_sequence_of(name)
     if found is not None:
         return Entry(name, found[1], found[0])
     other = layout.other_family_and_sequence_of(name)
     return None if other is None else Entry(name, other[1], other[0].tag)
+
+
+def _is_of(layout: LockLayout, name: str) -> bool:
+    entry = _entry(name, layout)
+    return entry is not None and entry.tag in layout.seen
 
 
 def _compare(one: Entry, other: Entry) -> int:
@@ -142,7 +151,7 @@ class Place:
                     raise
                 continue
             if children is not None:
-                name_strangers(self._queue.client, self._queue.directory, children, self._queue.layout)
+                self._name_strangers(children)
                 return children
 
     async def wait_turn(self, children: list[str]) -> bool:
@@ -151,30 +160,42 @@ class Place:
         Args:
             children: as `take` returned them.
         """
-        queue = self._queue
         while True:
             try:
-                before = who_goes_before(children, name_of(self.path), queue.layout)
+                before = who_goes_before(children, name_of(self.path), self._queue.layout)
                 if before is None:
                     return True
-                async with queue.client.get_and_watch(join(queue.directory, before)) as (_, changed):
-                    if self.session.state.is_final:
-                        return False  # the watch is of the next session, and our znode has gone with the last
-                    await changed.wait()
-            except NoNodeError:
-                pass  # it left between the list and the watch
+                children = await self._list_after_it_left(before, children)
             except LookupError:
                 return False
+            except NoNodeError:
+                return False  # the directory
             except SessionExpiredError:
                 if self._api.is_over:
                     raise
                 return False
-            try:
-                children = await queue.client.get_children(queue.directory)
-            except NoNodeError:
-                return False
             if self.session.state.is_final:
-                return False
+                return False  # what was read is of the next session, and our znode has gone with the last
+
+    async def _list_after_it_left(self, before: str, children: list[str]) -> list[str]:
+        """Wait until `before` has left or has changed, and return the names in the directory as of later."""
+        queue, api = self._queue, self._api
+        list_all = api.operations.get_children(queue.directory)
+        async with api.ask_when_changed(list_all) as news:
+            path = join(queue.directory, before)
+            watch = api.submit(api.operations.get(path, watch=True), watcher=news)
+            # Whoever goes first may have left already: the list comes with the answer that says so.
+            listing = api.submit(list_all) if self._goes_first(before, children) else None
+            try:
+                await watch.wait()
+            except NoNodeError:
+                return await (listing or api.submit(list_all)).wait()
+            if self.session.state.is_final:
+                return children  # the watch is of the next session: what it waits for is not our turn
+            return await news.wait()
+
+    def _goes_first(self, name: str, children: list[str]) -> bool:
+        return in_order(children, self._queue.layout)[0].name == name
 
     def is_first(self, children: list[str]) -> bool:
         """Whether nobody before this place blocks it."""
@@ -257,6 +278,11 @@ class Place:
         self.path, self.token = made, create.zxid
         self.made = create if self._is_surely_readable() else None
         return await listing.wait()
+
+    def _name_strangers(self, children: list[str]) -> None:
+        queue = self._queue
+        strange = [name for name in children if not _is_of(queue.layout, name)]
+        name_strangers(queue.client, queue.directory, strange, queue.layout)
 
     def _is_surely_readable(self) -> bool:
         """Whether everybody may read the znode: any other ACL is tried by a check before it is relied on."""

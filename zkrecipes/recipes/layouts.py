@@ -46,7 +46,7 @@ class OtherFamily:
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LockLayout:
     """The names of the contenders in one directory, and who of them goes before whom.
 
