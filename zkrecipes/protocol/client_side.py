@@ -241,11 +241,13 @@ class ClientSide:
                     arming.forget(ticket)
                 continue
             try:
-                frames.append(ticket.request.encode_frame(requests.next_xid))
+                frame = ticket.request.encode_frame(requests.next_xid)
             except (TypeError, ValueError) as error:
                 # Who makes requests checks their values; what slips through must not end the client.
                 self._refuse_request(ticket, error)
                 continue
+            frames.append(frame)
+            ticket.request_size = len(frame)
             requests.sent(ticket, now)
             if sets_watch:
                 arming.sent(ticket)
@@ -284,6 +286,7 @@ class ClientSide:
         self, xid: int, zxid: int, code: int, buffer: bytes, start: int, end: int
     ) -> None:
         ticket = self._requests.answered(xid)
+        ticket.reply_size = end - start
         reply = error = None
         if code == 0:
             try:

@@ -39,9 +39,11 @@ class Ticket:
         xid: its number on the connection, 0 until it is sent.
         sent_at: when it was handed to the stream; NaN until then.
         is_dropped: nobody waits for it any longer: an unsent one is not sent.
+        request_size: of its frame, in bytes; 0 until it is sent.
+        reply_size: of the reply's, without the header; 0 where there is none.
     """
 
-    __slots__ = ("is_dropped", "request", "sent_at", "watcher", "xid")
+    __slots__ = ("is_dropped", "reply_size", "request", "request_size", "sent_at", "watcher", "xid")
 
     def __init__(self, request: Request[Any], watcher: Any = None) -> None:
         self.request = request
@@ -49,6 +51,7 @@ class Ticket:
         self.xid = 0
         self.sent_at = float("nan")
         self.is_dropped = False
+        self.request_size = self.reply_size = 0
 
 
 @final
