@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from zkrecipes.client.multi_read import (
         MultiRead as MultiRead,
     )
+    from zkrecipes.client.observing import (
+        Instrument as Instrument,
+        ObservedRequest as ObservedRequest,
+    )
     from zkrecipes.client.opening import (
         connect as connect,
     )
@@ -33,8 +37,14 @@ if TYPE_CHECKING:
         Operation as Operation,
         Operations as Operations,
     )
+    from zkrecipes.client.otel import (
+        OpenTelemetry as OpenTelemetry,
+    )
     from zkrecipes.client.pipeline import (
         Pipeline as Pipeline,
+    )
+    from zkrecipes.client.stats import (
+        ClientStats as ClientStats,
     )
     from zkrecipes.client.stream import (
         Replies as Replies,
@@ -188,12 +198,18 @@ _NAMES_BY_MODULE = {
     ),
     "zkrecipes.client.client": ("Client",),
     "zkrecipes.client.multi_read": ("MultiRead",),
+    "zkrecipes.client.observing": (
+        "Instrument",
+        "ObservedRequest",
+    ),
     "zkrecipes.client.opening": ("connect",),
     "zkrecipes.client.operations": (
         "Operation",
         "Operations",
     ),
+    "zkrecipes.client.otel": ("OpenTelemetry",),
     "zkrecipes.client.pipeline": ("Pipeline",),
+    "zkrecipes.client.stats": ("ClientStats",),
     "zkrecipes.client.stream": ("Replies",),
     "zkrecipes.client.transaction": ("Transaction",),
     "zkrecipes.client.walking": (

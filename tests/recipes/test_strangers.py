@@ -38,7 +38,7 @@ async def _join(client: zk.Client, name: str) -> str:
 
 
 def _log(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [each.getMessage() for each in caplog.records if each.name == strangers.__name__]
+    return [each.getMessage() for each in caplog.records if each.name == strangers.logger.name]
 
 
 @LAYOUTS

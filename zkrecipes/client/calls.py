@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TypeVar, final
 
+from zkrecipes.client.observing import Observer
 from zkrecipes.client.operations import Operation, Operations
 from zkrecipes.client.requirements import requirement_of
 from zkrecipes.errors import NoNodeError, ZooKeeperError
@@ -23,11 +24,15 @@ class Calls:
     Args:
         keeper: the engine of the client.
         operations: those of the view.
+        observer: who is told of each request, if anybody.
     """
 
-    def __init__(self, keeper: SessionKeeper, operations: Operations) -> None:
+    def __init__(
+        self, keeper: SessionKeeper, operations: Operations, observer: Observer | None = None
+    ) -> None:
         self._keeper = keeper
         self._operations = operations
+        self._observer = observer
         self._is_chroot_known = not operations.chroot
 
     def submit(
@@ -50,6 +55,8 @@ class Calls:
             is_evidence=is_evidence,
             is_kept=is_kept,
         )
+        if self._observer is not None:
+            self._observer.submitted(pending)
         self._keeper.submit(pending)
         return pending
 

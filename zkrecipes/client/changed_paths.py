@@ -66,7 +66,7 @@ class ChangedPaths:
     def drop(self) -> None:
         """Nobody waits any longer: watches that are yet to be set are not wanted."""
         for pending in self._asked:
-            pending.is_dropped = True
+            pending.drop()
 
     def fired(self, event: WatchEvent) -> None:
         """The session's call: a watch fired."""

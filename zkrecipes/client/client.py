@@ -9,10 +9,12 @@ from typing import Any, TypeVar, final
 from zkrecipes.client.calls import Calls
 from zkrecipes.client.credentials import check_credential
 from zkrecipes.client.multi_read import MultiRead
+from zkrecipes.client.observing import Observer
 from zkrecipes.client.operations import Operation, Operations
 from zkrecipes.client.pipeline import Pipeline
 from zkrecipes.client.rearmed_watch import keep_watching
 from zkrecipes.client.requirements import GET_CONFIG
+from zkrecipes.client.stats import ClientStats, stats_of
 from zkrecipes.client.stream import AsyncSource, Replies, SyncSource, check_window
 from zkrecipes.client.tasks import ClientTasks
 from zkrecipes.client.transaction import Transaction
@@ -58,11 +60,18 @@ class Client:
     anything is sent, for an argument that cannot be right.
     """
 
-    def __init__(self, keeper: SessionKeeper, operations: Operations, tasks: ClientTasks) -> None:
+    def __init__(
+        self,
+        keeper: SessionKeeper,
+        operations: Operations,
+        tasks: ClientTasks,
+        observer: Observer | None = None,
+    ) -> None:
         self._keeper = keeper
         self._operations = operations
         self._tasks = tasks
-        self._calls = Calls(keeper, operations)
+        self._observer = observer
+        self._calls = Calls(keeper, operations, observer)
         self._submit = self._calls.submit
         self._run = self._calls.run
 
@@ -81,6 +90,10 @@ class Client:
     def session_changes(self) -> AbstractAsyncContextManager[AsyncIterator[SessionChange]]:
         """Follow the client's state across sessions: an async iterator of every change from now on."""
         return self._keeper.changes()
+
+    def stats(self) -> ClientStats:
+        """The client's figures at this moment: state, server, requests, bytes, watches, holds."""
+        return stats_of(self._keeper)
 
     async def add_auth(self, scheme: str, credential: str | bytes) -> None:
         """Add an identity to the session, now and on every later connection.
@@ -119,7 +132,7 @@ class Client:
         check_path(path)
         if path == "/":
             return self
-        return Client(self._keeper, self._operations.under(path), self._tasks)
+        return Client(self._keeper, self._operations.under(path), self._tasks, self._observer)
 
     async def whoami(self) -> list[Id]:
         """The identities of this session: its address, and what `add_auth` added (servers from 3.7).
@@ -561,7 +574,7 @@ class Client:
 
     def _root(self) -> Client:
         """A view without the chroot."""
-        return Client(self._keeper, self._operations.without_chroot(), self._tasks)
+        return Client(self._keeper, self._operations.without_chroot(), self._tasks, self._observer)
 
     async def _create(
         self, path: str, operation: Operation[T], acl: Sequence[ACL] | None, make_parents: bool

@@ -52,7 +52,7 @@ class FollowUp(Generic[T]):
     def drop(self) -> None:
         """Nobody waits any longer: what is not sent yet need not be."""
         if self._asked is not None:
-            self._asked.is_dropped = True
+            self._asked.drop()
 
     def fired(self, event: WatchEvent) -> None:  # noqa: ARG002
         """The session's call: the watch fired."""

@@ -13,6 +13,7 @@ import anyio
 
 from zkrecipes.client.client import Client
 from zkrecipes.client.credentials import check_credentials
+from zkrecipes.client.observing import Instrument, Observer
 from zkrecipes.client.operations import Operations
 from zkrecipes.client.tasks import ClientTasks
 from zkrecipes.codec.records import ACL
@@ -48,6 +49,7 @@ async def connect(
     tick_time: float | None = None,
     max_packet_size: int = _PACKET_SIZE_MAX,
     tls: TLS | ssl.SSLContext | None = None,
+    instrument: Instrument | None = None,
     network: Network | None = None,
 ) -> AsyncIterator[Client]:
     """Connect to a ZooKeeper ensemble, and keep a session for as long as the block runs.
@@ -76,6 +78,7 @@ async def connect(
         max_packet_size: the largest reply to accept and request to send, in bytes.
         tls: speak TLS, to the ensemble's `secureClientPort`: a `TLS`, or a context of your own, which decides
             all by itself then. None: no TLS.
+        instrument: is told of each request and of the session, for tracing and metrics.
         network: where the hosts are; None for TCP. Tests pass one in memory.
 
     Raises:
@@ -101,7 +104,8 @@ async def connect(
     )
     keeper.credentials += credentials
     tasks = ClientTasks()
-    client = Client(keeper, operations, tasks)
+    observer = None if instrument is None else Observer(instrument, keeper)
+    client = Client(keeper, operations, tasks, observer)
     block = anyio.CancelScope()
     run = partial(
         tasks.run, keeper.run, partial(_cancel_when_over, keeper, block), close=partial(_close, keeper, tasks)

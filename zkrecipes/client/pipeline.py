@@ -111,4 +111,4 @@ class Pipeline:
     def drop(self) -> None:
         """Nobody waits for the results any longer: what was not sent need not be."""
         for pending in self._pending:
-            pending.is_dropped = True
+            pending.drop()

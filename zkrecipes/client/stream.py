@@ -107,7 +107,7 @@ class _Source(Generic[T]):
         """Nobody waits any longer: no more requests, and what was not sent need not be."""
         self._is_closed = self._is_over = True
         for pending in self.under_way:
-            pending.is_dropped = True
+            pending.drop()
         self.under_way.clear()
 
     def _check_open(self) -> None:

@@ -20,7 +20,7 @@ from zkrecipes.net.transport import bare_errors
 
 __all__ = ["ClientTasks"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("zkrecipes.client")
 
 AsyncFunction = Callable[[], Coroutine[Any, Any, None]]
 

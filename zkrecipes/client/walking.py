@@ -101,5 +101,5 @@ class Walk:
         """Nobody waits any longer: what was not sent need not be."""
         self._is_closed = True
         for _, listing in self._under_way:
-            listing.is_dropped = True
+            listing.drop()
         self._under_way.clear()

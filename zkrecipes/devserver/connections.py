@@ -19,7 +19,7 @@ from zkrecipes.devserver.server_clock import ServerClock
 
 __all__ = ["ByteStream", "Connections"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("zkrecipes.devserver")
 
 
 class ByteStream(Protocol):

@@ -22,7 +22,7 @@ from zkrecipes.protocol.server_side import Broken, FourLetterWord, Greeted, Requ
 
 __all__ = ["QUEUED_MAX", "Conversation", "Host"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("zkrecipes.devserver")
 
 QUEUED_MAX = 16 * 1024 * 1024
 """How many bytes may wait for a client that does not read before its connection is dropped."""

@@ -29,7 +29,7 @@ from zkrecipes.protocol.server_side import FRAME_SIZE_MAX
 
 __all__ = ["DevServer"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("zkrecipes.devserver")
 
 # A deadline that was reached is taken as reached, whatever adding and subtracting floats made of it.
 _EPSILON = 1e-6

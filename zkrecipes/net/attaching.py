@@ -28,7 +28,7 @@ from zkrecipes.protocol.watch_table import WatchKind, WatchTable
 
 __all__ = ["Attacher"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("zkrecipes.connection")
 
 _CLOSE_TRIES: Final = 3
 # How an alert of TLS begins: the record's type, and the first byte of its version.
@@ -183,7 +183,7 @@ class Attacher:
                     except OSError as error:
                         reason = str(error) or type(error).__name__
         self._reasons[host] = reason
-        logger.info("%s did not attach the session: %s", host, reason)
+        logger.info("%s did not attach the session: %s", host, reason, extra={"host": str(host)})
         return None
 
     async def _try_address(

@@ -30,7 +30,7 @@ from zkrecipes.protocol.watch_table import WatchTable
 
 __all__ = ["find_generation"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("zkrecipes.connection")
 
 _VERSION: Final = re.compile(rb"Zookeeper version: *(\d+)\.(\d+)")
 _ANSWER_MAX: Final = 64 * 1024

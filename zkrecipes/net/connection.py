@@ -12,6 +12,7 @@ from typing import Any, Protocol, final
 
 import anyio
 
+from zkrecipes.net.traffic import Traffic
 from zkrecipes.net.transport import Stream, bare_errors
 from zkrecipes.net.wakeup import Parking
 from zkrecipes.protocol.client_side import ClientSide
@@ -19,7 +20,7 @@ from zkrecipes.protocol.events import Broken, ClientEvent, Connected, Replied
 
 __all__ = ["Connection", "Driver"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("zkrecipes.connection")
 
 
 class Driver(Protocol):
@@ -44,6 +45,7 @@ class Connection:
 
     def __init__(self, stream: Stream, side: ClientSide, parking: Parking) -> None:
         self.side = side
+        self.traffic = Traffic()
         self.parked: Any = None
         self.first_bytes = b""
         """How the peer's first words begin, ZooKeeper's or not: two bytes at least, if so many came."""
@@ -145,6 +147,7 @@ class Connection:
             if not data:
                 await self._parking.park(self)
                 continue
+            self.traffic.bytes_sent += len(data)
             try:
                 await self._stream.send(data)
             except OSError as error:
@@ -154,6 +157,7 @@ class Connection:
 
     def _feed(self, received: bytes) -> None:
         if received:
+            self.traffic.bytes_received += len(received)
             self.side.receive_data(received, self._now())
         else:
             self.side.receive_eof()

@@ -23,7 +23,7 @@ from zkrecipes.protocol.hold_proof import CANCEL_BEFORE_END, CHECK_EVERY, HoldPr
 
 __all__ = ["Guard", "Holds"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("zkrecipes.recipes")
 
 _NEVER: Final = float("-inf")
 # In session timeouts: the first check goes out after one interval, and two more bring the proof up to date.
@@ -197,6 +197,9 @@ class Holds:
 
     def __bool__(self) -> bool:
         return bool(self._guards)
+
+    def __len__(self) -> int:
+        return len(set(self._guards.values()))
 
     # --- for the keeper ------------------------------------------------------------------------------------
 

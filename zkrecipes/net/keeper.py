@@ -11,7 +11,7 @@ import copy
 import logging
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Hashable, Iterable
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, final
@@ -37,6 +37,7 @@ from zkrecipes.net.holds import Holds
 from zkrecipes.net.hosts import HostList
 from zkrecipes.net.pending import Pending
 from zkrecipes.net.session import Session
+from zkrecipes.net.traffic import Traffic
 from zkrecipes.net.transport import Address, Network, bare_errors
 from zkrecipes.net.wakeup import Parking
 from zkrecipes.net.watches import ClientWatches
@@ -47,7 +48,7 @@ from zkrecipes.protocol.watch_table import ONE_SHOT, WatchKind, WatchTable
 
 __all__ = ["KeeperOptions", "SessionChange", "SessionKeeper", "WatchOwner"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("zkrecipes.session")
 
 _CLOSE_AT_MOST: Final = 2.0
 """Seconds that closing may take when no server answers; the session ends by itself after its timeout."""
@@ -104,6 +105,9 @@ class SessionKeeper:
         session: the present session; after a renewal a new object.
         watches: every watch of the client, by full path.
         holds: every hold of the present session.
+        traffic: what has gone over all connections.
+        address: of the server that the client is attached to, or None.
+        on_change: called with each change of the session's state, for whoever observes; it must not raise.
     """
 
     def __init__(self, network: Network, hosts: HostList, options: KeeperOptions, parking: Parking) -> None:
@@ -114,8 +118,10 @@ class SessionKeeper:
         self.holds = Holds(options.tick_time, self._send_due_check)
         self.attacher = Attacher(network, hosts, self.watches, parking, options.packet_size_max)
         self.credentials: list[tuple[str, bytes]] = []
+        self.traffic = Traffic()
+        self.address: Address | None = None
+        self.on_change: Callable[[SessionChange], None] | None = None
         self._connection: Connection | None = None
-        self._address: Address | None = None
         self._waiting: deque[Pending[Any]] = deque()
         self._broken: ZooKeeperError | None = None
         self._over: ZooKeeperError | None = None
@@ -161,6 +167,12 @@ class SessionKeeper:
         connected = 0 if self._connection is None else self._connection.side.outstanding
         return connected + len(self._waiting)
 
+    @property
+    def last_zxid(self) -> int:
+        """The newest transaction that the present session has seen."""
+        connection = self._connection
+        return self.session.last_zxid if connection is None else connection.side.last_zxid
+
     async def generation(self) -> ServerGeneration:
         """What the server that the client is attached to can do; waits until there is one.
 
@@ -169,7 +181,7 @@ class SessionKeeper:
         """
         while True:
             await self.wait_connected()
-            address = self._address
+            address = self.address
             if address is not None:
                 try:
                     with anyio.fail_after(self.session.timeout / 3):
@@ -231,8 +243,11 @@ class SessionKeeper:
         session = self.session
         if not session.move(event, reason):
             return
+        change = SessionChange(session.id, session.state)
+        if self.on_change is not None:
+            self.on_change(change)
         for listener in self._listeners:
-            listener.send_nowait(SessionChange(session.id, session.state))
+            listener.send_nowait(change)
         self._tell_changed()
 
     def _tell_changed(self) -> None:
@@ -265,7 +280,12 @@ class SessionKeeper:
                 with anyio.move_on_after(min(session.timeout / 3, _CLOSE_AT_MOST)):
                     await self._closing.wait()
         except ZooKeeperError as error:
-            logger.info("the session 0x%x could not be closed: %s", session.id, error)
+            logger.info(
+                "the session 0x%x could not be closed: %s",
+                session.id,
+                error,
+                extra={"session_id": session.id},
+            )
         finally:
             self._finish(SessionEvent.CLOSED, SessionClosedError(session.id))
 
@@ -334,8 +354,11 @@ class SessionKeeper:
         self._broken = None
         attached_at = anyio.current_time()
         try:
+            self.traffic.connections += 1
+            self.traffic.sessions += session.id == 0
+            connection.traffic = self.traffic
             session.adopt(connected)
-            self._address = address
+            self.address = address
             self.holds.attached(connected)
             for scheme, credential in self.credentials[self._credentials_sent :]:
                 connection.side.authenticate(scheme, credential)
@@ -372,7 +395,7 @@ class SessionKeeper:
 
     def _detach(self, session: Session, connection: Connection) -> None:
         """The connection is over: decide for each of its requests whether it is sent again."""
-        self._connection = self._address = None
+        self._connection = self.address = None
         self._lingering.clear()
         session.saw(connection.side.last_zxid, connection.side.answered_sent_at)
         self.holds.detached()
@@ -458,6 +481,7 @@ class SessionKeeper:
         side = connection.side
         while (event := side.next_event()) is not None:
             if isinstance(event, Replied):
+                self.traffic.replies += 1
                 self._take_reply(event, now)
                 # Each reply counts: many requests leave in one send, so their times do not tell them apart.
                 self.holds.checks.replied_to_earlier(now)

@@ -36,6 +36,7 @@ class Pending(Ticket, Generic[T]):
             write, until it is answered or the session is over, whether anybody waits for it or not.
         is_evidence: its success shall help to prove a hold: `evidence` says what it proves.
         is_kept: cancelling a wait does not drop it; who submitted it does that by itself.
+        on_done: called once when it is answered or dropped, for whoever observes; it must not raise.
     """
 
     __slots__ = (
@@ -50,6 +51,7 @@ class Pending(Ticket, Generic[T]):
         "is_errand",
         "is_evidence",
         "is_kept",
+        "on_done",
         "parked",
         "zxid",
     )
@@ -71,6 +73,7 @@ class Pending(Ticket, Generic[T]):
         self.is_evidence = is_evidence
         self.evidence: Evidence | None = None
         self.is_kept = is_kept
+        self.on_done: Callable[[], None] | None = None
         self.is_done = False
         self.zxid = 0
         self.parked: Any = None
@@ -108,8 +111,14 @@ class Pending(Ticket, Generic[T]):
                 await self._wait_beside()
         except BaseException:
             is_awaited = self.parked is not None or self._done is not None
-            self.is_dropped = not (self.is_errand or self.is_kept or is_awaited)
+            if not (self.is_errand or self.is_kept or is_awaited):
+                self.drop()
             raise
+
+    def drop(self) -> None:
+        """Nobody waits for it any longer: if it was not sent it will not be."""
+        self.is_dropped = True
+        self._tell_done()
 
     async def _wait_beside(self) -> None:
         """There is room for one task to be parked; any other, which is rare, waits for an event."""
@@ -148,10 +157,17 @@ class Pending(Ticket, Generic[T]):
         self._error = error
         self.zxid = zxid
         self.is_done = True
+        if self.on_done is not None:
+            self._tell_done()
         if self.parked is not None:
             self._parking.wake(self)
         if self._done is not None:
             self._done.set()
+
+    def _tell_done(self) -> None:
+        on_done, self.on_done = self.on_done, None
+        if on_done is not None:
+            on_done()
 
     def __repr__(self) -> str:
         state = "waiting" if not self.is_done else "failed" if self._error is not None else "done"

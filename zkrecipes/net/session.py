@@ -17,7 +17,7 @@ from zkrecipes.protocol.states import GIVE_UP_AFTER, SessionEvent, next_state
 
 __all__ = ["Session"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("zkrecipes.session")
 
 
 @final

@@ -21,7 +21,7 @@ from anyio.abc import Listener, SocketAttribute, SocketStream, TaskGroup
 
 __all__ = ["Address", "Handler", "Network", "Stream", "TcpNetwork", "bare_errors"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("zkrecipes.connection")
 
 # Above this a receive gains nothing: one wake-up of the loop already brings dozens of whole frames.
 _RECEIVE_SIZE = 64 * 1024
@@ -36,6 +36,9 @@ class Address(NamedTuple):
     host: str
     """An IP address as text (in memory: any name)."""
     port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class Stream(Protocol):

@@ -26,7 +26,7 @@ from zkrecipes.recipes.latest import Latest
 
 __all__ = ["ConfigWatch"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("zkrecipes.recipes")
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -278,7 +278,12 @@ class ConfigWatch(Generic[T]):
         if self._unreadable is not None:
             self._retry_after = min(2 * self._retry_after, _RETRY_AFTER_MAX)
         if type(error) is not type(self._unreadable):
-            logger.warning("%s cannot be read now, and its last value stays: %s", self.path, error)
+            logger.warning(
+                "%s cannot be read now, and its last value stays: %s",
+                self.path,
+                error,
+                extra={"path": self.path},
+            )
         self._unreadable = error
 
     async def _take_and_wait(self) -> None:
@@ -313,7 +318,12 @@ class ConfigWatch(Generic[T]):
             value = self._value_of(read)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the data, the watch goes on
             self._bad_data = error
-            logger.warning("the data of %s are bad, and its last value stays: %r", self.path, error)
+            logger.warning(
+                "the data of %s are bad, and its last value stays: %r",
+                self.path,
+                error,
+                extra={"path": self.path},
+            )
             if is_first:
                 self._values.put(self._value)
             return

@@ -11,7 +11,7 @@ from zkrecipes.paths import parent_of
 
 __all__ = ["make_directory"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("zkrecipes.recipes")
 
 
 async def make_directory(client: Client, directory: str, *, container: bool = True) -> None:
@@ -30,4 +30,4 @@ async def make_directory(client: Client, directory: str, *, container: bool = Tr
     except NodeExistsError:
         return
     except NoNodeError:
-        logger.debug("the parent of %s went while it was made", directory)
+        logger.debug("the parent of %s went while it was made", directory, extra={"path": directory})

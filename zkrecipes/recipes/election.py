@@ -29,7 +29,7 @@ from zkrecipes.recipes.layouts import ELECTIONS, choose_layout
 
 __all__ = ["Election"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("zkrecipes.recipes")
 
 
 @final
@@ -127,7 +127,11 @@ class Election:
                 if leadership is None or loss.path != leadership.path:
                     raise  # another leadership's, which is the function's own affair
                 logger.warning(
-                    "%s: taking part again after a loss: %s", self.path, loss, exc_info=loss.__cause__
+                    "%s: taking part again after a loss: %s",
+                    self.path,
+                    loss,
+                    exc_info=loss.__cause__,
+                    extra={"path": self.path},
                 )
 
     async def leader(self, *, sync: bool = True) -> Contender | None:

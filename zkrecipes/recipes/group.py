@@ -21,7 +21,7 @@ from zkrecipes.recipes.tree_follower import TreeFollower, View, differences
 
 __all__ = ["Group", "GroupChange", "GroupChanges"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("zkrecipes.recipes")
 
 _OWNER_OF_CONTAINER: Final = -(2**63)
 """What a container has in place of an owner (`EphemeralType.CONTAINER_EPHEMERAL_OWNER`)."""
@@ -182,7 +182,12 @@ class Group:
     def _tell(self, node: str, why: str) -> None:
         if node not in self._told and len(self._told) < _TOLD_MAX:
             self._told.add(node)
-            logger.warning("%s is no member of the group: %s", join(self.path, node), why)
+            logger.warning(
+                "%s is no member of the group: %s",
+                join(self.path, node),
+                why,
+                extra={"path": join(self.path, node)},
+            )
 
 
 class _Member(NamedTuple):

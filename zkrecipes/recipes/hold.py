@@ -29,7 +29,7 @@ from zkrecipes.errors import (
 
 __all__ = ["REVOCATION", "Hold", "HoldBlock"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("zkrecipes.recipes")
 
 REVOCATION: Final = b"__REVOKE__"
 """Written into a holder's znode it is the request to release the lock (Curator 5.4: `LockInternals`)."""

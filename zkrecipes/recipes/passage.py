@@ -59,7 +59,7 @@ from zkrecipes.recipes.directories import make_directory
 
 __all__ = ["MeetingPlace", "Passage", "is_member"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("zkrecipes.recipes")
 
 READY: Final = "ready"
 _MEMBER: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -228,7 +228,11 @@ class Passage:
         if any(stat is not None and stat.czxid < ready.czxid for stat in found):
             self._found_inside = others
             return True
-        logger.info("%s was left behind by members that are gone: it is removed", self._place.ready)
+        logger.info(
+            "%s was left behind by members that are gone: it is removed",
+            self._place.ready,
+            extra={"path": self._place.ready},
+        )
         return False
 
     async def _open(self, directory: Stat, others: frozenset[str]) -> bool:
@@ -484,6 +488,7 @@ class Passage:
                 "%s is used for something else, too: no members of a double barrier, and not counted: %s",
                 self._place.directory,
                 ", ".join(strangers[:_STRANGERS_NAMED]),
+                extra={"path": self._place.directory},
             )
 
 

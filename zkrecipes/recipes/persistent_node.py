@@ -37,7 +37,7 @@ from zkrecipes.recipes.directories import make_directory
 
 __all__ = ["OnConflict", "PersistentNode"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("zkrecipes.recipes")
 
 OnConflict = Literal["wait", "raise", "replace"]
 """What to do while somebody else holds the name."""
@@ -231,7 +231,9 @@ class PersistentNode:
         if self._api.is_over:
             raise error
         if isinstance(error, SessionExpiredError):
-            logger.info("%s will be put back in the next session: %s", self.path, error)
+            logger.info(
+                "%s will be put back in the next session: %s", self.path, error, extra={"path": self.path}
+            )
             return
         if isinstance(error, ConnectionLossError):
             self._losses += 1
@@ -239,7 +241,13 @@ class PersistentNode:
                 return  # the next try finds out, by the owner, whether the znode was made
         if self._written is None:
             raise error
-        logger.warning("%s could not be put back, next try in %g s: %s", self.path, self._retry_after, error)
+        logger.warning(
+            "%s could not be put back, next try in %g s: %s",
+            self.path,
+            self._retry_after,
+            error,
+            extra={"path": self.path},
+        )
         await anyio.sleep(self._retry_after)
         self._retry_after = min(2 * self._retry_after, _RETRY_AFTER_MAX)
 
@@ -302,7 +310,7 @@ class PersistentNode:
             return
         async with self._client.exists_and_watch(self.path) as (stat, changed):
             if stat is None or stat.czxid != self._czxid or self._made_in.state.is_final:
-                logger.info("%s has gone, and is put back", self.path)
+                logger.info("%s has gone, and is put back", self.path, extra={"path": self.path})
                 self._czxid = self._version = None
                 return
             self._version = stat.version
@@ -330,11 +338,16 @@ class PersistentNode:
                 raise NodeExistsError(self._api.operations.full(self.path), detail=self._describe(stat))
             if stat.czxid != self._told_of:  # once: it may change many times
                 self._told_of = stat.czxid
-                logger.warning("%s is taken: waiting until it goes: %s", self.path, self._describe(stat))
+                logger.warning(
+                    "%s is taken: waiting until it goes: %s",
+                    self.path,
+                    self._describe(stat),
+                    extra={"path": self.path},
+                )
             await changed.wait()
 
     async def _replace(self, stat: Stat) -> None:
-        logger.info("replacing %s: %s", self.path, self._describe(stat))
+        logger.info("replacing %s: %s", self.path, self._describe(stat), extra={"path": self.path})
         try:
             await self._client.delete(self.path, version=stat.version)
         except (NoNodeError, BadVersionError):

@@ -12,7 +12,7 @@ from zkrecipes.recipes.layouts import LockLayout
 
 __all__ = ["name_strangers"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("zkrecipes.recipes")
 
 _NAMED_MAX: Final = 1000
 """So many are remembered for each client; then all are forgotten, so that a crowd fills no memory."""
@@ -42,12 +42,15 @@ def name_strangers(client: Client, directory: str, children: Iterable[str], layo
                 name,
                 other[0].whose,
                 layout.name,
+                extra={"path": directory},
             )
     news = [name for name in strangers if _is_news(client, directory, f"/{name}")]
     if news:
         others = f" and {len(news) - _NAMED_AT_ONCE} more" if len(news) > _NAMED_AT_ONCE else ""
         named = ", ".join(map(repr, news[:_NAMED_AT_ONCE]))
-        logger.warning("%s: no contender's name, and ignored: %s%s", directory, named, others)
+        logger.warning(
+            "%s: no contender's name, and ignored: %s%s", directory, named, others, extra={"path": directory}
+        )
 
 
 def _is_news(client: Client, directory: str, what: str) -> bool:

@@ -20,7 +20,7 @@ from zkrecipes.recipes.latest import Latest
 
 __all__ = ["TreeFollower", "TreeNode", "View", "differences"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("zkrecipes.recipes")
 
 V = TypeVar("V")
 
@@ -174,7 +174,7 @@ class TreeFollower:
             known.node = None
         if path not in self._unreadable:
             self._unreadable.add(path)
-            logger.warning("a member of %s is left out: %s", self._root, error)
+            logger.warning("a member of %s is left out: %s", self._root, error, extra={"path": self._root})
 
     def _absolute(self, path: str) -> str:
         return self._root if path == ROOT else join(self._root, path)

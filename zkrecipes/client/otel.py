@@ -1,0 +1,111 @@
+"""Traces and metrics of a client through OpenTelemetry (`pip install zkrecipes[otel]`).
+
+Names follow OpenTelemetry's semantic conventions for database clients, of which ZooKeeper is none of the
+named systems: `db.system.name` is `zookeeper` here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, final
+
+from zkrecipes.client.observing import Instrument, ObservedRequest
+from zkrecipes.net.keeper import SessionChange
+
+if TYPE_CHECKING:
+    from opentelemetry import metrics, trace
+
+__all__ = ["OpenTelemetry"]
+
+_SCOPE: Final = "zkrecipes"
+_SYSTEM: Final = {"db.system.name": "zookeeper"}
+_SENT: Final = {**_SYSTEM, "network.io.direction": "transmit"}
+_RECEIVED: Final = {**_SYSTEM, "network.io.direction": "receive"}
+_CANCELLED: Final = "cancelled"
+
+
+@final
+class OpenTelemetry(Instrument):
+    """Makes a span of each request, and metrics of all: `zk.connect(hosts, instrument=zk.OpenTelemetry())`.
+
+    A span is called `zookeeper get_data` (or whatever the operation is), is a child of the caller's, and
+    carries `zookeeper.path`. The metrics carry no paths:
+
+    | metric | what | unit |
+    | --- | --- | --- |
+    | `db.client.operation.duration` | histogram, by `db.operation.name` and `error.type` | s |
+    | `zookeeper.client.outstanding` | requests under way | {request} |
+    | `zookeeper.client.io` | bytes of requests and replies, by `network.io.direction` | By |
+    | `zookeeper.client.session_changes` | by `zookeeper.session.state` | {change} |
+
+    Data and credentials are in none of them. What the caller stopped waiting for has the error type
+    `cancelled`.
+
+    Args:
+        tracer_provider: None for the global one.
+        meter_provider: None for the global one.
+
+    Raises:
+        ImportError: the extra is not installed.
+    """
+
+    def __init__(
+        self,
+        *,
+        tracer_provider: trace.TracerProvider | None = None,
+        meter_provider: metrics.MeterProvider | None = None,
+    ) -> None:
+        try:
+            from opentelemetry import metrics, trace
+        except ImportError as error:
+            remedy = "zk.OpenTelemetry needs OpenTelemetry's API: pip install 'zkrecipes[otel]'"
+            raise ImportError(remedy) from error
+        self._kind = trace.SpanKind.CLIENT
+        self._failed = trace.StatusCode.ERROR
+        self._tracer = trace.get_tracer(_SCOPE, tracer_provider=tracer_provider)
+        meter = metrics.get_meter(_SCOPE, meter_provider=meter_provider)
+        self._duration = meter.create_histogram(
+            "db.client.operation.duration", unit="s", description="from the call to the answer"
+        )
+        self._outstanding = meter.create_up_down_counter(
+            "zookeeper.client.outstanding", unit="{request}", description="requests under way"
+        )
+        self._io = meter.create_counter(
+            "zookeeper.client.io", unit="By", description="bytes of requests and replies"
+        )
+        self._session_changes = meter.create_counter(
+            "zookeeper.client.session_changes", unit="{change}", description="the session's states"
+        )
+
+    def request_started(self, request: ObservedRequest) -> None:
+        """Begin a span, in the context of the caller."""
+        self._outstanding.add(1, _SYSTEM)
+        attributes: dict[str, Any] = {**_SYSTEM, "db.operation.name": request.operation}
+        if request.path is not None:
+            attributes["zookeeper.path"] = request.path
+        name = f"zookeeper {request.operation}"
+        request.tag = self._tracer.start_span(name, kind=self._kind, attributes=attributes)
+
+    def request_finished(self, request: ObservedRequest) -> None:
+        """End the span, and count."""
+        span: trace.Span = request.tag
+        attributes: dict[str, Any] = {**_SYSTEM, "db.operation.name": request.operation}
+        error_type = _error_type(request)
+        if error_type:
+            attributes["error.type"] = error_type
+            span.set_attribute("error.type", error_type)
+            span.set_status(self._failed, str(request.error or error_type))
+        span.end()
+        self._outstanding.add(-1, _SYSTEM)
+        self._duration.record(request.latency, attributes)
+        self._io.add(request.request_size, _SENT)
+        self._io.add(request.reply_size, _RECEIVED)
+
+    def session_changed(self, change: SessionChange) -> None:
+        """Count it."""
+        self._session_changes.add(1, {**_SYSTEM, "zookeeper.session.state": change.state.value})
+
+
+def _error_type(request: ObservedRequest) -> str:
+    if request.is_cancelled:
+        return _CANCELLED
+    return "" if request.error is None else type(request.error).__name__
