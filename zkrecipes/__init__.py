@@ -52,6 +52,10 @@ if TYPE_CHECKING:
     from zkrecipes.client.transaction import (
         Transaction as Transaction,
     )
+    from zkrecipes.client.typed import (
+        Typed as Typed,
+        Value as Value,
+    )
     from zkrecipes.client.walking import (
         Visited as Visited,
         Walk as Walk,
@@ -212,6 +216,10 @@ _NAMES_BY_MODULE = {
     "zkrecipes.client.stats": ("ClientStats",),
     "zkrecipes.client.stream": ("Replies",),
     "zkrecipes.client.transaction": ("Transaction",),
+    "zkrecipes.client.typed": (
+        "Typed",
+        "Value",
+    ),
     "zkrecipes.client.walking": (
         "Visited",
         "Walk",
