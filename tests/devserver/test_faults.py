@@ -23,6 +23,7 @@ from zkrecipes.codec.messages import (
 from zkrecipes.codec.multi import MultiReadRequest, MultiRequest
 from zkrecipes.devserver import DevServer, Hurt
 from zkrecipes.enums import EventType, OpCode
+from zkrecipes.errors import ProtocolError
 from zkrecipes.testing import MemoryNetwork
 
 pytestmark = pytest.mark.trio
@@ -156,7 +157,7 @@ async def test_a_resumed_session_can_be_hurt_in_its_greeting(autojump_clock: Moc
             )
 
 
-@pytest.mark.parametrize("how", list(Hurt))
+@pytest.mark.parametrize("how", [how for how in Hurt if how not in (Hurt.CORRUPT, Hurt.DELAY)])
 @pytest.mark.parametrize("nth", [1, 2, 3])
 @pytest.mark.parametrize("of_next_session", [True, False])
 async def test_the_nth_request_of_a_session_is_hurt(
@@ -198,6 +199,117 @@ async def test_hurting_before_a_request_of_a_session_without_a_connection_does_n
 ) -> None:
     async with _serving() as (server, _):
         assert server.faults.hurt(1, Hurt.BEFORE_SEND, session_id=77).is_spent
+
+
+async def test_how_long_a_delay_is_has_to_be_said() -> None:
+    faults = DevServer(network=MemoryNetwork()).faults
+    with pytest.raises(ValueError, match="for how long"):
+        faults.hurt(1, Hurt.DELAY)
+    with pytest.raises(ValueError, match="above 0 seconds, not 0"):
+        faults.delay_reply(0)
+
+
+async def test_a_corrupt_reply_is_a_whole_frame_of_garbage(autojump_clock: MockClock) -> None:
+    async with _serving() as (server, network):
+        client, _ = await RawClient.greet(server, network)
+        fault = server.faults.corrupt_reply(OpCode.CREATE)
+        await client.send(SyncRequest("/"), _create("/a"), SyncRequest("/"))
+        assert (await client.receive()).err == 0
+        length = 16 + len(CreateReply("/a").encode())
+        garbage = await client.frame()
+        assert len(garbage) == length
+        assert garbage[:4] == bytes(255 - byte for byte in b"\0\0\0\2")
+        assert (await client.frame())[:4] == b"\0\0\0\3"
+        assert fault.is_spent
+        assert "/a" in server.processor.tree
+
+
+async def test_a_greeting_can_be_answered_with_garbage_or_late(autojump_clock: MockClock) -> None:
+    async with _serving() as (server, network):
+        server.faults.corrupt_reply(OpCode.CREATE_SESSION)
+        with pytest.raises(ProtocolError):
+            await RawClient.greet(server, network)
+        server.faults.delay_reply(3, OpCode.CREATE_SESSION)
+        began = trio.current_time()
+        await RawClient.greet(server, network)
+        assert trio.current_time() - began == pytest.approx(3)
+
+
+async def test_a_delayed_reply_keeps_those_behind_it_waiting_but_no_request(
+    autojump_clock: MockClock,
+) -> None:
+    async with _serving() as (server, network):
+        client, _ = await RawClient.greet(server, network)
+        other, _ = await RawClient.greet(server, network)
+        server.faults.delay_reply(3, OpCode.CREATE)
+        began = trio.current_time()
+        await client.send(SyncRequest("/"), _create("/a"), ExistsRequest("/b", True))
+        assert (await client.receive()).err == 0
+        assert trio.current_time() == began
+        await trio.sleep(1)
+        await client.send(_create("/c"))
+        await other.ok(_create("/b"))
+        assert all(path in server.processor.tree for path in ("/a", "/b", "/c"))
+        assert (await client.receive()).record == CreateReply("/a")
+        assert trio.current_time() - began == pytest.approx(3)
+        assert (await client.receive()).err == -101
+        assert (await client.receive()).record == CreateReply("/c")
+        assert trio.current_time() - began == pytest.approx(3)
+
+
+async def test_a_slow_server_answers_each_request_so_much_later(autojump_clock: MockClock) -> None:
+    async with _serving() as (server, network):
+        client, _ = await RawClient.greet(server, network)
+        fault = server.faults.delay_reply(0.3, times=1000)
+        began = trio.current_time()
+        arrived = []
+        for number in range(5):
+            await client.send(_create(f"/{number}"))
+            await trio.sleep(0.1)
+        for _ in range(5):
+            await client.receive()
+            arrived.append(trio.current_time() - began)
+        assert arrived == pytest.approx([0.5, 0.5, 0.5, 0.6, 0.7])
+        fault.remove()
+        await client.ok(SyncRequest("/"))
+        assert trio.current_time() - began == pytest.approx(0.7)
+
+
+async def test_a_delayed_reply_still_comes_before_its_connection_is_closed(autojump_clock: MockClock) -> None:
+    async with _serving() as (server, network):
+        client, hello = await RawClient.greet(server, network)
+        server.faults.delay_reply(3, OpCode.CREATE)
+        await client.send(_create("/a"))
+        await trio.sleep(1)
+        server.expire(hello.session_id)
+        assert (await client.receive()).record == CreateReply("/a")
+        assert await client.is_closed()
+
+
+async def test_a_delayed_reply_is_lost_when_connections_are_dropped(autojump_clock: MockClock) -> None:
+    async with _serving() as (server, network):
+        client, _ = await RawClient.greet(server, network)
+        server.faults.delay_reply(3, OpCode.CREATE)
+        await client.send(_create("/a"))
+        await trio.sleep(1)
+        began = trio.current_time()
+        server.drop_connections()
+        assert await client.is_closed()
+        assert trio.current_time() == began
+
+
+async def test_a_delay_is_on_the_clock_of_a_server_that_is_paused(autojump_clock: MockClock) -> None:
+    async with _serving() as (server, network):
+        client, _ = await RawClient.greet(server, network)
+        server.faults.delay_reply(3, OpCode.CREATE)
+        began = trio.current_time()
+        await client.send(_create("/a"))
+        await trio.sleep(1)
+        server.pause()
+        await trio.sleep(10)
+        server.resume()
+        assert (await client.receive()).record == CreateReply("/a")
+        assert trio.current_time() - began == pytest.approx(13)
 
 
 async def test_held_replies_come_when_they_are_released(autojump_clock: MockClock) -> None:

@@ -257,6 +257,31 @@ async def test_pings_keep_a_session_alive(autojump_clock: MockClock) -> None:
             await client.ping()
 
 
+async def test_all_sessions_can_be_ended_at_once(autojump_clock: MockClock) -> None:
+    async with _serving() as (server, network):
+        clients = [(await RawClient.greet(server, network))[0] for _ in range(2)]
+        server.expire()
+        assert [await client.is_closed() for client in clients] == [True, True]
+        assert len(server.processor.sessions) == 0
+
+
+async def test_time_that_passes_on_the_server_alone_ends_sessions(autojump_clock: MockClock) -> None:
+    async with _serving() as (server, network):
+        client, _ = await RawClient.greet(server, network, session_timeout=10)
+        began = trio.current_time()
+        await client.ok(_create("/before"))
+        server.jump(9)
+        await client.ping()
+        await client.ok(_create("/after"))
+        server.jump(13)
+        assert await client.is_closed()
+        assert trio.current_time() == began
+        before, after = (server.processor.tree.get(path).stat() for path in ("/before", "/after"))
+        assert after.ctime - before.ctime == 9000
+        with pytest.raises(ValueError, match="does not go back"):
+            server.jump(-1)
+
+
 async def test_a_shorter_session_that_came_later_expires_first(autojump_clock: MockClock) -> None:
     async with _serving() as (server, network):
         long, _ = await RawClient.greet(server, network, session_timeout=40.0)

@@ -88,7 +88,9 @@ class Connections:
         while not conversation.is_closing and (data := await stream.receive()):
             await self._clock.until_it_goes()
             conversation.receive(data, self._clock.moment())
-            if conversation not in self._sending:
+            if conversation.due is not None:
+                self._send_soon(conversation)  # what is late must not keep the next requests waiting
+            elif conversation not in self._sending:
                 self._sending.add(conversation)
                 await self._send(conversation)
             while _must_wait(conversation):
@@ -113,10 +115,13 @@ class Connections:
                 await self._clock.until_it_goes()
                 if self._host.faults.are_replies_held(conversation.session_id):
                     return
-                data = conversation.data_to_send()
-                if not data:
+                data = conversation.data_to_send(self._clock.now())
+                if data:
+                    await stream.send(data)
+                elif conversation.due is None:
                     break
-                await stream.send(data)
+                else:
+                    await anyio.sleep(conversation.due - self._clock.now())
             if conversation.is_closing:
                 await self._close(conversation)
         except OSError as error:

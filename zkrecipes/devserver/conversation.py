@@ -7,13 +7,14 @@ It is the `Peer` that the processor sees. Whoever runs it feeds it what a stream
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
-from typing import Protocol, final
+from typing import NamedTuple, Protocol, final
 
 from zkrecipes.codec.messages import WatchEventMessage
 from zkrecipes.codec.multi import MultiReply
 from zkrecipes.codec.records import Id
-from zkrecipes.devserver.faults import Faults, Hurt
+from zkrecipes.devserver.faults import Fault, Faults, Hurt
 from zkrecipes.devserver.peer import Moment
 from zkrecipes.devserver.processor import Processor
 from zkrecipes.devserver.session_tracker import PASSWORD_SIZE, Session
@@ -26,6 +27,21 @@ logger = logging.getLogger("zkrecipes.devserver")
 
 QUEUED_MAX = 16 * 1024 * 1024
 """How many bytes may wait for a client that does not read before its connection is dropped."""
+
+
+# Times are sums of floats: what is due within a microsecond is due.
+_EPSILON = 1e-6
+
+# Where every bit is turned over, an xid is none that a client ever sent.
+_INVERTED = bytes(255 - byte for byte in range(256))
+_LENGTH_SIZE = 4
+
+
+class _Output(NamedTuple):
+    """Bytes for the wire, which leave no earlier than they are due."""
+
+    due: float
+    data: bytes
 
 
 class Host(Protocol):
@@ -74,7 +90,8 @@ class Conversation:
         self.is_aborted = False
         """Whether it is to be closed at once."""
         self._receiving = False
-        self._kept = b""
+        # What has left `_side`, because something is special about it or what follows.
+        self._outputs: deque[_Output] = deque()
 
     @property
     def address(self) -> str:
@@ -89,7 +106,12 @@ class Conversation:
     @property
     def queued(self) -> int:
         """How many bytes wait for `data_to_send`."""
-        return self._side.queued + len(self._kept)
+        return self._side.queued + sum(len(output.data) for output in self._outputs)
+
+    @property
+    def due(self) -> float | None:
+        """When there is more to send, where that is later than now; None where nothing waits for its time."""
+        return self._outputs[0].due if self._outputs else None
 
     def receive(self, data: bytes, moment: Moment) -> None:
         """Feed what was received. After calling this, send `data_to_send`; close if `is_closing`."""
@@ -110,11 +132,14 @@ class Conversation:
         finally:
             self._receiving = False
 
-    def data_to_send(self) -> bytes:
-        """The bytes for the wire, once."""
-        data = self._side.data_to_send()
-        if self._kept:
-            data, self._kept = self._kept + data, b""
+    def data_to_send(self, now: float) -> bytes:
+        """The bytes for the wire that are due, once; afterwards `due` says when there are more."""
+        if not self._outputs:
+            return self._side.data_to_send()
+        self._set_aside(now)
+        data = b""
+        while self._outputs and self._outputs[0].due <= now + _EPSILON:
+            data += self._outputs.popleft().data
         return data
 
     def notify(self, zxid: int, event: WatchEventMessage) -> None:
@@ -148,7 +173,8 @@ class Conversation:
         if session_id == 0:
             session_id = host.processor.sessions.next_id
             host.faults.session_made(session_id)
-        hurt = host.faults.verdict(session_id, OpCode.CREATE_SESSION, None)
+        fault = host.faults.verdict(session_id, OpCode.CREATE_SESSION, None)
+        hurt = None if fault is None else fault.how
         if hurt is Hurt.AFTER_SEND:
             self.close("a fault: its greeting is dropped")
             return
@@ -162,26 +188,51 @@ class Conversation:
             self.close("a fault: the reply to its greeting is lost")
             return
         self._side.accept(reply)
+        if fault is not None:
+            self._hurt_reply(fault, moment)
         if self.session is None:
             self.close(f"session 0x{greeting.session_id:x} has expired, or this is not its password")
         elif hurt is Hurt.BEFORE_SEND:
             self.close("a fault: dropped before its next request")
 
     def _answer(self, event: Requested, moment: Moment) -> None:
-        hurt = self._host.faults.verdict(self.session_id, event.opcode, event.request)
+        fault = self._host.faults.verdict(self.session_id, event.opcode, event.request)
+        if fault is None:
+            self._process(event, moment)
+            return
+        hurt = fault.how
         if hurt is Hurt.AFTER_SEND:
             self.close("a fault: its request is dropped")
         elif hurt is Hurt.EXPIRE and self.session is not None:
             self._host.processor.expire(self.session, moment)
         elif hurt is Hurt.AFTER_COMMIT:
-            self._kept = self._side.data_to_send()
+            self._set_aside(moment.now)
             self._process(event, moment)
             self._side.data_to_send()
             self.close("a fault: the reply to its request is lost")
         else:
+            self._set_aside(moment.now)
             self._process(event, moment)
+            self._hurt_reply(fault, moment)
             if hurt is Hurt.BEFORE_SEND:
                 self.close("a fault: dropped before its next request")
+
+    def _hurt_reply(self, fault: Fault, moment: Moment) -> None:
+        """Corrupt or delay the reply that was queued last, with the events before it."""
+        if fault.how is Hurt.CORRUPT:
+            data = self._side.data_to_send()
+            self._outputs.append(
+                _Output(moment.now, data[:_LENGTH_SIZE] + data[_LENGTH_SIZE:].translate(_INVERTED))
+            )
+        elif fault.how is Hurt.DELAY:
+            self._set_aside(moment.now + fault.seconds)
+
+    def _set_aside(self, due: float) -> None:
+        """What is queued leaves at `due`, and never before what was set aside earlier."""
+        data = self._side.data_to_send()
+        if data:
+            earliest = self._outputs[-1].due if self._outputs else due
+            self._outputs.append(_Output(max(due, earliest), data))
 
     def _process(self, event: Requested, moment: Moment) -> None:
         xid, opcode, request, _ = event

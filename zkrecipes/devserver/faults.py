@@ -31,6 +31,10 @@ class Hurt(Enum):
     """It is applied; its reply, and events behind it, are lost with the connection."""
     EXPIRE = "expire"
     """Its session is expired when it arrives; it is not applied."""
+    CORRUPT = "corrupt"
+    """It is applied; its reply arrives as a frame of the right length that is full of garbage."""
+    DELAY = "delay"
+    """It is applied; its reply, and what is behind it on that connection, leaves later."""
 
 
 @final
@@ -46,8 +50,11 @@ class Fault:
         *,
         skip: int,
         times: int,
+        seconds: float = 0.0,
     ) -> None:
         self.how = how
+        self.seconds = seconds
+        """How much later the reply leaves, for `DELAY`."""
         self.times_used = 0
         """How many requests it has hit."""
         self._opcodes = opcodes
@@ -162,19 +169,71 @@ class Faults:
         self._faults.append(fault)
         return fault
 
+    def corrupt_reply(
+        self,
+        *opcodes: OpCode,
+        path: str | None = None,
+        session_id: int | None = None,
+        skip: int = 0,
+        times: int = 1,
+    ) -> Fault:
+        """Apply a request, and answer it with a frame of the right length that is full of garbage.
+
+        A client cannot tell whose reply it was: it has to leave the connection. Arguments as for
+        `drop_request`.
+        """
+        fault = Fault(Hurt.CORRUPT, frozenset(opcodes), path, session_id, skip=skip, times=times)
+        self._faults.append(fault)
+        return fault
+
+    def delay_reply(
+        self,
+        seconds: float,
+        *opcodes: OpCode,
+        path: str | None = None,
+        session_id: int | None = None,
+        skip: int = 0,
+        times: int = 1,
+    ) -> Fault:
+        """Apply a request at once, and answer it so much later; what is behind it waits for it.
+
+        Further requests are read and applied meanwhile. The other arguments are as for `drop_request`; with
+        a large `times` the server is slow for as long as one likes (`Fault.remove` ends it).
+
+        Args:
+            seconds: how much later, on the server's clock.
+            opcodes: see `drop_request`.
+            path: see `drop_request`.
+            session_id: see `drop_request`.
+            skip: see `drop_request`.
+            times: see `drop_request`.
+
+        Raises:
+            ValueError: `seconds` is not above 0.
+        """
+        if not seconds > 0:
+            raise ValueError(f"a delay must be above 0 seconds, not {seconds!r}")
+        fault = Fault(
+            Hurt.DELAY, frozenset(opcodes), path, session_id, skip=skip, times=times, seconds=seconds
+        )
+        self._faults.append(fault)
+        return fault
+
     def hurt(self, nth: int, how: Hurt, *, session_id: int | None = None) -> Fault:
         """Hurt one request of a session, whatever it is; pings do not count.
 
         Args:
             nth: which, counted from 1.
-            how: in which way.
+            how: in which way; not `DELAY`, for which there is `delay_reply`.
             session_id: whose, counted from now; None is the next session that is made.
 
         Raises:
-            ValueError: `nth` is below 1.
+            ValueError: `nth` is below 1, or `how` is `DELAY`.
         """
         if nth < 1:
             raise ValueError(f"requests are counted from 1: {nth}")
+        if how is Hurt.DELAY:
+            raise ValueError("for how long? Ask delay_reply for a delay")
         # What drops the connection before a request hits the one before that, which may be the greeting.
         before = how is Hurt.BEFORE_SEND
         greeting = before and nth == 1
@@ -218,16 +277,13 @@ class Faults:
         self._faults += self._for_next_session
         self._for_next_session.clear()
 
-    def verdict(self, session_id: int, opcode: int, request: Request[Any] | None) -> Hurt | None:
-        """What shall happen to this request; asked once for each."""
+    def verdict(self, session_id: int, opcode: int, request: Request[Any] | None) -> Fault | None:
+        """The fault that hits this request, or None; asked once for each. Of several the first acts."""
         if not self._faults:
             return None
-        hurt = None
-        for fault in self._faults:
-            if fault.hits(session_id, opcode, request) and hurt is None:
-                hurt = fault.how
+        hitting = [fault for fault in self._faults if fault.hits(session_id, opcode, request)]
         self._faults = [fault for fault in self._faults if not fault.is_spent]
-        return hurt
+        return hitting[0] if hitting else None
 
     def _release(self, held: HeldReplies) -> None:
         if held in self._held:

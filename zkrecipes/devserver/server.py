@@ -118,6 +118,11 @@ class DevServer:
         return self._address.port
 
     @property
+    def network(self) -> Network:
+        """Where it listens; clients of a network in memory pass it to `connect`."""
+        return self._network
+
+    @property
     def connect_string(self) -> str:
         """`host:port`, as clients take it."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -135,16 +140,18 @@ class DevServer:
 
     # --- what can go wrong with a whole server -------------------------------------------------------------
 
-    def expire(self, session_id: int) -> None:
-        """End a session now, as if its time were up.
+    def expire(self, session_id: int | None = None) -> None:
+        """End a session now, as if its time were up; with None, every session.
 
         Raises:
             KeyError: there is no such session.
         """
-        session = self.processor.sessions.find(session_id)
-        if session is None:
+        sessions = self.processor.sessions
+        if session_id is not None and sessions.find(session_id) is None:
             raise KeyError(f"no session 0x{session_id:x}")
-        self.processor.expire(session, self._clock.moment())
+        for session in sessions:
+            if session_id in (None, session.id):
+                self.processor.expire(session, self._clock.moment())
 
     def drop_connections(self) -> None:
         """Drop every connection at once. Sessions live on."""
@@ -168,6 +175,22 @@ class DevServer:
     def resume(self) -> None:
         """Go on after a pause."""
         self._clock.resume()
+        self._expiry_changed.set()
+
+    def jump(self, seconds: float) -> None:
+        """Let time pass on the server's clock alone: sessions end that would have ended by then.
+
+        Its calendar jumps too, so TTL znodes and containers age; `reap` removes those that are due.
+
+        Args:
+            seconds: how much later it is there at once.
+
+        Raises:
+            ValueError: the clock cannot go back.
+        """
+        if seconds < 0:
+            raise ValueError(f"a server's clock does not go back: {seconds!r}")
+        self._clock.jump(seconds)
         self._expiry_changed.set()
 
     async def restart(self, *, keep: bool = True, downtime: float = 0.0) -> None:

@@ -60,6 +60,10 @@ class ServerClock:
             self._paused_at = None
             self._resumed.set()
 
+    def jump(self, seconds: float) -> None:
+        """Be so much later at once."""
+        self._behind -= seconds
+
     async def until_it_goes(self) -> None:
         """Wait while it stands. No checkpoint where it does not: this is asked for each chunk of bytes."""
         while self._paused_at is not None:
