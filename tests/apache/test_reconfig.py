@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import anyio
 import pytest
 
 import zkrecipes as zk
@@ -63,3 +64,25 @@ async def test_members_leave_and_join_under_the_version_that_was_seen() -> None:
 
             with pytest.raises(zk.BadArgumentsError):
                 await client.reconfig(new_members=["nonsense"])
+
+
+async def test_a_client_that_follows_leaves_a_member_that_leaves_and_keeps_its_session() -> None:
+    async with changeable_ensemble() as ensemble:
+        leader, follower = await ensemble.leader(), (await ensemble.followers())[0]
+        addresses = {each.server_id: each.connect_string for each in ensemble.members}
+        async with (
+            zk.connect(leader.connect_string, session_timeout=10) as admin,
+            zk.connect(follower.connect_string, session_timeout=10, follow_config=True) as client,
+        ):
+            session_id = client.session.id
+            members = members_in(await admin.get_config())
+            # From here on the configuration names the ports for clients.
+            await admin.reconfig(joining=[f"{line};{addresses[n]}" for n, line in members.items()])
+            await client.sync()
+            await admin.reconfig(leaving=[follower.server_id])
+            with anyio.fail_after(20):
+                while client.stats().server in {None, follower.connect_string}:
+                    await anyio.sleep(0.05)
+            assert client.stats().server in set(addresses.values()) - {follower.connect_string}
+            assert client.session.id == session_id
+            assert await client.exists("/") is not None

@@ -874,6 +874,31 @@ def test_time_does_nothing_before_the_greeting_is_answered() -> None:
     assert not pair.client.is_dead
 
 
+# --- retiring ----------------------------------------------------------------------------------------------
+
+
+def test_one_that_retires_sends_nothing_new_and_ends_when_all_is_answered() -> None:
+    pair = live_pair()
+    first, second = asked(pair, GET, GET)
+    pair.client.retire("there is a better one")
+    later = pair.ask(GET)
+    assert not pair.has_unsent()
+    pair.server.reply(1, 5, 0, NODE)
+    assert [event.ticket for event in pair.deliver() if isinstance(event, Replied)] == [first]
+    pair.server.reply(2, 6, 0, NODE)
+    events = pair.deliver()
+    assert isinstance(events[0], Replied)
+    assert events[0].ticket is second
+    assert "there is a better one" in str(broken_by(events))
+    assert pair.client.leftover() == ([], [later])
+
+
+def test_one_that_retires_with_nothing_in_flight_ends_at_once() -> None:
+    pair = live_pair()
+    pair.client.retire("there is a better one")
+    assert pair.client.is_dead
+
+
 # --- whatever a peer sends ---------------------------------------------------------------------------------
 
 LIMIT_SMALL = 2000

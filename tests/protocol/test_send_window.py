@@ -57,3 +57,9 @@ def test_replies_count_only_while_the_window_is_limited() -> None:
     window.saw_reply(BYTES_IN_FLIGHT_MAX)
     window.is_limited = True
     assert _room(window) == 32
+
+
+def test_nothing_has_room_in_a_closed_window() -> None:
+    window = SendWindow()
+    window.is_closed = True
+    assert not window.has_room(0)

@@ -113,11 +113,14 @@ class Client:
         except ServerError:
             return
 
-    def update_hosts(self, hosts: str) -> None:
+    def update_hosts(self, hosts: str, *, rebalance: bool = False) -> None:
         """Use other hosts from the next connection on; the present one stays.
 
         Args:
             hosts: a connect string without a chroot.
+            rebalance: let chance decide whether this client moves to another of them, so that all clients
+                that do this were spread evenly before and are afterwards. A client whose server is no longer
+                among them moves. What was sent is answered first; nothing is lost.
 
         Raises:
             ValueError: it is not one.
@@ -125,7 +128,13 @@ class Client:
         parsed = parse_connect_string(hosts)
         if parsed.chroot:
             raise ValueError(f"update_hosts takes no chroot: {hosts!r}")
-        self._keeper.attacher.hosts.replace(parsed.hosts)
+        known = self._keeper.attacher.hosts
+        if not rebalance:
+            known.replace(parsed.hosts)
+            return
+        host = known.rebalance(parsed.hosts, known.last_tried)
+        if host is not None:
+            self._keeper.move_to(host, "the list of servers has changed")
 
     def chroot(self, path: str) -> Client:
         """A view of the tree under `path`, sharing this session; the path need not exist yet."""

@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup
 from zkrecipes.errors import ZooKeeperError
 from zkrecipes.net.transport import bare_errors
 
-__all__ = ["ClientTasks"]
+__all__ = ["AsyncFunction", "ClientTasks"]
 
 logger = logging.getLogger("zkrecipes.client")
 

@@ -12,6 +12,7 @@ import random
 from dataclasses import dataclass
 from typing import Final, NamedTuple, final
 
+from zkrecipes.net.rebalancing import host_to_move_to
 from zkrecipes.paths import check_path
 
 __all__ = ["DEFAULT_PORT", "ConnectString", "Host", "HostList", "parse_connect_string"]
@@ -123,6 +124,27 @@ class HostList:
         """Use other hosts from the next attempt on."""
         self._hosts = hosts
         self.succeeded()
+
+    def rebalance(self, hosts: tuple[Host, ...], current: Host | None) -> Host | None:
+        """Use other hosts from the next attempt on, and decide whether this client is one of those that move.
+
+        Args:
+            hosts: all of them, from now on.
+            current: the one whose server the client is attached to, among those until now; None if it is of
+                none of them.
+
+        Returns:
+            Where it moves, which is tried first; None if it stays.
+        """
+        host = host_to_move_to(self._hosts, hosts, current, self._rng)
+        self.replace(hosts)
+        self._preferred = host
+        return host
+
+    @property
+    def last_tried(self) -> Host | None:
+        """The host of the newest attempt: where the client is attached, while it is."""
+        return self._last
 
     def next_host(self) -> Host:
         """The host to try now; a new pass begins when all have had their turn."""

@@ -34,7 +34,7 @@ from zkrecipes.net.attaching import Attacher
 from zkrecipes.net.connection import Connection
 from zkrecipes.net.forks import tell_when_forked
 from zkrecipes.net.holds import Holds
-from zkrecipes.net.hosts import HostList
+from zkrecipes.net.hosts import Host, HostList
 from zkrecipes.net.pending import Pending
 from zkrecipes.net.session import Session
 from zkrecipes.net.traffic import Traffic
@@ -389,9 +389,14 @@ class SessionKeeper:
         """A session of a read-only server is known to no other: what comes then is an expiry, as a rule."""
         host = await self.attacher.find_full_server(lambda: self._connection is connection)
         if host is not None and self._connection is connection:
-            self.attacher.hosts.prefer(host)
-            connection.side.lose(f"{host} has a quorum, and this server is read-only")
-            connection.hurry(float("-inf"))
+            self.move_to(host, f"{host} has a quorum, and this server is read-only")
+
+    def move_to(self, host: Host, reason: str) -> None:
+        """Go on at another server, once what was sent to this one is answered."""
+        self.attacher.hosts.prefer(host)
+        if self._connection is not None:
+            self._connection.side.retire(reason)
+            self._connection.hurry(float("-inf"))
 
     def _detach(self, session: Session, connection: Connection) -> None:
         """The connection is over: decide for each of its requests whether it is sent again."""

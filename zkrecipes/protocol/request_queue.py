@@ -41,6 +41,11 @@ class RequestQueue:
     def __len__(self) -> int:
         return len(self._urgent) + len(self._queue) + len(self._in_flight)
 
+    @property
+    def is_any_in_flight(self) -> bool:
+        """Whether a request was sent that is not yet answered."""
+        return bool(self._in_flight)
+
     def has_due(self) -> bool:
         """Whether `take_due` would give a request."""
         return bool(self._urgent) or (bool(self._queue) and self.window.has_room(len(self._in_flight)))

@@ -22,16 +22,19 @@ _LEAST: Final = 128
 
 @final
 class SendWindow:
-    """Unlimited until `is_limited` is set."""
+    """Unlimited until `is_limited` is set; nothing has room once `is_closed` is."""
 
-    __slots__ = ("_reply_size", "is_limited")
+    __slots__ = ("_reply_size", "is_closed", "is_limited")
 
     def __init__(self) -> None:
+        self.is_closed = False
         self.is_limited = False
         self._reply_size = _FIRST_GUESS
 
     def has_room(self, in_flight: int) -> bool:
         """Whether one more request may leave. One may always be in flight, however large its reply."""
+        if self.is_closed:
+            return False
         return not self.is_limited or in_flight < self._requests_max()
 
     def saw_reply(self, size: int) -> None:

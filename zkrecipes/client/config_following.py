@@ -1,0 +1,82 @@
+"""Follows the ensemble's own list of members, and spreads over them with all the other clients that do."""
+
+from __future__ import annotations
+
+import logging
+import random
+from typing import Final, final
+
+import anyio
+
+from zkrecipes.client.client import Client
+from zkrecipes.errors import NoAuthError, NoNodeError, SessionExpiredError, ZooKeeperError
+from zkrecipes.net.hosts import Host
+from zkrecipes.net.keeper import SessionKeeper
+from zkrecipes.net.member_list import hosts_in
+
+__all__ = ["ConfigFollower"]
+
+logger = logging.getLogger("zkrecipes.connection")
+
+_CONFIG_PATH: Final = "/zookeeper/config"
+_MOVES_WITHIN: Final = 2.0
+"""Seconds: those that move do it within this time, not all at once."""
+
+
+@final
+class ConfigFollower:
+    """Keeps a client's hosts those of `/zookeeper/config`, for as long as `run` runs.
+
+    Args:
+        client: without a chroot.
+        keeper: its engine.
+        rng: draws the moment of a move.
+    """
+
+    def __init__(self, client: Client, keeper: SessionKeeper, rng: random.Random) -> None:
+        self._client = client
+        self._keeper = keeper
+        self._rng = rng
+        self._has_members = False
+
+    async def run(self) -> None:
+        """Follow until the client is over, or until it is clear that there is nothing to follow."""
+        while self._keeper.over is None:
+            try:
+                async with self._client.get_and_watch(_CONFIG_PATH) as (node, changed):
+                    await self._take(hosts_in(node.data))
+                    await changed.wait()
+            except (NoNodeError, NoAuthError) as error:  # servers before 3.5 have none
+                logger.warning("the ensemble's members cannot be followed: %s", error)
+                return
+            except SessionExpiredError:
+                continue
+            except ZooKeeperError as error:
+                logger.info("the ensemble's members are no longer followed: %s", error)
+                return
+
+    async def _take(self, hosts: tuple[Host, ...]) -> None:
+        known = self._keeper.attacher.hosts
+        if not hosts:
+            return  # a server that stands alone lists nobody; some name no port for clients
+        is_first, self._has_members = not self._has_members, True
+        if set(hosts) == set(known.hosts):
+            return
+        names = ", ".join(map(str, hosts))
+        if is_first:
+            # what was there until now was somebody's connect string: perhaps one name for all, so no moves
+            known.replace(hosts)
+            logger.info("the ensemble's members are %s", names)
+            return
+        target = known.rebalance(hosts, await self._where_it_is(known.hosts))
+        logger.info("the ensemble's members are %s now%s", names, f": moving to {target}" if target else "")
+        if target is not None:
+            await anyio.sleep(self._rng.uniform(0, _MOVES_WITHIN))
+            self._keeper.move_to(target, "the ensemble's members have changed")
+
+    async def _where_it_is(self, hosts: tuple[Host, ...]) -> Host | None:
+        """Whose server the client is attached to; by address, as a connect string may use other names."""
+        for host in hosts:
+            if self._keeper.address in await self._keeper.attacher.addresses_of(host):
+                return host
+        return None
