@@ -82,7 +82,7 @@ async def test_a_client_that_follows_leaves_a_member_that_leaves_and_keeps_its_s
             await admin.reconfig(leaving=[follower.server_id])
             with anyio.fail_after(20):
                 while client.stats().server in {None, follower.connect_string}:
-                    await anyio.sleep(0.05)
+                    await client.exists("/")
             assert client.stats().server in set(addresses.values()) - {follower.connect_string}
             assert client.session.id == session_id
             assert await client.exists("/") is not None
