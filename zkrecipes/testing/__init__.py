@@ -1,6 +1,51 @@
-"""For our tests and our users': a network in memory that can be cut, clogged and slowed down."""
+"""For our tests and our users': servers and networks that fail when told to, and a pytest plugin.
 
-from zkrecipes.testing.memory_network import MemoryNetwork, View
-from zkrecipes.testing.memory_stream import Direction, Link, MemoryStream
+A name is loaded when it is first asked for: pytest imports this package in every run in which zkrecipes is
+installed, and must not pay for an event loop and a server that no test uses.
+"""
 
-__all__ = ["Direction", "Link", "MemoryNetwork", "MemoryStream", "View"]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zkrecipes.testing.hosting import hosted as hosted
+    from zkrecipes.testing.memory_network import MemoryNetwork as MemoryNetwork, View as View
+    from zkrecipes.testing.memory_stream import (
+        Direction as Direction,
+        Link as Link,
+        MemoryStream as MemoryStream,
+    )
+    from zkrecipes.testing.threaded_server import (
+        ThreadedDevServer as ThreadedDevServer,
+        ThreadedFault as ThreadedFault,
+        ThreadedFaults as ThreadedFaults,
+        ThreadedHold as ThreadedHold,
+    )
+
+_MODULE_BY_NAME = {
+    "Direction": "zkrecipes.testing.memory_stream",
+    "Link": "zkrecipes.testing.memory_stream",
+    "MemoryNetwork": "zkrecipes.testing.memory_network",
+    "MemoryStream": "zkrecipes.testing.memory_stream",
+    "ThreadedDevServer": "zkrecipes.testing.threaded_server",
+    "ThreadedFault": "zkrecipes.testing.threaded_server",
+    "ThreadedFaults": "zkrecipes.testing.threaded_server",
+    "ThreadedHold": "zkrecipes.testing.threaded_server",
+    "View": "zkrecipes.testing.memory_network",
+    "hosted": "zkrecipes.testing.hosting",
+}
+
+__all__ = sorted(_MODULE_BY_NAME)  # noqa: PLE0605 - type checkers read the block above
+
+
+if not TYPE_CHECKING:  # or a checker would take any name for granted
+
+    def __getattr__(name: str) -> object:
+        module = _MODULE_BY_NAME.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value: object = getattr(import_module(module), name)
+        globals()[name] = value  # the next look-up does not come here
+        return value

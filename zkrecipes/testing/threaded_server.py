@@ -1,0 +1,254 @@
+"""A dev server in a thread of its own, for code that knows no event loop: unittest, kazoo, fixtures.
+
+The server runs on a loop in that thread; each call here runs there and comes back when it is done. A call
+takes well below a millisecond and never waits for a client, so it may be made from async tests, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
+from functools import partial
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar, final, overload
+
+import anyio
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from zkrecipes.devserver import DevServer, Fault, HeldReplies, Hurt
+from zkrecipes.enums import OpCode
+from zkrecipes.net.transport import Address
+
+__all__ = ["ThreadedDevServer", "ThreadedFault", "ThreadedFaults", "ThreadedHold"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@final
+class ThreadedDevServer:
+    """A `DevServer` that runs in a thread while the block runs.
+
+    ```python
+    with ThreadedDevServer() as server:
+        kazoo_client = KazooClient(server.hosts)
+    ```
+
+    What can go wrong on purpose has the names that it has on `DevServer`, and the same arguments.
+
+    Args:
+        server: the server, not yet entered, for other options than the defaults.
+
+    Raises:
+        OSError: on entering: the address cannot be listened on.
+    """
+
+    def __init__(self, server: DevServer | None = None) -> None:
+        self.server = DevServer() if server is None else server
+        """The server itself. It belongs to its thread: use it through `run`."""
+        self.faults = ThreadedFaults(self)
+        """What shall go wrong with requests and replies."""
+        self._portal: BlockingPortal | None = None
+        self._leave = ExitStack()
+
+    @property
+    def hosts(self) -> str:
+        """The connect string."""
+        return self.server.connect_string
+
+    @property
+    def address(self) -> Address:
+        """The `(host, port)` that it listens on."""
+        return Address(self.server.host, self.server.port)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            # On asyncio, because trio refuses calls from a thread that runs trio, as a test's does.
+            self._portal = stack.enter_context(start_blocking_portal("asyncio", name="zkrecipes dev server"))
+            stack.enter_context(self._portal.wrap_async_context_manager(self.server))
+            self._leave = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._portal = None
+        self._leave.close()
+
+    @overload
+    def run(self, func: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+    @overload
+    def run(self, func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+    def run(self, func: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> object:
+        """Call `func` in the server's thread, on its loop, and return what it returns or awaits.
+
+        Raises:
+            RuntimeError: outside the block.
+        """
+        if self._portal is None:
+            raise RuntimeError("the server runs only inside its block")
+        return self._portal.call(partial(func, *args, **kwargs))
+
+    def expire(self, session_id: int | None = None) -> None:
+        """End a session now, or all of them; as `DevServer.expire`."""
+        self.run(self.server.expire, session_id)
+
+    def drop_connections(self) -> None:
+        """Drop every connection at once; as `DevServer.drop_connections`."""
+        self.run(self.server.drop_connections)
+
+    def refuse(self) -> None:
+        """Refuse new connections until `accept`; as `DevServer.refuse`."""
+        self.run(self.server.refuse)
+
+    def accept(self) -> None:
+        """Accept connections again; as `DevServer.accept`."""
+        self.run(self.server.accept)
+
+    def pause(self) -> None:
+        """Answer nothing, and let the server's clock stand, until `resume`; as `DevServer.pause`."""
+        self.run(self.server.pause)
+
+    def resume(self) -> None:
+        """Go on after a pause; as `DevServer.resume`."""
+        self.run(self.server.resume)
+
+    def restart(self, *, keep: bool = True) -> None:
+        """Stop and start again on the same address, at once; as `DevServer.restart`."""
+        self.run(self.server.restart, keep=keep)
+
+    def jump(self, seconds: float) -> None:
+        """Let time pass on the server's clock; as `DevServer.jump`."""
+        self.run(self.server.jump, seconds)
+
+    def reap(self) -> None:
+        """Delete the containers and TTL znodes that are due; as `DevServer.reap`."""
+        self.run(self.server.reap)
+
+
+@final
+class ThreadedFaults:
+    """The faults of a `ThreadedDevServer`: the names and arguments of `Faults`, from another thread."""
+
+    def __init__(self, server: ThreadedDevServer) -> None:
+        self._server = server
+
+    def drop_request(
+        self,
+        *opcodes: OpCode,
+        path: str | None = None,
+        session_id: int | None = None,
+        skip: int = 0,
+        times: int = 1,
+    ) -> ThreadedFault:
+        """Drop the connection on a request, without applying it; as `Faults.drop_request`."""
+        ask = self._server.server.faults.drop_request
+        return self._fault(partial(ask, *opcodes, path=path, session_id=session_id, skip=skip, times=times))
+
+    def lose_reply(
+        self,
+        *opcodes: OpCode,
+        path: str | None = None,
+        session_id: int | None = None,
+        skip: int = 0,
+        times: int = 1,
+    ) -> ThreadedFault:
+        """Apply a request, and drop the connection in place of the reply; as `Faults.lose_reply`."""
+        ask = self._server.server.faults.lose_reply
+        return self._fault(partial(ask, *opcodes, path=path, session_id=session_id, skip=skip, times=times))
+
+    def corrupt_reply(
+        self,
+        *opcodes: OpCode,
+        path: str | None = None,
+        session_id: int | None = None,
+        skip: int = 0,
+        times: int = 1,
+    ) -> ThreadedFault:
+        """Apply a request, and answer with a frame of garbage; as `Faults.corrupt_reply`."""
+        ask = self._server.server.faults.corrupt_reply
+        return self._fault(partial(ask, *opcodes, path=path, session_id=session_id, skip=skip, times=times))
+
+    def delay_reply(
+        self,
+        seconds: float,
+        *opcodes: OpCode,
+        path: str | None = None,
+        session_id: int | None = None,
+        skip: int = 0,
+        times: int = 1,
+    ) -> ThreadedFault:
+        """Apply a request, and answer it so much later; as `Faults.delay_reply`."""
+        ask = partial(self._server.server.faults.delay_reply, seconds)
+        return self._fault(partial(ask, *opcodes, path=path, session_id=session_id, skip=skip, times=times))
+
+    def hurt(self, nth: int, how: Hurt, *, session_id: int | None = None) -> ThreadedFault:
+        """Hurt one request of a session, whatever it is; as `Faults.hurt`."""
+        return self._fault(partial(self._server.server.faults.hurt, nth, how, session_id=session_id))
+
+    def hold_replies(self, *, session_id: int | None = None) -> ThreadedHold:
+        """Send nothing until it is released; as `Faults.hold_replies`."""
+        hold = self._server.server.faults.hold_replies
+        return ThreadedHold(self._server, self._server.run(hold, session_id=session_id))
+
+    def clear(self) -> None:
+        """Remove every fault, and release what is held."""
+        self._server.run(self._server.server.faults.clear)
+
+    def _fault(self, ask: Callable[[], Fault]) -> ThreadedFault:
+        return ThreadedFault(self._server, self._server.run(ask))
+
+
+@final
+class ThreadedFault:
+    """One fault that was asked for; a `Fault` seen from another thread."""
+
+    def __init__(self, server: ThreadedDevServer, fault: Fault) -> None:
+        self._server = server
+        self._fault = fault
+
+    @property
+    def times_used(self) -> int:
+        """How many requests it has hit."""
+        return self._fault.times_used
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether it will hit no more requests."""
+        return self._fault.is_spent
+
+    def remove(self) -> None:
+        """It hits no more requests."""
+        self._server.run(self._fault.remove)
+
+    def wait_used(self, times: int = 1, *, timeout: float = 10.0) -> None:
+        """Block this thread until it has hit so many requests. Not for a thread that runs the client's loop.
+
+        Args:
+            times: how many.
+            timeout: how long to wait at most, in seconds.
+
+        Raises:
+            TimeoutError: it has not hit so many by then.
+        """
+
+        async def wait() -> None:
+            with anyio.fail_after(timeout):
+                await self._fault.wait_used(times)
+
+        self._server.run(wait)
+
+
+@final
+class ThreadedHold:
+    """Replies and events that are held back; a `HeldReplies` seen from another thread."""
+
+    def __init__(self, server: ThreadedDevServer, held: HeldReplies) -> None:
+        self._server = server
+        self._held = held
+
+    def release(self) -> None:
+        """Send what was held back, and hold no more."""
+        self._server.run(self._held.release)
