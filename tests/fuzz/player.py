@@ -1,0 +1,113 @@
+"""The client's end of a conversation, and whether it stayed sane whatever it was told.
+
+There is no I/O: a part of the answers is handed over in chunks, and what the client says is thrown away.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import final
+
+from tests.fuzz.conversations import Conversation
+from zkrecipes.errors import (
+    AuthFailedError,
+    ConnectionLossError,
+    ProtocolError,
+    SessionError,
+    ZooKeeperError,
+)
+from zkrecipes.protocol.client_side import ClientSide, Stage
+from zkrecipes.protocol.events import Broken, ClientEvent, Connected, Greeting, Replied, Ticket, WatchFired
+from zkrecipes.protocol.watch_table import WatchTable
+
+PACKET_SIZE_MAX = 64 * 1024
+TIMEOUT = 10.0
+# The loss of the connection is the end of the stream; sessions end by codes that a mutation has made.
+_ENDINGS = (ProtocolError, ConnectionLossError, SessionError, AuthFailedError)
+_MESSAGE_MAX = 1000
+
+
+@final
+class Player:
+    """Speaks a conversation's script, and judges what the client side makes of the answers.
+
+    Attributes:
+        side: the client side.
+        events: all its events so far.
+    """
+
+    def __init__(self, conversation: Conversation) -> None:
+        script = conversation.script
+        watches: WatchTable[object] = WatchTable()
+        for kind, path in script.watched:
+            watches.add(kind, path, (kind, path))
+        self.side = ClientSide(
+            Greeting(TIMEOUT, credentials=script.credentials),
+            watches,
+            now=0.0,
+            packet_size_max=PACKET_SIZE_MAX,
+            generation=conversation.generation,
+        )
+        self.events: list[ClientEvent] = []
+        self._tickets = [Ticket(ask.request, ask if ask.is_watch else None) for ask in script.requests]
+        self._now = 0.0
+        self._has_pinged = False
+        for ticket in self._tickets:
+            self.side.send(ticket)
+
+    def say(self) -> bytes:
+        """What is due; once the connection is live a ping is, too."""
+        side = self.side
+        if side.stage is Stage.LIVE and not self._has_pinged:
+            self._has_pinged = True
+            self._now = max(self._now, side.next_deadline())
+            side.tick(self._now)
+            self._take_events()
+        return side.data_to_send(self._now)
+
+    def hear(self, chunks: Iterable[bytes]) -> None:
+        """Take what has come."""
+        side = self.side
+        for chunk in chunks:
+            side.receive_data(chunk, self._now)
+            self._take_events()
+            assert side.unfinished <= PACKET_SIZE_MAX + len(chunk) + 8, "it keeps more than one frame may have"
+
+    def end(self) -> None:
+        """The stream ends."""
+        self.side.receive_eof()
+        self._take_events()
+
+    def judge(self) -> None:
+        """Assert that the conversation has ended as it may, and that no request was lost or answered twice."""
+        events = self.events
+        assert isinstance(events[-1], Broken), f"the last event is {events[-1]}"
+        assert sum(isinstance(event, Broken) for event in events) == 1, "it broke twice"
+        assert sum(isinstance(event, Connected) for event in events) <= 1, "it was attached twice"
+        _check_error(events[-1].error, *_ENDINGS)
+        answered = [event for event in events if isinstance(event, Replied)]
+        in_flight, unsent = self.side.leftover()
+        seen = Counter([*(event.ticket for event in answered), *in_flight, *unsent])
+        assert seen == Counter(self._tickets), "a request was lost, or answered twice"
+        for event in answered:
+            if event.error is None:
+                assert type(event.reply) is event.ticket.request.reply
+            else:
+                _check_error(event.error, ZooKeeperError)
+        for event in events:
+            assert not isinstance(event, WatchFired) or event.owners, "a watch of nobody's fired"
+
+    @property
+    def is_all_answered(self) -> bool:
+        """Whether every request has its answer, as when nothing was mutated."""
+        return sum(isinstance(event, Replied) for event in self.events) == len(self._tickets)
+
+    def _take_events(self) -> None:
+        while (event := self.side.next_event()) is not None:
+            self.events.append(event)
+
+
+def _check_error(error: ZooKeeperError, *expected: type[ZooKeeperError]) -> None:
+    assert isinstance(error, expected), f"it ended in {error!r}"
+    assert len(str(error)) <= _MESSAGE_MAX, f"an error has a message of {len(str(error))} characters"

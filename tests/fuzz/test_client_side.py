@@ -1,0 +1,119 @@
+"""The client side, told anything at all: it ends in an error of ours, loses no request and keeps no memory.
+
+Every failure names its case; `make fuzz` runs millions of them.
+"""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections.abc import Iterator
+from random import Random
+
+import pytest
+
+from tests.fuzz.cases import CONVERSATIONS, CaseError, mutated_answers, run_case, run_cases
+from tests.fuzz.conversations import SCRIPTS, Conversation
+from tests.fuzz.player import PACKET_SIZE_MAX, Player
+from zkrecipes.errors import ProtocolError
+from zkrecipes.protocol.client_side import ClientSide
+from zkrecipes.protocol.events import Broken
+
+CASES = 10_000
+"""For each of the twenty conversations."""
+MEMORY_CASES = 300
+
+each_conversation = pytest.mark.parametrize("conversation", CONVERSATIONS.values(), ids=list(CONVERSATIONS))
+
+
+@pytest.fixture
+def traced_memory() -> Iterator[None]:
+    tracemalloc.start()
+    yield
+    tracemalloc.stop()
+
+
+def test_every_script_was_recorded() -> None:
+    assert {name.rpartition("-")[0] for name in CONVERSATIONS} == set(SCRIPTS)
+
+
+@each_conversation
+def test_what_was_recorded_is_understood_to_the_last_answer(conversation: Conversation) -> None:
+    player = Player(conversation)
+    for part in conversation.parts:
+        player.say()
+        player.hear(part)
+    assert player.is_all_answered
+    player.end()
+    player.judge()
+
+
+@each_conversation
+def test_mutated_answers_end_the_connection_and_nothing_else(conversation: Conversation) -> None:
+    run_cases(conversation, range(CASES))
+
+
+@each_conversation
+def test_a_mutated_answer_costs_no_memory_beyond_its_size(
+    conversation: Conversation, traced_memory: None
+) -> None:
+    for number in range(MEMORY_CASES):
+        size = sum(map(len, mutated_answers(conversation, Random(f"{conversation.name}:{number}"))))
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        run_case(conversation, number)
+        grown = tracemalloc.get_traced_memory()[1] - before
+        assert grown < PACKET_SIZE_MAX + 50 * size, f"{conversation.name}:{number} takes {grown} for {size}"
+
+
+def test_no_memory_is_kept_after_a_connection(traced_memory: None) -> None:
+    def kept_after(numbers: range) -> int:
+        for conversation in CONVERSATIONS.values():
+            run_cases(conversation, numbers)
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    first = kept_after(range(100))  # what is compiled and cached on first use stays
+    assert kept_after(range(100, 200)) - first < 20_000
+
+
+def test_a_failure_names_its_case_and_how_to_see_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(*_: object) -> None:
+        raise IndexError("out of range")
+
+    monkeypatch.setattr(ClientSide, "receive_data", stumble)
+    with pytest.raises(CaseError, match=r"IndexError: out of range; .*--case reads-3\.9\.5:7"):
+        run_cases(CONVERSATIONS["reads-3.9.5"], range(7, 9))
+
+
+def test_a_hang_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def turn_round(*_: object) -> None:
+        while True:
+            pass
+
+    monkeypatch.setattr("tests.fuzz.cases.CPU_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(ClientSide, "receive_data", turn_round)
+    with pytest.raises(CaseError, match="HangError"):
+        run_cases(CONVERSATIONS["reads-3.9.5"], range(1))
+
+
+def test_a_case_is_the_same_each_time() -> None:
+    conversation = CONVERSATIONS["writes-3.9.5"]
+    answers = [mutated_answers(conversation, Random("seed")) for _ in range(2)]
+    assert answers[0] == answers[1]
+
+
+def test_most_mutations_are_noticed_and_many_are_not() -> None:
+    # Otherwise they would be too wild, and all be caught by the first check, or too tame.
+    noticed = 0
+    for number in range(200):
+        conversation = CONVERSATIONS["watches-3.9.5"]
+        player = Player(conversation)
+        for answers in mutated_answers(conversation, Random(f"{number}")):
+            player.say()
+            player.hear([answers])
+        player.end()
+        ending = player.events[-1]
+        assert isinstance(ending, Broken)
+        noticed += isinstance(ending.error, ProtocolError)
+    assert 60 <= noticed <= 180
