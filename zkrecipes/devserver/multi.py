@@ -24,7 +24,7 @@ from zkrecipes.devserver.writes import WRITES, Change
 from zkrecipes.enums import CreateMode, OpCode
 from zkrecipes.errors import MarshallingError, RuntimeInconsistencyError, ServerError
 
-__all__ = ["apply_multi"]
+__all__ = ["NullACLError", "apply_multi", "as_read"]
 
 _ALLOWED = frozenset(
     {
@@ -40,17 +40,27 @@ _ALLOWED = frozenset(
 _MODES = {int(mode): mode for mode in CreateMode}
 
 
+class NullACLError(MarshallingError):
+    """A create in a multi has a null for its ACL, over which a real server stumbles while it reads."""
+
+
+def as_read(operations: Sequence[Request[Any]]) -> list[Request[Any]]:
+    """The operations that a server makes of those that were sent.
+
+    Raises:
+        MarshallingError: there is something that cannot be in a multi.
+        NullACLError: there is a null ACL, and nothing before it that cannot be in a multi.
+    """
+    return [_as_read(operation) for operation in operations]
+
+
 def apply_multi(change: Change, operations: Sequence[Request[Any]]) -> tuple[list[int], MultiReply]:
-    """Apply all of `operations` or none; what happened then stands in `change`.
+    """Apply all of `operations`, which come from `as_read`, or none; what happened stands in `change`.
 
     Returns:
         The opcode of each result, and the results. Where one operation failed all are `ErrorReply`: 0 before
         it, its code, -2 after it.
-
-    Raises:
-        MarshallingError: there is something that cannot be in a multi.
     """
-    operations = [_as_read(operation) for operation in operations]
     opcodes = [int(operation.opcode) for operation in operations]
     results: list[Record] = []
     change.tree.open_journal()
@@ -74,7 +84,6 @@ def _failed(count: int, done: int, code: int) -> MultiReply:
 
 
 def _as_read(operation: Request[Any]) -> Request[Any]:
-    """The operation that a server makes of the one that was sent."""
     if operation.opcode not in _ALLOWED:
         raise MarshallingError(detail=f"opcode {operation.opcode} in a multi")
     if isinstance(operation, CreateTTLRequest):
@@ -84,7 +93,9 @@ def _as_read(operation: Request[Any]) -> Request[Any]:
         return CreateRequest(operation.path, operation.data, operation.acl, operation.flags)
     if isinstance(operation, (CreateRequest, Create2Request, CreateContainerRequest)):
         mode = _MODES.get(operation.flags)
-        if mode is None or mode.has_ttl or operation.acl is None:
+        if mode is not None and operation.acl is None:
+            raise NullACLError(operation.path, detail="a null ACL in a multi")
+        if mode is None or mode.has_ttl:
             raise MarshallingError(operation.path, detail=f"flags {operation.flags} in a multi")
         if mode is CreateMode.CONTAINER:
             return CreateContainerRequest(operation.path, operation.data, operation.acl, operation.flags)

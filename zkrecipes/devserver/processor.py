@@ -24,7 +24,7 @@ from zkrecipes.codec.multi import MultiReadRequest, MultiRequest
 from zkrecipes.codec.records import Id
 from zkrecipes.devserver.access import authenticate
 from zkrecipes.devserver.data_tree import DataTree
-from zkrecipes.devserver.multi import apply_multi
+from zkrecipes.devserver.multi import NullACLError, apply_multi, as_read
 from zkrecipes.devserver.peer import Moment, Peer
 from zkrecipes.devserver.reads import Reads
 from zkrecipes.devserver.session_tracker import PASSWORD_SIZE, Session, SessionTracker
@@ -214,11 +214,19 @@ class Processor:
 
     def _multi(self, peer: Peer, request: Request[Any] | None, moment: Moment) -> Reply:
         """All operations or none, under one zxid; a failed multi has no error in its reply's header."""
-        self.zxid += 1
         if not isinstance(request, MultiRequest):
+            self.zxid += 1
             raise MarshallingError
+        try:
+            operations = as_read(request.operations)
+        except NullACLError:
+            raise  # before a zxid was taken (`MultiOperationRecord.deserialize`: no `IOException`)
+        except MarshallingError:
+            self.zxid += 1
+            raise
+        self.zxid += 1
         change = self._change(_session_id(peer), peer.ids, moment)
-        opcodes, results = apply_multi(change, request.operations)
+        opcodes, results = apply_multi(change, operations)
         self._watch_requests.fire(change.happened, self.zxid)
         return Reply(self.zxid, 0, results, opcodes=opcodes)
 

@@ -1,0 +1,52 @@
+"""A real server and the dev server, with the same settings, to be asked the same things."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+from anyio.from_thread import start_blocking_portal
+
+from tests.conftest import JAVA_OPTIONS
+from tests.devserver.differential.wire_session import split_address
+from zkrecipes.devserver import DevServer
+from zkrecipes.devserver.access import digest_id
+from zkrecipes.ensemble import ApacheServer
+
+# So that no container is deleted in the middle of a history, nor a session ended.
+_NEVER_MS = 3_600_000
+_SUPER = digest_id("super:secret")
+_TICK = 2.0
+
+
+class Pair(NamedTuple):
+    """The addresses of both servers."""
+
+    apache: tuple[str, int]
+    dev: tuple[str, int]
+    version: tuple[int, ...]
+    """The real server's, such as `(3, 8, 0)`."""
+
+
+@pytest.fixture(scope="package")
+def pair() -> Iterator[Pair]:
+    """A real server and a dev server that nobody else uses."""
+    apache = ApacheServer(
+        settings={"tickTime": round(_TICK * 1000), "extendedTypesEnabled": True, "forceSync": "no"},
+        properties={
+            "znode.container.checkIntervalMs": _NEVER_MS,
+            "zookeeper.DigestAuthenticationProvider.superDigest": _SUPER,
+        },
+        java_options=JAVA_OPTIONS,
+    )
+    dev = DevServer(tick_time=_TICK, super_digest=_SUPER, extended_types=True, seed=0)
+    with (
+        start_blocking_portal("asyncio") as portal,
+        portal.wrap_async_context_manager(apache),
+        portal.wrap_async_context_manager(dev),
+    ):
+        status = portal.call(apache.status)
+        assert status is not None
+        version = tuple(int(part) for part in status.version.split("."))
+        yield Pair(split_address(apache.connect_string), (dev.host, dev.port), version)

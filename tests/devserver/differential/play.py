@@ -1,0 +1,190 @@
+"""A history is played to a server; what it answered is told in words that any server would use.
+
+Zxids are told relative to the one at which the history's root was made, session ids as the number of who has
+it, times not at all. Lists that have no order are sorted.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import Any, NamedTuple, assert_never, cast, final
+
+from tests.devserver.differential.steps import SESSIONS, Ask, End, History, Leave, Return, SayGarbage, Step
+from tests.devserver.differential.wire_session import CLOSED, Closed, Frame, WireSession
+from zkrecipes.codec.jute import Record
+from zkrecipes.codec.messages import (
+    ChildrenReply,
+    CloseSessionRequest,
+    CreateRequest,
+    EphemeralsReply,
+    GetChildren2Reply,
+    SetWatches2Request,
+    SetWatchesRequest,
+    WatchEventMessage,
+    WhoAmIReply,
+)
+from zkrecipes.codec.records import ACL, Id, Stat
+from zkrecipes.enums import SpecialXid
+
+__all__ = ["Told", "next_root", "play"]
+
+_OPEN = [ACL(31, Id("world", "anyone"))]
+
+_roots = (f"/history-{os.getpid()}-{number}" for number in itertools.count(1))
+
+
+class Told(NamedTuple):
+    """What a server said after one step: to whom the step was, and then to everybody."""
+
+    step: Step
+    frames: tuple[tuple[int, tuple[object, ...]], ...]
+    """Whom each frame went to, and what stood in it."""
+
+
+def next_root() -> str:
+    """A path that no history has had."""
+    return next(_roots)
+
+
+def play(history: History, address: tuple[str, int], root: str) -> list[Told]:
+    """Play a history below `root`, which must not exist; all that was said, step by step."""
+    player = _Player(address, root)
+    told = [Told(step, tuple(player.take(step))) for step in history]
+    player.finish()
+    return told
+
+
+@final
+class _Player:
+    def __init__(self, address: tuple[str, int], root: str) -> None:
+        self._address = address
+        self._root = root
+        self._sessions = [WireSession(address) for _ in range(SESSIONS)]
+        self._is_away = [False] * SESSIONS
+        self._abandoned: list[WireSession] = []
+        self._names = {session.id: who for who, session in enumerate(self._sessions)}
+        made = self._sessions[0].ask(CreateRequest(root, b"", _OPEN, 0))[0]
+        assert isinstance(made, Frame)
+        assert made.err == 0, f"{root} cannot be made: {made}"
+        self._first_zxid = made.zxid
+
+    def take(self, step: Step) -> list[tuple[int, tuple[object, ...]]]:
+        """Take a step; what was said, to each who is there."""
+        frames = [(step.who, each) for each in self._taken(step)]
+        for who, session in enumerate(self._sessions):
+            if not self._is_away[who] and (who, CLOSED) not in frames:
+                frames += [(who, each) for each in session.ping()]
+        told = [(who, self._plain(each)) for who, each in frames]
+        for who, each in frames:
+            if each == CLOSED:
+                self._start_anew(who)
+        if isinstance(step, End):
+            # A server keeps a session's ephemerals in a hash table, in whose order they go.
+            told.sort(key=repr)
+        return told
+
+    def finish(self) -> None:
+        """End all sessions, so that none expires in the middle of another history."""
+        for session in self._sessions:
+            session.close()
+        for session in self._abandoned + self._sessions:
+            again = self._attached_again(session)
+            if again.id != 0:
+                again.ask(CloseSessionRequest())
+            again.close()
+
+    def _taken(self, step: Step) -> list[Frame | Closed]:
+        who = step.who
+        session = self._sessions[who]
+        if self._is_away[who] and not isinstance(step, Return):
+            return []
+        match step:
+            case Ask(_, requests):
+                return session.ask(*(self._meant(request) for request in requests))
+            case SayGarbage(_, opcode, body):
+                return session.ask_raw(opcode, body)
+            case Leave():
+                session.close()
+                self._is_away[who] = True
+                return []
+            case Return():
+                return self._return(who)
+            case End():
+                return session.ask(CloseSessionRequest()) + session.rest()
+            case _:
+                assert_never(step)
+
+    def _return(self, who: int) -> list[Frame | Closed]:
+        before = self._sessions[who]
+        after = self._sessions[who] = self._attached_again(before)
+        farewell = [] if self._is_away[who] else before.rest()
+        self._is_away[who] = False
+        assert after.greeting is not None
+        assert after.id == before.id, "it has expired"
+        return farewell[:-1]
+
+    def _attached_again(self, session: WireSession) -> WireSession:
+        return WireSession(
+            session.address, session_id=session.id, password=session.password, zxid=self._first_zxid
+        )
+
+    def _start_anew(self, who: int) -> None:
+        """Whose connection was closed gets another session; an old one that is not over lives on without."""
+        self._abandoned.append(self._sessions[who])
+        session = self._sessions[who] = WireSession(self._address)
+        self._names[session.id] = who
+
+    def _meant(self, request: Any) -> Any:
+        if isinstance(request, (SetWatchesRequest, SetWatches2Request)):
+            relative, *paths = cast("tuple[Any, ...]", request)
+            return type(request)(self._first_zxid + relative, *self._below_root(list(paths)))
+        return self._below_root(request)
+
+    def _below_root(self, value: Any) -> Any:
+        """`value` with paths that begin with `~` put below the root."""
+        if isinstance(value, str):
+            return value.replace("~", self._root, 1) if value.lstrip().startswith("~") else value
+        if isinstance(value, list):
+            return [self._below_root(each) for each in value]
+        if isinstance(value, Record):
+            return type(value)(*(self._below_root(each) for each in value))
+        if isinstance(value, tuple):
+            return tuple(self._below_root(each) for each in value)
+        return value
+
+    def _plain(self, frame: Frame | Closed) -> tuple[object, ...]:
+        if isinstance(frame, Closed):
+            return ("closed",)
+        if frame.xid == SpecialXid.NOTIFICATION and isinstance(frame.body, WatchEventMessage):
+            kind, state, path = frame.body
+            return ("event", self._zxid(frame.zxid), kind, state, path.replace(self._root, "~", 1))
+        return ("reply", frame.xid, self._zxid(frame.zxid), frame.err, self._plain_body(frame.body))
+
+    def _plain_body(self, body: Any) -> object:
+        if isinstance(body, Stat):
+            return self._plain_stat(body)
+        if isinstance(body, GetChildren2Reply):
+            return (sorted(body.children or ()), self._plain_stat(body.stat))
+        if isinstance(body, (ChildrenReply, EphemeralsReply, WhoAmIReply)):
+            return sorted((self._plain_body(each) for each in body[0] or ()), key=repr)
+        if isinstance(body, str):
+            return body.replace(self._root, "~", 1)
+        if isinstance(body, (tuple, list)):
+            return (type(body).__name__, *(self._plain_body(each) for each in body))
+        return body
+
+    def _plain_stat(self, stat: Stat) -> object:
+        assert stat.ctime <= stat.mtime
+        return {
+            "czxid": self._zxid(stat.czxid),
+            "mzxid": self._zxid(stat.mzxid),
+            "pzxid": self._zxid(stat.pzxid),
+            "versions": (stat.version, stat.cversion, stat.aversion),
+            "owner": self._names.get(stat.ephemeral_owner, stat.ephemeral_owner),
+            "sizes": (stat.data_length, stat.num_children),
+        }
+
+    def _zxid(self, zxid: int) -> int:
+        """Relative to the root's; 0 and -1 mean none."""
+        return zxid - self._first_zxid if zxid > 0 else zxid

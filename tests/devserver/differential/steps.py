@@ -1,0 +1,267 @@
+"""What may happen in a history: its steps as values, and strategies that make them up.
+
+A path that begins with `~` is below the history's own root; others stand as they are, and are chosen so that
+no request about them can succeed in changing anything that another history would see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from hypothesis import strategies as st
+
+from zkrecipes.codec.messages import (
+    AddWatchRequest,
+    AuthRequest,
+    CheckRequest,
+    CheckWatchesRequest,
+    Create2Request,
+    CreateContainerRequest,
+    CreateRequest,
+    CreateTTLRequest,
+    DeleteContainerRequest,
+    DeleteRequest,
+    ExistsRequest,
+    GetACLRequest,
+    GetAllChildrenNumberRequest,
+    GetChildren2Request,
+    GetChildrenRequest,
+    GetDataRequest,
+    GetEphemeralsRequest,
+    ReconfigRequest,
+    RemoveWatchesRequest,
+    Request,
+    SetACLRequest,
+    SetDataRequest,
+    SetWatches2Request,
+    SetWatchesRequest,
+    SyncRequest,
+    WhoAmIRequest,
+)
+from zkrecipes.codec.multi import MultiReadRequest, MultiRequest
+from zkrecipes.codec.records import ACL, Id
+from zkrecipes.devserver.access import digest_id
+
+__all__ = ["SESSIONS", "Ask", "End", "History", "Leave", "Return", "SayGarbage", "Step", "histories"]
+
+SESSIONS = 3
+
+
+class Ask(NamedTuple):
+    """A session sends requests in one go."""
+
+    who: int
+    requests: tuple[Request[Any], ...]
+
+
+class SayGarbage(NamedTuple):
+    """A session sends bytes under an opcode whose request they are not."""
+
+    who: int
+    opcode: int
+    body: bytes
+
+
+class Leave(NamedTuple):
+    """A session's connection ends, the session does not."""
+
+    who: int
+
+
+class Return(NamedTuple):
+    """A session is attached again, on another connection; one that it had is taken from it."""
+
+    who: int
+
+
+class End(NamedTuple):
+    """A session is closed, and another one made for who had it."""
+
+    who: int
+
+
+Step = Ask | SayGarbage | Leave | Return | End
+History = Sequence[Step]
+
+_OPEN = [ACL(31, Id("world", "anyone"))]
+_ALICE = Id("digest", digest_id("alice:secret"))
+
+_PATHS = st.sampled_from(
+    [
+        "~/a", "~/a", "~/a", "~/b", "~/a/b", "~/a/b", "~/a/b/c", "~/e", "~/e/x", "~/c", "~/c/x",
+        "~/a/s0000000000", "~/a/s0000000001", "~/s0000000001", "~",
+    ]
+)  # fmt: skip
+_SEQUENCE_PATHS = st.sampled_from(["~/a/s", "~/s", "~/a/", "~/c/s", "~/e/s", "~/a/b/"])
+_BAD_PATHS = st.sampled_from(
+    [
+        "a", "", "/", "~/", "~/a/", "~//a", "~/a//b", "~/./a", "~/a/..", "~/a\0b", "~/a\x01", "~/\ue000",
+        "~/\uffff", "~/\U0001f600", "/zookeeper", "/zookeeper/config", "/zookeeper/quota", "/none/x",
+    ]
+)  # fmt: skip
+_DATA = st.sampled_from([b"", b"x", b"hello", None])
+_VERSIONS = st.sampled_from([-1, -1, -1, 0, 1, 2, -2])
+_WATCH = st.booleans()
+_ACLS = st.one_of(
+    st.just(_OPEN),
+    st.just(_OPEN),
+    st.sampled_from(
+        [
+            [], None, _OPEN + _OPEN,
+            *(
+                [ACL(perms, Id(scheme, name))]
+                for perms, scheme, name in [
+                    (1, "world", "anyone"), (15, "world", "anyone"), (4, "world", "anyone"),
+                    (0, "world", "anyone"), (31, "world", "x"), (31, "auth", ""), (1, "auth", "ignored"),
+                    (31, *_ALICE), (31, "digest", "x"), (31, "digest", "a:b:c"), (31, "digest", "a:"),
+                    (31, "ip", "127.0.0.1"), (31, "ip", "10.0.0.0/8"), (31, "ip", "127.0.0.0/8"),
+                    (31, "ip", "nonsense"), (31, "ip", "127.0.0.0/33"), (31, "ip", "127.0.0/8"),
+                    (31, "ip", "127.0.0.1/0"), (31, "ip", "::1"), (31, "nosuch", "x"), (31, "super", ""),
+                    (31, "sasl", "bob"), (31, "x509", "CN=bob"), (31, "", ""),
+                ]
+            ),
+            [ACL(1, Id("world", "anyone")), ACL(30, _ALICE)],
+            [ACL(30, Id("auth", "")), ACL(1, Id("world", "anyone")), ACL(30, Id("auth", ""))],
+        ]
+    ),
+)  # fmt: skip
+
+
+def _any_path(paths: st.SearchStrategy[str] = _PATHS) -> st.SearchStrategy[str]:
+    return st.integers(0, 11).flatmap(lambda n: _BAD_PATHS if n == 0 else paths)
+
+
+def _creates() -> st.SearchStrategy[Request[Any]]:
+    plain, sequential = _any_path(), _any_path(_SEQUENCE_PATHS)
+    return st.one_of(
+        st.builds(CreateRequest, plain, _DATA, _ACLS, st.sampled_from([0, 0, 0, 1])),
+        st.builds(CreateRequest, sequential, _DATA, _ACLS, st.sampled_from([2, 3])),
+        st.builds(Create2Request, plain, _DATA, _ACLS, st.sampled_from([0, 0, 1])),
+        st.builds(Create2Request, sequential, _DATA, _ACLS, st.sampled_from([2, 3])),
+    )
+
+
+def _odd_creates() -> st.SearchStrategy[Request[Any]]:
+    """Containers, TTLs, and flags that go ill with their opcode."""
+    ttls = st.sampled_from([10**9, 10**9, (1 << 40) - 1, 1 << 40, 0, -1])
+    return st.one_of(
+        st.builds(CreateContainerRequest, _any_path(), _DATA, _ACLS, st.sampled_from([4, 4, 4, 0, 1, 2])),
+        st.builds(CreateTTLRequest, _any_path(), _DATA, _ACLS, st.sampled_from([5, 5, 5, 6]), ttls),
+        # Never with a TTL below 0: a real server takes that, and dies of it (`EphemeralType.validateTTL`).
+        st.builds(CreateTTLRequest, _any_path(), _DATA, _ACLS, st.sampled_from([0, 1]), st.just(10**9)),
+        st.builds(CreateRequest, _any_path(), _DATA, _ACLS, st.sampled_from([4, 5, 6, 7, -1])),
+        st.builds(Create2Request, _any_path(), _DATA, _ACLS, st.sampled_from([4, 5, 6, 9])),
+    )
+
+
+def _changes() -> st.SearchStrategy[Request[Any]]:
+    return st.one_of(
+        st.builds(DeleteRequest, _any_path(), _VERSIONS),
+        st.builds(SetDataRequest, _any_path(), _DATA, _VERSIONS),
+    )
+
+
+def _rare_writes() -> st.SearchStrategy[Request[Any]]:
+    return st.one_of(
+        st.builds(SetACLRequest, _any_path(), _ACLS, _VERSIONS),
+        st.builds(SetACLRequest, _any_path(), _ACLS, _VERSIONS),
+        st.builds(DeleteContainerRequest, _any_path()),
+        st.just(ReconfigRequest("server.2=127.0.0.1:2:3;4", None, None, -1)),
+    )
+
+
+def _multis() -> st.SearchStrategy[Request[Any]]:
+    operations = st.one_of(
+        _creates(),
+        _creates(),
+        _changes(),
+        _changes(),
+        st.builds(CheckRequest, _any_path(), _VERSIONS),
+        _odd_creates(),
+    )
+    return st.lists(operations, max_size=4).map(lambda each: MultiRequest(tuple(each)))
+
+
+def _reads() -> st.SearchStrategy[Request[Any]]:
+    # Nothing is read at paths that every history sees: their stats count what all histories did.
+    paths = st.one_of(_PATHS, _PATHS, _PATHS, st.sampled_from(["~/", "~/a\0b", "none", "/none", ""]))
+    return st.one_of(
+        st.builds(ExistsRequest, paths, _WATCH),
+        st.builds(GetDataRequest, paths, _WATCH),
+        st.builds(GetChildrenRequest, paths, _WATCH),
+        st.builds(GetChildren2Request, paths, _WATCH),
+    )
+
+
+def _rare_reads() -> st.SearchStrategy[Request[Any]]:
+    pairs = st.one_of(
+        st.builds(GetDataRequest, _PATHS, _WATCH), st.builds(GetChildrenRequest, _PATHS, _WATCH)
+    )
+    return st.one_of(
+        st.builds(GetACLRequest, _PATHS),
+        st.builds(SyncRequest, _any_path()),
+        st.builds(GetEphemeralsRequest, st.sampled_from(["~", "~/a", "~/e", " ~", "none"])),
+        st.just(WhoAmIRequest()),
+        st.builds(GetAllChildrenNumberRequest, _PATHS),
+        st.lists(pairs, max_size=4).map(lambda each: MultiReadRequest(tuple(each))),
+    )
+
+
+def _watch_requests() -> st.SearchStrategy[Request[Any]]:
+    kinds = st.sampled_from([1, 2, 3, 4, 5, 3, 0, 6])
+    # Relative to the zxid at which the root of the history was made.
+    since = st.integers(0, 40)
+    one, two = st.lists(_PATHS, max_size=1), st.lists(_PATHS, max_size=2)
+    return st.one_of(
+        st.builds(AddWatchRequest, _PATHS, st.sampled_from([0, 1, 0, 1, 0, 1, 2, -1])),
+        st.builds(CheckWatchesRequest, _PATHS, kinds),
+        st.builds(RemoveWatchesRequest, _PATHS, kinds),
+        st.builds(SetWatchesRequest, since, two, one, two),
+        st.builds(SetWatches2Request, since, two, one, two, one, one),
+    )
+
+
+def _requests() -> st.SearchStrategy[Request[Any]]:
+    return st.one_of(
+        _creates(),
+        _creates(),
+        _changes(),
+        _reads(),
+        _reads(),
+        _watch_requests(),
+        _multis(),
+        _odd_creates(),
+        _rare_writes(),
+        _rare_reads(),
+    )
+
+
+def _steps() -> st.SearchStrategy[Step]:
+    who = st.integers(0, SESSIONS - 1)
+    alone = _requests().map(lambda request: (request,))
+    together = st.lists(_requests(), min_size=2, max_size=5).map(tuple)
+    # A server answers these at once, whatever is in its queue: so they come alone.
+    identities = st.builds(
+        AuthRequest, st.just(0), st.sampled_from(["digest"] * 4 + ["ip", "nosuch"]), st.just(b"alice:secret")
+    ).map(lambda request: (request,))
+    garbage = st.sampled_from([b"", b"\xff\xff\xff\xfe", b"\0\0", b"\0\0\0\7abc"])
+    opcodes = st.sampled_from(
+        [1, 2, 3, 4, 5, 8, 9, 12, 14, 16, 17, 18, 22, 101, 103, 104, 105, 106, 0, 999, -7]
+    )
+    asks = st.builds(Ask, who, st.one_of(alone, alone, alone, together))
+    others = st.one_of(
+        st.builds(Ask, who, identities),
+        st.builds(Ask, who, identities),
+        st.builds(SayGarbage, who, opcodes, garbage),
+        st.builds(Leave, who),
+        st.builds(Return, who),
+        st.builds(Return, who),
+        st.builds(End, who),
+    )
+    return st.integers(0, 9).flatmap(lambda n: others if n == 0 else asks)
+
+
+def histories() -> st.SearchStrategy[History]:
+    """Made-up histories."""
+    return st.lists(_steps(), min_size=1, max_size=40)

@@ -1,0 +1,41 @@
+"""Made-up histories of several sessions: the dev server says what a real one says, frame by frame.
+
+A run is the same each time. More histories, or others, are asked for by environment variables:
+`ZKRECIPES_DIFFERENTIAL_EXAMPLES=5000 ZKRECIPES_DIFFERENTIAL_SEED=7`. One that fails is printed after it was
+made as small as it gets, as a list of steps, and can be kept with `@example`.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, given, seed, settings
+
+from tests.devserver.differential.conftest import Pair
+from tests.devserver.differential.known_differences import told_alike, without_known_differences
+from tests.devserver.differential.play import next_root, play
+from tests.devserver.differential.steps import History, histories
+
+pytestmark = pytest.mark.apache
+
+EXAMPLES = int(os.environ.get("ZKRECIPES_DIFFERENTIAL_EXAMPLES", "150"))
+SEED = int(os.environ.get("ZKRECIPES_DIFFERENTIAL_SEED", "0"))
+
+
+@pytest.mark.timeout(60 + EXAMPLES)
+@seed(SEED)
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+@given(histories())
+def test_both_servers_say_the_same_in_a_history(pair: Pair, history: History) -> None:
+    history = without_known_differences(history, pair.version)
+    root = next_root()
+    from_apache = play(history, pair.apache, root)
+    from_dev = play(history, pair.dev, root)
+    alike = [[told_alike(each, pair.version) for each in told] for told in (from_apache, from_dev)]
+    for number, (real, ours) in enumerate(zip(*alike, strict=True)):
+        assert ours == real, (
+            f"step {number} of a history of seed {SEED}, {real.step}, was answered otherwise\n"
+            f"by Apache ZooKeeper {pair.version}: {real.frames}\n"
+            f"by the dev server: {ours.frames}"
+        )
