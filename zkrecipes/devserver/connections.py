@@ -8,6 +8,7 @@ does not take its bytes, nothing more is read from it.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from typing import Protocol, final
 
@@ -15,9 +16,14 @@ import anyio
 from anyio.abc import TaskGroup
 
 from zkrecipes.devserver.conversation import QUEUED_MAX, Conversation, Host
+from zkrecipes.devserver.four_letter import Client
 from zkrecipes.devserver.server_clock import ServerClock
+from zkrecipes.devserver.traffic import Traffic
 
-__all__ = ["ByteStream", "Connections"]
+__all__ = ["GREETING_TIME_MAX", "ByteStream", "Connections"]
+
+GREETING_TIME_MAX = 10.0
+"""How long a connection may be without a session, in seconds (`zookeeper.nio.sessionlessCnxnTimeout`)."""
 
 logger = logging.getLogger("zkrecipes.devserver")
 
@@ -44,9 +50,26 @@ class Connections:
         clock: while it stands, nothing is read, processed or sent.
         tasks: where the tasks run.
         frame_size_max: how large a request may be.
+        per_address_max: how many connections one address may have at once; 0 is any number.
     """
 
-    def __init__(self, host: Host, clock: ServerClock, tasks: TaskGroup, *, frame_size_max: int) -> None:
+    def __init__(
+        self,
+        host: Host,
+        clock: ServerClock,
+        tasks: TaskGroup,
+        *,
+        frame_size_max: int,
+        per_address_max: int = 0,
+    ) -> None:
+        self.traffic = Traffic(established_ms=clock.moment().time_ms)
+        """Of all connections since the start."""
+        self.refused = 0
+        """How many were one too many from their address."""
+        self.cut_off = 0
+        """How many did not say in time who they are."""
+        self._per_address_max = per_address_max
+        self._from_address: Counter[str] = Counter()
         self._host = host
         self._clock = clock
         self._tasks = tasks
@@ -61,10 +84,27 @@ class Connections:
     def __iter__(self) -> Iterator[Conversation]:
         return iter(list(self._streams))
 
-    async def serve(self, stream: ByteStream, address: str) -> None:
+    def clients(self) -> list[Client]:
+        """Each connection with its figures."""
+        return [Client(conversation, conversation.traffic) for conversation in self._streams]
+
+    async def serve(self, stream: ByteStream, address: str, port: int) -> None:
         """Serve one connection until it ends; the stream is closed then."""
-        conversation = Conversation(self._host, address, self._send_soon, frame_size_max=self._frame_size_max)
+        if 0 < self._per_address_max <= self._from_address[address]:
+            self.refused += 1
+            logger.warning("too many connections from %s: at most %d", address, self._per_address_max)
+            await stream.aclose()
+            return
+        peer, since = f"/{address}:{port}", self._clock.moment().time_ms
+        conversation = Conversation(
+            self._host,
+            address,
+            self._send_soon,
+            traffic=Traffic(self.traffic, peer=peer, established_ms=since),
+            frame_size_max=self._frame_size_max,
+        )
         self._streams[conversation] = stream
+        self._from_address[address] += 1
         processor = self._host.processor
         try:
             await self._read(conversation, stream)
@@ -76,6 +116,9 @@ class Connections:
         finally:
             processor.leave(conversation)
             del self._streams[conversation]
+            self._from_address[address] -= 1
+            if not self._from_address[address]:
+                del self._from_address[address]
             with anyio.CancelScope(shield=True):
                 await stream.aclose()
 
@@ -85,9 +128,15 @@ class Connections:
             self._send_soon(conversation)
 
     async def _read(self, conversation: Conversation, stream: ByteStream) -> None:
-        while not conversation.is_closing and (data := await stream.receive()):
+        greeted_by = anyio.current_time() + GREETING_TIME_MAX
+        while not conversation.is_closing:
+            data = await self._receive(conversation, stream, greeted_by)
+            if not data:
+                break
             await self._clock.until_it_goes()
-            conversation.receive(data, self._clock.moment())
+            moment = self._clock.moment()
+            conversation.traffic.arrived_ms = moment.time_ms
+            conversation.receive(data, moment)
             if conversation.due is not None:
                 self._send_soon(conversation)  # what is late must not keep the next requests waiting
             elif conversation not in self._sending:
@@ -99,6 +148,18 @@ class Connections:
                     await sent.wait()
                 finally:
                     del self._waiting[conversation]
+
+    async def _receive(self, conversation: Conversation, stream: ByteStream, greeted_by: float) -> bytes:
+        """The next bytes; none where the connection has ended, or has no session when it should."""
+        if conversation.session is not None:
+            return await stream.receive()
+        with anyio.CancelScope(deadline=greeted_by):
+            return await stream.receive()
+        await self._clock.until_it_goes()
+        self.cut_off += 1
+        seconds = f"{GREETING_TIME_MAX:g} seconds"
+        conversation.close(f"it did not ask for a session within {seconds}", level=logging.WARNING)
+        return b""
 
     def _send_soon(self, conversation: Conversation) -> None:
         if conversation.is_aborted:
@@ -117,6 +178,7 @@ class Connections:
                     return
                 data = conversation.data_to_send(self._clock.now())
                 if data:
+                    conversation.traffic.departs(self._clock.moment().time_ms)
                     await stream.send(data)
                 elif conversation.due is None:
                     break

@@ -18,6 +18,7 @@ from zkrecipes.devserver.faults import Fault, Faults, Hurt
 from zkrecipes.devserver.peer import Moment
 from zkrecipes.devserver.processor import Processor
 from zkrecipes.devserver.session_tracker import PASSWORD_SIZE, Session
+from zkrecipes.devserver.traffic import Traffic
 from zkrecipes.enums import OpCode, SpecialXid
 from zkrecipes.protocol.server_side import Broken, FourLetterWord, Greeted, Requested, ServerSide
 
@@ -73,11 +74,18 @@ class Conversation:
         host: the server.
         address: the client's IP address.
         on_output: called when there is something to send, or to close, that no call of `receive` will see.
+        traffic: where requests, replies and events are counted.
         frame_size_max: how large a request may be.
     """
 
     def __init__(
-        self, host: Host, address: str, on_output: Callable[[Conversation], None], *, frame_size_max: int
+        self,
+        host: Host,
+        address: str,
+        on_output: Callable[[Conversation], None],
+        *,
+        traffic: Traffic,
+        frame_size_max: int,
     ) -> None:
         self.session: Session | None = None
         self.ids = [Id("ip", address)]
@@ -86,6 +94,7 @@ class Conversation:
         self._host = host
         self._address = address
         self._on_output = on_output
+        self.traffic = traffic
         self._side = ServerSide(frame_size_max=frame_size_max)
         self.is_aborted = False
         """Whether it is to be closed at once."""
@@ -120,6 +129,7 @@ class Conversation:
         self._receiving = True
         try:
             while not self.is_closing and (event := side.next_event()) is not None:
+                self.traffic.came()
                 if type(event) is Requested:
                     self._answer(event, moment)
                 elif type(event) is Greeted:
@@ -128,7 +138,7 @@ class Conversation:
                     side.send_text(self._host.answer_word(event.word))
                     self.is_closing = True
                 elif type(event) is Broken:
-                    self.close(event.why)
+                    self.close(event.why, level=logging.WARNING)
         finally:
             self._receiving = False
 
@@ -147,16 +157,18 @@ class Conversation:
         if self.is_closing:
             return
         self._side.notify(zxid, event)
+        self.traffic.told()
         if self._side.queued > QUEUED_MAX:
             self.abort("it does not read its events")
         elif not self._receiving:
             self._on_output(self)
 
-    def close(self, why: str) -> None:
-        """Close once all that is queued has been sent."""
+    def close(self, why: str, *, level: int = logging.INFO) -> None:
+        """Close once all that is queued has been sent; `level` is that of the line in the log."""
         if self.is_closing:
             return
-        logger.info("session 0x%x from %s: closing its connection: %s", self.session_id, self._address, why)
+        line = "session 0x%x from %s: closing its connection: %s"
+        logger.log(level, line, self.session_id, self._address, why)
         self.is_closing = True
         if not self._receiving:
             self._on_output(self)
@@ -188,6 +200,7 @@ class Conversation:
             self.close("a fault: the reply to its greeting is lost")
             return
         self._side.accept(reply)
+        self.traffic.answered(OpCode.CREATE_SESSION, -1, host.processor.zxid)
         if fault is not None:
             self._hurt_reply(fault, moment)
         if self.session is None:
@@ -237,6 +250,7 @@ class Conversation:
     def _process(self, event: Requested, moment: Moment) -> None:
         xid, opcode, request, _ = event
         reply = self._host.processor.process(self, opcode, request, moment)
+        self.traffic.answered(opcode, xid, reply.zxid)
         if opcode == OpCode.PING:
             xid = SpecialXid.PING
         if reply.opcodes is not None and isinstance(reply.record, MultiReply):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from random import Random
 from types import TracebackType
@@ -64,6 +64,8 @@ class DevServer:
         extended_types: whether there are TTL znodes. As with a real server (`extendedTypesEnabled`) there are
             none unless asked for.
         max_packet_size: how large a request may be in bytes (`jute.maxbuffer`).
+        four_letter_words: those that are answered, and `srvr` (`4lw.commands.whitelist`); None is all.
+        connections_per_address_max: how many one address may have (`maxClientCnxns`); 0 is any number.
 
     Raises:
         OSError: on entering: the address cannot be listened on.
@@ -86,6 +88,8 @@ class DevServer:
         super_digest: str | None = None,
         extended_types: bool = False,
         max_packet_size: int = FRAME_SIZE_MAX,
+        four_letter_words: Collection[str] | None = None,
+        connections_per_address_max: int = 0,
     ) -> None:
         self._address = Address(host, port)
         self._network: Network = TcpNetwork() if network is None else network
@@ -98,6 +102,8 @@ class DevServer:
         self._super_digest = super_digest
         self._extended_types = extended_types
         self._max_packet_size = max_packet_size
+        self._words = None if four_letter_words is None else frozenset(four_letter_words)
+        self._per_address_max = connections_per_address_max
         self.faults = Faults(on_release=self._send_all, on_drop=self._drop_session)
         """What shall go wrong with requests and replies."""
         # The fraction of a second fills the lower half, so a restart within the same second is ahead too.
@@ -227,9 +233,19 @@ class DevServer:
 
     def answer_word(self, word: str) -> str:
         """The answer to a four-letter word."""
-        processor = self.processor
-        status = four_letter.Status(processor.zxid, len(processor.tree), len(self._connections))
-        return four_letter.answer(word, status)
+        connections = self._connections
+        status = four_letter.Status(
+            processor=self.processor,
+            clients=connections.clients(),
+            traffic=connections.traffic,
+            now=self._clock.now(),
+            time=self._clock.time(),
+            port=self.port,
+            clients_max=self._per_address_max,
+            refused=connections.refused,
+            cut_off=connections.cut_off,
+        )
+        return four_letter.answer(word, status, self._words)
 
     def session_attached(self) -> None:
         """A session was made or attached again: it may be the next to expire."""
@@ -244,7 +260,11 @@ class DevServer:
         with bare_errors():
             async with anyio.create_task_group() as self._tasks:
                 self._connections = Connections(
-                    self, self._clock, self._tasks, frame_size_max=self._max_packet_size
+                    self,
+                    self._clock,
+                    self._tasks,
+                    frame_size_max=self._max_packet_size,
+                    per_address_max=self._per_address_max,
                 )
                 try:
                     await self._tasks.start(self._listen)
@@ -266,7 +286,7 @@ class DevServer:
 
     async def _accept(self, stream: Stream) -> None:
         # In a task of the server's own: it outlives the listener, when new connections are refused.
-        self._tasks.start_soon(self._connections.serve, stream, stream.peer.host)
+        self._tasks.start_soon(self._connections.serve, stream, *stream.peer)
 
     def _send_all(self) -> None:
         if self._running is not None:
