@@ -143,24 +143,44 @@ def dev_server(request: pytest.FixtureRequest) -> DevServer:
 def _async_fixture(request: pytest.FixtureRequest, name: str, of: str = "") -> object:
     """The value of the fixture that the plugin which runs this test sets up."""
     item = request.node
-    plugins = request.config.pluginmanager
     if not inspect.iscoroutinefunction(getattr(item, "function", None)):
         pytest.fail(f"{name} needs an async test; a plain one has zk_server", pytrace=False)
-    if item.get_closest_marker("trio") is not None and plugins.has_plugin("trio"):
-        return request.getfixturevalue(f"_{name}{of}")
-    asyncio_marker = item.get_closest_marker("asyncio")
-    if asyncio_marker is not None and plugins.has_plugin("zkrecipes-asyncio"):
-        scope = asyncio_marker.kwargs.get("loop_scope") or request.config.getini(
-            "asyncio_default_test_loop_scope"
-        )
-        return request.getfixturevalue(f"_{name}{of}_in_{scope}_loop")
-    if "anyio_backend" in request.fixturenames and plugins.has_plugin("anyio"):
-        return request.getfixturevalue(f"_{name}{of}")
-    pytest.fail(
-        f"{name}: no plugin runs this async test. Mark it for one that is installed: pytest.mark.trio "
-        "(pytest-trio), pytest.mark.anyio (anyio's own), pytest.mark.asyncio (pytest-asyncio)",
-        pytrace=False,
-    )
+    match _runners(request):
+        case ["trio"] | ["anyio"]:
+            return request.getfixturevalue(f"_{name}{of}")
+        case ["asyncio"]:
+            return request.getfixturevalue(f"_{name}{of}_in_{_loop_scope(item)}_loop")
+        case []:
+            pytest.fail(
+                f"{name}: no plugin runs this async test. Mark it for one that is installed: "
+                "pytest.mark.trio (pytest-trio), pytest.mark.anyio (anyio's own), pytest.mark.asyncio "
+                "(pytest-asyncio)",
+                pytrace=False,
+            )
+        case several:
+            pytest.fail(
+                f"{name}: {' and '.join(several)} would both run this test. Mark it for one of them; where "
+                "a plugin is in auto mode, which claims all async tests, set it to strict",
+                pytrace=False,
+            )
+
+
+def _runners(request: pytest.FixtureRequest) -> list[str]:
+    """Which plugins take the test for theirs."""
+    item, plugins = request.node, request.config.pluginmanager
+    claims = {
+        "trio": item.get_closest_marker("trio") is not None,
+        "asyncio": item.get_closest_marker("asyncio") is not None,
+        "anyio": "anyio_backend" in request.fixturenames,
+    }
+    return [name for name, is_claimed in claims.items() if is_claimed and plugins.has_plugin(name)]
+
+
+def _loop_scope(item: pytest.Item) -> str:
+    """Whose loop a test of pytest-asyncio runs on."""
+    marker = item.get_closest_marker("asyncio")
+    assert marker is not None
+    return str(marker.kwargs.get("loop_scope") or item.config.getini("asyncio_default_test_loop_scope"))
 
 
 # pytest-trio and anyio's plugin set these up.
