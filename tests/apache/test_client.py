@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 import zkrecipes as zk
+from tests.apache.loops import every_loop
 from tests.apache.served import Served
 from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.enums import ServerGeneration
@@ -19,6 +20,7 @@ from zkrecipes.net.transport import Address, Handler, Network, Stream, TcpNetwor
 from zkrecipes.net.wakeup import current_parking
 
 pytestmark = pytest.mark.anyio
+anyio_backend = every_loop()
 
 # The largest request that a server takes as it is delivered: `jute.maxbuffer`, 1 MiB less a byte.
 PACKET_SIZE_MAX = 0xFFFFF

@@ -13,6 +13,7 @@ from anyio.to_thread import run_sync
 from kazoo.client import KazooClient
 
 import zkrecipes as zk
+from tests.apache.loops import every_loop
 from tests.apache.members import follower_of, member_of, until_nothing_is_left
 from tests.apache.raw_session import end_session
 from tests.apache.recorder import Recorder, take_turns
@@ -21,6 +22,7 @@ from tests.apache.waiting import until
 from zkrecipes.ensemble import ApacheEnsemble, ApacheServer
 
 pytestmark = pytest.mark.anyio
+anyio_backend = every_loop()
 
 
 @asynccontextmanager

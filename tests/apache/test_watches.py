@@ -9,10 +9,12 @@ import anyio
 import pytest
 
 import zkrecipes as zk
+from tests.apache.loops import every_loop
 from tests.apache.served import Served
 from tests.apache.waiting import until
 
 pytestmark = pytest.mark.anyio
+anyio_backend = every_loop()
 
 CREATED, DELETED = zk.EventType.CREATED, zk.EventType.DELETED
 DATA, CHILDREN = zk.EventType.DATA_CHANGED, zk.EventType.CHILDREN_CHANGED

@@ -1,0 +1,24 @@
+"""Every loop that the client runs on: for the modules that show what a client does on a real one."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+
+_UVLOOP = pytest.param(
+    ("asyncio", {"use_uvloop": True}),
+    id="uvloop",
+    marks=pytest.mark.skipif(find_spec("uvloop") is None, reason="uvloop does not install here"),
+)
+
+
+def every_loop() -> Any:
+    """A fixture for a test module: `anyio_backend = every_loop()`."""
+
+    @pytest.fixture(scope="module", params=["trio", "asyncio", _UVLOOP])
+    def anyio_backend(request: pytest.FixtureRequest) -> Any:
+        return request.param
+
+    return anyio_backend
