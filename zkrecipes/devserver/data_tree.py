@@ -55,6 +55,7 @@ class ZNode:
         "mtime",
         "mzxid",
         "owner",
+        "path",
         "pzxid",
         "ttl_ms",
         "version",
@@ -82,6 +83,7 @@ class ZNode:
         self.kind = kind
         self.owner = owner
         self.ttl_ms = ttl_ms
+        self.path = "/"
         # A dict for its order (a set of names has another in each process); most znodes never need one.
         self.children: dict[str, None] | None = None
 
@@ -132,6 +134,8 @@ class DataTree:
         self._ephemerals: dict[int, dict[str, None]] = {}
         self._reapable: dict[str, None] = {}
         self._undo: list[tuple[Callable[..., None], tuple[Any, ...]]] | None = None
+        self.touched: dict[str, None] | None = None
+        """The paths of what has changed since whoever saves it looked; None where nobody does."""
         for path, acl in (
             ("/zookeeper", _OPEN),
             ("/zookeeper/config", _READ_ONLY),
@@ -146,6 +150,10 @@ class DataTree:
 
     def __contains__(self, path: str) -> bool:
         return path in self._nodes
+
+    def paths(self) -> Iterator[str]:
+        """Every path; a parent's comes before its children's."""
+        return (path for path in self._nodes if path)
 
     def find(self, path: str) -> ZNode | None:
         """The znode, or None."""
@@ -202,6 +210,8 @@ class DataTree:
         if self._undo is not None:
             self._undo.append((self._restore_list, (parent, parent.creates, parent.pzxid)))
             self._undo.append((self._detach, (path,)))
+        if self.touched is not None:
+            self.touched[path] = self.touched[parent.path] = None
         parent.creates = wrapped(parent.creates + 1)
         parent.pzxid = zxid
         node = ZNode(
@@ -224,6 +234,8 @@ class DataTree:
         if self._undo is not None:
             self._undo.append((self._restore_list, (parent, parent.creates, parent.pzxid)))
             self._undo.append((self._attach, (path, node)))
+        if self.touched is not None:
+            self.touched[path] = self.touched[parent.path] = None
         parent.pzxid = zxid
         self._detach(path)
         return node
@@ -232,12 +244,30 @@ class DataTree:
         """Replace a znode's data; `version` is the new one."""
         if self._undo is not None:
             self._undo.append((_restore_data, (node, node.data, node.version, node.mzxid, node.mtime)))
+        if self.touched is not None:
+            self.touched[node.path] = None
         _restore_data(node, data, version, zxid, time_ms)
 
     def set_acl(self, node: ZNode, acl: tuple[ACL, ...], version: int) -> None:
         """Replace a znode's ACL; `version` is the new one."""
+        if self.touched is not None:
+            self.touched[node.path] = None
         node.acl = _shared(acl)
         node.aversion = version
+
+    def put(self, node: ZNode) -> None:
+        """Take in a znode that was saved, as it is; its parent is there. No change of anything.
+
+        Raises:
+            KeyError: its parent is not there.
+        """
+        present = self._nodes.get(node.path)
+        if present is None:
+            self._attach(node.path, node)
+            return
+        node.children = present.children
+        for path in (node.path, "") if node.path == "/" else (node.path,):
+            self._nodes[path] = node
 
     def open_journal(self) -> None:
         """From now on remember every change, until `commit` or `roll_back`."""
@@ -260,6 +290,7 @@ class DataTree:
             parent.children = {}
         parent.children[path[slash + 1 :]] = None
         self._nodes[path] = node
+        node.path = path
         if node.kind is Kind.EPHEMERAL:
             self._ephemerals.setdefault(node.owner, {})[path] = None
         elif node.kind is not Kind.PERSISTENT:

@@ -69,6 +69,8 @@ class SessionTracker:
         self._sessions: dict[int, Session] = {}
         self._ticks: dict[int, dict[Session, None]] = {}
         self._next_id = first_id
+        self.touched: dict[int, None] | None = None
+        """The ids of those that began, ended or changed since whoever saves it looked; None if nobody does."""
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -96,6 +98,7 @@ class SessionTracker:
         session = Session(self._next_id, self.negotiated(timeout), password)
         self._next_id += 1
         self._sessions[session.id] = session
+        self._note(session.id)
         self.touch(session, now)
         return session
 
@@ -105,8 +108,14 @@ class SessionTracker:
         if session is None or password != session.password:
             return None
         session.timeout = self.negotiated(timeout)
+        self._note(session.id)
         self.touch(session, now)
         return session
+
+    def put(self, session: Session, now: float) -> None:
+        """Take in a session that was saved; it lives for a whole timeout from now."""
+        self._sessions[session.id] = session
+        self.touch(session, now)
 
     def touch(self, session: Session, now: float) -> None:
         """The session lives for a whole timeout from now; nothing happens to one that has ended."""
@@ -128,6 +137,7 @@ class SessionTracker:
         session = self._sessions.pop(session_id, None)
         if session is not None:
             self._leave_tick(session)
+            self._note(session_id)
 
     def next_expiry(self) -> float | None:
         """When `expired` has something to tell; None while there are no sessions."""
@@ -142,6 +152,10 @@ class SessionTracker:
     def negotiated(self, timeout: float) -> float:
         """The timeout that a client gets when it asks for `timeout`."""
         return min(max(timeout, self.timeout_min), self.timeout_max)
+
+    def _note(self, session_id: int) -> None:
+        if self.touched is not None:
+            self.touched[session_id] = None
 
     def _leave_tick(self, session: Session) -> None:
         sessions = self._ticks.get(session.last_tick)
