@@ -15,8 +15,18 @@ import anyio
 
 import zkrecipes as zk
 from benchmarks import codec, imports, subject_curator
-from benchmarks.works import DATA, LOCK_PATH, READ_PATH, WORKS, Work
+from benchmarks.works import (
+    DATA,
+    LOCK_PATH,
+    MADE_PATH,
+    READ_PATH,
+    WATCHED_PATHS,
+    WIDE_PATH,
+    WORKS,
+    Work,
+)
 from zkrecipes.ensemble import ApacheServer
+from zkrecipes.paths import parent_of
 
 # `w0` answers one connection about five times faster than the default, which reads one request per pass of
 # its selector: there the client is the bottleneck, and differences between clients show.
@@ -34,6 +44,7 @@ SUBJECTS: Final = {
     "zkrecipes pipeline(), asyncio": ["benchmarks.subject_zkrecipes", "--backend", "asyncio-block"],
 }
 ONLY_PIPELINED: Final = frozenset(name for name in SUBJECTS if "pipeline()" in name)
+PIPELINED: Final = frozenset({"pipelined_get", "pipelined_create", "children_of_1000"})
 ONLY_LOCKS: Final = frozenset({AIOZK, CURATOR})
 
 Results = dict[str, list[dict[str, float]]]
@@ -74,7 +85,13 @@ async def prepare(connect_string: str) -> None:
     """The znodes that the works use."""
     async with zk.connect(connect_string) as client:
         await client.create(READ_PATH, DATA, make_parents=True)
-        await client.ensure_path(LOCK_PATH)
+        for path in (LOCK_PATH, MADE_PATH, WIDE_PATH, parent_of(WATCHED_PATHS[0])):
+            await client.ensure_path(path)
+        async with client.pipeline() as pipe:
+            for number in range(1000):
+                pipe.create(f"{WIDE_PATH}/member-{number:010}")
+            for path in WATCHED_PATHS:
+                pipe.create(path)
 
 
 def warm_up(connect_string: str) -> None:
@@ -101,7 +118,7 @@ def can_do(name: str, work: Work) -> bool:
         return False
     if name in ONLY_LOCKS:
         return work.name.startswith("lock_")
-    return name not in ONLY_PIPELINED or work.name == "pipelined_get"
+    return name not in ONLY_PIPELINED or work.name in PIPELINED
 
 
 def run_once(name: str, work: Work, connect_string: str, times: int | None = None) -> dict[str, float]:
@@ -127,7 +144,8 @@ def print_work(work: Work, server_name: str, results: Results) -> None:
 
 def heading(key: str) -> str:
     """What a column says."""
-    return {"per_second": "per second", "cpu_ms_per_1000": "CPU ms/1000", "p50_us": "p50 µs"}[key]
+    headings = {"per_second": "per second", "cpu_ms_per_1000": "CPU ms/1000", "kib_each": "KiB each"}
+    return headings.get(key, "p50 µs")
 
 
 def cell(own: list[dict[str, float]], kazoos: list[dict[str, float]], key: str) -> str:

@@ -10,8 +10,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from benchmarks.works import WORKS
+
+FIRINGS = 5
+"""How often the watches of a work fire."""
 
 
 def arguments(subject: str, *, backends: tuple[str, ...] = ()) -> argparse.Namespace:
@@ -34,6 +38,12 @@ def cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def resident_kib() -> float:
+    """The memory of this process that is in use, in KiB (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1024
+
+
 @dataclass
 class Measured:
     """One work, done once."""
@@ -43,6 +53,8 @@ class Measured:
     cpu: float = 0.0
     samples: list[float] = field(default_factory=list)
     """Seconds of each operation, where they are timed one by one."""
+    kib_each: float | None = None
+    """KiB of resident memory for each, where that is measured."""
     _let_go_at: float | None = None
 
     @contextmanager
@@ -68,6 +80,8 @@ class Measured:
             "per_second": self.times / self.seconds,
             "cpu_ms_per_1000": self.cpu * 1e6 / self.times,
         }
+        if self.kib_each is not None:
+            result["kib_each"] = self.kib_each
         if self.samples:
             result["p50_us"] = statistics.median(self.samples) * 1e6
         print(json.dumps(result), flush=True)

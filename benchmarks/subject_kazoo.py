@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import collections
 import logging
+import queue
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from kazoo.client import KazooClient
 
-from benchmarks.measuring import Measured, arguments
-from benchmarks.works import LOCK_PATH, READ_PATH
+from benchmarks.measuring import FIRINGS, Measured, arguments, resident_kib
+from benchmarks.works import DATA, LOCK_PATH, MADE_PATH, READ_PATH, WATCHED_PATHS, WIDE_PATH
 
 
 def sequential_get(client: KazooClient, given: argparse.Namespace) -> Measured:
@@ -27,19 +31,96 @@ def sequential_get(client: KazooClient, given: argparse.Namespace) -> Measured:
 
 
 def pipelined_get(client: KazooClient, given: argparse.Namespace) -> Measured:
-    def get_many(times: int) -> None:
-        under_way: collections.deque[object] = collections.deque()
+    return pipelined(given, lambda: client.get_async(READ_PATH))
+
+
+def pipelined_create(client: KazooClient, given: argparse.Namespace) -> Measured:
+    return pipelined(
+        given, lambda: client.create_async(f"{MADE_PATH}/m-", DATA, ephemeral=True, sequence=True)
+    )
+
+
+def multi_of_10(client: KazooClient, given: argparse.Namespace) -> Measured:
+    def commit() -> Any:
+        transaction = client.transaction()
+        for _ in range(10):
+            transaction.create(f"{MADE_PATH}/m-", DATA, ephemeral=True, sequence=True)
+        return transaction.commit_async()
+
+    return pipelined(given, commit)
+
+
+def children_of_1000(client: KazooClient, given: argparse.Namespace) -> Measured:
+    return pipelined(given, lambda: client.get_children_async(WIDE_PATH))
+
+
+def pipelined(given: argparse.Namespace, ask: Callable[[], Any]) -> Measured:
+    """A sliding window of calls that are under way."""
+
+    def ask_many(times: int) -> None:
+        under_way: collections.deque[Any] = collections.deque()
         for _ in range(times):
             if len(under_way) >= given.window:
                 under_way.popleft().get()
-            under_way.append(client.get_async(READ_PATH))
+            under_way.append(ask())
         while under_way:
             under_way.popleft().get()
 
-    get_many(2 * given.window)
+    ask_many(2 * given.window)
     measured = Measured(given.times)
     with measured.running():
-        get_many(given.times)
+        ask_many(given.times)
+    return measured
+
+
+def watches_1000(client: KazooClient, given: argparse.Namespace) -> Measured:
+    return fire(
+        given,
+        lambda seen: [client.get_async(path, watch=seen) for path in WATCHED_PATHS],
+        lambda: [client.set_async(path, b"v") for path in WATCHED_PATHS],
+    )
+
+
+def watches_200_clients(client: KazooClient, given: argparse.Namespace) -> Measured:
+    with several_clients(given) as clients:
+        return fire(
+            given,
+            lambda seen: [each.get_async(READ_PATH, watch=seen) for each in clients],
+            lambda: [client.set_async(READ_PATH, DATA)],
+        )
+
+
+def fire(
+    given: argparse.Namespace, watch: Callable[[Any], list[Any]], change: Callable[[], list[Any]]
+) -> Measured:
+    """All watches fire, several times."""
+    measured = Measured(FIRINGS * given.times)
+    news: queue.SimpleQueue[object] = queue.SimpleQueue()
+
+    def once() -> None:
+        for each in watch(news.put):
+            each.get()
+        begun = time.perf_counter()
+        changes = change()
+        for _ in range(given.times):
+            news.get(timeout=30)
+        measured.samples.append(time.perf_counter() - begun)
+        for each in changes:
+            each.get()
+
+    once()
+    measured.samples.clear()
+    with measured.running():
+        for _ in range(FIRINGS):
+            once()
+    return measured
+
+
+def idle_clients(_: KazooClient, given: argparse.Namespace) -> Measured:
+    measured = Measured(given.times)
+    before = resident_kib()
+    with measured.running(), several_clients(given):
+        measured.kib_each = (resident_kib() - before) / given.times
     return measured
 
 
@@ -61,17 +142,23 @@ def lock_16_contenders(client: KazooClient, given: argparse.Namespace) -> Measur
 
 
 def lock_16_clients(_: KazooClient, given: argparse.Namespace) -> Measured:
-    clients = [a_client(given) for _ in range(given.window)]
-    try:
+    with several_clients(given) as clients:
         return contend(clients, given)
-    finally:
-        for client in clients:
-            client.stop()
-            client.close()
 
 
 def lock_hand_off(client: KazooClient, given: argparse.Namespace) -> Measured:
     return lock_16_clients(client, given)
+
+
+@contextmanager
+def several_clients(given: argparse.Namespace) -> Iterator[list[KazooClient]]:
+    clients = [a_client(given) for _ in range(given.window)]
+    try:
+        yield clients
+    finally:
+        for client in clients:
+            client.stop()
+            client.close()
 
 
 def a_client(given: argparse.Namespace) -> KazooClient:
@@ -111,6 +198,12 @@ def contend(clients: list[KazooClient], given: argparse.Namespace) -> Measured:
 WORK_BY_NAME = {
     "sequential_get": sequential_get,
     "pipelined_get": pipelined_get,
+    "pipelined_create": pipelined_create,
+    "multi_of_10": multi_of_10,
+    "children_of_1000": children_of_1000,
+    "watches_1000": watches_1000,
+    "watches_200_clients": watches_200_clients,
+    "idle_clients": idle_clients,
     "lock_uncontended": lock_uncontended,
     "lock_16_contenders": lock_16_contenders,
     "lock_16_clients": lock_16_clients,

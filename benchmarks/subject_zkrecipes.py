@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import time
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
 
 import zkrecipes as zk
-from benchmarks.measuring import Measured, arguments
-from benchmarks.works import LOCK_PATH, READ_PATH
+from benchmarks.measuring import FIRINGS, Measured, arguments, resident_kib
+from benchmarks.works import DATA, LOCK_PATH, MADE_PATH, READ_PATH, WATCHED_PATHS, WIDE_PATH
 
 
 async def sequential_get(client: zk.Client, given: argparse.Namespace) -> Measured:
@@ -26,11 +27,35 @@ async def sequential_get(client: zk.Client, given: argparse.Namespace) -> Measur
 
 
 async def pipelined_get(client: zk.Client, given: argparse.Namespace) -> Measured:
-    """A thousand tasks, each awaiting its own gets: what concurrent code does by itself."""
+    return await pipelined(given, lambda: client.get(READ_PATH))
+
+
+async def pipelined_create(client: zk.Client, given: argparse.Namespace) -> Measured:
+    async def create() -> None:
+        await client.create(f"{MADE_PATH}/m-", DATA, ephemeral=True, sequential=True)
+
+    return await pipelined(given, create)
+
+
+async def multi_of_10(client: zk.Client, given: argparse.Namespace) -> Measured:
+    async def commit() -> None:
+        async with client.transaction() as transaction:
+            for _ in range(10):
+                transaction.create(f"{MADE_PATH}/m-", DATA, ephemeral=True, sequential=True)
+
+    return await pipelined(given, commit)
+
+
+async def children_of_1000(client: zk.Client, given: argparse.Namespace) -> Measured:
+    return await pipelined(given, lambda: client.get_children(WIDE_PATH))
+
+
+async def pipelined(given: argparse.Namespace, ask: Callable[[], Awaitable[object]]) -> Measured:
+    """As many tasks as the window is wide, each awaiting its own calls: what concurrent code does."""
 
     async def get_many(times: int) -> None:
         for _ in range(times):
-            await client.get(READ_PATH)
+            await ask()
 
     async def all_tasks(times: int) -> None:
         async with anyio.create_task_group() as tasks:
@@ -45,18 +70,98 @@ async def pipelined_get(client: zk.Client, given: argparse.Namespace) -> Measure
 
 
 async def pipelined_get_block(client: zk.Client, given: argparse.Namespace) -> Measured:
+    return await in_blocks(client, given, lambda pipe: pipe.get(READ_PATH))
+
+
+async def pipelined_create_block(client: zk.Client, given: argparse.Namespace) -> Measured:
+    return await in_blocks(
+        client, given, lambda pipe: pipe.create(f"{MADE_PATH}/m-", DATA, ephemeral=True, sequential=True)
+    )
+
+
+async def children_of_1000_block(client: zk.Client, given: argparse.Namespace) -> Measured:
+    return await in_blocks(client, given, lambda pipe: pipe.get_children(WIDE_PATH))
+
+
+async def in_blocks(
+    client: zk.Client, given: argparse.Namespace, ask: Callable[[zk.Pipeline], object]
+) -> Measured:
     """One task, `pipeline()` blocks of one window each."""
 
     async def one_block() -> None:
         async with client.pipeline() as pipe:
             for _ in range(given.window):
-                pipe.get(READ_PATH)
+                ask(pipe)
 
     await one_block()
     measured = Measured(given.times)
     with measured.running():
         for _ in range(given.times // given.window):
             await one_block()
+    return measured
+
+
+async def watches_1000(client: zk.Client, given: argparse.Namespace) -> Measured:
+    async def change() -> None:
+        async with client.pipeline() as pipe:
+            for path in WATCHED_PATHS:
+                pipe.set(path, b"v")
+
+    return await fire(given, [(client, path) for path in WATCHED_PATHS], change)
+
+
+async def watches_200_clients(client: zk.Client, given: argparse.Namespace) -> Measured:
+    async def change() -> None:
+        await client.set(READ_PATH, DATA)
+
+    async with several_clients(given) as clients:
+        return await fire(given, [(each, READ_PATH) for each in clients], change)
+
+
+async def fire(
+    given: argparse.Namespace, watched: list[tuple[zk.Client, str]], change: Callable[[], Awaitable[None]]
+) -> Measured:
+    """All watches fire, several times."""
+    measured = Measured(FIRINGS * given.times)
+
+    async def once() -> None:
+        left = len(watched)
+        ready, all_seen = anyio.Event(), anyio.Event()
+
+        async def watch(client: zk.Client, path: str) -> None:
+            nonlocal left
+            async with client.get_and_watch(path) as (_, changed):
+                left -= 1
+                if not left:
+                    ready.set()
+                await changed.wait()
+                left += 1
+                if left == len(watched):
+                    all_seen.set()
+
+        async with anyio.create_task_group() as tasks:
+            for each in watched:
+                tasks.start_soon(watch, *each)
+            await ready.wait()
+            begun = time.perf_counter()
+            tasks.start_soon(change)
+            await all_seen.wait()
+            measured.samples.append(time.perf_counter() - begun)
+
+    await once()
+    measured.samples.clear()
+    with measured.running():
+        for _ in range(FIRINGS):
+            await once()
+    return measured
+
+
+async def idle_clients(_: zk.Client, given: argparse.Namespace) -> Measured:
+    measured = Measured(given.times)
+    before = resident_kib()
+    with measured.running():
+        async with several_clients(given):
+            measured.kib_each = (resident_kib() - before) / given.times
     return measured
 
 
@@ -78,16 +183,21 @@ async def lock_16_contenders(client: zk.Client, given: argparse.Namespace) -> Me
 
 
 async def lock_16_clients(_: zk.Client, given: argparse.Namespace) -> Measured:
-    async with AsyncExitStack() as stack:
-        return await contend([await a_client(stack, given) for _ in range(given.window)], given)
+    async with several_clients(given) as clients:
+        return await contend(clients, given)
 
 
 async def lock_hand_off(client: zk.Client, given: argparse.Namespace) -> Measured:
     return await lock_16_clients(client, given)
 
 
-async def a_client(stack: AsyncExitStack, given: argparse.Namespace) -> zk.Client:
-    return await stack.enter_async_context(zk.connect(given.connect, session_timeout=10.0))
+@asynccontextmanager
+async def several_clients(given: argparse.Namespace) -> AsyncIterator[list[zk.Client]]:
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(zk.connect(given.connect, session_timeout=10.0))
+            for _ in range(given.window)
+        ]
 
 
 async def contend(clients: list[zk.Client], given: argparse.Namespace) -> Measured:
@@ -117,6 +227,14 @@ WORK_BY_NAME = {
     "sequential_get": sequential_get,
     "pipelined_get": pipelined_get,
     "pipelined_get_block": pipelined_get_block,
+    "pipelined_create": pipelined_create,
+    "pipelined_create_block": pipelined_create_block,
+    "multi_of_10": multi_of_10,
+    "children_of_1000": children_of_1000,
+    "children_of_1000_block": children_of_1000_block,
+    "watches_1000": watches_1000,
+    "watches_200_clients": watches_200_clients,
+    "idle_clients": idle_clients,
     "lock_uncontended": lock_uncontended,
     "lock_16_contenders": lock_16_contenders,
     "lock_16_clients": lock_16_clients,
