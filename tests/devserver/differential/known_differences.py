@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from tests.devserver.differential.play import Told
-from tests.devserver.differential.steps import Ask, History, SayGarbage, Step
+from tests.devserver.differential.steps import OPEN, Ask, History, SayGarbage, Step
+from tests.devserver.differential.watch_modes import one_mode_each
 from zkrecipes.codec.messages import (
     REQUESTS,
     CheckWatchesRequest,
     Create2Request,
     CreateContainerRequest,
     CreateRequest,
+    CreateTTLRequest,
     DeleteContainerRequest,
+    ExistsRequest,
     RemoveWatchesRequest,
     Request,
+    SetACLRequest,
 )
 from zkrecipes.codec.multi import MultiRequest
 from zkrecipes.enums import CreateMode, WatcherType
 
 __all__ = ["told_alike", "without_known_differences"]
 
+_GUARDING = (CreateRequest, Create2Request, CreateContainerRequest, CreateTTLRequest, SetACLRequest)
+
 
 def without_known_differences(history: History, version: tuple[int, ...]) -> History:
     """The history without the steps that servers of this version are known to answer otherwise."""
     if version >= (3, 9):
         return history
-    return [_as_before_3_9(step) for step in history]
+    guarded = tuple(_guarded_paths(history))
+    return one_mode_each([_as_before_3_9(step, guarded) for step in history])
 
 
 def told_alike(told: Told, version: tuple[int, ...]) -> Told:
@@ -40,10 +48,11 @@ def told_alike(told: Told, version: tuple[int, ...]) -> Told:
     return told._replace(frames=frames)
 
 
-def _as_before_3_9(step: Step) -> Step:
+def _as_before_3_9(step: Step, guarded: tuple[str, ...]) -> Step:
     """The step without what was answered otherwise."""
     if isinstance(step, Ask):
-        return Ask(step.who, tuple(each for each in step.requests if not _is_answered_otherwise(each)))
+        requests = (each for each in step.requests if not _is_answered_otherwise(each, guarded))
+        return Ask(step.who, tuple(requests))
     if isinstance(step, SayGarbage):
         # A write that could not be read took a zxid.
         request_class = REQUESTS.get(step.opcode)
@@ -52,7 +61,18 @@ def _as_before_3_9(step: Step) -> Step:
     return step
 
 
-def _is_answered_otherwise(request: Request[Any]) -> bool:
+def _guarded_paths(history: History) -> Iterator[str]:
+    """Paths, or their beginnings, of znodes that not everybody may read at all times."""
+    requests = [request for step in history if isinstance(step, Ask) for request in step.requests]
+    parts = [part for request in requests if isinstance(request, MultiRequest) for part in request.operations]
+    for request in requests + parts:
+        if isinstance(request, _GUARDING) and request.acl != OPEN:
+            yield request.path
+
+
+def _is_answered_otherwise(request: Request[Any], guarded: tuple[str, ...]) -> bool:
+    if isinstance(request, ExistsRequest):
+        return request.path.startswith(guarded)  # it needed no permission to read
     if "'::1'" in repr(request):
         return True  # an address of the sixth version was invalid in an ACL
     if isinstance(request, (CheckWatchesRequest, RemoveWatchesRequest)):

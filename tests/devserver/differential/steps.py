@@ -43,7 +43,7 @@ from zkrecipes.codec.multi import MultiReadRequest, MultiRequest
 from zkrecipes.codec.records import ACL, Id
 from zkrecipes.devserver.access import digest_id
 
-__all__ = ["SESSIONS", "Ask", "End", "History", "Leave", "Return", "SayGarbage", "Step", "histories"]
+__all__ = ["OPEN", "SESSIONS", "Ask", "End", "History", "Leave", "Return", "SayGarbage", "Step", "histories"]
 
 SESSIONS = 3
 
@@ -84,13 +84,14 @@ class End(NamedTuple):
 Step = Ask | SayGarbage | Leave | Return | End
 History = Sequence[Step]
 
-_OPEN = [ACL(31, Id("world", "anyone"))]
+OPEN = [ACL(31, Id("world", "anyone"))]
 _ALICE = Id("digest", digest_id("alice:secret"))
 
 _PATHS = st.sampled_from(
     [
         "~/a", "~/a", "~/a", "~/b", "~/a/b", "~/a/b", "~/a/b/c", "~/e", "~/e/x", "~/c", "~/c/x",
-        "~/a/s0000000000", "~/a/s0000000001", "~/s0000000001", "~",
+        "~/a/s0000000001", "~/a/s0000000002", "~/s0000000006", "~/t", "~/t/x", "~/h", "~/h/x", "~/r", "~/r/x",
+        "~",
     ]
 )  # fmt: skip
 _SEQUENCE_PATHS = st.sampled_from(["~/a/s", "~/s", "~/a/", "~/c/s", "~/e/s", "~/a/b/"])
@@ -103,12 +104,9 @@ _BAD_PATHS = st.sampled_from(
 _DATA = st.sampled_from([b"", b"x", b"hello", None])
 _VERSIONS = st.sampled_from([-1, -1, -1, 0, 1, 2, -2])
 _WATCH = st.booleans()
-_ACLS = st.one_of(
-    st.just(_OPEN),
-    st.just(_OPEN),
-    st.sampled_from(
+_ODD_ACLS = st.sampled_from(
         [
-            [], None, _OPEN + _OPEN,
+            [], None, OPEN + OPEN,
             *(
                 [ACL(perms, Id(scheme, name))]
                 for perms, scheme, name in [
@@ -124,21 +122,34 @@ _ACLS = st.one_of(
             [ACL(1, Id("world", "anyone")), ACL(30, _ALICE)],
             [ACL(30, Id("auth", "")), ACL(1, Id("world", "anyone")), ACL(30, Id("auth", ""))],
         ]
-    ),
 )  # fmt: skip
 
 
+def _mixed(*weighted: tuple[int, st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:
+    """One of several strategies, this often; `one_of` would take the parts of its parts for as likely."""
+    strategies = [strategy for weight, strategy in weighted for _ in range(weight)]
+    return st.integers(0, len(strategies) - 1).flatmap(strategies.__getitem__)
+
+
 def _any_path(paths: st.SearchStrategy[str] = _PATHS) -> st.SearchStrategy[str]:
-    return st.integers(0, 11).flatmap(lambda n: _BAD_PATHS if n == 0 else paths)
+    return _mixed((15, paths), (1, _BAD_PATHS))
+
+
+def _acls() -> st.SearchStrategy[list[ACL] | None]:
+    return _mixed((9, st.just(OPEN)), (1, _ODD_ACLS))
+
+
+def _odd_acls() -> st.SearchStrategy[list[ACL] | None]:
+    return _mixed((2, _ODD_ACLS), (1, st.just(OPEN)))
 
 
 def _creates() -> st.SearchStrategy[Request[Any]]:
     plain, sequential = _any_path(), _any_path(_SEQUENCE_PATHS)
     return st.one_of(
-        st.builds(CreateRequest, plain, _DATA, _ACLS, st.sampled_from([0, 0, 0, 1])),
-        st.builds(CreateRequest, sequential, _DATA, _ACLS, st.sampled_from([2, 3])),
-        st.builds(Create2Request, plain, _DATA, _ACLS, st.sampled_from([0, 0, 1])),
-        st.builds(Create2Request, sequential, _DATA, _ACLS, st.sampled_from([2, 3])),
+        st.builds(CreateRequest, plain, _DATA, _acls(), st.sampled_from([0, 0, 0, 1])),
+        st.builds(CreateRequest, sequential, _DATA, _acls(), st.sampled_from([2, 3])),
+        st.builds(Create2Request, plain, _DATA, _acls(), st.sampled_from([0, 0, 1])),
+        st.builds(Create2Request, sequential, _DATA, _acls(), st.sampled_from([2, 3])),
     )
 
 
@@ -146,12 +157,12 @@ def _odd_creates() -> st.SearchStrategy[Request[Any]]:
     """Containers, TTLs, and flags that go ill with their opcode."""
     ttls = st.sampled_from([10**9, 10**9, (1 << 40) - 1, 1 << 40, 0, -1])
     return st.one_of(
-        st.builds(CreateContainerRequest, _any_path(), _DATA, _ACLS, st.sampled_from([4, 4, 4, 0, 1, 2])),
-        st.builds(CreateTTLRequest, _any_path(), _DATA, _ACLS, st.sampled_from([5, 5, 5, 6]), ttls),
+        st.builds(CreateContainerRequest, _any_path(), _DATA, _acls(), st.sampled_from([4, 4, 4, 0, 1, 2])),
+        st.builds(CreateTTLRequest, _any_path(), _DATA, _acls(), st.sampled_from([5, 5, 5, 6]), ttls),
         # Never with a TTL below 0: a real server takes that, and dies of it (`EphemeralType.validateTTL`).
-        st.builds(CreateTTLRequest, _any_path(), _DATA, _ACLS, st.sampled_from([0, 1]), st.just(10**9)),
-        st.builds(CreateRequest, _any_path(), _DATA, _ACLS, st.sampled_from([4, 5, 6, 7, -1])),
-        st.builds(Create2Request, _any_path(), _DATA, _ACLS, st.sampled_from([4, 5, 6, 9])),
+        st.builds(CreateTTLRequest, _any_path(), _DATA, _acls(), st.sampled_from([0, 1]), st.just(10**9)),
+        st.builds(CreateRequest, _any_path(), _DATA, _acls(), st.sampled_from([4, 5, 6, 7, -1])),
+        st.builds(Create2Request, _any_path(), _DATA, _acls(), st.sampled_from([4, 5, 6, 9])),
     )
 
 
@@ -164,28 +175,26 @@ def _changes() -> st.SearchStrategy[Request[Any]]:
 
 def _rare_writes() -> st.SearchStrategy[Request[Any]]:
     return st.one_of(
-        st.builds(SetACLRequest, _any_path(), _ACLS, _VERSIONS),
-        st.builds(SetACLRequest, _any_path(), _ACLS, _VERSIONS),
+        st.builds(SetACLRequest, _any_path(), _odd_acls(), _VERSIONS),
+        st.builds(SetACLRequest, _any_path(), _odd_acls(), _VERSIONS),
         st.builds(DeleteContainerRequest, _any_path()),
         st.just(ReconfigRequest("server.2=127.0.0.1:2:3;4", None, None, -1)),
     )
 
 
 def _multis() -> st.SearchStrategy[Request[Any]]:
-    operations = st.one_of(
-        _creates(),
-        _creates(),
-        _changes(),
-        _changes(),
-        st.builds(CheckRequest, _any_path(), _VERSIONS),
-        _odd_creates(),
+    operations = _mixed(
+        (4, _creates()),
+        (4, _changes()),
+        (2, st.builds(CheckRequest, _any_path(), _VERSIONS)),
+        (1, _odd_creates()),
     )
     return st.lists(operations, max_size=4).map(lambda each: MultiRequest(tuple(each)))
 
 
 def _reads() -> st.SearchStrategy[Request[Any]]:
     # Nothing is read at paths that every history sees: their stats count what all histories did.
-    paths = st.one_of(_PATHS, _PATHS, _PATHS, st.sampled_from(["~/", "~/a\0b", "none", "/none", ""]))
+    paths = _mixed((15, _PATHS), (1, st.sampled_from(["~/", "~/a\0b", "none", "/none", ""])))
     return st.one_of(
         st.builds(ExistsRequest, paths, _WATCH),
         st.builds(GetDataRequest, paths, _WATCH),
@@ -223,17 +232,15 @@ def _watch_requests() -> st.SearchStrategy[Request[Any]]:
 
 
 def _requests() -> st.SearchStrategy[Request[Any]]:
-    return st.one_of(
-        _creates(),
-        _creates(),
-        _changes(),
-        _reads(),
-        _reads(),
-        _watch_requests(),
-        _multis(),
-        _odd_creates(),
-        _rare_writes(),
-        _rare_reads(),
+    return _mixed(
+        (4, _creates()),
+        (4, _changes()),
+        (4, _reads()),
+        (3, _watch_requests()),
+        (2, _multis()),
+        (1, _odd_creates()),
+        (1, _rare_writes()),
+        (2, _rare_reads()),
     )
 
 
@@ -249,19 +256,36 @@ def _steps() -> st.SearchStrategy[Step]:
     opcodes = st.sampled_from(
         [1, 2, 3, 4, 5, 8, 9, 12, 14, 16, 17, 18, 22, 101, 103, 104, 105, 106, 0, 999, -7]
     )
-    asks = st.builds(Ask, who, st.one_of(alone, alone, alone, together))
-    others = st.one_of(
-        st.builds(Ask, who, identities),
-        st.builds(Ask, who, identities),
-        st.builds(SayGarbage, who, opcodes, garbage),
-        st.builds(Leave, who),
-        st.builds(Return, who),
-        st.builds(Return, who),
-        st.builds(End, who),
+    return _mixed(
+        (27, st.builds(Ask, who, alone)),
+        (9, st.builds(Ask, who, together)),
+        (1, st.builds(Ask, who, identities)),
+        (1, st.builds(SayGarbage, who, opcodes, garbage)),
+        (1, st.builds(Leave, who)),
+        (2, st.builds(Return, who)),
+        (1, st.builds(End, who)),
     )
-    return st.integers(0, 9).flatmap(lambda n: others if n == 0 else asks)
 
 
 def histories() -> st.SearchStrategy[History]:
-    """Made-up histories."""
-    return st.lists(_steps(), min_size=1, max_size=40)
+    """Made-up histories; all begin alike, so that there is something to ask about."""
+    # Long ones find more, and few would be, were they not made to. What is not needed becomes nothing.
+    steps = st.lists(_mixed((1, st.just(_NOTHING)), (30, _steps())), min_size=25, max_size=45)
+    return steps.map(lambda each: [*_BEGINNING, *(step for step in each if step != _NOTHING)])
+
+
+_NOTHING = Ask(0, ())
+_BEGINNING = (
+    Ask(
+        0,
+        (
+            CreateRequest("~/a", b"hello", OPEN, 0),
+            CreateRequest("~/a/b", b"", OPEN, 0),
+            CreateContainerRequest("~/c", None, OPEN, 4),
+            CreateTTLRequest("~/t", b"x", OPEN, 5, 10**9),
+            CreateRequest("~/h", b"hidden", [ACL(31, _ALICE)], 0),
+            CreateRequest("~/r", b"read", [ACL(1, Id("world", "anyone")), ACL(30, _ALICE)], 0),
+        ),
+    ),
+    Ask(1, (CreateRequest("~/e", b"", OPEN, 1),)),
+)
