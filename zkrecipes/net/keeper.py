@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import logging
 import os
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Hashable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -122,7 +121,7 @@ class SessionKeeper:
         self.address: Address | None = None
         self.on_change: Callable[[SessionChange], None] | None = None
         self._connection: Connection | None = None
-        self._waiting: deque[Pending[Any]] = deque()
+        self._waiting: list[Pending[Any]] = []
         self._broken: ZooKeeperError | None = None
         self._over: ZooKeeperError | None = None
         self._given_up: Session | None = None
@@ -157,7 +156,7 @@ class SessionKeeper:
     def _wait(self, pending: Pending[Any]) -> None:
         """There is no connection. That may last, and callers come and go: those that went must not add up."""
         if len(self._waiting) >= self._look_for_dropped_at:
-            self._waiting = deque(each for each in self._waiting if not each.is_dropped)
+            self._waiting = [each for each in self._waiting if not each.is_dropped]
             self._look_for_dropped_at = max(_DROPPED_MAX, 2 * len(self._waiting))
         self._waiting.append(pending)
 
@@ -362,7 +361,7 @@ class SessionKeeper:
             self.holds.attached(connected)
             for scheme, credential in self.credentials[self._credentials_sent :]:
                 connection.side.authenticate(scheme, credential)
-            waiting, self._waiting = self._waiting, deque()
+            waiting, self._waiting = self._waiting, []
             self._connection = connection
             for pending in waiting:
                 if not pending.is_dropped:
@@ -417,7 +416,7 @@ class SessionKeeper:
                 else:
                     ticket.complete(None, _loss(ticket, reason))
         again += [ticket for ticket in unsent if isinstance(ticket, Pending)]
-        self._waiting.extendleft(reversed(again))
+        self._waiting[:0] = again
         if self._over is not None:
             self._fail_waiting(self._over)
 
@@ -429,7 +428,7 @@ class SessionKeeper:
         self._end_with_session(SessionEvent.EXPIRED, error)
         reads = [pending for pending in self._waiting if not pending.request.is_write]
         writes = [pending for pending in self._waiting if pending.request.is_write]
-        self._waiting = deque(reads)
+        self._waiting = reads
         for pending in writes:
             pending.complete(None, copy.copy(error))
 
@@ -458,7 +457,7 @@ class SessionKeeper:
             owner.ended(copy.copy(error))
 
     def _fail_waiting(self, error: ZooKeeperError) -> None:
-        waiting, self._waiting = self._waiting, deque()
+        waiting, self._waiting = self._waiting, []
         for pending in waiting:
             # a copy for each, as each is raised in a task of its own and collects its own traceback
             pending.complete(None, copy.copy(error))

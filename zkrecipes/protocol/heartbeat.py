@@ -6,7 +6,6 @@ decided here. Before the server has agreed to a timeout nothing is ever due.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import final
 
 from zkrecipes.protocol.states import GIVE_UP_AFTER, PING_AFTER, SILENT_AFTER
@@ -32,7 +31,7 @@ class Heartbeat:
         self.sent_at = self.heard_at = now
         self.answered_sent_at = float("-inf")
         self._has_begun = False
-        self._pings: deque[float] = deque()
+        self._pings: list[float] = []  # one, as a rule
 
     def begin(self, timeout: float, greeted_at: float) -> None:
         """The server has answered the greeting that was sent at `greeted_at`."""
@@ -57,7 +56,7 @@ class Heartbeat:
         """The oldest ping is answered; False where there is none."""
         if not self._pings:
             return False
-        self.answered(self._pings.popleft())
+        self.answered(self._pings.pop(0))
         return True
 
     def next_deadline(self) -> float:

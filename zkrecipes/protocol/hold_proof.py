@@ -47,7 +47,6 @@ Pure arithmetic: the caller tells what was answered and when, on one monotonic c
 from __future__ import annotations
 
 import math
-from collections import deque
 from typing import Final, NamedTuple, final
 
 __all__ = [
@@ -137,7 +136,7 @@ class HoldProof:
         self._valid_until = -math.inf
         self._attached = False
         # Of the present connection only:
-        self._touches: deque[_Touch] = deque(maxlen=_TOUCHES_MAX)  # the candidates for j, oldest first
+        self._touches: list[_Touch] = []  # the candidates for j, oldest first
         self._newest_write = -math.inf  # when m was sent
         self._write_proves = -math.inf
 
@@ -236,6 +235,7 @@ class HoldProof:
         if len(touches) > 1 and touches[-1].sent_at - touches[-2].sent_at < _TOUCH_EVERY * self._timeout:
             touches.pop()
         touches.append(_Touch(sent_at, answered_at))
+        del touches[:-_TOUCHES_MAX]
 
     def _raise_what_a_write_proves(self) -> None:
         """Find j for the newest m. No later m asks for an older j, so whatever is older than j goes."""
@@ -243,7 +243,7 @@ class HoldProof:
         before = self._newest_write - half_tick
         touches = self._touches
         while len(touches) > 1 and touches[1].answered_at <= before:
-            touches.popleft()
+            del touches[0]
         if touches[0].answered_at <= before:
             proves = touches[0].sent_at + VALID_FOR * self._timeout
             self._write_proves = max(self._write_proves, proves)

@@ -34,7 +34,7 @@ class RequestQueue:
     def __init__(self, first_xid: int) -> None:
         self.next_xid = first_xid
         self.window = SendWindow()
-        self._urgent: deque[Ticket] = deque()
+        self._urgent: list[Ticket] = []
         self._queue: deque[Ticket] = deque()
         self._in_flight: deque[Ticket] = deque()
 
@@ -58,7 +58,7 @@ class RequestQueue:
         """Take the requests that may leave now, each to be `sent` or forgotten before the next."""
         urgent, queue, in_flight, window = self._urgent, self._queue, self._in_flight, self.window
         while urgent:
-            yield urgent.popleft()
+            yield urgent.pop(0)
         while queue and window.has_room(len(in_flight)):
             yield queue.popleft()
 
