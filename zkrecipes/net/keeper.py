@@ -106,6 +106,7 @@ class SessionKeeper:
         holds: every hold of the present session.
         traffic: what has gone over all connections.
         address: of the server that the client is attached to, or None.
+        on_over: called when the client can do no more.
         on_change: called with each change of the session's state, for whoever observes; it must not raise.
     """
 
@@ -119,6 +120,7 @@ class SessionKeeper:
         self.credentials: list[tuple[str, bytes]] = []
         self.traffic = Traffic()
         self.address: Address | None = None
+        self.on_over: Callable[[], None] | None = None
         self.on_change: Callable[[SessionChange], None] | None = None
         self._connection: Connection | None = None
         self._waiting: list[Pending[Any]] = []
@@ -447,6 +449,8 @@ class SessionKeeper:
             listener.close()
         self._listeners.clear()
         self._tell_changed()
+        if self.on_over is not None:
+            self.on_over()
 
     def _end_with_session(self, event: SessionEvent, error: ZooKeeperError) -> None:
         reason = _reason(error)
