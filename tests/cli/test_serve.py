@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 import trio
@@ -13,6 +14,7 @@ import trio
 import zkrecipes as zk
 from tests.cli.commands import DEV_SERVER, ZKRECIPES, run_command, running_server
 from zkrecipes.cli.exit_codes import ExitCode
+from zkrecipes.ensemble.four_letter import ask
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
@@ -67,3 +69,59 @@ def test_a_running_client_goes_on_after_a_restart_of_the_server() -> None:
 async def _create(hosts: str) -> str:
     async with zk.connect(hosts) as client:
         return await client.create("/a")
+
+
+# --- a configuration file ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [(*ZKRECIPES, "serve"), DEV_SERVER], ids=["zkrecipes", "python -m"])
+def test_a_real_servers_file_is_obeyed_and_what_has_no_effect_is_told(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    file = tmp_path / "zoo.cfg"
+    file.write_text(
+        "clientPort=1\n4lw.commands.whitelist=conf\ntickTime=500\nmaxClientCnxns=2\n"
+        f"dataDir={tmp_path / 'data'}\nserver.1=a:1:2\nodd=1\n"
+    )
+    with running_server(*command, str(file), "--port", "0") as (process, hosts):
+        host, _, port = hosts.rpartition(":")
+        assert "minSessionTimeout=1000\n" in trio.run(ask, host, int(port), "conf")
+        assert f"dataDir={tmp_path / 'data'}\n" in trio.run(ask, host, int(port), "conf")
+        assert "not in the whitelist" in trio.run(ask, host, int(port), "mntr")
+        with ExitStack() as connections:
+            for _ in range(2):
+                connections.enter_context(socket.create_connection((host, int(port))))
+            with socket.create_connection((host, int(port))) as third:
+                assert third.recv(1) == b""
+        process.terminate()
+        _, errors = process.communicate(timeout=10)
+    told, refused = errors.splitlines()
+    assert told.endswith("zoo.cfg: these keys have no effect here: server.1, odd")
+    assert refused == "zkrecipes: too many connections from 127.0.0.1: at most 2"
+
+
+def test_a_bad_value_is_one_line_and_its_own_code(tmp_path: Path) -> None:
+    file = tmp_path / "zoo.cfg"
+    file.write_text("# mine\ntickTime=fast\n")
+    done = run_command("serve", str(file))
+    assert done.returncode == ExitCode.BAD_CONFIG
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        f"zkrecipes: {file}, line 2: tickTime=fast: must be a whole number of milliseconds"
+    )
+    assert not done.stdout
+
+
+def test_a_missing_file_is_one_line_and_its_own_code(tmp_path: Path) -> None:
+    done = run_command("serve", str(tmp_path / "zoo.cfg"))
+    assert done.returncode == ExitCode.BAD_CONFIG
+    assert done.stderr == f"zkrecipes: {tmp_path / 'zoo.cfg'} cannot be read: No such file or directory\n"
+
+
+def test_a_real_servers_data_beside_ours_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "version-2").mkdir()
+    with running_server(*ZKRECIPES, "serve", "--port", "0", "--data-dir", str(tmp_path)) as (process, _):
+        process.terminate()
+        _, errors = process.communicate(timeout=10)
+    assert errors.endswith("version-2 is a real server's data: neither read nor changed\n")
+    assert not list((tmp_path / "version-2").iterdir())

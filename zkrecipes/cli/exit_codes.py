@@ -19,6 +19,8 @@ class ExitCode(IntEnum):
     CANNOT_LISTEN = 4
     EXTRA_MISSING = 5
     REFUSED = 6
+    BAD_CONFIG = 7
+    BAD_DATA = 8
     BUG = 70  # EX_SOFTWARE of sysexits.h
     INTERRUPTED = 130  # from here on 128 and the signal's number, as shells have it
     READER_GONE = 141
@@ -33,6 +35,8 @@ MEANINGS: Final = {
     ExitCode.CANNOT_LISTEN: "the address cannot be listened on: its port is in use, for example",
     ExitCode.EXTRA_MISSING: 'the extra is missing: pip install "zkrecipes[cli]"',
     ExitCode.REFUSED: "a server refused what the command asked of it",
+    ExitCode.BAD_CONFIG: "a configuration file cannot be read, or has a bad value",
+    ExitCode.BAD_DATA: "a data directory cannot be used: in use by another server, or damaged, for example",
     ExitCode.BUG: "a fault of zkrecipes; --debug shows where",
     ExitCode.INTERRUPTED: "interrupted (Ctrl-C)",
     ExitCode.READER_GONE: "whoever read the output has gone",

@@ -2,36 +2,56 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import anyio
 import click
 
 from zkrecipes.cli.errors import CommandError
 from zkrecipes.cli.exit_codes import ExitCode
-from zkrecipes.devserver.__main__ import serve as serve_until_signal
+from zkrecipes.devserver.__main__ import chosen_settings, serve as serve_until_signal
+from zkrecipes.devserver.store import DataDirError
+from zkrecipes.devserver.zoo_cfg import ConfigError
 
 __all__ = ["serve"]
 
 
-@click.command(short_help="Run a ZooKeeper for development, in memory.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.command(short_help="Run a ZooKeeper for development.")
+@click.argument("zoo_cfg", required=False, type=click.Path(path_type=Path), metavar="[ZOO.CFG]")
+@click.option("--host", help="The address to listen on.  [default: the file's, or 127.0.0.1]")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    default=2181,
-    show_default=True,
-    help="The port to listen on; 0 takes a free one.",
+    help="The port to listen on; 0 takes a free one.  [default: the file's, or 2181]",
 )
-def serve(host: str, port: int) -> None:
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Keep znodes and sessions in this folder.  [default: the file's, or in memory]",
+)
+def serve(zoo_cfg: Path | None, host: str | None, port: int | None, data_dir: Path | None) -> None:
     """Run a ZooKeeper server in the foreground, until Ctrl-C or SIGTERM ends it (exit code 0).
 
-    Everything is in memory, and gone when it ends. It is for development and tests, never for production.
-    Clients live through a restart: they open a new session by themselves.
+    ZOO.CFG is a real server's configuration file. Without a data directory everything is in memory, and gone
+    when the server ends. It is for development and tests, never for production. Clients live through a
+    restart: they open a new session by themselves, or keep theirs where there is a data directory.
 
     `python -m zkrecipes.devserver` does the same, and needs no extra.
     """
     try:
-        anyio.run(serve_until_signal, host, port, backend="trio")
+        settings = chosen_settings(zoo_cfg, host=host, port=port, data_dir=data_dir, warn=_warn)
+    except ConfigError as error:
+        raise CommandError(str(error), ExitCode.BAD_CONFIG) from error
+    try:
+        anyio.run(serve_until_signal, settings, backend="trio")
+    except DataDirError as error:
+        raise CommandError(str(error), ExitCode.BAD_DATA) from error
     except OSError as error:
+        reason = error.strerror or error
         raise CommandError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}", ExitCode.CANNOT_LISTEN
+            f"cannot listen on {settings.address}: {reason}", ExitCode.CANNOT_LISTEN
         ) from error
+
+
+def _warn(line: str) -> None:
+    click.echo(f"zkrecipes: {line}", err=True)

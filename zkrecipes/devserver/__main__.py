@@ -3,57 +3,131 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import signal
 import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import anyio
 
-from zkrecipes.devserver.server import DevServer
+from zkrecipes.devserver.settings import Settings
+from zkrecipes.devserver.store import DataDirError
+from zkrecipes.devserver.zoo_cfg import ConfigError, read_zoo_cfg
 
-__all__ = ["main", "serve"]
+__all__ = ["chosen_settings", "main", "serve"]
+
+logger = logging.getLogger("zkrecipes.devserver")
 
 _EPILOG = """\
-exit codes: 0 after SIGINT or SIGTERM, 1 where the address cannot be listened on, 2 for wrong arguments.
-Everything is in memory and gone when the server ends. It is for development and tests, never for production.
+exit codes: 0 after SIGINT or SIGTERM, 1 where the address cannot be listened on, 2 for wrong arguments,
+7 for a configuration file that cannot be read or has a bad value, 8 for a data directory that cannot be used.
+Without a data directory everything is in memory and gone when the server ends. It is for development and
+tests, never for production.
 """
+_OF_A_REAL_SERVER = "version-2"
+_CANNOT_LISTEN, _BAD_CONFIG, _BAD_DATA = 1, 7, 8
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        anyio.run(serve, options.host, options.port, backend="trio")
+        settings = chosen_settings(
+            options.zoo_cfg, host=options.host, port=options.port, data_dir=options.data_dir, warn=_say
+        )
+    except ConfigError as error:
+        _say(str(error))
+        return _BAD_CONFIG
+    try:
+        anyio.run(serve, settings, backend="trio")
+    except DataDirError as error:
+        _say(str(error))
+        return _BAD_DATA
     except OSError as error:
-        where = f"{options.host}:{options.port}"
-        sys.stderr.write(f"cannot listen on {where}: {error.strerror or error}\n")
-        return 1
+        _say(f"cannot listen on {settings.address}: {error.strerror or error}")
+        return _CANNOT_LISTEN
     return 0
 
 
-async def serve(host: str, port: int) -> None:
+def chosen_settings(
+    zoo_cfg: Path | None,
+    *,
+    host: str | None,
+    port: int | None,
+    data_dir: Path | None,
+    warn: Callable[[str], None],
+) -> Settings:
+    """The settings of a file, or the defaults; what is given beside it goes before.
+
+    Args:
+        zoo_cfg: the file, or None.
+        host: the address to listen on.
+        port: the port to listen on.
+        data_dir: where to keep data.
+        warn: told, in one line each, what of it has no effect.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+    settings = Settings()
+    if zoo_cfg is not None:
+        settings, without_effect = read_zoo_cfg(zoo_cfg)
+        if without_effect:
+            warn(f"{zoo_cfg}: these keys have no effect here: {', '.join(without_effect)}")
+    given = {"host": host, "port": port, "data_dir": data_dir}
+    # Its own line for each type would say no more: these are the fields' types.
+    settings = replace(settings, **{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]
+    if settings.data_dir is not None and (settings.data_dir / _OF_A_REAL_SERVER).is_dir():
+        warn(f"{settings.data_dir / _OF_A_REAL_SERVER} is a real server's data: neither read nor changed")
+    return settings
+
+
+async def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; one line on standard output says when it is ready.
+
+    Warnings go to standard error, unless the program has set up its log in another way.
 
     Raises:
         OSError: the address cannot be listened on.
+        DataDirError: the data directory cannot be used.
     """
+    if not logging.root.handlers:
+        _show_warnings()
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with DevServer(host=host, port=port) as server:
+        async with settings.server() as server:
             sys.stdout.write(f"zkrecipes dev server ready on {server.connect_string}\n")
             sys.stdout.flush()
             async for _ in signals:
                 return
 
 
+def _show_warnings() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("zkrecipes: %(message)s"))
+    logger.addHandler(handler)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m zkrecipes.devserver",
-        description="A ZooKeeper server in memory, in the foreground.",
+        description="A ZooKeeper server in the foreground, in memory unless it is given a data directory.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    parser.add_argument("zoo_cfg", nargs="?", type=Path, help="a real server's configuration file")
+    parser.add_argument("--host", help="the address to listen on (default: the file's, or 127.0.0.1)")
     parser.add_argument(
-        "--port", type=_port, default=2181, help="the port; 0 takes a free one (default: %(default)s)"
+        "--port", type=_port, help="the port; 0 takes a free one (default: the file's, or 2181)"
+    )
+    parser.add_argument(
+        "--data-dir", type=Path, help="keep data in this folder (default: the file's, or in memory)"
     )
     return parser
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol, final
 
 import anyio
@@ -51,6 +51,7 @@ class Connections:
         tasks: where the tasks run.
         frame_size_max: how large a request may be.
         per_address_max: how many connections one address may have at once; 0 is any number.
+        settled: waits until what happened so far is on disk, before anybody is told; None where nothing is.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Connections:
         *,
         frame_size_max: int,
         per_address_max: int = 0,
+        settled: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.traffic = Traffic(established_ms=clock.moment().time_ms)
         """Of all connections since the start."""
@@ -69,6 +71,7 @@ class Connections:
         self.cut_off = 0
         """How many did not say in time who they are."""
         self._per_address_max = per_address_max
+        self._settled = settled
         self._from_address: Counter[str] = Counter()
         self._host = host
         self._clock = clock
@@ -178,6 +181,8 @@ class Connections:
                     return
                 data = conversation.data_to_send(self._clock.now())
                 if data:
+                    if self._settled is not None:
+                        await self._settled()
                     conversation.traffic.departs(self._clock.moment().time_ms)
                     await stream.send(data)
                 elif conversation.due is None:

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from random import Random
 from types import TracebackType
 from typing import Self, final
@@ -21,9 +22,11 @@ from zkrecipes.devserver import four_letter, reaping
 from zkrecipes.devserver.connections import Connections
 from zkrecipes.devserver.data_tree import DataTree
 from zkrecipes.devserver.faults import Faults
+from zkrecipes.devserver.journal import Journal, open_journal
 from zkrecipes.devserver.processor import Processor
 from zkrecipes.devserver.server_clock import ServerClock
-from zkrecipes.devserver.session_tracker import SessionTracker, first_session_id
+from zkrecipes.devserver.session_tracker import Session, SessionTracker, first_session_id
+from zkrecipes.devserver.store import Saved
 from zkrecipes.net.transport import Address, Network, Stream, TcpNetwork, bare_errors
 from zkrecipes.protocol.server_side import FRAME_SIZE_MAX
 
@@ -65,10 +68,15 @@ class DevServer:
             none unless asked for.
         max_packet_size: how large a request may be in bytes (`jute.maxbuffer`).
         four_letter_words: those that are answered, and `srvr` (`4lw.commands.whitelist`); None is all.
+        data_dir: the folder that keeps znodes and sessions, made where it is not there. None, the default,
+            keeps them in memory only. No two servers may use one at the same time. With it, each change is on
+            disk before anybody is told of it, and sessions have a whole timeout to come back after a start.
         connections_per_address_max: how many one address may have (`maxClientCnxns`); 0 is any number.
 
     Raises:
         OSError: on entering: the address cannot be listened on.
+        DataDirError: on entering: the data directory cannot be used, and nothing in it was changed. Later,
+            out of the block: its disk is full or fails; nobody was told of what is not there.
         ValueError: a time is out of range.
     """
 
@@ -89,6 +97,7 @@ class DevServer:
         extended_types: bool = False,
         max_packet_size: int = FRAME_SIZE_MAX,
         four_letter_words: Collection[str] | None = None,
+        data_dir: Path | None = None,
         connections_per_address_max: int = 0,
     ) -> None:
         self._address = Address(host, port)
@@ -103,6 +112,8 @@ class DevServer:
         self._extended_types = extended_types
         self._max_packet_size = max_packet_size
         self._words = None if four_letter_words is None else frozenset(four_letter_words)
+        self._data_dir = data_dir
+        self._journal: Journal | None = None
         self._per_address_max = connections_per_address_max
         self.faults = Faults(on_release=self._send_all, on_drop=self._drop_session)
         """What shall go wrong with requests and replies."""
@@ -215,6 +226,8 @@ class DevServer:
             self.processor.sessions.touch_all(self._clock.now())
         else:
             self.processor = self._processor_after(self.processor)
+            if self._journal is not None:
+                self._journal.follow(self.processor, is_new=True)
         self._is_down = False
         self._expiry_changed.set()
         await self.accept()
@@ -241,6 +254,8 @@ class DevServer:
             now=self._clock.now(),
             time=self._clock.time(),
             port=self.port,
+            data_dir=self._data_dir,
+            data_size=0 if self._journal is None else self._journal.size(),
             clients_max=self._per_address_max,
             refused=connections.refused,
             cut_off=connections.cut_off,
@@ -257,22 +272,50 @@ class DevServer:
     async def _run(self) -> AsyncIterator[None]:
         self._clock = ServerClock(anyio.current_time, self._start_time)
         self._expiry_changed = anyio.Event()
-        with bare_errors():
-            async with anyio.create_task_group() as self._tasks:
-                self._connections = Connections(
-                    self,
-                    self._clock,
-                    self._tasks,
-                    frame_size_max=self._max_packet_size,
-                    per_address_max=self._per_address_max,
-                )
-                try:
-                    await self._tasks.start(self._listen)
-                    self._tasks.start_soon(self._expire_sessions)
-                    self._tasks.start_soon(self._reap_containers)
-                    yield
-                finally:
-                    self._tasks.cancel_scope.cancel()
+        async with self._keep_on_disk():
+            with bare_errors():
+                async with anyio.create_task_group() as self._tasks:
+                    journal = self._journal
+                    self._connections = Connections(
+                        self,
+                        self._clock,
+                        self._tasks,
+                        frame_size_max=self._max_packet_size,
+                        per_address_max=self._per_address_max,
+                        settled=None if journal is None else journal.settled,
+                    )
+                    try:
+                        if journal is not None:
+                            self._tasks.start_soon(journal.run)
+                        await self._tasks.start(self._listen)
+                        self._tasks.start_soon(self._expire_sessions)
+                        self._tasks.start_soon(self._reap_containers)
+                        yield
+                    finally:
+                        self._tasks.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def _keep_on_disk(self) -> AsyncIterator[None]:
+        """Take up what the data directory holds, and keep it there, where there is one."""
+        if self._data_dir is None:
+            yield
+            return
+        now = self._clock.now()
+        async with open_journal(self._data_dir, lambda saved: self._restored(saved, now)) as self._journal:
+            self.processor = self._journal.processor
+            yield
+
+    def _restored(self, saved: Saved | None, now: float) -> Processor:
+        """The processor of what was saved; sessions have a whole timeout to come back."""
+        if saved is None:
+            return self.processor
+        first_id = max(saved.next_session_id, first_session_id(self._start_time))
+        processor = self._new_processor(saved.zxid, first_id)
+        for node in saved.znodes:
+            processor.tree.put(node)
+        for row in saved.sessions:
+            processor.sessions.put(Session(row.session_id, row.timeout, row.password), now)
+        return processor
 
     async def _listen(self, *, task_status: TaskStatus[None]) -> None:
         self._stop_listening = anyio.Event()

@@ -70,7 +70,7 @@ class SessionTracker:
         self._ticks: dict[int, dict[Session, None]] = {}
         self._next_id = first_id
         self.touched: dict[int, None] | None = None
-        """The ids of those that began, ended or changed since whoever saves it looked; None if nobody does."""
+        """The ids of what began, ended or changed since whoever saves it looked; None if nobody does."""
 
     def __len__(self) -> int:
         return len(self._sessions)

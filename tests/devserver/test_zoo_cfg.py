@@ -1,0 +1,160 @@
+"""A real server's configuration file: what it means to the dev server, and what is said of what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path, PureWindowsPath
+
+import pytest
+from hypothesis import given, strategies as st
+
+from zkrecipes.devserver.properties import Property, parse_properties
+from zkrecipes.devserver.settings import Settings
+from zkrecipes.devserver.zoo_cfg import ConfigError, parse_zoo_cfg, read_zoo_cfg
+from zkrecipes.ensemble.zoo_cfg import render
+
+SAMPLE = """\
+# The number of milliseconds of each tick
+tickTime=2000
+initLimit=10
+syncLimit=5
+dataDir=/tmp/zookeeper
+clientPort=2182
+#maxClientCnxns=60
+autopurge.snapRetainCount=3
+4lw.commands.whitelist=stat, ruok,mntr
+minSessionTimeout=500
+maxSessionTimeout=-1
+jute.maxbuffer=4194304
+clientPortAddress=0.0.0.0
+extendedTypesEnabled=true
+admin.enableServer=false
+metricsProvider.className=org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider
+"""
+
+
+# --- what it means -----------------------------------------------------------------------------------------
+
+
+def test_a_files_values_are_the_servers_settings() -> None:
+    settings, without_effect = parse_zoo_cfg(SAMPLE)
+    assert settings == Settings(
+        host="0.0.0.0",
+        port=2182,
+        data_dir=Path("/tmp/zookeeper"),
+        tick_time=2.0,
+        session_timeout_min=0.5,
+        session_timeout_max=None,
+        connections_per_address_max=60,
+        four_letter_words=frozenset({"stat", "ruok", "mntr"}),
+        max_packet_size=4 * 1024 * 1024,
+        extended_types=True,
+    )
+    assert without_effect == ()
+
+
+def test_an_empty_file_means_a_real_servers_defaults_on_this_machine_only() -> None:
+    settings, _ = parse_zoo_cfg("")
+    assert settings.host == "127.0.0.1"
+    assert settings.tick_time == 3.0
+    assert settings.connections_per_address_max == 60
+    assert settings.four_letter_words == frozenset()
+    assert settings.data_dir is None
+
+
+def test_a_star_allows_all_words() -> None:
+    assert parse_zoo_cfg("4lw.commands.whitelist=*").settings.four_letter_words is None
+
+
+def test_keys_that_mean_nothing_here_are_told_once_each() -> None:
+    text = "server.1=a:1:2\nnonsense=1\nskipACL=yes\nnonsense=2\ninitLimit=3\n"
+    assert parse_zoo_cfg(text).without_effect == ("server.1", "nonsense", "skipACL")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (r"C:\\zookeeper\\data", r"C:\zookeeper\data"),
+        (r"C:\zookeeper\temp\new", r"C:\zookeeper\temp\new"),
+        ("C:/zookeeper/data", "C:/zookeeper/data"),
+        (r"\\\\host\\share", r"\\host\share"),
+        (r"D:\Program Files\zk data", r"D:\Program Files\zk data"),
+    ],
+)
+def test_a_windows_path_means_itself_however_it_is_written(written: str, meant: str) -> None:
+    (entry,) = parse_properties(f"dataDir={written}\n", paths=["dataDir"])
+    assert PureWindowsPath(entry.value) == PureWindowsPath(meant)
+    assert entry.value == meant
+
+
+def test_the_file_that_our_real_servers_get_is_read(tmp_path: Path) -> None:
+    text = render({"tickTime": 500}, host="127.0.0.1", port=2181, data=tmp_path, peers={})
+    settings, without_effect = parse_zoo_cfg(text)
+    assert (settings.data_dir, settings.tick_time, settings.port) == (tmp_path, 0.5, 2181)
+    assert without_effect == ()
+
+
+# --- what is wrong -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tickTime=fast", "line 1: tickTime=fast: must be a whole number of milliseconds, 1 to 2147483647"),
+        (
+            "\n# port\nclientPort=70000",
+            "line 3: clientPort=70000: must be a whole number, 0 to 65535",
+        ),
+        ("clientPort=2181 # mine", "clientPort=2181 # mine: must be a whole number"),
+        ("clientPort=1_000", "must be a whole number"),
+        ("tickTime=0", "must be a whole number of milliseconds"),
+        ("maxSessionTimeout=-2", "must be a whole number of milliseconds"),
+        ("maxClientCnxns=-1", "must be a whole number, 0 to"),
+        ("dataDir=", "dataDir=: must not be empty"),
+        ("extendedTypesEnabled=yes", "must be true or false"),
+        ("jute.maxbuffer=10", "must be a whole number of bytes, 1024 to"),
+        ("tickTime=1000\nminSessionTimeout=50000", "line 2: minSessionTimeout=50000: the shortest is above"),
+        ("maxSessionTimeout=1000", "line 1: maxSessionTimeout=1000: the shortest is above the longest"),
+    ],
+)
+def test_a_bad_value_is_told_with_its_key_and_line(text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        parse_zoo_cfg(text)
+    assert str(raised.value).startswith("zoo.cfg, line ")
+    assert message in str(raised.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"zoo\.cfg cannot be read: No such file or directory"):
+        read_zoo_cfg(tmp_path / "zoo.cfg")
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "zoo.cfg").write_bytes(b"tickTime=\xff")
+    with pytest.raises(ConfigError, match="is not UTF-8 text"):
+        read_zoo_cfg(tmp_path / "zoo.cfg")
+
+
+# --- Java's properties files -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a=1", ("a", "1", 1)),
+        ("  a : 1  ", ("a", "1", 1)),
+        ("a 1", ("a", "1", 1)),
+        ("a", ("a", "", 1)),
+        ("! no\r\n# no\r\n\r\na=1\r\n", ("a", "1", 4)),
+        ("a=1,\\\n    2", ("a", "1,2", 1)),
+        ("a=1\\", ("a", "1", 1)),
+        ("a\\=b=c\\td", ("a=b", "c\td", 1)),
+        ("a=\\u00e9\\q", ("a", "éq", 1)),
+    ],
+)
+def test_a_line_is_read_as_java_reads_it(text: str, expected: tuple[str, str, int]) -> None:
+    assert parse_properties(text) == [Property(*expected)]
+
+
+@given(st.text())
+def test_no_text_is_too_odd_to_be_read(text: str) -> None:
+    parse_properties(text, paths=["dataDir"])

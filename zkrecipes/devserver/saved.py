@@ -1,0 +1,125 @@
+"""Znodes and sessions as rows, and back. Pure: what a row holds is known here, where it is kept is not.
+
+Each row carries a checksum, since a database notices when its own structure is damaged, and not when a byte
+of somebody's data is.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from zkrecipes.codec.records import ACL, Id
+from zkrecipes.devserver.data_tree import Kind, ZNode
+
+__all__ = ["COLUMNS", "Changes", "DamagedRowError", "Row", "SessionRow", "node_of", "row_of"]
+
+Row = tuple[Any, ...]
+"""One znode, in the order of `COLUMNS`."""
+
+COLUMNS = (
+    "path",
+    "data",
+    "acl",
+    "kind",
+    "owner",
+    "ttl_ms",
+    "czxid",
+    "mzxid",
+    "pzxid",
+    "ctime",
+    "mtime",
+    "version",
+    "aversion",
+    "creates",
+    "checksum",
+)
+
+
+class SessionRow(NamedTuple):
+    """One session."""
+
+    session_id: int
+    password: bytes
+    timeout: float
+    """In seconds."""
+
+
+class Changes(NamedTuple):
+    """What is to be saved at once: all of it or, where the machine fails meanwhile, nothing of it."""
+
+    zxid: int
+    next_session_id: int
+    znode_count: int
+    """How many there are afterwards."""
+    znodes: list[Row]
+    """Those that are new or different."""
+    removed: list[tuple[str]]
+    sessions: list[SessionRow]
+    ended: list[tuple[int]]
+    from_scratch: bool
+    """Whether all that was saved before is to go first."""
+
+
+class DamagedRowError(Exception):
+    """A row is not what was saved."""
+
+
+def row_of(node: ZNode) -> Row:
+    """The row of a znode."""
+    row = (
+        node.path,
+        node.data,
+        _acl_text(node.acl),
+        node.kind.value,
+        node.owner,
+        node.ttl_ms,
+        node.czxid,
+        node.mzxid,
+        node.pzxid,
+        node.ctime,
+        node.mtime,
+        node.version,
+        node.aversion,
+        node.creates,
+    )
+    return (*row, _checksum(row))
+
+
+def node_of(row: Row) -> ZNode:
+    """The znode of a row.
+
+    Raises:
+        DamagedRowError: the row is not what was saved.
+    """
+    if _checksum(row[:-1]) != row[-1]:
+        raise DamagedRowError(f"the checksum of znode {row[0]!r} is wrong")
+    path, data, acl, kind, owner, ttl_ms, czxid, mzxid, pzxid, ctime, mtime, version, aversion, creates, _ = (
+        row
+    )
+    node = ZNode(data, _acl(acl), czxid, ctime, kind=Kind(kind), owner=owner, ttl_ms=ttl_ms, creates=creates)
+    node.path = path
+    # Of a million znodes most were never changed: equal numbers need to be there only once.
+    node.mzxid = czxid if mzxid == czxid else mzxid
+    node.pzxid = czxid if pzxid == czxid else pzxid
+    node.mtime = ctime if mtime == ctime else mtime
+    node.version, node.aversion = version, aversion
+    return node
+
+
+def _checksum(row: Row) -> int:
+    path, data, *others = row
+    head = repr((path, data is None, others)).encode("utf-8", "backslashreplace")
+    return crc32(b"" if data is None else data, crc32(head))
+
+
+@lru_cache(maxsize=1024)
+def _acl_text(acl: tuple[ACL, ...]) -> str:
+    return json.dumps([[int(each.perms), each.id.scheme, each.id.id] for each in acl])
+
+
+@lru_cache(maxsize=1024)
+def _acl(text: str) -> tuple[ACL, ...]:
+    return tuple(ACL(perms, Id(scheme, name)) for perms, scheme, name in json.loads(text))

@@ -1,0 +1,228 @@
+"""A data directory: the state of a durable server in a database of SQLite, which Python brings along.
+
+Changes are appended to a log (`-wal`) and the disk is waited for, once a commit; SQLite moves them to the
+table from time to time, which bounds the log. After a crash the end of the log that was not written whole is
+left out, and with it nothing that anybody was told of. Nothing here knows an event loop: whoever calls it
+does so in one thread at a time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple, final
+
+from zkrecipes.devserver.data_tree import ZNode
+from zkrecipes.devserver.saved import COLUMNS, Changes, DamagedRowError, SessionRow, node_of
+
+__all__ = ["FILE_NAME", "DataDirError", "Saved", "Store"]
+
+FILE_NAME: Final = "zkrecipes-devserver.sqlite3"
+_LOCK_NAME: Final = "zkrecipes-devserver.lock"
+
+# "zkrd", so that `file` and we can tell the database from others; and the form of its tables.
+_APPLICATION_ID: Final = 0x7A6B7264
+_FORMAT: Final = 1
+
+_SCHEMA: Final = f"""
+BEGIN;
+CREATE TABLE state (zxid INTEGER NOT NULL, next_session_id INTEGER NOT NULL, znode_count INTEGER NOT NULL);
+CREATE TABLE session (id INTEGER PRIMARY KEY, password BLOB NOT NULL, timeout REAL NOT NULL);
+CREATE TABLE znode (
+    path TEXT PRIMARY KEY, data BLOB, acl TEXT NOT NULL, kind TEXT NOT NULL, owner INTEGER NOT NULL,
+    ttl_ms INTEGER NOT NULL, czxid INTEGER NOT NULL, mzxid INTEGER NOT NULL, pzxid INTEGER NOT NULL,
+    ctime INTEGER NOT NULL, mtime INTEGER NOT NULL, version INTEGER NOT NULL, aversion INTEGER NOT NULL,
+    creates INTEGER NOT NULL, checksum INTEGER NOT NULL
+) WITHOUT ROWID;
+PRAGMA application_id = {_APPLICATION_ID};
+PRAGMA user_version = {_FORMAT};
+COMMIT;
+"""
+_SAVE_ZNODE: Final = (
+    f"INSERT OR REPLACE INTO znode ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
+)
+_DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class DataDirError(Exception):
+    """A data directory cannot be used, or no longer; the message is one line that says why.
+
+    Attributes:
+        directory: which.
+    """
+
+    def __init__(self, directory: Path, why: str) -> None:
+        super().__init__(f"data directory {directory} {why}")
+        self.directory = directory
+
+
+class Saved(NamedTuple):
+    """What a data directory holds."""
+
+    zxid: int
+    next_session_id: int
+    sessions: list[SessionRow]
+    znodes: list[ZNode]
+    """Each after its parent."""
+
+
+@final
+class Store:
+    """A data directory that is open, and locked for all others.
+
+    Args:
+        directory: where; made where it is not there.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._file = directory / FILE_NAME
+        self._lock: sqlite3.Connection | None = None
+        self._database: sqlite3.Connection | None = None
+
+    def open(self) -> Saved | None:
+        """Lock the directory and read what it holds. Until all of it has been read nothing is written.
+
+        Returns:
+            None where the directory holds nothing of ours yet.
+
+        Raises:
+            DataDirError: it cannot be used: not readable or writable, in use by another server, or damaged.
+                Then nothing in it was changed.
+        """
+        try:
+            return self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def save(self, changes: Changes) -> None:
+        """Write changes, and return when they are on disk: all of them or, if this raises, maybe nothing.
+
+        Raises:
+            DataDirError: the disk is full or fails. Nothing more can be saved.
+        """
+        assert self._database is not None, "not open"
+        with self._named_errors("cannot be written"):
+            database = self._database
+            database.execute("BEGIN IMMEDIATE")
+            if changes.from_scratch:
+                for table in ("znode", "session"):
+                    database.execute(f"DELETE FROM {table}")  # noqa: S608 - two names of our own
+            database.executemany(_SAVE_ZNODE, changes.znodes)
+            database.executemany("DELETE FROM znode WHERE path = ?", changes.removed)
+            database.executemany("INSERT OR REPLACE INTO session VALUES (?, ?, ?)", changes.sessions)
+            database.executemany("DELETE FROM session WHERE id = ?", changes.ended)
+            database.execute("DELETE FROM state")
+            figures = (changes.zxid, changes.next_session_id, changes.znode_count)
+            database.execute("INSERT INTO state VALUES (?, ?, ?)", figures)
+            database.execute("COMMIT")
+
+    def size(self) -> int:
+        """How many bytes its files have."""
+        files = (self._file, self._log())
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def close(self) -> None:
+        """Let go of the directory. Closing twice is fine."""
+        for connection in (self._database, self._lock):
+            if connection is not None:
+                connection.close()
+        self._database = self._lock = None
+
+    def _open(self) -> Saved | None:
+        with self._named_errors("cannot be used"):
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._lock = self._locked()
+            if not self._file.exists():
+                self._make()
+            saved = self._read()
+            self._database = self._connect(self._file)
+            # One process only, so no shared memory is needed; and the disk is waited for at each commit.
+            self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._database.execute("PRAGMA synchronous = FULL")
+            return saved
+
+    def _locked(self) -> sqlite3.Connection:
+        """A lock that goes when its process goes, however it does, on every system that SQLite knows."""
+        lock = self._connect(self._directory / _LOCK_NAME)
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except BaseException:
+            lock.close()
+            raise
+        return lock
+
+    def _make(self) -> None:
+        """An empty database appears under its name when it is whole, so an empty file is a damaged one."""
+        if self._log().exists():
+            raise DataDirError(self._directory, f"is damaged: {FILE_NAME} is missing, its log is there")
+        unfinished = self._file.with_suffix(".new")
+        unfinished.unlink(missing_ok=True)
+        database = self._connect(unfinished)
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.executescript(_SCHEMA)
+        finally:
+            database.close()
+        unfinished.rename(self._file)
+
+    def _read(self) -> Saved | None:
+        """All that there is; only read, so that a damaged file stays as it is, and its log beside it."""
+        if self._file.stat().st_size == 0:
+            raise DamagedRowError(f"{FILE_NAME} is empty")
+        database = self._connect(f"{self._file.absolute().as_uri()}?mode=ro")
+        try:
+            self._check_form(database)
+            state = database.execute("SELECT zxid, next_session_id, znode_count FROM state").fetchone()
+            if state is None:
+                return None
+            rows = database.execute(f"SELECT {', '.join(COLUMNS)} FROM znode ORDER BY path")  # noqa: S608
+            znodes = [node_of(row) for row in rows]
+            if len(znodes) != state[2]:
+                raise DamagedRowError(f"there are {len(znodes)} znodes in place of {state[2]}")
+            sessions = [SessionRow(*row) for row in database.execute("SELECT * FROM session")]
+            return Saved(state[0], state[1], sessions, znodes)
+        finally:
+            database.close()
+
+    def _check_form(self, database: sqlite3.Connection) -> None:
+        (application_id,) = database.execute("PRAGMA application_id").fetchone()
+        (form,) = database.execute("PRAGMA user_version").fetchone()
+        if application_id != _APPLICATION_ID:
+            raise DamagedRowError(f"{FILE_NAME} is a database of something else")
+        if form != _FORMAT:
+            raise DataDirError(
+                self._directory, f"was written by another release (form {form}, not {_FORMAT})"
+            )
+
+    def _log(self) -> Path:
+        return self._file.with_name(f"{FILE_NAME}-wal")
+
+    @staticmethod
+    def _connect(file: Path | str) -> sqlite3.Connection:
+        # Used by one thread at a time, but not always by the same.
+        return sqlite3.connect(
+            file, isolation_level=None, check_same_thread=False, timeout=0, uri=isinstance(file, str)
+        )
+
+    @contextmanager
+    def _named_errors(self, otherwise: str) -> Iterator[None]:
+        """What goes wrong becomes a `DataDirError`."""
+        try:
+            yield
+        except DamagedRowError as error:
+            raise DataDirError(self._directory, f"is damaged: {error}") from error
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code == sqlite3.SQLITE_BUSY:
+                raise DataDirError(self._directory, "is in use by another server") from error
+            if code in _DAMAGED:
+                raise DataDirError(self._directory, f"is damaged: {FILE_NAME}: {error}") from error
+            raise DataDirError(self._directory, f"{otherwise}: {error}") from error
+        except (ValueError, TypeError) as error:  # a row that no change of ours can have written
+            raise DataDirError(self._directory, f"is damaged: {FILE_NAME}: {error}") from error
+        except OSError as error:
+            raise DataDirError(self._directory, f"{otherwise}: {error.strerror or error}") from error
