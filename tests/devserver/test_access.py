@@ -100,7 +100,8 @@ def test_an_empty_acl_is_refused(acl: list[ACL] | None) -> None:
     [
         ("digest", b"alice:secret", [ALICE]),
         ("digest", b"super:test", [SUPER, Id("digest", digest_id("super:test"))]),
-        ("digest", None, [Id("digest", digest_id(""))]),
+        ("digest", b"", [Id("digest", digest_id(""))]),
+        ("digest", None, None),
         ("digest", b"\xff\xfe", [Id("digest", digest_id("\ufffd\ufffd"))]),
         ("ip", b"ignored", [Id("ip", "10.1.2.3")]),
         ("world", b"", None),

@@ -437,6 +437,22 @@ def test_what_cannot_be_in_a_multi_cannot_be_read(peer: Peer, operation: Request
     assert peer.send(ExistsRequest("/b")).err == NO_NODE
 
 
+@pytest.mark.parametrize(
+    ("operations", "zxids"),
+    [
+        ((_create("/a", acl=None),), 0),
+        ((_create("/a", acl=None), _create("/b", flags=9)), 0),
+        ((_create("/b", flags=9), _create("/a", acl=None)), 1),
+        ((SetACLRequest("/", OPEN, -1),), 1),
+    ],
+)
+def test_a_multi_that_cannot_be_read_takes_a_zxid_unless_it_stumbles_over_a_null_acl(
+    server: Server, peer: Peer, operations: tuple[Request[Any], ...], zxids: int
+) -> None:
+    before = server.processor.zxid
+    assert peer.send(MultiRequest(operations)) == Reply(before + zxids, MARSHALLING)
+
+
 def test_a_ttl_create_in_a_multi_goes_by_its_flags(peer: Peer) -> None:
     operations = (
         CreateTTLRequest("/t", b"", OPEN, 5, 1000),

@@ -78,9 +78,9 @@ def authenticate(
     """
     if scheme == "ip":
         return [Id("ip", address)]
-    if scheme != "digest":
+    if scheme != "digest" or auth is None:
         return None
-    identity = digest_id((auth or b"").decode("utf-8", "replace"))
+    identity = digest_id(auth.decode("utf-8", "replace"))
     if identity == super_digest:
         return [_SUPER, Id("digest", identity)]
     return [Id("digest", identity)]

@@ -1,0 +1,118 @@
+"""Whole conversations, byte by byte: for what no request of a session can show."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from typing import Any, NamedTuple
+
+from tests.devserver.differential.wire_session import connect
+from zkrecipes.codec.messages import (
+    AuthRequest,
+    ConnectReply,
+    ConnectRequest,
+    PingRequest,
+    ReplyHeader,
+    Request,
+)
+
+__all__ = ["Heard", "ask", "auth", "frame", "greeting", "listen", "ping", "raw"]
+
+Address = tuple[str, int]
+_LENGTH = struct.Struct("!i")
+_PING_XID = -2
+
+
+class Heard(NamedTuple):
+    """All that a server said, and whether it closed the connection after that."""
+
+    frames: tuple[object, ...]
+    closed: bool
+
+
+def greeting(
+    *,
+    session_id: int = 0,
+    password: bytes | None = bytes(16),
+    timeout_ms: int = 10_000,
+    zxid: int = 0,
+    version: int = 0,
+    read_only: bool | None = False,
+) -> bytes:
+    """A greeting's frame."""
+    return frame(ConnectRequest(version, zxid, timeout_ms, session_id, password, read_only).encode())
+
+
+def frame(body: bytes) -> bytes:
+    """A body behind its length."""
+    return _LENGTH.pack(len(body)) + body
+
+
+def ask(request: Request[Any], xid: int = 1) -> bytes:
+    """A request's frame."""
+    return request.encode_frame(xid)
+
+
+def raw(xid: int, opcode: int, body: bytes = b"") -> bytes:
+    """The frame of what need not be a request."""
+    return frame(struct.pack("!ii", xid, opcode) + body)
+
+
+def auth(scheme: str, token: bytes | None) -> bytes:
+    """An auth packet's frame."""
+    return ask(AuthRequest(0, scheme, token), -4)
+
+
+def ping(xid: int = _PING_XID) -> bytes:
+    """A ping's frame."""
+    return ask(PingRequest(), xid)
+
+
+def listen(address: Address, hello: bytes, *said: bytes, until_closed: bool = False) -> Heard:
+    """Greet, when that was answered say the rest, and a ping unless the server is to hang up; hear it out.
+
+    The greeting's reply is told without what differs from server to server, other replies by their headers
+    without the zxid.
+    """
+    rest = b"".join(said) + (b"" if until_closed else ping())
+    heard: list[object] = []
+    with closing(connect(address)) as connection, suppress(BrokenPipeError, ConnectionResetError):
+        connection.sendall(hello)
+        for body in _frames(connection.recv):
+            if heard:
+                heard.append(_header(body))
+                if not until_closed and ReplyHeader.decode(body[:16]).xid == _PING_XID:
+                    return Heard(tuple(heard), closed=False)
+            else:
+                heard.append(_plain(ConnectReply.decode(body)))
+                connection.sendall(rest)
+    return Heard(tuple(heard), closed=True)
+
+
+def _plain(reply: ConnectReply) -> object:
+    return {
+        "version": reply.protocol_version,
+        "timeout": reply.timeout_ms,
+        "has a session": reply.session_id != 0,
+        "has a password": reply.password not in (None, b"", bytes(16)),
+        "password size": len(reply.password or b""),
+        "read only": reply.read_only,
+    }
+
+
+def _header(body: bytes) -> object:
+    header = ReplyHeader.decode(body[:16])
+    return (header.xid, header.err, len(body) - 16)
+
+
+def _frames(receive: Callable[[int], bytes]) -> Iterator[bytes]:
+    data = b""
+    while True:
+        while len(data) >= 4 and len(data) >= 4 + (size := _LENGTH.unpack_from(data)[0]):
+            yield data[4 : 4 + size]
+            data = data[4 + size :]
+        chunk = receive(1 << 16)
+        if not chunk:
+            return
+        data += chunk

@@ -1,0 +1,114 @@
+"""What is told of the znodes that every server has, to the super user, and to who takes a session over."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.devserver.differential.conftest import Pair
+from tests.devserver.differential.play import next_root
+from tests.devserver.differential.steps import OPEN
+from tests.devserver.differential.wire_session import CLOSED, Frame, WireSession
+from zkrecipes.codec.messages import (
+    ACLReply,
+    AuthRequest,
+    ChildrenReply,
+    CloseSessionRequest,
+    CreateRequest,
+    DeleteRequest,
+    ExistsRequest,
+    GetACLRequest,
+    GetChildrenRequest,
+    GetDataRequest,
+    GetEphemeralsRequest,
+    SetACLRequest,
+    SetDataRequest,
+    SyncRequest,
+    WhoAmIRequest,
+)
+from zkrecipes.codec.records import ACL, Id
+
+pytestmark = pytest.mark.apache
+
+
+def test_what_stands_below_zookeeper_looks_alike(pair: Pair) -> None:
+    assert _special_znodes(pair.dev) == _special_znodes(pair.apache)
+
+
+def _special_znodes(address: tuple[str, int]) -> object:
+    session = WireSession(address)
+    told: list[object] = []
+    for path in ("/zookeeper", "/zookeeper/quota", "/zookeeper/config"):
+        for request in (ExistsRequest(path), GetACLRequest(path), GetChildrenRequest(path)):
+            reply = session.ask(request)[0]
+            assert isinstance(reply, Frame)
+            body = set(reply.body.children or ()) if isinstance(reply.body, ChildrenReply) else reply.body
+            told.append((reply.err, body))
+    session.ask(CloseSessionRequest())
+    session.close()
+    return told
+
+
+def test_the_super_user_may_do_all(pair: Pair) -> None:
+    root = next_root()
+    assert _as_super_user(pair.dev, root) == _as_super_user(pair.apache, root)
+
+
+def _as_super_user(address: tuple[str, int], root: str) -> object:
+    anybody, boss = WireSession(address), WireSession(address)
+    requests = (
+        AuthRequest(0, "digest", b"super:secret"),
+        GetDataRequest(root),
+        SetDataRequest(root, b"x", -1),
+        GetACLRequest(root),
+        SetACLRequest(root, [ACL(1, Id("auth", ""))], -1),
+        GetACLRequest(root),
+        WhoAmIRequest(),
+        SetDataRequest("/zookeeper/config", b"", 7),
+        DeleteRequest("/zookeeper/quota", -1),
+        DeleteRequest(root, -1),
+        CloseSessionRequest(),
+    )
+    frames = anybody.ask(
+        CreateRequest(root, b"", [ACL(31, Id("digest", "alice:x"))], 0), GetDataRequest(root)
+    )
+    told: list[object] = [each.err for each in frames if isinstance(each, Frame)]
+    for request in requests:
+        for each in boss.ask(request):
+            assert isinstance(each, Frame)
+            told.append((each.err, each.body.acl if isinstance(each.body, ACLReply) else type(each.body)))
+    anybody.ask(CloseSessionRequest())
+    anybody.close()
+    boss.close()
+    return told
+
+
+def test_a_session_moves_with_its_password_only(pair: Pair) -> None:
+    root = next_root()
+    assert _moves(pair.dev, root) == _moves(pair.apache, root)
+
+
+def _moves(address: tuple[str, int], root: str) -> object:
+    first = WireSession(address)
+    first.ask(CreateRequest(root, b"", OPEN, 1), ExistsRequest(root, True))
+    told: list[object] = []
+    thief = WireSession(address, session_id=first.id, password=b"not the password")
+    told.append((thief.id, thief.password, thief.rest()))
+    # Whoever asks for a session takes its connection away, also with a wrong password.
+    told.append(first.rest())
+    second = WireSession(address, session_id=first.id, password=first.password, timeout_ms=4_000)
+    assert second.greeting is not None
+    told.append((second.id == first.id, second.password == first.password, second.greeting.timeout_ms))
+    third = WireSession(address, session_id=first.id, password=first.password)
+    told.append(second.rest())
+    # The watch went with its connection, the ephemeral znode did not.
+    told += [(type(each), each == CLOSED) for each in third.ask(GetEphemeralsRequest("/"), SyncRequest(root))]
+    told.append([type(each) for each in third.ask(CloseSessionRequest())])
+    fourth = WireSession(address, session_id=first.id, password=first.password)
+    told.append((fourth.id, fourth.rest()))
+    fifth = WireSession(address)
+    gone = fifth.ask(ExistsRequest(root))[0]
+    told.append(gone.err if isinstance(gone, Frame) else gone)
+    fifth.ask(CloseSessionRequest())
+    for session in (third, fifth):
+        session.close()
+    return told
