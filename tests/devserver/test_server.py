@@ -303,6 +303,18 @@ async def test_a_connection_that_broke_leaves_its_session_until_it_expires(autoj
         assert "/e" not in server.processor.tree
 
 
+async def test_how_often_containers_are_reaped_can_be_told(autojump_clock: MockClock) -> None:
+    async with _serving(container_check_interval=5.0) as (server, network):
+        client, _ = await RawClient.greet(server, network, session_timeout=40.0)
+        await client.ok(CreateContainerRequest("/c", b"", OPEN, 4))
+        await client.ok(_create("/c/x"))
+        await client.ok(DeleteRequest("/c/x", -1))
+        await trio.sleep(4.9)
+        assert "/c" in server.processor.tree
+        await trio.sleep(0.2)
+        assert "/c" not in server.processor.tree
+
+
 async def test_containers_and_ttl_znodes_are_reaped(autojump_clock: MockClock) -> None:
     async with _serving(extended_types=True) as (server, network):
         client, _ = await RawClient.greet(server, network, session_timeout=40.0)

@@ -66,6 +66,8 @@ class DevServer:
         super_digest: the digest id of the user who may do all, as `access.digest_id` makes it.
         extended_types: whether there are TTL znodes. As with a real server (`extendedTypesEnabled`) there are
             none unless asked for.
+        container_check_interval: how often containers and TTL znodes that are due are deleted, in seconds
+            (`znode.container.checkIntervalMs`).
         max_packet_size: how large a request may be in bytes (`jute.maxbuffer`).
         four_letter_words: those that are answered, and `srvr` (`4lw.commands.whitelist`); None is all.
         data_dir: the folder that keeps znodes and sessions, made where it is not there. None, the default,
@@ -95,6 +97,7 @@ class DevServer:
         seed: int | None = None,
         super_digest: str | None = None,
         extended_types: bool = False,
+        container_check_interval: float = reaping.CHECK_INTERVAL,
         max_packet_size: int = FRAME_SIZE_MAX,
         four_letter_words: Collection[str] | None = None,
         data_dir: Path | None = None,
@@ -110,6 +113,7 @@ class DevServer:
         self._random = Random(seed)
         self._super_digest = super_digest
         self._extended_types = extended_types
+        self._check_interval = container_check_interval
         self._max_packet_size = max_packet_size
         self._words = None if four_letter_words is None else frozenset(four_letter_words)
         self._data_dir = data_dir
@@ -359,7 +363,7 @@ class DevServer:
 
     async def _reap_containers(self) -> None:
         while True:
-            await anyio.sleep(reaping.CHECK_INTERVAL)
+            await anyio.sleep(self._check_interval)
             if not self._clock.is_paused:
                 self.reap()
 

@@ -15,7 +15,7 @@ from zkrecipes.devserver.access import digest_id
 from zkrecipes.ensemble import ApacheServer
 
 # So that no container is deleted in the middle of a history, nor a session ended.
-_NEVER_MS = 3_600_000
+_NEVER = 3_600.0
 _SUPER = digest_id("super:secret")
 _TICK = 2.0
 
@@ -35,12 +35,18 @@ def pair() -> Iterator[Pair]:
     apache = ApacheServer(
         settings={"tickTime": round(_TICK * 1000), "extendedTypesEnabled": True, "forceSync": "no"},
         properties={
-            "znode.container.checkIntervalMs": _NEVER_MS,
+            "znode.container.checkIntervalMs": round(_NEVER * 1000),
             "zookeeper.DigestAuthenticationProvider.superDigest": _SUPER,
         },
         java_options=JAVA_OPTIONS,
     )
-    dev = DevServer(tick_time=_TICK, super_digest=_SUPER, extended_types=True, seed=0)
+    dev = DevServer(
+        tick_time=_TICK,
+        super_digest=_SUPER,
+        extended_types=True,
+        container_check_interval=_NEVER,
+        seed=0,
+    )
     with (
         start_blocking_portal("asyncio") as portal,
         portal.wrap_async_context_manager(apache),
