@@ -138,6 +138,9 @@ if TYPE_CHECKING:
     from zkrecipes.net.tls import (
         TLS as TLS,
     )
+    from zkrecipes.protocol.digest_md5 import (
+        DigestMD5 as DigestMD5,
+    )
     from zkrecipes.protocol.events import (
         WatchEvent as WatchEvent,
     )
@@ -292,6 +295,7 @@ _NAMES_BY_MODULE = {
     "zkrecipes.net.pending": ("Pending",),
     "zkrecipes.net.session": ("Session",),
     "zkrecipes.net.tls": ("TLS",),
+    "zkrecipes.protocol.digest_md5": ("DigestMD5",),
     "zkrecipes.protocol.events": ("WatchEvent",),
     "zkrecipes.recipes.barrier": ("Barrier",),
     "zkrecipes.recipes.config_tree": (

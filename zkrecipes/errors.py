@@ -554,5 +554,5 @@ def error_from_code(code: int, path: str | None = None) -> ZooKeeperError:
     if code == ConnectionLossError.code:
         return ConnectionLossError(path=path, reason="the server said so")
     if code == -124:
-        return AuthFailedError(reason="the server requires clients to authenticate")
+        return AuthFailedError(reason="the server requires clients to authenticate (`sasl=`, or `auth=`)")
     return UnknownServerError(code, path)

@@ -49,6 +49,7 @@ class Pair:
         generation: ServerGeneration | None = ServerGeneration.V3_7,
         packet_size_max: int = LIMIT,
         first_xid: int = 1,
+        sasl_token: bytes | None = None,
     ) -> None:
         self.now = 0.0
         self.watches: WatchTable[Any] = WatchTable() if watches is None else watches
@@ -59,6 +60,7 @@ class Pair:
             packet_size_max=packet_size_max,
             generation=generation,
             first_xid=first_xid,
+            sasl_token=sasl_token,
         )
         self.server = ServerSide(frame_size_max=2**24)
         self.to_client = b""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["check_credential", "check_credentials"]
+from zkrecipes.protocol.sasl import SaslMechanism
+
+__all__ = ["check_credential", "check_credentials", "check_sasl"]
 
 
 def check_credentials(auth: Sequence[object]) -> list[tuple[str, bytes]]:
@@ -34,3 +36,15 @@ def check_credential(scheme: object, credential: object) -> tuple[str, bytes]:
     if not isinstance(credential, bytes):
         raise TypeError(f"a credential is a str or bytes, not {type(credential).__name__}")
     return scheme, credential
+
+
+def check_sasl(sasl: object) -> SaslMechanism | None:
+    """What `connect(sasl=…)` was given.
+
+    Raises:
+        TypeError: it is no mechanism; a class of mechanisms is none.
+    """
+    if sasl is None or (isinstance(sasl, SaslMechanism) and not isinstance(sasl, type)):
+        return sasl
+    what = sasl.__name__ if isinstance(sasl, type) else type(sasl).__name__
+    raise TypeError(f'sasl is a mechanism, as zkrecipes.DigestMD5("user", "password") is, not {what}')

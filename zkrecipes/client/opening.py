@@ -12,7 +12,7 @@ from typing import Final
 import anyio
 
 from zkrecipes.client.client import Client
-from zkrecipes.client.credentials import check_credentials
+from zkrecipes.client.credentials import check_credentials, check_sasl
 from zkrecipes.client.observing import Instrument, Observer
 from zkrecipes.client.operations import Operations
 from zkrecipes.client.tasks import ClientTasks
@@ -25,6 +25,7 @@ from zkrecipes.net.tls import TLS
 from zkrecipes.net.tls_network import TlsNetwork
 from zkrecipes.net.transport import Network, TcpNetwork, bare_errors
 from zkrecipes.net.wakeup import current_parking
+from zkrecipes.protocol.sasl import SaslMechanism
 
 __all__ = ["connect"]
 
@@ -42,6 +43,7 @@ async def connect(
     session_timeout: float = 10.0,
     connect_timeout: float | None = 15.0,
     auth: Sequence[tuple[str, str | bytes]] = (),
+    sasl: SaslMechanism | None = None,
     default_acl: Sequence[ACL] | None = None,
     read_only: bool = False,
     renew: bool = True,
@@ -66,8 +68,10 @@ async def connect(
         session_timeout: in seconds; the server may give less or more (`Session.timeout`). The session and its
             ephemeral znodes live so long without an answer.
         connect_timeout: how long entering may take, in seconds; None for no limit.
-        auth: (scheme, credential) pairs, sent on every connection before anything else: `("digest",
+        auth: (scheme, credential) pairs, sent on every connection before any request: `("digest",
             "user:pw")`.
+        sasl: authenticate through SASL, on every connection and even before `auth`: a `DigestMD5`. None: no
+            SASL.
         default_acl: the ACL of znodes that are created without one; None: everybody may do everything.
         read_only: a server that has lost its quorum will do; writes raise `NotReadOnlyError` there. A server
             that has one is looked for meanwhile; the session does not come along if it began read-only.
@@ -86,14 +90,15 @@ async def connect(
             damaged, or a key that is not the certificate's.
         OSError: a file of `tls` cannot be read.
         ConnectTimeoutError: there was no session in time; it lists each host with its last reason.
-        AuthFailedError: the server refused a credential, now or later.
+        AuthFailedError: the server refused a credential, now or later; with `sasl` also when it does not
+            prove who it is, speaks another mechanism, or none.
         SessionExpiredError: the session expired, with `renew=False`.
     """
     parsed = parse_connect_string(hosts)
     _check_times(session_timeout, connect_timeout, tick_time)
     if max_packet_size <= _REQUEST_OVERHEAD:
         raise ValueError(f"max_packet_size must be above {_REQUEST_OVERHEAD} bytes, not {max_packet_size!r}")
-    credentials = check_credentials(auth)
+    credentials, mechanism = check_credentials(auth), check_sasl(sasl)
     operations = Operations(parsed.chroot, default_acl, max_packet_size - _REQUEST_OVERHEAD)
     carrier = network or TcpNetwork()
     keeper = SessionKeeper(
@@ -103,6 +108,7 @@ async def connect(
         current_parking(),
     )
     keeper.credentials += credentials
+    keeper.attacher.sasl = mechanism
     tasks = ClientTasks()
     observer = None if instrument is None else Observer(instrument, keeper)
     client = Client(keeper, operations, tasks, observer)

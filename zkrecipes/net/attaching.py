@@ -7,7 +7,9 @@ why there is no session.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, final
 
 import anyio
@@ -24,6 +26,7 @@ from zkrecipes.net.transport import Address, Network
 from zkrecipes.net.wakeup import Parking
 from zkrecipes.protocol.client_side import ClientSide
 from zkrecipes.protocol.events import Broken, Connected, Greeting, Replied, Ticket
+from zkrecipes.protocol.sasl import SaslExchange, SaslMechanism
 from zkrecipes.protocol.watch_table import WatchKind, WatchTable
 
 __all__ = ["Attacher"]
@@ -31,6 +34,7 @@ __all__ = ["Attacher"]
 logger = logging.getLogger("zkrecipes.connection")
 
 _CLOSE_TRIES: Final = 3
+_NONCE_SIZE: Final = 24
 # How an alert of TLS begins: the record's type, and the first byte of its version.
 _TLS_ALERT: Final = b"\x15\x03"
 
@@ -55,12 +59,15 @@ class Attacher:
         packet_size_max: int,
     ) -> None:
         self.hosts = hosts
+        self.sasl: SaslMechanism | None = None
+        """How each connection authenticates, before anything else."""
         self._reasons: dict[Host, str] = {}
         self._trying: Host | None = None
         self._network = network
         self._watches = watches
         self._parking = parking
         self._packet_size_max = packet_size_max
+        self._names: dict[Address, str] = {}
         self._generations: dict[Address, ServerGeneration] = {}
         self._probing: dict[Address, anyio.Lock] = {}
 
@@ -119,7 +126,8 @@ class Attacher:
         if address not in self._generations:
             async with self._probing.setdefault(address, anyio.Lock()):
                 if address not in self._generations:
-                    found = await find_generation(self._network, address, self._parking)
+                    exchange = partial(self._exchange, address)
+                    found = await find_generation(self._network, address, self._parking, exchange)
                     self._generations[address] = found
         return self._generations[address]
 
@@ -182,6 +190,7 @@ class Attacher:
                         return (*await self._try_address(address, greeting, watches), address)
                     except OSError as error:
                         reason = str(error) or type(error).__name__
+                self._names[address] = host.name
         self._reasons[host] = reason
         logger.info("%s did not attach the session: %s", host, reason, extra={"host": str(host)})
         return None
@@ -199,12 +208,14 @@ class Attacher:
             packet_size_max=self._packet_size_max,
             generation=generation,
         )
+        exchange = self._exchange(address)
         connection = Connection(await self._network.connect(*address), side, self._parking)
         try:
-            outcome = await connection.greet()
+            outcome = await connection.greet(exchange)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await connection.aclose()
+            sasl_token=None if exchange is None else exchange.begin(),
             raise
         if isinstance(outcome, Connected):
             return connection, outcome
@@ -223,6 +234,12 @@ def _has_persistent(watches: WatchTable[Any]) -> bool:
 
 def _error_of(broken: Broken, hint: str) -> Exception:
     """What ends the session as it is; anything else only counts against the host.
+    def _exchange(self, address: Address) -> SaslExchange | None:
+        """A SASL exchange with the server at `address`, which is known to mechanisms by its name."""
+        if self.sasl is None:
+            return None
+        return self.sasl.exchange(self._names.get(address, address.host), os.urandom(_NONCE_SIZE))
+
 
     Args:
         broken: how the connection ended.

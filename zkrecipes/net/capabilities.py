@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 import anyio
@@ -26,6 +27,7 @@ from zkrecipes.net.transport import Address, Network
 from zkrecipes.net.wakeup import Parking
 from zkrecipes.protocol.client_side import ClientSide
 from zkrecipes.protocol.events import Connected, Greeting, Replied, Ticket
+from zkrecipes.protocol.sasl import SaslExchange
 from zkrecipes.protocol.watch_table import WatchTable
 
 __all__ = ["find_generation"]
@@ -43,7 +45,13 @@ _PROBES: Final[tuple[tuple[ServerGeneration, Request[Any]], ...]] = (
 )
 
 
-async def find_generation(network: Network, address: Address, parking: Parking) -> ServerGeneration:
+NewExchange = Callable[[], SaslExchange | None]
+"""Gives the SASL exchange for one connection; None where clients do not authenticate so."""
+
+
+async def find_generation(
+    network: Network, address: Address, parking: Parking, exchange: NewExchange = lambda: None
+) -> ServerGeneration:
     """Ask the server at `address` what it can do.
 
     Raises:
@@ -51,7 +59,7 @@ async def find_generation(network: Network, address: Address, parking: Parking) 
     """
     generation = await _ask_version(network, address)
     if generation is None:
-        generation = await _try_requests(network, address, parking)
+        generation = await _try_requests(network, address, parking, exchange)
     logger.debug("the server at %s:%d is of generation %s", *address, generation.name)
     return generation
 
@@ -77,21 +85,34 @@ def generation_of(major: int, minor: int) -> ServerGeneration:
     return max(known, default=ServerGeneration.V3_4)
 
 
-async def _try_requests(network: Network, address: Address, parking: Parking) -> ServerGeneration:
+async def _try_requests(
+    network: Network, address: Address, parking: Parking, exchange: NewExchange
+) -> ServerGeneration:
     for generation, request in _PROBES:
-        if await _is_answered(network, address, parking, request):
+        if await _is_answered(network, address, parking, request, exchange()):
             return generation
     return ServerGeneration.V3_4
 
 
-async def _is_answered(network: Network, address: Address, parking: Parking, request: Request[Any]) -> bool:
+async def _is_answered(
+    network: Network,
+    address: Address,
+    parking: Parking,
+    request: Request[Any],
+    exchange: SaslExchange | None,
+) -> bool:
     watches: WatchTable[Any] = WatchTable()
     side = ClientSide(
-        Greeting(_PROBE_TIMEOUT), watches, now=anyio.current_time(), packet_size_max=_ANSWER_MAX
+        Greeting(_PROBE_TIMEOUT),
+        watches,
+        now=anyio.current_time(),
+        packet_size_max=_ANSWER_MAX,
+        # a server may answer nothing before that
+        sasl_token=None if exchange is None else exchange.begin(),
     )
     connection = Connection(await network.connect(*address), side, parking)
     try:
-        if not isinstance(await connection.greet(), Connected):
+        if not isinstance(await connection.greet(exchange), Connected):
             raise ConnectionRefusedError(f"{address.host}:{address.port} gave no session to a probe")
         probe = Ticket(request)
         side.send(probe)

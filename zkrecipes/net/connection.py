@@ -12,11 +12,13 @@ from typing import Any, Protocol, final
 
 import anyio
 
+from zkrecipes.errors import AuthFailedError
 from zkrecipes.net.traffic import Traffic
 from zkrecipes.net.transport import Stream, bare_errors
 from zkrecipes.net.wakeup import Parking
 from zkrecipes.protocol.client_side import ClientSide
-from zkrecipes.protocol.events import Broken, ClientEvent, Connected, Replied
+from zkrecipes.protocol.events import Broken, Challenged, ClientEvent, Connected, Replied
+from zkrecipes.protocol.sasl import SaslExchange
 
 __all__ = ["Connection", "Driver"]
 
@@ -54,15 +56,29 @@ class Connection:
         self._now = parking.current_time
         self._timer: anyio.CancelScope | None = None
 
-    async def greet(self) -> Connected | Broken:
+    async def greet(self, exchange: SaslExchange | None = None) -> Connected | Broken:
         """Say the greeting and wait until the session is attached, or until it is clear that it will not be.
 
         There is no time limit but the caller's. Events that came in the same chunk stay in the client side.
+
+        Args:
+            exchange: the one whose first token the client side has, if any.
         """
         while True:
             event = await self._next_event()
-            if isinstance(event, (Connected, Broken)):
+            if isinstance(event, Challenged):
+                assert exchange is not None, "the first token came from somewhere"
+                self._respond(exchange, event.token)
+            elif isinstance(event, (Connected, Broken)):
                 return event
+
+    def _respond(self, exchange: SaslExchange, challenge: bytes | None) -> None:
+        try:
+            token = exchange.respond(challenge)
+        except AuthFailedError as error:
+            self.side.refuse(error.reason)
+        else:
+            self.side.respond(token)
 
     async def next_reply(self) -> Replied | Broken:
         """Send what is queued and wait for one reply, before or instead of `run`."""

@@ -8,7 +8,7 @@ The driver (`net/connection.py`) feeds bytes and times and takes bytes and event
     side.tick(now)                     # no later than next_deadline(); then the same
 
 What the peer does wrong becomes a `Broken` event, never an exception. Stages: greeting, authenticating
-(credentials, then the watches of the previous connection), live, dead.
+(SASL, then credentials, then the watches of the previous connection), live, dead.
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ from struct import Struct
 from typing import Any, Final, final
 
 from zkrecipes.codec.framing import FrameBuffer, FrameTooLargeError
-from zkrecipes.codec.messages import AuthRequest, ConnectReply, PingRequest, WatchEventMessage
+from zkrecipes.codec.messages import (
+    AuthRequest,
+    ConnectReply,
+    PingRequest,
+    SASLReply,
+    SASLRequest,
+    WatchEventMessage,
+)
 from zkrecipes.enums import EventType, ServerGeneration, SpecialXid
 from zkrecipes.errors import (
     AuthFailedError,
@@ -34,6 +41,7 @@ from zkrecipes.errors import (
 from zkrecipes.protocol.arming import Arming
 from zkrecipes.protocol.events import (
     Broken,
+    Challenged,
     ClientEvent,
     Connected,
     Greeting,
@@ -52,6 +60,8 @@ __all__ = ["ClientSide", "Stage"]
 
 _REPLY_HEADER: Final = Struct("!iqi")
 _PING_FRAME: Final = PingRequest().encode_frame(SpecialXid.PING)
+# Tokens go one at a time and before any request, so one number does for all of them.
+_SASL_XID: Final = 1
 
 
 class Stage(Enum):
@@ -78,6 +88,7 @@ class ClientSide:
         packet_size_max: the largest reply to accept, in bytes.
         generation: what the server can do, where it is known; persistent watches need it.
         first_xid: the number of the first request.
+        sasl_token: the first token of a SASL exchange; None where there is none.
     """
 
     def __init__(
@@ -89,6 +100,7 @@ class ClientSide:
         packet_size_max: int,
         generation: ServerGeneration | None = None,
         first_xid: int = 1,
+        sasl_token: bytes | None = None,
     ) -> None:
         self.stage = Stage.GREETING
         self.last_zxid = greeting.last_zxid
@@ -100,6 +112,8 @@ class ClientSide:
         self._connected: Connected
         self._watches = watches
         self._generation = generation
+        self._sasl_token = sasl_token
+        self._is_token_unanswered = False
         self._auths_unanswered = self._rearmings_unanswered = 0
         self.rearmed: frozenset[str] = frozenset()
         """The paths whose watches were set again on this connection."""
@@ -163,6 +177,8 @@ class ClientSide:
         else:
             reason = f"closed by the server while {self.stage.value}"
         self.lose(reason)
+        elif self._is_token_unanswered:
+            reason = "closed by the server during the SASL authentication: older servers refuse it so"
 
     def lose(self, reason: str) -> None:
         """The stream failed, or the driver gives the connection up."""
@@ -204,6 +220,20 @@ class ClientSide:
     def removes_watch(self, path: str) -> None:
         """A request that removes the server's watch of `path` was queued."""
         self._arming.removed(path)
+
+    def respond(self, token: bytes | None) -> None:
+        """Answer the server's token (`Challenged`); with None the exchange is over and has succeeded."""
+        if self.is_dead:
+            return
+        if token is None:
+            self._introduce()
+        else:
+            self._control.append(SASLRequest(token).encode_frame(_SASL_XID))
+            self._is_token_unanswered = True
+
+    def refuse(self, reason: str) -> None:
+        """The SASL exchange has failed on our side: the server is not to be trusted, or not understood."""
+        self._break(AuthFailedError(self._connected.session_id, reason=reason))
 
     @property
     def answered_sent_at(self) -> float:
@@ -269,7 +299,9 @@ class ClientSide:
         if body > end:
             raise ProtocolError(f"a reply of {end - start} bytes is shorter than its header")
         xid, zxid, code = _REPLY_HEADER.unpack_from(buffer, start)
-        if xid > 0:
+        if self._is_token_unanswered and xid == _SASL_XID:
+            self._receive_token(code, buffer, body, end)
+        elif xid > 0:
             self._receive_reply(xid, zxid, code, buffer, body, end)
         elif xid == SpecialXid.NOTIFICATION:
             self._receive_notification(WatchEventMessage.read(buffer, body, end)[0], zxid)
@@ -378,6 +410,26 @@ class ClientSide:
         else:
             self._go_live_when_ready()
 
+        if self._sasl_token is None:
+            self._introduce()
+        else:
+            self.respond(self._sasl_token)
+
+    def _receive_token(self, code: int, buffer: bytes, start: int, end: int) -> None:
+        self._is_token_unanswered = False
+        if code == 0:
+            self._events.append(Challenged(SASLReply.read(buffer, start, end)[0].token))
+            return
+        error = error_from_code(code)
+        if isinstance(error, AuthFailedError):
+            self.refuse("the server refused the SASL authentication")
+        elif isinstance(error, SessionError):
+            self._break(error)
+        else:
+            self.refuse(f"the server failed in the SASL authentication: {error}")
+
+    def _introduce(self) -> None:
+        """Send what goes before any request. A server may refuse even that to whom SASL has not proven."""
     def _receive_rearming(self, code: int) -> None:
         if code != 0:
             raise ProtocolError(f"the server refused to re-arm the watches, with code {code}")
@@ -396,6 +448,10 @@ class ClientSide:
     # --- ending --------------------------------------------------------------------------------------------
 
     def _is_given_up(self, now: float) -> bool:
+            error = error_from_code(code)
+            if isinstance(error, AuthFailedError):
+                self._break(error)
+                return
         """Whether the session may be gone by now; the connection has ended then."""
         if not self._heartbeat.is_given_up(now):
             return False

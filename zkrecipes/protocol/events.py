@@ -11,7 +11,17 @@ from zkrecipes.codec.messages import Request
 from zkrecipes.enums import EventType
 from zkrecipes.errors import ZooKeeperError
 
-__all__ = ["Broken", "ClientEvent", "Connected", "Greeting", "Replied", "Ticket", "WatchEvent", "WatchFired"]
+__all__ = [
+    "Broken",
+    "Challenged",
+    "ClientEvent",
+    "Connected",
+    "Greeting",
+    "Replied",
+    "Ticket",
+    "WatchEvent",
+    "WatchFired",
+]
 
 
 @final
@@ -79,6 +89,16 @@ class Greeting:
         return f"Greeting(session_id=0x{self.session_id:x}, last_zxid=0x{self.last_zxid:x})"
 
 
+class Challenged(NamedTuple):
+    """The server has answered a token of the SASL exchange; answer with `ClientSide.respond`."""
+
+    token: bytes | None
+    """The server's; a secret."""
+
+    def __repr__(self) -> str:
+        return "Challenged()"
+
+
 class Connected(NamedTuple):
     """The session is attached: authenticated, watches re-armed."""
 
@@ -124,4 +144,4 @@ class Broken(NamedTuple):
     error: ZooKeeperError
 
 
-ClientEvent = Connected | Replied | WatchFired | Broken
+ClientEvent = Challenged | Connected | Replied | WatchFired | Broken

@@ -1,0 +1,224 @@
+"""DIGEST-MD5 (RFC 2831) for authentication only (`qop=auth`), as ZooKeeper's servers speak it.
+
+Their realm and the host in their digest-uri are the constant `zk-sasl-md5`, whatever they are called
+(`ZooKeeperSaslServer.createSaslServer`, read at 3.8); the realm they tell, the digest-uri one has to know.
+
+Both sides prove that they know the password, and neither sends it. But who listens can try passwords at
+leisure, and nothing that follows is protected: RFC 6331 has retired the mechanism, and TLS makes up for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from base64 import b64encode
+from dataclasses import dataclass, field
+from typing import ClassVar, Final, final
+
+from zkrecipes.errors import AuthFailedError
+
+__all__ = ["DigestExchange", "DigestMD5"]
+
+_DIGEST_URI: Final = b"zookeeper/zk-sasl-md5"
+# Bytes; RFC 2831, 2.1.1 for the challenge.
+_CHALLENGE_SIZE_MAX: Final = 2048
+# How often the server's nonce was used; each connection gets its own.
+_USES: Final = b"00000001"
+
+# RFC 2831, 7.1: `name=token` or `name="a \" quoted string"`, with commas between, and blanks anywhere.
+_SEPARATOR: Final = re.compile(rb"[\s,]*")
+_DIRECTIVE: Final = re.compile(
+    rb'([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))\s*(?:,|\Z)', re.ASCII | re.DOTALL
+)
+
+
+@final
+@dataclass(frozen=True)
+class DigestMD5:
+    """SASL with a user name and a password: `zk.connect(…, sasl=zk.DigestMD5("bob", "secret"))`.
+
+    The servers have the user in the `Server` section of their JAAS file. For ACLs the client is then
+    `zk.Id("sasl", "bob")`, on every connection and before anything else is sent. The scheme `digest` of
+    `connect(auth=…)` is something else.
+
+    The server has to prove that it knows the password, too; without that proof the client does not go on.
+
+    Raises:
+        TypeError: on building: the user name or the password is not a str. No message shows the password.
+        ValueError: on building: the user name is empty, or one of them is no text.
+    """
+
+    username: str
+    """Who the client is: `bob` where the server's JAAS file has `user_bob`."""
+    password: str = field(repr=False)
+    """It is never sent and never shown."""
+
+    def __post_init__(self) -> None:
+        for name, value in (("username", self.username), ("password", self.password)):
+            if not isinstance(value, str):
+                raise TypeError(f"{name} is a str, not {type(value).__name__}")
+            if any("\ud800" <= character <= "\udfff" for character in value):
+                raise ValueError(f"{name} holds half a character (a lone surrogate)")
+        if not self.username:
+            raise ValueError("username is empty")
+
+    def exchange(self, host: str, nonce: bytes) -> DigestExchange:  # noqa: ARG002 - the same for every host
+        """An exchange with one server; what it is called does not matter."""
+        return DigestExchange(self, b64encode(nonce), _DIGEST_URI)
+
+
+@final
+class DigestExchange:
+    """One authentication with DIGEST-MD5.
+
+    Args:
+        user: whose.
+        nonce: the client's own, fresh.
+        digest_uri: which service is spoken to, and where.
+    """
+
+    blocks: ClassVar[bool] = False
+
+    def __init__(self, user: DigestMD5, nonce: bytes, digest_uri: bytes) -> None:
+        self._user = user
+        self._nonce = nonce
+        self._digest_uri = digest_uri
+        self._proof_due: bytes | None = None
+
+    def begin(self) -> bytes:
+        """Empty: the server challenges."""
+        return b""
+
+    def respond(self, challenge: bytes | None) -> bytes | None:
+        """First the response to the challenge; then None, once the server has proved itself as well."""
+        if self._proof_due is None:
+            return self._answer(_Challenge.read(challenge))
+        self._verify(challenge, self._proof_due)
+        return None
+
+    def _answer(self, challenge: _Challenge) -> bytes:
+        secret = challenge.hashed_secret(self._user)
+        response = self._proof(secret, challenge.nonce, b"AUTHENTICATE:")
+        self._proof_due = self._proof(secret, challenge.nonce, b":")
+        directives = [
+            b"username=" + _quote(challenge.encode(self._user.username)),
+            b"nonce=" + _quote(challenge.nonce),
+            b"nc=" + _USES,
+            b"cnonce=" + _quote(self._nonce),
+            b"digest-uri=" + _quote(self._digest_uri),
+            b"response=" + response,
+            b"qop=auth",
+        ]
+        if challenge.realm is not None:
+            directives.insert(1, b"realm=" + _quote(challenge.encode(challenge.realm)))
+        if challenge.is_utf_8:
+            directives.insert(0, b"charset=utf-8")
+        return b",".join(directives)
+
+    def _proof(self, secret: bytes, nonce: bytes, verb: bytes) -> bytes:
+        """The response-value of RFC 2831, 2.1.2.1, or with an empty verb the server's, 2.1.3."""
+        key = _hex(b":".join([secret, nonce, self._nonce]))
+        said = _hex(verb + self._digest_uri)
+        return _hex(b":".join([key, nonce, _USES, self._nonce, b"auth", said]))
+
+    def _verify(self, final: bytes | None, proof_due: bytes) -> None:
+        if not final:
+            # It says so to whom it refuses, too, where `zookeeper.allowSaslFailedClients` is set.
+            raise AuthFailedError(reason="the server gave no proof that it accepts and knows the password")
+        proofs = _read_directives(final).get(b"rspauth", [])
+        if len(proofs) != 1 or not hmac.compare_digest(proofs[0], proof_due):
+            raise AuthFailedError(reason="the server's proof is wrong: it does not know the password")
+
+
+@dataclass(frozen=True, slots=True)
+class _Challenge:
+    """What matters of the server's first token."""
+
+    nonce: bytes
+    realm: str | None
+    is_utf_8: bool
+
+    @classmethod
+    def read(cls, token: bytes | None) -> _Challenge:
+        if not token:
+            raise AuthFailedError(reason="the server sent no challenge: SASL is not configured there")
+        directives = _read_directives(token)
+        nonces = directives.get(b"nonce", [])
+        if len(nonces) != 1 or directives.get(b"algorithm") != [b"md5-sess"]:
+            raise _not_digest_md5()
+        qop = b",".join(directives.get(b"qop", [b"auth"]))
+        if b"auth" not in re.split(rb"[\s,]+", qop):
+            raise AuthFailedError(reason="the server wants SASL to protect what follows: use TLS instead")
+        is_utf_8 = directives.get(b"charset") == [b"utf-8"]
+        # Of several realms the first, as Java's client takes it.
+        realm = next(iter(directives.get(b"realm", [])), None)
+        return cls(nonces[0], None if realm is None else _decode(realm, is_utf_8), is_utf_8)
+
+    def encode(self, text: str) -> bytes:
+        """As it goes over the wire."""
+        if self.is_utf_8:
+            return text.encode()
+        if not _is_latin_1(text):
+            raise AuthFailedError(reason="the server takes Latin-1 only, and the user or password is not")
+        return text.encode("latin-1")
+
+    def hashed_secret(self, user: DigestMD5) -> bytes:
+        """H({ username ":" realm ":" password }) of RFC 2831, 2.1.2.1."""
+        parts = (user.username, self.realm or "", user.password)
+        # "If all the characters are in ISO 8859-1, it must be converted to ISO 8859-1 before being hashed."
+        encoded = [part.encode("latin-1") if _is_latin_1(part) else self.encode(part) for part in parts]
+        return _md5(b":".join(encoded))
+
+
+def _read_directives(token: bytes) -> dict[bytes, list[bytes]]:
+    """The values of each directive, in their order and without quotes, whether it is known or not."""
+    if len(token) > _CHALLENGE_SIZE_MAX:
+        raise _not_digest_md5()
+    found: dict[bytes, list[bytes]] = {}
+    position = _end(_SEPARATOR.match(token))
+    while position < len(token):
+        directive = _DIRECTIVE.match(token, position)
+        if directive is None:
+            raise _not_digest_md5()
+        name, quoted, bare = directive.groups()
+        found.setdefault(name.lower(), []).append(bare if quoted is None else _unquote(quoted))
+        position = _end(_SEPARATOR.match(token, directive.end()))
+    return found
+
+
+def _end(separator: re.Match[bytes] | None) -> int:
+    assert separator is not None, "it may be empty, so it is always there"
+    return separator.end()
+
+
+def _quote(value: bytes) -> bytes:
+    return b'"' + re.sub(rb'(["\\])', rb"\\\1", value) + b'"'
+
+
+def _unquote(value: bytes) -> bytes:
+    return re.sub(rb"\\(.)", rb"\1", value, flags=re.DOTALL)
+
+
+def _decode(realm: bytes, is_utf_8: bool) -> str:
+    try:
+        return realm.decode("utf-8" if is_utf_8 else "latin-1")
+    except UnicodeDecodeError as error:
+        raise _not_digest_md5() from error
+
+
+def _is_latin_1(text: str) -> bool:
+    return all(character <= "\xff" for character in text)
+
+
+def _md5(data: bytes) -> bytes:
+    # A system in FIPS mode refuses it otherwise; it is the mechanism's choice, not ours.
+    return hashlib.md5(data, usedforsecurity=False).digest()
+
+
+def _hex(data: bytes) -> bytes:
+    return _md5(data).hex().encode()
+
+
+def _not_digest_md5() -> AuthFailedError:
+    return AuthFailedError(reason="what the server sent is not of DIGEST-MD5: has it another mechanism?")
