@@ -183,6 +183,7 @@ class Attacher:
                 reason = f"the name does not resolve: {error}"
             for index, address in enumerate(addresses):
                 reason = silence
+                self._names[address] = host.name
                 # A name may stand for many servers: one that is silent leaves the others their share.
                 share = (ends_at - anyio.current_time()) / (len(addresses) - index)
                 with anyio.move_on_after(share):
@@ -190,7 +191,6 @@ class Attacher:
                         return (*await self._try_address(address, greeting, watches), address)
                     except OSError as error:
                         reason = str(error) or type(error).__name__
-                self._names[address] = host.name
         self._reasons[host] = reason
         logger.info("%s did not attach the session: %s", host, reason, extra={"host": str(host)})
         return None
@@ -201,21 +201,21 @@ class Attacher:
         generation = self._generations.get(address)
         if generation is None and _has_persistent(watches):
             generation = await self.generation(address)
+        exchange = self._exchange(address)
         side = ClientSide(
             greeting,
             watches,
             now=anyio.current_time(),
             packet_size_max=self._packet_size_max,
             generation=generation,
+            sasl_token=None if exchange is None else exchange.begin(),
         )
-        exchange = self._exchange(address)
         connection = Connection(await self._network.connect(*address), side, self._parking)
         try:
             outcome = await connection.greet(exchange)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await connection.aclose()
-            sasl_token=None if exchange is None else exchange.begin(),
             raise
         if isinstance(outcome, Connected):
             return connection, outcome
@@ -227,6 +227,12 @@ class Attacher:
         is_hint_wanted = is_without_a_word and not isinstance(self._network, TlsNetwork)
         raise _error_of(outcome, hint="; is this a port for TLS?" if is_hint_wanted else "")
 
+    def _exchange(self, address: Address) -> SaslExchange | None:
+        """A SASL exchange with the server at `address`, which is known to mechanisms by its name."""
+        if self.sasl is None:
+            return None
+        return self.sasl.exchange(self._names.get(address, address.host), os.urandom(_NONCE_SIZE))
+
 
 def _has_persistent(watches: WatchTable[Any]) -> bool:
     return bool(watches.paths(WatchKind.PERSISTENT) or watches.paths(WatchKind.RECURSIVE))
@@ -234,12 +240,6 @@ def _has_persistent(watches: WatchTable[Any]) -> bool:
 
 def _error_of(broken: Broken, hint: str) -> Exception:
     """What ends the session as it is; anything else only counts against the host.
-    def _exchange(self, address: Address) -> SaslExchange | None:
-        """A SASL exchange with the server at `address`, which is known to mechanisms by its name."""
-        if self.sasl is None:
-            return None
-        return self.sasl.exchange(self._names.get(address, address.host), os.urandom(_NONCE_SIZE))
-
 
     Args:
         broken: how the connection ended.

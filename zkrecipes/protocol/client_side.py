@@ -174,11 +174,11 @@ class ClientSide:
             # A server that is behind the client closes without a word
             # (`ZooKeeperServer.processConnectRequest`).
             reason = f"closed right after the greeting, which named zxid 0x{greeting.last_zxid:x}"
+        elif self._is_token_unanswered:
+            reason = "closed by the server during the SASL authentication: older servers refuse it so"
         else:
             reason = f"closed by the server while {self.stage.value}"
         self.lose(reason)
-        elif self._is_token_unanswered:
-            reason = "closed by the server during the SASL authentication: older servers refuse it so"
 
     def lose(self, reason: str) -> None:
         """The stream failed, or the driver gives the connection up."""
@@ -209,18 +209,6 @@ class ClientSide:
             self._control.append(AuthRequest(0, scheme, credential).encode_frame(SpecialXid.AUTH))
             self._auths_unanswered += 1
 
-    def leftover(self) -> tuple[list[Ticket], list[Ticket]]:
-        """After `Broken`: the requests in flight, and those never sent, each in order."""
-        return self._requests.leftover()
-
-    def is_arming(self, path: str) -> bool:
-        """Whether a request that sets a watch on `path` is queued or in flight."""
-        return self._arming.is_arming(path)
-
-    def removes_watch(self, path: str) -> None:
-        """A request that removes the server's watch of `path` was queued."""
-        self._arming.removed(path)
-
     def respond(self, token: bytes | None) -> None:
         """Answer the server's token (`Challenged`); with None the exchange is over and has succeeded."""
         if self.is_dead:
@@ -234,6 +222,18 @@ class ClientSide:
     def refuse(self, reason: str) -> None:
         """The SASL exchange has failed on our side: the server is not to be trusted, or not understood."""
         self._break(AuthFailedError(self._connected.session_id, reason=reason))
+
+    def leftover(self) -> tuple[list[Ticket], list[Ticket]]:
+        """After `Broken`: the requests in flight, and those never sent, each in order."""
+        return self._requests.leftover()
+
+    def is_arming(self, path: str) -> bool:
+        """Whether a request that sets a watch on `path` is queued or in flight."""
+        return self._arming.is_arming(path)
+
+    def removes_watch(self, path: str) -> None:
+        """A request that removes the server's watch of `path` was queued."""
+        self._arming.removed(path)
 
     @property
     def answered_sent_at(self) -> float:
@@ -394,22 +394,6 @@ class ClientSide:
         if self._is_given_up(self._heartbeat.heard_at):
             return
         self.stage = Stage.AUTHENTICATING
-        for scheme, credential in self._greeting.credentials:
-            self.authenticate(scheme, credential)
-        self.rearmed = frozenset(path for _, path, _ in self._watches)
-        for request in rearming_requests(self._watches, self.last_zxid, self._generation):
-            self._control.append(request.encode_frame(SpecialXid.SET_WATCHES))
-            self._rearmings_unanswered += 1
-        self._go_live_when_ready()
-
-    def _receive_auth(self, code: int) -> None:
-        self._auths_unanswered -= 1
-        if code != 0:
-            session_id = self._connected.session_id
-            self._break(AuthFailedError(session_id, reason="the server refused the credentials"))
-        else:
-            self._go_live_when_ready()
-
         if self._sasl_token is None:
             self._introduce()
         else:
@@ -430,8 +414,28 @@ class ClientSide:
 
     def _introduce(self) -> None:
         """Send what goes before any request. A server may refuse even that to whom SASL has not proven."""
+        for scheme, credential in self._greeting.credentials:
+            self.authenticate(scheme, credential)
+        self.rearmed = frozenset(path for _, path, _ in self._watches)
+        for request in rearming_requests(self._watches, self.last_zxid, self._generation):
+            self._control.append(request.encode_frame(SpecialXid.SET_WATCHES))
+            self._rearmings_unanswered += 1
+        self._go_live_when_ready()
+
+    def _receive_auth(self, code: int) -> None:
+        self._auths_unanswered -= 1
+        if code != 0:
+            session_id = self._connected.session_id
+            self._break(AuthFailedError(session_id, reason="the server refused the credentials"))
+        else:
+            self._go_live_when_ready()
+
     def _receive_rearming(self, code: int) -> None:
         if code != 0:
+            error = error_from_code(code)
+            if isinstance(error, AuthFailedError):
+                self._break(error)
+                return
             raise ProtocolError(f"the server refused to re-arm the watches, with code {code}")
         self._rearmings_unanswered -= 1
         self._go_live_when_ready()
@@ -448,10 +452,6 @@ class ClientSide:
     # --- ending --------------------------------------------------------------------------------------------
 
     def _is_given_up(self, now: float) -> bool:
-            error = error_from_code(code)
-            if isinstance(error, AuthFailedError):
-                self._break(error)
-                return
         """Whether the session may be gone by now; the connection has ended then."""
         if not self._heartbeat.is_given_up(now):
             return False
