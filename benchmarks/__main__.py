@@ -14,7 +14,7 @@ from typing import Final
 import anyio
 
 import zkrecipes as zk
-from benchmarks import codec, imports, subject_curator
+from benchmarks import codec, imports, limits, subject_curator
 from benchmarks.works import (
     DATA,
     LOCK_PATH,
@@ -55,12 +55,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--works", default=",".join(WORKS), help="of: " + ", ".join(WORKS))
-    parser.add_argument("--only", choices=("codec", "imports", "works"))
+    parser.add_argument("--only", choices=("codec", "imports", "works", "limits"))
     given = parser.parse_args()
     if given.only in (None, "codec"):
         print_codec(given.rounds)
     if given.only in (None, "imports"):
         print_imports(given.rounds)
+    if given.only == "limits":
+        print_limits()
     if given.only in (None, "works"):
         works = [WORKS[name] for name in given.works.split(",") if name]
         anyio.run(run_works, works, given.rounds)
@@ -169,6 +171,16 @@ def print_imports(rounds: int) -> None:
     """One table of imports."""
     print("\nimport (milliseconds in a fresh interpreter, over one that imports nothing; medians)")
     print_table([[name, f"{each:.1f}"] for name, each in imports.measure(2 * rounds + 1).items()])
+
+
+def print_limits() -> None:
+    """One table for each loop; memory is that of the client's process, over what it had before."""
+    for backend in ("trio", "asyncio"):
+        print(f"\nlimits, {backend}")
+        rows = [["", "seconds in all", "MiB at the widest"]]
+        for says, tried in limits.measure(backend).items():
+            rows.append([says, f"{tried.seconds:.1f}", f"{tried.mib:.1f}"])
+        print_table(rows)
 
 
 def print_table(rows: Iterable[list[str]]) -> None:

@@ -1,0 +1,151 @@
+"""How far one client, and one process, can go: time and memory of each limit, on a real server."""
+
+from __future__ import annotations
+
+import gc
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import anyio
+
+import zkrecipes as zk
+from benchmarks.measuring import resident_kib
+from zkrecipes.client.recipe_api import recipe_api
+from zkrecipes.ensemble import ApacheServer
+
+OUTSTANDING: Final = 10_000
+WATCHES: Final = 100_000
+CLIENTS: Final = 2_000
+CHILDREN: Final = 100_000
+LARGEST: Final = 1024 * 1024 - 1
+# The server's own limit is for the whole request; the last limit needs a little more.
+PROPERTIES: Final = {"jute.maxbuffer": 4 * 1024 * 1024}
+SETTINGS: Final = {"forceSync": "no", "maxClientCnxns": 0, "maxSessionTimeout": 120_000}
+
+
+Limit = Callable[[str, Callable[[], None]], Coroutine[Any, Any, None]]
+
+
+@dataclass
+class Tried:
+    """One limit: how long it took in all, and the memory of the client's process at its widest."""
+
+    seconds: float
+    mib: float
+
+
+async def outstanding(connect_string: str, moment: Callable[[], None]) -> None:
+    """10 000 requests of one client under way at once."""
+    async with a_client(connect_string) as client:
+        await client.create("/read", b"x" * 100)
+        moment()
+        async with client.pipeline() as pipe:
+            for _ in range(OUTSTANDING):
+                pipe.get("/read")
+            moment()
+
+
+async def watches(connect_string: str, moment: Callable[[], None]) -> None:
+    """100 000 watches of one client, each on a znode of its own, and all fire."""
+    async with a_client(connect_string) as client:
+        await make_children(client, "/watched", WATCHES)
+        api = recipe_api(client)
+        moment()
+        async with api.changed_paths() as changed:
+            reads = [
+                api.submit(api.operations.exists(f"/watched/n{number:09}", watch=True), watcher=changed)
+                for number in range(WATCHES)
+            ]
+            await reads[-1].wait_done()
+            del reads
+            moment()
+            await client.delete("/watched", recursive=True)
+            seen = 0
+            while seen < WATCHES:
+                seen += len(await changed.wait())
+
+
+async def clients(connect_string: str, moment: Callable[[], None]) -> None:
+    """2 000 clients in one process, each with a session of its own."""
+    moment()
+    async with AsyncExitStack() as stack:
+        for _ in range(CLIENTS):
+            await stack.enter_async_context(a_client(connect_string))
+        moment()
+
+
+async def children(connect_string: str, moment: Callable[[], None]) -> None:
+    """100 000 children of one znode, listed at once."""
+    async with a_client(connect_string) as client:
+        await make_children(client, "/wide", CHILDREN)
+        moment()
+        names = await client.get_children("/wide")
+        assert len(names) == CHILDREN
+        moment()
+
+
+async def largest(connect_string: str, moment: Callable[[], None]) -> None:
+    """A znode of 1 MiB less a byte, written and read."""
+    async with a_client(connect_string) as client:
+        moment()
+        await client.create("/large", b"x" * LARGEST)
+        data, _ = await client.get("/large")
+        assert len(data or b"") == LARGEST
+        moment()
+
+
+LIMITS: Final[dict[str, Limit]] = {
+    limit.__name__: limit for limit in (outstanding, watches, clients, children, largest)
+}
+
+
+@asynccontextmanager
+async def a_client(connect_string: str) -> AsyncIterator[zk.Client]:
+    async with zk.connect(connect_string, session_timeout=60.0, connect_timeout=60.0) as client:
+        yield client
+
+
+async def make_children(client: zk.Client, path: str, number: int) -> None:
+    await client.create(path)
+    creations = (client.operations.create(f"{path}/n{each:09}") for each in range(number))
+    async with client.stream(creations) as replies:
+        async for reply in replies:
+            assert reply.error is None
+
+
+def measure(backend: str) -> dict[str, Tried]:
+    """Each limit in a process of its own: memory that was freed would be used again."""
+    results: dict[str, Tried] = {}
+    for name, limit in LIMITS.items():
+        command = [sys.executable, "-m", "benchmarks.limits", name, backend]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        results[limit.__doc__ or name] = Tried(**json.loads(done.stdout.splitlines()[-1]))
+    return results
+
+
+async def try_limit(limit: Limit) -> Tried:
+    """The limit calls back twice: before what is measured, and when it is at its widest."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 3 * CLIENTS)), hard))
+    memory: list[float] = []
+
+    def moment() -> None:
+        gc.collect()
+        memory.append(resident_kib())
+
+    async with ApacheServer(settings=SETTINGS, properties=PROPERTIES) as server:
+        begun = time.perf_counter()
+        await limit(server.connect_string, moment)
+    before, widest = memory
+    return Tried(time.perf_counter() - begun, (widest - before) / 1024)
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(anyio.run(try_limit, LIMITS[sys.argv[1]], backend=sys.argv[2]))))
