@@ -12,10 +12,11 @@ from typing import Final
 import anyio
 
 from zkrecipes.client.client import Client
+from zkrecipes.client.config_following import ConfigFollower
 from zkrecipes.client.credentials import check_credentials, check_sasl
 from zkrecipes.client.observing import Instrument, Observer
 from zkrecipes.client.operations import Operations
-from zkrecipes.client.tasks import ClientTasks
+from zkrecipes.client.tasks import AsyncFunction, ClientTasks
 from zkrecipes.codec.records import ACL
 from zkrecipes.enums import SessionState
 from zkrecipes.errors import ConnectTimeoutError
@@ -34,6 +35,7 @@ _PACKET_SIZE_MAX: Final = 4 * 1024 * 1024
 # Beside the data a request holds a header, a path and an ACL.
 _REQUEST_OVERHEAD: Final = 1024
 _SESSION_TIMEOUT_MAX: Final = 1000.0
+_RNG: Final = random.Random()  # one for all clients of a process: its state is 2.5 KiB
 
 
 @asynccontextmanager
@@ -51,6 +53,7 @@ async def connect(
     tick_time: float | None = None,
     max_packet_size: int = _PACKET_SIZE_MAX,
     tls: TLS | ssl.SSLContext | None = None,
+    follow_config: bool = False,
     instrument: Instrument | None = None,
     network: Network | None = None,
 ) -> AsyncIterator[Client]:
@@ -82,6 +85,10 @@ async def connect(
         max_packet_size: the largest reply to accept and request to send, in bytes.
         tls: speak TLS, to the ensemble's `secureClientPort`: a `TLS`, or a context of your own, which decides
             all by itself then. None: no TLS.
+        follow_config: use the hosts of the ensemble's own configuration (`/zookeeper/config`, servers from
+            3.5) as soon as they are known, and follow its changes: by chance, so that all clients that do
+            this stay evenly spread, and only those move that must. Not with `tls`, as it names no secure
+            ports.
         instrument: is told of each request and of the session, for tracing and metrics.
         network: where the hosts are; None for TCP. Tests pass one in memory.
 
@@ -98,12 +105,16 @@ async def connect(
     _check_times(session_timeout, connect_timeout, tick_time)
     if max_packet_size <= _REQUEST_OVERHEAD:
         raise ValueError(f"max_packet_size must be above {_REQUEST_OVERHEAD} bytes, not {max_packet_size!r}")
+    if follow_config and tls is not None:
+        raise ValueError(
+            "follow_config: the ensemble's configuration names no secure ports, as tls needs them"
+        )
     credentials, mechanism = check_credentials(auth), check_sasl(sasl)
     operations = Operations(parsed.chroot, default_acl, max_packet_size - _REQUEST_OVERHEAD)
     carrier = network or TcpNetwork()
     keeper = SessionKeeper(
         carrier if tls is None else TlsNetwork(carrier, tls),
-        HostList(parsed.hosts, random.Random()),
+        HostList(parsed.hosts, _RNG),
         KeeperOptions(session_timeout, read_only, renew, tick_time, max_packet_size),
         current_parking(),
     )
@@ -113,9 +124,12 @@ async def connect(
     observer = None if instrument is None else Observer(instrument, keeper)
     client = Client(keeper, operations, tasks, observer)
     block = anyio.CancelScope()
-    run = partial(
-        tasks.run, keeper.run, partial(_cancel_when_over, keeper, block), close=partial(_close, keeper, tasks)
-    )
+    keeper.on_over = block.cancel
+    engines: list[AsyncFunction] = [keeper.run]
+    if follow_config:
+        whole = Client(keeper, operations.without_chroot(), tasks)
+        engines.append(ConfigFollower(whole, keeper, _RNG).run)
+    run = partial(tasks.run, *engines, close=partial(_close, keeper, tasks))
     error: BaseException | None = None
     with bare_errors():
         async with anyio.create_task_group() as group:
@@ -145,12 +159,6 @@ async def _wait_for_session(keeper: SessionKeeper, connect_timeout: float | None
         return
     assert connect_timeout is not None
     raise ConnectTimeoutError(connect_timeout, keeper.attacher.reasons())
-
-
-async def _cancel_when_over(keeper: SessionKeeper, block: anyio.CancelScope) -> None:
-    """End the user's block when the client can do no more."""
-    await keeper.wait_over()
-    block.cancel()
 
 
 async def _close(keeper: SessionKeeper, tasks: ClientTasks) -> None:

@@ -131,6 +131,13 @@ class Attacher:
                     self._generations[address] = found
         return self._generations[address]
 
+    async def addresses_of(self, host: Host) -> list[Address]:
+        """Every address that the host has now; none where its name cannot be resolved."""
+        try:
+            return await self._network.resolve(host.name, host.port)
+        except OSError:
+            return []
+
     async def find_full_server(self, is_wanted: Callable[[], bool]) -> Host | None:
         """A host whose server has a quorum; None when `is_wanted` says that it is no longer looked for."""
         return await find_full_server(self._network, lambda: self.hosts.hosts, is_wanted)

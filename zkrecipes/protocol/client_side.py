@@ -123,6 +123,7 @@ class ClientSide:
         self._frames = FrameBuffer(packet_size_max)
         self._events: deque[ClientEvent] = deque()
         self._requests = RequestQueue(first_xid)
+        self._retires_because = ""
         self.window = self._requests.window
         self._control = [greeting_frame(greeting)]
 
@@ -162,6 +163,8 @@ class ClientSide:
             self._frames.feed(data)
             while not self.is_dead and (frame := self._frames.next_frame()) is not None:
                 self._receive_frame(*frame)
+            if self._retires_because:
+                self._end_if_idle()
         except FrameTooLargeError as error:
             self._refuse_large_reply(error)
         except ProtocolError as error:
@@ -183,6 +186,15 @@ class ClientSide:
     def lose(self, reason: str) -> None:
         """The stream failed, or the driver gives the connection up."""
         self._break(ConnectionLossError(reason=reason))
+
+    def retire(self, reason: str) -> None:
+        """Send no more requests but urgent ones, and end the connection once all that were sent are answered.
+
+        So nobody is left in doubt about a write; what waits goes to the next connection.
+        """
+        self._retires_because = reason
+        self.window.is_closed = True
+        self._end_if_idle()
 
     def next_event(self) -> ClientEvent | None:
         """The oldest event not yet taken, or None."""
@@ -261,6 +273,10 @@ class ClientSide:
         return self._frames.unfinished
 
     # --- sending -------------------------------------------------------------------------------------------
+
+    def _end_if_idle(self) -> None:
+        if not self.is_dead and not self._requests.is_any_in_flight:
+            self.lose(self._retires_because)
 
     def _encode_queued(self, frames: list[bytes], now: float) -> None:
         requests, arming = self._requests, self._arming
