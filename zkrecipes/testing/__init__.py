@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Link as Link,
         MemoryStream as MemoryStream,
     )
+    from zkrecipes.testing.simulated_ensemble import SimulatedEnsemble as SimulatedEnsemble
     from zkrecipes.testing.threaded_server import (
         ThreadedDevServer as ThreadedDevServer,
         ThreadedFault as ThreadedFault,
@@ -29,6 +30,7 @@ _MODULE_BY_NAME = {
     "Link": "zkrecipes.testing.memory_stream",
     "MemoryNetwork": "zkrecipes.testing.memory_network",
     "MemoryStream": "zkrecipes.testing.memory_stream",
+    "SimulatedEnsemble": "zkrecipes.testing.simulated_ensemble",
     "ThreadedDevServer": "zkrecipes.testing.threaded_server",
     "ThreadedFault": "zkrecipes.testing.threaded_server",
     "ThreadedFaults": "zkrecipes.testing.threaded_server",

@@ -1,0 +1,106 @@
+"""The wires between replicas: in order and with a delay, like TCP. What is held back arrives later."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple, Protocol, final
+
+from zkrecipes.testing.simulated.timetable import EPSILON, Timetable
+
+__all__ = ["Channel", "Receiver", "Reset", "Wires"]
+
+
+class Reset(NamedTuple):
+    """The other end has closed the channel, or does not know it."""
+
+
+@final
+class Channel:
+    """A connection of two replicas, by their numbers; each end closes by itself."""
+
+    __slots__ = ("ends", "open_ends")
+
+    def __init__(self, one: int, other: int) -> None:
+        self.ends = (one, other)
+        self.open_ends = {one, other}
+
+    def peer_of(self, end: int) -> int:
+        """The number of the other end."""
+        one, other = self.ends
+        return other if end == one else one
+
+
+class Receiver(Protocol):
+    """A replica, as the wires see it."""
+
+    def deliver(self, channel: Channel, message: object) -> None:
+        """Take a message that has arrived."""
+
+
+class _Delivery(NamedTuple):
+    due: float
+    channel: Channel
+    message: object
+
+
+@final
+class Wires:
+    """All wires of one ensemble.
+
+    Args:
+        timetable: when messages arrive.
+        latency: how long a message takes, in seconds.
+    """
+
+    def __init__(self, timetable: Timetable, latency: float) -> None:
+        self.receivers: dict[int, Receiver] = {}
+        self._timetable = timetable
+        self._latency = latency
+        self._blocked: set[tuple[int, int]] = set()
+        self._queues: dict[tuple[int, int], deque[_Delivery]] = {}
+
+    def is_linked(self, one: int, other: int) -> bool:
+        """Whether both hear each other."""
+        return not {(one, other), (other, one)} & self._blocked
+
+    def block(self, source: int, target: int) -> None:
+        """Let nothing arrive at `target` from `source`; nothing is lost."""
+        self._blocked.add((source, target))
+
+    def unblock(self, source: int, target: int) -> None:
+        """Let arrive what was held back, and what follows."""
+        if (source, target) in self._blocked:
+            self._blocked.remove((source, target))
+            self._timetable.after(self._latency, lambda: self._deliver(source, target))
+
+    def unblock_all(self) -> None:
+        """End every block."""
+        for source, target in sorted(self._blocked):
+            self.unblock(source, target)
+
+    def send(self, source: int, channel: Channel | None, message: object) -> None:
+        """Send it to the other end, unless this end is closed."""
+        if channel is not None and source in channel.open_ends:
+            self._put(source, channel, message)
+
+    def close(self, channel: Channel, by: int) -> None:
+        """Close one end; the other is told."""
+        self.send(by, channel, Reset())
+        channel.open_ends.discard(by)
+
+    def _put(self, source: int, channel: Channel, message: object) -> None:
+        target = channel.peer_of(source)
+        queue = self._queues.setdefault((source, target), deque())
+        queue.append(_Delivery(self._timetable.now() + self._latency, channel, message))
+        if (source, target) not in self._blocked:
+            self._timetable.after(self._latency, lambda: self._deliver(source, target))
+
+    def _deliver(self, source: int, target: int) -> None:
+        queue = self._queues.get((source, target), deque())
+        now = self._timetable.now() + EPSILON
+        while queue and (source, target) not in self._blocked and queue[0].due <= now:
+            _, channel, message = queue.popleft()
+            if target in channel.open_ends:
+                self.receivers[target].deliver(channel, message)
+            elif not isinstance(message, Reset):
+                self._put(target, channel, Reset())

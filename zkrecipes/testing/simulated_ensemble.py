@@ -1,0 +1,349 @@
+"""Several servers in one task's time, with one history, that can be late, parted from each other, and paused.
+
+What a client sees when an ensemble fails takes a real one seconds and root's rights to bring about. Here it
+takes milliseconds, and comes out the same each time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
+from random import Random
+from types import TracebackType
+from typing import Self, final
+
+import anyio
+
+from zkrecipes.devserver.data_tree import DataTree
+from zkrecipes.devserver.session_tracker import first_session_id
+from zkrecipes.net.transport import Stream, bare_errors
+from zkrecipes.testing.memory_network import MemoryNetwork
+from zkrecipes.testing.simulated.attachment import Attachment
+from zkrecipes.testing.simulated.history import Store
+from zkrecipes.testing.simulated.leading import Leading
+from zkrecipes.testing.simulated.looking import Looking
+from zkrecipes.testing.simulated.replica import Down, Replica, Times, World
+
+__all__ = ["SimulatedEnsemble"]
+
+_PORT = 2181
+# How often to look whether something has come about. Under a virtual clock it costs nothing.
+_POLL_INTERVAL = 0.01
+
+
+@final
+class SimulatedEnsemble:
+    """An ensemble of ZooKeeper servers in memory, for tests of what clients and recipes do when it fails.
+
+    ```python
+    async with SimulatedEnsemble(size=3) as ensemble:
+        async with connect(ensemble.connect_string, network=ensemble.network) as client:
+            ensemble.isolate(ensemble.leader)  # it still answers its clients, but no write
+    ```
+
+    Replicas are numbered from 1 and listen at `zk1:2181`, `zk2:2181`, … on a `MemoryNetwork`. Entering waits
+    until all of them serve. Best used under trio's virtual clock: elections and timeouts take seconds of it.
+
+    It is a test instrument, not a server: it shows what the rules of ZooKeeper 3.4 to 3.9 allow, and nothing
+    of how fast anything is. True to those rules are: one total order of writes, each committed by a quorum;
+    reads from the replica's own copy, however old; `sync`; an answered connection keeps the order of its
+    requests; who touches a session and when (a replica's clients are told to the leader in the answer to its
+    next ping); expiry in ticks by the leader alone; session moves; the time limits after which a replica
+    gives up its leader, and a leader without a quorum steps down; a new leader's history and fresh timeouts.
+    Simplified are: an election, which is its outcome after a fraction of a second; the log, which is never
+    lost nor trimmed; and there are no observers, no read-only mode, and no removal of containers and TTL
+    znodes.
+
+    Args:
+        size: how many replicas.
+        network: where they listen; a new one if not told otherwise.
+        tick_time: the length of a tick, in seconds; sessions have 2 to 20 ticks.
+        sync_limit: in ticks; so long a replica and its leader may not hear of each other (`syncLimit`).
+        init_limit: in ticks; so long joining a leader may take (`initLimit`).
+        latency: how long a message between two replicas takes, in seconds.
+        seed: of all that is up to chance: the moments of elections, passwords, the order of children.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+
+    def __init__(
+        self,
+        size: int = 3,
+        *,
+        network: MemoryNetwork | None = None,
+        tick_time: float = 2.0,
+        sync_limit: int = 5,
+        init_limit: int = 10,
+        latency: float = 0.001,
+        seed: int = 0,
+    ) -> None:
+        if min(size, sync_limit, init_limit) < 1 or not tick_time > 0 or latency < 0:
+            raise ValueError(f"out of range: {size=}, {tick_time=}, {sync_limit=}, {init_limit=}, {latency=}")
+        self.network = MemoryNetwork() if network is None else network
+        """Where the replicas listen; clients pass it to `connect`."""
+        random, started_at = Random(seed), time.time()
+        session_id = first_session_id(started_at)
+        self._world = World(
+            size=size,
+            times=Times(tick_time, sync_limit, init_limit),
+            latency=latency,
+            random=random,
+            started_at=started_at,
+            first_session_id=session_id,
+        )
+        for number in range(1, size + 1):
+            store = Store(tick_time=tick_time, first_session_id=session_id, random=random)
+            replica = Replica(self._world, number, store, Looking)
+            self._world.replicas[number] = self._world.wires.receivers[number] = replica
+        self._running: AbstractAsyncContextManager[None] | None = None
+        self._changed = anyio.Event()
+
+    # --- what it is ----------------------------------------------------------------------------------------
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of the replicas."""
+        return list(self._world.replicas)
+
+    @property
+    def connect_string(self) -> str:
+        """All replicas, as `connect` takes them."""
+        return ",".join(self.address(number) for number in self.numbers)
+
+    def address(self, number: int) -> str:
+        """One replica, as `connect` takes it."""
+        return f"{self.host(number)}:{_PORT}"
+
+    def host(self, number: int) -> str:
+        """The name that a replica listens at, for the faults of `network`."""
+        self._replica(number)
+        return f"zk{number}"
+
+    @property
+    def leader(self) -> int | None:
+        """Who leads, the newest if an older one does not know yet that its time is over; None: nobody."""
+        leading = [
+            replica
+            for replica in self._world.replicas.values()
+            if isinstance(replica.role, Leading) and replica.role.has_started
+        ]
+        newest = max(leading, key=lambda replica: replica.accepted_epoch, default=None)
+        return None if newest is None else newest.number
+
+    @property
+    def followers(self) -> list[int]:
+        """The others."""
+        return [number for number in self.numbers if number != self.leader]
+
+    def is_serving(self, number: int) -> bool:
+        """Whether a replica serves clients: it leads, or has a leader, as far as it knows."""
+        return self._replica(number).is_serving
+
+    def tree(self, number: int) -> DataTree:
+        """A replica's copy of the znodes, to be looked at."""
+        return self._replica(number).processor.tree
+
+    def attached_to(self, session_id: int) -> list[int]:
+        """At which replicas a session has a connection: after a move also at the one it left, for a while."""
+        return [
+            number
+            for number, replica in self._world.replicas.items()
+            if session_id in replica.processor.attached
+        ]
+
+    def ended_at(self, session_id: int) -> float | None:
+        """When a quorum committed the end of a session, on the loop's clock; None if it lives.
+
+        At that moment its ephemeral znodes are gone, and its locks are somebody else's.
+        """
+        return self._world.ended_at.get(session_id)
+
+    # --- what can go wrong ---------------------------------------------------------------------------------
+    #
+    # Between replicas. What goes wrong between clients and replicas is done to `network`, by `host`.
+
+    def lag(self, number: int, seconds: float) -> None:
+        """Let a replica apply what is committed so much later: its reads are old. 0 ends it.
+
+        It goes on voting, and answers its leader in time. With `math.inf` it stays where it is.
+        """
+        self._replica(number).set_lag(seconds)
+
+    def cut(self, one: int, other: int) -> None:
+        """Let nothing arrive between two replicas, until `heal`. What is on its way arrives after that."""
+        self.block(one, other)
+        self.block(other, one)
+
+    def block(self, source: int, target: int) -> None:
+        """Let nothing arrive from one replica at another; the other direction works."""
+        self._world.wires.block(self._replica(source).number, self._replica(target).number)
+
+    def isolate(self, number: int) -> None:
+        """Cut a replica from all others. Its clients still reach it."""
+        for other in self.numbers:
+            if other != number:
+                self.cut(number, other)
+
+    def heal(self, one: int | None = None, other: int | None = None) -> None:
+        """End what `cut`, `block` and `isolate` did between two replicas; without arguments, everywhere."""
+        if one is None or other is None:
+            self._world.wires.unblock_all()
+        else:
+            self._world.wires.unblock(one, other)
+            self._world.wires.unblock(other, one)
+
+    def pause(self, number: int) -> None:
+        """Stop a replica's process: it answers nobody, and its timers do not fire."""
+        self._replica(number).pause()
+
+    def resume(self, number: int) -> None:
+        """Let it go on, with all that it has missed."""
+        self._replica(number).resume()
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    def crash(self, number: int) -> None:
+        """End a replica's process. Clients and replicas are told that their connections are gone."""
+        self._replica(number).crash()
+        self.resume(number)
+
+    def restart(self, number: int) -> None:
+        """Start it again, with its log and its copy of the state. One that runs is stopped first."""
+        self.crash(number)
+        self._replica(number).look()
+
+    def move_leader(self, to: int | None = None) -> None:
+        """Let the leader step down, for `to` or for another.
+
+        There is a leader again when the others have noticed and voted: `serving` waits for it. It is `to`,
+        if that is in reach and has all that the others have.
+
+        Args:
+            to: the next leader; None takes the follower with the lowest number.
+        """
+        leader = self.leader
+        self._world.preferred_leader = to if to is not None else self.followers[0]
+        self._replica(self._world.preferred_leader)
+        if leader is not None:
+            self._replica(leader).look()
+
+    def expire(self, session_id: int) -> None:
+        """Let the leader end a session now, as if its time were up; a quorum has to agree.
+
+        Raises:
+            KeyError: there is no leader, or it knows no such session.
+        """
+        for replica in self._world.replicas.values():
+            role = replica.role
+            if replica.number == self.leader and isinstance(role, Leading) and role.end_session(session_id):
+                return
+        raise KeyError(f"no session 0x{session_id:x}")
+
+    async def serving(self, *numbers: int) -> None:
+        """Wait until these replicas serve under one leader; without arguments, all that run."""
+        await anyio.lowlevel.checkpoint()
+        while not self._are_serving(numbers or self._running_numbers()):  # noqa: ASYNC110 - many causes
+            await anyio.sleep(_POLL_INTERVAL)
+
+    def _are_serving(self, numbers: tuple[int, ...]) -> bool:
+        leader = self.leader
+        return leader is not None and all(self.is_serving(number) for number in (leader, *numbers))
+
+    def _running_numbers(self) -> tuple[int, ...]:
+        replicas = self._world.replicas.values()
+        return tuple(replica.number for replica in replicas if not isinstance(replica.role, Down))
+
+    def _replica(self, number: int) -> Replica:
+        replica = self._world.replicas.get(number)
+        if replica is None:
+            raise ValueError(f"there is no replica {number}: they are numbered 1 to {len(self.numbers)}")
+        return replica
+
+    # --- running -------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        self._running = self._run()
+        await self._running.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        assert self._running is not None, "left before it was entered"
+        return await self._running.__aexit__(kind, error, trace)
+
+    @asynccontextmanager
+    async def _run(self) -> AsyncIterator[None]:
+        with bare_errors():
+            async with anyio.create_task_group() as tasks, AsyncExitStack() as stack:
+                tasks.start_soon(self._world.timetable.run)
+                for replica in self._world.replicas.values():
+                    serve = partial(self._serve, replica)
+                    await stack.enter_async_context(
+                        self.network.serve(self.host(replica.number), _PORT, serve)
+                    )
+                    replica.look()
+                try:
+                    await self.serving()
+                    yield
+                finally:
+                    tasks.cancel_scope.cancel()
+
+    async def _serve(self, replica: Replica, stream: Stream) -> None:
+        """Serve one connection until it ends."""
+        output = _Signal()
+        attachment = Attachment(replica, stream.peer.host, output.set)
+        replica.attachments.add(attachment)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._send, replica, attachment, stream, output)
+                await self._receive(replica, attachment, stream)
+                attachment.close("its client has gone")
+        finally:
+            replica.attachments.discard(attachment)
+            replica.processor.leave(attachment)
+
+    async def _receive(self, replica: Replica, attachment: Attachment, stream: Stream) -> None:
+        try:
+            while data := await stream.receive():
+                await self._until_it_goes(replica)
+                if isinstance(replica.role, Down):
+                    return
+                attachment.receive(data)
+        except OSError:
+            return  # the client has gone, or the connection was closed here
+
+    async def _send(self, replica: Replica, attachment: Attachment, stream: Stream, output: _Signal) -> None:
+        try:
+            while not attachment.is_closing:
+                await output.wait()
+                await self._until_it_goes(replica)
+                if data := attachment.data_to_send():
+                    await stream.send(data)
+        except OSError:
+            return  # the receiving side learns it, too
+        finally:
+            with anyio.CancelScope(shield=True):
+                await stream.aclose()
+
+    async def _until_it_goes(self, replica: Replica) -> None:
+        while replica.is_paused:
+            await self._changed.wait()
+
+
+@final
+class _Signal:
+    """Set any number of times, waited for once."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    def set(self) -> None:
+        self._event.set()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+        self._event = anyio.Event()
