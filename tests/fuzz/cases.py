@@ -79,7 +79,7 @@ def mutated_answers(conversation: Conversation, rng: Random) -> list[bytes]:
 
 def _chunks(data: bytes, rng: Random) -> Iterator[bytes]:
     """The data as it may come from a stream: mostly whole."""
-    size = rng.choices((len(data), 1, 7, rng.randint(1, 100)), (17, 1, 1, 1))[0]
+    size = rng.choices((len(data), 1, 7, rng.randint(1, 100)), (46, 1, 1, 2))[0]
     for start in range(0, len(data), max(1, size)):
         yield data[start : start + size]
 

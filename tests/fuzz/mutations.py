@@ -123,7 +123,7 @@ def splice_frame(frames: Frames, rng: Random, others: Frames) -> None:
 def splice_bytes(frames: Frames, rng: Random, others: Frames) -> None:
     """Go on in the middle of a frame with the middle of another, with the right length."""
     frame, other = _some(frames, rng), rng.choice(others)
-    frame[rng.randrange(len(frame) + 1) :] = other[rng.randrange(len(other)) :]
+    frame[rng.randrange(len(frame) + 1) :] = other[rng.randrange(len(other) + 1) :]
     _set_length(frame)
 
 

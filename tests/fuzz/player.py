@@ -67,11 +67,14 @@ class Player:
         return side.data_to_send(self._now)
 
     def hear(self, chunks: Iterable[bytes]) -> None:
-        """Take what has come."""
+        """Take what has come; of what comes after the end, one chunk."""
         side = self.side
         for chunk in chunks:
+            was_dead = side.is_dead
             side.receive_data(chunk, self._now)
             self._take_events()
+            if was_dead:
+                return
             assert side.unfinished <= PACKET_SIZE_MAX + len(chunk) + 8, "it keeps more than one frame may have"
 
     def end(self) -> None:

@@ -19,9 +19,9 @@ from zkrecipes.errors import ProtocolError
 from zkrecipes.protocol.client_side import ClientSide
 from zkrecipes.protocol.events import Broken
 
-CASES = 10_000
+CASES = 5_000
 """For each of the twenty conversations."""
-MEMORY_CASES = 300
+MEMORY_CASES = 60
 
 each_conversation = pytest.mark.parametrize("conversation", CONVERSATIONS.values(), ids=list(CONVERSATIONS))
 
@@ -73,8 +73,8 @@ def test_no_memory_is_kept_after_a_connection(traced_memory: None) -> None:
         gc.collect()
         return tracemalloc.get_traced_memory()[0]
 
-    first = kept_after(range(100))  # what is compiled and cached on first use stays
-    assert kept_after(range(100, 200)) - first < 20_000
+    first = kept_after(range(30))  # what is compiled and cached on first use stays
+    assert kept_after(range(30, 60)) - first < 20_000
 
 
 def test_a_failure_names_its_case_and_how_to_see_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
