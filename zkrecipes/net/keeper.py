@@ -486,13 +486,14 @@ class SessionKeeper:
         connection = self._connection
         if connection is None:
             return
-        side = connection.side
+        side, has_holds, replies = connection.side, bool(self.holds), 0
         while (event := side.next_event()) is not None:
             if isinstance(event, Replied):
-                self.traffic.replies += 1
+                replies += 1
                 self._take_reply(event, now)
-                # Each reply counts: many requests leave in one send, so their times do not tell them apart.
-                self.holds.checks.replied_to_earlier(now)
+                if has_holds:
+                    # Each counts: many requests leave in one send, so their times do not tell them apart.
+                    self.holds.checks.replied_to_earlier(now)
             elif isinstance(event, WatchFired):
                 for owner in event.owners:
                     owner.fired(event.event)
@@ -500,6 +501,7 @@ class SessionKeeper:
                     self._remove_unneeded((event.event.path,))
             elif isinstance(event, Broken):
                 self._broken = event.error
+        self.traffic.replies += replies
         side.window.is_limited = bool(self.holds)
         self.holds.answered(side.answered_sent_at, side.committed_sent_at, now)
         self._send_due_check()

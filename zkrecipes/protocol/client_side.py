@@ -347,8 +347,10 @@ class ClientSide:
         else:
             error = error_from_code(code, _path_of(ticket))
         self._events.append(Replied(ticket, reply, error, zxid))
-        self._heartbeat.answered(ticket.sent_at)
-        self.window.saw_reply(end - start)
+        if ticket.sent_at > self._heartbeat.answered_sent_at:
+            self._heartbeat.answered(ticket.sent_at)
+        if self.window.is_limited:
+            self.window.saw_reply(end - start)
         if zxid > self.last_zxid:  # noqa: PLR1730 - half the time of a call
             # Only here: the zxid of an event must not count as seen, as more events of the same transaction
             # may follow, and would not be sent again to a client that claims to have seen it.
