@@ -8,6 +8,7 @@ does so in one thread at a time.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -160,7 +161,8 @@ class Store:
         if self._log().exists():
             raise DataDirError(self._directory, f"is damaged: {FILE_NAME} is missing, its log is there")
         unfinished = self._file.with_suffix(".new")
-        unfinished.unlink(missing_ok=True)
+        for left_over in self._directory.glob(f"{unfinished.name}*"):
+            left_over.unlink()
         database = self._connect(unfinished)
         try:
             database.execute("PRAGMA journal_mode = WAL")
@@ -168,6 +170,7 @@ class Store:
         finally:
             database.close()
         unfinished.rename(self._file)
+        _sync_directory(self._directory)
 
     def _read(self) -> Saved | None:
         """All that there is; only read, so that a damaged file stays as it is, and its log beside it."""
@@ -226,3 +229,14 @@ class Store:
             raise DataDirError(self._directory, f"is damaged: {FILE_NAME}: {error}") from error
         except OSError as error:
             raise DataDirError(self._directory, f"{otherwise}: {error.strerror or error}") from error
+
+
+def _sync_directory(directory: Path) -> None:
+    """Wait until a name in it is on disk. Windows has no means for that, and keeps names by itself."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
