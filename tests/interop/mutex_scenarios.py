@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import final
+from typing import Protocol, final
 
 import anyio
 import anyio.lowlevel
@@ -18,7 +18,7 @@ import pytest
 import zkrecipes as zk
 from tests.interop.peer import Peer, StartPeer
 from tests.interop.recorder import Recorder
-from zkrecipes.ensemble import ApacheServer, ask
+from zkrecipes.ensemble import ask
 
 LIMIT = 15.0
 _POLL_INTERVAL = 0.02
@@ -42,6 +42,19 @@ class PeerLock:
         await self.peer.call("release", self.name)
 
 
+class Listening(Protocol):
+    """A server, Apache's or the dev server."""
+
+    @property
+    def host(self) -> str: ...
+
+    @property
+    def port(self) -> int: ...
+
+    @property
+    def connect_string(self) -> str: ...
+
+
 @final
 @dataclass(frozen=True)
 class Family:
@@ -52,7 +65,7 @@ class Family:
         lock_class: what it calls its mutex.
     """
 
-    server: ApacheServer
+    server: Listening
     path: str
     start: StartPeer
     layout: str
