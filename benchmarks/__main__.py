@@ -14,7 +14,7 @@ from typing import Final
 import anyio
 
 import zkrecipes as zk
-from benchmarks import codec, imports, limits, subject_curator
+from benchmarks import codec, failover, imports, limits, subject_curator
 from benchmarks.works import (
     DATA,
     LOCK_PATH,
@@ -55,12 +55,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--works", default=",".join(WORKS), help="of: " + ", ".join(WORKS))
-    parser.add_argument("--only", choices=("codec", "imports", "works", "limits"))
+    parser.add_argument("--only", choices=("codec", "imports", "works", "limits", "failover"))
     given = parser.parse_args()
     if given.only in (None, "codec"):
         print_codec(given.rounds)
     if given.only in (None, "imports"):
         print_imports(given.rounds)
+    if given.only == "failover":
+        print_failover(given.rounds)
     if given.only == "limits":
         print_limits()
     if given.only in (None, "works"):
@@ -171,6 +173,15 @@ def print_imports(rounds: int) -> None:
     """One table of imports."""
     print("\nimport (milliseconds in a fresh interpreter, over one that imports nothing; medians)")
     print_table([[name, f"{each:.1f}"] for name, each in imports.measure(2 * rounds + 1).items()])
+
+
+def print_failover(rounds: int) -> None:
+    """One table; both clients wait 20 ms before they ask."""
+    print(f"\nms without an answer, 20 of them by intent (medians of {rounds})")
+    rows = [["", "kazoo", "zkrecipes"]]
+    for what, by_name in anyio.run(failover.measure, rounds, backend="trio").items():
+        rows.append([what, f"{by_name['kazoo']:.0f}", f"{by_name['zkrecipes']:.0f}"])
+    print_table(rows)
 
 
 def print_limits() -> None:

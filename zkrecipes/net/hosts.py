@@ -19,7 +19,11 @@ __all__ = ["DEFAULT_PORT", "ConnectString", "Host", "HostList", "parse_connect_s
 
 DEFAULT_PORT: Final = 2181
 _PAUSE_FIRST: Final = 0.1
+_PAUSE_GROWS: Final = 1.5
+"""Not twice, as is usual: most outages are elections of less than a second, and half of what a pause is too
+long is waited for nothing."""
 _PAUSE_MAX: Final = 5.0
+_GROWS_AT_MOST: Final = 20
 
 
 class Host(NamedTuple):
@@ -168,8 +172,9 @@ class HostList:
 
     def end_pass(self) -> float:
         """How long to wait before the next pass, in seconds: longer from pass to pass, up to 5 s."""
+        longest = min(_PAUSE_MAX, _PAUSE_FIRST * _PAUSE_GROWS ** min(self._passes, _GROWS_AT_MOST))
         self._passes += 1
-        return self._rng.uniform(0, min(_PAUSE_MAX, _PAUSE_FIRST * 2 ** min(self._passes, 10)))
+        return self._rng.uniform(0, longest)
 
     @property
     def is_pass_over(self) -> bool:
