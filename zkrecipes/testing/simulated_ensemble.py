@@ -248,6 +248,13 @@ class SimulatedEnsemble:
         while not self._are_serving(numbers or self._running_numbers()):  # noqa: ASYNC110 - many causes
             await anyio.sleep(_POLL_INTERVAL)
 
+    async def session_ended(self, session_id: int) -> float:
+        """Wait until a quorum has committed the end of a session; when that was, as `ended_at`."""
+        await anyio.lowlevel.checkpoint()
+        while (ended_at := self.ended_at(session_id)) is None:  # noqa: ASYNC110 - any replica may learn it
+            await anyio.sleep(_POLL_INTERVAL)
+        return ended_at
+
     def _are_serving(self, numbers: tuple[int, ...]) -> bool:
         leader = self.leader
         return leader is not None and all(self.is_serving(number) for number in (leader, *numbers))
@@ -318,11 +325,14 @@ class SimulatedEnsemble:
 
     async def _send(self, replica: Replica, attachment: Attachment, stream: Stream, output: _Signal) -> None:
         try:
-            while not attachment.is_closing:
-                await output.wait()
+            while True:
                 await self._until_it_goes(replica)
                 if data := attachment.data_to_send():
                     await stream.send(data)
+                elif attachment.is_closing:
+                    return
+                else:
+                    await output.wait()
         except OSError:
             return  # the receiving side learns it, too
         finally:

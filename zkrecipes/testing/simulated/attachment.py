@@ -25,7 +25,7 @@ from zkrecipes.testing.simulated.history import Asked, NewSession, Origin
 
 __all__ = ["Attachment", "Host"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("zkrecipes.devserver")
 
 # A check that stands alone is answered where it arrives (with an error, as on a real server).
 _FOR_THE_LEADER = frozenset(WRITES) - {OpCode.CHECK} | {OpCode.MULTI, OpCode.CLOSE_SESSION, OpCode.SYNC}
