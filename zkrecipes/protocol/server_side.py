@@ -25,6 +25,10 @@ __all__ = ["FRAME_SIZE_MAX", "Broken", "Event", "FourLetterWord", "Greeted", "Re
 FRAME_SIZE_MAX = 0xFFFFF
 """How large a frame may be: the default of `jute.maxbuffer` (`BinaryInputArchive.java`)."""
 
+# A greeting has 44 or 45 bytes, with a password as long as ZooKeeper makes them. A real server takes one as
+# large as any request; but whoever has not said who it is shall not make a server keep a megabyte.
+_GREETING_SIZE_MAX = 4096
+
 # In place of a length, and only at the very beginning (`FourLetterCommands.java`). Read as a length, each
 # would be above 0x61000000, so no greeting is taken for a word.
 _WORDS = frozenset(
@@ -90,7 +94,8 @@ class ServerSide:
     """
 
     def __init__(self, *, frame_size_max: int = FRAME_SIZE_MAX) -> None:
-        self._frames = FrameBuffer(frame_size_max)
+        self._frames = FrameBuffer(min(frame_size_max, _GREETING_SIZE_MAX))
+        self._frame_size_max = frame_size_max
         self._state = _State.STARTING
         self._start = b""
         self._read_only_asked = False
@@ -179,6 +184,7 @@ class ServerSide:
     def _read_greeting(self, buffer: bytes, start: int, end: int) -> None:
         request, _ = ConnectRequest.read(buffer, start, end)
         self._state = _State.GREETED
+        self._frames.size_max = self._frame_size_max
         self._read_only_asked = request.read_only is not None
         self._events.append(Greeted(request))
 

@@ -1,0 +1,137 @@
+"""Clients that send garbage, half of something, or nothing: cut off, told in the log, at bounded memory."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import struct
+import tracemalloc
+from collections.abc import Callable
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.cli.commands import ZKRECIPES, running_server
+from tests.devserver.raw_client import OPEN, RawClient
+from zkrecipes.codec.messages import ConnectRequest, CreateRequest, GetDataRequest
+from zkrecipes.devserver import DevServer
+from zkrecipes.devserver.connections import GREETING_TIME_MAX
+from zkrecipes.ensemble.four_letter import ask, parse_mntr
+from zkrecipes.net.transport import Stream
+from zkrecipes.testing import MemoryNetwork
+
+GREETING = ConnectRequest(0, 0, 4000, 0, bytes(16), False).encode()
+TWO_GIBIBYTES = struct.pack("!i", 2**31 - 1)
+
+# What is sent, and what the log says of it.
+BAD: dict[str, tuple[bytes, str]] = {
+    "garbage": (b"\xde\xad\xbe\xef" * 1000, "negative length"),
+    "HTTP": (b"GET / HTTP/1.1\r\nHost: zk\r\n\r\n", "larger than the limit"),
+    "a frame of 2 GiB": (TWO_GIBIBYTES + bytes(1000), "a frame of 2147483647 bytes"),
+    "a greeting of a megabyte": (struct.pack("!i", 0xFFFFF) + bytes(60_000), "a frame of 1048575 bytes"),
+    "a greeting that is none": (
+        struct.pack("!i24xi", 44, 1000) + bytes(16),  # its password would go beyond its end
+        "closing its connection",
+    ),
+    "a greeting and a frame of 2 GiB": (
+        struct.pack("!i", len(GREETING)) + GREETING + TWO_GIBIBYTES + bytes(1000),
+        "a frame of 2147483647 bytes",
+    ),
+    "half a greeting": (struct.pack("!i", 44) + bytes(20), "within 10 seconds"),
+    "half a length": (b"\0\0", "within 10 seconds"),
+    "nothing": (b"", "within 10 seconds"),
+}
+
+
+async def _until_closed(stream: Stream) -> None:
+    try:
+        while await stream.receive():
+            pass
+    except ConnectionError:
+        pass
+    await stream.aclose()
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("kind", BAD)
+async def test_a_bad_client_is_cut_off_with_a_line_in_the_log(
+    kind: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    data, why = BAD[kind]
+    network = MemoryNetwork()
+    async with DevServer(network=network, host="zk", port=2181):
+        stream = await network.connect("zk", 2181)
+        if data:
+            await stream.send(data)
+        with trio.fail_after(GREETING_TIME_MAX + 1):
+            await _until_closed(stream)
+    (line,) = (each for each in caplog.records if each.levelno == logging.WARNING)
+    assert why in line.getMessage()
+    assert line.name == "zkrecipes.devserver"
+
+
+@pytest.mark.trio
+async def test_a_thousand_bad_clients_beside_an_honest_one(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    network, kinds = MemoryNetwork(), list(BAD.values())
+
+    async def misbehave(number: int) -> None:
+        data, _ = kinds[number % len(kinds)]
+        stream = await network.connect("zk", 2181)
+        # byte by byte at first: the server has to keep the pieces
+        for piece in (data[:1], data[1:7], data[7:]):
+            if piece:
+                try:
+                    await stream.send(piece)
+                except ConnectionError:
+                    break
+        await _until_closed(stream)
+
+    async with DevServer(network=network, host="zk", port=2181) as server:
+        honest, _ = await RawClient.greet(server, network, session_timeout=20.0)
+        await honest.ok(CreateRequest("/a", b"0", OPEN, 0))
+        tracemalloc.start()
+        try:
+            async with trio.open_nursery() as crowd:
+                for number in range(1000):
+                    crowd.start_soon(misbehave, number)
+                for _ in range(100):
+                    assert (await honest.ok(GetDataRequest("/a", False))).data == b"0"
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert (await honest.ok(GetDataRequest("/a", False))).data == b"0"
+        assert len(server.processor.attached) == 1
+    assert sum(each.levelno == logging.WARNING for each in caplog.records) == 1000
+    # both ends of a thousand connections, and the records of the log, but nothing that was only announced
+    assert peak < 100 * 1024 * 1024
+
+
+def test_on_a_real_port_too() -> None:
+    with running_server(*ZKRECIPES, "serve", "--port", "0") as (process, hosts):
+        host, _, port = hosts.rpartition(":")
+        silent = socket.create_connection((host, int(port)))
+        for data, _ in list(BAD.values())[:6]:
+            with socket.create_connection((host, int(port)), timeout=10) as stream:
+                stream.sendall(data)
+                _read_to_the_end(stream.recv)
+        told = parse_mntr(trio.run(ask, host, int(port), "mntr"))
+        assert told["zk_num_alive_connections"] == "2"
+        silent.close()
+        process.terminate()
+        _, errors = process.communicate(timeout=10)
+    lines = errors.splitlines()
+    assert len(lines) == 6
+    assert all(
+        line.startswith("zkrecipes: session 0x") and "closing its connection" in line for line in lines
+    )
+
+
+def _read_to_the_end(receive: Callable[[int], bytes]) -> None:
+    try:
+        while receive(1000):
+            pass
+    except ConnectionError:
+        pass
