@@ -14,9 +14,16 @@ from trio.testing import MockClock
 
 from tests.cli.commands import ZKRECIPES, running_server
 from tests.devserver.raw_client import OPEN, RawClient
-from zkrecipes.codec.messages import ConnectRequest, CreateRequest, GetDataRequest
+from zkrecipes.codec.messages import (
+    AddWatchRequest,
+    ConnectRequest,
+    CreateRequest,
+    ExistsRequest,
+    GetDataRequest,
+    SetDataRequest,
+)
 from zkrecipes.devserver import DevServer
-from zkrecipes.devserver.connections import GREETING_TIME_MAX
+from zkrecipes.devserver.connections import CLOSING_TIME_MAX, GREETING_TIME_MAX
 from zkrecipes.ensemble.four_letter import ask, parse_mntr
 from zkrecipes.net.transport import Stream
 from zkrecipes.testing import MemoryNetwork
@@ -107,6 +114,41 @@ async def test_a_thousand_bad_clients_beside_an_honest_one(
     assert sum(each.levelno == logging.WARNING for each in caplog.records) == 1000
     # both ends of a thousand connections, and the records of the log, but nothing that was only announced
     assert peak < 100 * 1024 * 1024
+
+
+@pytest.mark.trio
+async def test_who_does_not_take_the_answer_to_a_word_is_cut_off(autojump_clock: MockClock) -> None:
+    network = MemoryNetwork()
+    async with DevServer(network=network, host="zk", port=2181) as server:
+        honest, _ = await RawClient.greet(server, network, session_timeout=40.0)
+        for number in range(3000):
+            await honest.send(ExistsRequest(f"/{number:0100}", True))
+            await honest.receive()
+        stream = await network.connect("zk", 2181)
+        await stream.send(b"wchp")
+        await trio.sleep(CLOSING_TIME_MAX + 1)
+        # What is left is the connection of the one who asks for this.
+        assert "zk_num_alive_connections\t1\n" in server.answer_word("mntr")
+        await stream.aclose()
+
+
+@pytest.mark.trio
+async def test_who_does_not_take_events_is_cut_off_when_the_session_expires(
+    autojump_clock: MockClock,
+) -> None:
+    network = MemoryNetwork()
+    async with DevServer(network=network, host="zk", port=2181) as server:
+        honest, _ = await RawClient.greet(server, network, session_timeout=40.0)
+        lazy, _ = await RawClient.greet(server, network, session_timeout=4.0)
+        path = f"/{'a' * 100}"  # so that events fill the wire
+        await honest.ok(CreateRequest(path, b"", OPEN, 0))
+        await lazy.ok(AddWatchRequest(path, 0))
+        for number in range(5000):
+            await honest.ok(SetDataRequest(path, b"", number))
+        assert len(server.processor.attached) == 2
+        await trio.sleep(6 + CLOSING_TIME_MAX)
+        assert "zk_num_alive_connections\t1\n" in server.answer_word("mntr")
+        await lazy.stream.aclose()
 
 
 def test_on_a_real_port_too() -> None:

@@ -20,10 +20,13 @@ from zkrecipes.devserver.four_letter import Client
 from zkrecipes.devserver.server_clock import ServerClock
 from zkrecipes.devserver.traffic import Traffic
 
-__all__ = ["GREETING_TIME_MAX", "ByteStream", "Connections"]
+__all__ = ["CLOSING_TIME_MAX", "GREETING_TIME_MAX", "ByteStream", "Connections"]
 
 GREETING_TIME_MAX = 10.0
 """How long a connection may be without a session, in seconds (`zookeeper.nio.sessionlessCnxnTimeout`)."""
+
+CLOSING_TIME_MAX = 10.0
+"""How long a connection that is to be closed may take to take its last bytes, in seconds."""
 
 logger = logging.getLogger("zkrecipes.devserver")
 
@@ -170,6 +173,8 @@ class Connections:
         elif conversation not in self._sending:
             self._sending.add(conversation)
             self._tasks.start_soon(self._send, conversation)
+        elif conversation.is_closing:
+            self._tasks.start_soon(self._close_at_last, conversation)
 
     async def _send(self, conversation: Conversation) -> None:
         """Send all that is queued; the caller has put the conversation among those that send."""
@@ -184,7 +189,11 @@ class Connections:
                     if self._settled is not None:
                         await self._settled()
                     conversation.traffic.departs(self._clock.moment().time_ms)
-                    await stream.send(data)
+                    if conversation.is_closing and conversation.session is None:
+                        with anyio.fail_after(CLOSING_TIME_MAX):
+                            await stream.send(data)
+                    else:
+                        await stream.send(data)
                 elif conversation.due is None:
                     break
                 else:
@@ -197,6 +206,13 @@ class Connections:
         finally:
             self._sending.discard(conversation)
             self._wake_reader(conversation)
+
+    async def _close_at_last(self, conversation: Conversation) -> None:
+        """Close what is to be closed, though its client does not take what was sent before."""
+        await anyio.sleep(CLOSING_TIME_MAX)
+        await self._clock.until_it_goes()
+        if conversation.due is None:
+            await self._close(conversation)
 
     async def _close(self, conversation: Conversation) -> None:
         self._wake_reader(conversation)
