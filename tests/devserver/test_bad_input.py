@@ -146,7 +146,7 @@ async def test_who_does_not_take_events_is_cut_off_when_the_session_expires(
         for number in range(5000):
             await honest.ok(SetDataRequest(path, b"", number))
         assert len(server.processor.attached) == 2
-        await trio.sleep(6 + CLOSING_TIME_MAX)
+        await trio.sleep(6 + CLOSING_TIME_MAX + 1)
         assert "zk_num_alive_connections\t1\n" in server.answer_word("mntr")
         await lazy.stream.aclose()
 
