@@ -12,13 +12,17 @@ import anyio
 import pytest
 
 import zkrecipes as zk
+from tests.net.peers import accept_all, scripted
 from tests.recipes.hurting import TIMEOUT, World, virtual_time, world
-from zkrecipes.codec.messages import DeleteRequest, ExistsRequest
+from zkrecipes.codec.messages import DeleteRequest, ExistsRequest, WhoAmIReply
 from zkrecipes.enums import OpCode, ServerGeneration, SessionState
 from zkrecipes.net.hosts import Host, HostList
 from zkrecipes.net.keeper import KeeperOptions, SessionKeeper
 from zkrecipes.net.pending import Pending
+from zkrecipes.net.transport import Stream
 from zkrecipes.net.wakeup import current_parking
+from zkrecipes.protocol.server_side import Requested, ServerSide
+from zkrecipes.testing import MemoryNetwork
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -189,3 +193,44 @@ async def test_a_listener_hears_the_end_and_then_nothing_more() -> None:
             assert [change async for change in changes] == [zk.SessionChange(session.id, SessionState.CLOSED)]
         async with keeper.changes() as changes:
             assert [change async for change in changes] == []
+
+
+class _SlowToClose:
+    """A network whose streams take a second to close, as TLS may."""
+
+    def __init__(self, network: MemoryNetwork) -> None:
+        self.resolve = network.resolve
+        self.serve = network.serve
+        self._network = network
+
+    async def connect(self, host: str, port: int) -> Stream:
+        stream = await self._network.connect(host, port)
+        close = stream.aclose
+
+        async def close_slowly() -> None:
+            await anyio.sleep(1)
+            await close()
+
+        stream.aclose = close_slowly  # type: ignore[method-assign]
+        return stream
+
+
+async def test_what_a_server_can_do_is_asked_while_the_connection_of_a_session_that_is_over_closes() -> None:
+    # There is no server, and the session has not been told of its end: a question must wait, not go round.
+    network = MemoryNetwork()
+
+    def answer(side: ServerSide, requested: Requested) -> bool:
+        if requested.opcode == OpCode.EXISTS:
+            side.reply(requested.xid, 1, zk.SessionExpiredError.code)
+        else:
+            side.reply(requested.xid, 1, 0, WhoAmIReply([]))
+        return True
+
+    async with (
+        scripted(network, greet=accept_all(), answer=answer),
+        zk.connect("scripted", network=_SlowToClose(network)) as client,
+    ):
+        with pytest.raises(zk.SessionExpiredError):
+            await client.exists("/n")
+        await anyio.sleep(0.5)
+        assert await client.whoami() == []

@@ -183,13 +183,17 @@ class SessionKeeper:
         while True:
             await self.wait_connected()
             address = self.address
-            if address is not None:
-                try:
-                    with anyio.fail_after(self.session.timeout / 3):
-                        return await self.attacher.generation(address)
-                except OSError as error:
-                    logger.info("the server could not be asked what it can do: %s", error)
-                    await anyio.sleep(min(1.0, self.session.timeout / 8))
+            if (
+                address is None
+            ):  # the connection has just ended, and the session will: it says so when it does
+                await self._changed.wait()
+                continue
+            try:
+                with anyio.fail_after(self.session.timeout / 3):
+                    return await self.attacher.generation(address)
+            except OSError as error:
+                logger.info("the server could not be asked what it can do: %s", error)
+                await anyio.sleep(min(1.0, self.session.timeout / 8))
 
     def authenticate(self, scheme: str, credential: bytes) -> None:
         """Add a credential to this connection and to every later one; the caller waits for a later reply."""
