@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs bench dev clean
+.PHONY: help demo test fuzz lint format docs bench dev clean
 
 help:
 	@echo "make demo    several workers share jobs under a lock; two of them fail on purpose (20 s)"
@@ -14,6 +14,7 @@ help:
 	@echo "make lint    ruff and mypy --strict"
 	@echo "make format  rewrite the code as 'make lint' wants it"
 	@echo "make docs    build the documentation into site/"
+	@echo "make fuzz    millions of mutated answers, until one does harm"
 	@echo "make bench   measure beside kazoo on a real server"
 	@echo "make dev     everything above in one environment, $(VENV)"
 	@echo "make clean   remove $(VENV), site/ and all caches"
@@ -24,6 +25,9 @@ demo: $(VENV)/.has-cli
 test: $(VENV)/.has-cli,test
 	@scripts/install-test-peers $(BIN)/python
 	@$(BIN)/python -m pytest $(ARGS)
+
+fuzz: $(VENV)/.has-cli,test
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 lint: $(VENV)/.has-cli,lint,otel,test
 	@$(BIN)/ruff check .

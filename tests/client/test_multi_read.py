@@ -100,7 +100,7 @@ async def test_a_server_that_answers_more_or_fewer_reads_than_were_asked_is_foun
         scripted(network, "new", greet=accept_all(), answer=answer),
         zk.connect("new", network=network) as client,
     ):
-        with pytest.raises(zk.ProtocolError, match="1 reads were answered by 0"):
+        with pytest.raises(zk.ProtocolError, match="1 operations were answered by 0"):
             async with client.multi_read() as reads:
                 node = reads.get("/")
         with pytest.raises(zk.ProtocolError):

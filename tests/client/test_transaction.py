@@ -9,7 +9,8 @@ import pytest
 import zkrecipes as zk
 from tests.net.peers import accept_all, scripted
 from tests.recipes.hurting import virtual_time, world
-from zkrecipes.codec.messages import ErrorReply
+from zkrecipes.codec.jute import Record
+from zkrecipes.codec.messages import CreateReply, Empty, ErrorReply
 from zkrecipes.codec.multi import MultiReply
 from zkrecipes.enums import OpCode
 from zkrecipes.protocol.server_side import Requested, ServerSide
@@ -150,6 +151,36 @@ async def test_the_first_failure_is_told_whatever_the_codes_around_it(
                     tx.delete(path)
         assert caught.value.index == index
         assert type(caught.value.error) is kind
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        [Empty()],
+        [Empty(), Empty(), Empty()],
+        [Empty(), CreateReply("/a")],
+        [Empty(), ErrorReply(0)],
+    ],
+    ids=["too few", "too many", "another kind", "an error that is none"],
+)
+async def test_results_that_do_not_answer_the_operations_are_a_protocol_error(results: list[Record]) -> None:
+    network = MemoryNetwork()
+
+    def answer(side: ServerSide, requested: Requested) -> bool:
+        opcodes = [OpCode.CREATE if isinstance(each, CreateReply) else OpCode.DELETE for each in results]
+        side.reply_multi(requested.xid, 7, opcodes, MultiReply(tuple(results)))
+        return True
+
+    async with (
+        scripted(network, greet=accept_all(), answer=answer),
+        zk.connect("scripted", network=network) as client,
+    ):
+        with pytest.raises(zk.ProtocolError, match="answered by"):
+            async with client.transaction() as tx:
+                gone = [tx.delete("/a"), tx.delete("/b")]
+        for each in gone:
+            with pytest.raises(zk.ProtocolError):
+                each.result()
 
 
 async def test_an_empty_transaction_is_nothing_to_send() -> None:

@@ -1,4 +1,4 @@
-"""What a client says in each conversation, and what real servers have answered: the raw material of the fuzzer.
+"""What a client says in each conversation, and what real servers have answered to it.
 
 A conversation has three parts, each of which the client must have read before it says more: the answer to the
 greeting, the answers to its credentials and its watches, and the answers to its requests. `record.py` records

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from random import Random
 from typing import Any, final
 from unittest.mock import patch
@@ -19,6 +19,8 @@ import trio
 import trio.testing
 
 import zkrecipes as zk
+from tests.fuzz.cases import CaseError
+from tests.fuzz.hangs import hangs_told
 from tests.fuzz.mutations import Frames, mutate
 from tests.recipes.hurting import TIMEOUT, Traces, World, world
 from zkrecipes.net.transport import Stream
@@ -36,15 +38,15 @@ def run_world(number: int) -> Counter[str]:
         How often its calls ended in what: "result", or the name of the error.
 
     Raises:
-        AssertionError: something was wrong; the message has the number.
+        CaseError: something was wrong; it names the world.
     """
     clock = trio.testing.MockClock(autojump_threshold=0)
     outcomes: Counter[str] = Counter()
     try:
-        with _chance_from(number):
+        with hangs_told(), _chance_from(number):
             trio.run(_live_through, number, outcomes, clock=clock)
-    except BaseException as error:
-        raise AssertionError(f"world {number}: {error!r}; again: python -m tests.fuzz --world {number}") from error
+    except Exception as error:
+        raise CaseError(f"--world {number}", error) from error
     return outcomes
 
 
@@ -62,11 +64,18 @@ async def _live_through(number: int, outcomes: Counter[str]) -> None:
 
 
 async def _mishear(client: zk.Client, relay: Relay, outcomes: Counter[str]) -> None:
-    """Call and call, until the relay has changed enough. Calls overlap: each begins before the last has ended.
+    """Call and call, until the relay has changed enough. No call waits for the one before it.
 
     So a reply that never comes is noticed by the reply to the next call, which is out of turn then.
     """
-    calls: list[Callable[[zk.Client], Awaitable[Any]]] = [_create, _read, _list, _pipeline, _transaction, _watch]
+    calls: list[Callable[[zk.Client], Awaitable[Any]]] = [
+        _create,
+        _read,
+        _list,
+        _pipeline,
+        _transaction,
+        _watch,
+    ]
     relay.is_clear = False
 
     async def call_once(call: Callable[[zk.Client], Awaitable[Any]]) -> None:
@@ -156,19 +165,20 @@ class Relay:
 
     async def carry(self, client: Stream) -> None:
         """One connection, from its beginning to its end."""
-        async with _closing(client), _closing(await self._network.connect("zk", 2181)) as server:
-            async with anyio.create_task_group() as tasks:
+        async with (
+            _closing(client),
+            _closing(await self._network.connect("zk", 2181)) as server,
+            anyio.create_task_group() as tasks,
+        ):
 
-                async def pass_on(source: Stream, sink: Stream, change: Callable[[bytes], bytes]) -> None:
-                    try:
-                        while data := await source.receive():
-                            await sink.send(change(data))
-                    except OSError:
-                        pass  # one of them has closed
-                    tasks.cancel_scope.cancel()
+            async def pass_on(source: Stream, sink: Stream, change: Callable[[bytes], bytes]) -> None:
+                with suppress(OSError):  # one of them has closed
+                    while data := await source.receive():
+                        await sink.send(change(data))
+                tasks.cancel_scope.cancel()
 
-                tasks.start_soon(pass_on, client, server, bytes)
-                tasks.start_soon(pass_on, server, client, self._change)
+            tasks.start_soon(pass_on, client, server, bytes)
+            tasks.start_soon(pass_on, server, client, self._change)
 
     def _change(self, data: bytes) -> bytes:
         """What the client hears in place of `data`: mostly the same."""
@@ -205,8 +215,9 @@ def _frames(data: bytes) -> Frames:
 
 @contextmanager
 def _chance_from(number: int) -> Iterator[None]:
-    """Let a number decide in what order trio runs its tasks, and how long the client pauses between attempts."""
-    trio_rng = trio._core._run._r  # noqa: SLF001 - trio has no public seed; its own plugin for hypothesis does this
+    """Let a number decide in what order trio runs its tasks, and how long the client's pauses are."""
+    # trio has no public seed; its plugin for hypothesis does the same
+    trio_rng = trio._core._run._r  # noqa: SLF001
     before = trio_rng.getstate()
     trio_rng.seed(number)
     seeded = Random(number)

@@ -77,7 +77,9 @@ def change_header(frames: Frames, rng: Random, _: Frames) -> None:
     """Another xid, zxid or code in the reply's header."""
     frame = _some(frames, rng)
     field = rng.choice(list(_HEADER_AT))
-    value = rng.choice(_CODES) if field == "error code" else rng.choice((rng.choice(_INTS), rng.randint(-10, 40)))
+    value = (
+        rng.choice(_CODES) if field == "error code" else rng.choice((rng.choice(_INTS), rng.randint(-10, 40)))
+    )
     _put(frame, _HEADER_AT[field], value)
 
 

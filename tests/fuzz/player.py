@@ -75,7 +75,7 @@ class Player:
             self._take_events()
             if was_dead:
                 return
-            assert side.unfinished <= PACKET_SIZE_MAX + len(chunk) + 8, "it keeps more than one frame may have"
+            assert side.unfinished <= PACKET_SIZE_MAX + len(chunk) + 8, "it keeps more than a frame may have"
 
     def end(self) -> None:
         """The stream ends."""
@@ -83,7 +83,7 @@ class Player:
         self._take_events()
 
     def judge(self) -> None:
-        """Assert that the conversation has ended as it may, and that no request was lost or answered twice."""
+        """Assert that the conversation ended as it may, and that no request was lost or answered twice."""
         events = self.events
         assert isinstance(events[-1], Broken), f"the last event is {events[-1]}"
         assert sum(isinstance(event, Broken) for event in events) == 1, "it broke twice"
@@ -98,8 +98,8 @@ class Player:
                 assert type(event.reply) is event.ticket.request.reply
             else:
                 _check_error(event.error, ZooKeeperError)
-        for event in events:
-            assert not isinstance(event, WatchFired) or event.owners, "a watch of nobody's fired"
+        fired = [event for event in events if isinstance(event, WatchFired)]
+        assert all(event.owners for event in fired), "a watch of nobody's fired"
 
     @property
     def is_all_answered(self) -> bool:

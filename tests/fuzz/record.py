@@ -1,5 +1,6 @@
-"""Records the conversations with a real server: `python -m tests.fuzz.record 3.9.5`, with `ZOOKEEPER_HOME` set.
+"""Records the conversations with a real server: `python -m tests.fuzz.record 3.9.5`.
 
+`ZOOKEEPER_HOME` says where the server is; the release is the name of the files, and tells what it can do.
 Each script has a new server to itself, so that a recording tells nothing of what was there before.
 """
 

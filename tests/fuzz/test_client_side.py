@@ -91,7 +91,7 @@ def test_a_hang_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         while True:
             pass
 
-    monkeypatch.setattr("tests.fuzz.cases.CPU_SECONDS_MAX", 0.05)
+    monkeypatch.setattr("tests.fuzz.hangs.CPU_SECONDS_MAX", 0.05)
     monkeypatch.setattr(ClientSide, "receive_data", turn_round)
     with pytest.raises(CaseError, match="HangError"):
         run_cases(CONVERSATIONS["reads-3.9.5"], range(1))

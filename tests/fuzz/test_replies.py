@@ -1,4 +1,4 @@
-"""Each kind of reply that a real server has sent, mutated and read by itself, in the middle of other bytes."""
+"""Each kind of reply that real servers have sent, mutated and read by itself, among other bytes."""
 
 from __future__ import annotations
 

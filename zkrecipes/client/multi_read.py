@@ -10,7 +10,7 @@ from zkrecipes.codec.jute import Record
 from zkrecipes.codec.messages import ErrorReply
 from zkrecipes.codec.multi import MultiReadRequest, MultiReply
 from zkrecipes.codec.records import Node
-from zkrecipes.errors import NoNodeError, ProtocolError, ZooKeeperError, error_from_code
+from zkrecipes.errors import NoNodeError, ZooKeeperError, error_from_code
 from zkrecipes.net.pending import Pending
 from zkrecipes.net.wakeup import Parking
 
@@ -61,7 +61,7 @@ class MultiRead:
 
         Raises:
             UnimplementedError: the server is too old; nothing was sent.
-            ProtocolError: the server sent more or fewer results than it was asked for.
+            ProtocolError: the server sent other results than it was asked for.
         """
         if not self._collected:
             return
@@ -75,8 +75,7 @@ class MultiRead:
         await calls.explain(each.error for each in self._collected if isinstance(each.error, NoNodeError))
 
     def _take_reply(self, reply: MultiReply) -> None:
-        if len(reply.results) != len(self._collected):
-            raise ProtocolError(f"{len(self._collected)} reads were answered by {len(reply.results)} results")
+        reply.check_answers([each.request for each in self._collected], errors=True)
         for pending, result in zip(self._collected, reply.results, strict=True):
             pending.complete(result, _error_in(result, pending))
 

@@ -97,6 +97,7 @@ class Transaction:
         Raises:
             TransactionError: an operation failed, and none was applied.
             ConnectionLossError: it is unknown whether they were applied.
+            ProtocolError: the same, for the server sent other results than it was asked for.
         """
         if not self._collected:
             return
@@ -117,9 +118,12 @@ class Transaction:
             pending.complete(None, error)
 
     def _take_reply(self, reply: MultiReply, zxid: int) -> None:
+        requests = [each.request for each in self._collected]
+        reply.check_answers(requests, errors=True)
         error = _failure(reply.results, self._collected)
         if error is not None:
             raise error
+        reply.check_answers(requests, errors=False)
         for pending, result in zip(self._collected, reply.results, strict=True):
             pending.complete(result, None, zxid)
 

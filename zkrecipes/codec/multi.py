@@ -7,7 +7,7 @@ files also say which operations may stand in it, and under which opcode each res
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from struct import Struct, error as StructError  # noqa: N812 - an exception, whatever its case
 from typing import Any, ClassVar, Self
 
@@ -81,6 +81,22 @@ class MultiReply(Record):
         """The reply that begins at `start` and the position behind it."""
         results, pos = _read_list(_RESULTS, buffer, start, end)
         return MultiReply(tuple(results)), pos
+
+    def check_answers(self, operations: Sequence[Request[Any]], *, errors: bool) -> None:
+        """Return if there is one result for each operation, and of its kind.
+
+        Args:
+            operations: those of the request.
+            errors: whether an `ErrorReply` may stand in the place of any.
+
+        Raises:
+            ProtocolError: the server has answered something else.
+        """
+        if len(self.results) != len(operations):
+            raise ProtocolError(f"{len(operations)} operations were answered by {len(self.results)} results")
+        for operation, result in zip(operations, self.results, strict=True):
+            if type(result) is not operation.reply and not (errors and isinstance(result, ErrorReply)):
+                raise ProtocolError(f"{type(operation).__name__} was answered by {type(result).__name__}")
 
     def encode(self) -> bytes:
         """Not possible: a result does not tell the opcode that it stands under. Use `encode_results`."""
