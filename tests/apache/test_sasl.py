@@ -1,0 +1,306 @@
+"""SASL DIGEST-MD5 with Apache's server: who gets in, what ACLs say then, and what is said of who does not.
+
+The server is configured as `docs/how-to/sasl.md` says, so that the page is tested as well. What kazoo does
+with the same server is the control.
+"""
+
+# ruff: noqa: PT012 - what comes out of a whole block is what these tests are about
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import kazoo.client
+import kazoo.exceptions
+import kazoo.security
+import pytest
+
+import zkrecipes as zk
+from tests.house.source_tree import ROOT
+from zkrecipes.ensemble import ApacheServer
+from zkrecipes.ensemble.zoo_cfg import Setting
+
+pytestmark = [pytest.mark.anyio, pytest.mark.apache]
+
+PAGE = ROOT / "docs" / "how-to" / "sasl.md"
+SECRET = "open-sesame"
+BOB = zk.DigestMD5("bob", SECRET)
+# Users that the page does not need, with what needs care in their names and passwords.
+MORE_USERS = {"alice": 'a "quoted" \\ word', "zoë": "pässwort", "日本": "秘密", "empty": ""}
+SASL = {"authProvider.sasl": "org.apache.zookeeper.server.auth.SASLAuthenticationProvider"}
+CLIENT_NEEDS_IT = "the server requires clients to authenticate (`sasl=`, or `auth=`)"
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A server that asks clients who they are."""
+
+    server: ApacheServer
+    jaas: Path
+
+    def connect(
+        self, sasl: zk.DigestMD5 | None = BOB, **options: Any
+    ) -> AbstractAsyncContextManager[zk.Client]:
+        return zk.connect(self.server.connect_string, sasl=sasl, **options)
+
+    async def why_not(self, sasl: zk.DigestMD5) -> str:
+        """Why entering fails."""
+        with pytest.raises(zk.AuthFailedError) as caught:
+            async with self.connect(sasl):
+                raise AssertionError("attached")
+        told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+        assert not any(line for line in told.format() if sasl.password in line)
+        return caught.value.reason
+
+    def kazoo(self, **options: Any) -> kazoo.client.KazooClient:
+        return kazoo.client.KazooClient(self.server.connect_string, **options)
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_in_logs(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Whatever a test does, nothing that is logged shows the password."""
+    caplog.set_level(logging.DEBUG)
+    yield
+    for record in caplog.records:
+        if record.name.startswith("zkrecipes"):
+            assert SECRET not in f"{record.getMessage()} {record.__dict__!r}"
+
+
+@pytest.fixture
+def guarded(_guarded: Guarded) -> Iterator[Guarded]:
+    """The server of the page, which serves when the test begins."""
+    yield _guarded
+    if not _guarded.server.is_running:
+        _run(_guarded.server.start)
+
+
+@pytest.fixture(scope="module")
+def _guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    settings = dict(line.split("=", 1) for line in block_of_the_page("properties").splitlines())
+    with serving(tmp_path_factory.mktemp("guarded"), settings) as served:
+        yield served
+
+
+@contextmanager
+def serving(folder: Path, settings: Mapping[str, Setting], **properties: Setting) -> Iterator[Guarded]:
+    """A server with the users of the page and some more."""
+    jaas = folder / "jaas.conf"
+    more = "".join(f"    user_{name}={_quoted(password)}\n" for name, password in MORE_USERS.items())
+    jaas.write_text(block_of_the_page("text").replace("    user_super", f"{more}    user_super"), "utf-8")
+    server = ApacheServer(
+        settings=settings,
+        properties={"java.security.auth.login.config": str(jaas), "file.encoding": "UTF-8", **properties},
+        java_options=("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"),
+    )
+    server.open()
+    try:
+        _run(server.start)
+        yield Guarded(server, jaas)
+    finally:
+        server.close()
+
+
+def _run(func: Callable[[], Awaitable[object]]) -> None:
+    """Run it on a loop of its own, in a thread, because the loop of a test may be around in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(anyio.run, func).result()
+
+
+def _quoted(password: str) -> str:
+    return '"' + password.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def block_of_the_page(language: str) -> str:
+    (block,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    return str(block)
+
+
+# --- getting in ------------------------------------------------------------------------------------------
+
+
+async def test_the_program_of_the_page_runs_against_the_server_of_the_page(guarded: Guarded) -> None:
+    program = re.sub("zk1.*2181", guarded.server.connect_string, block_of_the_page("python"))
+    program = program.replace('"/bobs"', f'"/bobs-{guarded.server.port}-{anyio.current_time()}"')
+    done = await anyio.run_process([sys.executable, "-W", "error", "-c", program], check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"scheme='sasl', id='bob'" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["bob", *MORE_USERS])
+async def test_each_user_gets_in_and_is_known_to_acls(guarded: Guarded, fresh_path: str, name: str) -> None:
+    user = zk.DigestMD5(name, {"bob": SECRET, **MORE_USERS}[name])
+    async with guarded.connect(user) as client:
+        await client.create(fresh_path, b"mine", acl=zk.CREATOR_ALL)
+        ((entry,), _) = await client.get_acl(fresh_path)
+        assert entry == zk.ACL(zk.Perms.ALL, zk.Id("sasl", name))
+        assert (await client.get(fresh_path)).data == b"mine"
+
+
+async def test_an_acl_keeps_others_out_but_not_the_super_user(guarded: Guarded, fresh_path: str) -> None:
+    async with guarded.connect() as client:
+        await client.create(fresh_path, b"bob's", acl=[zk.ACL(zk.Perms.ALL, zk.Id("sasl", "bob"))])
+    async with guarded.connect(zk.DigestMD5("alice", MORE_USERS["alice"])) as client:
+        with pytest.raises(zk.NoAuthError):
+            await client.get(fresh_path)
+    async with guarded.connect(zk.DigestMD5("super", "change-me")) as client:
+        assert (await client.get(fresh_path)).data == b"bob's"
+
+
+async def test_recipes_and_watches_work_as_without(guarded: Guarded, fresh_path: str) -> None:
+    async with guarded.connect() as client:
+        await client.create(fresh_path)
+        async with client.watch(fresh_path, recursive=True) as events:
+            await client.set(fresh_path, b"1")
+            async for event in events:
+                assert event.path == fresh_path
+                break
+        async with zk.Mutex(client, f"{fresh_path}-lock") as hold:
+            assert hold.path
+
+
+async def test_a_session_and_what_waits_outlive_a_restart_of_the_server(
+    guarded: Guarded, fresh_path: str
+) -> None:
+    """Case 68. The server answers nobody who has not authenticated, be it for a watch or what waits."""
+    async with guarded.connect(
+        session_timeout=30, default_acl=zk.CREATOR_ALL, auth=[("digest", "a:b")]
+    ) as client:
+        session_id = client.session.id
+        await client.create(fresh_path, ephemeral=True)
+        async with client.get_and_watch(fresh_path) as (_, changed):
+            async with client.session_changes() as changes:
+                guarded.server.kill()
+                assert (await anext(changes)).state is zk.SessionState.SUSPENDED
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(guarded.server.start)
+                await client.set(fresh_path, b"2")
+            assert (await changed.wait()).type is zk.EventType.DATA_CHANGED
+        assert client.session.id == session_id
+        await client.delete(fresh_path)
+
+
+# --- not getting in --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("user", [zk.DigestMD5("bob", "not the password"), zk.DigestMD5("eve", "anything")])
+async def test_a_wrong_password_and_an_unknown_user_are_refused(guarded: Guarded, user: zk.DigestMD5) -> None:
+    """Case 63."""
+    with anyio.fail_after(5):
+        assert await guarded.why_not(user) == "the server refused the SASL authentication"
+
+
+async def test_a_client_without_sasl_is_told_that_it_is_wanted(guarded: Guarded) -> None:
+    """Case 64."""
+    with pytest.raises(zk.AuthFailedError) as caught:
+        async with guarded.connect(None) as client:
+            await client.get("/")
+    assert caught.value.reason == CLIENT_NEEDS_IT
+
+
+async def test_a_password_that_is_changed_ends_the_client_at_its_next_reconnect(
+    tmp_path: Path, fresh_path: str
+) -> None:
+    """Case 63."""
+    with serving(tmp_path, dict(SASL)) as served:
+        with pytest.raises(zk.AuthFailedError) as caught:
+            async with served.connect(session_timeout=30) as client:
+                served.jaas.write_text(served.jaas.read_text("utf-8").replace(SECRET, "another"), "utf-8")
+                await served.server.restart()
+                await client.get("/")
+        assert caught.value.reason == "the server refused the SASL authentication"
+        assert client.state is zk.SessionState.AUTH_FAILED
+
+
+async def test_without_being_required_sasl_still_is_refused_to_whom_it_must_be(
+    tmp_path: Path, fresh_path: str
+) -> None:
+    with serving(tmp_path, dict(SASL)) as served:
+        async with served.connect() as client, served.connect(None) as nobody:
+            await client.create(fresh_path, acl=zk.CREATOR_ALL)
+            assert await nobody.exists(fresh_path) is not None
+            with pytest.raises(zk.NoAuthError):
+                await nobody.get(fresh_path)
+        wrong = zk.DigestMD5("bob", "not the password")
+        assert await served.why_not(wrong) == "the server refused the SASL authentication"
+
+
+async def test_enforced_schemes_do_the_same(tmp_path: Path, fresh_path: str) -> None:
+    """Case 64. Servers from 3.7 on."""
+    enforced = {"enforce.auth.enabled": "true", "enforce.auth.schemes": "sasl"}
+    with serving(tmp_path, {**SASL, **enforced}) as served:
+        async with served.connect() as client:
+            await client.create(fresh_path, acl=zk.CREATOR_ALL)
+        with pytest.raises(zk.AuthFailedError) as caught:
+            async with served.connect(None) as client:
+                await client.get("/")
+        assert caught.value.reason == CLIENT_NEEDS_IT
+
+
+async def test_a_server_that_lets_in_whoever_fails_is_not_trusted(tmp_path: Path) -> None:
+    """Case 65."""
+    with serving(tmp_path, dict(SASL), **{"zookeeper.allowSaslFailedClients": "true"}) as served:
+        async with served.connect():
+            pass
+        reason = await served.why_not(zk.DigestMD5("bob", "not the password"))
+        assert reason == "the server gave no proof that it accepts and knows the password"
+
+
+async def test_a_server_without_sasl_is_told(apache_server: ApacheServer) -> None:
+    with pytest.raises(zk.AuthFailedError) as caught:
+        async with zk.connect(apache_server.connect_string, sasl=BOB):
+            raise AssertionError("attached")
+    assert caught.value.reason == "the server sent no challenge: SASL is not configured there"
+
+
+async def test_a_server_that_has_stopped_is_bounded(guarded: Guarded) -> None:
+    """Case 66."""
+    guarded.server.pause()
+    try:
+        with anyio.fail_after(5), pytest.raises(zk.ConnectTimeoutError):
+            async with guarded.connect(connect_timeout=1.5, session_timeout=2):
+                raise AssertionError("attached")
+    finally:
+        guarded.server.resume()
+
+
+# --- kazoo, the control ----------------------------------------------------------------------------------
+
+
+def test_kazoo_is_the_same_user(guarded: Guarded, fresh_path: str) -> None:
+    options = {"mechanism": "DIGEST-MD5", "username": "bob", "password": SECRET}
+    client = guarded.kazoo(sasl_options=options)
+    client.start(10)
+    try:
+        client.create(fresh_path, b"kazoo's", acl=[kazoo.security.make_acl("auth", "", all=True)])
+        ((entry,), _) = client.get_acls(fresh_path)
+        assert (entry.id.scheme, entry.id.id) == ("sasl", "bob")
+        assert anyio.run(_get, guarded, fresh_path) == b"kazoo's"
+    finally:
+        client.stop()
+        client.close()
+
+
+async def _get(guarded: Guarded, path: str) -> bytes | None:
+    async with guarded.connect() as client:
+        return (await client.get(path)).data
+
+
+def test_kazoo_without_sasl_gets_nowhere_either(guarded: Guarded) -> None:
+    client = guarded.kazoo(command_retry={"max_tries": 0}, connection_retry={"max_tries": 1})
+    client.start(10)
+    try:
+        with pytest.raises(kazoo.exceptions.KazooException):
+            client.get("/")
+    finally:
+        client.stop()
+        client.close()
