@@ -10,6 +10,7 @@ import pytest
 import zkrecipes as zk
 from tests.net.peers import OPCODES_3_4, OPCODES_3_5, OPCODES_3_6, OldServer
 from tests.recipes.hurting import virtual_time, world
+from zkrecipes.client.operations import Operation
 from zkrecipes.enums import OpCode
 from zkrecipes.net.transport import Address
 
@@ -58,3 +59,25 @@ async def test_a_call_is_answered_from_its_release_on_and_not_sent_before(name: 
                 assert len(there.seen) == before
             assert set(old.opcodes_seen) <= opcodes
             assert client.session.state is zk.SessionState.CONNECTED
+
+
+@pytest.mark.parametrize("way", ["stream", "pipeline"])
+async def test_the_configuration_asked_for_among_others_is_refused_in_its_place(way: str) -> None:
+    async with world() as there:
+        old = OldServer(there.network, Address("zk", 2181), OPCODES_3_4, "3.4.14")
+        async with old.serving(), zk.connect("old", network=there.network) as client:
+            operations = client.operations
+            asked: list[Operation[Any]] = [
+                operations.exists("/"),
+                operations.get_config(),
+                operations.get("/"),
+            ]
+            if way == "stream":
+                async with client.stream(asked) as stream:
+                    replies = [reply async for reply in stream]
+            else:
+                async with client.pipeline() as pipe:
+                    replies = [await pipe.submit(operation) for operation in asked]
+            assert replies[0].error is replies[2].error is None
+            with pytest.raises(zk.UnimplementedError, match=r"get_config needs ZooKeeper 3\.5"):
+                replies[1].result()

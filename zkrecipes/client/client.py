@@ -13,7 +13,6 @@ from zkrecipes.client.observing import Observer
 from zkrecipes.client.operations import Operation, Operations
 from zkrecipes.client.pipeline import Pipeline
 from zkrecipes.client.rearmed_watch import keep_watching
-from zkrecipes.client.requirements import GET_CONFIG
 from zkrecipes.client.stats import ClientStats, stats_of
 from zkrecipes.client.stream import AsyncSource, Replies, SyncSource, check_window
 from zkrecipes.client.tasks import ClientTasks
@@ -164,8 +163,7 @@ class Client:
         Raises:
             UnimplementedError: the server is older.
         """
-        GET_CONFIG.check(await self._keeper.generation(), None)
-        return await self._run(self._operations.get_config())
+        return await self._calls.run_checked(self._operations.get_config())
 
     async def reconfig(
         self,

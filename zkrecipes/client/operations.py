@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar, final
 
 from zkrecipes.acl import OPEN
+from zkrecipes.client.requirements import CONFIG_PATH
 from zkrecipes.codec.messages import (
     ACLReply,
     CheckRequest,
@@ -50,7 +51,6 @@ __all__ = ["Operation", "Operations", "check_alone"]
 T = TypeVar("T")
 
 ANY_VERSION: Final = -1
-_CONFIG_PATH: Final = "/zookeeper/config"
 _VERSION_MAX: Final = 2**31 - 1
 # A TTL is kept in 40 bits of the ephemeral owner (`EphemeralType.TTL`).
 _TTL_MS_MAX: Final = 0x00FF_FFFF_FFFF
@@ -211,7 +211,7 @@ class Operations:
 
     def get_config(self) -> Operation[Node]:
         """The members of the ensemble, by full path: they are not below a chroot (servers from 3.5)."""
-        return Operation(GetDataRequest(_CONFIG_PATH), _itself)
+        return Operation(GetDataRequest(CONFIG_PATH), _itself)
 
     def reconfig(
         self,

@@ -14,6 +14,7 @@ from zkrecipes.codec.messages import (
     CreateContainerRequest,
     CreateTTLRequest,
     GetAllChildrenNumberRequest,
+    GetDataRequest,
     GetEphemeralsRequest,
     ReconfigRequest,
     Request,
@@ -23,7 +24,10 @@ from zkrecipes.codec.multi import MultiReadRequest, MultiRequest
 from zkrecipes.enums import ServerGeneration
 from zkrecipes.errors import UnimplementedError
 
-__all__ = ["GET_CONFIG", "Requirement", "requirement_of"]
+__all__ = ["CONFIG_PATH", "Requirement", "requirement_of"]
+
+CONFIG_PATH: Final = "/zookeeper/config"
+"""The znode that holds the members of the ensemble, from 3.5 on."""
 
 
 class Requirement(NamedTuple):
@@ -43,8 +47,8 @@ class Requirement(NamedTuple):
             raise UnimplementedError(path, detail=f"{self.name} needs ZooKeeper {major}.{minor}")
 
 
-GET_CONFIG: Final = Requirement("get_config", ServerGeneration.V3_5)
-"""A read like any other, of a znode that older servers do not have."""
+# A read like any other, but older servers have no such znode; a NoNodeError would not say why.
+_GET_CONFIG: Final = Requirement("get_config", ServerGeneration.V3_5)
 
 _BY_REQUEST: Final[Mapping[type[Request[Any]], Requirement]] = {
     Create2Request: Requirement("create_with_stat", ServerGeneration.V3_5),
@@ -63,4 +67,6 @@ def requirement_of(request: Request[Any]) -> Requirement | None:
     if isinstance(request, MultiRequest):
         needed = (requirement_of(each) for each in request.operations)
         return max(filter(None, needed), key=lambda each: each.generation, default=None)
+    if isinstance(request, GetDataRequest) and request.path == CONFIG_PATH:
+        return _GET_CONFIG
     return _BY_REQUEST.get(type(request))
