@@ -14,7 +14,7 @@ from typing import Final
 import anyio
 
 import zkrecipes as zk
-from benchmarks import codec, failover, imports, limits, subject_curator
+from benchmarks import codec, failover, holders, imports, limits, subject_curator
 from benchmarks.works import (
     DATA,
     LOCK_PATH,
@@ -55,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--works", default=",".join(WORKS), help="of: " + ", ".join(WORKS))
-    parser.add_argument("--only", choices=("codec", "imports", "works", "limits", "failover"))
+    parser.add_argument("--only", choices=("codec", "imports", "works", "limits", "failover", "holders"))
     given = parser.parse_args()
     if given.only in (None, "codec"):
         print_codec(given.rounds)
@@ -63,6 +63,8 @@ def main() -> None:
         print_imports(given.rounds)
     if given.only == "failover":
         print_failover(given.rounds)
+    if given.only == "holders":
+        print_holders()
     if given.only == "limits":
         print_limits()
     if given.only in (None, "works"):
@@ -182,6 +184,17 @@ def print_failover(rounds: int) -> None:
     for what, by_name in anyio.run(failover.measure, rounds, backend="trio").items():
         rows.append([what, f"{by_name['kazoo']:.0f}", f"{by_name['zkrecipes']:.0f}"])
     print_table(rows)
+
+
+def print_holders() -> None:
+    """One table for each loop."""
+    for backend in ("trio", "asyncio"):
+        print(f"\nclients that hold a lock each, session timeout {holders.SESSION_TIMEOUT:g} s, {backend}")
+        rows = [["holders", "transactions/s", "log bytes/s", "snapshots a day", "clients' CPU ms/s"]]
+        for price in anyio.run(holders.measure, backend=backend):
+            figures = (price.transactions, price.log_bytes, price.snapshots_a_day, price.cpu)
+            rows.append([str(price.holders), *(f"{figure:,.1f}" for figure in figures)])
+        print_table(rows)
 
 
 def print_limits() -> None:
