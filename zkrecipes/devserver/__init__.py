@@ -2,5 +2,6 @@
 
 from zkrecipes.devserver.faults import Fault, Faults, HeldReplies, Hurt
 from zkrecipes.devserver.server import DevServer
+from zkrecipes.devserver.store import DataDirError
 
-__all__ = ["DevServer", "Fault", "Faults", "HeldReplies", "Hurt"]
+__all__ = ["DataDirError", "DevServer", "Fault", "Faults", "HeldReplies", "Hurt"]
