@@ -18,6 +18,7 @@ from zkrecipes import EventType, Stat
 from zkrecipes.client.rearmed_watch import keep_watching
 from zkrecipes.client.watching import OneShotWatch, WatchEvents
 from zkrecipes.enums import OpCode
+from zkrecipes.net.traffic import Traffic
 from zkrecipes.net.transport import Address
 
 pytestmark = pytest.mark.anyio
@@ -75,6 +76,34 @@ async def test_each_change_of_the_znode_is_told(version: str | None) -> None:
         asked = set(old.opcodes_seen)
         # the probes came on connections of their own, where srvr is switched off
         assert asked <= OPCODES_3_4 if version else asked & {OpCode.ADD_WATCH} == set()
+
+
+async def test_what_changes_at_the_very_beginning_of_the_block_is_told() -> None:
+    async with _old() as (_, _, client, other):
+        await other.create("/n")
+        async with client.watch("/n") as events:
+            await other.set("/n", b"1")
+            assert await _told(events, 1) == [(EventType.DATA_CHANGED, "/n")]
+
+
+async def test_a_znode_that_may_not_be_read_cannot_be_watched() -> None:
+    async with _old() as (_, _, client, other):
+        await other.create("/n", acl=[zk.ACL(zk.Perms.WRITE, zk.Id("world", "anyone"))])
+        with pytest.raises(zk.NoAuthError, match="/n"):
+            async with client.watch("/n"):
+                raise AssertionError("nothing would be told")
+
+
+async def test_a_connection_that_is_lost_while_the_watch_is_set_again_is_told() -> None:
+    async with _old() as (there, _, client, other):
+        await other.create("/n")
+        async with client.watch("/n") as events:
+            held = there.server.faults.hold_replies(session_id=client.session.id)
+            await other.set("/n", b"1")
+            await anyio.sleep(0.1)
+            there.network.reset(host="old")
+            held.release()
+            assert await _told(events, 2) == [(EventType.RESYNC, "/n"), (EventType.DATA_CHANGED, "/n")]
 
 
 async def test_changes_that_follow_fast_are_told_as_far_as_they_can_be() -> None:
@@ -251,11 +280,14 @@ async def test_a_znode_that_goes_between_two_reads_is_read_again() -> None:
 
     class Watcher:
         over: zk.ZooKeeperError | None = None
+        traffic = Traffic()
 
         def unwatch(self, owner: OneShotWatch) -> None:
             forgotten.append(owner)
 
-    await keep_watching(read, Watcher(), "/n", events)
+    is_set = anyio.Event()
+    await keep_watching(read, Watcher(), "/n", events, is_set.set)
+    assert is_set.is_set()
     assert watches == forgotten
     assert await _told(events, 1) == [(EventType.DELETED, "/n")]
     with pytest.raises(zk.SessionClosedError):

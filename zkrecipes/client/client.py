@@ -6,6 +6,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, suppress
 from typing import Any, TypeVar, final
 
+import anyio
+
 from zkrecipes.client.calls import Calls
 from zkrecipes.client.credentials import check_credential
 from zkrecipes.client.multi_read import MultiRead
@@ -532,6 +534,7 @@ class Client:
 
         Raises:
             UnimplementedError: `recursive` on a server before 3.6.
+            NoAuthError: such a server, which must read the znode to watch it, and may not.
         """
         full_path = self._operations.full(path)
         events = WatchEvents(path, self._operations.seen)
@@ -612,10 +615,14 @@ class Client:
             )
             return after
 
+        is_set = anyio.Event()
+
         async def watch_on() -> None:
-            await keep_watching(read, self._keeper, full_path, events)
+            await keep_watching(read, self._keeper, full_path, events, is_set.set)
 
         async with self._tasks.background(watch_on):
+            await is_set.wait()
+            events.check()
             yield
 
 

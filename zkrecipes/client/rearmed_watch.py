@@ -13,6 +13,7 @@ from zkrecipes.client.watching import OneShotWatch, WatchEvents
 from zkrecipes.codec.records import Stat
 from zkrecipes.enums import EventType
 from zkrecipes.errors import NoNodeError, SessionExpiredError, ZooKeeperError
+from zkrecipes.net.traffic import Traffic
 from zkrecipes.protocol.events import WatchEvent
 
 __all__ = ["keep_watching"]
@@ -26,6 +27,9 @@ may have changed."""
 class Watcher(Protocol):
     """The client's session, as far as it is needed here."""
 
+    traffic: Traffic
+    """Counts connections: where there is another one than before, the server has forgotten all watches."""
+
     @property
     def over(self) -> ZooKeeperError | None:
         """Why the client can do no more, or None."""
@@ -34,7 +38,9 @@ class Watcher(Protocol):
         """The watch is of no more interest."""
 
 
-async def keep_watching(read: Read, watcher: Watcher, full_path: str, events: WatchEvents) -> None:
+async def keep_watching(
+    read: Read, watcher: Watcher, full_path: str, events: WatchEvents, on_set: Callable[[], None]
+) -> None:
     """Feed `events` until the client is over.
 
     Args:
@@ -42,25 +48,38 @@ async def keep_watching(read: Read, watcher: Watcher, full_path: str, events: Wa
         watcher: where the watches are.
         full_path: the znode's path on the server, for the events.
         events: where they go.
+        on_set: called when the watch is set: each change from then on is told. Also when it never will be.
     """
     last: Stat | None = None
-    is_first = True
+    is_set = False
+    connections = watcher.traffic.connections
+
+    def missed() -> None:
+        nonlocal connections
+        connections = watcher.traffic.connections
+        events.missed()
+
     while True:
-        watch = OneShotWatch(str, events.missed)
+        watch = OneShotWatch(str, missed)
         try:
             stat = await read(watch)
-            if not is_first:
+            if is_set:
+                if connections != watcher.traffic.connections:
+                    missed()  # of a connection that came and went while no watch was set nobody else tells
                 for event_type, zxid in _differences(last, stat):
                     events.fired(WatchEvent(event_type, full_path, zxid))
-            last, is_first = stat, False
+            else:
+                connections, is_set = watcher.traffic.connections, True
+                on_set()
+            last = stat
             await watch.wait()
         except NoNodeError:
             continue  # deleted between two reads: the next one tells
         except ZooKeeperError as error:
             if watcher.over is not None or not isinstance(error, SessionExpiredError):
                 events.ended(error)
+                on_set()
                 return
-            events.missed()
         finally:
             watcher.unwatch(watch)
 

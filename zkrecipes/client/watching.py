@@ -100,6 +100,15 @@ class WatchEvents:
             await self._news.wait()
         return self._events.popleft()
 
+    def check(self) -> None:
+        """Return while events may come.
+
+        Raises:
+            ZooKeeperError: no more will.
+        """
+        if self._error is not None:
+            raise self._error
+
     def fired(self, event: WatchEvent) -> None:
         """The session's call: the watch fired."""
         self._append(WatchEvent(event.type, self._seen(event.path), event.zxid))
