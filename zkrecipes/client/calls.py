@@ -9,8 +9,9 @@ from zkrecipes.client.observing import Observer
 from zkrecipes.client.operations import Operation, Operations
 from zkrecipes.client.requirements import requirement_of
 from zkrecipes.errors import NoNodeError, ZooKeeperError
-from zkrecipes.net.keeper import SessionKeeper, WatchOwner
+from zkrecipes.net.keeper import SessionKeeper
 from zkrecipes.net.pending import Pending
+from zkrecipes.net.watches import WatchOwner
 
 __all__ = ["Calls"]
 

@@ -10,17 +10,17 @@ from __future__ import annotations
 import copy
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Hashable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, final
+from typing import Any, Final, final
 
 import anyio
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from zkrecipes.codec.messages import AddWatchRequest, CloseSessionRequest, RemoveWatchesRequest
-from zkrecipes.enums import AddWatchMode, ServerGeneration, SessionState, WatcherType
+from zkrecipes.codec.messages import CloseSessionRequest
+from zkrecipes.enums import ServerGeneration, SessionState
 from zkrecipes.errors import (
     AuthFailedError,
     ConnectionLossError,
@@ -38,14 +38,15 @@ from zkrecipes.net.pending import Pending
 from zkrecipes.net.session import Session
 from zkrecipes.net.traffic import Traffic
 from zkrecipes.net.transport import Address, Network, bare_errors
+from zkrecipes.net.unwatching import Unwatching
 from zkrecipes.net.wakeup import Parking
-from zkrecipes.net.watches import ClientWatches
-from zkrecipes.protocol.events import Broken, Connected, Greeting, Replied, WatchEvent, WatchFired
+from zkrecipes.net.watches import ClientWatches, WatchOwner
+from zkrecipes.protocol.events import Broken, Connected, Greeting, Replied, WatchFired
 from zkrecipes.protocol.hold_proof import CONNECT_ATTEMPT_WITH_HOLDS
 from zkrecipes.protocol.states import SessionEvent
-from zkrecipes.protocol.watch_table import ONE_SHOT, WatchKind, WatchTable
+from zkrecipes.protocol.watch_table import ONE_SHOT, WatchTable
 
-__all__ = ["KeeperOptions", "SessionChange", "SessionKeeper", "WatchOwner"]
+__all__ = ["KeeperOptions", "SessionChange", "SessionKeeper"]
 
 logger = logging.getLogger("zkrecipes.session")
 
@@ -55,19 +56,6 @@ _SERVED_AFTER: Final = 1.0
 """Seconds after which a connection counts as one that served: the next server is then sought at once."""
 _DROPPED_MAX: Final = 1000
 """How many requests may wait before those are looked for that nobody waits for any longer."""
-
-
-class WatchOwner(Hashable, Protocol):
-    """Who is told what becomes of a watch. Nothing here may wait."""
-
-    def fired(self, event: WatchEvent) -> None:
-        """The watch fired."""
-
-    def missed(self) -> None:
-        """A new connection: events may have been missed, unless the watch is a one-shot one."""
-
-    def ended(self, error: ZooKeeperError) -> None:
-        """The watch is over, with its session or its client."""
 
 
 @final
@@ -128,7 +116,8 @@ class SessionKeeper:
         self._over: ZooKeeperError | None = None
         self._given_up: Session | None = None
         self._arming = ClientWatches(self.watches)
-        self._lingering: set[str] = set()
+        self._unwatching = Unwatching(self, self._arming)
+        self.unwatch = self._unwatching.unwatch
         self._credentials_sent = 0
         self._look_for_dropped_at = _DROPPED_MAX
         self._closing: Pending[None] | None = None
@@ -202,6 +191,15 @@ class SessionKeeper:
         if self._connection is not None:
             self._connection.side.authenticate(scheme, credential)
             self._connection.wake()
+
+    @property
+    def connection(self) -> Connection | None:
+        """The connection that has attached the present session, or None."""
+        return self._connection
+
+    def start_chore(self, func: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
+        """Run `func` in a task that ends with the client."""
+        self._chores.start_soon(func, *args)
 
     # --- states --------------------------------------------------------------------------------------------
 
@@ -375,11 +373,10 @@ class SessionKeeper:
             self._move(SessionEvent.ATTACHED_READ_ONLY if connected.read_only else SessionEvent.ATTACHED)
             for owner in self.watches.owners():
                 owner.missed()
-            lingering, self._lingering = self._lingering, set()
-            self._remove_unneeded(lingering & connection.side.rearmed)
+            self._unwatching.attached()
             self._send_due_check()
             if connected.read_only:
-                self._chores.start_soon(self._leave_for_full_server, connection)
+                self.start_chore(self._leave_for_full_server, connection)
             await connection.run(self)
         finally:
             if anyio.current_time() - attached_at >= _SERVED_AFTER:
@@ -406,7 +403,7 @@ class SessionKeeper:
     def _detach(self, session: Session, connection: Connection) -> None:
         """The connection is over: decide for each of its requests whether it is sent again."""
         self._connection = self.address = None
-        self._lingering.clear()
+        self._unwatching.detached()
         session.saw(connection.side.last_zxid, connection.side.answered_sent_at)
         self.holds.detached()
         reason = _reason(self._broken)
@@ -501,8 +498,7 @@ class SessionKeeper:
             elif isinstance(event, WatchFired):
                 for owner in event.owners:
                     owner.fired(event.event)
-                if event.event.path in self._lingering:
-                    self._remove_unneeded((event.event.path,))
+                self._unwatching.fired(event.event.path)
             elif isinstance(event, Broken):
                 self._broken = event.error
         self.traffic.replies += replies
@@ -532,89 +528,6 @@ class SessionKeeper:
             side.send(check, urgent=True)
             connection.wake()
         connection.hurry(self.holds.checks.next_deadline())
-
-    # --- watches -------------------------------------------------------------------------------------------
-
-    def unwatch(self, owner: WatchOwner) -> None:
-        """`owner` is no longer interested; a watch that nobody needs any more is removed on the server.
-
-        A server before 3.5 cannot do that: there the watch stays until it fires unheard.
-        """
-        watches = self.watches.drop(owner)
-        paths = [path for _, path in watches]
-        self._remove_unneeded(dict.fromkeys([*paths, *self._lingering]))
-        for kind, path in watches:
-            if kind is WatchKind.RECURSIVE and self._connection is not None and self._is_too_wide(path):
-                self._chores.start_soon(self._narrow_watch, path, self._connection)
-
-    def _remove_unneeded(self, paths: Iterable[str]) -> None:
-        connection = self._connection
-        if connection is None:
-            # Watches die with their connection; but the next one may be setting them again this very moment.
-            self._lingering.update(paths)
-            return
-        for path in paths:
-            if self._is_watched(path):
-                self._lingering.add(path)  # look again when the others have fired
-            else:
-                self._lingering.discard(path)
-                self._chores.start_soon(self._remove_watch, path, connection)
-
-    async def _remove_watch(self, path: str, connection: Connection) -> None:
-        try:
-            if await self.generation() < ServerGeneration.V3_5:
-                return
-        except ZooKeeperError:
-            return  # the client is over
-        if self._connection is not connection:
-            return
-        if self._is_watched(path):
-            self._lingering.add(path)
-        else:
-            removal = Pending(RemoveWatchesRequest(path, WatcherType.ANY), _nothing, self.parking)
-            self.submit(removal)
-            connection.side.removes_watch(path)
-            await removal.wait_done()
-
-    def _is_too_wide(self, path: str) -> bool:
-        """Whether nobody watches `path` recursively any longer, but somebody does so without that."""
-        return self.watches.is_watched(WatchKind.PERSISTENT, path) and not self._arming.is_recursive(path)
-
-    async def _narrow_watch(self, path: str, connection: Connection) -> None:
-        """Take the server out of recursive mode, with a watch of nobody's that comes and goes."""
-        try:
-            if await self.generation() < ServerGeneration.V3_6:
-                return
-        except ZooKeeperError:
-            return  # the client is over
-        if self._connection is connection and self._is_too_wide(path):
-            nobody = _Nobody()
-            request = AddWatchRequest(path, AddWatchMode.PERSISTENT)
-            narrowing = Pending(request, _nothing, self.parking, watcher=nobody)
-            self.submit(narrowing)
-            await narrowing.wait_done()
-            self.unwatch(nobody)
-
-    def _is_watched(self, path: str) -> bool:
-        """Whether anybody watches `path`, or has asked to: the server keeps one watch for all of them."""
-        connection = self._connection
-        return any(self.watches.is_watched(kind, path) for kind in WatchKind) or (
-            connection is not None and connection.side.is_arming(path)
-        )
-
-
-@final
-class _Nobody:
-    """The owner of a watch that nobody reads."""
-
-    def fired(self, event: WatchEvent) -> None:
-        """Nobody is told."""
-
-    def missed(self) -> None:
-        """Nobody is told."""
-
-    def ended(self, error: ZooKeeperError) -> None:
-        """Nobody is told."""
 
 
 def _nothing(_: object) -> None:

@@ -7,8 +7,8 @@ where a recursive watch stands, a persistent one is set together with a recursiv
 
 from __future__ import annotations
 
-from collections.abc import Set as AbstractSet
-from typing import Any, Final, final
+from collections.abc import Hashable, Set as AbstractSet
+from typing import Any, Final, Protocol, final
 
 from zkrecipes.codec.messages import (
     AddWatchRequest,
@@ -20,11 +20,13 @@ from zkrecipes.codec.messages import (
     SetWatches2Request,
 )
 from zkrecipes.enums import AddWatchMode
+from zkrecipes.errors import ZooKeeperError
 from zkrecipes.net.pending import Pending
 from zkrecipes.protocol.arming import path_watched_by
+from zkrecipes.protocol.events import WatchEvent
 from zkrecipes.protocol.watch_table import WatchKind, WatchTable
 
-__all__ = ["ClientWatches"]
+__all__ = ["ClientWatches", "WatchOwner"]
 
 _READS_OF_DATA: Final = (ExistsRequest, GetDataRequest)
 _READS: Final = (*_READS_OF_DATA, GetChildrenRequest, GetChildren2Request)
@@ -32,6 +34,19 @@ _KINDS: Final = {
     AddWatchMode.PERSISTENT: WatchKind.PERSISTENT,
     AddWatchMode.PERSISTENT_RECURSIVE: WatchKind.RECURSIVE,
 }
+
+
+class WatchOwner(Hashable, Protocol):
+    """Who is told what becomes of a watch. Nothing here may wait."""
+
+    def fired(self, event: WatchEvent) -> None:
+        """The watch fired."""
+
+    def missed(self) -> None:
+        """A new connection: events may have been missed, unless the watch is a one-shot one."""
+
+    def ended(self, error: ZooKeeperError) -> None:
+        """The watch is over, with its session or its client."""
 
 
 @final
