@@ -184,11 +184,13 @@ class Connections:
                 await self._clock.until_it_goes()
                 if self._host.faults.are_replies_held(conversation.session_id):
                     return
-                data = conversation.data_to_send(self._clock.now())
+                moment = self._clock.moment()
+                data = conversation.data_to_send(moment.now)
                 if data:
                     if self._settled is not None:
                         await self._settled()
-                    conversation.traffic.departs(self._clock.moment().time_ms)
+                        moment = self._clock.moment()
+                    conversation.traffic.departs(moment.time_ms)
                     if conversation.is_closing and conversation.session is None:
                         with anyio.fail_after(CLOSING_TIME_MAX):
                             await stream.send(data)
