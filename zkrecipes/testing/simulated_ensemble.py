@@ -161,6 +161,14 @@ class SimulatedEnsemble:
         """
         return self._world.ended_at.get(session_id)
 
+    def touched_at(self, session_id: int) -> float | None:
+        """When the leader last heard of a session, on the loop's clock; it lives for a timeout after that.
+
+        None: there is no leader, or it has not heard of it.
+        """
+        role = None if self.leader is None else self._replica(self.leader).role
+        return role.sessions.touched_at.get(session_id) if isinstance(role, Leading) else None
+
     # --- what can go wrong ---------------------------------------------------------------------------------
     #
     # Between replicas. What goes wrong between clients and replicas is done to `network`, by `host`.
@@ -236,11 +244,9 @@ class SimulatedEnsemble:
         Raises:
             KeyError: there is no leader, or it knows no such session.
         """
-        for replica in self._world.replicas.values():
-            role = replica.role
-            if replica.number == self.leader and isinstance(role, Leading) and role.end_session(session_id):
-                return
-        raise KeyError(f"no session 0x{session_id:x}")
+        role = None if self.leader is None else self._replica(self.leader).role
+        if not (isinstance(role, Leading) and role.end_session(session_id)):
+            raise KeyError(f"no session 0x{session_id:x}")
 
     async def serving(self, *numbers: int) -> None:
         """Wait until these replicas serve under one leader; without arguments, all that run."""
@@ -303,14 +309,14 @@ class SimulatedEnsemble:
         """Serve one connection until it ends."""
         output = _Signal()
         attachment = Attachment(replica, stream.peer.host, output.set)
-        replica.attachments.add(attachment)
+        replica.attachments[attachment] = None
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._send, replica, attachment, stream, output)
                 await self._receive(replica, attachment, stream)
                 attachment.close("its client has gone")
         finally:
-            replica.attachments.discard(attachment)
+            del replica.attachments[attachment]
             replica.processor.leave(attachment)
 
     async def _receive(self, replica: Replica, attachment: Attachment, stream: Stream) -> None:

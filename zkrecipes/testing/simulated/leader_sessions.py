@@ -19,6 +19,7 @@ class LeaderSessions:
     def __init__(self, tick_time: float) -> None:
         self.owners: dict[int, int] = {}
         """The replica at which each session was attached last, where that was in this term."""
+        self.touched_at: dict[int, float] = {}
         self._tick_time = tick_time
         self._timeouts: dict[int, float] = {}
         self._ends: dict[int, float] = {}
@@ -36,6 +37,7 @@ class LeaderSessions:
         timeout = self._timeouts.get(session_id)
         if timeout is None:
             return False
+        self.touched_at[session_id] = now
         self._ends[session_id] = (math.floor((now + timeout) / self._tick_time) + 1) * self._tick_time
         return True
 

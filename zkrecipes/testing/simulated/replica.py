@@ -167,7 +167,7 @@ class Replica:
         self.current_epoch = 0
         self.lag = 0.0
         """How long a commit waits before it is applied here, in seconds."""
-        self.attachments: set[Attachment] = set()
+        self.attachments: dict[Attachment, None] = {}  # in order
         self._applied = 0
         # What arrived when: the length of the log that is committed, or a sync to be answered.
         self._inbox: deque[tuple[float, int | Callable[[], None]]] = deque()
