@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
+from tests.apache.generations import run_or_see_refused
 from tests.apache.served import Served, ServedByApache, dev_server_in_thread
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "since(generation, name): is refused by older servers, under this name"
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    return (yield from run_or_see_refused(pyfuncitem))
 
 
 @pytest.fixture(params=["dev", pytest.param("apache", marks=pytest.mark.apache)])

@@ -13,14 +13,22 @@ import anyio
 import anyio.lowlevel
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from tests.apache.generations import generation_of_server
 from zkrecipes.devserver import DevServer
 from zkrecipes.ensemble import ApacheServer
+from zkrecipes.enums import ServerGeneration
 
 _POLL_INTERVAL = 0.02
 
 
 class Served(Protocol):
-    """A server that serves."""
+    """A server that serves.
+
+    Attributes:
+        generation: what it can do.
+    """
+
+    generation: ServerGeneration
 
     @property
     def connect_string(self) -> str:
@@ -36,6 +44,7 @@ class Served(Protocol):
 @final
 class ServedByApache:
     def __init__(self, server: ApacheServer) -> None:
+        self.generation = generation_of_server(server)
         self._server = server
 
     @property
@@ -52,6 +61,7 @@ class ServedByApache:
 @final
 class ServedByDevServer:
     def __init__(self, server: DevServer, portal: BlockingPortal) -> None:
+        self.generation = ServerGeneration.V3_7
         self._server = server
         self._portal = portal
 
