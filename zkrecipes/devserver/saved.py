@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
+from struct import Struct
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -36,6 +37,10 @@ COLUMNS = (
     "creates",
     "checksum",
 )
+
+
+_NUMBERS = Struct("!10q")
+_KINDS = {kind.value: kind for kind in Kind}
 
 
 class SessionRow(NamedTuple):
@@ -93,13 +98,16 @@ def node_of(row: Row) -> ZNode:
 
     Raises:
         DamagedRowError: the row is not what was saved.
+        TypeError, ValueError, struct.error: it is not even of the right form.
     """
     if _checksum(row[:-1]) != row[-1]:
         raise DamagedRowError(f"the checksum of znode {row[0]!r} is wrong")
     path, data, acl, kind, owner, ttl_ms, czxid, mzxid, pzxid, ctime, mtime, version, aversion, creates, _ = (
         row
     )
-    node = ZNode(data, _acl(acl), czxid, ctime, kind=Kind(kind), owner=owner, ttl_ms=ttl_ms, creates=creates)
+    node = ZNode(
+        data, _acl(acl), czxid, ctime, kind=_KINDS[kind], owner=owner, ttl_ms=ttl_ms, creates=creates
+    )
     node.path = path
     # Of a million znodes most were never changed: equal numbers need to be there only once.
     node.mzxid = czxid if mzxid == czxid else mzxid
@@ -110,9 +118,11 @@ def node_of(row: Row) -> ZNode:
 
 
 def _checksum(row: Row) -> int:
-    path, data, *others = row
-    head = repr((path, data is None, others)).encode("utf-8", "backslashreplace")
-    return crc32(b"" if data is None else data, crc32(head))
+    path, data, acl, kind, *numbers = row
+    # No data and empty data differ. A NUL is in no path.
+    words = f"{path}\0{kind}\0{acl}\0{'' if data is None else 'data'}"
+    checksum = crc32(_NUMBERS.pack(*numbers), crc32(words.encode()))
+    return checksum if data is None else crc32(data, checksum)
 
 
 @lru_cache(maxsize=1024)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -225,7 +226,7 @@ class Store:
             if code in _DAMAGED:
                 raise DataDirError(self._directory, f"is damaged: {FILE_NAME}: {error}") from error
             raise DataDirError(self._directory, f"{otherwise}: {error}") from error
-        except (ValueError, TypeError) as error:  # a row that no change of ours can have written
+        except (ValueError, TypeError, struct.error) as error:  # no row that we have ever written
             raise DataDirError(self._directory, f"is damaged: {FILE_NAME}: {error}") from error
         except OSError as error:
             raise DataDirError(self._directory, f"{otherwise}: {error.strerror or error}") from error
