@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz lint format docs bench dev clean
+.PHONY: help demo test test-matrix fuzz lint format docs bench dev clean
 
 help:
 	@echo "make demo    several workers share jobs under a lock; two of them fail on purpose (20 s)"
@@ -14,6 +14,8 @@ help:
 	@echo "make lint    ruff and mypy --strict"
 	@echo "make format  rewrite the code as 'make lint' wants it"
 	@echo "make docs    build the documentation into site/"
+	@echo "make test-matrix ZOOKEEPER_HOMES=\"dir installed …\""
+	@echo "             the tests against real servers, once for each release"
 	@echo "make fuzz    millions of mutated answers, until one does harm"
 	@echo "make bench   measure beside kazoo on a real server"
 	@echo "make dev     everything above in one environment, $(VENV)"
@@ -25,6 +27,9 @@ demo: $(VENV)/.has-cli
 test: $(VENV)/.has-cli,test
 	@scripts/install-test-peers $(BIN)/python
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-matrix: $(VENV)/.has-cli,test
+	@ZOOKEEPER_HOMES="$(ZOOKEEPER_HOMES)" scripts/test-matrix $(BIN)/python $(ARGS)
 
 fuzz: $(VENV)/.has-cli,test
 	@$(BIN)/python -m tests.fuzz $(ARGS)
