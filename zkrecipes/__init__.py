@@ -129,6 +129,9 @@ if TYPE_CHECKING:
     from zkrecipes.net.keeper import (
         SessionChange as SessionChange,
     )
+    from zkrecipes.net.kerberos import (
+        Kerberos as Kerberos,
+    )
     from zkrecipes.net.pending import (
         Pending as Pending,
     )
@@ -292,6 +295,7 @@ _NAMES_BY_MODULE = {
         "ZooKeeperError",
     ),
     "zkrecipes.net.keeper": ("SessionChange",),
+    "zkrecipes.net.kerberos": ("Kerberos",),
     "zkrecipes.net.pending": ("Pending",),
     "zkrecipes.net.session": ("Session",),
     "zkrecipes.net.tls": ("TLS",),

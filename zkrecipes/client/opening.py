@@ -73,8 +73,8 @@ async def connect(
         connect_timeout: how long entering may take, in seconds; None for no limit.
         auth: (scheme, credential) pairs, sent on every connection before any request: `("digest",
             "user:pw")`.
-        sasl: authenticate through SASL, on every connection and even before `auth`: a `DigestMD5`. None: no
-            SASL.
+        sasl: authenticate through SASL, on every connection and even before `auth`: a `DigestMD5` or a
+            `Kerberos`. None: no SASL.
         default_acl: the ACL of znodes that are created without one; None: everybody may do everything.
         read_only: a server that has lost its quorum will do; writes raise `NotReadOnlyError` there. A server
             that has one is looked for meanwhile; the session does not come along if it began read-only.

@@ -17,6 +17,7 @@ import anyio
 from zkrecipes.codec.messages import CloseSessionRequest
 from zkrecipes.enums import ServerGeneration
 from zkrecipes.errors import AuthFailedError, ConnectionLossError, ProtocolError, SessionExpiredError
+from zkrecipes.net import sasl_steps
 from zkrecipes.net.capabilities import find_generation
 from zkrecipes.net.connection import Connection
 from zkrecipes.net.full_server import find_full_server
@@ -215,7 +216,7 @@ class Attacher:
             now=anyio.current_time(),
             packet_size_max=self._packet_size_max,
             generation=generation,
-            sasl_token=None if exchange is None else exchange.begin(),
+            sasl_token=None if exchange is None else await sasl_steps.begin(exchange),
         )
         connection = Connection(await self._network.connect(*address), side, self._parking)
         try:

@@ -22,6 +22,7 @@ from zkrecipes.codec.messages import (
     WhoAmIRequest,
 )
 from zkrecipes.enums import ServerGeneration, WatcherType
+from zkrecipes.net import sasl_steps
 from zkrecipes.net.connection import Connection
 from zkrecipes.net.transport import Address, Network
 from zkrecipes.net.wakeup import Parking
@@ -108,7 +109,7 @@ async def _is_answered(
         now=anyio.current_time(),
         packet_size_max=_ANSWER_MAX,
         # a server may answer nothing before that
-        sasl_token=None if exchange is None else exchange.begin(),
+        sasl_token=None if exchange is None else await sasl_steps.begin(exchange),
     )
     connection = Connection(await network.connect(*address), side, parking)
     try:

@@ -13,6 +13,7 @@ from typing import Any, Protocol, final
 import anyio
 
 from zkrecipes.errors import AuthFailedError
+from zkrecipes.net import sasl_steps
 from zkrecipes.net.traffic import Traffic
 from zkrecipes.net.transport import Stream, bare_errors
 from zkrecipes.net.wakeup import Parking
@@ -68,13 +69,13 @@ class Connection:
             event = await self._next_event()
             if isinstance(event, Challenged):
                 assert exchange is not None, "the first token came from somewhere"
-                self._respond(exchange, event.token)
+                await self._respond(exchange, event.token)
             elif isinstance(event, (Connected, Broken)):
                 return event
 
-    def _respond(self, exchange: SaslExchange, challenge: bytes | None) -> None:
+    async def _respond(self, exchange: SaslExchange, challenge: bytes | None) -> None:
         try:
-            token = exchange.respond(challenge)
+            token = await sasl_steps.respond(exchange, challenge)
         except AuthFailedError as error:
             self.side.refuse(error.reason)
         else:

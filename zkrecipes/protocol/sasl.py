@@ -1,6 +1,6 @@
 """Challenge in, response out: what every SASL mechanism has in common, whoever drives it. Sans-I/O.
 
-A mechanism (`DigestMD5`) says who the client is, for every connection; what it begins is one exchange of
+A mechanism (`DigestMD5`, `Kerberos`) says who the client is, for every connection; what it begins is one exchange of
 tokens with one server. `net/connection.py` drives exchanges, `ClientSide` carries their tokens.
 
 A ZooKeeper server has one mechanism, decided by its JAAS file, and never says which: a client has to know,

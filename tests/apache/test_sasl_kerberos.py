@@ -1,0 +1,215 @@
+"""SASL with Kerberos: a real KDC, real tickets and Apache's server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+import zkrecipes as zk
+from tests.apache.kdc import REALM, Kdc, kdc, missing_programs
+from zkrecipes.ensemble import ApacheServer
+from zkrecipes.ensemble.zoo_cfg import Setting
+
+pytestmark = [pytest.mark.anyio, pytest.mark.apache]
+
+_JAAS = """
+Server {{
+    com.sun.security.auth.module.Krb5LoginModule required
+    isInitiator=false
+    useKeyTab=true
+    keyTab="{keytab}"
+    storeKey=true
+    useTicketCache=false
+    principal="{principal}@{realm}";
+}};
+"""
+SETTINGS: dict[str, Setting] = {
+    "authProvider.sasl": "org.apache.zookeeper.server.auth.SASLAuthenticationProvider",
+    "sessionRequireClientSASLAuth": "true",
+    "kerberos.removeRealmFromPrincipal": "true",
+}
+
+
+@dataclass(frozen=True)
+class Realm:
+    """A KDC, a server in its realm, and a client's keys."""
+
+    kdc: Kdc
+    server: ApacheServer
+    keytab: Path
+
+    async def why_not(self, kerberos: Any, **options: Any) -> str:
+        """Why entering fails."""
+        with pytest.raises(zk.AuthFailedError) as caught:
+            async with zk.connect(self.server.connect_string, sasl=kerberos, **options):
+                raise AssertionError("attached")
+        return caught.value.reason
+
+
+@pytest.fixture(scope="module")
+def _realm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
+    _need_kerberos()
+    folder = tmp_path_factory.mktemp("kdc")
+    with kdc(folder) as running:
+        principal = "zookeeper/127.0.0.1"
+        jaas = folder / "jaas.conf"
+        jaas.write_text(_JAAS.format(keytab=running.add(principal), principal=principal, realm=REALM))
+        server = ApacheServer(
+            settings=SETTINGS,
+            properties={
+                "java.security.auth.login.config": str(jaas),
+                "java.security.krb5.conf": str(running.krb5_conf),
+            },
+            java_options=("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"),
+        )
+        server.open()
+        try:
+            _run(server.start)
+            yield Realm(running, server, running.add("client", "second"))
+        finally:
+            server.close()
+
+
+@pytest.fixture
+def realm(_realm: Realm, monkeypatch: pytest.MonkeyPatch) -> Realm:
+    """The realm, for this process as well, with no tickets in the cache."""
+    for name, value in _realm.kdc.environment.items():
+        monkeypatch.setenv(name, value)
+    (_realm.kdc.folder / "ccache").unlink(missing_ok=True)
+    return _realm
+
+
+def _need_kerberos() -> None:
+    missing = [f"the program {name}" for name in missing_programs()]
+    try:
+        import gssapi  # noqa: F401
+    except ImportError:
+        missing.append("the package gssapi (pip install zkrecipes[kerberos])")
+    if missing and os.environ.get("ZKRECIPES_REQUIRE_ZOOKEEPER") == "1":
+        pytest.fail(f"missing: {', '.join(missing)}")
+    if missing:
+        pytest.skip(f"missing: {', '.join(missing)}; apt-get install krb5-kdc krb5-admin-server krb5-user")
+
+
+def _run(func: Callable[[], Awaitable[object]]) -> None:
+    """Run it on a loop of its own, in a thread, because the loop of a test may be around in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(anyio.run, func).result()
+
+
+async def _who_owns(client: zk.Client, path: str) -> list[zk.Id]:
+    """Who the server says that the client is."""
+    await client.create(path, acl=zk.CREATOR_ALL)
+    entries, _ = await client.get_acl(path)
+    return [entry.id for entry in entries]
+
+
+# --- getting in ------------------------------------------------------------------------------------------
+
+
+async def test_tickets_of_the_cache_are_enough(realm: Realm, fresh_path: str) -> None:
+    realm.kdc.kinit("client", realm.keytab)
+    async with zk.connect(realm.server.connect_string, sasl=zk.Kerberos()) as client:
+        assert await _who_owns(client, fresh_path) == [zk.Id("sasl", "client")]
+
+
+@pytest.mark.parametrize("principal", [None, "second", f"second@{REALM}"])
+async def test_a_keytab_gets_tickets_by_itself(realm: Realm, fresh_path: str, principal: str | None) -> None:
+    kerberos = zk.Kerberos(principal=principal, keytab=realm.keytab)
+    async with zk.connect(realm.server.connect_string, sasl=kerberos) as client:
+        assert await _who_owns(client, fresh_path) == [zk.Id("sasl", "second" if principal else "client")]
+    assert not (realm.kdc.folder / "ccache").exists()
+
+
+async def test_the_servers_principal_may_be_told(realm: Realm) -> None:
+    """Whatever they are called in the connect string."""
+    port = realm.server.port
+    whole = zk.Kerberos(keytab=realm.keytab, server_principal=f"zookeeper/127.0.0.1@{REALM}")
+    async with zk.connect(f"localhost:{port}", sasl=whole) as client:
+        assert await client.exists("/") is not None
+
+
+async def test_a_session_outlives_a_restart_of_the_server_and_a_kdc_that_is_away(
+    realm: Realm, fresh_path: str
+) -> None:
+    """Cases 67 and 68. The tickets for the server are kept."""
+    kerberos = zk.Kerberos(keytab=realm.keytab)
+    async with zk.connect(realm.server.connect_string, sasl=kerberos, session_timeout=30) as client:
+        session_id = client.session.id
+        await client.create(fresh_path, ephemeral=True)
+        realm.kdc.stop()
+        try:
+            await realm.server.restart()
+            assert await client.exists(fresh_path) is not None
+        finally:
+            realm.kdc.start()
+        assert client.session.id == session_id
+
+
+async def test_a_keytab_gets_tickets_again_once_they_have_expired(realm: Realm, fresh_path: str) -> None:
+    """Case 67."""
+    keytab = realm.kdc.add("short-lived")
+    realm.kdc.run("kadmin.local", "-r", REALM, "-q", 'modprinc -maxlife "2 seconds" short-lived')
+    kerberos = zk.Kerberos(keytab=keytab)
+    async with zk.connect(realm.server.connect_string, sasl=kerberos, session_timeout=30) as client:
+        await client.create(fresh_path, ephemeral=True)
+        await anyio.sleep(2.5)
+        await realm.server.restart()
+        assert await client.exists(fresh_path) is not None
+
+
+# --- not getting in --------------------------------------------------------------------------------------
+
+
+async def test_without_tickets_nothing_is_sent(realm: Realm) -> None:
+    reason = await realm.why_not(zk.Kerberos())
+    assert reason.startswith("Kerberos: No Kerberos credentials available")
+
+
+async def test_tickets_that_have_expired_are_told(realm: Realm) -> None:
+    """Case 67. Once they are renewed in the cache, the next try succeeds."""
+    realm.kdc.kinit("client", realm.keytab, lifetime="1s")
+    await anyio.sleep(1.5)
+    assert "expired" in (await realm.why_not(zk.Kerberos())).lower()
+    realm.kdc.kinit("client", realm.keytab)
+    async with zk.connect(realm.server.connect_string, sasl=zk.Kerberos()):
+        pass
+
+
+async def test_a_server_that_the_kdc_does_not_know_is_told(realm: Realm) -> None:
+    reason = await realm.why_not(zk.Kerberos(keytab=realm.keytab, service="nobody"))
+    assert reason == f"Kerberos: Server nobody/127.0.0.1@{REALM} not found in Kerberos database"
+
+
+async def test_keys_that_are_not_there_are_told(realm: Realm, tmp_path: Path) -> None:
+    assert "Kerberos: " in await realm.why_not(zk.Kerberos(keytab=tmp_path / "none.keytab"))
+    assert "Kerberos: " in await realm.why_not(zk.Kerberos(principal="eve", keytab=realm.keytab))
+
+
+async def test_a_kdc_that_is_away_counts_as_a_server_that_is_down(realm: Realm) -> None:
+    realm.kdc.stop()
+    try:
+        with pytest.raises(zk.ConnectTimeoutError) as caught:
+            async with zk.connect(
+                realm.server.connect_string, sasl=zk.Kerberos(keytab=realm.keytab), connect_timeout=2
+            ):
+                raise AssertionError("attached")
+    finally:
+        realm.kdc.start()
+    (reason,) = caught.value.reasons.values()
+    assert reason == f"Kerberos: Cannot contact any KDC for realm '{REALM}'"
+
+
+async def test_a_server_of_the_other_mechanism_refuses(realm: Realm, apache_server: ApacheServer) -> None:
+    refused = "the server refused the SASL authentication"
+    assert await realm.why_not(zk.DigestMD5("bob", "open-sesame")) == refused
+    with pytest.raises(zk.AuthFailedError, match="the server sent no token: SASL is not configured there"):
+        async with zk.connect(apache_server.connect_string, sasl=zk.Kerberos(keytab=realm.keytab)):
+            raise AssertionError("attached")

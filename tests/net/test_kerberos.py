@@ -1,0 +1,47 @@
+"""Kerberos as a caller describes it. What it does against a KDC is tested with Apache's server."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zkrecipes import Kerberos
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"principal": b"me"}, "principal is a str, not bytes"),
+        ({"keytab": b"a.keytab"}, "keytab is the path of a file, not bytes"),
+        ({"service": None}, "service is a str, not NoneType"),
+        ({"server_principal": 1}, "server_principal is a str, not int"),
+    ],
+)
+def test_options_of_the_wrong_type_are_a_type_error(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        Kerberos(**options)
+
+
+@pytest.mark.parametrize("service", ["zookeeper/zk1", "zookeeper@zk1"])
+def test_a_service_is_no_principal(service: str) -> None:
+    with pytest.raises(ValueError, match=f"service is the first part of a principal, not '{service}'"):
+        Kerberos(service=service)
+
+
+def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gssapi", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install zkrecipes\[kerberos\]"):
+        Kerberos()
+
+
+def test_its_repr_says_where_keys_are_and_not_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gssapi", sys)  # any module will do, to build it
+    kerberos = Kerberos(principal="me", keytab=Path("/etc/me.keytab"))
+    assert repr(kerberos) == (
+        "Kerberos(principal='me', keytab=PosixPath('/etc/me.keytab'), service='zookeeper', "
+        "server_principal=None)"
+    )
+    assert kerberos == Kerberos(principal="me", keytab=Path("/etc/me.keytab"))
