@@ -1,4 +1,4 @@
-"""Curator's recipes, on the Java client that they are written for: they do here what they do on a real server.
+"""Curator's recipes, on the Java client that they are made for: they do here what they do on a real server.
 
 The tests are those by which we know Curator (`tests/interop/test_curator_peer.py`), on another server.
 """

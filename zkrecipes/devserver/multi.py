@@ -71,6 +71,7 @@ def apply_multi(change: Change, operations: Sequence[Request[Any]]) -> tuple[lis
     except ServerError as error:
         change.tree.roll_back()
         change.happened.clear()
+        change.growths.clear()
         return opcodes, _failed(len(operations), len(results), error.code)
     change.tree.commit()
     return opcodes, MultiReply(tuple(results))

@@ -7,7 +7,9 @@ the reply of the change that caused them is handed back (`FinalRequestProcessor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from base64 import b64encode
+from collections.abc import Callable, Collection, Sequence
 from random import Random
 from typing import Any, NamedTuple, final
 
@@ -19,6 +21,7 @@ from zkrecipes.codec.messages import (
     DeleteContainerRequest,
     Request,
     SASLReply,
+    SASLRequest,
 )
 from zkrecipes.codec.multi import MultiReadRequest, MultiRequest
 from zkrecipes.codec.records import Id
@@ -26,7 +29,9 @@ from zkrecipes.devserver.access import authenticate
 from zkrecipes.devserver.data_tree import DataTree
 from zkrecipes.devserver.multi import NullACLError, apply_multi, as_read
 from zkrecipes.devserver.peer import Moment, Peer
+from zkrecipes.devserver.quotas import Quotas
 from zkrecipes.devserver.reads import Reads
+from zkrecipes.devserver.sasl import SaslExchange, SaslUsers
 from zkrecipes.devserver.session_tracker import PASSWORD_SIZE, Session, SessionTracker
 from zkrecipes.devserver.watch_requests import WatchRequests
 from zkrecipes.devserver.writes import WRITES, Change, end_session
@@ -41,6 +46,10 @@ from zkrecipes.protocol.watch_table import WatchTable
 
 __all__ = ["Processor", "Reply"]
 
+logger = logging.getLogger("zkrecipes.devserver")
+
+# SESSIONCLOSEDREQUIRESASLAUTH (`KeeperException.Code`, 3.6).
+_MUST_AUTHENTICATE = -124
 _NO_PASSWORD = bytes(PASSWORD_SIZE)
 
 # These have no effect on the session's life (`ZooKeeperServer.processPacket`).
@@ -72,6 +81,8 @@ class Processor:
         random: shuffles lists of children.
         super_digest: the digest id of the super user, who may do all.
         extended_types: whether TTL znodes may be made; a real server does not allow it by default.
+        sasl_users: who may authenticate with SASL DIGEST-MD5; None where it is not configured.
+        schemes: those of ACLs that are configured besides `digest` and `ip`: `sasl`, `x509`.
     """
 
     def __init__(
@@ -83,6 +94,8 @@ class Processor:
         random: Random,
         super_digest: str | None = None,
         extended_types: bool = False,
+        sasl_users: SaslUsers | None = None,
+        schemes: Collection[str] = (),
     ) -> None:
         self.tree = tree
         self.sessions = sessions
@@ -92,6 +105,10 @@ class Processor:
         """The connection of each session that has one."""
         self._super_digest = super_digest
         self._extended_types = extended_types
+        self._sasl_users = sasl_users
+        self._schemes = schemes
+        self._random = random
+        self._quotas = Quotas(tree)
         self._watch_requests = WatchRequests(tree, self.watches)
         self._reads = Reads(tree, self.watches, random).by_opcode | self._watch_requests.by_opcode
         self._writes = {opcode: apply for opcode, apply in WRITES.items() if opcode != OpCode.CHECK}
@@ -150,6 +167,8 @@ class Processor:
         """
         if peer.session is not None and opcode not in _NO_TOUCH:
             self.sessions.touch(peer.session, moment.now)
+        if self._is_locked_out(peer, opcode):
+            return Reply(0, _MUST_AUTHENTICATE, close=True)
         try:
             read = self._reads.get(opcode)
             if read is not None:
@@ -187,7 +206,7 @@ class Processor:
                 WRITES[OpCode.DELETE_CONTAINER](change, DeleteContainerRequest(path))
             except ServerError:
                 continue  # it got a child, or went, meanwhile
-            self._watch_requests.fire(change.happened, self.zxid)
+            self._changed(change)
 
     def _ping(self, _peer: Peer, _request: Request[Any] | None, _moment: Moment) -> Reply:
         return Reply(self.zxid)
@@ -209,7 +228,7 @@ class Processor:
         self.zxid += 1  # a write that fails uses one up too (`PrepRequestProcessor.pRequestHelper`)
         change = self._change(_session_id(peer), peer.ids, moment)
         record = apply(change, request)
-        self._watch_requests.fire(change.happened, self.zxid)
+        self._changed(change)
         return Reply(self.zxid, 0, record)
 
     def _multi(self, peer: Peer, request: Request[Any] | None, moment: Moment) -> Reply:
@@ -227,7 +246,7 @@ class Processor:
         self.zxid += 1
         change = self._change(_session_id(peer), peer.ids, moment)
         opcodes, results = apply_multi(change, operations)
-        self._watch_requests.fire(change.happened, self.zxid)
+        self._changed(change)
         return Reply(self.zxid, 0, results, opcodes=opcodes)
 
     def _auth(self, peer: Peer, request: Request[Any] | None, _moment: Moment) -> Reply:
@@ -241,15 +260,42 @@ class Processor:
         peer.ids = list(dict.fromkeys([*peer.ids, *ids]))
         return Reply(0)
 
-    def _sasl(self, _peer: Peer, _request: Request[Any] | None, _moment: Moment) -> Reply:
-        # Without a JAAS configuration a server answers any token with a null one (`processSasl`).
-        return Reply(0, 0, SASLReply(None))
+    def _sasl(self, peer: Peer, request: Request[Any] | None, _moment: Moment) -> Reply:
+        if self._sasl_users is None or not isinstance(request, SASLRequest):
+            # Without a JAAS configuration a server answers any token with a null one (`processSasl`).
+            return Reply(0, 0, SASLReply(None))
+        if peer.sasl is None:
+            peer.sasl = SaslExchange(self._sasl_users, b64encode(self._random.randbytes(15)))
+        try:
+            token = peer.sasl.answer(request.token)
+        except AuthFailedError as error:
+            logger.warning("session 0x%x: SASL failed: %s", _session_id(peer), error)
+            return Reply(0, AuthFailedError.code, close=True)
+        if peer.sasl.username is not None:
+            peer.ids = list(dict.fromkeys([*peer.ids, Id("sasl", peer.sasl.username)]))
+            peer.sasl = None
+        return Reply(0, 0, SASLReply(token))
+
+    def _is_locked_out(self, peer: Peer, opcode: int) -> bool:
+        """Whether it must authenticate first (`AuthenticationHelper.enforceAuthentication`)."""
+        users = self._sasl_users
+        return (
+            users is not None
+            and users.required
+            and opcode not in _NO_TOUCH
+            and not any(own.scheme == "sasl" for own in peer.ids)
+        )
 
     def _end_session(self, session: Session, moment: Moment) -> None:
         self.zxid += 1
         self.sessions.end(session.id)
         change = self._change(session.id, [], moment)
         end_session(change)
+        self._changed(change)
+
+    def _changed(self, change: Change) -> None:
+        """What follows from a change that has been made."""
+        self._quotas.follow(change.growths)
         self._watch_requests.fire(change.happened, self.zxid)
 
     def _change(self, session_id: int, ids: list[Id], moment: Moment) -> Change:
@@ -260,6 +306,7 @@ class Processor:
             zxid=self.zxid,
             time_ms=moment.time_ms,
             extended_types=self._extended_types,
+            schemes=self._schemes,
         )
 
 

@@ -7,7 +7,7 @@ taken back by the caller's journal, in a multi only, as nothing is changed befor
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple, final
 
 from zkrecipes.codec.jute import Record
@@ -30,6 +30,7 @@ from zkrecipes.codec.messages import (
 from zkrecipes.codec.records import ACL, Id
 from zkrecipes.devserver.access import check_permission, expand_acl
 from zkrecipes.devserver.data_tree import SPECIAL_PATHS, DataTree, Kind, wrapped
+from zkrecipes.devserver.quotas import Growth
 from zkrecipes.enums import CreateMode, EventType, OpCode, Perms
 from zkrecipes.errors import (
     BadArgumentsError,
@@ -70,9 +71,20 @@ class Change:
         zxid: the transaction's.
         time_ms: milliseconds since 1970.
         extended_types: whether TTL znodes may be made.
+        schemes: those of ACLs that are configured, such as `sasl`.
     """
 
-    __slots__ = ("extended_types", "happened", "ids", "session_id", "time_ms", "tree", "zxid")
+    __slots__ = (
+        "extended_types",
+        "growths",
+        "happened",
+        "ids",
+        "schemes",
+        "session_id",
+        "time_ms",
+        "tree",
+        "zxid",
+    )
 
     def __init__(
         self,
@@ -83,14 +95,18 @@ class Change:
         zxid: int,
         time_ms: int,
         extended_types: bool = False,
+        schemes: Collection[str] = (),
     ) -> None:
         self.tree = tree
+        self.schemes = schemes
         self.session_id = session_id
         self.ids = ids
         self.zxid = zxid
         self.time_ms = time_ms
         self.extended_types = extended_types
         self.happened: list[Happened] = []
+        self.growths: list[Growth] = []
+        """What quotas count."""
 
 
 def _create(change: Change, request: CreateRequest) -> Record:
@@ -117,7 +133,7 @@ def _add_node(
     slash = path.rfind("/")
     if slash == -1 or "\0" in path:
         raise BadArgumentsError(path)
-    acl = expand_acl(request.acl, change.ids, path)
+    acl = expand_acl(request.acl, change.ids, path, change.schemes)
     parent_path = path[:slash]
     parent = tree.get(parent_path)
     check_permission(parent.acl, Perms.CREATE, change.ids, path)
@@ -139,6 +155,7 @@ def _add_node(
         owner=change.session_id if kind is Kind.EPHEMERAL else 0,
         ttl_ms=max(ttl_ms, 0),
     )
+    change.growths.append(Growth(path, len(request.data or b""), 1))
     change.happened.append(Happened(EventType.CREATED, path, acl))
     change.happened.append(Happened(EventType.CHILDREN_CHANGED, parent_path or "/", parent.acl))
     return path
@@ -200,6 +217,7 @@ def _remove_node(change: Change, path: str) -> None:
     parent_path = path[: path.rfind("/")]
     parent = change.tree.get(parent_path)
     node = change.tree.remove(path, change.zxid)
+    change.growths.append(Growth(path, -len(node.data or b""), -1))
     change.happened.append(Happened(EventType.DELETED, path, node.acl))
     change.happened.append(Happened(EventType.CHILDREN_CHANGED, parent_path or "/", parent.acl))
 
@@ -210,6 +228,7 @@ def _set_data(change: Change, request: SetDataRequest) -> Record:
     node = change.tree.get(path)
     check_permission(node.acl, Perms.WRITE, change.ids, path)
     version = _next_version(node.version, request.version, path)
+    change.growths.append(Growth(path, len(request.data or b"") - len(node.data or b""), 0))
     change.tree.set_data(node, request.data, version, change.zxid, change.time_ms)
     change.happened.append(Happened(EventType.DATA_CHANGED, path, node.acl))
     return StatReply(node.stat())
@@ -218,7 +237,7 @@ def _set_data(change: Change, request: SetDataRequest) -> Record:
 def _set_acl(change: Change, request: SetACLRequest) -> Record:
     path = request.path
     _check_path(path)
-    acl = expand_acl(request.acl, change.ids, path)
+    acl = expand_acl(request.acl, change.ids, path, change.schemes)
     node = change.tree.get(path)
     check_permission(node.acl, Perms.ADMIN, change.ids, path)
     version = _next_version(node.aversion, request.version, path)
