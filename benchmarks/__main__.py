@@ -14,7 +14,7 @@ from typing import Final
 import anyio
 
 import zkrecipes as zk
-from benchmarks import codec, failover, holders, imports, limits, subject_curator
+from benchmarks import codec, dev_server, failover, holders, imports, limits, subject_curator
 from benchmarks.works import (
     DATA,
     LOCK_PATH,
@@ -45,6 +45,7 @@ SUBJECTS: Final = {
 }
 ONLY_PIPELINED: Final = frozenset(name for name in SUBJECTS if "pipeline()" in name)
 PIPELINED: Final = frozenset({"pipelined_get", "pipelined_create", "children_of_1000"})
+ONLY: Final = ("codec", "imports", "works", "limits", "failover", "holders", "dev-server")
 ONLY_LOCKS: Final = frozenset({AIOZK, CURATOR})
 
 Results = dict[str, list[dict[str, float]]]
@@ -55,7 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--works", default=",".join(WORKS), help="of: " + ", ".join(WORKS))
-    parser.add_argument("--only", choices=("codec", "imports", "works", "limits", "failover", "holders"))
+    parser.add_argument("--only", choices=ONLY)
     given = parser.parse_args()
     if given.only in (None, "codec"):
         print_codec(given.rounds)
@@ -63,6 +64,9 @@ def main() -> None:
         print_imports(given.rounds)
     if given.only == "failover":
         print_failover(given.rounds)
+    if given.only == "dev-server":
+        for measure in dev_server.all_works().values():
+            measure()
     if given.only == "holders":
         print_holders()
     if given.only == "limits":

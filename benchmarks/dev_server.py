@@ -1,7 +1,8 @@
 """The dev server alone: how soon it is there, how much it answers, how many it serves, what a znode costs.
 
-`python -m benchmarks.dev_server`. The server is a process of its own. The client is a plain socket that sends
-frames which were encoded before, so that what is measured is the server.
+`make bench ARGS="--only dev-server"`, or `python -m benchmarks.dev_server --works …`. The server is a process of
+its own. The client is a plain socket that sends frames which were encoded before, so that what is measured is
+the server.
 """
 
 from __future__ import annotations
@@ -49,7 +50,16 @@ anyio.run(main, backend="trio")
 
 def main() -> None:
     """Run all, or what the command line names."""
-    works: dict[str, Callable[[], None]] = {
+    works = all_works()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.dev_server", description=__doc__)
+    parser.add_argument("--works", default=",".join(works), help="of: " + ", ".join(works))
+    for name in parser.parse_args().works.split(","):
+        works[name]()
+
+
+def all_works() -> dict[str, Callable[[], None]]:
+    """What can be measured, each of which prints its figures."""
+    return {
         "start": start_up,
         "memory": lambda: throughput("in memory"),
         "durable": lambda: on_disk(throughput),
@@ -57,10 +67,6 @@ def main() -> None:
         "znodes": million,
         "durable_znodes": lambda: on_disk(million),
     }
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.dev_server", description=__doc__)
-    parser.add_argument("--works", default=",".join(works), help="of: " + ", ".join(works))
-    for name in parser.parse_args().works.split(","):
-        works[name]()
 
 
 # --- the works ---------------------------------------------------------------------------------------------

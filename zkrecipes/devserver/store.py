@@ -136,7 +136,8 @@ class Store:
 
     def _open(self) -> Saved | None:
         with self._named_errors("cannot be used"):
-            self._directory.mkdir(parents=True, exist_ok=True)
+            # Others need not read the passwords of sessions in it.
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = self._locked()
             if not self._file.exists():
                 self._make()
