@@ -1,8 +1,10 @@
-"""SASL with Kerberos: a real KDC, real tickets and Apache's server."""
+"""SASL with Kerberos: a real KDC, real tickets, and Apache's server as `docs/how-to/kerberos.md` has it."""
 
 from __future__ import annotations
 
 import os
+import re
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,27 +16,12 @@ import pytest
 
 import zkrecipes as zk
 from tests.apache.kdc import REALM, Kdc, kdc, missing_programs
+from tests.house.source_tree import ROOT
 from zkrecipes.ensemble import ApacheServer
-from zkrecipes.ensemble.zoo_cfg import Setting
 
 pytestmark = [pytest.mark.anyio, pytest.mark.apache]
 
-_JAAS = """
-Server {{
-    com.sun.security.auth.module.Krb5LoginModule required
-    isInitiator=false
-    useKeyTab=true
-    keyTab="{keytab}"
-    storeKey=true
-    useTicketCache=false
-    principal="{principal}@{realm}";
-}};
-"""
-SETTINGS: dict[str, Setting] = {
-    "authProvider.sasl": "org.apache.zookeeper.server.auth.SASLAuthenticationProvider",
-    "sessionRequireClientSASLAuth": "true",
-    "kerberos.removeRealmFromPrincipal": "true",
-}
+PAGE = ROOT / "docs" / "how-to" / "kerberos.md"
 
 
 @dataclass(frozen=True)
@@ -60,9 +47,13 @@ def _realm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
     with kdc(folder) as running:
         principal = "zookeeper/127.0.0.1"
         jaas = folder / "jaas.conf"
-        jaas.write_text(_JAAS.format(keytab=running.add(principal), principal=principal, realm=REALM))
+        text = block_of_the_page("text").replace(
+            "/etc/zookeeper/zookeeper.keytab", str(running.add(principal))
+        )
+        jaas.write_text(text.replace("zookeeper/zk1.example.org@EXAMPLE.ORG", f"{principal}@{REALM}"))
+        settings = dict(line.split("=", 1) for line in block_of_the_page("properties").splitlines())
         server = ApacheServer(
-            settings=SETTINGS,
+            settings=settings,
             properties={
                 "java.security.auth.login.config": str(jaas),
                 "java.security.krb5.conf": str(running.krb5_conf),
@@ -84,6 +75,11 @@ def realm(_realm: Realm, monkeypatch: pytest.MonkeyPatch) -> Realm:
         monkeypatch.setenv(name, value)
     (_realm.kdc.folder / "ccache").unlink(missing_ok=True)
     return _realm
+
+
+def block_of_the_page(language: str) -> str:
+    (block,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    return str(block)
 
 
 def _need_kerberos() -> None:
@@ -112,6 +108,16 @@ async def _who_owns(client: zk.Client, path: str) -> list[zk.Id]:
 
 
 # --- getting in ------------------------------------------------------------------------------------------
+
+
+async def test_the_program_of_the_page_runs_against_the_server_of_the_page(
+    realm: Realm, fresh_path: str
+) -> None:
+    program = re.sub("zk1.*2181", realm.server.connect_string, block_of_the_page("python"))
+    program = program.replace("/etc/app/app.keytab", str(realm.keytab)).replace('"/mine"', f'"{fresh_path}"')
+    done = await anyio.run_process([sys.executable, "-W", "error", "-c", program], check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"scheme='sasl', id='client'" in done.stdout
 
 
 async def test_tickets_of_the_cache_are_enough(realm: Realm, fresh_path: str) -> None:

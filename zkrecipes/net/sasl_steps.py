@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from anyio import to_thread
+from anyio.lowlevel import checkpoint
 
 from zkrecipes.protocol.sasl import SaslExchange
 
@@ -32,4 +33,5 @@ async def respond(exchange: SaslExchange, challenge: bytes | None) -> bytes | No
 async def _take(exchange: SaslExchange, step: Callable[..., Any], *arguments: Any) -> Any:
     if exchange.blocks:
         return await to_thread.run_sync(step, *arguments, abandon_on_cancel=True)
+    await checkpoint()
     return step(*arguments)

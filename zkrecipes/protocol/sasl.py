@@ -1,7 +1,7 @@
 """Challenge in, response out: what every SASL mechanism has in common, whoever drives it. Sans-I/O.
 
-A mechanism (`DigestMD5`, `Kerberos`) says who the client is, for every connection; what it begins is one exchange of
-tokens with one server. `net/connection.py` drives exchanges, `ClientSide` carries their tokens.
+A mechanism (`DigestMD5`, `Kerberos`) says who the client is, for every connection; what it begins is one
+exchange of tokens with one server. `net/connection.py` drives exchanges, `ClientSide` carries their tokens.
 
 A ZooKeeper server has one mechanism, decided by its JAAS file, and never says which: a client has to know,
 and one that is wrong about it is refused (`ZooKeeperServer.processSasl`, read at 3.8).
