@@ -1,8 +1,8 @@
 """The dev server alone: how soon it is there, how much it answers, how many it serves, what a znode costs.
 
-`make bench ARGS="--only dev-server"`, or `python -m benchmarks.dev_server --works …`. The server is a process of
-its own. The client is a plain socket that sends frames which were encoded before, so that what is measured is
-the server.
+`make bench ARGS="--only dev-server"`, or `python -m benchmarks.dev_server --works …`. The server is a process
+of its own. The client is a plain socket that sends frames which were encoded before, so that what is measured
+is the server.
 """
 
 from __future__ import annotations

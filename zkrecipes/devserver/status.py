@@ -1,0 +1,53 @@
+"""What four-letter words tell of a server, at the moment when it was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from zkrecipes.devserver.peer import Peer
+from zkrecipes.devserver.processor import Processor
+from zkrecipes.devserver.traffic import Traffic
+
+__all__ = ["VERSION", "Client", "Status"]
+
+# Clients look for the number (kazoo: what a server can do; aiozk: whether there is create2).
+VERSION = "3.9.5-zkrecipes, built on 2025-01-01 00:00 UTC"
+"""What the server says it is: the version whose behaviour it has."""
+
+
+@final
+@dataclass(frozen=True)
+class Client:
+    """One connection."""
+
+    peer: Peer
+    traffic: Traffic
+
+
+@final
+@dataclass(frozen=True)
+class Status:
+    """What the words tell of a server, at the moment when it was asked."""
+
+    processor: Processor
+    clients: Sequence[Client]
+    traffic: Traffic
+    """Of the whole server."""
+    now: float
+    """By which sessions live, in seconds."""
+    time: float
+    """Seconds since 1970."""
+    port: int
+    data_dir: Path | None = None
+    """None where everything is in memory."""
+    data_size: int = 0
+    """How many bytes its files have."""
+    clients_max: int = 0
+    """How many connections one address may have; 0 is any number."""
+    refused: int = 0
+    """How many connections were one too many."""
+    cut_off: int = 0
+    """How many ended before they said who they are."""
