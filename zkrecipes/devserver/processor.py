@@ -30,6 +30,7 @@ from zkrecipes.devserver.data_tree import DataTree
 from zkrecipes.devserver.multi import NullACLError, apply_multi, as_read
 from zkrecipes.devserver.peer import Moment, Peer
 from zkrecipes.devserver.quotas import Quotas
+from zkrecipes.devserver.read_only import REFUSED
 from zkrecipes.devserver.reads import Reads
 from zkrecipes.devserver.sasl import SaslExchange, SaslUsers
 from zkrecipes.devserver.session_tracker import PASSWORD_SIZE, Session, SessionTracker
@@ -39,6 +40,7 @@ from zkrecipes.enums import OpCode
 from zkrecipes.errors import (
     AuthFailedError,
     MarshallingError,
+    NotReadOnlyError,
     ServerError,
     UnimplementedError,
 )
@@ -103,6 +105,9 @@ class Processor:
         self.watches: WatchTable[Peer] = WatchTable()
         self.attached: dict[int, Peer] = {}
         """The connection of each session that has one."""
+        self.is_read_only = False
+        """Whether it serves as one that has lost its quorum; see `become_read_only`."""
+        self._local: set[int] = set()  # the sessions that a read-only server has made
         self._super_digest = super_digest
         self._extended_types = extended_types
         self._sasl_users = sasl_users
@@ -134,27 +139,62 @@ class Processor:
             password: 16 random bytes, for a new session.
 
         Returns:
-            None where the connection is to be closed without a reply: the client has seen a zxid that is
-            ahead of this server.
+            None where the connection is to be closed without a reply: `refusal` says why.
         """
-        if request.last_zxid_seen > self.zxid:
+        if self.refusal(request) is not None:
             return None
         timeout = request.timeout_ms / 1000
         session: Session | None
         if request.session_id == 0:
-            self.zxid += 1
             session = self.sessions.create(timeout, password, moment.now)
+            if self.is_read_only:
+                self._local.add(session.id)
+            else:
+                self.zxid += 1
         else:
             # Before the password is checked, as in `ZooKeeperServer.processConnectRequest`.
             before = self.attached.pop(request.session_id, None)
             if before is not None:
                 before.close("its session was attached again")
             session = self.sessions.resume(request.session_id, request.password, timeout, moment.now)
+        read_only = self.is_read_only
         if session is None:
-            return ConnectReply(0, 0, 0, _NO_PASSWORD, read_only=False)
+            return ConnectReply(0, 0, 0, _NO_PASSWORD, read_only=read_only)
         peer.session = session
         self.attached[session.id] = peer
-        return ConnectReply(0, round(session.timeout * 1000), session.id, session.password, read_only=False)
+        return ConnectReply(
+            0, round(session.timeout * 1000), session.id, session.password, read_only=read_only
+        )
+
+    def refusal(self, request: ConnectRequest) -> str | None:
+        """Why a greeting is answered with nothing but the end of the connection; None where it is not.
+
+        The rules and their order are those of `ZooKeeperServer.processConnectRequest` and
+        `ReadOnlyZooKeeperServer.validateSession` (3.9).
+        """
+        if self.is_read_only and not request.read_only:
+            return "its client wants no read-only server"
+        if request.last_zxid_seen > self.zxid:
+            return f"its client has seen zxid 0x{request.last_zxid_seen:x}, this server has not"
+        is_local = request.session_id in self._local
+        if self.is_read_only and not is_local and self.sessions.find(request.session_id) is not None:
+            return "a read-only server does not take a session over"
+        return None
+
+    def become_read_only(self) -> None:
+        """Serve reads alone, as a server does that has lost its quorum, and only to who asked for that.
+
+        Sessions that there are neither expire nor can they be attached; new ones live as long as this lasts.
+        """
+        self.is_read_only = True
+
+    def become_writable(self, moment: Moment) -> None:
+        """Serve all again: the sessions from before have a whole timeout to come back."""
+        self.is_read_only = False
+        for session_id in self._local:
+            self.sessions.end(session_id)
+        self._local.clear()
+        self.sessions.touch_all(moment.now)
 
     def process(self, peer: Peer, opcode: int, request: Request[Any] | None, moment: Moment) -> Reply:
         """Answer one request of a connection that has been greeted.
@@ -170,6 +210,8 @@ class Processor:
         if self._is_locked_out(peer, opcode):
             return Reply(0, _MUST_AUTHENTICATE, close=True)
         try:
+            if self.is_read_only and opcode in REFUSED:
+                raise NotReadOnlyError
             read = self._reads.get(opcode)
             if read is not None:
                 return self._read(peer, read, _readable(request))
@@ -192,6 +234,9 @@ class Processor:
 
     def expire(self, session: Session, moment: Moment) -> None:
         """End a session whose time is up: its ephemerals go under one zxid, its connection is closed."""
+        if self.is_read_only and session.id not in self._local:
+            self.sessions.touch(session, moment.now)  # only a quorum can end it
+            return
         self._end_session(session, moment)
         peer = self.attached.get(session.id)
         if peer is not None:
@@ -199,6 +244,8 @@ class Processor:
 
     def reap(self, paths: list[str], moment: Moment) -> None:
         """Delete containers and TTL znodes that are due, each in a transaction of its own."""
+        if self.is_read_only:
+            return
         for path in paths:
             self.zxid += 1
             change = self._change(0, [], moment)
@@ -287,8 +334,11 @@ class Processor:
         )
 
     def _end_session(self, session: Session, moment: Moment) -> None:
-        self.zxid += 1
         self.sessions.end(session.id)
+        if session.id in self._local:
+            self._local.remove(session.id)  # nobody else ever knew it, so that this is no transaction
+            return
+        self.zxid += 1
         change = self._change(session.id, [], moment)
         end_session(change)
         self._changed(change)

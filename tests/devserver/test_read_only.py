@@ -1,0 +1,136 @@
+"""What a server does that has lost its quorum: it reads, to who wants that, and changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.devserver.test_processor import FIRST_ZXID, NO_NODE, OK, OPEN, Peer, Server
+from zkrecipes.codec.messages import (
+    CheckRequest,
+    CloseSessionRequest,
+    ConnectReply,
+    ConnectRequest,
+    Create2Request,
+    CreateContainerRequest,
+    CreateRequest,
+    CreateTTLRequest,
+    DeleteContainerRequest,
+    DeleteRequest,
+    ExistsRequest,
+    GetChildrenRequest,
+    PingRequest,
+    ReconfigRequest,
+    Request,
+    SetACLRequest,
+    SetDataRequest,
+    SyncRequest,
+)
+from zkrecipes.codec.multi import MultiReadRequest, MultiRequest
+from zkrecipes.devserver.peer import Moment
+from zkrecipes.devserver.processor import Reply
+from zkrecipes.errors import NotReadOnlyError
+
+PASSWORD = b"p" * 16
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+def _greet(server: Server, peer: Peer, *, read_only: bool, session_id: int = 0) -> ConnectReply | None:
+    request = ConnectRequest(0, 0, 10_000, session_id, PASSWORD, read_only)
+    return server.processor.greet(peer, request, server.moment, PASSWORD)
+
+
+def _reader(server: Server) -> Peer:
+    peer = Peer(server)
+    reply = _greet(server, peer, read_only=True)
+    assert reply is not None
+    assert reply.read_only
+    return peer
+
+
+def test_only_who_wants_a_read_only_server_is_let_in(server: Server) -> None:
+    server.processor.become_read_only()
+    assert _greet(server, Peer(server), read_only=False) is None
+    assert _reader(server).session is not None
+
+
+def test_a_writable_server_says_so_to_who_would_take_another(server: Server) -> None:
+    reply = _greet(server, Peer(server), read_only=True)
+    assert reply is not None
+    assert not reply.read_only
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        CreateRequest("/a", b"", OPEN, 0),
+        Create2Request("/a", b"", OPEN, 0),
+        CreateContainerRequest("/a", b"", OPEN, 4),
+        CreateTTLRequest("/a", b"", OPEN, 5, 1),
+        DeleteRequest("/a", -1),
+        DeleteContainerRequest("/a"),
+        SetDataRequest("/", b"", -1),
+        SetACLRequest("/", OPEN, -1),
+        ReconfigRequest(None, None, None, -1),
+        MultiRequest(()),
+        CheckRequest("/", -1),
+        SyncRequest("/"),
+    ],
+)
+def test_what_needs_the_others_is_refused_and_takes_no_zxid(server: Server, request_: Request[Any]) -> None:
+    server.processor.become_read_only()
+    assert _reader(server).send(request_) == Reply(FIRST_ZXID, NotReadOnlyError.code)
+
+
+def test_reads_are_answered(server: Server) -> None:
+    server.processor.become_read_only()
+    peer = _reader(server)
+    assert peer.send(ExistsRequest("/none", True)).err == NO_NODE
+    assert peer.send(MultiReadRequest((GetChildrenRequest("/"),))).err == OK
+    assert peer.send(PingRequest()) == Reply(FIRST_ZXID)
+
+
+def test_its_own_sessions_are_no_transactions_and_end_with_the_mode(server: Server) -> None:
+    server.processor.become_read_only()
+    peer, other = _reader(server), _reader(server)
+    assert peer.session is not None
+    assert other.session is not None
+    assert other.send(CloseSessionRequest()) == Reply(FIRST_ZXID, close=True)
+    again = _greet(server, Peer(server), read_only=True, session_id=peer.session.id)
+    assert again is not None
+    assert again.session_id == peer.session.id
+    server.processor.become_writable(server.moment)
+    refused = _greet(server, Peer(server), read_only=True, session_id=peer.session.id)
+    assert refused is not None
+    assert refused.timeout_ms == 0
+    assert server.processor.zxid == FIRST_ZXID
+
+
+def test_sessions_from_before_wait_until_it_is_over(server: Server) -> None:
+    peer = server.connect()
+    assert peer.session is not None
+    peer.ok(CreateRequest("/e", b"", OPEN, 1))
+    server.processor.become_read_only()
+    assert _greet(server, Peer(server), read_only=True, session_id=peer.session.id) is None
+    server.moment = Moment(100.0, 100_000)
+    for session in server.processor.sessions.expired(server.moment.now):
+        server.processor.expire(session, server.moment)
+    assert "/e" in server.processor.tree
+    server.processor.become_writable(server.moment)
+    assert server.processor.sessions.expired(109.0) == []
+    again = _greet(server, Peer(server), read_only=False, session_id=peer.session.id)
+    assert again is not None
+    assert again.session_id == peer.session.id
+
+
+def test_nothing_is_reaped(server: Server) -> None:
+    peer = server.connect()
+    peer.ok(CreateContainerRequest("/c", b"", OPEN, 4))
+    server.processor.become_read_only()
+    server.processor.reap(["/c"], server.moment)
+    assert "/c" in server.processor.tree
