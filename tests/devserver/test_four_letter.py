@@ -31,9 +31,9 @@ async def _answers(connect_string: str, words: list[str]) -> dict[str, str]:
 def _shape(text: str) -> list[str]:
     """The lines of a text without what differs from server to server."""
     text = re.sub(r"(?<==).*", "…", text) if re.match(r"Environment|clientPort", text) else text
+    text = re.sub(r"0x[0-9a-f]+", "HEX", text)
     text = re.sub(r"lresp=\d+", "lresp=TIME", text)  # a real server takes it from a clock of its own
     text = re.sub(r"\d{10,}", "TIME", text)
-    text = re.sub(r"0x[0-9a-f]+", "HEX", text)
     text = re.sub(r"expire at \w{3} \w{3} \d\d \d\d:\d\d:\d\d UTC \d{4}", "expire at DATE", text)
     text = re.sub(r"127\.0\.0\.1:\d+", "ADDRESS", text)
     text = re.sub(r"version: .*", "version: …", text)
