@@ -57,7 +57,7 @@ def _rules() -> dict[str, Rule]:
         "devserver": Rule(
             up_to_protocol | {"devserver"},
             either_loop,
-            exceptions={"devserver.server": frozenset({"net.transport"})},
+            exceptions={"devserver.server": frozenset({"net.transport", "net.tls_listening"})},
         ),
         "ensemble": Rule(FLOOR_0 | {"ensemble"}, either_loop, client_names=True),
         "testing": Rule(

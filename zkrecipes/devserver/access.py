@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from ipaddress import ip_address, ip_network
 
 from zkrecipes.codec.records import ACL, ClientInfo, Id
@@ -41,8 +41,16 @@ def is_permitted(acl: Sequence[ACL], permission: int, ids: Sequence[Id]) -> bool
     return _SUPER in ids
 
 
-def expand_acl(acl: Sequence[ACL] | None, ids: Sequence[Id], path: str) -> tuple[ACL, ...]:
+def expand_acl(
+    acl: Sequence[ACL] | None, ids: Sequence[Id], path: str, schemes: Collection[str] = ()
+) -> tuple[ACL, ...]:
     """The ACL that is stored when a session with `ids` sends `acl`: without repetitions, `auth` spelled out.
+
+    Args:
+        acl: what was sent.
+        ids: who sent it.
+        path: of the znode.
+        schemes: those that are configured besides the ones that every server has.
 
     Raises:
         InvalidACLError: it is empty, a scheme or an id is invalid, or it says `auth` in a session that has
@@ -56,7 +64,7 @@ def expand_acl(acl: Sequence[ACL] | None, ids: Sequence[Id], path: str) -> tuple
             if not own:
                 raise InvalidACLError(path)
             expanded += [ACL(entry.perms, identity) for identity in own]
-        elif entry.id == _ANYONE or _is_valid(scheme, name):
+        elif entry.id == _ANYONE or _is_valid(scheme, name) or scheme in schemes:
             expanded.append(entry)
         else:
             raise InvalidACLError(path)

@@ -15,6 +15,7 @@ from typing import Protocol, final
 import anyio
 from anyio.abc import TaskGroup
 
+from zkrecipes.codec.records import Id
 from zkrecipes.devserver.conversation import QUEUED_MAX, Conversation, Host
 from zkrecipes.devserver.four_letter import Client
 from zkrecipes.devserver.server_clock import ServerClock
@@ -94,8 +95,15 @@ class Connections:
         """Each connection with its figures."""
         return [Client(conversation, conversation.traffic) for conversation in self._streams]
 
-    async def serve(self, stream: ByteStream, address: str, port: int) -> None:
-        """Serve one connection until it ends; the stream is closed then."""
+    async def serve(self, stream: ByteStream, address: str, port: int, certified: Id | None = None) -> None:
+        """Serve one connection until it ends; the stream is closed then.
+
+        Args:
+            stream: the connection.
+            address: the client's IP address.
+            port: its port.
+            certified: who its certificate says that it is.
+        """
         if 0 < self._per_address_max <= self._from_address[address]:
             self.refused += 1
             logger.warning("too many connections from %s: at most %d", address, self._per_address_max)
@@ -108,6 +116,7 @@ class Connections:
             self._send_soon,
             traffic=Traffic(self.traffic, peer=peer, established_ms=since),
             frame_size_max=self._frame_size_max,
+            certified=certified,
         )
         self._streams[conversation] = stream
         self._from_address[address] += 1

@@ -17,6 +17,7 @@ from zkrecipes.codec.records import Id
 from zkrecipes.devserver.faults import Fault, Faults, Hurt
 from zkrecipes.devserver.peer import Moment
 from zkrecipes.devserver.processor import Processor
+from zkrecipes.devserver.sasl import SaslExchange
 from zkrecipes.devserver.session_tracker import PASSWORD_SIZE, Session
 from zkrecipes.devserver.traffic import Traffic
 from zkrecipes.enums import OpCode, SpecialXid
@@ -76,6 +77,7 @@ class Conversation:
         on_output: called when there is something to send, or to close, that no call of `receive` will see.
         traffic: where requests, replies and events are counted.
         frame_size_max: how large a request may be.
+        certified: who its certificate says that it is.
     """
 
     def __init__(
@@ -86,9 +88,11 @@ class Conversation:
         *,
         traffic: Traffic,
         frame_size_max: int,
+        certified: Id | None = None,
     ) -> None:
         self.session: Session | None = None
-        self.ids = [Id("ip", address)]
+        self.ids = [Id("ip", address)] if certified is None else [Id("ip", address), certified]
+        self.sasl: SaslExchange | None = None
         self.is_closing = False
         """Whether the connection is to be closed when all that is queued has been sent."""
         self._host = host
@@ -192,7 +196,7 @@ class Conversation:
             return
         reply = host.processor.greet(self, greeting, moment, host.random_bytes(PASSWORD_SIZE))
         if reply is None:
-            self.close(f"its client has seen zxid 0x{greeting.last_zxid_seen:x}, this server has not")
+            self.close(host.processor.refusal(greeting) or "it is refused")
             return
         if self.session is not None:
             host.session_attached()

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 from zkrecipes.codec.messages import WatchEventMessage
 from zkrecipes.codec.records import Id
+from zkrecipes.devserver.sasl import SaslExchange
 from zkrecipes.devserver.session_tracker import Session
 
 __all__ = ["Moment", "Peer"]
@@ -27,6 +28,8 @@ class Peer(Protocol):
     """None until the greeting is answered."""
     ids: list[Id]
     """Its identities; the first is its address."""
+    sasl: SaslExchange | None
+    """While it authenticates through SASL."""
 
     @property
     def address(self) -> str:

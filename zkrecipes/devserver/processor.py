@@ -210,20 +210,23 @@ class Processor:
         if self._is_locked_out(peer, opcode):
             return Reply(0, _MUST_AUTHENTICATE, close=True)
         try:
-            if self.is_read_only and opcode in REFUSED:
-                raise NotReadOnlyError
-            read = self._reads.get(opcode)
-            if read is not None:
-                return self._read(peer, read, _readable(request))
-            write = self._writes.get(opcode)
-            if write is not None:
-                return self._write(peer, write, _readable(request), moment)
-            rare = self._rare.get(opcode)
-            if rare is not None:
-                return rare(peer, request, moment)
-            return Reply(-1, UnimplementedError.code, close=True)
+            return self._process(peer, opcode, request, moment)
         except ServerError as error:
             return Reply(self.zxid, error.code)
+
+    def _process(self, peer: Peer, opcode: int, request: Request[Any] | None, moment: Moment) -> Reply:
+        if self.is_read_only and opcode in REFUSED:
+            raise NotReadOnlyError
+        read = self._reads.get(opcode)
+        if read is not None:
+            return self._read(peer, read, _readable(request))
+        write = self._writes.get(opcode)
+        if write is not None:
+            return self._write(peer, write, _readable(request), moment)
+        rare = self._rare.get(opcode)
+        if rare is not None:
+            return rare(peer, request, moment)
+        return Reply(-1, UnimplementedError.code, close=True)
 
     def leave(self, peer: Peer) -> None:
         """A connection is gone: its watches go, its session stays."""

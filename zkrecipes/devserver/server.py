@@ -7,8 +7,9 @@ chunk of bytes that was received is processed whole, and its replies leave in on
 from __future__ import annotations
 
 import logging
+import ssl
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -24,9 +25,11 @@ from zkrecipes.devserver.data_tree import DataTree
 from zkrecipes.devserver.faults import Faults
 from zkrecipes.devserver.journal import Journal, open_journal
 from zkrecipes.devserver.processor import Processor
+from zkrecipes.devserver.sasl import SaslUsers
 from zkrecipes.devserver.server_clock import ServerClock
 from zkrecipes.devserver.session_tracker import Session, SessionTracker, first_session_id
 from zkrecipes.devserver.store import Saved
+from zkrecipes.net.tls_listening import TlsListeningNetwork, x509_id
 from zkrecipes.net.transport import Address, Network, Stream, TcpNetwork, bare_errors
 from zkrecipes.protocol.server_side import FRAME_SIZE_MAX
 
@@ -74,6 +77,11 @@ class DevServer:
             keeps them in memory only. No two servers may use one at the same time. With it, each change is on
             disk before anybody is told of it, and sessions have a whole timeout to come back after a start.
         connections_per_address_max: how many one address may have (`maxClientCnxns`); 0 is any number.
+        tls: speak TLS and nothing else: a context with the server's certificate and key. Where it asks for
+            clients' certificates, those are `x509` identities.
+        sasl_users: the passwords of those who may authenticate with SASL DIGEST-MD5, by user name; None is
+            a server without SASL.
+        sasl_required: whether they have to (`sessionRequireClientSASLAuth`).
 
     Raises:
         OSError: on entering: the address cannot be listened on.
@@ -102,9 +110,17 @@ class DevServer:
         four_letter_words: Collection[str] | None = None,
         data_dir: Path | None = None,
         connections_per_address_max: int = 0,
+        tls: ssl.SSLContext | None = None,
+        sasl_users: Mapping[str, str] | None = None,
+        sasl_required: bool = False,
     ) -> None:
+        if sasl_required and not sasl_users:
+            raise ValueError("sasl_required, and no sasl_users: nobody could come in")
         self._address = Address(host, port)
         self._network: Network = TcpNetwork() if network is None else network
+        self._door = self._network if tls is None else TlsListeningNetwork(self._network, tls)
+        self._schemes = {name for name, has_it in (("sasl", sasl_users), ("x509", tls)) if has_it is not None}
+        self._sasl = None if sasl_users is None else SaslUsers(sasl_users, required=sasl_required)
         self._tick_time = tick_time
         self._timeout_min = session_timeout_min
         self._timeout_max = session_timeout_max
@@ -236,6 +252,21 @@ class DevServer:
         self._expiry_changed.set()
         await self.accept()
 
+    def become_read_only(self) -> None:
+        """Go on as a server of an ensemble does that has lost its quorum; every connection is dropped.
+
+        Only clients that ask for a read-only server are let in, with sessions that end with this state. All
+        changes are refused, and no session from before expires or can be taken up.
+        """
+        self.processor.become_read_only()
+        self.drop_connections()
+
+    def become_writable(self) -> None:
+        """Go on as usual after `become_read_only`; every connection is dropped, sessions have time to return."""
+        self.processor.become_writable(self._clock.moment())
+        self.drop_connections()
+        self._expiry_changed.set()
+
     def reap(self) -> None:
         """Delete the containers and TTL znodes that are due now, without waiting for the next look."""
         processor, moment = self.processor, self._clock.moment()
@@ -325,7 +356,7 @@ class DevServer:
         self._stop_listening = anyio.Event()
         self._not_listening = anyio.Event()
         try:
-            async with self._network.serve(*self._address, self._accept) as self._address:
+            async with self._door.serve(*self._address, self._accept) as self._address:
                 task_status.started()
                 await self._stop_listening.wait()
         finally:
@@ -333,7 +364,7 @@ class DevServer:
 
     async def _accept(self, stream: Stream) -> None:
         # In a task of the server's own: it outlives the listener, when new connections are refused.
-        self._tasks.start_soon(self._connections.serve, stream, *stream.peer)
+        self._tasks.start_soon(self._connections.serve, stream, *stream.peer, x509_id(stream))
 
     def _send_all(self) -> None:
         if self._running is not None:
@@ -387,4 +418,6 @@ class DevServer:
             random=self._random,
             super_digest=self._super_digest,
             extended_types=self._extended_types,
+            sasl_users=self._sasl,
+            schemes=self._schemes,
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ssl
 from contextlib import AbstractAsyncContextManager, suppress
-from typing import Final, final
+from typing import Any, Final, final
 
 import anyio
 import anyio.lowlevel
@@ -15,7 +15,7 @@ import anyio.lowlevel
 from zkrecipes.net.tls import TLS, ContextSource, context_source
 from zkrecipes.net.transport import Address, Handler, Network, Stream
 
-__all__ = ["CertificateRefusedError", "TlsError", "TlsNetwork"]
+__all__ = ["CertificateRefusedError", "TlsError", "TlsNetwork", "TlsStream"]
 
 # As much as a stream gives at once: see `Stream.receive`.
 _RECEIVE_SIZE: Final = 64 * 1024
@@ -100,7 +100,7 @@ class TlsNetwork:
         name = self._names.get(Address(host, port), host)
         stream = await self._network.connect(host, port)
         try:
-            tls = _TlsStream(stream, context, name, lacks_certificate=self._lacks_certificate)
+            tls = TlsStream.of_client(stream, context, name, lacks_certificate=self._lacks_certificate)
             await tls.shake_hands()
         except BaseException:
             with anyio.CancelScope(shield=True):
@@ -114,7 +114,7 @@ class TlsNetwork:
 
 
 @final
-class _TlsStream:
+class TlsStream:
     """`Stream` over another one, through OpenSSL's engine in memory.
 
     After the handshake only `send` sends. What a receive makes OpenSSL want to send (the answer to a change
@@ -122,7 +122,13 @@ class _TlsStream:
     """
 
     def __init__(
-        self, stream: Stream, context: ssl.SSLContext, name: str, *, lacks_certificate: bool
+        self,
+        stream: Stream,
+        context: ssl.SSLContext,
+        *,
+        name: str | None = None,
+        server_side: bool = False,
+        lacks_certificate: bool = False,
     ) -> None:
         self._stream = stream
         self._name = name
@@ -131,15 +137,39 @@ class _TlsStream:
         self._outgoing = ssl.MemoryBIO()
         self._first = b""
         self._has_received = False
+        self._tls = context.wrap_bio(
+            self._incoming,
+            self._outgoing,
+            server_side=server_side,
+            server_hostname=None if name is None else _name_in_certificates(name),
+        )
+
+    @classmethod
+    def of_client(
+        cls, stream: Stream, context: ssl.SSLContext, name: str, *, lacks_certificate: bool
+    ) -> TlsStream:
+        """The client's end; `name` is whom the server has to be.
+
+        Raises:
+            TlsError: no certificate can be for that name.
+        """
         try:
-            self._tls = context.wrap_bio(
-                self._incoming, self._outgoing, server_hostname=_name_in_certificates(name)
-            )
+            return cls(stream, context, name=name, lacks_certificate=lacks_certificate)
         except ValueError as error:  # of a name that is none; UnicodeError is one, too
             raise TlsError(f"no certificate can be for {name!r}: {error}") from error
 
+    @classmethod
+    def of_server(cls, stream: Stream, context: ssl.SSLContext) -> TlsStream:
+        """The server's end."""
+        return cls(stream, context, server_side=True)
+
+    def peer_certificate(self) -> dict[str, Any]:
+        """What the certificate of the other side says, once it is verified; empty where there is none."""
+        return self._tls.getpeercert() or {}
+
     @property
     def peer(self) -> Address:
+        """See `Stream.peer`."""
         return self._stream.peer
 
     async def shake_hands(self) -> None:
@@ -158,6 +188,7 @@ class _TlsStream:
             raise TlsError(f"{error} (during the TLS handshake{hint})") from error
 
     async def send(self, data: bytes) -> None:
+        """See `Stream.send`."""
         rest = memoryview(data)
         try:
             while rest:
@@ -172,6 +203,7 @@ class _TlsStream:
             raise
 
     async def receive(self) -> bytes:
+        """See `Stream.receive`."""
         await anyio.lowlevel.checkpoint_if_cancelled()
         try:
             data = self._decrypt()
@@ -186,6 +218,7 @@ class _TlsStream:
         return data
 
     async def aclose(self) -> None:
+        """See `Stream.aclose`."""
         await self._stream.aclose()
 
     def _is_agreed(self) -> bool:

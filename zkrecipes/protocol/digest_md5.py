@@ -18,7 +18,7 @@ from typing import ClassVar, Final, final
 
 from zkrecipes.errors import AuthFailedError
 
-__all__ = ["DigestExchange", "DigestMD5"]
+__all__ = ["Challenge", "DigestExchange", "DigestMD5", "digest_proof", "read_directives"]
 
 _DIGEST_URI: Final = b"zookeeper/zk-sasl-md5"
 # Bytes; RFC 2831, 2.1.1 for the challenge.
@@ -93,14 +93,15 @@ class DigestExchange:
     def respond(self, challenge: bytes | None) -> bytes | None:
         """First the response to the challenge; then None, once the server has proved itself as well."""
         if self._proof_due is None:
-            return self._answer(_Challenge.read(challenge))
+            return self._answer(Challenge.read(challenge))
         self._verify(challenge, self._proof_due)
         return None
 
-    def _answer(self, challenge: _Challenge) -> bytes:
+    def _answer(self, challenge: Challenge) -> bytes:
         secret = challenge.hashed_secret(self._user)
-        response = self._proof(secret, challenge.nonce, b"AUTHENTICATE:")
-        self._proof_due = self._proof(secret, challenge.nonce, b":")
+        agreed = (secret, challenge.nonce, self._nonce, self._digest_uri)
+        response = digest_proof(*agreed, b"AUTHENTICATE:")
+        self._proof_due = digest_proof(*agreed, b":")
         directives = [
             b"username=" + _quote(challenge.encode(self._user.username)),
             b"nonce=" + _quote(challenge.nonce),
@@ -116,23 +117,24 @@ class DigestExchange:
             directives.insert(0, b"charset=utf-8")
         return b",".join(directives)
 
-    def _proof(self, secret: bytes, nonce: bytes, verb: bytes) -> bytes:
-        """The response-value of RFC 2831, 2.1.2.1, or with an empty verb the server's, 2.1.3."""
-        key = _hex(b":".join([secret, nonce, self._nonce]))
-        said = _hex(verb + self._digest_uri)
-        return _hex(b":".join([key, nonce, _USES, self._nonce, b"auth", said]))
-
     def _verify(self, final: bytes | None, proof_due: bytes) -> None:
         if not final:
             # It says so to whom it refuses, too, where `zookeeper.allowSaslFailedClients` is set.
             raise AuthFailedError(reason="the server gave no proof that it accepts and knows the password")
-        proofs = _read_directives(final).get(b"rspauth", [])
+        proofs = read_directives(final).get(b"rspauth", [])
         if len(proofs) != 1 or not hmac.compare_digest(proofs[0], proof_due):
             raise AuthFailedError(reason="the server's proof is wrong: it does not know the password")
 
 
+def digest_proof(secret: bytes, nonce: bytes, client_nonce: bytes, digest_uri: bytes, verb: bytes) -> bytes:
+    """The response-value of RFC 2831, 2.1.2.1 (verb `AUTHENTICATE:`), or the server's, 2.1.3 (verb `:`)."""
+    key = _hex(b":".join([secret, nonce, client_nonce]))
+    return _hex(b":".join([key, nonce, _USES, client_nonce, b"auth", _hex(verb + digest_uri)]))
+
+
+@final
 @dataclass(frozen=True, slots=True)
-class _Challenge:
+class Challenge:
     """What matters of the server's first token."""
 
     nonce: bytes
@@ -140,10 +142,15 @@ class _Challenge:
     is_utf_8: bool
 
     @classmethod
-    def read(cls, token: bytes | None) -> _Challenge:
+    def read(cls, token: bytes | None) -> Challenge:
+        """Take a token apart.
+
+        Raises:
+            AuthFailedError: it is no challenge, or one that nothing here can answer.
+        """
         if not token:
             raise AuthFailedError(reason="the server sent no challenge: SASL is not configured there")
-        directives = _read_directives(token)
+        directives = read_directives(token)
         nonces = directives.get(b"nonce", [])
         if len(nonces) != 1 or directives.get(b"algorithm") != [b"md5-sess"]:
             raise _not_digest_md5()
@@ -171,8 +178,12 @@ class _Challenge:
         return _md5(b":".join(encoded))
 
 
-def _read_directives(token: bytes) -> dict[bytes, list[bytes]]:
-    """The values of each directive, in their order and without quotes, whether it is known or not."""
+def read_directives(token: bytes) -> dict[bytes, list[bytes]]:
+    """The values of each directive, in their order and without quotes, whether it is known or not.
+
+    Raises:
+        AuthFailedError: it is not made of directives.
+    """
     if len(token) > _CHALLENGE_SIZE_MAX:
         raise _not_digest_md5()
     found: dict[bytes, list[bytes]] = {}

@@ -1,0 +1,84 @@
+"""The dev server speaks TLS where it is told to."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+import zkrecipes as zk
+from tests.net.tls_peers import Papers, papers
+from tests.recipes.hurting import virtual_time, world
+
+pytestmark = pytest.mark.anyio
+anyio_backend = virtual_time()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Papers:
+    return papers(tmp_path_factory.mktemp("papers"))
+
+
+def _tls(authority: Papers, cert_file: Path | None = None) -> zk.TLS:
+    return zk.TLS(ca_file=authority.ca_file, cert_file=cert_file)
+
+
+async def test_a_client_that_trusts_it_comes_in(authority: Papers) -> None:
+    async with (
+        world(tls=authority.server_context("zk")) as there,
+        there.connect("a", tls=_tls(authority)) as client,
+    ):
+        await client.create("/n", b"x" * 200_000)
+        assert len((await client.get("/n")).data or b"") == 200_000
+        there.server.drop_connections()
+        assert await client.exists("/n")
+
+
+async def test_a_client_without_tls_is_told_what_it_is(
+    authority: Papers, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with world(tls=authority.server_context("zk")) as there:
+        with pytest.raises(zk.ConnectTimeoutError):
+            async with there.connect("a", connect_timeout=2.0):
+                pass
+    assert "no TLS with" in caplog.text
+
+
+async def test_a_client_with_a_certificate_has_its_name(authority: Papers) -> None:
+    own = authority.issue("client", common_name="a client, of ours", organization_name="Example")
+    context = authority.server_context("zk", wants_clients=True)
+    async with world(tls=context) as there, there.connect("a", tls=_tls(authority, own)) as client:
+        ((name,),) = [[each.id for each in await client.whoami() if each.scheme == "x509"]]
+        assert name.startswith(r"CN=a client\, of ours,")
+        await client.create("/mine", b"", acl=zk.CREATOR_ALL)
+        ((entry,), _) = await client.get_acl("/mine")
+        assert entry.id == zk.Id("x509", name)
+        assert await client.get("/mine")
+
+
+async def test_a_client_without_a_certificate_is_refused_where_one_is_wanted(authority: Papers) -> None:
+    context = authority.server_context("zk", wants_clients=True)
+    async with world(tls=context) as there:
+        with pytest.raises(zk.ConnectTimeoutError, match="client certificate"):
+            async with there.connect("a", tls=_tls(authority), connect_timeout=2.0):
+                pass
+
+
+async def test_who_says_nothing_is_closed_after_a_while(authority: Papers, caplog: Any) -> None:
+    caplog.set_level(logging.WARNING)
+    async with world(tls=authority.server_context("zk")) as there:
+        stream = await there.network.connect("zk", 2181)
+        with anyio.fail_after(11):
+            assert await stream.receive() == b""
+    assert "no TLS with" in caplog.text
+
+
+async def test_any_context_will_do(authority: Papers) -> None:
+    context = authority.server_context("zk")
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    async with world(tls=context) as there, there.connect("a", tls=_tls(authority)) as client:
+        assert await client.exists("/")
