@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix fuzz lint format docs bench dev clean
+.PHONY: help demo test test-matrix fuzz soak lint format docs bench dev clean
 
 help:
 	@echo "make demo    several workers share jobs under a lock; two of them fail on purpose (20 s)"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-matrix ZOOKEEPER_HOMES=\"dir installed …\""
 	@echo "             the tests against real servers, once for each release"
 	@echo "make fuzz    millions of mutated answers, until one does harm"
+	@echo "make soak    clients of three real servers whose connections are cut at random (5 min)"
 	@echo "make bench   measure beside kazoo on a real server"
 	@echo "make dev     everything above in one environment, $(VENV)"
 	@echo "make clean   remove $(VENV), site/ and all caches"
@@ -33,6 +34,10 @@ test-matrix: $(VENV)/.has-cli,test
 
 fuzz: $(VENV)/.has-cli,test
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+soak: $(VENV)/.has-cli,test
+	@scripts/install-test-peers $(BIN)/python
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 lint: $(VENV)/.has-cli,lint,otel,test
 	@$(BIN)/ruff check .

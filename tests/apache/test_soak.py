@@ -1,0 +1,19 @@
+"""A short soak: clients whose connections are cut at random, looked at in four moments of silence."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.soak.run import soak
+from zkrecipes.ensemble import ApacheEnsemble
+
+
+@pytest.mark.anyio
+async def test_connections_cut_at_random_cost_nothing_but_time(
+    apache_ensemble: ApacheEnsemble, fresh_path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = await soak(apache_ensemble, fresh_path, seed=1, seconds=16, silent_every=4, say=print)
+    assert not report.faults, str(report)
+    assert report.cuts > 10
+    assert report.connections > report.sessions
+    assert len(report.moments) >= 4
