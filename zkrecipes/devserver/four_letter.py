@@ -84,7 +84,7 @@ def _figures(status: Status) -> str:
         f"Connections: {len(status.clients)}\n"
         "Outstanding: 0\n"
         f"Zxid: 0x{status.processor.zxid:x}\n"
-        "Mode: standalone\n"
+        f"Mode: {'read-only' if status.processor.is_read_only else 'standalone'}\n"
         f"Node count: {len(status.processor.tree)}\n"
     )
 
@@ -164,7 +164,7 @@ WORDS: Final[Mapping[str, Callable[[Status], str]]] = {
     "dirs": dirs,
     "dump": dump,
     "envi": envi,
-    "isro": lambda _: "rw",
+    "isro": lambda status: "ro" if status.processor.is_read_only else "rw",
     "mntr": _mntr,
     "ruok": lambda _: "imok",
     "srst": _srst,

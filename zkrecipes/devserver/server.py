@@ -267,6 +267,21 @@ class DevServer:
         self.drop_connections()
         self._expiry_changed.set()
 
+    def become_read_only(self) -> None:
+        """Go on as a server of an ensemble does that has lost its quorum; every connection is dropped.
+
+        Only clients that ask for a read-only server are let in, with sessions that end with this state. All
+        changes are refused, and no session from before expires or can be taken up.
+        """
+        self.processor.become_read_only()
+        self.drop_connections()
+
+    def become_writable(self) -> None:
+        """Go on as usual after `become_read_only`; every connection is dropped, sessions have time to return."""
+        self.processor.become_writable(self._clock.moment())
+        self.drop_connections()
+        self._expiry_changed.set()
+
     def reap(self) -> None:
         """Delete the containers and TTL znodes that are due now, without waiting for the next look."""
         processor, moment = self.processor, self._clock.moment()
