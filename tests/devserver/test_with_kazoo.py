@@ -18,9 +18,10 @@ from kazoo.exceptions import (
     NodeExistsError,
     NoNodeError,
     NotEmptyError,
+    NotReadOnlyCallError,
     RolledBackError,
 )
-from kazoo.protocol.states import EventType, WatchedEvent
+from kazoo.protocol.states import EventType, KeeperState, WatchedEvent
 from kazoo.security import make_digest_acl
 
 from zkrecipes.devserver import DevServer
@@ -182,3 +183,21 @@ def test_a_client_comes_back_after_a_restart(client: KazooClient, running: Runni
     assert seen == [KazooState.SUSPENDED, *([] if keep else [KazooState.LOST]), KazooState.CONNECTED]
     assert (client.client_id[0] == session_id) is keep
     assert (client.exists("/e") is not None) is keep
+
+
+def test_a_read_only_server_serves_who_asked_for_one(client: KazooClient, running: Running) -> None:
+    client.create("/a", b"1")
+    session_id = client.client_id[0]
+    running.portal.call(running.server.become_read_only)
+    reader = KazooClient(running.server.connect_string, read_only=True)
+    reader.start(timeout=10)
+    assert reader.client_state == KeeperState.CONNECTED_RO
+    assert reader.command(b"isro") == "ro"
+    assert reader.get("/a")[0] == b"1"
+    with pytest.raises(NotReadOnlyCallError):
+        reader.set("/a", b"2")
+    running.portal.call(running.server.become_writable)
+    assert client.retry(client.get, "/a")[0] == b"1"
+    assert client.client_id[0] == session_id
+    reader.stop()
+    reader.close()
