@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from zkrecipes.client.client import (
         Client as Client,
     )
+    from zkrecipes.client.jaas import (
+        read_jaas as read_jaas,
+    )
     from zkrecipes.client.multi_read import (
         MultiRead as MultiRead,
     )
@@ -207,6 +210,7 @@ _NAMES_BY_MODULE = {
         "digest_id",
     ),
     "zkrecipes.client.client": ("Client",),
+    "zkrecipes.client.jaas": ("read_jaas",),
     "zkrecipes.client.multi_read": ("MultiRead",),
     "zkrecipes.client.observing": (
         "Instrument",

@@ -146,6 +146,13 @@ async def test_each_user_gets_in_and_is_known_to_acls(guarded: Guarded, fresh_pa
         assert (await client.get(fresh_path)).data == b"mine"
 
 
+async def test_the_jaas_file_of_a_java_client_does_as_well(guarded: Guarded, tmp_path: Path) -> None:
+    file = tmp_path / "client.conf"
+    file.write_text(block_of_the_page("jaas"))
+    async with zk.connect(guarded.server.connect_string, sasl=zk.read_jaas(file)) as client:
+        assert zk.Id("sasl", "bob") in await client.whoami()
+
+
 async def test_an_acl_keeps_others_out_but_not_the_super_user(guarded: Guarded, fresh_path: str) -> None:
     async with guarded.connect() as client:
         await client.create(fresh_path, b"bob's", acl=[zk.ACL(zk.Perms.ALL, zk.Id("sasl", "bob"))])

@@ -134,6 +134,22 @@ async def test_a_keytab_gets_tickets_by_itself(realm: Realm, fresh_path: str, pr
     assert not (realm.kdc.folder / "ccache").exists()
 
 
+async def test_another_cache_may_be_named_also_in_a_jaas_file(realm: Realm, tmp_path: Path) -> None:
+    realm.kdc.run("kinit", "-c", f"FILE:{tmp_path}/tickets", "-kt", str(realm.keytab), "second")
+    kerberos = zk.Kerberos(cache_file=tmp_path / "tickets")
+    async with zk.connect(realm.server.connect_string, sasl=kerberos) as client:
+        assert zk.Id("sasl", "second") in await client.whoami()
+    module = "com.sun.security.auth.module.Krb5LoginModule"
+    for options, name in (
+        (f'useTicketCache=true ticketCache="{tmp_path}/tickets"', "second"),
+        (f'useKeyTab=true keyTab="{realm.keytab}" principal="client@{REALM}"', "client"),
+    ):
+        (tmp_path / "jaas.conf").write_text(f"Client {{ {module} required {options}; }};")
+        sasl = zk.read_jaas(tmp_path / "jaas.conf")
+        async with zk.connect(realm.server.connect_string, sasl=sasl) as client:
+            assert zk.Id("sasl", name) in await client.whoami()
+
+
 async def test_the_servers_principal_may_be_told(realm: Realm) -> None:
     """Whatever they are called in the connect string."""
     port = realm.server.port

@@ -16,6 +16,7 @@ from zkrecipes import Kerberos
     [
         ({"principal": b"me"}, "principal is a str, not bytes"),
         ({"keytab": b"a.keytab"}, "keytab is the path of a file, not bytes"),
+        ({"cache_file": 1}, "cache_file is the path of a file, not int"),
         ({"service": None}, "service is a str, not NoneType"),
         ({"server_principal": 1}, "server_principal is a str, not int"),
     ],
@@ -31,6 +32,11 @@ def test_a_service_is_no_principal(service: str) -> None:
         Kerberos(service=service)
 
 
+def test_a_keytab_and_a_cache_do_not_go_together() -> None:
+    with pytest.raises(ValueError, match="a keytab needs no cache_file"):
+        Kerberos(keytab="a.keytab", cache_file="ccache")
+
+
 def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gssapi", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install zkrecipes\[kerberos\]"):
@@ -41,7 +47,7 @@ def test_its_repr_says_where_keys_are_and_not_what_they_are(monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "gssapi", sys)  # any module will do, to build it
     kerberos = Kerberos(principal="me", keytab=Path("/etc/me.keytab"))
     assert repr(kerberos) == (
-        "Kerberos(principal='me', keytab=PosixPath('/etc/me.keytab'), service='zookeeper', "
+        "Kerberos(principal='me', keytab=PosixPath('/etc/me.keytab'), cache_file=None, service='zookeeper', "
         "server_principal=None)"
     )
     assert kerberos == Kerberos(principal="me", keytab=Path("/etc/me.keytab"))

@@ -43,13 +43,15 @@ class Kerberos:
     Raises:
         ModuleNotFoundError: on building: the package `gssapi` is missing.
         TypeError: on building: something is of another type.
-        ValueError: on building: there is a `/` or an `@` in `service`.
+        ValueError: on building: there is a `/` or an `@` in `service`, or both a keytab and a cache.
     """
 
     principal: str | None = None
     """Whose tickets: `me@EXAMPLE.ORG`; None for the cache's own, or the first in the keytab."""
     keytab: str | os.PathLike[str] | None = None
     """The file with the keys; None to use the credential cache."""
+    cache_file: str | os.PathLike[str] | None = None
+    """The credential cache, where it is not the usual one."""
     service: str = "zookeeper"
     """The first part of the servers' principals."""
     server_principal: str | None = None
@@ -67,8 +69,12 @@ class Kerberos:
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise TypeError(f"{name} is a str, not {type(value).__name__}")
-        if self.keytab is not None and not isinstance(self.keytab, (str, os.PathLike)):
-            raise TypeError(f"keytab is the path of a file, not {type(self.keytab).__name__}")
+        for name in ("keytab", "cache_file"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, (str, os.PathLike)):
+                raise TypeError(f"{name} is the path of a file, not {type(value).__name__}")
+        if self.keytab is not None and self.cache_file is not None:
+            raise ValueError("a keytab needs no cache_file: its tickets are kept in memory")
         if not isinstance(self.service, str):
             raise TypeError(f"service is a str, not {type(self.service).__name__}")
         if "/" in self.service or "@" in self.service:
@@ -87,6 +93,8 @@ class Kerberos:
         if self.keytab is not None:
             # A cache of our own in memory, so that each connection need not ask the KDC again.
             store = {"client_keytab": f"FILE:{os.fspath(self.keytab)}", "ccache": self._cache}
+        elif self.cache_file is not None:
+            store = {"ccache": f"FILE:{os.fspath(self.cache_file)}"}
         return gssapi.Credentials(name=name, usage="initiate", store=store)
 
     def server_name(self, host: str) -> Any:

@@ -1,0 +1,172 @@
+"""JAAS files: what they say about us, however they are written, and what cannot be followed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from zkrecipes import DigestMD5, Kerberos, read_jaas
+
+SECRET = "open-sesame"
+BOB = """
+Client {
+    org.apache.zookeeper.server.auth.DigestLoginModule required
+    username="bob"
+    password="open-sesame";
+};
+"""
+SERVER = 'Server {\n  org.apache.zookeeper.server.auth.DigestLoginModule required user_bob="x";\n};\n'
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "jaas.conf"
+
+
+def why_not(file: Path, text: str, section: str = "Client") -> str:
+    """What is said of a file that cannot be followed, without the file's name."""
+    file.write_text(text, "utf-8")
+    with pytest.raises(ValueError, match="jaas") as caught:
+        read_jaas(file, section)
+    assert SECRET not in f"{caught.value!r} {caught.value.__cause__!r}"
+    return str(caught.value).removeprefix(f"{file}: ")
+
+
+# --- names and passwords ---------------------------------------------------------------------------------
+
+
+def test_a_user_with_a_password(file: Path) -> None:
+    file.write_text(BOB)
+    assert read_jaas(file) == read_jaas(str(file)) == DigestMD5("bob", SECRET)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BOB.replace("\n", " "),
+        BOB.replace("    ", "").replace("required", "REQUIRED"),
+        f"/* Client {{ */ // Client {{\n{SERVER}{BOB}{SERVER.replace('Server', 'Other')}",
+        BOB.replace('"bob"', "bob").replace("=", " =\n "),
+        BOB.replace("required", "required debug=true // a remark\n"),
+        BOB.replace("org.apache.zookeeper.server.auth.", "shaded."),
+        BOB.replace("};", '  some.other.Module optional password="other";\n};'),
+    ],
+    ids=[
+        "one line",
+        "no indents",
+        "comments and others",
+        "unquoted",
+        "more options",
+        "shaded",
+        "two modules",
+    ],
+)
+def test_a_file_may_be_written_in_many_ways(file: Path, text: str) -> None:
+    file.write_text(text)
+    assert read_jaas(file) == DigestMD5("bob", SECRET)
+
+
+@pytest.mark.parametrize(
+    ("written", "password"),
+    [
+        (r"a \"quoted\" \\ word", 'a "quoted" \\ word'),
+        (r"tab\tand\x", "tab\tandx"),
+        ("// no /* comment */ # {};=", "// no /* comment */ # {};="),
+        ("pässwört 秘密", "pässwört 秘密"),
+        ("", ""),
+    ],
+)
+def test_a_password_may_hold_anything(file: Path, written: str, password: str) -> None:
+    file.write_text(BOB.replace(SECRET, written), "utf-8")
+    assert read_jaas(file) == DigestMD5("bob", password)
+
+
+def test_another_section_may_be_named(file: Path) -> None:
+    file.write_text(BOB.replace("Client", "Solr"))
+    assert read_jaas(file, "Solr") == DigestMD5("bob", SECRET)
+
+
+# --- Kerberos --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        (
+            'useKeyTab=true keyTab="/etc/me.keytab" storeKey=true principal="me@EXAMPLE.ORG"',
+            {"principal": "me@EXAMPLE.ORG", "keytab": "/etc/me.keytab"},
+        ),
+        ('useKeyTab="true" keyTab="FILE:/etc/me.keytab" useTicketCache=true', {"keytab": "/etc/me.keytab"}),
+        ("useTicketCache=true renewTGT=true", {}),
+        ('useTicketCache=true ticketCache="/tmp/krb5cc_0"', {"cache_file": "/tmp/krb5cc_0"}),
+    ],
+)
+def test_kerberos_from_a_keytab_or_a_cache(
+    file: Path, options: str, wanted: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gssapi", sys)  # any module will do, to build it
+    file.write_text(f"Client {{ com.sun.security.auth.module.Krb5LoginModule required {options}; }};")
+    assert read_jaas(file) == Kerberos(**wanted)
+
+
+# --- what cannot be followed -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "there is no section Client; there is: none"),
+        (SERVER, "there is no section Client; there is: Server"),
+        (BOB.replace("Digest", "Ldap"), "module org.apache.zookeeper.server.auth.LdapLoginModule is not"),
+        (BOB.replace("username", "user"), "DigestLoginModule has no username"),
+        (BOB.replace("password", "pass"), "DigestLoginModule has no password"),
+        (BOB.replace('"bob"', '""'), "username is empty"),
+        (BOB.replace('"bob"', '"${user.name}"'), "username refers to a system property of Java"),
+    ],
+)
+def test_what_a_file_lacks_is_told(file: Path, text: str, reason: str) -> None:
+    assert reason in why_not(file, text)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ("useKeyTab=true", "Krb5LoginModule has useKeyTab and no keyTab"),
+        ("useTicketCache=false", "Krb5LoginModule has neither useKeyTab nor useTicketCache"),
+    ],
+)
+def test_what_kerberos_lacks_is_told(file: Path, options: str, reason: str) -> None:
+    text = f"Client {{ com.sun.security.auth.module.Krb5LoginModule required {options}; }};"
+    assert reason in why_not(file, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (BOB.replace("{", ""), "line 3: there should be {"),
+        (BOB.replace("required", ""), "line 4: there should be one of: optional, required, requisite, suff"),
+        (BOB.replace("password=", "password "), "line 5: there should be ="),
+        (BOB.replace('";', '"'), "line 6: there should be a name or a value"),
+        (BOB.replace("};", "}"), "line 7: there should be ;"),
+        (BOB.replace("};", ""), "line 7: there should be a name or a value"),
+        (BOB.replace('me";', "me;"), "line 5: this is not understood"),
+        (f"Client {{ {SECRET} {SECRET} {SECRET}", "line 1: there should be one of"),
+        (f'"{SECRET}"', "line 1: there should be {"),
+        ("Client {};", "line 1: there should be a name or a value"),
+    ],
+)
+def test_a_file_that_is_broken_is_told_by_line(file: Path, text: str, reason: str) -> None:
+    assert why_not(file, text).startswith(reason)
+
+
+def test_a_file_in_another_encoding_is_told(file: Path) -> None:
+    file.write_bytes(BOB.replace("bob", "zoë").encode("latin-1"))
+    with pytest.raises(ValueError, match="it is not in UTF-8"):
+        read_jaas(file)
+
+
+def test_a_file_that_is_not_there_is_an_os_error(file: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_jaas(file)

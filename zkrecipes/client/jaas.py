@@ -1,0 +1,190 @@
+"""Reads the file with which Java programs are told how to authenticate, so that ours can share it with them.
+
+The grammar is that of Java's `javax.security.auth.login.Configuration`:
+
+    Client {
+        org.apache.zookeeper.server.auth.DigestLoginModule required
+        username="bob"
+        password="open-sesame";
+    };
+
+It holds secrets, so messages name places in the file and never what stands there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple, final
+
+from zkrecipes.net.kerberos import Kerberos
+from zkrecipes.protocol.digest_md5 import DigestMD5
+
+__all__ = ["read_jaas"]
+
+_TOKEN: Final = re.compile(
+    r"""
+    (?P<blank>     \s+ | //[^\n]* | /\*.*?\*/ )
+  | " (?P<quoted>  (?:[^"\\\n]|\\.)* ) "
+  | (?P<mark>      [{}=;] )
+  | (?P<word>      [^\s{}=;"/]+ )
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+# What a backslash before them stands for; any other character stands for itself (Java's `StreamTokenizer`).
+_ESCAPED: Final = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_FLAGS: Final = frozenset({"required", "requisite", "sufficient", "optional"})
+
+_Options = dict[str, str]
+
+
+def read_jaas(path: str | os.PathLike[str], section: str = "Client") -> DigestMD5 | Kerberos:
+    """How a JAAS file says to authenticate: `zk.connect(…, sasl=zk.read_jaas("/etc/app/jaas.conf"))`.
+
+    Two login modules are understood: ZooKeeper's `DigestLoginModule` (`username`, `password`), and Java's
+    `Krb5LoginModule` (`principal`, `useKeyTab` with `keyTab`, or `useTicketCache` with `ticketCache`). What
+    else they may be told is for Java, and is passed over. Of several modules in a section the first is taken.
+
+    Args:
+        path: the file, in UTF-8.
+        section: the login context; Java's clients of ZooKeeper take `Client` unless
+            `zookeeper.sasl.clientconfig` names another.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no JAAS file, has no such section, or one that cannot be followed here; the message
+            names the line or the option, and shows no secret.
+        ModuleNotFoundError: it says Kerberos, and the package `gssapi` is missing.
+    """
+    # An error of decoding would hold the whole text.
+    text = Path(path).read_bytes().decode("utf-8", errors="replace")
+    try:
+        if "\ufffd" in text:
+            raise ValueError("it is not in UTF-8")
+        modules = dict(_sections(_Tokens(text)))
+        if section not in modules:
+            there = ", ".join(sorted(modules)) or "none"
+            raise ValueError(f"there is no section {section}; there is: {there}")
+        module = modules[section]
+        make = _MODULES.get(module.name.rpartition(".")[2])
+        if make is None:
+            raise ValueError(f"the login module {module.name} is not understood here")
+        return make(module.options)
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from None
+
+
+# --- what it means ---------------------------------------------------------------------------------------
+
+
+def _digest(options: _Options) -> DigestMD5:
+    for name in ("username", "password"):
+        if name not in options:
+            raise ValueError(f"DigestLoginModule has no {name}")
+    return DigestMD5(options["username"], options["password"])
+
+
+def _kerberos(options: _Options) -> Kerberos:
+    principal = options.get("principal")
+    if _is_on(options, "useKeyTab"):
+        if "keyTab" not in options:
+            raise ValueError("Krb5LoginModule has useKeyTab and no keyTab")
+        return Kerberos(principal=principal, keytab=_without_scheme(options["keyTab"]))
+    if _is_on(options, "useTicketCache"):
+        cache = options.get("ticketCache")
+        return Kerberos(principal=principal, cache_file=None if cache is None else _without_scheme(cache))
+    raise ValueError("Krb5LoginModule has neither useKeyTab nor useTicketCache, and would ask for a password")
+
+
+def _is_on(options: _Options, name: str) -> bool:
+    return options.get(name, "false").lower() == "true"
+
+
+def _without_scheme(path: str) -> str:
+    return path.removeprefix("FILE:").removeprefix("file:")
+
+
+_MODULES: Final[dict[str, Callable[[_Options], DigestMD5 | Kerberos]]] = {
+    "DigestLoginModule": _digest,
+    "Krb5LoginModule": _kerberos,
+}
+
+
+# --- reading ---------------------------------------------------------------------------------------------
+
+
+class _Module(NamedTuple):
+    name: str
+    options: _Options
+
+
+@final
+class _Tokens:
+    """The words, strings and marks of a file; `next` is the one that comes, in `line`."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._position = 0
+        self.line = 1
+        self.next: str | None = None
+        self._is_mark = False
+        self._advance()
+
+    def take(self, *marks: str) -> str:
+        """Take the next, which must be one of the marks; without any, a word or a string."""
+        token = self.next
+        is_wanted = self._is_mark and token in marks if marks else not self._is_mark
+        if token is None or not is_wanted:
+            wanted = " or ".join(marks) or "a name or a value"
+            raise ValueError(f"line {self.line}: there should be {wanted}")
+        self._advance()
+        return token
+
+    def _advance(self) -> None:
+        self.next = None
+        while self._position < len(self._text):
+            found = _TOKEN.match(self._text, self._position)
+            if found is None:
+                raise ValueError(f"line {self.line}: this is not understood")
+            self.line += self._text.count("\n", self._position, found.end())
+            self._position = found.end()
+            if found.lastgroup != "blank":
+                self._is_mark = found.lastgroup == "mark"
+                is_quoted = found.lastgroup == "quoted"
+                self.next = _unescape(found["quoted"]) if is_quoted else found[0]
+                return
+
+
+def _sections(tokens: _Tokens) -> Iterator[tuple[str, _Module]]:
+    """Each section with the first of its modules."""
+    while tokens.next is not None:
+        name = tokens.take()
+        tokens.take("{")
+        first = _read_module(tokens)
+        while tokens.next != "}":
+            _read_module(tokens)
+        tokens.take("}")
+        tokens.take(";")
+        yield name, first
+
+
+def _read_module(tokens: _Tokens) -> _Module:
+    name = tokens.take()
+    if (tokens.next or "").lower() not in _FLAGS:
+        raise ValueError(f"line {tokens.line}: there should be one of: {', '.join(sorted(_FLAGS))}")
+    tokens.take()
+    options: _Options = {}
+    while tokens.next != ";":
+        option = tokens.take()
+        tokens.take("=")
+        options[option] = tokens.take()
+        if "${" in options[option]:
+            raise ValueError(f"{option} refers to a system property of Java")
+    tokens.take(";")
+    return _Module(name, options)
+
+
+def _unescape(quoted: str) -> str:
+    return re.sub(r"\\(.)", lambda found: _ESCAPED.get(found[1], found[1]), quoted, flags=re.DOTALL)
