@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from tests.apache.generations import since
 from tests.soak.run import soak
 from zkrecipes.ensemble import ApacheEnsemble
+from zkrecipes.enums import ServerGeneration
 
 
+@since(ServerGeneration.V3_6, "recursive watches")
 @pytest.mark.anyio
 async def test_connections_cut_at_random_cost_nothing_but_time(
     apache_ensemble: ApacheEnsemble, fresh_path: str, capsys: pytest.CaptureFixture[str]
