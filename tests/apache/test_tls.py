@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
+from kazoo.client import KazooClient
 
 import zkrecipes as zk
 from tests.house.source_tree import ROOT
@@ -78,8 +80,12 @@ class Secured:
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    ours = papers(tmp_path_factory.mktemp("ours"))
-    theirs = papers(tmp_path_factory.mktemp("theirs"))
+    """A server as the page has it."""
+    yield from _serve(papers(tmp_path_factory.mktemp("ours")), {})
+
+
+def _serve(ours: Papers, changes: dict[str, Setting]) -> Iterator[Secured]:
+    theirs = papers(ours.folder / "theirs")
     ours.issue("client", "me@example.org")
     (port,) = free_ports(1)
     ours.issue("server", NAME, "127.0.0.1")
@@ -87,6 +93,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
         **_settings_of_the_page(ours.folder),
         "secureClientPort": port,
         "secureClientPortAddress": "127.0.0.1",
+        **changes,
     }
     server = ApacheServer(settings=settings, java_options=("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"))
     server.open()
@@ -200,3 +207,43 @@ async def test_a_handshake_with_a_server_that_has_stopped_is_bounded(secured: Se
         assert await secured.why_not(secured.tls) == "no answer within 1 seconds"
     finally:
         secured.server.resume()
+
+
+async def test_kazoos_client_with_the_same_certificate_has_the_same_identity(
+    secured: Secured, fresh_path: str
+) -> None:
+    own = str(secured.ours.folder / "client.pem")
+    async with secured.connect(secured.tls) as client:
+        await client.create(fresh_path, b"ours", acl=zk.CREATOR_ALL)
+
+    def read() -> bytes:
+        kazoo = KazooClient(
+            f"127.0.0.1:{secured.port}",
+            use_ssl=True,
+            ca=str(secured.ours.ca_file),
+            certfile=own,
+            keyfile=own,
+        )
+        kazoo.start(timeout=10)
+        try:
+            return bytes(kazoo.get(fresh_path)[0])
+        finally:
+            kazoo.stop()
+            kazoo.close()
+
+    assert await anyio.to_thread.run_sync(read) == b"ours"
+
+
+@pytest.fixture(scope="module")
+def trusting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    """A server that asks for no client certificate."""
+    yield from _serve(papers(tmp_path_factory.mktemp("own")), {"ssl.clientAuth": "none"})
+
+
+async def test_a_server_that_wants_no_client_certificate_is_entered_without_one(
+    trusting: Secured, fresh_path: str
+) -> None:
+    async with trusting.connect(zk.TLS(ca_file=trusting.ours.ca_file)) as client:
+        await client.create(fresh_path, b"data")
+        assert (await client.get(fresh_path)).data == b"data"
+    assert "no authority that is trusted here" in await trusting.why_not(zk.TLS())
