@@ -233,8 +233,7 @@ class SimulatedEnsemble:
             to: the next leader; None takes the follower with the lowest number.
         """
         leader = self.leader
-        self._world.preferred_leader = to if to is not None else self.followers[0]
-        self._replica(self._world.preferred_leader)
+        self._world.preferred_leader = self._replica(to or min(self.followers, default=1)).number
         if leader is not None:
             self._replica(leader).look()
 

@@ -335,13 +335,15 @@ class Leading(Role):
                 return
 
     def _commit(self, length: int) -> None:
+        if length <= self._committed:
+            return
         replica = self.replica
-        while self._committed < length:
-            replica.world.committed(self._committed, replica.log[self._committed])
-            self._committed += 1
-            for learner in self._learners.values():
-                if learner.is_forwarded_to:
-                    replica.send(learner.channel, Commit(self._committed))
+        for index in range(self._committed, length):
+            replica.world.committed(index, replica.log[index])
+        self._committed = length
+        for learner in self._learners.values():
+            if learner.is_forwarded_to:
+                replica.send(learner.channel, Commit(length))
         replica.committed_up_to(length)
         self._answer_syncs()
 

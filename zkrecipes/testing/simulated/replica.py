@@ -171,6 +171,7 @@ class Replica:
         self._applied = 0
         # What arrived when: the length of the log that is committed, or a sync to be answered.
         self._inbox: deque[tuple[float, int | Callable[[], None]]] = deque()
+        self._looks_at: float | None = None
         self._greetings: list[tuple[Origin, ConnectRequest]] = []
         self._missed: list[Callable[[], None]] | None = None
         self._term = 0
@@ -229,6 +230,7 @@ class Replica:
             self.world.wires.close(channel, self.number)
         self._term += 1
         self._inbox.clear()
+        self._looks_at = None
         self._greetings.clear()
         self.role = role
         role.begin()
@@ -290,7 +292,20 @@ class Replica:
             else:
                 item()
         if self._inbox and self.lag != math.inf:
-            self.in_term(self._inbox[0][0] + self.lag - self.world.timetable.now(), self._work)
+            self._work_at(self._inbox[0][0] + self.lag)
+
+    def _work_at(self, due: float) -> None:
+        """Look again then, unless that is arranged: one look for all that waits."""
+        if due == self._looks_at:
+            return
+        self._looks_at = due
+
+        def look() -> None:
+            if self._looks_at == due:
+                self._looks_at = None
+                self._work()
+
+        self.in_term(due - self.world.timetable.now(), look)
 
     def _apply(self, entry: Entry) -> None:
         self._applied += 1
