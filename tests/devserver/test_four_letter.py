@@ -32,9 +32,10 @@ def _shape(text: str) -> list[str]:
     """The lines of a text without what differs from server to server."""
     text = re.sub(r"(?<==).*", "…", text) if re.match(r"Environment|clientPort", text) else text
     text = re.sub(r"0x[0-9a-f]+", "HEX", text)
+    text = re.sub(r"^0 expire at .*\n", "", text, flags=re.MULTILINE)  # what nobody is in any more
     text = re.sub(r"lresp=\d+", "lresp=TIME", text)  # a real server takes it from a clock of its own
     text = re.sub(r"\d{10,}", "TIME", text)
-    text = re.sub(r"expire at \w{3} \w{3} \d\d \d\d:\d\d:\d\d UTC \d{4}", "expire at DATE", text)
+    text = re.sub(r"expire at \w{3} \w{3} \d\d \d\d:\d\d:\d\d \S+ \d{4}", "expire at DATE", text)
     text = re.sub(r"127\.0\.0\.1:\d+", "ADDRESS", text)
     text = re.sub(r"version: .*", "version: …", text)
     return re.sub(r"\d+(\.\d+)?", "N", text).splitlines()
@@ -52,7 +53,7 @@ def test_each_answer_has_the_lines_of_a_real_server() -> None:
             expected = await _answers(real.connect_string, words)
             told = await _answers(ours.connect_string, words)
         for word in words:
-            if word == "dump":  # a real server lists the connection that asks, and empty sets, too
+            if word == "dump":  # a real server lists the connection that asks, too
                 assert _shape(told[word])[:6] == _shape(expected[word])[:6]
                 assert set(_shape(told[word])) <= set(_shape(expected[word]))
             else:  # a real server lists connections in no order
@@ -132,7 +133,7 @@ async def test_kazoo_asks_words() -> None:
 
 @pytest.mark.anyio
 async def test_requests_replies_and_events_are_counted_and_counted_anew() -> None:
-    async with DevServer() as server, zk.connect(server.connect_string) as client:
+    async with DevServer() as server, zk.connect(server.connect_string, session_timeout=40.0) as client:
         async with client.get_and_watch("/") as (_, changed):
             await client.set("/", b"x")
             await changed.wait()
