@@ -16,6 +16,7 @@ from zkrecipes.codec.multi import MultiReply
 from zkrecipes.codec.records import Id
 from zkrecipes.devserver.peer import Moment
 from zkrecipes.devserver.processor import Processor, Reply
+from zkrecipes.devserver.sasl import SaslExchange
 from zkrecipes.devserver.session_tracker import PASSWORD_SIZE, Session
 from zkrecipes.devserver.writes import WRITES
 from zkrecipes.enums import OpCode, SpecialXid
@@ -92,6 +93,7 @@ class Attachment:
     def __init__(self, host: Host, address: str, on_output: Callable[[], None]) -> None:
         self.session: Session | None = None
         self.ids = [Id("ip", address)]
+        self.sasl: SaslExchange | None = None
         self.address = address
         self.is_closing = False
         """Whether the connection ends when all that is queued has been sent."""

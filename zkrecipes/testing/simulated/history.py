@@ -14,6 +14,7 @@ from zkrecipes.codec.records import Id
 from zkrecipes.devserver.data_tree import DataTree
 from zkrecipes.devserver.peer import Moment
 from zkrecipes.devserver.processor import Processor, Reply
+from zkrecipes.devserver.sasl import SaslExchange
 from zkrecipes.devserver.session_tracker import PASSWORD_SIZE, Session, SessionTracker
 
 __all__ = ["Act", "Asked", "Entry", "NewSession", "Origin", "Refusal", "SessionEnd", "Store", "Write"]
@@ -100,6 +101,7 @@ class _StandIn:
     def __init__(self, session: Session | None, ids: tuple[Id, ...] = ()) -> None:
         self.session = session
         self.ids = list(ids)
+        self.sasl: SaslExchange | None = None
 
     def notify(self, zxid: int, event: WatchEventMessage) -> None:
         """It watches nothing."""
