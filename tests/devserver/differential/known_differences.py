@@ -10,6 +10,7 @@ from tests.devserver.differential.steps import OPEN, Ask, History, SayGarbage, S
 from tests.devserver.differential.watch_modes import one_mode_each
 from zkrecipes.codec.messages import (
     REQUESTS,
+    CheckRequest,
     CheckWatchesRequest,
     Create2Request,
     CreateContainerRequest,
@@ -54,9 +55,9 @@ def _as_before_3_9(step: Step, guarded: tuple[str, ...]) -> Step:
         requests = (each for each in step.requests if not _is_answered_otherwise(each, guarded))
         return Ask(step.who, tuple(requests))
     if isinstance(step, SayGarbage):
-        # A write that could not be read took a zxid.
+        # A write that could not be read took a zxid; a check outside of a multi was not answered.
         request_class = REQUESTS.get(step.opcode)
-        if request_class is not None and request_class.is_write:
+        if request_class is CheckRequest or (request_class is not None and request_class.is_write):
             return Ask(step.who, ())
     return step
 
@@ -80,6 +81,8 @@ def _is_answered_otherwise(request: Request[Any], guarded: tuple[str, ...]) -> b
         return request.type != WatcherType.ANY or isinstance(request, CheckWatchesRequest)
     if isinstance(request, MultiRequest):
         return any(_is_odd_create(each) for each in request.operations)
+    if isinstance(request, CheckRequest):
+        return True  # outside of a multi it was not answered
     # Only the server itself could say it, in another form.
     return isinstance(request, DeleteContainerRequest)
 

@@ -23,7 +23,7 @@ EXAMPLES = int(os.environ.get("ZKRECIPES_DIFFERENTIAL_EXAMPLES", "250"))
 SEED = int(os.environ.get("ZKRECIPES_DIFFERENTIAL_SEED", "0"))
 
 
-@pytest.mark.timeout(60 + EXAMPLES)
+@pytest.mark.timeout(400 + EXAMPLES)  # the first is for making a history small that fails
 @seed(SEED)
 @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 @given(histories())

@@ -82,6 +82,16 @@ def _as_super_user(address: tuple[str, int], root: str) -> object:
     return told
 
 
+def test_a_session_id_begins_with_the_servers_number(pair: Pair) -> None:
+    first_bytes = []
+    for address in pair.apache, pair.dev:
+        session = WireSession(address)
+        first_bytes.append(session.id >> 56)
+        session.ask(CloseSessionRequest())
+        session.close()
+    assert first_bytes == [first_bytes[0]] * 2
+
+
 def test_a_session_moves_with_its_password_only(pair: Pair) -> None:
     root = next_root()
     assert _moves(pair.dev, root) == _moves(pair.apache, root)
