@@ -6,8 +6,8 @@ await client.create("/mine", b"", acl=[ACL(Perms.ALL, digest_id("user", "passwor
 
 from __future__ import annotations
 
+import hashlib
 from base64 import b64encode
-from hashlib import sha1
 from typing import Final
 
 from zkrecipes.codec.records import ACL, Id
@@ -18,30 +18,51 @@ __all__ = ["ACL", "ANYONE", "AUTHENTICATED", "CREATOR_ALL", "OPEN", "READ_ONLY",
 ANYONE: Final = Id("world", "anyone")
 """Everybody."""
 AUTHENTICATED: Final = Id("auth", "")
-"""Every identity that the session has when the ACL is set; the server writes them in its place."""
+"""Every identity that the session has when the ACL is set, from `auth`, SASL or a certificate; the server
+writes them in its place."""
 
 OPEN: Final = (ACL(Perms.ALL, ANYONE),)
 """Everybody may do everything: what a client gives its znodes unless it is told otherwise."""
 READ_ONLY: Final = (ACL(Perms.READ, ANYONE),)
 """Everybody may read, nobody may write."""
 CREATOR_ALL: Final = (ACL(Perms.ALL, AUTHENTICATED),)
-"""Whoever made the znode may do everything, nobody else anything; needs `add_auth` first."""
+"""Whoever made the znode may do everything, nobody else anything. A session without an identity gets
+`InvalidACLError`."""
 
 
-def digest_id(user: str, password: str) -> Id:
-    """The identity of a user of the `digest` scheme.
+def digest_id(user: str, password: str, *, algorithm: str = "SHA-1") -> Id:
+    """The identity of who connects with `auth=[("digest", "user:password")]`, as ACLs have it.
 
-    The server keeps and compares base64(sha1("user:password")) (`DigestAuthenticationProvider.java`); SHA-1
-    is its default and not our choice.
+    The server keeps and compares base64(digest("user:password")) (`DigestAuthenticationProvider`, read at
+    3.8); SHA-1 is its default, and older servers know no other. Where servers have the scheme switched off
+    (`DigestAuthenticationProvider.enabled=false`), such a credential is refused.
 
     Args:
         user: may not hold a colon.
         password: only its digest is kept.
+        algorithm: the servers' `DigestAuthenticationProvider.digestAlg`, as it stands there: `SHA-256`,
+            `SHA-512`, `SHA3-256` and so on. All servers of an ensemble must have the same.
 
     Raises:
-        ValueError: there is a colon in the user's name.
+        ValueError: there is a colon in the user's name, or Python has no such algorithm.
+        TypeError: the user or the password is not a str. No message shows the password.
     """
+    for name, value in (("user", user), ("password", password)):
+        if not isinstance(value, str):
+            raise TypeError(f"a digest {name} is a str, not {type(value).__name__}")
     if ":" in user:
         raise ValueError(f"a digest user has no colon: {user!r}")
-    digest = sha1(f"{user}:{password}".encode(), usedforsecurity=False).digest()
+    digest = hashlib.new(
+        _python_name(algorithm), f"{user}:{password}".encode(), usedforsecurity=False
+    ).digest()
     return Id("digest", f"{user}:{b64encode(digest).decode()}")
+
+
+def _python_name(algorithm: str) -> str:
+    """What Python calls an algorithm of Java's: `SHA-256` is `sha256`, `SHA3-256` is `sha3_256`."""
+    name = algorithm.lower()
+    name = name.replace("-", "_") if name.startswith("sha3") else name.replace("-", "")
+    # Those whose digests have no length of their own (SHAKE) are none.
+    if name not in hashlib.algorithms_guaranteed or name.startswith("shake"):
+        raise ValueError(f"there is no digest {algorithm!r}")
+    return name

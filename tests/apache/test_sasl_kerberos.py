@@ -161,7 +161,7 @@ async def test_the_servers_principal_may_be_told(realm: Realm) -> None:
 async def test_a_session_outlives_a_restart_of_the_server_and_a_kdc_that_is_away(
     realm: Realm, fresh_path: str
 ) -> None:
-    """Cases 67 and 68. The tickets for the server are kept."""
+    """Case 67. The tickets for the server are kept."""
     kerberos = zk.Kerberos(keytab=realm.keytab)
     async with zk.connect(realm.server.connect_string, sasl=kerberos, session_timeout=30) as client:
         session_id = client.session.id

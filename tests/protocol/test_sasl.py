@@ -95,7 +95,7 @@ def test_a_ping_may_come_between() -> None:
 
 @pytest.mark.parametrize("code", [-115, -124])
 def test_a_refusal_ends_the_session(code: int) -> None:
-    """Cases 63 and 64."""
+    """Case 63, with the code of case 64 as well."""
     pair = sasl_pair()
     (token,) = pair.flush()
     error = broken_by(pair.reply(token.xid, err=code))
