@@ -82,6 +82,7 @@ if TYPE_CHECKING:
         EventType as EventType,
         Perms as Perms,
         SessionState as SessionState,
+        WatcherType as WatcherType,
     )
     from zkrecipes.errors import (
         APIError as APIError,
@@ -251,6 +252,7 @@ _NAMES_BY_MODULE = {
         "EventType",
         "Perms",
         "SessionState",
+        "WatcherType",
     ),
     "zkrecipes.errors": (
         "APIError",

@@ -701,6 +701,17 @@ async def test_other_hosts_are_used_from_the_next_connection_on(server: Served, 
 # --- what newer servers tell -----------------------------------------------------------------------------
 
 
+@since(ServerGeneration.V3_5, "check_watches")
+async def test_a_server_tells_what_it_watches_for_a_client(server: Served, fresh_path: str) -> None:
+    async with connect(server) as client:
+        await client.create(fresh_path)
+        assert not await client.check_watches(fresh_path)
+        async with client.get_and_watch(fresh_path):
+            assert await client.check_watches(fresh_path)
+            assert await client.check_watches(fresh_path, zk.WatcherType.DATA)
+            assert not await client.check_watches(fresh_path, zk.WatcherType.CHILDREN)
+
+
 @since(ServerGeneration.V3_6, "get_all_children_number")
 async def test_a_server_tells_how_many_znodes_are_below_one(server: Served, fresh_path: str) -> None:
     async with connect(server) as client:

@@ -31,6 +31,7 @@ CALLS: dict[str, tuple[str, Call]] = {
     "whoami": ("3.7", lambda client: client.whoami()),
     "get_ephemerals": ("3.6", lambda client: client.get_ephemerals()),
     "get_all_children_number": ("3.6", lambda client: client.get_all_children_number("/")),
+    "check_watches": ("3.5", lambda client: client.check_watches("/")),
     "get_config": ("3.5", lambda client: client.get_config()),
     "reconfig": ("3.5", lambda client: client.reconfig(leaving=[3])),
     "a container": ("3.5", lambda client: client.create("/c", container=True)),

@@ -25,7 +25,7 @@ from zkrecipes.client.walking import Walk
 from zkrecipes.client.watching import OneShotWatch, WatchEvents
 from zkrecipes.codec.messages import AddWatchRequest
 from zkrecipes.codec.records import ACL, Id, Node, Stat
-from zkrecipes.enums import AddWatchMode, ServerGeneration, SessionState
+from zkrecipes.enums import AddWatchMode, ServerGeneration, SessionState, WatcherType
 from zkrecipes.errors import (
     NoNodeError,
     ServerError,
@@ -33,8 +33,9 @@ from zkrecipes.errors import (
     UnimplementedError,
 )
 from zkrecipes.net.hosts import parse_connect_string
-from zkrecipes.net.keeper import SessionChange, SessionKeeper, WatchOwner
+from zkrecipes.net.keeper import SessionChange, SessionKeeper
 from zkrecipes.net.session import Session
+from zkrecipes.net.watches import WatchOwner
 from zkrecipes.paths import check_path, parent_of
 
 __all__ = ["Client"]
@@ -519,6 +520,22 @@ class Client:
         return await self._calls.run_checked(self._operations.get_ephemerals(prefix))
 
     # --- watching ------------------------------------------------------------------------------------------
+
+    async def check_watches(self, path: str, kind: WatcherType = WatcherType.ANY) -> bool:
+        """Whether the server itself says that it watches a path for this client (servers from 3.5).
+
+        For looking into what goes on: a block that watches needs no check, and takes its watch back when it
+        is left. From 3.6 to 3.8 a server says yes where any of its clients watches the path
+        (`WatchManager.containsWatcher`).
+
+        Args:
+            path: which znode, whether it exists or not.
+            kind: whether its children are watched, or its data and existence, or either of them.
+
+        Raises:
+            UnimplementedError: the server is older.
+        """
+        return await self._calls.run_checked(self._operations.check_watches(path, kind))
 
     @asynccontextmanager
     async def watch(self, path: str, *, recursive: bool = False) -> AsyncIterator[WatchEvents]:

@@ -14,6 +14,7 @@ from zkrecipes.client.requirements import CONFIG_PATH
 from zkrecipes.codec.messages import (
     ACLReply,
     CheckRequest,
+    CheckWatchesRequest,
     ChildrenNumberReply,
     Create2Reply,
     Create2Request,
@@ -42,8 +43,8 @@ from zkrecipes.codec.messages import (
     WhoAmIRequest,
 )
 from zkrecipes.codec.records import ACL, Id, Node, Stat
-from zkrecipes.enums import CreateMode, Perms
-from zkrecipes.errors import NoNodeError, ZooKeeperError
+from zkrecipes.enums import CreateMode, Perms, WatcherType
+from zkrecipes.errors import NoNodeError, NoWatcherError, ZooKeeperError
 from zkrecipes.paths import check_path, chroot_off, chroot_on
 
 __all__ = ["Operation", "Operations", "check_alone"]
@@ -203,6 +204,11 @@ class Operations:
         # With the slash, also for the root: /app would find those of /application.
         return Operation(GetEphemeralsRequest(self.chroot + prefix), self._ephemerals_of_reply)
 
+    def check_watches(self, path: str, kind: WatcherType = WatcherType.ANY) -> Operation[bool]:
+        """Whether the server has such a watch of this session's (servers from 3.5)."""
+        request = CheckWatchesRequest(self.full(path), WatcherType(kind))
+        return Operation(request, _yes, recover=_no_where_there_is_none)
+
     def whoami(self) -> Operation[list[Id]]:
         """The identities of this session (servers from 3.7)."""
         return Operation(WhoAmIRequest(), _ids_of_reply)
@@ -361,3 +367,13 @@ def _ids_of_reply(reply: WhoAmIReply) -> list[Id]:
 def _none_if_missing(error: ZooKeeperError) -> None:
     if not isinstance(error, NoNodeError):
         raise error
+
+
+def _yes(_: object) -> bool:
+    return True
+
+
+def _no_where_there_is_none(error: ZooKeeperError) -> bool:
+    if isinstance(error, NoWatcherError):
+        return False
+    raise error

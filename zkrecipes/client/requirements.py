@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from zkrecipes.codec.messages import (
+    CheckWatchesRequest,
     Create2Request,
     CreateContainerRequest,
     CreateTTLRequest,
@@ -55,6 +56,7 @@ _BY_REQUEST: Final[Mapping[type[Request[Any]], Requirement]] = {
     CreateContainerRequest: Requirement("a container", ServerGeneration.V3_5),
     CreateTTLRequest: Requirement("a znode with a ttl", ServerGeneration.V3_5),
     ReconfigRequest: Requirement("reconfig", ServerGeneration.V3_5),
+    CheckWatchesRequest: Requirement("check_watches", ServerGeneration.V3_5),
     MultiReadRequest: Requirement("multi_read", ServerGeneration.V3_6),
     GetEphemeralsRequest: Requirement("get_ephemerals", ServerGeneration.V3_6),
     GetAllChildrenNumberRequest: Requirement("get_all_children_number", ServerGeneration.V3_6),
