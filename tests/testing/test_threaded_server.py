@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -165,6 +166,18 @@ def test_time_passes_on_the_server_alone(server: ThreadedDevServer) -> None:
     server.reap()
     left = server.run(lambda: [path in server.server.processor.tree for path in ("/container", "/node")])
     assert left == [False, True]
+
+
+def test_it_can_become_read_only_and_writable_again(server: ThreadedDevServer) -> None:
+    def word() -> bytes:
+        with socket.create_connection(server.address) as connection:
+            connection.sendall(b"isro")
+            return connection.recv(100)
+
+    server.become_read_only()
+    assert word() == b"ro"
+    server.become_writable()
+    assert word() == b"rw"
 
 
 @pytest.mark.parametrize("which", ["one", "all"])

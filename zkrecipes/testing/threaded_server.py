@@ -123,6 +123,14 @@ class ThreadedDevServer:
         """Let time pass on the server's clock; as `DevServer.jump`."""
         self.run(self.server.jump, seconds)
 
+    def become_read_only(self) -> None:
+        """Serve as a server that has lost its quorum does; as `DevServer.become_read_only`."""
+        self.run(self.server.become_read_only)
+
+    def become_writable(self) -> None:
+        """Go on as usual after that; as `DevServer.become_writable`."""
+        self.run(self.server.become_writable)
+
     def reap(self) -> None:
         """Delete the containers and TTL znodes that are due; as `DevServer.reap`."""
         self.run(self.server.reap)
