@@ -27,7 +27,9 @@ import pytest
 
 import zkrecipes as zk
 from tests.house.source_tree import ROOT
+from tests.net.tls_peers import papers
 from zkrecipes.ensemble import ApacheServer
+from zkrecipes.ensemble.ports import free_ports
 from zkrecipes.ensemble.zoo_cfg import Setting
 
 pytestmark = [pytest.mark.anyio, pytest.mark.apache]
@@ -151,6 +153,23 @@ async def test_the_jaas_file_of_a_java_client_does_as_well(guarded: Guarded, tmp
     file.write_text(block_of_the_page("jaas"))
     async with zk.connect(guarded.server.connect_string, sasl=zk.read_jaas(file)) as client:
         assert zk.Id("sasl", "bob") in await client.whoami()
+
+
+async def test_it_goes_together_with_tls(tmp_path: Path, fresh_path: str) -> None:
+    ours = papers(tmp_path / "papers")
+    ours.issue("server", "127.0.0.1")
+    (port,) = free_ports(1)
+    tls: dict[str, Setting] = {
+        "secureClientPort": port,
+        "secureClientPortAddress": "127.0.0.1",
+        "serverCnxnFactory": "org.apache.zookeeper.server.NettyServerCnxnFactory",
+        "ssl.keyStore.type": "PEM",
+        "ssl.keyStore.location": str(ours.folder / "server.pem"),
+        "ssl.clientAuth": "none",
+    }
+    with serving(tmp_path, {**SASL, **tls, "sessionRequireClientSASLAuth": "true"}):
+        async with zk.connect(f"127.0.0.1:{port}", tls=zk.TLS(ca_file=ours.ca_file), sasl=BOB) as client:
+            assert zk.Id("sasl", "bob") in await client.whoami()
 
 
 async def test_an_acl_keeps_others_out_but_not_the_super_user(guarded: Guarded, fresh_path: str) -> None:

@@ -18,6 +18,7 @@ import zkrecipes as zk
 from tests.apache.kdc import REALM, Kdc, kdc, missing_programs
 from tests.house.source_tree import ROOT
 from zkrecipes.ensemble import ApacheServer
+from zkrecipes.protocol.sasl import SaslExchange
 
 pytestmark = [pytest.mark.anyio, pytest.mark.apache]
 
@@ -227,6 +228,48 @@ async def test_a_kdc_that_is_away_counts_as_a_server_that_is_down(realm: Realm) 
         realm.kdc.start()
     (reason,) = caught.value.reasons.values()
     assert reason == f"Kerberos: Cannot contact any KDC for realm '{REALM}'"
+
+
+def test_a_server_has_to_let_what_follows_go_unprotected(realm: Realm) -> None:
+    """With `sasl.qop` a server may want more; played by us, with its keys."""
+    exchange, server = _met(realm)
+    reply = server.step(exchange.begin())
+    assert exchange.respond(reply) == b""
+    with pytest.raises(zk.AuthFailedError, match="use TLS instead"):
+        exchange.respond(server.wrap(bytes([2 | 4, 0, 16, 0]), False).message)
+
+
+def test_nonsense_in_place_of_any_token_is_told(realm: Realm) -> None:
+    """Case 65."""
+    for nonsense in (b"\x60\x00", b"realm=zk-sasl-md5", bytes(1000)):
+        exchange, server = _met(realm)
+        reply = server.step(exchange.begin())
+        with pytest.raises(zk.AuthFailedError, match="Kerberos: "):
+            exchange.respond(nonsense)
+        exchange, server = _met(realm)
+        reply = server.step(exchange.begin())
+        exchange.respond(reply)
+        with pytest.raises(zk.AuthFailedError, match="Kerberos: "):
+            exchange.respond(nonsense)
+
+
+def test_nothing_in_place_of_a_token_is_told(realm: Realm) -> None:
+    """Case 65. So says a server that lets in whoever fails."""
+    exchange, server = _met(realm)
+    reply = server.step(exchange.begin())
+    exchange.respond(reply)
+    with pytest.raises(zk.AuthFailedError, match="the server sent no token"):
+        exchange.respond(None)
+
+
+def _met(realm: Realm) -> tuple[SaslExchange, Any]:
+    """A client's exchange, and the server's end of it."""
+    import gssapi
+
+    store: dict[str | bytes, str | bytes] = {"keytab": f"FILE:{realm.kdc.folder}/zookeeper-127.0.0.1.keytab"}
+    keys = gssapi.Credentials(usage="accept", store=store)
+    server = gssapi.SecurityContext(creds=keys, usage="accept")
+    return zk.Kerberos(keytab=realm.keytab).exchange("127.0.0.1", b""), server
 
 
 async def test_a_server_of_the_other_mechanism_refuses(realm: Realm, apache_server: ApacheServer) -> None:

@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 import zkrecipes as zk
@@ -239,6 +240,45 @@ async def test_a_server_that_closes_instead_of_refusing_is_tried_again_with_paus
         assert reason == "closed by the server during the SASL authentication: older servers refuse it so"
         assert server.seen.count(0) < 40
         assert_no_secret(caught.value)
+
+
+async def test_a_connection_that_breaks_at_any_token_is_replaced() -> None:
+    for nth_broken in (0, 1):
+        greetings = 0
+
+        def say(nth: int, token: bytes, broken: int = nth_broken) -> Answer | Mute:
+            nonlocal greetings
+            greetings += nth == 0
+            if greetings == 1 and nth == broken:
+                return Mute.HANG_UP
+            return Answer(CHALLENGE if nth == 0 else rspauth({"bob": SECRET}, token))
+
+        async with sasl_server(say=say) as server, connect(server) as client:
+            assert await client.get_children("/") == ["zookeeper"]
+            assert server.seen.count(0) == 2
+
+
+async def test_entering_that_is_cancelled_at_any_pass_leaves_no_connection() -> None:
+    for passes in range(200):
+        async with sasl_server() as server:
+            is_in = False
+            async with anyio.create_task_group() as tasks:
+
+                async def enter(server: SaslServer = server) -> None:
+                    nonlocal is_in
+                    async with connect(server):
+                        is_in = True
+
+                tasks.start_soon(enter)
+                for _ in range(passes):
+                    await anyio.lowlevel.checkpoint()
+                tasks.cancel_scope.cancel()
+            await anyio.wait_all_tasks_blocked()
+            ours = [link for link in server.network.links if link.server.host == "sasl"]
+            assert not any(link.is_open for link in ours)
+        if is_in:
+            return
+    raise AssertionError("nobody gets in")
 
 
 # --- later -----------------------------------------------------------------------------------------------
