@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import _lru_cache_wrapper
 from pathlib import Path
 from random import Random
 from typing import final
@@ -209,6 +210,7 @@ class _Field:
                 await until(is_so, within=PATIENCE / 2)
             except TimeoutError:
                 self._report.counts.faults.append(f"not everybody {what}: {self._unlike()}")
+        _empty_caches()
         gc.collect()
         moment = self._moment()
         self._report.moments.append(moment)
@@ -265,6 +267,13 @@ class _Field:
             objects=len(gc.get_objects()),
             rss=_resident_pages() * os.sysconf("SC_PAGE_SIZE") / 2**20,
         )
+
+
+def _empty_caches() -> None:
+    """Names and paths are kept in caches of a limited size, which fill slowly and would look like a leak."""
+    for each in gc.get_objects():
+        if isinstance(each, _lru_cache_wrapper) and each.cache_parameters()["maxsize"] is not None:
+            each.cache_clear()
 
 
 def _resident_pages() -> int:
