@@ -160,3 +160,15 @@ async def test_a_server_with_nobody_and_nothing_answers_every_word() -> None:
         assert await _tell(server.connect_string, "hash") == (
             "hash is not executed because it is not in the whitelist.\n"
         )
+
+
+@pytest.mark.anyio
+async def test_a_read_only_server_says_so() -> None:
+    async with DevServer() as server:
+        assert await _tell(server.connect_string, "isro") == "rw"
+        server.become_read_only()
+        assert await _tell(server.connect_string, "isro") == "ro"
+        status = parse_srvr(await _tell(server.connect_string, "srvr"))
+        assert status is not None
+        assert status.mode == "read-only"
+        assert parse_mntr(await _tell(server.connect_string, "mntr"))["zk_server_state"] == "read-only"

@@ -84,9 +84,13 @@ def _figures(status: Status) -> str:
         f"Connections: {len(status.clients)}\n"
         "Outstanding: 0\n"
         f"Zxid: 0x{status.processor.zxid:x}\n"
-        f"Mode: {'read-only' if status.processor.is_read_only else 'standalone'}\n"
+        f"Mode: {_mode(status)}\n"
         f"Node count: {len(status.processor.tree)}\n"
     )
+
+
+def _mode(status: Status) -> str:
+    return "read-only" if status.processor.is_read_only else "standalone"
 
 
 def _cons(status: Status) -> str:
@@ -131,7 +135,7 @@ def _mntr(status: Status) -> str:
     processor, total, latency = status.processor, status.traffic, status.traffic.latency
     values: dict[str, object] = {
         "version": VERSION,
-        "server_state": "standalone",
+        "server_state": _mode(status),
         "ephemerals_count": sum(map(len, processor.tree.all_ephemerals().values())),
         "num_alive_connections": len(status.clients),
         "avg_latency": round(latency.average_ms, 4),
