@@ -20,14 +20,13 @@ import anyio
 from anyio.abc import TaskStatus
 
 from zkrecipes.devserver import four_letter, reaping
+from zkrecipes.devserver.beginnings import Beginnings
 from zkrecipes.devserver.connections import Connections
-from zkrecipes.devserver.data_tree import DataTree
 from zkrecipes.devserver.faults import Faults
 from zkrecipes.devserver.journal import Journal, open_journal
 from zkrecipes.devserver.processor import Processor
 from zkrecipes.devserver.sasl import SaslUsers
 from zkrecipes.devserver.server_clock import ServerClock
-from zkrecipes.devserver.session_tracker import Session, SessionTracker, first_session_id
 from zkrecipes.devserver.store import Saved
 from zkrecipes.net.tls_listening import TlsListeningNetwork, x509_id
 from zkrecipes.net.transport import Address, Network, Stream, TcpNetwork, bare_errors
@@ -76,6 +75,7 @@ class DevServer:
         data_dir: the folder that keeps znodes and sessions, made where it is not there. None, the default,
             keeps them in memory only. No two servers may use one at the same time. With it, each change is on
             disk before anybody is told of it, and sessions have a whole timeout to come back after a start.
+            The disk takes real time, for which a virtual clock that jumps does not wait.
         connections_per_address_max: how many one address may have (`maxClientCnxns`); 0 is any number.
         tls: speak TLS and nothing else: a context with the server's certificate and key. Where it asks for
             clients' certificates, those are `x509` identities.
@@ -119,16 +119,20 @@ class DevServer:
         self._address = Address(host, port)
         self._network: Network = TcpNetwork() if network is None else network
         self._door = self._network if tls is None else TlsListeningNetwork(self._network, tls)
-        self._schemes = {name for name, has_it in (("sasl", sasl_users), ("x509", tls)) if has_it is not None}
-        self._sasl = None if sasl_users is None else SaslUsers(sasl_users, required=sasl_required)
-        self._tick_time = tick_time
-        self._timeout_min = session_timeout_min
-        self._timeout_max = session_timeout_max
         self._start_counter = start_counter
         self._start_time = time.time() if start_time is None else start_time
         self._random = Random(seed)
-        self._super_digest = super_digest
-        self._extended_types = extended_types
+        self._beginnings = Beginnings(
+            tick_time=tick_time,
+            timeout_min=session_timeout_min,
+            timeout_max=session_timeout_max,
+            start_counter=start_counter,
+            random=self._random,
+            super_digest=super_digest,
+            extended_types=extended_types,
+            sasl_users=None if sasl_users is None else SaslUsers(sasl_users, required=sasl_required),
+            schemes={name for name, has_it in (("sasl", sasl_users), ("x509", tls)) if has_it is not None},
+        )
         self._check_interval = container_check_interval
         self._max_packet_size = max_packet_size
         self._words = None if four_letter_words is None else frozenset(four_letter_words)
@@ -137,9 +141,7 @@ class DevServer:
         self._per_address_max = connections_per_address_max
         self.faults = Faults(on_release=self._send_all, on_drop=self._drop_session)
         """What shall go wrong with requests and replies."""
-        # The fraction of a second fills the lower half, so a restart within the same second is ahead too.
-        first_zxid = int(self._start_time * 2**32) if start_zxid is None else start_zxid
-        self.processor = self._new_processor(first_zxid, first_session_id(self._start_time))
+        self.processor = self._beginnings.first(self._start_time, start_zxid)
         """The state: the tree, the sessions, the watches, the zxid."""
         self._is_down = False
         self._running: AbstractAsyncContextManager[None] | None = None
@@ -245,7 +247,7 @@ class DevServer:
         if keep:
             self.processor.sessions.touch_all(self._clock.now())
         else:
-            self.processor = self._processor_after(self.processor)
+            self.processor = self._beginnings.after(self.processor, self._clock.time())
             if self._journal is not None:
                 self._journal.follow(self.processor, is_new=True)
         self._is_down = False
@@ -262,22 +264,7 @@ class DevServer:
         self.drop_connections()
 
     def become_writable(self) -> None:
-        """Go on as usual after `become_read_only`; every connection is dropped, sessions have time to return."""
-        self.processor.become_writable(self._clock.moment())
-        self.drop_connections()
-        self._expiry_changed.set()
-
-    def become_read_only(self) -> None:
-        """Go on as a server of an ensemble does that has lost its quorum; every connection is dropped.
-
-        Only clients that ask for a read-only server are let in, with sessions that end with this state. All
-        changes are refused, and no session from before expires or can be taken up.
-        """
-        self.processor.become_read_only()
-        self.drop_connections()
-
-    def become_writable(self) -> None:
-        """Go on as usual after `become_read_only`; every connection is dropped, sessions have time to return."""
+        """Go on as usual after `become_read_only`; connections are dropped, sessions have time to return."""
         self.processor.become_writable(self._clock.moment())
         self.drop_connections()
         self._expiry_changed.set()
@@ -351,21 +338,15 @@ class DevServer:
             yield
             return
         now = self._clock.now()
-        async with open_journal(self._data_dir, lambda saved: self._restored(saved, now)) as self._journal:
+
+        def restore(saved: Saved | None) -> Processor:
+            if saved is None:
+                return self.processor
+            return self._beginnings.restored(saved, self._start_time, now)
+
+        async with open_journal(self._data_dir, restore) as self._journal:
             self.processor = self._journal.processor
             yield
-
-    def _restored(self, saved: Saved | None, now: float) -> Processor:
-        """The processor of what was saved; sessions have a whole timeout to come back."""
-        if saved is None:
-            return self.processor
-        first_id = max(saved.next_session_id, first_session_id(self._start_time))
-        processor = self._new_processor(saved.zxid, first_id)
-        for node in saved.znodes:
-            processor.tree.put(node)
-        for row in saved.sessions:
-            processor.sessions.put(Session(row.session_id, row.timeout, row.password), now)
-        return processor
 
     async def _listen(self, *, task_status: TaskStatus[None]) -> None:
         self._stop_listening = anyio.Event()
@@ -412,27 +393,3 @@ class DevServer:
             await anyio.sleep(self._check_interval)
             if not self._clock.is_paused:
                 self.reap()
-
-    def _processor_after(self, lost: Processor) -> Processor:
-        """An empty one that is behind no client of the one that was lost, and shares no session ids."""
-        now = self._clock.time()
-        epoch_after = ((lost.zxid >> 32) + 1) << 32
-        first_id = max(first_session_id(now), lost.sessions.next_id)
-        return self._new_processor(max(int(now * 2**32), epoch_after), first_id)
-
-    def _new_processor(self, zxid: int, first_id: int) -> Processor:
-        return Processor(
-            tree=DataTree(start_counter=self._start_counter),
-            sessions=SessionTracker(
-                tick_time=self._tick_time,
-                timeout_min=self._timeout_min,
-                timeout_max=self._timeout_max,
-                first_id=first_id,
-            ),
-            zxid=zxid,
-            random=self._random,
-            super_digest=self._super_digest,
-            extended_types=self._extended_types,
-            sasl_users=self._sasl,
-            schemes=self._schemes,
-        )
