@@ -60,6 +60,9 @@ class Driver:
     def next_deadline(self) -> float:
         return self.deadline
 
+    def look_at_clock(self) -> None:
+        """Nobody suspends a test."""
+
     def tick(self, now: float) -> None:
         self.ticks.append(now)
         if now >= self.deadline:

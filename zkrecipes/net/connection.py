@@ -32,6 +32,9 @@ class Driver(Protocol):
     def next_deadline(self) -> float:
         """When `tick` is due at the latest, besides the connection's own deadlines."""
 
+    def look_at_clock(self) -> object:
+        """The task has slept, and perhaps the whole machine: before any bytes count as proof of life."""
+
     def tick(self, now: float) -> None:
         """Time has passed."""
 
@@ -139,6 +142,7 @@ class Connection:
             # deadline passes, `tick` decides whether anything is due.
             with anyio.CancelScope(deadline=self._next_deadline(driver)) as self._timer:
                 await self._read_until_dead(driver)
+            driver.look_at_clock()
             now = self._now()
             side.tick(now)
             driver.tick(now)
@@ -153,6 +157,7 @@ class Connection:
             except OSError as error:
                 side.lose(str(error))
             else:
+                driver.look_at_clock()
                 self._feed(received)
             driver.take_events(self._now())
             self._wake_if_due()

@@ -57,10 +57,12 @@ class Guard:
     @property
     def valid_until(self) -> float:
         """Until when the hold is proven, on `anyio.current_time()`'s clock; `-inf` when it is lost."""
+        self._holds.look_at_clock()
         return _NEVER if self._lost or not self.is_proven else self._holds.proof.valid_until
 
     def why_lost(self) -> str:
         """Why the hold is no longer valid, at this very moment; empty while it is."""
+        self._holds.look_at_clock()
         if not self._lost and self.is_proven and anyio.current_time() >= self.scope.deadline:
             self.lose("no proof that the session lives came in time")
         return self._lost
@@ -125,10 +127,17 @@ class Holds:
     Args:
         tick_time: the ensemble's tick in seconds where the caller knows it, else None.
         send_check: called when a check may be due at once.
+        look_at_clock: called before time is trusted; calls `suspended` where it has not counted some.
     """
 
-    def __init__(self, tick_time: float | None, send_check: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        tick_time: float | None,
+        send_check: Callable[[], None],
+        look_at_clock: Callable[[], object] = lambda: None,
+    ) -> None:
         self.hurry = send_check
+        self.look_at_clock = look_at_clock
         self._half_tick = None if tick_time is None else tick_time / 2
         self._guards: dict[str, Guard] = {}
         self._session: Session | None = None
@@ -152,6 +161,7 @@ class Holds:
             made: what the creation of `path` proves, which was a write like any check, and found the znode
                 as surely: where it proves enough there is nothing to wait for.
         """
+        self.look_at_clock()
         guard = Guard((path, *also), self)
         if session is not self._session or session.state.is_final:
             guard.lose("its session is over")
@@ -228,6 +238,12 @@ class Holds:
         self._connection += 1
         self.proof.detached()
         self.checks.detached()
+
+    def suspended(self, seconds: float) -> None:
+        """So much time has passed that the loop's clock has not counted: every proof ends the sooner."""
+        self.proof.suspended(seconds)
+        self._connection += 1  # what was noted before, as evidence, is of another time
+        self._move_deadlines()
 
     def due_check(self, now: float) -> Ticket | None:
         """The check to send now, or None."""

@@ -36,6 +36,7 @@ from zkrecipes.net.holds import Holds
 from zkrecipes.net.hosts import Host, HostList
 from zkrecipes.net.pending import Pending
 from zkrecipes.net.session import Session
+from zkrecipes.net.suspension import Suspensions
 from zkrecipes.net.traffic import Traffic
 from zkrecipes.net.transport import Address, Network, bare_errors
 from zkrecipes.net.unwatching import Unwatching
@@ -103,7 +104,8 @@ class SessionKeeper:
         self.options = options
         self.session = Session(options.session_timeout)
         self.watches: WatchTable[WatchOwner] = WatchTable()
-        self.holds = Holds(options.tick_time, self._send_due_check)
+        self._suspensions = Suspensions()
+        self.holds = Holds(options.tick_time, self._send_due_check, self.look_at_clock)
         self.attacher = Attacher(network, hosts, self.watches, parking, options.packet_size_max)
         self.credentials: list[tuple[str, bytes]] = []
         self.traffic = Traffic()
@@ -355,6 +357,9 @@ class SessionKeeper:
         self, session: Session, connection: Connection, connected: Connected, address: Address
     ) -> None:
         self._broken = None
+        suspended = self.look_at_clock()
+        if suspended:
+            connection.side.suspended(suspended)  # its greeting, too, was sent before that
         attached_at = anyio.current_time()
         try:
             self.traffic.connections += 1
@@ -468,6 +473,21 @@ class SessionKeeper:
             pending.complete(None, copy.copy(error))
 
     # --- what the connection asks (Driver) -----------------------------------------------------------------
+
+    def look_at_clock(self) -> float:
+        """If the machine was suspended, all that was proven is as much older; for how many seconds it was."""
+        seconds = self._suspensions.since_last_look()
+        if not seconds:
+            return 0.0
+        session, connection = self.session, self._connection
+        extra = {"session_id": session.id}
+        logger.warning("the machine was suspended for %.1f seconds", seconds, extra=extra)
+        session.suspended(seconds)
+        self.holds.suspended(seconds)
+        if connection is not None:
+            connection.side.suspended(seconds)
+            connection.hurry(float("-inf"))
+        return seconds
 
     def next_deadline(self) -> float:
         """When the next check of the holds is due, or when an unanswered one is too old."""

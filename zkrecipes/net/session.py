@@ -82,6 +82,10 @@ class Session:
         self._last_zxid = last_zxid
         self._answered_sent_at = max(self._answered_sent_at, answered_sent_at)
 
+    def suspended(self, seconds: float) -> None:
+        """So much time has passed that the loop's clock has not counted."""
+        self._answered_sent_at -= seconds
+
     def move(self, event: SessionEvent, reason: str = "") -> bool:
         """Something happened; whether the state is another one now."""
         old, self._state = self._state, next_state(self._state, event)

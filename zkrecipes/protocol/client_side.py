@@ -187,6 +187,11 @@ class ClientSide:
         """The stream failed, or the driver gives the connection up."""
         self._break(ConnectionLossError(reason=reason))
 
+    def suspended(self, seconds: float) -> None:
+        """The machine was, and its clock stood; what waits on the stream is old and proves nothing."""
+        self._heartbeat.suspended(seconds)
+        self.lose(f"the machine was suspended for {seconds:.1f} seconds")
+
     def retire(self, reason: str) -> None:
         """Send no more requests but urgent ones, and end the connection once all that were sent are answered.
 

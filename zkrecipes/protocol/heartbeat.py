@@ -59,6 +59,10 @@ class Heartbeat:
         self.answered(self._pings.pop(0))
         return True
 
+    def suspended(self, seconds: float) -> None:
+        """So much time has passed that the caller's clock has not counted."""
+        self.answered_sent_at -= seconds
+
     def next_deadline(self) -> float:
         """When one of the questions below is answered otherwise than now, if nothing happens."""
         if not self._has_begun:

@@ -216,6 +216,10 @@ class HoldProof:
             self._newest_write = sent_at
             self._raise_what_a_write_proves()
 
+    def suspended(self, seconds: float) -> None:
+        """So much time has passed that the caller's clock has not counted; `detached` follows."""
+        self._valid_until -= seconds
+
     def write_committed(self, proves_until: float) -> None:
         """A write was answered with success: it is n.
 
