@@ -231,7 +231,7 @@ async def test_a_server_that_stalls_and_is_the_only_one_is_bounded() -> None:
 
 
 async def test_a_server_that_closes_instead_of_refusing_is_tried_again_with_pauses() -> None:
-    """Servers before 3.6 refuse so; one that goes down looks the same, so that the session lives on."""
+    """Servers of 3.4 refuse so; one that goes down looks the same, so that the session lives on."""
     async with sasl_server(say=lambda nth, _: Mute.HANG_UP if nth else Answer(CHALLENGE)) as server:
         with pytest.raises(zk.ConnectTimeoutError) as caught:
             async with connect(server, connect_timeout=30):

@@ -133,7 +133,7 @@ def test_what_the_client_does_not_trust_ends_the_session() -> None:
 
 
 def test_a_server_that_closes_instead_of_answering_a_token_leaves_the_session() -> None:
-    """Servers before 3.6 refuse so, and a server that goes down looks the same."""
+    """Servers of 3.4 refuse so, and a server that goes down looks the same."""
     pair = sasl_pair()
     pair.flush()
     pair.client.receive_eof()
