@@ -321,6 +321,41 @@ async def test_requests_of_an_ended_session_are_ignored_and_its_connection_ends(
             assert set(_data(ensemble, "/late")) == {None}
 
 
+async def test_a_client_goes_to_another_replica_when_its_own_is_cut_from_it(
+    autojump_clock: MockClock,
+) -> None:
+    async with SimulatedEnsemble() as ensemble, _client(ensemble) as client:
+        session = client.session
+        await client.create("/mine", b"", ephemeral=True)
+        (before,) = ensemble.attached_to(session.id)
+        ensemble.network.cut(host=ensemble.host(before))
+        await client.get("/mine")
+        assert client.session is session
+        assert set(ensemble.attached_to(session.id)) - {before}
+
+
+async def test_credentials_belong_to_a_write_on_every_replica(autojump_clock: MockClock) -> None:
+    async with SimulatedEnsemble() as ensemble:
+        async with _client(ensemble, auth=[("digest", "me:secret")]) as client:
+            await client.create("/private", b"", acl=zk.CREATOR_ALL)
+        async with _client(ensemble) as stranger:
+            for number in ensemble.numbers:
+                assert ensemble.tree(number).get("/private").acl[0].id.id.startswith("me:")
+            with pytest.raises(zk.NoAuthError):
+                await stranger.set("/private", b"1")
+
+
+async def test_containers_are_removed_when_they_are_empty(autojump_clock: MockClock) -> None:
+    async with SimulatedEnsemble() as ensemble, _client(ensemble) as client:
+        await client.create("/box", b"", container=True)
+        await client.create("/box/thing", b"")
+        await trio.sleep(90)
+        assert "/box" in ensemble.tree(1)
+        await client.delete("/box/thing")
+        await trio.sleep(90)
+        assert not any("/box" in ensemble.tree(number) for number in ensemble.numbers)
+
+
 # --- losing and finding leaders -----------------------------------------------------------------------------
 
 

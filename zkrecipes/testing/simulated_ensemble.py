@@ -53,8 +53,7 @@ class SimulatedEnsemble:
     next ping); expiry in ticks by the leader alone; session moves; the time limits after which a replica
     gives up its leader, and a leader without a quorum steps down; a new leader's history and fresh timeouts.
     Simplified are: an election, which is its outcome after a fraction of a second; the log, which is never
-    lost nor trimmed; and there are no observers, no read-only mode, and no removal of containers and TTL
-    znodes.
+    lost nor trimmed; and there are no observers, no read-only mode and no TTL znodes.
 
     Args:
         size: how many replicas.

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import final
 
-from zkrecipes.codec.messages import ConnectRequest
+from zkrecipes.codec.messages import ConnectRequest, DeleteContainerRequest
+from zkrecipes.devserver import reaping
 from zkrecipes.devserver.session_tracker import PASSWORD_SIZE
 from zkrecipes.enums import OpCode
 from zkrecipes.errors import SessionExpiredError, SessionMovedError
@@ -280,6 +281,7 @@ class Leading(Role):
                 replica.send(learner.channel, UpToDate())
         self._arrange_expiry()
         replica.in_term(replica.world.times.tick / 2, self._half_tick)
+        replica.in_term(reaping.CHECK_INTERVAL, self._reap)
 
     def _half_tick(self) -> None:
         """The quorum is checked every tick, the learners are pinged every half (`Leader.lead`)."""
@@ -309,6 +311,13 @@ class Leading(Role):
         if now - learner.heard_at >= limit:
             return True
         return learner.unacked_since is not None and now - learner.unacked_since >= sync_limit
+
+    def _reap(self) -> None:
+        """Delete the containers that are due (`ContainerManager`)."""
+        replica = self.replica
+        for path in reaping.due(replica.processor.tree, replica.world.calendar()):
+            self._propose(Write(0, (), OpCode.DELETE_CONTAINER, DeleteContainerRequest(path)), None)
+        replica.in_term(reaping.CHECK_INTERVAL, self._reap)
 
     def _propose(self, act: Act, asked: Asked | None) -> None:
         replica = self.replica
