@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
@@ -116,7 +117,8 @@ async def test_numbers_out_of_range_are_refused() -> None:
 async def test_it_works_on_real_time_and_asyncio_too() -> None:
     async def use() -> None:
         async with SimulatedEnsemble(1) as ensemble, _client(ensemble) as client:
-            await client.create("/a", b"")
+            _, stat = await client.create_with_stat("/a", b"")
+            assert abs(stat.ctime / 1000 - time.time()) < 10
 
     await trio.to_thread.run_sync(lambda: anyio.run(use, backend="asyncio"))
 

@@ -290,6 +290,7 @@ class SimulatedEnsemble:
     async def _run(self) -> AsyncIterator[None]:
         with bare_errors():
             async with anyio.create_task_group() as tasks, AsyncExitStack() as stack:
+                self._world.begin()
                 tasks.start_soon(self._world.timetable.run)
                 for replica in self._world.replicas.values():
                     serve = partial(self._serve, replica)

@@ -82,6 +82,11 @@ class World:
         """When the end of each session that has ended was committed."""
         self._size = size
         self._started_at = started_at
+        self._began_at = 0.0
+
+    def begin(self) -> None:
+        """The loop runs: from now on the calendar goes."""
+        self._began_at = self.timetable.now()
 
     def is_majority(self, count: int) -> bool:
         """Whether so many replicas are a quorum."""
@@ -89,7 +94,7 @@ class World:
 
     def calendar(self) -> int:
         """Milliseconds since 1970."""
-        return int((self._started_at + self.timetable.now()) * 1000)
+        return int((self._started_at + self.timetable.now() - self._began_at) * 1000)
 
     def committed(self, index: int, entry: Entry) -> None:
         """A leader knows that a quorum has this entry. What was committed once never changes."""
