@@ -8,7 +8,7 @@ import logging
 import traceback
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio
 import anyio.lowlevel
@@ -20,6 +20,7 @@ from tests.net.sasl_peers import CHALLENGE, Answer, Mute, SaslServer, Say, rspau
 from tests.recipes.hurting import virtual_time
 from zkrecipes.enums import OpCode, ServerGeneration, SessionState
 from zkrecipes.net.transport import Address
+from zkrecipes.protocol.sasl import SaslExchange
 from zkrecipes.testing import MemoryNetwork
 
 pytestmark = pytest.mark.anyio
@@ -136,6 +137,53 @@ async def test_what_a_server_can_do_is_asked_with_sasl_as_well() -> None:
         async with old.serving(), connect(server) as client, client.watch("/a", recursive=True):
             generation = await client._keeper.generation()  # noqa: SLF001 - it has no public name
             assert generation is ServerGeneration.V3_6
+
+
+class Expiring:
+    """A mechanism that has nothing to begin with while its tickets have expired."""
+
+    blocks: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        self.is_expired = False
+
+    def exchange(self, host: str, nonce: bytes) -> SaslExchange:
+        exchange = BOB.exchange(host, nonce)
+        return self if self.is_expired else exchange
+
+    def begin(self) -> bytes:
+        raise zk.AuthFailedError(reason="the tickets have expired")
+
+    def respond(self, challenge: bytes | None) -> bytes | None:
+        raise AssertionError("it never begins")
+
+
+async def test_what_a_server_can_do_is_asked_again_where_there_was_nothing_to_begin_with() -> None:
+    """Case 67. The session lives on."""
+    async with sasl_server() as server:
+        old = OldServer(server.network, Address("zk", 2181), OPCODES_3_6, None)
+        server.behind = Address("old", 2181)
+        tickets = Expiring()
+        async with old.serving(), connect(server, sasl=tickets) as client:
+            tickets.is_expired = True
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(client._keeper.generation)  # noqa: SLF001 - it has no public name
+                await anyio.sleep(5)
+                tickets.is_expired = False
+            assert client.state is SessionState.CONNECTED
+
+
+async def test_a_reconnect_that_has_nothing_to_begin_with_ends_the_client() -> None:
+    """Case 67. Nothing is sent."""
+    async with sasl_server() as server:
+        tickets = Expiring()
+        with pytest.raises(zk.AuthFailedError, match="the tickets have expired"):
+            async with connect(server, sasl=tickets) as client:
+                tickets.is_expired = True
+                server.seen.clear()
+                server.network.reset(host="sasl")
+                await client.get("/")
+        assert server.seen == []
 
 
 # --- not getting in --------------------------------------------------------------------------------------

@@ -206,17 +206,18 @@ class Attacher:
     async def _try_address(
         self, address: Address, greeting: Greeting, watches: WatchTable[Any]
     ) -> tuple[Connection, Connected]:
+        exchange = self._exchange(address)
+        token = None if exchange is None else await sasl_steps.begin(exchange)
         generation = self._generations.get(address)
         if generation is None and _has_persistent(watches):
             generation = await self.generation(address)
-        exchange = self._exchange(address)
         side = ClientSide(
             greeting,
             watches,
             now=anyio.current_time(),
             packet_size_max=self._packet_size_max,
             generation=generation,
-            sasl_token=None if exchange is None else await sasl_steps.begin(exchange),
+            sasl_token=token,
         )
         connection = Connection(await self._network.connect(*address), side, self._parking)
         try:

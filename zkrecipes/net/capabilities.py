@@ -22,6 +22,7 @@ from zkrecipes.codec.messages import (
     WhoAmIRequest,
 )
 from zkrecipes.enums import ServerGeneration, WatcherType
+from zkrecipes.errors import AuthFailedError
 from zkrecipes.net import sasl_steps
 from zkrecipes.net.connection import Connection
 from zkrecipes.net.transport import Address, Network
@@ -109,7 +110,7 @@ async def _is_answered(
         now=anyio.current_time(),
         packet_size_max=_ANSWER_MAX,
         # a server may answer nothing before that
-        sasl_token=None if exchange is None else await sasl_steps.begin(exchange),
+        sasl_token=None if exchange is None else await _begin(exchange),
     )
     connection = Connection(await network.connect(*address), side, parking)
     try:
@@ -122,3 +123,11 @@ async def _is_answered(
         return isinstance(replied, Replied) and getattr(replied.error, "code", 0) != -6
     finally:
         await connection.aclose()
+
+
+async def _begin(exchange: SaslExchange) -> bytes:
+    try:
+        return await sasl_steps.begin(exchange)
+    except AuthFailedError as error:
+        # A probe ends no client: the next connection does, if it is still so.
+        raise ConnectionRefusedError(error.reason) from error
