@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.devserver.differential.play import Told
-from tests.devserver.differential.steps import OPEN, Ask, History, SayGarbage, Step
+from tests.devserver.differential.steps import OPEN, Ask, History, Mangle, SayGarbage, Step
 from tests.devserver.differential.watch_modes import one_mode_each
 from zkrecipes.codec.messages import (
     REQUESTS,
@@ -54,9 +54,10 @@ def _as_before_3_9(step: Step, guarded: tuple[str, ...]) -> Step:
     if isinstance(step, Ask):
         requests = (each for each in step.requests if not _is_answered_otherwise(each, guarded))
         return Ask(step.who, tuple(requests))
-    if isinstance(step, SayGarbage):
+    if isinstance(step, (SayGarbage, Mangle)):
         # A write that could not be read took a zxid; a check outside of a multi was not answered.
-        request_class = REQUESTS.get(step.opcode)
+        opcode = step.opcode if isinstance(step, SayGarbage) else step.request.opcode
+        request_class = REQUESTS.get(opcode)
         if request_class is CheckRequest or (request_class is not None and request_class.is_write):
             return Ask(step.who, ())
     return step

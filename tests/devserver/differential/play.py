@@ -17,6 +17,7 @@ from tests.devserver.differential.steps import (
     End,
     History,
     Leave,
+    Mangle,
     Return,
     SayGarbage,
     Step,
@@ -117,6 +118,11 @@ class _Player:
                 return self._with_farewell(session, frames)
             case SayGarbage(_, opcode, body):
                 return self._with_farewell(session, session.ask_raw(opcode, body))
+            case Mangle(_, request, position, other):
+                body = self._meant(request).encode()
+                tail = body[position + len(other) :] if other else b""
+                frames = session.ask_raw(request.opcode, body[:position] + other + tail, request.reply)
+                return self._with_farewell(session, frames)
             case Leave():
                 session.close()
                 self._is_away[who] = True

@@ -43,7 +43,19 @@ from zkrecipes.codec.multi import MultiReadRequest, MultiRequest
 from zkrecipes.codec.records import ACL, Id
 from zkrecipes.devserver.access import digest_id
 
-__all__ = ["OPEN", "SESSIONS", "Ask", "End", "History", "Leave", "Return", "SayGarbage", "Step", "histories"]
+__all__ = [
+    "OPEN",
+    "SESSIONS",
+    "Ask",
+    "End",
+    "History",
+    "Leave",
+    "Mangle",
+    "Return",
+    "SayGarbage",
+    "Step",
+    "histories",
+]
 
 SESSIONS = 3
 
@@ -61,6 +73,17 @@ class SayGarbage(NamedTuple):
     who: int
     opcode: int
     body: bytes
+
+
+class Mangle(NamedTuple):
+    """A session sends a request of which some bytes are others, or of which the rest is missing."""
+
+    who: int
+    request: Request[Any]
+    position: int
+    """Where, from the beginning of its body."""
+    bytes: bytes
+    """What stands there; nothing: its body ends there."""
 
 
 class Leave(NamedTuple):
@@ -81,7 +104,7 @@ class End(NamedTuple):
     who: int
 
 
-Step = Ask | SayGarbage | Leave | Return | End
+Step = Ask | SayGarbage | Mangle | Leave | Return | End
 History = Sequence[Step]
 
 OPEN = [ACL(31, Id("world", "anyone"))]
@@ -274,9 +297,23 @@ def _steps() -> st.SearchStrategy[Step]:
         (9, st.builds(Ask, who, together)),
         (1, st.builds(Ask, who, _mixed((3, identities), (1, checks)))),
         (1, st.builds(SayGarbage, who, opcodes, garbage)),
+        (2, _mangled(who)),
         (1, st.builds(Leave, who)),
         (2, st.builds(Return, who)),
         (1, st.builds(End, who)),
+    )
+
+
+def _mangled(who: st.SearchStrategy[int]) -> st.SearchStrategy[Step]:
+    """Requests that end too early, or whose path has a length that cannot be.
+
+    Never a null path, which to the dev server is an empty one, as kazoo writes that; a real one says -5.
+    """
+    lengths = st.sampled_from([b"\x7f\xff\xff\xff", b"\x80\0\0\0"])
+    with_a_path = _mixed((2, _creates()), (2, _changes()), (1, _rare_writes()), (2, _reads()))
+    return _mixed(
+        (2, st.builds(Mangle, who, _requests(), st.integers(0, 80), st.just(b""))),
+        (1, st.builds(Mangle, who, with_a_path, st.just(0), lengths)),
     )
 
 

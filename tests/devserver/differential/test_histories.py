@@ -19,7 +19,7 @@ from tests.devserver.differential.steps import History, histories
 
 pytestmark = pytest.mark.apache
 
-EXAMPLES = int(os.environ.get("ZKRECIPES_DIFFERENTIAL_EXAMPLES", "250"))
+EXAMPLES = int(os.environ.get("ZKRECIPES_DIFFERENTIAL_EXAMPLES", "200"))
 SEED = int(os.environ.get("ZKRECIPES_DIFFERENTIAL_SEED", "0"))
 
 

@@ -84,11 +84,11 @@ class WireSession:
         self._send(data)
         return self._until_answered()
 
-    def ask_raw(self, opcode: int, body: bytes) -> list[Frame | Closed]:
-        """Send a request that need not be one; a reply's body is told as bytes."""
+    def ask_raw(self, opcode: int, body: bytes, reply: type[Record] | None = None) -> list[Frame | Closed]:
+        """Send a request that need not be one; without the class of its reply, that is told as bytes."""
         self._xid += 1
         data = _REQUEST_HEADER.pack(self._xid, opcode) + body
-        self._expected.append(None)
+        self._expected.append(reply)
         self._send(_LENGTH.pack(len(data)) + data)
         return self._until_answered()
 
