@@ -22,6 +22,7 @@ from tests.fuzz.misheard import run_world
 
 _BATCH = 5_000
 _WORLD_EVERY = 500
+_TOLD_EVERY = 100_000
 
 
 def main() -> int:
@@ -65,7 +66,7 @@ def _run_many(cases: int, first: int, jobs: int) -> int:
                 pool.shutdown(cancel_futures=True)
                 return 1
             done += batches[batch]
-            if done // 500_000 > (done - batches[batch]) // 500_000:
+            if done // _TOLD_EVERY > (done - batches[batch]) // _TOLD_EVERY:
                 print(f"{done} cases, {time.monotonic() - begun:.0f} s", flush=True)
     print(f"{done} cases, {time.monotonic() - begun:.0f} s: nothing wrong")
     return 0
