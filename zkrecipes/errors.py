@@ -427,7 +427,7 @@ class SessionClosedError(SessionError):
 
 
 class AuthFailedError(SessionError):
-    """The server refused the credentials."""
+    """The server refused the credentials, or wants some; or, with SASL, it did not prove who it is."""
 
     code: ClassVar[int] = -115
     summary = "authentication failed"

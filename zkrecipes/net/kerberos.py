@@ -30,7 +30,7 @@ _cache_numbers: Final = itertools.count()
 class Kerberos:
     """SASL with Kerberos: `zk.connect(…, sasl=zk.Kerberos())` after a `kinit`, or with a keytab.
 
-    With `keytab`, tickets are got from the KDC when they are needed, and again before they expire. Without it
+    With `keytab`, tickets are got from the KDC when they are needed, and again once they expired. Without it
     they are those of the credential cache (`$KRB5CCNAME`, or what `krb5.conf` says), which is read anew for
     each connection, so that whoever renews them there need not tell.
 
