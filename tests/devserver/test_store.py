@@ -155,6 +155,42 @@ def test_wherever_the_log_is_torn_what_was_saved_before_is_there(store: Store, t
         assert after.zxid == 100
 
 
+def test_a_log_that_is_damaged_in_the_middle_is_told_and_stays(store: Store, tmp_path: Path) -> None:
+    store.open()
+    tree, log, ends = _tree(), tmp_path / LOG_NAME, []
+    for zxid in range(1, 6):
+        tree.set_data(tree.get("/a"), b"%d" % zxid * 3000, zxid, zxid, zxid)
+        store.save(_changes(tree, zxid=zxid))
+        ends.append(log.stat().st_size)
+    whole = log.read_bytes()
+    for index, position in enumerate(range(32, ends[-1], 1237)):
+        copy = _crashed(tmp_path, tmp_path.parent / f"{tmp_path.name}-{index}")
+        harmed = bytearray(whole)
+        harmed[position] ^= 1
+        (copy / LOG_NAME).write_bytes(harmed)
+        if position < ends[-2]:
+            with pytest.raises(DataDirError, match="is damaged in the middle, which no crash does"):
+                _saved(copy)
+            assert (copy / LOG_NAME).read_bytes() == harmed
+        else:  # the last commit: a crash may have done that
+            saved = _saved(copy)
+            assert saved is not None
+            assert saved.zxid == 4
+
+
+def test_what_an_earlier_log_left_over_is_no_damage(store: Store, tmp_path: Path) -> None:
+    store.open()
+    tree = _tree()
+    for zxid in range(1, 61):
+        tree.set_data(tree.get("/a"), bytes(200_000), zxid, zxid, zxid)
+        store.save(_changes(tree, zxid=zxid))
+    assert (tmp_path / LOG_NAME).stat().st_size < 60 * 200_000  # so it was begun anew in between
+    copy = _crashed(tmp_path, tmp_path.parent / f"{tmp_path.name}-copy")
+    saved = _saved(copy)
+    assert saved is not None
+    assert saved.zxid == 60
+
+
 def test_garbage_at_the_end_of_the_log_is_left_out(store: Store, tmp_path: Path) -> None:
     store.open()
     store.save(_changes(_tree(), zxid=5))

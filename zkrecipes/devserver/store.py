@@ -18,6 +18,7 @@ from typing import Final, NamedTuple, final
 
 from zkrecipes.devserver.data_tree import ZNode
 from zkrecipes.devserver.saved import COLUMNS, Changes, DamagedRowError, SessionRow, node_of
+from zkrecipes.devserver.write_ahead_log import is_damaged
 
 __all__ = ["FILE_NAME", "DataDirError", "Saved", "Store"]
 
@@ -141,11 +142,14 @@ class Store:
             self._lock = self._locked()
             if not self._file.exists():
                 self._make()
+            self._check_log()
             saved = self._read()
             self._database = self._connect(self._file)
             # One process only, so no shared memory is needed; and the disk is waited for at each commit.
             self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._database.execute("PRAGMA synchronous = FULL")
+            # Nothing that a crash has left over may stand behind what comes now.
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             return saved
 
     def _locked(self) -> sqlite3.Connection:
@@ -173,6 +177,11 @@ class Store:
             database.close()
         unfinished.rename(self._file)
         _sync_directory(self._directory)
+
+    def _check_log(self) -> None:
+        log = self._log()
+        if log.exists() and is_damaged(log.read_bytes()):
+            raise DamagedRowError(f"{log.name} is damaged in the middle, which no crash does")
 
     def _read(self) -> Saved | None:
         """All that there is; only read, so that a damaged file stays as it is, and its log beside it."""
