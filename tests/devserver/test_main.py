@@ -71,10 +71,11 @@ def test_the_help_documents_the_exit_codes() -> None:
 
 
 def test_a_bad_file_and_a_bad_folder_have_exit_codes_of_their_own(tmp_path: Path) -> None:
-    (tmp_path / "zoo.cfg").write_text("clientPort=x\n")
-    done = _run(str(tmp_path / "zoo.cfg"))
+    file = tmp_path / "zoo.cfg"
+    file.write_text("clientPort=x\n")
+    done = _run(str(file))
     assert done.returncode == 7
-    assert done.stderr == f"{tmp_path / 'zoo.cfg'}, line 1: clientPort=x: must be a whole number, 0 to 65535\n"
-    done = _run("--port", "0", "--data-dir", str(tmp_path / "zoo.cfg"))
+    assert done.stderr == f"{file}, line 1: clientPort=x: must be a whole number, 0 to 65535\n"
+    done = _run("--port", "0", "--data-dir", str(file))
     assert done.returncode == 8
-    assert done.stderr == f"data directory {tmp_path / 'zoo.cfg'} cannot be used: File exists\n"
+    assert done.stderr == f"data directory {file} cannot be used: File exists\n"
