@@ -17,10 +17,11 @@ from zkrecipes.codec.messages import (
     Request,
 )
 
-__all__ = ["Heard", "ask", "auth", "frame", "greeting", "listen", "ping", "raw"]
+__all__ = ["Heard", "ask", "auth", "frame", "greeting", "listen", "multi", "ping", "raw"]
 
 Address = tuple[str, int]
 _LENGTH = struct.Struct("!i")
+_OPERATION = struct.Struct("!i?i")
 _PING_XID = -2
 
 
@@ -57,6 +58,12 @@ def ask(request: Request[Any], xid: int = 1) -> bytes:
 def raw(xid: int, opcode: int, body: bytes = b"") -> bytes:
     """The frame of what need not be a request."""
     return frame(struct.pack("!ii", xid, opcode) + body)
+
+
+def multi(xid: int, opcode: int, *requests: Request[Any]) -> bytes:
+    """The frame of a multi of any requests, also of those that no multi takes."""
+    parts = [_OPERATION.pack(each.opcode, False, -1) + each.encode() for each in requests]
+    return raw(xid, opcode, b"".join(parts) + _OPERATION.pack(-1, True, -1))
 
 
 def auth(scheme: str, token: bytes | None) -> bytes:

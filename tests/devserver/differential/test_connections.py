@@ -5,8 +5,18 @@ from __future__ import annotations
 import pytest
 
 from tests.devserver.differential.conftest import Pair
-from tests.devserver.differential.conversations import ask, auth, frame, greeting, listen, ping, raw
-from zkrecipes.codec.messages import CloseSessionRequest, ExistsRequest, SASLRequest, SetDataRequest
+from tests.devserver.differential.conversations import ask, auth, frame, greeting, listen, multi, ping, raw
+from zkrecipes.codec.messages import (
+    CloseSessionRequest,
+    DeleteRequest,
+    ExistsRequest,
+    GetChildrenRequest,
+    GetDataRequest,
+    SASLRequest,
+    SetACLRequest,
+    SetDataRequest,
+)
+from zkrecipes.enums import OpCode
 
 pytestmark = pytest.mark.apache
 
@@ -35,7 +45,6 @@ def test_a_session_timeout_is_negotiated(pair: Pair, timeout_ms: int) -> None:
         greeting(password=b"some other sixteen bytes or more"),
         greeting(zxid=-1),
         frame(greeting()[4:] + b"more"),
-        greeting() + greeting(),
     ],
 )
 def test_a_greeting_is_answered(pair: Pair, said: bytes) -> None:
@@ -91,6 +100,13 @@ def test_a_connection_is_closed(pair: Pair, said: bytes) -> None:
         ask(ExistsRequest("/none", False), 0),
         ping(5),
         raw(1, 11, b"more"),
+        multi(1, OpCode.MULTI, GetDataRequest("/none")),
+        multi(1, OpCode.MULTI, GetDataRequest("/none"), DeleteRequest("/none", -1)),
+        multi(1, OpCode.MULTI, DeleteRequest("/none", -1), GetChildrenRequest("/none")),
+        multi(1, OpCode.MULTI, SetACLRequest("/none", [], -1)),
+        # Of writes alone it is refused as well, but a real server's refusal has a body, which nobody reads.
+        multi(1, OpCode.MULTI_READ, GetDataRequest("/none"), DeleteRequest("/none", -1)),
+        multi(1, OpCode.MULTI_READ, GetDataRequest("/none"), ExistsRequest("/none")),
         raw(1, 3, ExistsRequest("/none", False).encode() + b"more"),
     ],
 )
