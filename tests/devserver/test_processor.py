@@ -53,6 +53,7 @@ from zkrecipes.devserver.access import digest_id
 from zkrecipes.devserver.data_tree import DataTree
 from zkrecipes.devserver.peer import Moment
 from zkrecipes.devserver.processor import Processor, Reply
+from zkrecipes.devserver.sasl import SaslExchange
 from zkrecipes.devserver.session_tracker import Session, SessionTracker
 from zkrecipes.enums import AddWatchMode, EventType, OpCode
 
@@ -75,6 +76,7 @@ class Peer:
         self.session: Session | None = None
         self.ids = [Id("ip", "127.0.0.1")]
         self.address = "127.0.0.1"
+        self.sasl: SaslExchange | None = None
         self.events: list[tuple[int, int, str]] = []
         self.closed = ""
         self._server = server
