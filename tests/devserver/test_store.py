@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from zkrecipes.codec.records import ACL, Id
 from zkrecipes.devserver.data_tree import DataTree, Kind, ZNode
-from zkrecipes.devserver.saved import Changes, Row, SessionRow, row_of
+from zkrecipes.devserver.saved import Changes, Row, SessionRow, StateRow, row_of
 from zkrecipes.devserver.store import FILE_NAME, DataDirError, Saved, Store
 
 ANYONE = (ACL(31, Id("world", "anyone")),)
@@ -38,9 +39,12 @@ def _tree() -> DataTree:
     return tree
 
 
-def _changes(tree: DataTree, *, zxid: int = 1, from_scratch: bool = False) -> Changes:
+def _changes(
+    tree: DataTree, *, zxid: int = 1, sessions: Sequence[SessionRow] = (), from_scratch: bool = False
+) -> Changes:
     rows: list[Row] = [row_of(tree.get(path)) for path in tree.paths()]
-    return Changes(zxid, 99, len(tree), rows, [], [], [], from_scratch)
+    state = StateRow(zxid, 99, len(tree), len(sessions))
+    return Changes(state, rows, [], list(sessions), [], from_scratch)
 
 
 def _of(node: ZNode) -> list[object]:
@@ -95,10 +99,10 @@ def test_sessions_and_removals_come_back_too(store: Store, tmp_path: Path) -> No
     store.open()
     tree = _tree()
     sessions = [SessionRow(1, b"p" * 16, 1.5), SessionRow(2, b"q" * 16, 2.0)]
-    store.save(_changes(tree)._replace(sessions=sessions))
+    store.save(_changes(tree, sessions=sessions))
     tree.remove("/a-b", 20)
-    later = Changes(20, 100, len(tree), [row_of(tree.get("/"))], [("/a-b",)], [], [(1,)], from_scratch=False)
-    store.save(later)
+    state = StateRow(20, 100, len(tree), 1)
+    store.save(Changes(state, [row_of(tree.get("/"))], [("/a-b",)], [], [(1,)], from_scratch=False))
     store.close()
     saved = _saved(tmp_path)
     assert saved is not None
@@ -108,7 +112,7 @@ def test_sessions_and_removals_come_back_too(store: Store, tmp_path: Path) -> No
 
 def test_a_state_from_scratch_replaces_all(store: Store, tmp_path: Path) -> None:
     store.open()
-    store.save(_changes(_tree())._replace(sessions=[SessionRow(1, b"p" * 16, 1.5)]))
+    store.save(_changes(_tree(), sessions=[SessionRow(1, b"p" * 16, 1.5)]))
     store.save(_changes(DataTree(), zxid=50, from_scratch=True))
     store.close()
     saved = _saved(tmp_path)
@@ -163,13 +167,13 @@ def test_a_log_that_is_damaged_in_the_middle_is_told_and_stays(store: Store, tmp
         store.save(_changes(tree, zxid=zxid))
         ends.append(log.stat().st_size)
     whole = log.read_bytes()
-    for index, position in enumerate(range(32, ends[-1], 1237)):
+    for index, position in enumerate([*range(32), *range(32, ends[-1], 1237)]):
         copy = _crashed(tmp_path, tmp_path.parent / f"{tmp_path.name}-{index}")
         harmed = bytearray(whole)
         harmed[position] ^= 1
         (copy / LOG_NAME).write_bytes(harmed)
         if position < ends[-2]:
-            with pytest.raises(DataDirError, match="is damaged in the middle, which no crash does"):
+            with pytest.raises(DataDirError, match="is damaged, and not by a crash"):
                 _saved(copy)
             assert (copy / LOG_NAME).read_bytes() == harmed
         else:  # the last commit: a crash may have done that
@@ -257,14 +261,17 @@ def _somebody_elses(directory: Path) -> None:
 
 def _from_another_release(directory: Path) -> None:
     database = sqlite3.connect(directory / FILE_NAME)
-    database.execute("PRAGMA user_version = 2")
+    database.execute("PRAGMA user_version = 3")
     database.close()
 
 
-def _lost_row(directory: Path) -> None:
-    database = sqlite3.connect(directory / FILE_NAME, isolation_level=None)
-    database.execute("DELETE FROM znode WHERE path = '/a/é'")
-    database.close()
+def _executed(statement: str) -> Callable[[Path], None]:
+    def harm(directory: Path) -> None:
+        database = sqlite3.connect(directory / FILE_NAME, isolation_level=None)
+        database.execute(statement)
+        database.close()
+
+    return harm
 
 
 @pytest.mark.parametrize(
@@ -277,8 +284,13 @@ def _lost_row(directory: Path) -> None:
         (_flipped_byte, "is damaged: the checksum of znode '/a' is wrong"),
         (_only_a_log, "is damaged: .* is missing, its log is there"),
         (_somebody_elses, "is damaged: .* is a database of something else"),
-        (_from_another_release, r"was written by another release \(form 2, not 1\)"),
-        (_lost_row, "is damaged: there are 6 znodes in place of 7"),
+        (_from_another_release, r"was written by another release \(form 3, not 2\)"),
+        (_executed("DELETE FROM znode WHERE path = '/a/é'"), "is damaged: there are 6 znodes in place of 7"),
+        (_executed("DELETE FROM session"), "is damaged: there are 0 sessions in place of 1"),
+        (_executed("DELETE FROM state"), "is damaged: there are 7 znodes in place of 0"),
+        (_executed("UPDATE state SET zxid = 0"), "is damaged: the checksum of the last zxid is wrong"),
+        (_executed("UPDATE session SET timeout = 2"), "is damaged: the checksum of session 5 is wrong"),
+        (_executed("ALTER TABLE znode RENAME TO node"), "is damaged: .*no such table: znode"),
     ],
 )
 def test_a_damaged_directory_is_one_line_and_stays_as_it_is(
@@ -287,7 +299,7 @@ def test_a_damaged_directory_is_one_line_and_stays_as_it_is(
     store.open()
     tree = _tree()
     tree.set_data(tree.get("/a"), b"somebody's data" + bytes(20_000), 1, 1, 1)
-    store.save(_changes(tree))
+    store.save(_changes(tree, sessions=[SessionRow(5, b"p" * 16, 1.5)]))
     store.close()
     harm(tmp_path)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir() if not file.name.endswith("-shm")}
@@ -298,6 +310,29 @@ def test_a_damaged_directory_is_one_line_and_stays_as_it_is(
         assert "\n" not in str(raised.value)
     after = {name: (tmp_path / name).read_bytes() for name in before}
     assert after == before
+
+
+def test_no_flipped_bit_is_taken_for_data(store: Store, tmp_path: Path) -> None:
+    store.open()
+    store.save(_changes(_tree(), sessions=[SessionRow(5, b"p" * 16, 1.5), SessionRow(6, b"q" * 16, 3.0)]))
+    store.close()
+    file = tmp_path / FILE_NAME
+    whole, expected = file.read_bytes(), _plain(_saved(tmp_path))
+    random, told = Random(1), 0
+    for position in random.sample([place for place, byte in enumerate(whole) if byte], 300):
+        harmed = bytearray(whole)
+        harmed[position] ^= 1 << random.randrange(8)
+        file.write_bytes(harmed)
+        try:
+            assert _plain(_saved(tmp_path)) == expected, f"byte {position}"
+        except DataDirError as error:
+            told += "is damaged" in str(error) or "another release" in str(error)
+    assert told > 200
+
+
+def _plain(saved: Saved | None) -> object:
+    assert saved is not None
+    return saved._replace(znodes=[]), [_of(node) for node in saved.znodes]
 
 
 def test_a_damaged_table_keeps_the_log_beside_it(store: Store, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ import anyio
 import anyio.to_thread
 
 from zkrecipes.devserver.processor import Processor
-from zkrecipes.devserver.saved import Changes, SessionRow, row_of
+from zkrecipes.devserver.saved import Changes, SessionRow, StateRow, row_of
+from zkrecipes.devserver.session_tracker import Session
 from zkrecipes.devserver.store import DataDirError, Saved, Store
 
 __all__ = ["Journal", "open_journal"]
@@ -111,7 +112,7 @@ class Journal:
             self._is_sound = False
             await anyio.to_thread.run_sync(self._store.save, changes, limiter=self._limiter)
             self._is_sound = True
-            self._saved_zxid = changes.zxid
+            self._saved_zxid = changes.state.zxid
             self._saved.set()
             self._saved = anyio.Event()
 
@@ -140,12 +141,15 @@ class Journal:
         nodes = {path: tree.find(path) for path in paths}
         found = {session_id: sessions.find(session_id) for session_id in session_ids}
         return Changes(
-            zxid=processor.zxid,
-            next_session_id=sessions.next_id,
-            znode_count=len(tree),
+            state=StateRow(processor.zxid, sessions.next_id, len(tree), len(sessions)),
             znodes=[row_of(node) for node in nodes.values() if node is not None],
             removed=[(path,) for path, node in nodes.items() if node is None],
-            sessions=[SessionRow(each.id, each.password, each.timeout) for each in found.values() if each],
+            sessions=[_session_row(each) for each in found.values() if each is not None],
             ended=[(session_id,) for session_id, each in found.items() if each is None],
             from_scratch=from_scratch,
         )
+
+
+def _session_row(session: Session) -> SessionRow:
+    # A float, as it comes back from the disk as one: the checksum tells 4 from 4.0.
+    return SessionRow(session.id, session.password, float(session.timeout))

@@ -15,10 +15,21 @@ from zlib import crc32
 from zkrecipes.codec.records import ACL, Id
 from zkrecipes.devserver.data_tree import Kind, ZNode
 
-__all__ = ["COLUMNS", "Changes", "DamagedRowError", "Row", "SessionRow", "node_of", "row_of"]
+__all__ = [
+    "COLUMNS",
+    "Changes",
+    "DamagedRowError",
+    "Row",
+    "SessionRow",
+    "StateRow",
+    "node_of",
+    "row_of",
+    "sealed",
+    "unsealed",
+]
 
 Row = tuple[Any, ...]
-"""One znode, in the order of `COLUMNS`."""
+"""What is kept, with its checksum at the end; of a znode in the order of `COLUMNS`."""
 
 COLUMNS = (
     "path",
@@ -52,13 +63,20 @@ class SessionRow(NamedTuple):
     """In seconds."""
 
 
-class Changes(NamedTuple):
-    """What is to be saved at once: all of it or, where the machine fails meanwhile, nothing of it."""
+class StateRow(NamedTuple):
+    """What a server knows beside its znodes and sessions, and how many of those there are."""
 
     zxid: int
     next_session_id: int
     znode_count: int
-    """How many there are afterwards."""
+    session_count: int
+
+
+class Changes(NamedTuple):
+    """What is to be saved at once: all of it or, where the machine fails meanwhile, nothing of it."""
+
+    state: StateRow
+    """As it is afterwards."""
     znodes: list[Row]
     """Those that are new or different."""
     removed: list[tuple[str]]
@@ -115,6 +133,31 @@ def node_of(row: Row) -> ZNode:
     node.mtime = ctime if mtime == ctime else mtime
     node.version, node.aversion = version, aversion
     return node
+
+
+def sealed(row: SessionRow | StateRow) -> Row:
+    """A row of which there are few, with a checksum."""
+    return (*row, _checksum_of_text(tuple(row)))
+
+
+def unsealed(row: Row, name: str) -> Row:
+    """What was `sealed`, without the checksum.
+
+    Args:
+        row: as it was kept.
+        name: what messages call it.
+
+    Raises:
+        DamagedRowError: the row is not what was saved.
+    """
+    if _checksum_of_text(row[:-1]) != row[-1]:
+        raise DamagedRowError(f"the checksum of {name} is wrong")
+    return row[:-1]
+
+
+def _checksum_of_text(row: Row) -> int:
+    # Whatever types a damaged row has, they have a `repr`, and it tells 4 from 4.0 and from None.
+    return crc32(repr(row).encode())
 
 
 def _checksum(row: Row) -> int:

@@ -17,7 +17,16 @@ from pathlib import Path
 from typing import Final, NamedTuple, final
 
 from zkrecipes.devserver.data_tree import ZNode
-from zkrecipes.devserver.saved import COLUMNS, Changes, DamagedRowError, SessionRow, node_of
+from zkrecipes.devserver.saved import (
+    COLUMNS,
+    Changes,
+    DamagedRowError,
+    SessionRow,
+    StateRow,
+    node_of,
+    sealed,
+    unsealed,
+)
 from zkrecipes.devserver.write_ahead_log import is_damaged
 
 __all__ = ["FILE_NAME", "DataDirError", "Saved", "Store"]
@@ -27,12 +36,17 @@ _LOCK_NAME: Final = "zkrecipes-devserver.lock"
 
 # "zkrd", so that `file` and we can tell the database from others; and the form of its tables.
 _APPLICATION_ID: Final = 0x7A6B7264
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 
 _SCHEMA: Final = f"""
 BEGIN;
-CREATE TABLE state (zxid INTEGER NOT NULL, next_session_id INTEGER NOT NULL, znode_count INTEGER NOT NULL);
-CREATE TABLE session (id INTEGER PRIMARY KEY, password BLOB NOT NULL, timeout REAL NOT NULL);
+CREATE TABLE state (
+    zxid INTEGER NOT NULL, next_session_id INTEGER NOT NULL, znode_count INTEGER NOT NULL,
+    session_count INTEGER NOT NULL, checksum INTEGER NOT NULL
+);
+CREATE TABLE session (
+    id INTEGER PRIMARY KEY, password BLOB NOT NULL, timeout REAL NOT NULL, checksum INTEGER NOT NULL
+);
 CREATE TABLE znode (
     path TEXT PRIMARY KEY, data BLOB, acl TEXT NOT NULL, kind TEXT NOT NULL, owner INTEGER NOT NULL,
     ttl_ms INTEGER NOT NULL, czxid INTEGER NOT NULL, mzxid INTEGER NOT NULL, pzxid INTEGER NOT NULL,
@@ -46,7 +60,8 @@ COMMIT;
 _SAVE_ZNODE: Final = (
     f"INSERT OR REPLACE INTO znode ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
 )
-_DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+# `SQLITE_ERROR` is a statement that makes no sense, as ours do where the names of tables have gone bad.
+_DAMAGED: Final = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class DataDirError(Exception):
@@ -116,11 +131,11 @@ class Store:
                     database.execute(f"DELETE FROM {table}")  # noqa: S608 - two names of our own
             database.executemany(_SAVE_ZNODE, changes.znodes)
             database.executemany("DELETE FROM znode WHERE path = ?", changes.removed)
-            database.executemany("INSERT OR REPLACE INTO session VALUES (?, ?, ?)", changes.sessions)
+            sessions = map(sealed, changes.sessions)
+            database.executemany("INSERT OR REPLACE INTO session VALUES (?, ?, ?, ?)", sessions)
             database.executemany("DELETE FROM session WHERE id = ?", changes.ended)
             database.execute("DELETE FROM state")
-            figures = (changes.zxid, changes.next_session_id, changes.znode_count)
-            database.execute("INSERT INTO state VALUES (?, ?, ?)", figures)
+            database.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?)", sealed(changes.state))
             database.execute("COMMIT")
 
     def size(self) -> int:
@@ -181,7 +196,7 @@ class Store:
     def _check_log(self) -> None:
         log = self._log()
         if log.exists() and is_damaged(log.read_bytes()):
-            raise DamagedRowError(f"{log.name} is damaged in the middle, which no crash does")
+            raise DamagedRowError(f"{log.name} is damaged, and not by a crash")
 
     def _read(self) -> Saved | None:
         """All that there is; only read, so that a damaged file stays as it is, and its log beside it."""
@@ -190,15 +205,18 @@ class Store:
         database = self._connect(f"{self._file.absolute().as_uri()}?mode=ro")
         try:
             self._check_form(database)
-            state = database.execute("SELECT zxid, next_session_id, znode_count FROM state").fetchone()
-            if state is None:
+            kept = database.execute("SELECT * FROM state").fetchone()
+            if kept is None:
+                _check_count("znodes", _count(database, "znode"), 0)
                 return None
+            state = StateRow(*unsealed(kept, "the last zxid"))
             rows = database.execute(f"SELECT {', '.join(COLUMNS)} FROM znode ORDER BY path")  # noqa: S608
             znodes = [node_of(row) for row in rows]
-            if len(znodes) != state[2]:
-                raise DamagedRowError(f"there are {len(znodes)} znodes in place of {state[2]}")
-            sessions = [SessionRow(*row) for row in database.execute("SELECT * FROM session")]
-            return Saved(state[0], state[1], sessions, znodes)
+            kept_sessions = database.execute("SELECT * FROM session")
+            sessions = [SessionRow(*unsealed(row, f"session {row[0]}")) for row in kept_sessions]
+            _check_count("znodes", len(znodes), state.znode_count)
+            _check_count("sessions", len(sessions), state.session_count)
+            return Saved(state.zxid, state.next_session_id, sessions, znodes)
         finally:
             database.close()
 
@@ -230,7 +248,8 @@ class Store:
         except DamagedRowError as error:
             raise DataDirError(self._directory, f"is damaged: {error}") from error
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            # Without a code it is Python's own, over text that is none.
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
             if code == sqlite3.SQLITE_BUSY:
                 raise DataDirError(self._directory, "is in use by another server") from error
             if code in _DAMAGED:
@@ -240,6 +259,16 @@ class Store:
             raise DataDirError(self._directory, f"is damaged: {FILE_NAME}: {error}") from error
         except OSError as error:
             raise DataDirError(self._directory, f"{otherwise}: {error.strerror or error}") from error
+
+
+def _count(database: sqlite3.Connection, table: str) -> int:
+    (count,) = database.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - a name of ours
+    return int(count)
+
+
+def _check_count(what: str, found: int, expected: int) -> None:
+    if found != expected:
+        raise DamagedRowError(f"there are {found} {what} in place of {expected}")
 
 
 def _sync_directory(directory: Path) -> None:

@@ -3,7 +3,8 @@
 SQLite itself stops at the first frame that is not whole, and takes all before it: right after a crash, and a
 silent loss where a byte in the middle has gone bad. The difference can be seen. Each commit waits until it is
 on disk before the next one is written, so a crash tears the last commit only. Where more than one commit
-stands behind the bad frame, no crash made it.
+stands behind the bad frame, no crash made it. Nor does a crash leave anything behind a header that is bad:
+that is on disk before the first frame is written, and no disk writes half of 32 bytes.
 
 The form is that of "The Write-Ahead Log" in SQLite's `fileformat2.html`, at 3.40.
 """
@@ -36,20 +37,17 @@ class _Frame(NamedTuple):
 
 
 def is_damaged(log: bytes) -> bool:
-    """Whether there is a bad frame with more than one commit behind it.
+    """Whether there is a bad frame with more than one commit behind it, or a bad header with anything.
 
     Args:
         log: the whole file.
-
-    Returns:
-        False also for a log without a good header: SQLite begins it anew when nothing in it is needed.
     """
-    if len(log) < _HEADER.size:
+    if len(log) <= _HEADER.size:
         return False
     magic, _, page_size, _, *salts, first, second = _HEADER.unpack_from(log)
     order = _ORDERS.get(magic)
     if order is None or _added(_Sum(), log, 0, _SUMMED_OF_HEADER, order) != (first, second):
-        return False
+        return True
     checksum = _Sum(first, second)
     frames = (frame for frame in _frames(log, page_size) if frame.salts == tuple(salts))
     for frame in frames:
