@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from zkrecipes.devserver.data_tree import DataTree, Kind, ZNode
 
-__all__ = ["CHECK_INTERVAL", "NEVER_USED_MAX", "due"]
+__all__ = ["CHECK_INTERVAL", "due"]
 
 CHECK_INTERVAL = 60.0
 """How often a server looks, in seconds (`znode.container.checkIntervalMs`)."""
-
-NEVER_USED_MAX = 300.0
-"""How long a container may stay that never had a child, in seconds (`maxNeverUsedIntervalMs`)."""
 
 
 def due(tree: DataTree, time_ms: int, *, start_counter: int = 0) -> list[str]:
@@ -27,7 +24,7 @@ def due(tree: DataTree, time_ms: int, *, start_counter: int = 0) -> list[str]:
 def _is_due(node: ZNode, time_ms: int, start_counter: int) -> bool:
     if node.children:
         return False
-    unchanged_ms = time_ms - node.mtime
     if node.kind is Kind.TTL:
-        return unchanged_ms > node.ttl_ms
-    return node.creates != start_counter or unchanged_ms > NEVER_USED_MAX * 1000
+        return time_ms - node.mtime > node.ttl_ms
+    # One that never had a child stays for ever: `znode.container.maxNeverUsedIntervalMs` is 0 by default.
+    return node.creates != start_counter
