@@ -141,6 +141,7 @@ if TYPE_CHECKING:
     )
     from zkrecipes.net.session import (
         Session as Session,
+        SessionKey as SessionKey,
     )
     from zkrecipes.net.tls import (
         TLS as TLS,
@@ -303,7 +304,7 @@ _NAMES_BY_MODULE = {
     "zkrecipes.net.keeper": ("SessionChange",),
     "zkrecipes.net.kerberos": ("Kerberos",),
     "zkrecipes.net.pending": ("Pending",),
-    "zkrecipes.net.session": ("Session",),
+    "zkrecipes.net.session": ("Session", "SessionKey"),
     "zkrecipes.net.tls": ("TLS",),
     "zkrecipes.protocol.digest_md5": ("DigestMD5",),
     "zkrecipes.protocol.events": ("WatchEvent",),

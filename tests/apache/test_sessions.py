@@ -69,6 +69,24 @@ async def test_leaving_closes_the_session(server: Served, fresh_path: str) -> No
             await client.create("/x")
 
 
+async def test_a_session_that_is_kept_goes_on_in_another_client(server: Served, fresh_path: str) -> None:
+    async with connect(server, keep_session=True) as client:
+        await client.create(fresh_path, ephemeral=True)
+        key = client.session.key
+    async with connect(server, resume=key) as client:
+        assert client.session.key == key
+        stat = await client.exists(fresh_path)
+        assert stat is not None
+        assert stat.ephemeral_owner == key.id
+    async with connect(server, resume=key) as client:
+        assert client.session.id != key.id, "the second client has closed it"
+        assert await client.exists(fresh_path) is None
+    wrong = zk.SessionKey(client.session.id, b"not the password", key.timeout)
+    with pytest.raises(zk.SessionExpiredError):
+        async with connect(server, resume=wrong, renew=False):
+            raise AssertionError("nobody else's session is resumed")
+
+
 @pytest.mark.parametrize("is_recursive", [False, recursive])
 async def test_after_its_session_ended_a_client_goes_on_in_another(
     server: Served, fresh_path: str, is_recursive: bool

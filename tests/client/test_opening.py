@@ -44,6 +44,9 @@ class OwnGroup(ExceptionGroup[Exception]):
         ({"tick_time": 0.0}, "tick_time must be above 0 seconds, not 0.0"),
         ({"max_packet_size": 1024}, "max_packet_size must be above 1024 bytes, not 1024"),
         ({"default_acl": []}, "an ACL has at least one entry"),
+        ({"resume": zk.SessionKey(0, bytes(16), 4.0)}, "no session has the id 0"),
+        ({"resume": zk.SessionKey(2**63, bytes(16), 4.0)}, "no session has the id 9223372036854775808"),
+        ({"resume": zk.SessionKey(1, bytes(16), 0)}, "no session has a timeout of 0 seconds"),
     ],
 )
 async def test_an_argument_that_cannot_be_right_is_a_value_error(
@@ -69,6 +72,8 @@ async def test_an_argument_that_cannot_be_right_is_a_value_error(
         ({"auth": [(b"digest", "user:pw")]}, "an auth scheme is a str, not bytes"),
         ({"auth": [("digest", 12345)]}, "a credential is a str or bytes, not int"),
         ({"default_acl": ["world:anyone"]}, "an ACL is a list of ACL entries"),
+        ({"resume": (1, b"12345")}, "resume is a SessionKey, as session.key is, not tuple"),
+        ({"resume": zk.SessionKey(1, "12345", 4.0)}, "a SessionKey is an int, bytes and a number"),  # type: ignore[arg-type]
     ],
 )
 async def test_an_argument_of_the_wrong_type_is_a_type_error_that_shows_no_secret(
@@ -310,6 +315,99 @@ async def test_leaving_closes_the_session_and_its_ephemerals_go_at_once() -> Non
         assert len(there.server.processor.sessions) == 0
         assert client.state is SessionState.CLOSED
         await client.session.wait_closed()
+
+
+async def test_a_session_that_is_kept_goes_on_in_another_client_with_its_ephemerals() -> None:
+    async with world() as there:
+        async with there.connect("a", keep_session=True) as first:
+            await first.create("/mine", ephemeral=True)
+            key = first.session.key
+        assert first.state is SessionState.CLOSED
+        assert there.znodes() == {"/mine"}
+        await anyio.sleep(TIMEOUT / 2)
+        async with there.connect("b", resume=key) as second:
+            assert second.session.id == first.session.id
+            assert second.session.key == key
+            assert (second.stats().sessions, second.stats().connections) == (1, 1)
+            await anyio.sleep(2 * TIMEOUT)
+            there.server.drop_connections()
+            await second.sync()
+            await second.delete("/mine")
+            assert second.session.id == first.session.id
+        assert len(there.server.processor.sessions) == 0
+
+
+async def test_a_session_that_is_kept_expires_where_nobody_resumes_it() -> None:
+    async with world() as there:
+        async with there.connect("a", keep_session=True) as first:
+            await first.create("/mine", ephemeral=True)
+        await anyio.sleep(2 * TIMEOUT)
+        assert there.znodes() == set()
+        async with there.connect("a", resume=first.session.key) as second:
+            assert second.session.id not in {0, first.session.id}
+            await second.create("/mine", ephemeral=True)
+        with pytest.raises(zk.SessionExpiredError) as caught:
+            async with there.connect("a", resume=first.session.key, renew=False):
+                raise AssertionError("there is nothing to go on with")
+        assert caught.value.session_id == first.session.id
+
+
+async def test_a_session_is_kept_whatever_ends_the_block_and_whether_there_is_a_server_or_not() -> None:
+    async with world() as there:
+        with pytest.raises(ValueError, match="mine"):
+            async with there.connect("a", keep_session=True) as first:
+                raise ValueError("mine")
+        async with there.connect("b", keep_session=True, resume=first.session.key):
+            there.network.cut()
+            start = anyio.current_time()
+        assert anyio.current_time() - start < 0.1, "there is nothing to say to a server"
+        there.network.heal()
+        async with there.connect("c", resume=first.session.key) as third:
+            assert third.session.id == first.session.id
+
+
+async def test_a_session_that_no_server_can_be_asked_about_is_given_up_after_its_timeout() -> None:
+    async with world() as there:
+        async with there.connect("a", keep_session=True) as first:
+            pass
+        there.server.pause()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_resume_after, there.server, TIMEOUT + 1)
+            start = anyio.current_time()
+            async with there.connect("b", resume=first.session.key, connect_timeout=None) as second:
+                assert anyio.current_time() - start >= TIMEOUT
+                assert second.session.id != first.session.id
+        assert len(there.server.processor.sessions) == 0, "the old one was closed before the new one was made"
+
+
+async def _resume_after(server: zk.DevServer, seconds: float) -> None:
+    await anyio.sleep(seconds)
+    server.resume()
+
+
+@pytest.mark.parametrize(("asked", "given"), [(2 * TIMEOUT, TIMEOUT), (TIMEOUT / 2, TIMEOUT / 2)])
+async def test_a_session_is_resumed_with_a_shorter_timeout_and_never_with_a_longer_one(
+    asked: float, given: float
+) -> None:
+    async with world() as there:
+        async with there.connect("a", keep_session=True) as first:
+            pass
+        async with there.connect("b", resume=first.session.key, session_timeout=asked) as second:
+            assert second.session.timeout == given
+            there.server.drop_connections()
+            await second.sync()
+            assert second.session.timeout == given
+            there.server.expire(second.session.id)
+            await second.session.wait_closed()
+            await second.sync()
+            assert second.session.timeout == asked, "a session of its own"
+
+
+async def test_the_key_of_a_session_does_not_show_its_password() -> None:
+    async with world() as there, there.connect("a") as client:
+        key = client.session.key
+        assert repr(key) == f"SessionKey(id=0x{client.session.id:x}, timeout={TIMEOUT})"
+        assert key == zk.SessionKey(client.session.id, client.session.password, TIMEOUT)
 
 
 async def test_leaving_is_bounded_when_the_server_is_gone() -> None:

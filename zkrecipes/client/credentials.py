@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
+from zkrecipes.net.session import SessionKey
 from zkrecipes.protocol.sasl import SaslMechanism
 
-__all__ = ["check_credential", "check_credentials", "check_sasl"]
+__all__ = ["check_credential", "check_credentials", "check_resume", "check_sasl"]
+
+_ID_MIN: Final = -(2**63)
+_ID_MAX: Final = 2**63 - 1
 
 
 def check_credentials(auth: Sequence[object]) -> list[tuple[str, bytes]]:
@@ -36,6 +41,28 @@ def check_credential(scheme: object, credential: object) -> tuple[str, bytes]:
     if not isinstance(credential, bytes):
         raise TypeError(f"a credential is a str or bytes, not {type(credential).__name__}")
     return scheme, credential
+
+
+def check_resume(resume: object) -> SessionKey | None:
+    """What `connect(resume=…)` was given.
+
+    Raises:
+        TypeError: it is no key of a session, or has something of the wrong type in it.
+        ValueError: no session has such an id, or such a timeout.
+    """
+    if resume is None:
+        return None
+    if not isinstance(resume, SessionKey):
+        raise TypeError(f"resume is a SessionKey, as session.key is, not {type(resume).__name__}")
+    values: tuple[object, ...] = resume
+    if not all(map(isinstance, values, (int, bytes, (int, float)))):
+        raise TypeError("a SessionKey is an int, bytes and a number of seconds")
+    session_id, _, timeout = resume
+    if session_id == 0 or not _ID_MIN <= session_id <= _ID_MAX:
+        raise ValueError(f"no session has the id {session_id}")
+    if not timeout > 0:
+        raise ValueError(f"no session has a timeout of {timeout!r} seconds")
+    return resume
 
 
 def check_sasl(sasl: object) -> SaslMechanism | None:

@@ -13,7 +13,7 @@ import anyio
 
 from zkrecipes.client.client import Client
 from zkrecipes.client.config_following import ConfigFollower
-from zkrecipes.client.credentials import check_credentials, check_sasl
+from zkrecipes.client.credentials import check_credentials, check_resume, check_sasl
 from zkrecipes.client.observing import Instrument, Observer
 from zkrecipes.client.operations import Operations
 from zkrecipes.client.tasks import AsyncFunction, ClientTasks
@@ -22,6 +22,7 @@ from zkrecipes.enums import SessionState
 from zkrecipes.errors import ConnectTimeoutError
 from zkrecipes.net.hosts import HostList, parse_connect_string
 from zkrecipes.net.keeper import KeeperOptions, SessionKeeper
+from zkrecipes.net.session import Session, SessionKey
 from zkrecipes.net.tls import TLS
 from zkrecipes.net.tls_network import TlsNetwork
 from zkrecipes.net.transport import Network, TcpNetwork, bare_errors
@@ -49,6 +50,8 @@ async def connect(
     default_acl: Sequence[ACL] | None = None,
     read_only: bool = False,
     renew: bool = True,
+    resume: SessionKey | None = None,
+    keep_session: bool = False,
     create_chroot: bool = False,
     tick_time: float | None = None,
     max_packet_size: int = _PACKET_SIZE_MAX,
@@ -63,7 +66,8 @@ async def connect(
             data, stat = await client.get("/config")
 
     Entering waits until there is a session. Leaving closes it on the server, which removes its ephemeral
-    znodes; that is bounded in time. An exception of the block comes out as itself.
+    znodes (unless `keep_session` says otherwise); that is bounded in time. An exception of the block comes
+    out as itself.
 
     Args:
         hosts: `host:port` of each server with commas between (port 2181 where none is named; IPv6 addresses
@@ -80,6 +84,12 @@ async def connect(
             that has one is looked for meanwhile; the session does not come along if it began read-only.
         renew: open a new session after one has expired. With False the block is cancelled then, and leaving
             it raises `SessionExpiredError`.
+        resume: go on with the session of an earlier client, and its ephemeral znodes: its `session.key`.
+            Where it has expired by now it is as with any session, so by default a new one begins;
+            `client.session.id` tells. No two clients may have one session at the same time. What the earlier
+            one has read is not remembered: `sync` before a read that must not be older.
+        keep_session: leave the session alive when the block ends, for `resume`; it then expires by itself,
+            `Session.timeout` later.
         create_chroot: make the chroot where it is missing.
         tick_time: the ensemble's `tickTime` in seconds, where it is known: holds then outlive longer outages.
         max_packet_size: the largest reply to accept and request to send, in bytes.
@@ -109,14 +119,15 @@ async def connect(
         raise ValueError(
             "follow_config: the ensemble's configuration names no secure ports, as tls needs them"
         )
-    credentials, mechanism = check_credentials(auth), check_sasl(sasl)
+    credentials, mechanism, key = check_credentials(auth), check_sasl(sasl), check_resume(resume)
     operations = Operations(parsed.chroot, default_acl, max_packet_size - _REQUEST_OVERHEAD)
     carrier = network or TcpNetwork()
     keeper = SessionKeeper(
         carrier if tls is None else TlsNetwork(carrier, tls),
         HostList(parsed.hosts, _RNG),
-        KeeperOptions(session_timeout, read_only, renew, tick_time, max_packet_size),
+        KeeperOptions(session_timeout, read_only, renew, tick_time, max_packet_size, keep_session),
         current_parking(),
+        None if key is None else Session.resumed(key, session_timeout, anyio.current_time()),
     )
     keeper.credentials += credentials
     keeper.attacher.sasl = mechanism

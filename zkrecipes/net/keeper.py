@@ -83,6 +83,7 @@ class KeeperOptions:
     renew: bool
     tick_time: float | None
     packet_size_max: int
+    keep_session: bool = False
 
 
 @final
@@ -99,10 +100,17 @@ class SessionKeeper:
         on_change: called with each change of the session's state, for whoever observes; it must not raise.
     """
 
-    def __init__(self, network: Network, hosts: HostList, options: KeeperOptions, parking: Parking) -> None:
+    def __init__(
+        self,
+        network: Network,
+        hosts: HostList,
+        options: KeeperOptions,
+        parking: Parking,
+        session: Session | None = None,
+    ) -> None:
         self.parking = parking
         self.options = options
-        self.session = Session(options.session_timeout)
+        self.session = session or Session(options.session_timeout)
         self.watches: WatchTable[WatchOwner] = WatchTable()
         self._suspensions = Suspensions()
         self.holds = Holds(options.tick_time, self._send_due_check, self.look_at_clock)
@@ -174,9 +182,8 @@ class SessionKeeper:
         while True:
             await self.wait_connected()
             address = self.address
-            if (
-                address is None
-            ):  # the connection has just ended, and the session will: it says so when it does
+            if address is None:
+                # The connection has just ended, and the session will: it says so when it does.
                 await self._changed.wait()
                 continue
             try:
@@ -273,13 +280,13 @@ class SessionKeeper:
                 self._chores.cancel_scope.cancel()
 
     async def close(self) -> None:
-        """Close the session on the server, bounded in time, and end every request that still waits.
+        """Close the session on the server, unless it shall be kept, and end every request that still waits.
 
-        Cancellation: the client is over all the same.
+        That is bounded in time. Cancellation: the client is over all the same.
         """
         session = self.session
         try:
-            if session.id != 0 and not session.state.is_final:
+            if session.id != 0 and not session.state.is_final and not self.options.keep_session:
                 self._closing = Pending(CloseSessionRequest(), _nothing, self.parking, is_errand=True)
                 self.submit(self._closing)
                 with anyio.move_on_after(min(session.timeout / 3, _CLOSE_AT_MOST)):
@@ -338,7 +345,7 @@ class SessionKeeper:
     def _greeting(self, session: Session, last_zxid: int) -> Greeting:
         self._credentials_sent = len(self.credentials)
         return Greeting(
-            timeout=self.options.session_timeout,
+            timeout=session.asked_timeout,
             session_id=session.id,
             password=session.password,
             last_zxid=last_zxid,
@@ -363,7 +370,7 @@ class SessionKeeper:
         attached_at = anyio.current_time()
         try:
             self.traffic.connections += 1
-            self.traffic.sessions += session.id == 0
+            self.traffic.sessions += session.state is SessionState.CONNECTING
             connection.traffic = self.traffic
             session.adopt(connected)
             self.address = address

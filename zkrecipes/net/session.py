@@ -7,7 +7,7 @@ After a renewal there is a new object; the old one stays in its final state. The
 from __future__ import annotations
 
 import logging
-from typing import final
+from typing import NamedTuple, final
 
 import anyio
 
@@ -15,9 +15,28 @@ from zkrecipes.enums import SessionState
 from zkrecipes.protocol.events import Connected
 from zkrecipes.protocol.states import GIVE_UP_AFTER, SessionEvent, next_state
 
-__all__ = ["Session"]
+__all__ = ["Session", "SessionKey"]
 
 logger = logging.getLogger("zkrecipes.session")
+
+
+@final
+class SessionKey(NamedTuple):
+    """What it takes to go on with a session in another client: `connect(resume=client.session.key)`.
+
+    Whoever has it has the session and may delete its ephemeral znodes: it is a secret, and does not show it.
+    """
+
+    id: int
+    """The session's 64-bit id."""
+    password: bytes
+    """What proves to a server that the session is the caller's: 16 bytes."""
+    timeout: float
+    """In seconds, as negotiated. A session is never resumed with a longer one: the ensemble may go on with
+    the one that it was made with, and nobody tells."""
+
+    def __repr__(self) -> str:
+        return f"SessionKey(id=0x{self.id:x}, timeout={self.timeout})"
 
 
 @final
@@ -26,16 +45,25 @@ class Session:
 
     Attributes:
         timeout: in seconds, as negotiated; before there is a session, as asked for.
+        asked_timeout: in seconds, what each connection asks for.
     """
 
     def __init__(self, timeout: float) -> None:
-        self.timeout = timeout
+        self.timeout = self.asked_timeout = timeout
         self._id = 0
         self._state = SessionState.CONNECTING
         self._password = bytes(16)
         self._last_zxid = 0
         self._answered_sent_at = float("-inf")
         self._closed = anyio.Event()
+
+    @classmethod
+    def resumed(cls, key: SessionKey, timeout: float, now: float) -> Session:
+        """A session of an earlier client's; given up unless a server answers within its timeout from now."""
+        session = cls(min(timeout, key.timeout))
+        session._id, session._password = key.id, key.password
+        session._answered_sent_at = now
+        return session
 
     @property
     def id(self) -> int:
@@ -56,6 +84,11 @@ class Session:
     def password(self) -> bytes:
         """What proves to a server that the session is ours: 16 bytes, a secret."""
         return self._password
+
+    @property
+    def key(self) -> SessionKey:
+        """What another client needs to go on with this session, a secret; of use once there is an id."""
+        return SessionKey(self._id, self._password, self.timeout)
 
     @property
     def gives_up_at(self) -> float:
