@@ -309,6 +309,49 @@ def test_importing_the_plugin_loads_nothing_but_pytest() -> None:
     }
 
 
+WHAT_IS_LOADED = """
+import sys
+
+def test_it(request):
+    assert request.config.pluginmanager.has_plugin("zkrecipes-asyncio")
+    assert not {"zkrecipes.client", "zkrecipes.devserver", "zkrecipes.net"} & set(sys.modules)
+"""
+
+
+def test_a_run_that_uses_no_fixture_of_ours_loads_no_client_and_no_server(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(WHAT_IS_LOADED)
+    _run(pytester, only=sorted(RUNNERS)).assert_outcomes(passed=1)
+
+
+# It has the name and the marker, and none of the options that came later.
+OLD_PYTEST_ASYNCIO = """
+class Plugin:
+    pass
+
+def pytest_addoption(parser, pluginmanager):
+    pluginmanager.register(Plugin(), "asyncio")
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "asyncio: runs on asyncio")
+"""
+
+
+def test_an_old_pytest_asyncio_breaks_only_the_tests_that_need_a_newer_one(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTHONPATH", str(pytester.path))
+    pytester.makepyfile(
+        old_asyncio=OLD_PYTEST_ASYNCIO,
+        test_plain=PLAIN,
+        test_async="import pytest\n@pytest.mark.asyncio\nasync def test_it(zk_client): pass",
+    )
+    plugins = ("-p", "old_asyncio", "-p", "zkrecipes.testing.pytest_plugin")
+    result = pytester.runpytest_subprocess(*plugins)
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["zk_client needs pytest-asyncio 0.26 or later"])
+
+
 def test_the_package_needs_no_pytest() -> None:
     """Everything in `zkrecipes.testing` but what the plugin alone uses works without it."""
     program = (

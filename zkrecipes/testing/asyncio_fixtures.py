@@ -1,23 +1,23 @@
 """The async fixtures of the pytest plugin as pytest-asyncio wants them; registered only where that is used.
 
 In strict mode it sets up what its own decorator made. Each fixture belongs to the loop of one scope, and a
-client cannot change its loop, so there is one for each scope that a test may name (`loop_scope`).
+client cannot change its loop, so there is one for each scope that a test may name (`loop_scope`). What a
+fixture needs is imported when it is used, as in `pytest_plugin`.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pytest_asyncio
 
-from zkrecipes.client.client import Client
-from zkrecipes.devserver.server import DevServer
-from zkrecipes.testing.fixture_values import client_of_dev_server, client_of_server, dev_server_in_memory
-from zkrecipes.testing.threaded_server import ThreadedDevServer
+if TYPE_CHECKING:
+    from zkrecipes.client.client import Client
+    from zkrecipes.devserver.server import DevServer
+    from zkrecipes.testing.threaded_server import ThreadedDevServer
 
 __all__: list[str] = []
-
 
 _Scope = Literal["function", "class", "module", "package", "session"]
 
@@ -32,6 +32,8 @@ def _fixtures(scope: _Scope) -> dict[str, object]:
     async def zk_client(
         zk_server: ThreadedDevServer, zk_connect_options: Mapping[str, Any]
     ) -> AsyncIterator[Client]:
+        from zkrecipes.testing.fixture_values import client_of_server
+
         async with client_of_server(zk_server, zk_connect_options) as client:
             yield client
 
@@ -39,11 +41,15 @@ def _fixtures(scope: _Scope) -> dict[str, object]:
     async def zk_client_of_dev_server(
         dev_server: DevServer, zk_connect_options: Mapping[str, Any]
     ) -> AsyncIterator[Client]:
+        from zkrecipes.testing.fixture_values import client_of_dev_server
+
         async with client_of_dev_server(dev_server, zk_connect_options) as client:
             yield client
 
     @pytest_asyncio.fixture(loop_scope=scope, name=server)
     async def dev_server() -> AsyncIterator[DevServer]:
+        from zkrecipes.testing.fixture_values import dev_server_in_memory
+
         async with dev_server_in_memory() as server:
             yield server
 

@@ -32,6 +32,8 @@ __all__ = ["dev_server", "zk_client", "zk_connect_options", "zk_server"]
 
 _DEV = "dev"
 _APACHE = "apache"
+_FOR_ASYNCIO = "zkrecipes-asyncio"
+_LOOP_SCOPE = "asyncio_default_test_loop_scope"  # an option of pytest-asyncio's, since 0.26
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,10 +51,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse what `--zookeeper` cannot be, and bring the fixtures for pytest-asyncio where that is used."""
     _check_option(config.getoption("--zookeeper"))
-    if config.pluginmanager.has_plugin("asyncio"):
+    if config.pluginmanager.has_plugin("asyncio") and _has_loop_scopes(config):
         from zkrecipes.testing import asyncio_fixtures
 
-        config.pluginmanager.register(asyncio_fixtures, "zkrecipes-asyncio")
+        config.pluginmanager.register(asyncio_fixtures, _FOR_ASYNCIO)
+
+
+def _has_loop_scopes(config: pytest.Config) -> bool:
+    """Whether pytest-asyncio is of a release that has them: an older one must not break the whole run."""
+    try:
+        config.getini(_LOOP_SCOPE)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_option(value: str) -> None:
@@ -148,6 +159,8 @@ def _async_fixture(request: pytest.FixtureRequest, name: str, of: str = "") -> o
     match _runners(request):
         case ["trio"] | ["anyio"]:
             return request.getfixturevalue(f"_{name}{of}")
+        case ["asyncio"] if not request.config.pluginmanager.has_plugin(_FOR_ASYNCIO):
+            pytest.fail(f"{name} needs pytest-asyncio 0.26 or later", pytrace=False)
         case ["asyncio"]:
             return request.getfixturevalue(f"_{name}{of}_in_{_loop_scope(item)}_loop")
         case []:
@@ -180,7 +193,7 @@ def _loop_scope(item: pytest.Item) -> str:
     """Whose loop a test of pytest-asyncio runs on."""
     marker = item.get_closest_marker("asyncio")
     assert marker is not None
-    return str(marker.kwargs.get("loop_scope") or item.config.getini("asyncio_default_test_loop_scope"))
+    return str(marker.kwargs.get("loop_scope") or item.config.getini(_LOOP_SCOPE))
 
 
 # pytest-trio and anyio's plugin set these up.
