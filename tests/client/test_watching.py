@@ -633,3 +633,33 @@ async def test_what_a_server_can_do_is_asked_once_for_each_address() -> None:
             assert _on_server(there) == set()
             assert OpCode.ADD_WATCH not in old.opcodes_seen
             assert OpCode.REMOVE_WATCHES in old.opcodes_seen
+
+
+@pytest.mark.parametrize("is_recursive", [False, True])
+async def test_a_watch_that_comes_to_a_server_without_such_watches_ends_and_says_so(
+    is_recursive: bool,
+) -> None:
+    async with world() as there, there.connect("a") as client:
+        old = OldServer(there.network, Address("zk", 2181), OPCODES_3_5, "3.5.10")
+        await client.create("/n")
+        async with (
+            old.serving(),
+            client.watch("/n", recursive=is_recursive) as events,
+            client.get_and_watch("/") as (_, changed),
+        ):
+            await client.set("/n", b"1")
+            client.update_hosts("old")
+            there.server.drop_connections()
+            await client.sync()
+            assert (await anext(events)).type is EventType.DATA_CHANGED
+            with pytest.raises(zk.UnimplementedError, match=r"/n .*which needs ZooKeeper 3\.6"):
+                while True:
+                    assert (await anext(events)).type is EventType.RESYNC
+            assert not changed.has_fired, "others go on"
+            if not is_recursive:
+                async with client.watch("/n") as again:
+                    await client.set("/n", b"2")
+                    assert (await anext(again)).type is EventType.DATA_CHANGED
+            client.update_hosts("zk")
+        await client.sync()
+        assert _on_server(there) == set()

@@ -54,10 +54,12 @@ def check_resume(resume: object) -> SessionKey | None:
         return None
     if not isinstance(resume, SessionKey):
         raise TypeError(f"resume is a SessionKey, as session.key is, not {type(resume).__name__}")
-    values: tuple[object, ...] = resume
-    if not all(map(isinstance, values, (int, bytes, (int, float)))):
+    given: tuple[object, ...] = resume
+    session_id, password, timeout = given
+    if not (
+        isinstance(session_id, int) and isinstance(password, bytes) and isinstance(timeout, (int, float))
+    ):
         raise TypeError("a SessionKey is an int, bytes and a number of seconds")
-    session_id, _, timeout = resume
     if session_id == 0 or not _ID_MIN <= session_id <= _ID_MAX:
         raise ValueError(f"no session has the id {session_id}")
     if not timeout > 0:

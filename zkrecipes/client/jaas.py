@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, final
 
@@ -40,7 +40,9 @@ _FLAGS: Final = frozenset({"required", "requisite", "sufficient", "optional"})
 _Options = dict[str, str]
 
 
-def read_jaas(path: str | os.PathLike[str], section: str = "Client") -> DigestMD5 | Kerberos:
+def read_jaas(
+    path: str | os.PathLike[str], section: str = "Client", *, service: str = "zookeeper"
+) -> DigestMD5 | Kerberos:
     """How a JAAS file says to authenticate: `zk.connect(…, sasl=zk.read_jaas("/etc/app/jaas.conf"))`.
 
     Two login modules are understood: ZooKeeper's `DigestLoginModule` (`username`, `password`), and Java's
@@ -50,33 +52,44 @@ def read_jaas(path: str | os.PathLike[str], section: str = "Client") -> DigestMD
     Args:
         path: the file, in UTF-8.
         section: the login context; Java's clients of ZooKeeper take `Client` unless
-            `zookeeper.sasl.clientconfig` names another.
+            `zookeeper.sasl.clientconfig` names another. What others call `sasl.login-context-name`.
+        service: the first part of the servers' principals, for Kerberos; Java's `zookeeper.sasl.client.username`.
+            What others call `sasl.service-name`.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: it is no JAAS file, has no such section, or one that cannot be followed here; the message
-            names the line or the option, and shows no secret.
+            names the line or the option, and shows no secret. Or `service` cannot be right.
         ModuleNotFoundError: it says Kerberos, and the package `gssapi` is missing.
     """
     # An error of decoding would hold the whole text.
     text = Path(path).read_bytes().decode("utf-8", errors="replace")
     try:
-        if "\ufffd" in text:
-            raise ValueError("it is not in UTF-8")
-        modules = dict(_sections(_Tokens(text)))
-        if section not in modules:
-            there = ", ".join(sorted(modules)) or "none"
-            raise ValueError(f"there is no section {section}; there is: {there}")
-        module = modules[section]
-        make = _MODULES.get(module.name.rpartition(".")[2])
-        if make is None:
-            raise ValueError(f"the login module {module.name} is not understood here")
-        return make(module.options)
+        return _mechanism(text, section, service)
     except ValueError as error:
-        raise ValueError(f"{os.fspath(path)}: {error}") from None
+        reason = str(error)
+    # Nothing that holds a secret may be in reach of the error: some tracebacks show local variables.
+    del text
+    raise ValueError(f"{os.fspath(path)}: {reason}")
 
 
 # --- what it means ---------------------------------------------------------------------------------------
+
+
+def _mechanism(text: str, section: str, service: str) -> DigestMD5 | Kerberos:
+    if "\ufffd" in text:
+        raise ValueError("it is not in UTF-8")
+    modules = dict(_sections(_Tokens(text)))
+    if section not in modules:
+        there = ", ".join(sorted(modules)) or "none"
+        raise ValueError(f"there is no section {section}; there is: {there}")
+    name, options = modules[section]
+    match name.rpartition(".")[2]:
+        case "DigestLoginModule":
+            return _digest(options)
+        case "Krb5LoginModule":
+            return _kerberos(options, service)
+    raise ValueError(f"the login module {name} is not understood here")
 
 
 def _digest(options: _Options) -> DigestMD5:
@@ -86,15 +99,16 @@ def _digest(options: _Options) -> DigestMD5:
     return DigestMD5(options["username"], options["password"])
 
 
-def _kerberos(options: _Options) -> Kerberos:
+def _kerberos(options: _Options, service: str) -> Kerberos:
     principal = options.get("principal")
     if _is_on(options, "useKeyTab"):
         if "keyTab" not in options:
             raise ValueError("Krb5LoginModule has useKeyTab and no keyTab")
-        return Kerberos(principal=principal, keytab=_without_scheme(options["keyTab"]))
+        return Kerberos(principal=principal, keytab=_without_scheme(options["keyTab"]), service=service)
     if _is_on(options, "useTicketCache"):
         cache = options.get("ticketCache")
-        return Kerberos(principal=principal, cache_file=None if cache is None else _without_scheme(cache))
+        cache_file = None if cache is None else _without_scheme(cache)
+        return Kerberos(principal=principal, cache_file=cache_file, service=service)
     raise ValueError("Krb5LoginModule has neither useKeyTab nor useTicketCache, and would ask for a password")
 
 
@@ -104,12 +118,6 @@ def _is_on(options: _Options, name: str) -> bool:
 
 def _without_scheme(path: str) -> str:
     return path.removeprefix("FILE:").removeprefix("file:")
-
-
-_MODULES: Final[dict[str, Callable[[_Options], DigestMD5 | Kerberos]]] = {
-    "DigestLoginModule": _digest,
-    "Krb5LoginModule": _kerberos,
-}
 
 
 # --- reading ---------------------------------------------------------------------------------------------

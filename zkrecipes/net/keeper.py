@@ -41,7 +41,7 @@ from zkrecipes.net.traffic import Traffic
 from zkrecipes.net.transport import Address, Network, bare_errors
 from zkrecipes.net.unwatching import Unwatching
 from zkrecipes.net.wakeup import Parking
-from zkrecipes.net.watches import ClientWatches, WatchOwner
+from zkrecipes.net.watches import PERSISTENT, ClientWatches, WatchOwner, end_persistent
 from zkrecipes.protocol.events import Broken, Connected, Greeting, Replied, WatchFired
 from zkrecipes.protocol.hold_proof import CONNECT_ATTEMPT_WITH_HOLDS
 from zkrecipes.protocol.states import SessionEvent
@@ -383,8 +383,7 @@ class SessionKeeper:
                 if not pending.is_dropped:
                     self.submit(pending)
             self._move(SessionEvent.ATTACHED_READ_ONLY if connected.read_only else SessionEvent.ATTACHED)
-            for owner in self.watches.owners():
-                owner.missed()
+            await self._tell_watches(address)
             self._unwatching.attached()
             self._send_due_check()
             if connected.read_only:
@@ -398,6 +397,13 @@ class SessionKeeper:
                 await connection.aclose()
         if isinstance(self._broken, (SessionExpiredError, AuthFailedError)):
             raise self._broken
+
+    async def _tell_watches(self, address: Address) -> None:
+        if self.watches.owners(*PERSISTENT):
+            # known already: it was asked before they were set again
+            end_persistent(self.watches, await self.attacher.generation(address))
+        for owner in self.watches.owners():
+            owner.missed()
 
     async def _leave_for_full_server(self, connection: Connection) -> None:
         """A session of a read-only server is known to no other: what comes then is an expiry, as a rule."""

@@ -19,14 +19,14 @@ from zkrecipes.codec.messages import (
     Request,
     SetWatches2Request,
 )
-from zkrecipes.enums import AddWatchMode
-from zkrecipes.errors import ZooKeeperError
+from zkrecipes.enums import AddWatchMode, ServerGeneration
+from zkrecipes.errors import UnimplementedError, ZooKeeperError
 from zkrecipes.net.pending import Pending
 from zkrecipes.protocol.arming import path_watched_by
 from zkrecipes.protocol.events import WatchEvent
 from zkrecipes.protocol.watch_table import WatchKind, WatchTable
 
-__all__ = ["ClientWatches", "WatchOwner"]
+__all__ = ["PERSISTENT", "ClientWatches", "WatchOwner", "end_persistent"]
 
 _READS_OF_DATA: Final = (ExistsRequest, GetDataRequest)
 _READS: Final = (*_READS_OF_DATA, GetChildrenRequest, GetChildren2Request)
@@ -34,6 +34,10 @@ _KINDS: Final = {
     AddWatchMode.PERSISTENT: WatchKind.PERSISTENT,
     AddWatchMode.PERSISTENT_RECURSIVE: WatchKind.RECURSIVE,
 }
+
+
+PERSISTENT: Final = (WatchKind.PERSISTENT, WatchKind.RECURSIVE)
+"""The kinds that servers before 3.6 do not have."""
 
 
 class WatchOwner(Hashable, Protocol):
@@ -93,6 +97,19 @@ class ClientWatches:
         # Those under way reach the server before whatever is sent next.
         self._adding = [each for each in self._adding if not (each.is_done or each.is_dropped)]
         return any(_watch_set_by(each.request) in {(kind, path) for kind in kinds} for each in self._adding)
+
+
+def end_persistent(table: WatchTable[WatchOwner], generation: ServerGeneration) -> None:
+    """End the watches that a server of this generation does not have, if any: nothing would ever be told.
+
+    So it goes where the members of an ensemble are of different releases, while it is upgraded.
+    """
+    if generation >= ServerGeneration.V3_6:
+        return
+    for owner in table.owners(*PERSISTENT):
+        paths = [path for kind, path in table.drop(owner) if kind in PERSISTENT]
+        detail = "the client came to a server that cannot go on with this watch, which needs ZooKeeper 3.6"
+        owner.ended(UnimplementedError(paths[0], detail=detail))
 
 
 def _watch_set_by(request: Request[Any]) -> tuple[WatchKind, str]:
