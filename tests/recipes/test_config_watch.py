@@ -321,6 +321,27 @@ async def test_what_is_too_large_to_be_read_keeps_its_value() -> None:
 
 
 @pytest.mark.anyio
+async def test_what_is_too_large_to_be_read_is_not_read_again_before_it_changes() -> None:
+    """Each try breaks the connection, under whatever else the client is doing."""
+    async with stage("a") as (there, (a,)), there.connect("b", max_packet_size=2000) as b:
+        await a.create(PATH, b"1", make_parents=True)
+        async with number(b) as config:
+            await a.set(PATH, b"1" * 5000)
+            await anyio.sleep(1)
+            connections = b.stats().connections
+            await anyio.sleep(100 * TIMEOUT)
+            assert b.stats().connections == connections
+            for size in (3000, 1913):  # of which the reply has 2001 bytes
+                await a.set(PATH, b"2" * size)
+                await anyio.sleep(100 * TIMEOUT)
+                connections += 1
+                assert b.stats().connections == connections
+                assert config.value == 1
+            await a.set(PATH, b"3".zfill(1912))
+            await until(config, 3)
+
+
+@pytest.mark.anyio
 async def test_what_may_not_be_read_at_first_is_an_error_of_entering() -> None:
     async with stage("a") as (there, (client,)):
         await client.create(PATH, b"1", make_parents=True)

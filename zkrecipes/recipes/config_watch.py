@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
@@ -17,6 +18,7 @@ from zkrecipes.errors import (
     ConnectionLossError,
     NodeExistsError,
     NoNodeError,
+    PacketTooLargeError,
     ServerError,
     SessionExpiredError,
     ZooKeeperError,
@@ -35,6 +37,8 @@ _LOSSES_MAX: Final = 5
 """Connections lost in a row on the same write: then it is the write (too much data) and not the network."""
 _RETRY_AFTER: Final = 1.0
 _RETRY_AFTER_MAX: Final = 30.0
+_REPLY_OVERHEAD: Final = 16 + 4 + 68
+"""The bytes of a get's reply beside the data: its header, their length, the stat (`zookeeper.jute`, 3.9)."""
 
 
 class _Read(NamedTuple):
@@ -58,8 +62,8 @@ class ConfigWatch(Generic[T]):
 
     Only the newest value is kept: a slow reader skips those in between, and never misses the last one.
     Nothing is lost across reconnects, new sessions, and a deletion and re-creation of the znode. Data that
-    cannot be
-    decoded change no value: the last good one stays, and the error can be read in `error` and in the log.
+    cannot be decoded change no value: the last good one stays, and the error can be read in `error` and in
+    the log.
 
     Each `async for` has a place of its own, so tasks may share what was entered. `update` needs no block.
 
@@ -72,6 +76,7 @@ class ConfigWatch(Generic[T]):
 
     Raises:
         ValueError: the path cannot be right.
+        TypeError: `decode` is no function.
 
     Entering waits until the znode was read, and raises:
         ZooKeeperError: it may not be read, or the client is over.
@@ -96,6 +101,9 @@ class ConfigWatch(Generic[T]):
         self, client: Client, path: str, *, decode: Callable[[bytes], Any] = bytes, default: Any = None
     ) -> None:
         self.path = check_path(path)
+        if not callable(decode):
+            # or each reading would look like bad data
+            raise TypeError(f"decode is a function from bytes to a value, not {decode!r}")
         self._client = client
         self._api: RecipeApi = recipe_api(client)
         self._decode: Callable[[bytes], T] = decode
@@ -257,7 +265,7 @@ class ConfigWatch(Generic[T]):
                     self._api.submit(self._api.operations.sync(self.path))
                 try:
                     if self._unreadable is not None:
-                        await self._wait_at_most(self._retry_after)
+                        await self._wait_until_worth_a_try(self._unreadable)
                     await self._take_and_wait()
                 except ZooKeeperError as error:
                     self._after(error)
@@ -298,11 +306,14 @@ class ConfigWatch(Generic[T]):
                     self._take(_ABSENT)
                     await changed.wait()
 
-    async def _wait_at_most(self, seconds: float) -> None:
-        """Wait for a change of what cannot be read. A change of its ACL fires no watch, hence the limit."""
-        with anyio.move_on_after(seconds):
+    async def _wait_until_worth_a_try(self, refusal: ZooKeeperError) -> None:
+        """Wait for a change of what cannot be read. A change of its ACL fires no watch, hence a limit."""
+        with anyio.move_on_after(self._retry_after) as limit:
             try:
-                async with self._client.exists_and_watch(self.path) as (_, changed):
+                async with self._client.exists_and_watch(self.path) as (stat, changed):
+                    if _is_too_large(stat, refusal):
+                        # Each try costs the connection, and everything else that is under way on it.
+                        limit.deadline = math.inf
                     await changed.wait()
             except ServerError:  # from 3.9 on this needs READ, too
                 await anyio.sleep_forever()
@@ -329,6 +340,13 @@ class ConfigWatch(Generic[T]):
             return
         self._value, self._stat, self._bad_data = value, read.stat, None
         self._values.put(value)
+
+
+def _is_too_large(stat: Stat | None, refusal: ZooKeeperError) -> bool:
+    """Whether it was refused for its size, and would be again."""
+    if stat is None or not isinstance(refusal, PacketTooLargeError):
+        return False
+    return stat.data_length + _REPLY_OVERHEAD > refusal.limit
 
 
 def _key(read: _Read | None) -> object:
