@@ -190,6 +190,16 @@ async def test_a_path_with_children_is_no_gate() -> None:
         assert f"{PATH}/child" in there.znodes()
 
 
+async def test_waiting_where_no_gate_is_says_so() -> None:
+    """A mutex's directory, say: nobody would ever open it."""
+    async with two_clients() as (there, client, other):
+        async with zk.Mutex(other, PATH):
+            with pytest.raises(zk.NotEmptyError, match=f"{PATH} .so it is no barrier"):
+                await gate(client).wait()
+        await anyio.sleep(0.1)
+        assert len(there.server.processor.watches) == 0
+
+
 async def test_waiting_ends_with_the_callers_scope() -> None:
     async with two_clients() as (there, client, _):
         await gate(client).create()

@@ -12,7 +12,7 @@ from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import Stat, recipe_api
 from zkrecipes.enums import EventType
-from zkrecipes.errors import ConnectionLossError, NoNodeError, SessionExpiredError
+from zkrecipes.errors import ConnectionLossError, NoNodeError, NotEmptyError, SessionExpiredError
 from zkrecipes.paths import check_path
 
 __all__ = ["Barrier"]
@@ -103,6 +103,8 @@ class Barrier:
         also when both happened while there was no connection.
 
         Raises:
+            NotEmptyError: the znode has children, so it is no gate but the directory of something else, and
+                nobody would open it.
             NoAuthError: an ACL does not permit it.
             SessionError: the client is over.
 
@@ -115,6 +117,9 @@ class Barrier:
                 async with self._client.exists_and_watch(self.path) as (gate, changed):
                     if gate is None or closed_at not in (None, gate.czxid):
                         return
+                    if gate.num_children:
+                        full_path = recipe_api(self._client).operations.full(self.path)
+                        raise NotEmptyError(full_path, detail="so it is no barrier")
                     closed_at = gate.czxid
                     event = await changed.wait()
                     if event.type is EventType.DELETED:
