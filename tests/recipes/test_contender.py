@@ -120,7 +120,7 @@ async def test_a_place_is_taken_in_one_round_trip_and_its_token_is_the_czxid() -
         assert (data, stat.ephemeral_owner) == (b"me", client.session.id)
         assert place.token == stat.czxid
         assert [f"/locks/job/{name}" for name in children] == [place.path]
-        assert place.is_first(children)
+        assert not place.is_blocked(children)
         await place.leave()
         assert there.znodes() == {"/locks", "/locks/job"}
 
@@ -226,6 +226,26 @@ async def test_a_list_that_is_too_large_is_told_and_leaves_nothing() -> None:
                 await place.take()
             await place.leave()
         assert not [path for path in there.znodes() if "__lock__" in path]
+
+
+@pytest.mark.anyio
+async def test_data_that_the_server_does_not_take_are_told_and_no_endless_loop() -> None:
+    """It says nothing, and closes the connection: `jute.maxbuffer` is another number on either side."""
+    async with world(max_packet_size=100_000) as there, there.connect("a") as client:
+        place = Place(_queue(client), bytes(200_000))
+        with anyio.fail_after(TIMEOUT), pytest.raises(zk.ConnectionLossError, match="/locks/job"):
+            await place.take()
+        await place.leave()
+        assert there.znodes() == set()
+
+
+@pytest.mark.anyio
+async def test_few_data_are_tried_again_however_often_the_connection_is_lost() -> None:
+    async with _one_client() as (there, client):
+        await make_directory(client, "/locks/job")
+        lost = there.server.faults.drop_request(OpCode.CREATE, times=7)
+        await Place(_queue(client), b"me").take()
+        assert lost.is_spent
 
 
 @pytest.mark.anyio

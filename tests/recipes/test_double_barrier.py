@@ -262,6 +262,19 @@ async def test_the_same_task_again_is_told_instead_of_waiting_for_itself() -> No
             pass
 
 
+async def test_it_is_left_by_the_task_that_entered_it() -> None:
+    async with clients("a") as (there, (client,)):
+        alone = barrier(client, parties=1)
+
+        async def leave() -> None:
+            with pytest.raises(RuntimeError, match="left by another task"):
+                await alone.__aexit__(None, None, None)
+
+        async with alone, anyio.create_task_group() as tasks:
+            tasks.start_soon(leave)
+        assert there.znodes() <= STAYS
+
+
 @pytest.mark.parametrize("is_first_to_go_last", [True, False])
 async def test_what_it_costs(monkeypatch: pytest.MonkeyPatch, is_first_to_go_last: bool) -> None:
     names = iter(uuid.UUID(int=number) for number in ([0, 1] if is_first_to_go_last else [1, 0]))

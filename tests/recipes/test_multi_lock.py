@@ -76,6 +76,19 @@ async def test_all_are_held_inside_the_block_and_free_after_it() -> None:
         assert there.znodes() == STAYS
 
 
+async def test_contenders_are_those_of_each_lock() -> None:
+    async with _two_clients() as (_, client, other):
+        multi = _multi(client, other)
+        assert await multi.contenders() == [[], []]
+        async with multi as hold, anyio.create_task_group() as tasks:
+            tasks.start_soon(_mutex(other, TWO).acquire().__aenter__)
+            await anyio.sleep(1)
+            one, two = await multi.contenders()
+            assert [each.path for each in one] == [hold.holds[0].path]
+            assert [each.session_id for each in two] == [other.session.id, other.session.id]
+            tasks.cancel_scope.cancel()
+
+
 async def test_it_takes_in_order_and_releases_in_reverse() -> None:
     async with _two_clients() as (there, client, _):
         for path in (ONE, TWO):
@@ -125,6 +138,9 @@ async def test_what_cannot_be_right_is_refused() -> None:
                 zk.MultiLock([mutex, zk.Mutex(client, TWO), same])
         with pytest.raises(ValueError, match="twice"):
             zk.MultiLock([semaphore, semaphore])
+        for no_lock in (zk.ReadWriteLock(client, ONE), ONE):
+            with pytest.raises(TypeError, match=f"mutexes and semaphores, not of .*{ONE}"):
+                zk.MultiLock([mutex, no_lock])  # type: ignore[list-item]
         zk.MultiLock([mutex, zk.Mutex(client.chroot("/elsewhere"), ONE)])
         zk.MultiLock([mutex, zk.Mutex(other, ONE)])  # perhaps of another ensemble
         zk.MultiLock([mutex, semaphore])

@@ -460,6 +460,23 @@ async def test_not_blocking_waits_for_nobody_but_the_proof() -> None:
         assert there.znodes() == STAYS
 
 
+async def test_not_blocking_tries_again_when_its_znode_was_deleted_at_once() -> None:
+    """A lock that nobody has is not refused."""
+    async with _clients("a") as (there, (client,)):
+        await client.ensure_path(DIRECTORY)
+
+        def delete(seen: Seen) -> None:
+            if seen.opcode == OpCode.GET_CHILDREN:
+                there.meanwhile = lambda _: None
+                (made,) = there.znodes() - STAYS
+                there.server.processor.tree.remove(made, there.server.processor.zxid)
+
+        there.meanwhile = delete
+        async with _mutex(client).acquire(blocking=False) as hold:
+            hold.check()
+        assert there.count(OpCode.CREATE) >= 2
+
+
 async def test_a_timeout_is_the_callers_scope() -> None:
     async with _clients("a", "b") as (there, (client, other)):
         async with _mutex(client) as hold:

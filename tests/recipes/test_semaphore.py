@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -27,6 +28,8 @@ from tests.recipes.hurting import (
 )
 from zkrecipes.devserver.faults import Hurt
 from zkrecipes.enums import OpCode
+from zkrecipes.recipes.contender import Place
+from zkrecipes.recipes.permits import Permits
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -293,6 +296,47 @@ async def test_children_that_are_no_permits_count_as_they_do_for_kazoo() -> None
         await anyio.sleep(0.1)
         assert party.inside == ["a", "b", "c"]
         await party.leave(*"abc")
+
+
+@layouts
+async def test_children_that_are_no_permits_are_named_once(
+    layout: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Case 78: whoever wonders why nobody gets in looks there; a mutex's contenders, say."""
+    caplog.set_level(logging.WARNING)
+    async with _clients("a", "b") as (_, (client, other)):
+        directory = PATH if layout == "kazoo" else f"{PATH}/leases"
+        async with (
+            zk.Mutex(client, directory) as foreign,
+            _semaphore(client, layout=layout).acquire(),
+            _semaphore(other, layout=layout).acquire(),
+        ):
+            with pytest.raises(anyio.WouldBlock):
+                async with _semaphore(client, layout=layout).acquire(blocking=False):
+                    pass
+    told = [each.getMessage() for each in caplog.records if "permit" in each.getMessage()]
+    name = foreign.path.removeprefix(f"{directory}/")
+    line = f"{directory}: no permit's name, and counted as one, as kazoo and Curator do: {name!r}"
+    assert told == [line, line]  # by each client
+
+
+async def test_no_permits_are_taken_in_another_session_than_the_places() -> None:
+    """They would be nobody's, and out for as long as the client lives.
+
+    The place's znode outlives its session where that could not be closed; here somebody makes it again.
+    """
+    async with _clients("a") as (there, (client,)):
+        pool = _semaphore(client)._pool  # noqa: SLF001 - the moment between two of its requests
+        await pool.make(3)
+        place, permits = Place(pool.queue, b""), Permits(pool, 1, b"")
+        await place.take()
+        first = client.session
+        there.server.expire(first.id)
+        await first.wait_closed()
+        await client.create(place.path)
+        room = await pool.look()
+        assert not await permits.take(place, room)
+        assert there.znodes() <= {*STAYS, place.path}
 
 
 # --- the limit -----------------------------------------------------------------------------------------

@@ -164,7 +164,7 @@ class Acquisition(EnteredOnce, Generic[H]):
         place = self._place
         while True:
             children = await place.take()
-            if not self._blocking and not place.is_first(children):
+            if not self._blocking and place.is_blocked(children):
                 raise anyio.WouldBlock
             if await place.wait_turn(children):
                 api = recipe_api(self.queue.client)

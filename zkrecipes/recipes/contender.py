@@ -35,6 +35,10 @@ __all__ = ["Entry", "Place", "Queue", "in_order", "who_goes_before"]
 _HALF_CIRCLE: Final = 2**31
 _CIRCLE: Final = 2**32
 _BY_NUMBER: Final = itemgetter(1, 0)
+_LOSSES_MAX: Final = 5
+_DATA_SURELY_TAKEN: Final = 2**16
+"""Bytes that no server's `jute.maxbuffer` refuses. A server that is sent more than it takes says nothing and
+closes the connection: after so many losses in a row it is the data and not the network."""
 
 
 class Entry(NamedTuple):
@@ -135,17 +139,22 @@ class Place:
         """Make the znode, and return the names in the directory as of then or later.
 
         Raises:
+            ConnectionLossError: the connection was lost again and again, and there is much data.
             ZooKeeperError: it cannot be made, or the client is over.
 
         Cancellation: the znode may exist; call `leave`.
         """
+        losses = 0
         while True:
             try:
                 children = await self._try_to_take()
             except PacketTooLargeError:
                 raise  # the list of the directory: it would be too large again
             except ConnectionLossError:
-                continue  # while the directory was made: look again what is there
+                losses += 1
+                if losses == _LOSSES_MAX and len(self._data) > _DATA_SURELY_TAKEN:
+                    raise
+                continue
             except SessionExpiredError:
                 if self._api.is_over:
                     raise
@@ -197,10 +206,10 @@ class Place:
     def _goes_first(self, name: str, children: list[str]) -> bool:
         return in_order(children, self._queue.layout)[0].name == name
 
-    def is_first(self, children: list[str]) -> bool:
-        """Whether nobody before this place blocks it."""
+    def is_blocked(self, children: list[str]) -> bool:
+        """Whether somebody before this place blocks it; who is not in the queue any longer is not blocked."""
         try:
-            return who_goes_before(children, name_of(self.path), self._queue.layout) is None
+            return who_goes_before(children, name_of(self.path), self._queue.layout) is not None
         except LookupError:
             return False
 
@@ -248,7 +257,7 @@ class Place:
         self._guid = self.path = ""
 
     async def _try_to_take(self) -> list[str] | None:
-        """One try; None: it left nothing behind, and the next may do better."""
+        """One try; None, or a lost connection: it left nothing behind, and the next may do better."""
         # A fresh GUID each time: what an earlier try left behind must not be taken for this one's.
         self._guid = uuid4().hex
         self.path = ""
@@ -262,7 +271,10 @@ class Place:
         except PacketTooLargeError:
             raise
         except ConnectionLossError:
-            return await self._adopt()
+            children = await self._adopt()
+            if children is None:
+                raise
+            return children
         return None
 
     async def _create_and_list(self) -> list[str]:

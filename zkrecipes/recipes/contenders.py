@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import final
 
 from zkrecipes.acl import ACL
-from zkrecipes.client.recipe_api import Node
+from zkrecipes.client.client import Client
+from zkrecipes.client.recipe_api import Node, recipe_api
 from zkrecipes.enums import Perms
 from zkrecipes.errors import NoNodeError
 from zkrecipes.paths import join
@@ -17,9 +18,9 @@ from zkrecipes.recipes.contender import Entry, Queue, in_order
 
 __all__ = [
     "Contender",
-    "check_acl",
+    "check_contender",
+    "check_identifier",
     "contender_at",
-    "default_identifier",
     "list_contenders",
     "read_contenders",
 ]
@@ -74,17 +75,34 @@ def contender_at(path: str, node: Node) -> Contender:
     return Contender(identifier, path, node.stat.czxid, node.stat.ephemeral_owner, data)
 
 
-def check_acl(acl: Sequence[ACL] | None) -> Sequence[ACL] | None:
-    """Return `acl` if contenders can have it.
+def check_identifier(identifier: str | None) -> str:
+    """What a contender calls itself: host and process id unless it is told.
 
     Raises:
-        ValueError: nobody could read them, and the checks that prove a hold would be refused.
+        TypeError: it is not a string.
+        ValueError: it cannot be written in UTF-8.
     """
-    if acl is not None and not any(entry.perms & Perms.READ for entry in acl):
-        raise ValueError(f"the ACL of a lock must give its owner READ: {acl!r}")
+    if identifier is None:
+        return f"{socket.gethostname()}:{os.getpid()}"
+    if not isinstance(identifier, str):
+        raise TypeError(f"an identifier is a str, not {type(identifier).__name__}: {identifier!r}")
+    identifier.encode()
+    return identifier
+
+
+def check_contender(
+    client: Client, path: str, data: bytes, acl: Sequence[ACL] | None
+) -> Sequence[ACL] | None:
+    """Return `acl` if contenders can have it, and can hold `data`.
+
+    Raises:
+        TypeError: the data are not bytes.
+        ValueError: there are too many of them; or nobody could read the contenders, and the checks that prove
+            a hold would be refused.
+    """
+    operations = recipe_api(client).operations
+    entries = operations.default_acl if acl is None else acl
+    if not any(entry.perms & Perms.READ for entry in entries):
+        raise ValueError(f"the ACL of a lock must give its owner READ: {entries!r}")
+    operations.create(path, data, acl=acl)
     return acl
-
-
-def default_identifier() -> str:
-    """What a contender calls itself unless it is told: host and process id."""
-    return f"{socket.gethostname()}:{os.getpid()}"

@@ -13,7 +13,7 @@ from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.errors import NoNodeError
 from zkrecipes.paths import check_path, join
 from zkrecipes.recipes.acquisition import task_id
-from zkrecipes.recipes.contenders import default_identifier
+from zkrecipes.recipes.contenders import check_identifier
 from zkrecipes.recipes.passage import MeetingPlace, Passage, is_member
 
 __all__ = ["DoubleBarrier", "OnMemberLost"]
@@ -86,7 +86,7 @@ class DoubleBarrier:
             raise ValueError(f"on_member_lost is 'go_on' or 'raise', not {on_member_lost!r}")
         self.path = check_path(path)
         self.parties = parties
-        self.identifier = default_identifier() if identifier is None else identifier
+        self.identifier = check_identifier(identifier)
         data = self.identifier.encode()
         # raises for what cannot be right
         recipe_api(client).operations.create(join(path, str(uuid4())), data, ephemeral=True, acl=acl)
@@ -112,7 +112,9 @@ class DoubleBarrier:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        passage = self._passages.pop(task_id())
+        passage = self._passages.pop(task_id(), None)
+        if passage is None:
+            raise RuntimeError(f"{self!r} is left by another task than the one that entered it")
         if error is not None:
             await self._clean_up(passage.vanish)
             return

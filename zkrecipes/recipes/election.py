@@ -17,9 +17,9 @@ from zkrecipes.recipes.acquisition import Acquisition, HeldByTask
 from zkrecipes.recipes.contender import Entry, Place, Queue, in_order
 from zkrecipes.recipes.contenders import (
     Contender,
-    check_acl,
+    check_contender,
+    check_identifier,
     contender_at,
-    default_identifier,
     list_contenders,
     read_contenders,
 )
@@ -55,8 +55,8 @@ class Election:
 
     Raises:
         TypeError: the data is not bytes.
-        ValueError: the path, the layout or the ACL cannot be right; there is too much data, or it is not
-            UTF-8 under one of Curator's layouts.
+        ValueError: the path, the identifier, the layout or the ACL cannot be right; there is too much data,
+            or it is not UTF-8 under one of Curator's layouts.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class Election:
         acl: Sequence[ACL] | None = None,
     ) -> None:
         self.path = check_path(path)
-        self.identifier = default_identifier() if identifier is None else identifier
+        self.identifier = check_identifier(identifier)
         self._data = self.identifier.encode() if data is None else data
-        self._queue = Queue(client, path, choose_layout(layout, ELECTIONS), check_acl(acl))
-        recipe_api(client).operations.create(path, self._data, acl=acl)  # raises for what cannot be right
+        acl = check_contender(client, path, self._data, acl)
+        self._queue = Queue(client, path, choose_layout(layout, ELECTIONS), acl)
         if layout != "kazoo":
             _check_text(self._data, layout)
         self._held: HeldByTask[Hold] = HeldByTask()
@@ -88,6 +88,8 @@ class Election:
             anyio.WouldBlock: somebody else leads, with `blocking=False`.
             RuntimeError: this task leads already, or waits for it, and would wait for itself.
             NoAuthError: the ACL of the directory, or of the candidate before, does not let this client in.
+            ConnectionLossError: the connection was lost again and again, and there is much data: more than
+                the server takes, as a rule.
             PacketTooLargeError: the directory has too many children to be listed.
             ZooKeeperError: the client is over.
 

@@ -106,6 +106,7 @@ class SemaphoreLayout:
         queue: the same for the queue's directory.
         lock: the names in the queue.
         form: a permit's name, as in `LockLayout`.
+        whole: what a whole name of a permit looks like, also of one that the other library has made.
         is_sequential: whether the server appends a number to it.
         has_limit: whether the permits' directory holds the limit, as ASCII digits.
     """
@@ -115,12 +116,17 @@ class SemaphoreLayout:
     queue: str
     lock: LockLayout
     form: str
+    whole: re.Pattern[str]
     is_sequential: bool
     has_limit: bool
 
     def prefix(self, guid: str) -> str:
         """The name of a permit, without the number that the server may append."""
         return _fill_in(self.form, guid)
+
+    def is_permit(self, name: str) -> bool:
+        """Whether a child of the permits' directory has the name of one; all of them count."""
+        return self.whole.fullmatch(name) is not None
 
 
 def _fill_in(form: str, guid: str) -> str:
@@ -172,9 +178,25 @@ READERS: Final[Mapping[str, LockLayout]] = {
 
 
 SEMAPHORES: Final[Mapping[str, SemaphoreLayout]] = {
-    "kazoo": SemaphoreLayout("kazoo", "", "-__lock__", _KAZOO_LOCK, _KAZOO, False, True),
+    "kazoo": SemaphoreLayout(
+        name="kazoo",
+        permits="",
+        queue="-__lock__",
+        lock=_KAZOO_LOCK,
+        form=_KAZOO,
+        whole=re.compile(r"[0-9a-f]{32}"),
+        is_sequential=False,
+        has_limit=True,
+    ),
     "curator": SemaphoreLayout(
-        "curator", "/leases", "/locks", _CURATOR_LOCK, _CURATOR + "lease-", True, False
+        name="curator",
+        permits="/leases",
+        queue="/locks",
+        lock=_CURATOR_LOCK,
+        form=_CURATOR + "lease-",
+        whole=re.compile(r"_c_[0-9a-f-]{36}-lease--?[0-9]{1,19}"),
+        is_sequential=True,
+        has_limit=False,
     ),
 }
 """kazoo's `Semaphore`, Curator's `InterProcessSemaphoreV2`."""

@@ -10,6 +10,7 @@ from typing import Protocol, final
 from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.errors import LockLostError
 from zkrecipes.recipes.acquisition import task_id
+from zkrecipes.recipes.contenders import Contender
 from zkrecipes.recipes.entered_once import EnteredOnce
 from zkrecipes.recipes.hold import Hold
 from zkrecipes.recipes.mutex import Mutex
@@ -21,6 +22,8 @@ class _Lock(Protocol):
     path: str
 
     def acquire(self, *, blocking: bool = ...) -> AbstractAsyncContextManager[Hold, None]: ...
+
+    async def contenders(self) -> list[Contender]: ...
 
 
 @final
@@ -88,6 +91,7 @@ class MultiLock:
         locks: at least one, of any layouts and clients: each a `Mutex` or a `Semaphore`.
 
     Raises:
+        TypeError: one is no lock that can be acquired.
         ValueError: there is none, or the same one twice: an object, or two mutexes of one client on one path.
     """
 
@@ -96,6 +100,8 @@ class MultiLock:
         if not self._locks:
             raise ValueError("a MultiLock needs at least one lock")
         for number, lock in enumerate(self._locks):
+            if not callable(getattr(lock, "acquire", None)):
+                raise TypeError(f"a MultiLock is made of mutexes and semaphores, not of {lock!r}")
             if any(lock is other or _are_one(lock, other) for other in self._locks[:number]):
                 raise ValueError(f"a MultiLock has {lock!r} twice: it would wait for itself")
         self._by_task: dict[int, list[MultiAcquisition]] = {}
@@ -137,6 +143,10 @@ class MultiLock:
         if not self._by_task[task]:
             del self._by_task[task]
         await acquisition.__aexit__(error_type, error, traceback)
+
+    async def contenders(self) -> list[list[Contender]]:
+        """Who has each lock and who waits for it, in the locks' order: one list of each lock."""
+        return [await lock.contenders() for lock in self._locks]
 
     def __repr__(self) -> str:
         return f"<MultiLock {' '.join(lock.path for lock in self._locks)}>"

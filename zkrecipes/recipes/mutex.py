@@ -13,7 +13,12 @@ from zkrecipes.errors import LockLostError, NoNodeError, SessionExpiredError
 from zkrecipes.paths import check_path, join
 from zkrecipes.recipes.acquisition import Acquisition, HeldByTask
 from zkrecipes.recipes.contender import Place, Queue, in_order
-from zkrecipes.recipes.contenders import Contender, check_acl, default_identifier, list_contenders
+from zkrecipes.recipes.contenders import (
+    Contender,
+    check_contender,
+    check_identifier,
+    list_contenders,
+)
 from zkrecipes.recipes.hold import REVOCATION, Hold
 from zkrecipes.recipes.layouts import MUTEXES, choose_layout
 
@@ -43,7 +48,7 @@ class Mutex:
             the second time is a `RuntimeError`, as it may not be meant.
 
     Raises:
-        ValueError: the path, the layout or the ACL cannot be right.
+        ValueError: the path, the identifier, the layout or the ACL cannot be right.
     """
 
     def __init__(
@@ -58,8 +63,9 @@ class Mutex:
     ) -> None:
         self.client = client
         self.path = check_path(path)
-        self.identifier = default_identifier() if identifier is None else identifier
-        self._queue = Queue(client, path, choose_layout(layout, MUTEXES), check_acl(acl))
+        self.identifier = check_identifier(identifier)
+        acl = check_contender(client, path, self.identifier.encode(), acl)
+        self._queue = Queue(client, path, choose_layout(layout, MUTEXES), acl)
         self._reentrant = reentrant
         self._held: HeldByTask[Hold] = HeldByTask()
 

@@ -29,6 +29,7 @@ from zkrecipes.paths import join, parent_of
 from zkrecipes.recipes.contender import Place, Queue
 from zkrecipes.recipes.directories import make_directory
 from zkrecipes.recipes.layouts import SemaphoreLayout
+from zkrecipes.recipes.strangers import name_miscounted
 
 __all__ = ["Permits", "Pool", "Room"]
 
@@ -132,11 +133,17 @@ class Pool(NamedTuple):
         operations, watch = api.operations, changed is not None
         names = api.submit(operations.get_children(self.directory, watch=watch), watcher=changed)
         if not self.layout.has_limit:
-            return Room(len(await names.wait()), None, None)
+            return Room(self._count(await names.wait()), None, None)
         node = api.submit(operations.get(self.directory, watch=watch), watcher=changed)
-        out = len(await names.wait())
+        out = self._count(await names.wait())
         data, stat = await node.wait()
         return Room(out, parse_limit(data), stat.version)
+
+    def _count(self, names: list[str]) -> int:
+        strangers = [name for name in names if not self.layout.is_permit(name)]
+        if strangers:
+            name_miscounted(self.client, self.directory, strangers)
+        return len(names)
 
 
 def parse_limit(data: bytes | None) -> int | None:
@@ -179,6 +186,9 @@ class Permits:
         Cancellation: they may exist; call `leave`.
         """
         pool = self._pool
+        if place.session is not self._api.session:
+            # What is made now would be the next session's, and outlive the place, should that still be there.
+            return False
         self._guids = [uuid4().hex for _ in range(self._count)]
         self.session = place.session
         try:

@@ -12,7 +12,12 @@ from zkrecipes.errors import LockLostError
 from zkrecipes.paths import check_path
 from zkrecipes.recipes.acquisition import Acquisition, HeldByTask
 from zkrecipes.recipes.contender import Place, Queue
-from zkrecipes.recipes.contenders import Contender, check_acl, default_identifier, list_contenders
+from zkrecipes.recipes.contenders import (
+    Contender,
+    check_contender,
+    check_identifier,
+    list_contenders,
+)
 from zkrecipes.recipes.hold import Hold
 from zkrecipes.recipes.layouts import READERS, WRITERS, choose_layout
 
@@ -40,7 +45,7 @@ class ReadWriteLock:
         acl: of the contenders' znodes; it must give their owner READ. None: the client's default.
 
     Raises:
-        ValueError: the path, the layout or the ACL cannot be right.
+        ValueError: the path, the identifier, the layout or the ACL cannot be right.
     """
 
     def __init__(
@@ -53,8 +58,9 @@ class ReadWriteLock:
         acl: Sequence[ACL] | None = None,
     ) -> None:
         self.path = check_path(path)
-        self.identifier = default_identifier() if identifier is None else identifier
-        self._readers = Queue(client, path, choose_layout(layout, READERS), check_acl(acl))
+        self.identifier = check_identifier(identifier)
+        acl = check_contender(client, path, self.identifier.encode(), acl)
+        self._readers = Queue(client, path, choose_layout(layout, READERS), acl)
         self._writers = self._readers._replace(layout=choose_layout(layout, WRITERS))
         self._held: HeldByTask[Hold] = HeldByTask()
 

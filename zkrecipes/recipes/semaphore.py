@@ -18,8 +18,8 @@ from zkrecipes.recipes.acquisition import task_id
 from zkrecipes.recipes.contender import Entry, Place, Queue
 from zkrecipes.recipes.contenders import (
     Contender,
-    check_acl,
-    default_identifier,
+    check_contender,
+    check_identifier,
     list_contenders,
     read_contenders,
 )
@@ -58,7 +58,7 @@ class Semaphore:
         acl: of the contenders' znodes; it must give their owner READ. None: the client's default.
 
     Raises:
-        ValueError: the path, the limit, the layout or the ACL cannot be right.
+        ValueError: the path, the limit, the identifier, the layout or the ACL cannot be right.
     """
 
     def __init__(
@@ -72,14 +72,15 @@ class Semaphore:
         acl: Sequence[ACL] | None = None,
     ) -> None:
         self.path = check_path(path)
-        self.identifier = default_identifier() if identifier is None else identifier
+        self.identifier = check_identifier(identifier)
         self._limit = _check_count("a semaphore's limit", limit)
         names = choose_layout(layout, SEMAPHORES)
         if path == "/" and names.has_limit:
             # the queue beside it would lie in it, and count as a permit for ever
             raise ValueError("a semaphore in kazoo's layout needs a directory beside its own: not the path /")
         top = "" if path == "/" else path
-        queue = Queue(client, top + names.queue, names.lock, check_acl(acl))
+        acl = check_contender(client, path, self.identifier.encode(), acl)
+        queue = Queue(client, top + names.queue, names.lock, acl)
         self._pool = Pool(client, top + names.permits, queue, names, acl)
         self._has_agreed = not names.has_limit
         self._by_task: Counter[int] = Counter()
@@ -241,7 +242,7 @@ class SemaphoreAcquisition(EnteredOnce):
         api = recipe_api(self._pool.client)
         while True:
             children = await place.take()
-            if not self._blocking and not place.is_first(children):
+            if not self._blocking and place.is_blocked(children):
                 raise anyio.WouldBlock
             if await place.wait_turn(children) and await self._take_permits():
                 path, *others = permits.paths

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from zkrecipes.client.client import Client
 from zkrecipes.recipes.layouts import LockLayout
 
-__all__ = ["name_strangers"]
+__all__ = ["name_miscounted", "name_strangers"]
 
 logger = logging.getLogger("zkrecipes.recipes")
 
@@ -44,13 +44,20 @@ def name_strangers(client: Client, directory: str, children: Iterable[str], layo
                 layout.name,
                 extra={"path": directory},
             )
+    _name_once(client, directory, strangers, "no contender's name, and ignored")
+
+
+def name_miscounted(client: Client, directory: str, strangers: Iterable[str]) -> None:
+    """Log what is new among the children that are no permits of a semaphore and take the place of some."""
+    _name_once(client, directory, strangers, "no permit's name, and counted as one, as kazoo and Curator do")
+
+
+def _name_once(client: Client, directory: str, strangers: Iterable[str], what: str) -> None:
     news = [name for name in strangers if _is_news(client, directory, f"/{name}")]
     if news:
         others = f" and {len(news) - _NAMED_AT_ONCE} more" if len(news) > _NAMED_AT_ONCE else ""
         named = ", ".join(map(repr, news[:_NAMED_AT_ONCE]))
-        logger.warning(
-            "%s: no contender's name, and ignored: %s%s", directory, named, others, extra={"path": directory}
-        )
+        logger.warning("%s: %s: %s%s", directory, what, named, others, extra={"path": directory})
 
 
 def _is_news(client: Client, directory: str, what: str) -> bool:
