@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
+import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -35,6 +37,25 @@ def test_a_port_in_use_is_one_line_and_its_own_code() -> None:
     assert done.returncode == ExitCode.CANNOT_LISTEN
     assert not done.stdout
     assert done.stderr == f"zkrecipes: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX pipes")
+@pytest.mark.parametrize("command", [(*ZKRECIPES, "serve"), DEV_SERVER], ids=["zkrecipes", "python -m"])
+def test_without_a_reader_it_ends_and_blames_no_address(command: tuple[str, ...]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [*command, "--port", "0"],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=15,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (ExitCode.READER_GONE, "")
 
 
 def test_a_running_client_goes_on_after_a_restart_of_the_server() -> None:

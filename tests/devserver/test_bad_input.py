@@ -16,6 +16,7 @@ from tests.cli.commands import ZKRECIPES, running_server
 from tests.devserver.raw_client import OPEN, RawClient
 from zkrecipes.codec.messages import (
     AddWatchRequest,
+    CloseSessionRequest,
     ConnectRequest,
     CreateRequest,
     ExistsRequest,
@@ -149,6 +150,52 @@ async def test_who_does_not_take_events_is_cut_off_when_the_session_expires(
         await trio.sleep(6 + CLOSING_TIME_MAX + 1)
         assert "zk_num_alive_connections\t1\n" in server.answer_word("mntr")
         await lazy.stream.aclose()
+
+
+@pytest.mark.trio
+async def test_who_says_goodbye_and_does_not_take_the_replies_is_cut_off(autojump_clock: MockClock) -> None:
+    network = MemoryNetwork()
+    async with DevServer(network=network, host="zk", port=2181) as server:
+        honest, _ = await RawClient.greet(server, network, session_timeout=40.0)
+        await honest.ok(CreateRequest("/a", bytes(500_000), OPEN, 0))
+        lazy, _ = await RawClient.greet(server, network, session_timeout=4.0)
+        await lazy.send(GetDataRequest("/a", False), CloseSessionRequest())
+        await trio.sleep(CLOSING_TIME_MAX + 1)
+        assert "zk_num_alive_connections\t1\n" in server.answer_word("mntr")
+        await lazy.stream.aclose()
+
+
+@pytest.mark.trio
+async def test_who_says_goodbye_and_does_not_take_the_events_is_cut_off(autojump_clock: MockClock) -> None:
+    network = MemoryNetwork()
+    async with DevServer(network=network, host="zk", port=2181) as server:
+        honest, _ = await RawClient.greet(server, network, session_timeout=40.0)
+        lazy, _ = await RawClient.greet(server, network, session_timeout=4.0)
+        path = f"/{'a' * 100}"
+        await honest.ok(CreateRequest(path, b"", OPEN, 0))
+        await lazy.ok(AddWatchRequest(path, 0))
+        for number in range(5000):
+            await honest.ok(SetDataRequest(path, b"", number))
+        await lazy.send(CloseSessionRequest())
+        await trio.sleep(CLOSING_TIME_MAX + 1)
+        assert "zk_num_alive_connections\t1\n" in server.answer_word("mntr")
+        await lazy.stream.aclose()
+
+
+@pytest.mark.trio
+async def test_who_goes_in_the_middle_of_a_reply_leaves_nothing_behind(autojump_clock: MockClock) -> None:
+    network = MemoryNetwork()
+    async with DevServer(network=network, host="zk", port=2181) as server:
+        honest, _ = await RawClient.greet(server, network, session_timeout=40.0)
+        await honest.ok(CreateRequest("/a", bytes(500_000), OPEN, 0))
+        lazy, _ = await RawClient.greet(server, network, session_timeout=40.0)
+        await lazy.ok(AddWatchRequest("/a", 0))
+        await lazy.send(GetDataRequest("/a", False))
+        await trio.testing.wait_all_tasks_blocked()
+        await honest.ok(SetDataRequest("/a", b"", -1))  # an event, behind the reply
+        await lazy.stream.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        assert "zk_num_alive_connections\t1\n" in server.answer_word("mntr")
 
 
 def test_on_a_real_port_too() -> None:

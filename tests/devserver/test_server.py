@@ -440,6 +440,38 @@ async def test_a_restart_keeps_or_loses_the_tree(keep: bool, autojump_clock: Moc
         assert ((await client.call(ExistsRequest("/e"))).err == 0) is keep
 
 
+async def test_a_restart_that_is_cancelled_leaves_it_away_until_the_next(autojump_clock: MockClock) -> None:
+    async with _serving() as (server, network):
+        _, hello = await RawClient.greet(server, network, session_timeout=4.0)
+        with trio.move_on_after(1):
+            await server.restart(downtime=100.0)
+        with pytest.raises(ConnectionRefusedError):
+            await network.connect("zk", 2181)
+        await trio.sleep(100)
+        await server.restart()
+        _, again = await RawClient.greet(
+            server, network, session_id=hello.session_id, password=hello.password or b""
+        )
+        assert again.session_id == hello.session_id
+
+
+async def test_it_runs_once(autojump_clock: MockClock) -> None:
+    async with _serving() as (server, _):
+        with pytest.raises(RuntimeError, match=r"a DevServer runs once"):
+            await server.__aenter__()
+    with pytest.raises(RuntimeError, match=r"a DevServer runs once"):
+        await server.__aenter__()
+
+
+async def test_options_out_of_range_are_refused() -> None:
+    with pytest.raises(ValueError, match="container_check_interval must be above 0"):
+        DevServer(container_check_interval=0)
+    with pytest.raises(ValueError, match="times must be above 0"):
+        DevServer(tick_time=0)
+    with pytest.raises(ValueError, match="nobody could come in"):
+        DevServer(sasl_required=True)
+
+
 async def test_a_restart_gives_sessions_a_whole_timeout_to_come_back(autojump_clock: MockClock) -> None:
     async with _serving() as (server, network):
         _, hello = await RawClient.greet(server, network, session_timeout=4.0)

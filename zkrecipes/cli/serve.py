@@ -46,6 +46,8 @@ def serve(zoo_cfg: Path | None, host: str | None, port: int | None, data_dir: Pa
         anyio.run(serve_until_signal, settings, backend="trio")
     except DataDirError as error:
         raise CommandError(str(error), ExitCode.BAD_DATA) from error
+    except BrokenPipeError as error:
+        raise CommandError("", ExitCode.READER_GONE) from error
     except OSError as error:
         reason = error.strerror or error
         raise CommandError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -22,12 +23,13 @@ logger = logging.getLogger("zkrecipes.devserver")
 
 _EPILOG = """\
 exit codes: 0 after SIGINT or SIGTERM, 1 where the address cannot be listened on, 2 for wrong arguments,
-7 for a configuration file that cannot be read or has a bad value, 8 for a data directory that cannot be used.
+7 for a configuration file that cannot be read or has a bad value, 8 for a data directory that cannot be used,
+141 where nobody reads any more that it is ready.
 Without a data directory everything is in memory and gone when the server ends. It is for development and
 tests, never for production.
 """
 _OF_A_REAL_SERVER = "version-2"
-_CANNOT_LISTEN, _BAD_CONFIG, _BAD_DATA = 1, 7, 8
+_CANNOT_LISTEN, _BAD_CONFIG, _BAD_DATA, _READER_GONE = 1, 7, 8, 141
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,6 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
     except DataDirError as error:
         _say(str(error))
         return _BAD_DATA
+    except BrokenPipeError:
+        # or Python would complain when it flushes the rest at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _READER_GONE
     except OSError as error:
         _say(f"cannot listen on {settings.address}: {error.strerror or error}")
         return _CANNOT_LISTEN
@@ -90,6 +96,7 @@ async def serve(settings: Settings) -> None:
     Warnings go to standard error, unless the program has set up its log in another way.
 
     Raises:
+        BrokenPipeError: nobody reads standard output any more.
         OSError: the address cannot be listened on.
         DataDirError: the data directory cannot be used.
     """

@@ -152,9 +152,9 @@ class Connections:
             moment = self._clock.moment()
             conversation.traffic.arrived_ms = moment.time_ms
             conversation.receive(data, moment)
-            if conversation.due is not None:
+            if conversation.due is not None or conversation in self._sending:
                 self._send_soon(conversation)  # what is late must not keep the next requests waiting
-            elif conversation not in self._sending:
+            else:
                 self._sending.add(conversation)
                 await self._send(conversation)
             while _must_wait(conversation):
@@ -200,7 +200,7 @@ class Connections:
                         await self._settled()
                         moment = self._clock.moment()
                     conversation.traffic.departs(moment.time_ms)
-                    if conversation.is_closing and conversation.session is None:
+                    if conversation.is_closing:
                         with anyio.fail_after(CLOSING_TIME_MAX):
                             await stream.send(data)
                     else:
@@ -213,7 +213,7 @@ class Connections:
                 await self._close(conversation)
         except OSError as error:
             logger.debug("session 0x%x: its connection broke: %s", conversation.session_id, error)
-            conversation.is_closing = True
+            await self._close(conversation)
         finally:
             self._sending.discard(conversation)
             self._wake_reader(conversation)
@@ -226,6 +226,7 @@ class Connections:
             await self._close(conversation)
 
     async def _close(self, conversation: Conversation) -> None:
+        conversation.give_up()
         self._wake_reader(conversation)
         stream = self._streams.get(conversation)
         if stream is not None:

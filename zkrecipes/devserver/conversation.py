@@ -183,6 +183,10 @@ class Conversation:
         self.close(why)
         self._on_output(self)
 
+    def give_up(self) -> None:
+        """Nothing more can be sent: whatever is queued is not waited for."""
+        self.is_closing = self.is_aborted = True
+
     def _greet(self, event: Greeted, moment: Moment) -> None:
         host, greeting = self._host, event.request
         session_id = greeting.session_id
@@ -261,5 +265,7 @@ class Conversation:
             self._side.reply_multi(xid, reply.zxid, reply.opcodes, reply.record)
         else:
             self._side.reply(xid, reply.zxid, reply.err, reply.record)
-        if reply.close:
+        if reply.close and opcode == OpCode.CLOSE_SESSION:
+            self.close("its client has closed the session")
+        elif reply.close:
             self.close(f"opcode {opcode} was answered with {reply.err}")

@@ -87,6 +87,7 @@ class DevServer:
         OSError: on entering: the address cannot be listened on.
         DataDirError: on entering: the data directory cannot be used, and nothing in it was changed. Later,
             out of the block: its disk is full or fails; nobody was told of what is not there.
+        RuntimeError: on entering: it has run before.
         ValueError: a time is out of range.
     """
 
@@ -116,6 +117,8 @@ class DevServer:
     ) -> None:
         if sasl_required and not sasl_users:
             raise ValueError("sasl_required, and no sasl_users: nobody could come in")
+        if not container_check_interval > 0:
+            raise ValueError(f"container_check_interval must be above 0 seconds: {container_check_interval}")
         self._address = Address(host, port)
         self._network: Network = TcpNetwork() if network is None else network
         self._door = self._network if tls is None else TlsListeningNetwork(self._network, tls)
@@ -167,6 +170,9 @@ class DevServer:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     async def __aenter__(self) -> Self:
+        if self._running is not None:
+            # On another loop its times would mean nothing.
+            raise RuntimeError("a DevServer runs once: make another, or use its restart()")
         self._running = self._run()
         await self._running.__aenter__()
         return self
@@ -239,6 +245,8 @@ class DevServer:
             keep: whether znodes and sessions are still there afterwards; sessions then have a whole timeout
                 to come back. Otherwise the zxid is higher than any before, as after a real start in memory.
             downtime: how long it is away, in seconds.
+
+        Cancellation: while it is away it stays away, until it is restarted again.
         """
         self._is_down = True
         await self.refuse()
