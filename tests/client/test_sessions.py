@@ -145,6 +145,25 @@ async def test_a_client_of_a_read_only_server_goes_to_a_full_one_when_there_is_o
             assert await client.create("/a") == "/a"
 
 
+@pytest.mark.parametrize("trouble", ["", "refused", "silent"])
+async def test_a_full_server_is_found_behind_the_name_of_the_read_only_one(trouble: str) -> None:
+    async with world() as there, scripted(there.network, "alone", greet=accept_all(read_only=True)):
+        there.network.names["ensemble"] = ["alone"]
+        async with zk.connect("ensemble", read_only=True, network=there.network) as client:
+            assert client.state is SessionState.CONNECTED_READ_ONLY
+            if trouble == "silent":
+                there.network.black_hole(host="down")
+            there.network.names["ensemble"] = ["down", "alone", "zk"]
+            async with client.session_changes() as changes:
+                seen = [await anext(changes) for _ in range(3)]
+            assert [change.state for change in seen] == [
+                SessionState.SUSPENDED,
+                SessionState.EXPIRED,
+                SessionState.CONNECTED,
+            ], "it went there at once, and not to the same server again"
+            assert await client.create("/a") == "/a"
+
+
 async def test_nobody_looks_for_a_full_server_once_the_read_only_one_is_gone() -> None:
     async with world() as there, scripted(there.network, "alone", greet=accept_all(read_only=True)):
         async with zk.connect("alone", read_only=True, network=there.network) as client:

@@ -179,7 +179,9 @@ async def test_every_address_of_a_name_has_its_share_of_the_attempt(
         start = anyio.current_time()
         _, _, address = await _attacher(network, "zk").attach(Greeting(10.0), 3.0)
         assert address == Address("10.0.0.2", 2181)
-        assert anyio.current_time() - start == (2.0 if trouble == "silent" else 0)
+        waited = anyio.current_time() - start
+        # The IPv6 one is the first, as the resolver says; the others come in any order.
+        assert waited in ({1.0, 2.0} if trouble == "silent" else {0})
 
 
 async def test_a_resolver_that_hangs_costs_one_attempt(autojump_clock: object) -> None:

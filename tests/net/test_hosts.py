@@ -8,6 +8,7 @@ import re
 import pytest
 
 from zkrecipes.net.hosts import Host, HostList, parse_connect_string
+from zkrecipes.net.transport import Address
 
 A, B, C = Host("a", 2181), Host("b", 2181), Host("c", 2181)
 
@@ -163,3 +164,24 @@ def test_a_preferred_host_that_is_none_of_them_has_no_turn() -> None:
     hosts = HostList((A, B), random.Random(8))
     hosts.prefer(C)
     assert {hosts.next_host(), hosts.next_host()} == {A, B}
+
+
+def test_addresses_of_a_name_are_shuffled_within_their_family() -> None:
+    v6 = [Address(f"::{number}", 2181) for number in range(4)]
+    v4 = [Address(f"10.0.0.{number}", 2181) for number in range(4)]
+    hosts = HostList((A,), random.Random(1))
+    orders = [hosts.in_order([*v6, *v4]) for _ in range(50)]
+    assert all(set(order[:4]) == set(v6) and set(order[4:]) == set(v4) for order in orders)
+    assert {order[0] for order in orders} == set(v6)
+    assert {order[4] for order in orders} == set(v4)
+    assert hosts.in_order([]) == []
+
+
+def test_the_address_that_was_tried_last_has_its_turn_last_and_a_preferred_one_first() -> None:
+    addresses = [Address("::1", 2181), Address("10.0.0.1", 2181), Address("10.0.0.2", 2181)]
+    hosts = HostList((A,), random.Random(1))
+    hosts.last_address = addresses[0]
+    assert hosts.in_order(addresses)[-1] == addresses[0]
+    hosts.prefer(A, addresses[2])
+    assert hosts.in_order(addresses) == [addresses[2], addresses[1], addresses[0]]
+    assert hosts.in_order(addresses)[-1] == addresses[0], "once"

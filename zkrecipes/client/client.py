@@ -550,8 +550,8 @@ class Client:
                 events of the children are.
 
         Raises:
-            UnimplementedError: `recursive` on a server before 3.6. The iteration raises it, too, when the client
-                comes to such a server from a newer one, as while an ensemble is upgraded: watch again.
+            UnimplementedError: `recursive` on a server before 3.6. The iteration raises it, too, when the
+                client comes to such a server from a newer one, as in an upgrade: watch again.
             NoAuthError: such a server, which must read the znode to watch it, and may not.
         """
         full_path = self._operations.full(path)

@@ -139,8 +139,8 @@ class Attacher:
         except OSError:
             return []
 
-    async def find_full_server(self, is_wanted: Callable[[], bool]) -> Host | None:
-        """A host whose server has a quorum; None when `is_wanted` says that it is no longer looked for."""
+    async def find_full_server(self, is_wanted: Callable[[], bool]) -> tuple[Host, Address] | None:
+        """A host whose server has a quorum, and at which address; None when it is no longer wanted."""
         return await find_full_server(self._network, lambda: self.hosts.hosts, is_wanted)
 
     async def _attach(
@@ -154,7 +154,6 @@ class Attacher:
                 attached = await self._try_host(host, greeting, watches, attempt_timeout)
             except (SessionExpiredError, AuthFailedError):
                 self._found()
-                self.hosts.prefer(host)  # it serves, so the next session may begin there
                 raise
             if attached is not None:
                 self._found()
@@ -185,7 +184,7 @@ class Attacher:
         self._trying = host
         with anyio.move_on_at(ends_at):
             try:
-                addresses = await self._network.resolve(host.name, host.port)
+                addresses = self.hosts.in_order(await self._network.resolve(host.name, host.port))
             except OSError as error:
                 addresses = []
                 reason = f"the name does not resolve: {error}"
@@ -195,8 +194,12 @@ class Attacher:
                 # A name may stand for many servers: one that is silent leaves the others their share.
                 share = (ends_at - anyio.current_time()) / (len(addresses) - index)
                 with anyio.move_on_after(share):
+                    self.hosts.last_address = address
                     try:
                         return (*await self._try_address(address, greeting, watches), address)
+                    except (SessionExpiredError, AuthFailedError):
+                        self.hosts.prefer(host, address)  # it serves, so the next session may begin there
+                        raise
                     except OSError as error:
                         reason = str(error) or type(error).__name__
         self._reasons[host] = reason

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, final
 
 from zkrecipes.net.rebalancing import host_to_move_to
+from zkrecipes.net.transport import Address
 from zkrecipes.paths import check_path
 
 __all__ = ["DEFAULT_PORT", "ConnectString", "Host", "HostList", "parse_connect_string"]
@@ -103,11 +104,14 @@ def _parse_port(text: str, whole: str) -> int:
 
 @final
 class HostList:
-    """Which host is next.
+    """Which host is next, and which of its addresses.
 
     Args:
         hosts: where servers are.
         rng: shuffles them and draws the pauses.
+
+    Attributes:
+        last_address: the newest one that was tried; whoever tries one says so.
     """
 
     def __init__(self, hosts: tuple[Host, ...], rng: random.Random) -> None:
@@ -118,6 +122,8 @@ class HostList:
         self._passes = 0
         self._last: Host | None = None
         self._preferred: Host | None = None
+        self._preferred_address: Address | None = None
+        self.last_address: Address | None = None
 
     @property
     def hosts(self) -> tuple[Host, ...]:
@@ -166,9 +172,26 @@ class HostList:
         self._last = self._order.pop()
         return self._last
 
-    def prefer(self, host: Host) -> None:
-        """Let `host` have the next turn, if it still is one of the hosts."""
+    def prefer(self, host: Host, address: Address | None = None) -> None:
+        """Let `host` have the next turn, if it still is one of the hosts, and begin with this address."""
         self._preferred = host
+        self._preferred_address = address
+
+    def in_order(self, addresses: list[Address]) -> list[Address]:
+        """The addresses of the host whose turn it is, in the order in which to try them.
+
+        A name may stand for all servers, so they are shuffled: a resolver's order is much the same for all
+        clients, and the first server would have most of them. Which of IPv6 and IPv4 comes first is the
+        resolver's say, though: it knows what can be reached (RFC 6724). The last one tried has its turn last.
+        """
+        families = list(dict.fromkeys(map(_is_ipv6, addresses)))
+        preferred, self._preferred_address = self._preferred_address, None
+        last = self.last_address
+
+        def rank(address: Address) -> tuple[bool, bool, int]:
+            return address != preferred, address == last, families.index(_is_ipv6(address))
+
+        return sorted(self._rng.sample(addresses, len(addresses)), key=rank)
 
     def end_pass(self) -> float:
         """How long to wait before the next pass, in seconds: longer from pass to pass, up to 5 s."""
@@ -191,3 +214,7 @@ class HostList:
         self._has_begun = False
         self._passes = 0
         self._order.clear()
+
+
+def _is_ipv6(address: Address) -> bool:
+    return ":" in address.host

@@ -407,13 +407,14 @@ class SessionKeeper:
 
     async def _leave_for_full_server(self, connection: Connection) -> None:
         """A session of a read-only server is known to no other: what comes then is an expiry, as a rule."""
-        host = await self.attacher.find_full_server(lambda: self._connection is connection)
-        if host is not None and self._connection is connection:
-            self.move_to(host, f"{host} has a quorum, and this server is read-only")
+        found = await self.attacher.find_full_server(lambda: self._connection is connection)
+        if found is not None and self._connection is connection:
+            host, address = found
+            self.move_to(host, f"{host} has a quorum, and this server is read-only", address)
 
-    def move_to(self, host: Host, reason: str) -> None:
+    def move_to(self, host: Host, reason: str, address: Address | None = None) -> None:
         """Go on at another server, once what was sent to this one is answered."""
-        self.attacher.hosts.prefer(host)
+        self.attacher.hosts.prefer(host, address)
         if self._connection is not None:
             self._connection.side.retire(reason)
             self._connection.hurry(float("-inf"))
