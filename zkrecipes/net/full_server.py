@@ -8,12 +8,13 @@ started with `readonlymode.enabled` answers the word without being told to.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import anyio
 
 from zkrecipes.net.hosts import Host
-from zkrecipes.net.transport import Network
+from zkrecipes.net.transport import Address, Network
 
 __all__ = ["find_full_server"]
 
@@ -24,8 +25,10 @@ _ANSWER_WITHIN: Final = 1.0
 
 async def find_full_server(
     network: Network, hosts: Callable[[], Sequence[Host]], is_wanted: Callable[[], bool]
-) -> Host | None:
+) -> tuple[Host, Address] | None:
     """Ask the hosts in turn until one has a quorum, or until it is no longer wanted.
+
+    A name may stand for many servers, so the address counts as well.
 
     Args:
         network: where the hosts are.
@@ -35,8 +38,9 @@ async def find_full_server(
     pause = _PAUSE_FIRST
     while is_wanted():
         for host in hosts():
-            if await _is_full(network, host):
-                return host
+            address = await _full_address(network, host)
+            if address is not None:
+                return host, address
             await anyio.sleep(pause)
             if not is_wanted():
                 break
@@ -44,19 +48,23 @@ async def find_full_server(
     return None
 
 
-async def _is_full(network: Network, host: Host) -> bool:
-    """Whether a server answers at one of the host's addresses that it takes writes."""
-    with anyio.move_on_after(_ANSWER_WITHIN):
-        try:
-            for address in await network.resolve(host.name, host.port):
-                stream = await network.connect(*address)
-                try:
-                    await stream.send(b"isro")
-                    if await stream.receive() == b"rw":
-                        return True
-                finally:
-                    with anyio.CancelScope(shield=True):
-                        await stream.aclose()
-        except OSError:
-            return False
-    return False
+async def _full_address(network: Network, host: Host) -> Address | None:
+    """One of the host's addresses at which a server answers that it takes writes."""
+    addresses: list[Address] = []
+    with suppress(OSError), anyio.move_on_after(_ANSWER_WITHIN):
+        addresses = await network.resolve(host.name, host.port)
+    for address in addresses:
+        with suppress(OSError), anyio.move_on_after(_ANSWER_WITHIN):
+            if await _is_full(network, address):
+                return address
+    return None
+
+
+async def _is_full(network: Network, address: Address) -> bool:
+    stream = await network.connect(*address)
+    try:
+        await stream.send(b"isro")
+        return await stream.receive() == b"rw"
+    finally:
+        with anyio.CancelScope(shield=True):
+            await stream.aclose()
