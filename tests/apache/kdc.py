@@ -1,6 +1,7 @@
 """A Kerberos KDC of our own on 127.0.0.1, with a realm, principals and keytabs that live as long as a test.
 
 Debian's packages krb5-kdc, krb5-admin-server and krb5-user have the programs; their own set-up is not used.
+Its package libfaketime is what sets the KDC's clock wrong.
 """
 
 from __future__ import annotations
@@ -43,9 +44,22 @@ _KRB5_CONF = """
 """
 
 
-def missing_programs() -> list[str]:
-    """The programs of Kerberos that are not installed."""
-    return [name for name in PROGRAMS if _find(name) is None]
+def missing() -> list[str]:
+    """What is not installed of what a KDC of our own needs."""
+    programs = [f"the program {name}" for name in PROGRAMS if _find(name) is None]
+    return programs if _fake_clock() else [*programs, "libfaketime"]
+
+
+def _other_clock(seconds_ahead: int) -> dict[str, str]:
+    """The environment of a program that shall believe that it is later."""
+    if seconds_ahead == 0:
+        return {}
+    return {"LD_PRELOAD": _fake_clock(), "FAKETIME": f"+{seconds_ahead}s"}
+
+
+def _fake_clock() -> str:
+    """Debian's library libfaketime, which tells programs another time; empty where there is none."""
+    return next((str(path) for path in Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), "")
 
 
 def _find(name: str) -> str | None:
@@ -96,12 +110,12 @@ class Kdc:
         command = [_find(program) or program, *arguments]
         subprocess.run(command, env={**os.environ, **self.environment}, check=True, capture_output=True)
 
-    def start(self) -> None:
-        """Let the KDC answer."""
+    def start(self, *, clock_ahead: int = 0) -> None:
+        """Let the KDC answer; its clock may be some seconds ahead of ours."""
         command = [_find("krb5kdc") or "krb5kdc", "-n", "-r", REALM]
         self._process = subprocess.Popen(
             command,
-            env={**os.environ, **self.environment},
+            env={**os.environ, **self.environment, **_other_clock(clock_ahead)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

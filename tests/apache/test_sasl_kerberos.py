@@ -5,17 +5,24 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
+from kazoo.client import KazooClient
+from kazoo.exceptions import KazooException
+from kazoo.handlers.threading import KazooTimeoutError
 
 import zkrecipes as zk
-from tests.apache.kdc import REALM, Kdc, kdc, missing_programs
+from tests.apache.kdc import REALM, Kdc, kdc, missing
 from tests.house.source_tree import ROOT
 from zkrecipes.ensemble import ApacheServer
 from zkrecipes.protocol.sasl import SaslExchange
@@ -23,6 +30,8 @@ from zkrecipes.protocol.sasl import SaslExchange
 pytestmark = [pytest.mark.anyio, pytest.mark.apache]
 
 PAGE = ROOT / "docs" / "how-to" / "kerberos.md"
+# The second is what kazoo's SASL needs for it.
+PACKAGES = ("gssapi", "kerberos")
 
 
 @dataclass(frozen=True)
@@ -84,15 +93,11 @@ def block_of_the_page(language: str) -> str:
 
 
 def _need_kerberos() -> None:
-    missing = [f"the program {name}" for name in missing_programs()]
-    try:
-        import gssapi  # noqa: F401
-    except ImportError:
-        missing.append("the package gssapi (pip install zkrecipes[kerberos])")
-    if missing and os.environ.get("ZKRECIPES_REQUIRE_ZOOKEEPER") == "1":
-        pytest.fail(f"missing: {', '.join(missing)}")
-    if missing:
-        pytest.skip(f"missing: {', '.join(missing)}; apt-get install krb5-kdc krb5-admin-server krb5-user")
+    lacking = missing() + [f"the Python package {name}" for name in PACKAGES if find_spec(name) is None]
+    if lacking and os.environ.get("ZKRECIPES_REQUIRE_ZOOKEEPER") == "1":
+        pytest.fail(f"missing: {', '.join(lacking)}")
+    if lacking:
+        pytest.skip(f"missing: {', '.join(lacking)}; scripts/install-test-peers says how to get it")
 
 
 def _run(func: Callable[[], Awaitable[object]]) -> None:
@@ -140,6 +145,11 @@ async def test_another_cache_may_be_named_also_in_a_jaas_file(realm: Realm, tmp_
     kerberos = zk.Kerberos(cache_file=tmp_path / "tickets")
     async with zk.connect(realm.server.connect_string, sasl=kerberos) as client:
         assert zk.Id("sasl", "second") in await client.whoami()
+    text = block_of_the_page("jaas").replace("/etc/app/app.keytab", str(realm.keytab))
+    (tmp_path / "jaas.conf").write_text(text.replace("app@EXAMPLE.ORG", f"second@{REALM}"))
+    sasl = zk.read_jaas(tmp_path / "jaas.conf", service="zookeeper")
+    async with zk.connect(realm.server.connect_string, sasl=sasl) as client:
+        assert zk.Id("sasl", "second") in await client.whoami()
     module = "com.sun.security.auth.module.Krb5LoginModule"
     for options, name in (
         (f'useTicketCache=true ticketCache="{tmp_path}/tickets"', "second"),
@@ -157,6 +167,15 @@ async def test_the_servers_principal_may_be_told(realm: Realm) -> None:
     whole = zk.Kerberos(keytab=realm.keytab, server_principal=f"zookeeper/127.0.0.1@{REALM}")
     async with zk.connect(f"localhost:{port}", sasl=whole) as client:
         assert await client.exists("/") is not None
+
+
+async def test_the_servers_realm_may_be_told(realm: Realm) -> None:
+    """Where `krb5.conf` does not map the hosts to it."""
+    kerberos = zk.Kerberos(keytab=realm.keytab, server_realm=REALM)
+    async with zk.connect(realm.server.connect_string, sasl=kerberos) as client:
+        assert await client.exists("/") is not None
+    reason = await realm.why_not(zk.Kerberos(keytab=realm.keytab, server_realm="ELSEWHERE.EXAMPLE"))
+    assert reason.startswith(f"Kerberos: Server krbtgt/ELSEWHERE.EXAMPLE@{REALM} not found")
 
 
 async def test_a_session_outlives_a_restart_of_the_server_and_a_kdc_that_is_away(
@@ -178,9 +197,7 @@ async def test_a_session_outlives_a_restart_of_the_server_and_a_kdc_that_is_away
 
 async def test_a_keytab_gets_tickets_again_once_they_have_expired(realm: Realm, fresh_path: str) -> None:
     """Case 67."""
-    keytab = realm.kdc.add("short-lived")
-    realm.kdc.run("kadmin.local", "-r", REALM, "-q", 'modprinc -maxlife "2 seconds" short-lived')
-    kerberos = zk.Kerberos(keytab=keytab)
+    kerberos = zk.Kerberos(keytab=_short_lived(realm, "short-lived", "2 seconds"))
     async with zk.connect(realm.server.connect_string, sasl=kerberos, session_timeout=30) as client:
         await client.create(fresh_path, ephemeral=True)
         await anyio.sleep(2.5)
@@ -188,19 +205,74 @@ async def test_a_keytab_gets_tickets_again_once_they_have_expired(realm: Realm, 
         assert await client.exists(fresh_path) is not None
 
 
+def test_a_keytab_gets_tickets_before_the_old_ones_end(realm: Realm) -> None:
+    """Whoever connects shortly before that begins with a whole life."""
+    kerberos = zk.Kerberos(keytab=_short_lived(realm, "renewed", "9 seconds"))
+    assert kerberos.credentials().lifetime > 7
+    time.sleep(2.5)
+    assert kerberos.credentials().lifetime > 7
+
+
+def _short_lived(realm: Realm, name: str, lifetime: str) -> Path:
+    """The keytab of somebody new whose tickets do not live long."""
+    keytab = realm.kdc.add(name)
+    realm.kdc.run("kadmin.local", "-r", REALM, "-q", f'modprinc -maxlife "{lifetime}" {name}')
+    return keytab
+
+
+async def test_a_reconnect_waits_for_a_cache_to_be_renewed(realm: Realm, fresh_path: str) -> None:
+    """Case 67. The session lives on meanwhile."""
+    realm.kdc.kinit("client", realm.keytab, lifetime="1s")
+    async with zk.connect(realm.server.connect_string, sasl=zk.Kerberos(), session_timeout=30) as client:
+        session_id = client.session.id
+        await client.create(fresh_path, ephemeral=True)
+        await _until_expired()
+        await realm.server.restart()
+        with anyio.move_on_after(1):
+            await client.exists("/")
+        assert client.state is zk.SessionState.SUSPENDED
+        realm.kdc.kinit("client", realm.keytab)
+        assert await client.exists(fresh_path) is not None
+        assert client.session.id == session_id
+
+
+async def _until_expired() -> None:
+    """Until tickets of one second have expired: Kerberos counts in whole seconds."""
+    await anyio.sleep(2.1)
+
+
 # --- not getting in --------------------------------------------------------------------------------------
 
+REFUSED = (
+    "the server refused the SASL authentication; look at its keytab and its clock, and whether its mechanism "
+    "is Kerberos; its log says why"
+)
+LOOK_AT_CACHE = "; look at the credential cache: does it need a kinit?"
+LOOK_AT_KEYTAB = "; look at the keytab: is it there, for this principal, and with its newest keys?"
+LOOK_AT_CLOCKS = "; look at the clocks: here, of the KDC and of the server"
+LOOK_AT_PRINCIPAL = "; look at the principal: has the KDC removed or locked it?"
 
-async def test_without_tickets_nothing_is_sent(realm: Realm) -> None:
+
+async def test_without_tickets_nothing_is_sent(realm: Realm, tmp_path: Path) -> None:
     reason = await realm.why_not(zk.Kerberos())
     assert reason.startswith("Kerberos: No Kerberos credentials available")
+    assert reason.endswith(LOOK_AT_CACHE)
+    reason = await realm.why_not(zk.Kerberos(cache_file=tmp_path / "none"))
+    assert reason == f"Kerberos: No credentials cache found{LOOK_AT_CACHE}"
+
+
+async def test_a_cache_that_is_no_cache_is_told(realm: Realm, tmp_path: Path) -> None:
+    (tmp_path / "tickets").write_bytes(b"\x05\x04nonsense")
+    reason = await realm.why_not(zk.Kerberos(cache_file=tmp_path / "tickets"))
+    assert "Bad format in credentials cache" in reason
+    assert reason.endswith(LOOK_AT_CACHE)
 
 
 async def test_tickets_that_have_expired_are_told(realm: Realm) -> None:
     """Case 67. Once they are renewed in the cache, the next try succeeds."""
     realm.kdc.kinit("client", realm.keytab, lifetime="1s")
-    await anyio.sleep(1.5)
-    assert "expired" in (await realm.why_not(zk.Kerberos())).lower()
+    await _until_expired()
+    assert await realm.why_not(zk.Kerberos()) == f"Kerberos: Ticket expired{LOOK_AT_CACHE}"
     realm.kdc.kinit("client", realm.keytab)
     async with zk.connect(realm.server.connect_string, sasl=zk.Kerberos()):
         pass
@@ -208,12 +280,73 @@ async def test_tickets_that_have_expired_are_told(realm: Realm) -> None:
 
 async def test_a_server_that_the_kdc_does_not_know_is_told(realm: Realm) -> None:
     reason = await realm.why_not(zk.Kerberos(keytab=realm.keytab, service="nobody"))
-    assert reason == f"Kerberos: Server nobody/127.0.0.1@{REALM} not found in Kerberos database"
+    assert reason == (
+        f"Kerberos: Server nobody/127.0.0.1@{REALM} not found in Kerberos database; "
+        "look at the connect string: are host, service and realm those of the server's principal?"
+    )
 
 
 async def test_keys_that_are_not_there_are_told(realm: Realm, tmp_path: Path) -> None:
-    assert "Kerberos: " in await realm.why_not(zk.Kerberos(keytab=tmp_path / "none.keytab"))
-    assert "Kerberos: " in await realm.why_not(zk.Kerberos(principal="eve", keytab=realm.keytab))
+    assert (await realm.why_not(zk.Kerberos(keytab=tmp_path / "none.keytab"))).endswith(LOOK_AT_KEYTAB)
+    assert (await realm.why_not(zk.Kerberos(principal="eve", keytab=realm.keytab))).endswith(LOOK_AT_KEYTAB)
+
+
+@pytest.mark.parametrize("flags", ["", "+requires_preauth"])
+async def test_keys_that_have_been_changed_are_told(realm: Realm, flags: str) -> None:
+    """The KDC notices only where it wants the client to prove itself first."""
+    name = f"changed{len(flags)}"
+    keytab = realm.kdc.add(name)
+    for query in (f"modprinc {flags} {name}", f"cpw -randkey {name}"):
+        realm.kdc.run("kadmin.local", "-r", REALM, "-q", query)
+    reason = await realm.why_not(zk.Kerberos(keytab=keytab))
+    what = "Preauthentication failed" if flags else "Decrypt integrity check failed"
+    assert reason == f"Kerberos: {what}{LOOK_AT_KEYTAB}"
+
+
+@pytest.mark.parametrize(
+    ("query", "what"),
+    [
+        ("delprinc -force {}", f"Client '{{}}@{REALM}' not found in Kerberos database"),
+        ("modprinc -allow_tix {}", "Client's credentials have been revoked"),
+    ],
+)
+async def test_a_principal_that_is_gone_or_locked_is_told(realm: Realm, query: str, what: str) -> None:
+    name, _, _ = query.partition(" ")
+    keytab = realm.kdc.add(name)
+    realm.kdc.run("kadmin.local", "-r", REALM, "-q", query.format(name))
+    reason = await realm.why_not(zk.Kerberos(keytab=keytab))
+    assert reason == f"Kerberos: {what.format(name)}{LOOK_AT_PRINCIPAL}"
+
+
+async def test_a_clock_that_differs_from_the_kdcs_is_told(
+    realm: Realm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the client, where `krb5.conf` forbids it to reckon with the difference."""
+    text = realm.kdc.krb5_conf.read_text()
+    (tmp_path / "krb5.conf").write_text(text.replace("[realms]", "    kdc_timesync = 0\n[realms]"))
+    monkeypatch.setenv("KRB5_CONFIG", str(tmp_path / "krb5.conf"))
+    async with _kdc_ahead(realm, hours=2):
+        reason = await realm.why_not(zk.Kerberos(keytab=realm.keytab))
+    assert reason == f"Kerberos: Clock skew too great in KDC reply{LOOK_AT_CLOCKS}"
+
+
+async def test_a_clock_that_differs_from_the_servers_is_told(realm: Realm) -> None:
+    """The client takes the KDC's time for its own, and the server refuses that, without saying why."""
+    async with _kdc_ahead(realm, hours=2):
+        reason = await realm.why_not(zk.Kerberos(keytab=realm.keytab))
+    assert reason == REFUSED
+    assert "its clock" in reason
+
+
+@asynccontextmanager
+async def _kdc_ahead(realm: Realm, *, hours: int) -> AsyncIterator[None]:
+    realm.kdc.stop()
+    realm.kdc.start(clock_ahead=hours * 3600)
+    try:
+        yield
+    finally:
+        realm.kdc.stop()
+        realm.kdc.start()
 
 
 async def test_a_kdc_that_is_away_counts_as_a_server_that_is_down(realm: Realm) -> None:
@@ -273,8 +406,35 @@ def _met(realm: Realm) -> tuple[SaslExchange, Any]:
 
 
 async def test_a_server_of_the_other_mechanism_refuses(realm: Realm, apache_server: ApacheServer) -> None:
-    refused = "the server refused the SASL authentication"
-    assert await realm.why_not(zk.DigestMD5("bob", "open-sesame")) == refused
+    refused = (
+        "the server refused the SASL authentication; look at user and password, and whether its mechanism"
+    )
+    assert (await realm.why_not(zk.DigestMD5("bob", "open-sesame"))).startswith(refused)
     with pytest.raises(zk.AuthFailedError, match="the server sent no token: SASL is not configured there"):
         async with zk.connect(apache_server.connect_string, sasl=zk.Kerberos(keytab=realm.keytab)):
             raise AssertionError("attached")
+
+
+# --- kazoo, the control ----------------------------------------------------------------------------------
+
+
+async def test_kazoo_is_the_same_user(realm: Realm, fresh_path: str) -> None:
+    realm.kdc.kinit("client", realm.keytab)
+    async with zk.connect(realm.server.connect_string, sasl=zk.Kerberos()) as client:
+        await client.create(fresh_path, b"ours", acl=zk.CREATOR_ALL)
+    assert await anyio.to_thread.run_sync(_read_by_kazoo, realm, fresh_path) == b"ours"
+
+
+async def test_kazoo_without_tickets_gets_nowhere_either(realm: Realm) -> None:
+    with pytest.raises((KazooException, KazooTimeoutError)):
+        await anyio.to_thread.run_sync(_read_by_kazoo, realm, "/")
+
+
+def _read_by_kazoo(realm: Realm, path: str) -> bytes:
+    kazoo = KazooClient(realm.server.connect_string, sasl_options={"mechanism": "GSSAPI"})
+    try:
+        kazoo.start(timeout=3)
+        return bytes(kazoo.get(path)[0])
+    finally:
+        kazoo.stop()
+        kazoo.close()

@@ -18,6 +18,7 @@ from zkrecipes import Kerberos
         ({"keytab": b"a.keytab"}, "keytab is the path of a file, not bytes"),
         ({"cache_file": 1}, "cache_file is the path of a file, not int"),
         ({"service": None}, "service is a str, not NoneType"),
+        ({"server_realm": 1}, "server_realm is a str, not int"),
         ({"server_principal": 1}, "server_principal is a str, not int"),
     ],
 )
@@ -30,6 +31,17 @@ def test_options_of_the_wrong_type_are_a_type_error(options: dict[str, Any], mes
 def test_a_service_is_no_principal(service: str) -> None:
     with pytest.raises(ValueError, match=f"service is the first part of a principal, not '{service}'"):
         Kerberos(service=service)
+
+
+@pytest.mark.parametrize("realm", ["zk1@EXAMPLE.ORG", "zookeeper/zk1"])
+def test_a_realm_is_no_principal(realm: str) -> None:
+    with pytest.raises(ValueError, match=f"server_realm is the realm of a principal, not '{realm}'"):
+        Kerberos(server_realm=realm)
+
+
+def test_a_realm_and_a_whole_principal_do_not_go_together() -> None:
+    with pytest.raises(ValueError, match="a server_principal has its realm in it"):
+        Kerberos(server_realm="EXAMPLE.ORG", server_principal="zookeeper/zk1@EXAMPLE.ORG")
 
 
 def test_a_keytab_and_a_cache_do_not_go_together() -> None:
@@ -48,6 +60,6 @@ def test_its_repr_says_where_keys_are_and_not_what_they_are(monkeypatch: pytest.
     kerberos = Kerberos(principal="me", keytab=Path("/etc/me.keytab"))
     assert repr(kerberos) == (
         "Kerberos(principal='me', keytab=PosixPath('/etc/me.keytab'), cache_file=None, service='zookeeper', "
-        "server_principal=None)"
+        "server_realm=None, server_principal=None)"
     )
     assert kerberos == Kerberos(principal="me", keytab=Path("/etc/me.keytab"))

@@ -143,6 +143,7 @@ class Expiring:
     """A mechanism that has nothing to begin with while its tickets have expired."""
 
     blocks: ClassVar[bool] = False
+    suspects: ClassVar[str] = "the tickets"
 
     def __init__(self) -> None:
         self.is_expired = False
@@ -173,16 +174,46 @@ async def test_what_a_server_can_do_is_asked_again_where_there_was_nothing_to_be
             assert client.state is SessionState.CONNECTED
 
 
-async def test_a_reconnect_that_has_nothing_to_begin_with_ends_the_client() -> None:
-    """Case 67. Nothing is sent."""
+async def test_a_reconnect_waits_for_tickets_as_long_as_the_session_may_live(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Case 67. Nothing is sent meanwhile, and every pass is told."""
+    async with sasl_server() as server:
+        tickets = Expiring()
+        async with connect(server, sasl=tickets, session_timeout=30) as client:
+            session_id = client.session.id
+            tickets.is_expired = True
+            server.seen.clear()
+            server.network.reset(host="sasl")
+            with anyio.move_on_after(15):
+                await client.get("/")
+            assert client.state is SessionState.SUSPENDED
+            assert server.seen == []
+            assert "sasl:2181: the tickets have expired" in caplog.text
+            tickets.is_expired = False
+            assert (await client.get("/")).data is not None
+            assert client.session.id == session_id
+
+
+async def test_a_client_that_gets_no_tickets_ends_when_its_session_has_run_out() -> None:
+    """Case 67. Nothing is sent, not even to close the session early."""
     async with sasl_server() as server:
         tickets = Expiring()
         with pytest.raises(zk.AuthFailedError, match="the tickets have expired"):
-            async with connect(server, sasl=tickets) as client:
+            async with connect(server, sasl=tickets, session_timeout=30) as client:
                 tickets.is_expired = True
                 server.seen.clear()
                 server.network.reset(host="sasl")
-                await client.get("/")
+                start, changes = anyio.current_time(), client.session_changes()
+                async with changes as states:
+                    with pytest.raises(zk.AuthFailedError):
+                        await client.get("/")
+                    assert [change.state async for change in states] == [
+                        SessionState.SUSPENDED,
+                        SessionState.EXPIRED,
+                        SessionState.AUTH_FAILED,
+                    ]
+        assert 29 < anyio.current_time() - start < 35
         assert server.seen == []
 
 
@@ -193,7 +224,10 @@ async def test_a_reconnect_that_has_nothing_to_begin_with_ends_the_client() -> N
 async def test_a_wrong_password_and_an_unknown_user_are_refused_at_once(user: zk.DigestMD5) -> None:
     """Case 63."""
     async with sasl_server() as server:
-        assert await why_not(server, sasl=user) == "the server refused the SASL authentication"
+        assert await why_not(server, sasl=user) == (
+            "the server refused the SASL authentication; look at user and password, and whether its "
+            "mechanism is DIGEST-MD5; its log says why"
+        )
 
 
 async def test_a_client_without_sasl_is_told_that_it_is_wanted() -> None:
@@ -285,7 +319,10 @@ async def test_a_server_that_closes_instead_of_refusing_is_tried_again_with_paus
             async with connect(server, connect_timeout=30):
                 raise AssertionError("attached")
         (reason,) = caught.value.reasons.values()
-        assert reason == "closed by the server during the SASL authentication: older servers refuse it so"
+        assert reason == (
+            "closed by the server during the SASL authentication: older servers refuse it so; look at user "
+            "and password, and whether its mechanism is DIGEST-MD5; its log says why"
+        )
         assert server.seen.count(0) < 40
         assert_no_secret(caught.value)
 

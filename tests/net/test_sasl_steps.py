@@ -19,6 +19,7 @@ class Slow:
     """An exchange that asks somebody who takes his time."""
 
     blocks: ClassVar[bool] = True
+    suspects: ClassVar[str] = ""
 
     def __init__(self) -> None:
         self.answered = threading.Event()

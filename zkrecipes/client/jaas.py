@@ -53,8 +53,8 @@ def read_jaas(
         path: the file, in UTF-8.
         section: the login context; Java's clients of ZooKeeper take `Client` unless
             `zookeeper.sasl.clientconfig` names another. What others call `sasl.login-context-name`.
-        service: the first part of the servers' principals, for Kerberos; Java's `zookeeper.sasl.client.username`.
-            What others call `sasl.service-name`.
+        service: the first part of the servers' principals, for Kerberos; Java's
+            `zookeeper.sasl.client.username`, and what others call `sasl.service-name`.
 
     Raises:
         OSError: the file cannot be read.

@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, final
+from typing import Any, Final, NamedTuple, final
 
 import anyio
 
@@ -38,6 +38,20 @@ _CLOSE_TRIES: Final = 3
 _NONCE_SIZE: Final = 24
 # How an alert of TLS begins: the record's type, and the first byte of its version.
 _TLS_ALERT: Final = b"\x15\x03"
+
+
+@final
+class _Search(NamedTuple):
+    """What a server is looked for with.
+
+    `host_timeout` is what one host may take, in seconds. `waits_for_tickets` says what to do when the client
+    has nothing to authenticate with: wait, as for a server, or say so at once.
+    """
+
+    greeting: Greeting
+    watches: WatchTable[Any]
+    host_timeout: float
+    waits_for_tickets: bool
 
 
 @final
@@ -90,9 +104,12 @@ class Attacher:
 
         Raises:
             SessionExpiredError: a server knows the session no longer.
-            AuthFailedError: a server refused the credentials.
+            AuthFailedError: a server refused the credentials, or there are none and no session either.
         """
-        return await self._attach(greeting, self._watches, attempt_timeout)
+        # A session that may be alive is worth waiting for: tickets are renewed by others, who may be late, or
+        # are about to write what has just been read. Without one the caller had better know at once.
+        may_be_alive = greeting.session_id != 0
+        return await self._attach(_Search(greeting, self._watches, attempt_timeout, may_be_alive))
 
     async def close_session(self, greeting: Greeting, attempt_timeout: float) -> None:
         """Close a session that was given up, on whichever server can be reached first.
@@ -106,7 +123,7 @@ class Attacher:
         for _ in range(_CLOSE_TRIES):
             try:
                 # without the watches, which are for the next session
-                connection, *_ = await self._attach(greeting, WatchTable(), attempt_timeout)
+                connection, *_ = await self._attach(_Search(greeting, WatchTable(), attempt_timeout, False))
             except (SessionExpiredError, AuthFailedError):
                 return
             try:
@@ -143,15 +160,13 @@ class Attacher:
         """A host whose server has a quorum, and at which address; None when it is no longer wanted."""
         return await find_full_server(self._network, lambda: self.hosts.hosts, is_wanted)
 
-    async def _attach(
-        self, greeting: Greeting, watches: WatchTable[Any], attempt_timeout: float
-    ) -> tuple[Connection, Connected, Address]:
+    async def _attach(self, search: _Search) -> tuple[Connection, Connected, Address]:
         while True:
             if self.hosts.is_pass_over:
-                await self._end_pass(attempt_timeout)
+                await self._end_pass(search.host_timeout)
             host = self.hosts.next_host()
             try:
-                attached = await self._try_host(host, greeting, watches, attempt_timeout)
+                attached = await self._try_host(host, search)
             except (SessionExpiredError, AuthFailedError):
                 self._found()
                 raise
@@ -168,19 +183,17 @@ class Attacher:
             self._reasons.clear()
             self.hosts.succeeded()
 
-    async def _end_pass(self, attempt_timeout: float) -> None:
+    async def _end_pass(self, host_timeout: float) -> None:
         pause = self.hosts.end_pass()
         # Where none failed, one attached the session and closed the connection soon after: it is tried again
         # at once, but only once, for something that we send may be the cause.
         if self._reasons or self.hosts.passes > 1:
             # A session that runs out must not wait longer than it can afford.
-            await anyio.sleep(min(pause, attempt_timeout))
+            await anyio.sleep(min(pause, host_timeout))
 
-    async def _try_host(
-        self, host: Host, greeting: Greeting, watches: WatchTable[Any], attempt_timeout: float
-    ) -> tuple[Connection, Connected, Address] | None:
-        ends_at = anyio.current_time() + attempt_timeout
-        reason = silence = f"no answer within {attempt_timeout:.3g} seconds"
+    async def _try_host(self, host: Host, search: _Search) -> tuple[Connection, Connected, Address] | None:
+        ends_at = anyio.current_time() + search.host_timeout
+        reason = silence = f"no answer within {search.host_timeout:.3g} seconds"
         self._trying = host
         with anyio.move_on_at(ends_at):
             try:
@@ -196,7 +209,7 @@ class Attacher:
                 with anyio.move_on_after(share):
                     self.hosts.last_address = address
                     try:
-                        return (*await self._try_address(address, greeting, watches), address)
+                        return (*await self._try_address(address, search), address)
                     except (SessionExpiredError, AuthFailedError):
                         self.hosts.prefer(host, address)  # it serves, so the next session may begin there
                         raise
@@ -206,21 +219,20 @@ class Attacher:
         logger.info("%s did not attach the session: %s", host, reason, extra={"host": str(host)})
         return None
 
-    async def _try_address(
-        self, address: Address, greeting: Greeting, watches: WatchTable[Any]
-    ) -> tuple[Connection, Connected]:
+    async def _try_address(self, address: Address, search: _Search) -> tuple[Connection, Connected]:
         exchange = self._exchange(address)
-        token = None if exchange is None else await sasl_steps.begin(exchange)
+        token = None if exchange is None else await _begin(exchange, search)
         generation = self._generations.get(address)
-        if generation is None and _has_persistent(watches):
+        if generation is None and _has_persistent(search.watches):
             generation = await self.generation(address)
         side = ClientSide(
-            greeting,
-            watches,
+            search.greeting,
+            search.watches,
             now=anyio.current_time(),
             packet_size_max=self._packet_size_max,
             generation=generation,
             sasl_token=token,
+            sasl_suspects="" if exchange is None else exchange.suspects,
         )
         connection = Connection(await self._network.connect(*address), side, self._parking)
         try:
@@ -235,7 +247,7 @@ class Attacher:
         if connection.first_bytes.startswith(_TLS_ALERT):
             raise ConnectionAbortedError("it answers with an alert of TLS: this is a port for TLS (`tls=`)")
         # A server that waits for TLS closes so; but one that has served the client before has other reasons.
-        is_without_a_word = not connection.first_bytes and greeting.last_zxid == 0
+        is_without_a_word = not connection.first_bytes and search.greeting.last_zxid == 0
         is_hint_wanted = is_without_a_word and not isinstance(self._network, TlsNetwork)
         raise _error_of(outcome, hint="; is this a port for TLS?" if is_hint_wanted else "")
 
@@ -244,6 +256,15 @@ class Attacher:
         if self.sasl is None:
             return None
         return self.sasl.exchange(self._names.get(address, address.host), os.urandom(_NONCE_SIZE))
+
+
+async def _begin(exchange: SaslExchange, search: _Search) -> bytes:
+    try:
+        return await sasl_steps.begin(exchange)
+    except AuthFailedError as error:
+        if not search.waits_for_tickets:
+            raise
+        raise ConnectionAbortedError(error.reason) from error
 
 
 def _has_persistent(watches: WatchTable[Any]) -> bool:

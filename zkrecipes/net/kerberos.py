@@ -2,7 +2,8 @@
 
 Each connection has its own exchange, whose steps ask the KDC and so run in a thread (`net/sasl_steps.py`).
 What is wrong with our own tickets is an `AuthFailedError`; a KDC that does not answer only counts against the
-host that was about to be tried, so that a session outlives it as it outlives a server.
+host that was about to be tried, so that a session outlives it as it outlives a server. What Kerberos says is
+told by `net/kerberos_errors.py`.
 """
 
 from __future__ import annotations
@@ -15,13 +16,12 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, final
 
 from zkrecipes.errors import AuthFailedError
+from zkrecipes.net.kerberos_errors import is_kdc_away, reason_of
 
 __all__ = ["Kerberos"]
 
 _NO_LAYER: Final = 1
 """The bit of a server that lets what follows go as it is (RFC 4752, 3.3)."""
-# KRB5_REALM_UNKNOWN to KRB5_KDC_UNREACH (krb5_err.et), as GSSAPI has them: unsigned.
-_KDC_IS_AWAY: Final = range(2**32 - 1765328230, 2**32 - 1765328228 + 1)
 _cache_numbers: Final = itertools.count()
 
 
@@ -30,9 +30,14 @@ _cache_numbers: Final = itertools.count()
 class Kerberos:
     """SASL with Kerberos: `zk.connect(…, sasl=zk.Kerberos())` after a `kinit`, or with a keytab.
 
-    With `keytab`, tickets are got from the KDC when they are needed, and again once they expired. Without it
-    they are those of the credential cache (`$KRB5CCNAME`, or what `krb5.conf` says), which is read anew for
-    each connection, so that whoever renews them there need not tell.
+    With `keytab`, tickets are got from the KDC when they are needed, and a connection that is made in the
+    second half of their life gets new ones. Without it they are those of the credential cache
+    (`$KRB5CCNAME`, or what `krb5.conf` says), which is read anew for each connection, so that whoever renews
+    them there need not tell. A connection that is there needs no tickets any more.
+
+    Where there are no good tickets, entering `connect` raises `AuthFailedError` at once. A reconnect waits
+    for them as it waits for a server, looking again at each attempt; when the session has run out meanwhile,
+    the client ends with that error.
 
     The server is `zookeeper/host`, with the host as the connect string names it. Whether that is resolved to
     another name first is decided by `dns_canonicalize_hostname` and `rdns` in `krb5.conf`.
@@ -43,7 +48,8 @@ class Kerberos:
     Raises:
         ModuleNotFoundError: on building: the package `gssapi` is missing.
         TypeError: on building: something is of another type.
-        ValueError: on building: there is a `/` or an `@` in `service`, or both a keytab and a cache.
+        ValueError: on building: there is a `/` or an `@` in `service` or `server_realm`; both a keytab and a
+            cache; or both a realm and the whole principal of the servers.
     """
 
     principal: str | None = None
@@ -54,6 +60,9 @@ class Kerberos:
     """The credential cache, where it is not the usual one."""
     service: str = "zookeeper"
     """The first part of the servers' principals."""
+    server_realm: str | None = None
+    """The servers' realm, where `krb5.conf` does not say it: they are `service/host@server_realm` then, taken
+    literally, with the host as the connect string names it."""
     server_principal: str | None = None
     """The whole principal of the servers, where all have the same one; it is taken literally. None for the
     one that is made of `service` and the host."""
@@ -65,7 +74,7 @@ class Kerberos:
     )
 
     def __post_init__(self) -> None:
-        for name in ("principal", "server_principal"):
+        for name in ("principal", "server_realm", "server_principal"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise TypeError(f"{name} is a str, not {type(value).__name__}")
@@ -77,9 +86,16 @@ class Kerberos:
             raise ValueError("a keytab needs no cache_file: its tickets are kept in memory")
         if not isinstance(self.service, str):
             raise TypeError(f"service is a str, not {type(self.service).__name__}")
-        if "/" in self.service or "@" in self.service:
-            raise ValueError(f"service is the first part of a principal, not {self.service!r}")
+        self._check_server()
         _gssapi()
+
+    def _check_server(self) -> None:
+        for name, part in (("service", "the first part"), ("server_realm", "the realm")):
+            value = getattr(self, name)
+            if value is not None and ("/" in value or "@" in value):
+                raise ValueError(f"{name} is {part} of a principal, not {value!r}")
+        if self.server_realm is not None and self.server_principal is not None:
+            raise ValueError("a server_principal has its realm in it: leave server_realm away")
 
     def exchange(self, host: str, nonce: bytes) -> KerberosExchange:  # noqa: ARG002 - Kerberos has its own
         """An exchange with the server that the connect string calls `host`."""
@@ -102,6 +118,9 @@ class Kerberos:
         gssapi = _gssapi()
         if self.server_principal is not None:
             return gssapi.Name(self.server_principal, gssapi.NameType.kerberos_principal)
+        if self.server_realm is not None:
+            whole = f"{self.service}/{host}@{self.server_realm}"
+            return gssapi.Name(whole, gssapi.NameType.kerberos_principal)
         return gssapi.Name(f"{self.service}@{host}", gssapi.NameType.hostbased_service)
 
 
@@ -115,6 +134,7 @@ class KerberosExchange:
     """
 
     blocks: ClassVar[bool] = True
+    suspects: ClassVar[str] = "its keytab and its clock, and whether its mechanism is Kerberos"
 
     def __init__(self, kerberos: Kerberos, host: str) -> None:
         self._kerberos = kerberos
@@ -126,7 +146,7 @@ class KerberosExchange:
         """The client's ticket for the server."""
         gssapi = _gssapi()
         flags = gssapi.RequirementFlag.mutual_authentication | gssapi.RequirementFlag.integrity
-        with _errors_told():
+        with self._errors_told():
             self._context = gssapi.SecurityContext(
                 name=self._kerberos.server_name(self._host),
                 creds=self._kerberos.credentials(),
@@ -142,7 +162,7 @@ class KerberosExchange:
             return None
         if not challenge:
             raise AuthFailedError(reason="the server sent no token: SASL is not configured there")
-        with _errors_told():
+        with self._errors_told():
             if self._context.complete:
                 return self._answer_offer(challenge)
             token = self._context.step(challenge)
@@ -163,6 +183,16 @@ class KerberosExchange:
         # No layer, so no size, and no other name than that of the ticket.
         return bytes(self._context.wrap(bytes([_NO_LAYER, 0, 0, 0]), False).message)
 
+    @contextmanager
+    def _errors_told(self) -> Iterator[None]:
+        try:
+            yield
+        except _gssapi().exceptions.GSSError as error:
+            reason = reason_of(error, has_keytab=self._kerberos.keytab is not None)
+            if is_kdc_away(error):
+                raise ConnectionError(reason) from error
+            raise AuthFailedError(reason=reason) from error
+
 
 def _gssapi() -> Any:
     try:
@@ -171,21 +201,3 @@ def _gssapi() -> Any:
         what = "zkrecipes.Kerberos needs the package gssapi: pip install zkrecipes[kerberos]"
         raise ModuleNotFoundError(what, name="gssapi") from error
     return gssapi
-
-
-@contextmanager
-def _errors_told() -> Iterator[None]:
-    try:
-        yield
-    except _gssapi().exceptions.GSSError as error:
-        reason = f"Kerberos: {_what_happened(error)}"
-        if error.min_code in _KDC_IS_AWAY:
-            raise ConnectionError(reason) from error
-        raise AuthFailedError(reason=reason) from error
-
-
-def _what_happened(error: Any) -> str:
-    """The minor status says what has happened, and the major one only where; but some have no minor one."""
-    minor = error.get_all_statuses(error.min_code, False)
-    major = error.get_all_statuses(error.maj_code, True)
-    return "; ".join([text for text in minor if text != "Success"] or major)

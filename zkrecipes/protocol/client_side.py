@@ -89,6 +89,7 @@ class ClientSide:
         generation: what the server can do, where it is known; persistent watches need it.
         first_xid: the number of the first request.
         sasl_token: the first token of a SASL exchange; None where there is none.
+        sasl_suspects: what to look at when the server refuses that exchange, for it gives no reason.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class ClientSide:
         generation: ServerGeneration | None = None,
         first_xid: int = 1,
         sasl_token: bytes | None = None,
+        sasl_suspects: str = "",
     ) -> None:
         self.stage = Stage.GREETING
         self.last_zxid = greeting.last_zxid
@@ -113,6 +115,7 @@ class ClientSide:
         self._watches = watches
         self._generation = generation
         self._sasl_token = sasl_token
+        self._sasl_suspects = sasl_suspects
         self._is_token_unanswered = False
         self._auths_unanswered = self._rearmings_unanswered = 0
         self.rearmed: frozenset[str] = frozenset()
@@ -179,6 +182,7 @@ class ClientSide:
             reason = f"closed right after the greeting, which named zxid 0x{greeting.last_zxid:x}"
         elif self._is_token_unanswered:
             reason = "closed by the server during the SASL authentication: older servers refuse it so"
+            reason += self._what_to_look_at()
         else:
             reason = f"closed by the server while {self.stage.value}"
         self.lose(reason)
@@ -429,11 +433,14 @@ class ClientSide:
             return
         error = error_from_code(code)
         if isinstance(error, AuthFailedError):
-            self.refuse("the server refused the SASL authentication")
+            self.refuse(f"the server refused the SASL authentication{self._what_to_look_at()}")
         elif isinstance(error, SessionError):
             self._break(error)
         else:
             self.refuse(f"the server failed in the SASL authentication: {error}")
+
+    def _what_to_look_at(self) -> str:
+        return f"; look at {self._sasl_suspects}; its log says why" if self._sasl_suspects else ""
 
     def _introduce(self) -> None:
         """Send what goes before any request. A server may refuse even that to whom SASL has not proven."""

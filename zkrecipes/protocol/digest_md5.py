@@ -79,6 +79,7 @@ class DigestExchange:
     """
 
     blocks: ClassVar[bool] = False
+    suspects: ClassVar[str] = "user and password, and whether its mechanism is DIGEST-MD5"
 
     def __init__(self, user: DigestMD5, nonce: bytes, digest_uri: bytes) -> None:
         self._user = user

@@ -19,6 +19,8 @@ class SaslExchange(Protocol):
 
     blocks: ClassVar[bool]
     """Whether a step may take long, because it asks somebody else: it belongs into a thread then."""
+    suspects: ClassVar[str]
+    """What to look at when the server refuses, for it gives no reason: the end of a sentence."""
 
     def begin(self) -> bytes:
         """The first token; empty where it is the server who begins.
