@@ -362,6 +362,25 @@ async def test_the_same_wrong_argument_is_told_while_there_is_no_connection() ->
                 await call(client)
 
 
+async def test_a_request_that_is_larger_than_servers_take_is_named_and_never_sent_again() -> None:
+    async with world() as there, there.connect("a") as client:
+        await client.create("/n")
+        message = r"the request has 1\d{6} bytes: more than the server's jute\.maxbuffer\?"
+        with pytest.raises(zk.ConnectionLossError, match=message):
+            await client.set("/n", bytes(2**20))
+        with pytest.raises(zk.ConnectionLossError, match=message):
+            async with client.transaction() as tx:
+                tx.check("/n")
+                for number in range(2):
+                    tx.create(f"/{number}", bytes(2**19))
+        with pytest.raises(zk.ConnectionLossError, match=message):
+            async with client.multi_read() as reads:
+                for number in range(1100):
+                    reads.get(f"/{number:01000}")
+        assert sorted(await client.get_children("/")) == ["n", "zookeeper"]
+        assert client.stats().connections == 4
+
+
 async def test_data_of_exactly_the_limit_is_sent() -> None:
     async with world() as there, there.connect("a", max_packet_size=100_000) as client:
         await client.create("/a", bytes(100_000 - 1024))

@@ -92,7 +92,9 @@ async def connect(
             `Session.timeout` later.
         create_chroot: make the chroot where it is missing.
         tick_time: the ensemble's `tickTime` in seconds, where it is known: holds then outlive longer outages.
-        max_packet_size: the largest reply to accept and request to send, in bytes.
+        max_packet_size: the largest reply to accept, in bytes; data to be written may have 1 KiB less. A
+            server takes no more than 1 MiB in one request, and so in one transaction, unless its
+            `jute.maxbuffer` says otherwise; it drops the connection then.
         tls: speak TLS, to the ensemble's `secureClientPort`: a `TLS`, or a context of your own, which decides
             all by itself then. None: no TLS.
         follow_config: use the hosts of the ensemble's own configuration (`/zookeeper/config`, servers from

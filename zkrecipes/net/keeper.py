@@ -574,4 +574,6 @@ def _reason(error: ZooKeeperError | None) -> str:
 
 def _loss(pending: Pending[Any], reason: str) -> ConnectionLossError:
     name = type(pending.request).__name__.removesuffix("Request")
+    if pending.is_suspiciously_large:
+        reason += f"; the request has {pending.request_size} bytes: more than the server's jute.maxbuffer?"
     return ConnectionLossError(name, path=getattr(pending.request, "path", None), reason=reason)

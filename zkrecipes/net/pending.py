@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, TypeVar, final
+from typing import Any, Final, Generic, NamedTuple, TypeVar, final
 
 import anyio
 
@@ -16,6 +16,10 @@ from zkrecipes.protocol.events import Ticket
 __all__ = ["Evidence", "Pending"]
 
 T = TypeVar("T")
+
+# `BinaryInputArchive.maxBuffer` (3.8): bytes of a frame, without its length.
+_MAXBUFFER_DEFAULT: Final = 0xF_FFFF
+_LENGTH_SIZE: Final = 4
 
 
 class Evidence(NamedTuple):
@@ -144,7 +148,12 @@ class Pending(Ticket, Generic[T]):
     @property
     def is_repeatable(self) -> bool:
         """Whether it may be sent again when it was sent and not answered."""
-        return self.is_errand or not self.request.is_write
+        return self.is_errand or not (self.request.is_write or self.is_suspiciously_large)
+
+    @property
+    def is_suspiciously_large(self) -> bool:
+        """Whether a server drops the connection on it, unless its `jute.maxbuffer` was raised."""
+        return self.request_size - _LENGTH_SIZE > _MAXBUFFER_DEFAULT
 
     @property
     def error(self) -> ZooKeeperError | None:
