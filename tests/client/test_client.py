@@ -178,6 +178,22 @@ async def test_a_znode_is_made_with_its_stat_in_one_request_where_the_server_can
         assert await client.create("/u", ttl=0.001) == "/u"
 
 
+async def test_a_server_whose_extended_types_are_off_is_told_apart_from_an_old_one() -> None:
+    async with world() as there, there.connect("a") as client:
+        for create in (client.create, client.create_with_stat):
+            with pytest.raises(zk.UnimplementedError, match="extendedTypesEnabled"):
+                await create("/t", ttl=60)
+        async with client.pipeline() as pipe:
+            refused = await pipe.submit(client.operations.create("/t", ttl=60))
+        assert "extendedTypesEnabled" in _message(refused)
+
+
+def _message(pending: zk.Pending[str]) -> str:
+    with pytest.raises(zk.UnimplementedError) as caught:
+        pending.result()
+    return str(caught.value)
+
+
 async def test_what_a_server_can_do_is_asked_only_when_that_matters() -> None:
     async with world() as there:
         old = OldServer(there.network, Address("zk", 2181), OPCODES_3_5, "3.5.10")

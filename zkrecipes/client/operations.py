@@ -7,7 +7,7 @@ what a call means stands here, once. Nothing here waits or sends.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Generic, NamedTuple, TypeVar, final
+from typing import Any, Final, Generic, NamedTuple, NoReturn, TypeVar, final
 
 from zkrecipes.acl import OPEN
 from zkrecipes.client.requirements import CONFIG_PATH
@@ -44,7 +44,7 @@ from zkrecipes.codec.messages import (
 )
 from zkrecipes.codec.records import ACL, Id, Node, Stat
 from zkrecipes.enums import CreateMode, Perms, WatcherType
-from zkrecipes.errors import NoNodeError, NoWatcherError, ZooKeeperError
+from zkrecipes.errors import NoNodeError, NoWatcherError, UnimplementedError, ZooKeeperError
 from zkrecipes.paths import check_path, chroot_off, chroot_on
 
 __all__ = ["Operation", "Operations", "check_alone"]
@@ -127,7 +127,7 @@ class Operations:
             request = CreateTTLRequest(*arguments, _ttl_ms(ttl))
         else:
             request = (CreateContainerRequest if container else CreateRequest)(*arguments)
-        return Operation(request, self._path_of_reply)
+        return Operation(request, self._path_of_reply, None if ttl is None else _name_the_switch)
 
     def create_with_stat(
         self,
@@ -148,7 +148,7 @@ class Operations:
             request = CreateTTLRequest(*arguments, _ttl_ms(ttl))
         else:
             request = (CreateContainerRequest if container else Create2Request)(*arguments)
-        return Operation(request, self._path_and_stat_of_reply)
+        return Operation(request, self._path_and_stat_of_reply, None if ttl is None else _name_the_switch)
 
     def set(self, path: str, data: bytes | None, *, version: int | None = None) -> Operation[Stat]:
         """Replace a znode's data; the result is its new stat."""
@@ -190,7 +190,7 @@ class Operations:
         """A znode's ACL and stat."""
         return Operation(GetACLRequest(self.full(path)), _acl_and_stat_of_reply)
 
-    def sync(self, path: str) -> Operation[None]:
+    def sync(self, path: str = "/") -> Operation[None]:
         """Wait until the server has caught up with its leader."""
         return Operation(SyncRequest(self.full(path)), _nothing)
 
@@ -362,6 +362,12 @@ def _number_of_reply(reply: ChildrenNumberReply) -> int:
 
 def _ids_of_reply(reply: WhoAmIReply) -> list[Id]:
     return [Id(info.auth_scheme, info.user) for info in reply.client_info or ()]
+
+
+def _name_the_switch(error: ZooKeeperError) -> NoReturn:
+    if isinstance(error, UnimplementedError) and not error.detail:
+        error.detail = "a znode with a ttl needs a server with zookeeper.extendedTypesEnabled"
+    raise error
 
 
 def _none_if_missing(error: ZooKeeperError) -> None:

@@ -22,7 +22,8 @@ class Pipeline:
 
     Requests leave at once, in the order of the calls, without waiting for each other; the block ends when all
     are answered. Each call returns a `Pending` whose `result()` is there after the block: the result, or the
-    error in its place. `await pending.wait()` inside the block is possible too.
+    error in its place. `await pending.wait()` inside the block is possible too. What has no call here, as
+    containers and `get_ephemerals` have none, goes through `submit`.
     """
 
     def __init__(self, operations: Operations, calls: Calls) -> None:
@@ -76,7 +77,7 @@ class Pipeline:
         """Replace a znode's ACL; the result is its stat."""
         return self._add(self._operations.set_acl(path, acl, version=version))
 
-    def sync(self, path: str) -> Pending[None]:
+    def sync(self, path: str = "/") -> Pending[None]:
         """Wait until the server has caught up with its leader."""
         return self._add(self._operations.sync(path))
 
