@@ -83,6 +83,7 @@ IMPORTS_IN_FUNCTIONS = {
     "zkrecipes.client.otel": "an extra",
     "zkrecipes.testing": "loads a name when it is asked for, so that the plugin costs nothing",
     "zkrecipes.testing.pytest_plugin": "loaded in every run of pytest: fixtures import what they need",
+    "zkrecipes.testing.asyncio_fixtures": "loaded in every run with pytest-asyncio: as above",
     "zkrecipes.cli": "says what to install where its extra is missing",
 }
 
