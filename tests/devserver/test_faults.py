@@ -157,7 +157,7 @@ async def test_a_resumed_session_can_be_hurt_in_its_greeting(autojump_clock: Moc
             )
 
 
-@pytest.mark.parametrize("how", [how for how in Hurt if how not in (Hurt.CORRUPT, Hurt.DELAY)])
+@pytest.mark.parametrize("how", [how for how in Hurt if how not in {Hurt.CORRUPT, Hurt.DELAY}])
 @pytest.mark.parametrize("nth", [1, 2, 3])
 @pytest.mark.parametrize("of_next_session", [True, False])
 async def test_the_nth_request_of_a_session_is_hurt(
@@ -201,12 +201,21 @@ async def test_hurting_before_a_request_of_a_session_without_a_connection_does_n
         assert server.faults.hurt(1, Hurt.BEFORE_SEND, session_id=77).is_spent
 
 
-async def test_how_long_a_delay_is_has_to_be_said() -> None:
-    faults = DevServer(network=MemoryNetwork()).faults
-    with pytest.raises(ValueError, match="for how long"):
-        faults.hurt(1, Hurt.DELAY)
+async def test_the_nth_reply_of_a_session_is_late(autojump_clock: MockClock) -> None:
+    async with _serving() as (server, network):
+        client, hello = await RawClient.greet(server, network)
+        server.faults.hurt(2, Hurt.DELAY, session_id=hello.session_id, seconds=3)
+        began = trio.current_time()
+        times = []
+        for path in ("/1", "/2", "/3"):
+            await client.ok(_create(path))
+            times.append(trio.current_time() - began)
+        assert times == pytest.approx([0, 3, 3])
+
+
+async def test_no_delay_is_below_nothing() -> None:
     with pytest.raises(ValueError, match="above 0 seconds, not 0"):
-        faults.delay_reply(0)
+        DevServer(network=MemoryNetwork()).faults.delay_reply(0)
 
 
 async def test_a_corrupt_reply_is_a_whole_frame_of_garbage(autojump_clock: MockClock) -> None:

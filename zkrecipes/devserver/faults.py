@@ -219,27 +219,26 @@ class Faults:
         self._faults.append(fault)
         return fault
 
-    def hurt(self, nth: int, how: Hurt, *, session_id: int | None = None) -> Fault:
+    def hurt(self, nth: int, how: Hurt, *, session_id: int | None = None, seconds: float = 1.0) -> Fault:
         """Hurt one request of a session, whatever it is; pings do not count.
 
         Args:
             nth: which, counted from 1.
-            how: in which way; not `DELAY`, for which there is `delay_reply`.
+            how: in which way.
             session_id: whose, counted from now; None is the next session that is made.
+            seconds: how much later its reply leaves, for `DELAY`.
 
         Raises:
-            ValueError: `nth` is below 1, or `how` is `DELAY`.
+            ValueError: `nth` is below 1.
         """
         if nth < 1:
             raise ValueError(f"requests are counted from 1: {nth}")
-        if how is Hurt.DELAY:
-            raise ValueError("for how long? Ask delay_reply for a delay")
         # What drops the connection before a request hits the one before that, which may be the greeting.
         before = how is Hurt.BEFORE_SEND
         greeting = before and nth == 1
         opcodes = frozenset({OpCode.CREATE_SESSION}) if greeting else frozenset[OpCode]()
         skip = 0 if greeting else nth - 1 - before
-        fault = Fault(how, opcodes, None, session_id, skip=skip, times=1)
+        fault = Fault(how, opcodes, None, session_id, skip=skip, times=1, seconds=seconds)
         if session_id is None:
             self._for_next_session.append(fault)
         elif greeting:
