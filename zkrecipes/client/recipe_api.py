@@ -11,6 +11,7 @@ Small, documented and stable, so that others can write recipes too:
 
 from __future__ import annotations
 
+import copy
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Self, TypeVar, final
@@ -140,16 +141,25 @@ class RecipeApi:
         return self._keeper.holds.guard(full(path), session, map(full, also), evidence)
 
     def background(self, func: Callable[[], Awaitable[None]]) -> AbstractAsyncContextManager[None]:
-        """Run `func` in a task of the client's, ended with the block; its errors are logged, never raised."""
+        """Run `func` in a task of the client's, ended with the block; its errors are logged, never raised.
+
+        Raises:
+            ZooKeeperError: the client is over.
+        """
+        if self._keeper.over is not None:
+            raise copy.copy(self._keeper.over)
         return self._tasks.background(func)
 
     async def clean_up(self, func: Callable[[], Awaitable[None]]) -> None:
         """Run `func` in a task of the client's, and wait, shielded, an eighth of a timeout at most.
 
+        It does nothing when the client is over: so is the session, and with it whatever it had made.
+
         Cancellation, native ones included, ends the wait and not the clean-up, which goes on until it has
         ended or the client has.
         """
-        await self._tasks.clean_up(func, wait_at_most=self._keeper.session.timeout / 8)
+        if not self.is_over:
+            await self._tasks.clean_up(func, wait_at_most=self._keeper.session.timeout / 8)
 
     async def finish(self, errand: Pending[Any]) -> None:
         """Wait until an errand is answered: shielded, and an eighth of a timeout at most.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Literal, Self, final
 from uuid import uuid4
@@ -88,8 +88,9 @@ class DoubleBarrier:
         self.parties = parties
         self.identifier = check_identifier(identifier)
         data = self.identifier.encode()
+        self._api = recipe_api(client)
         # raises for what cannot be right
-        recipe_api(client).operations.create(join(path, str(uuid4())), data, ephemeral=True, acl=acl)
+        self._api.operations.create(join(path, str(uuid4())), data, ephemeral=True, acl=acl)
         self._place = MeetingPlace(client, path, parties, data, acl, on_member_lost == "raise", set())
         self._passages: dict[int, Passage] = {}
 
@@ -102,7 +103,7 @@ class DoubleBarrier:
             await passage.enter()
         except BaseException:
             del self._passages[task]
-            await self._clean_up(passage.withdraw)
+            await self._api.clean_up(passage.withdraw)
             raise
         return self
 
@@ -116,18 +117,13 @@ class DoubleBarrier:
         if passage is None:
             raise RuntimeError(f"{self!r} is left by another task than the one that entered it")
         if error is not None:
-            await self._clean_up(passage.vanish)
+            await self._api.clean_up(passage.vanish)
             return
         try:
             await passage.leave()
         except BaseException:
-            await self._clean_up(passage.withdraw)
+            await self._api.clean_up(passage.withdraw)
             raise
-
-    async def _clean_up(self, func: Callable[[], Awaitable[None]]) -> None:
-        api = recipe_api(self._place.client)
-        if not api.is_over:  # or the session, and all that it made, is over, too
-            await api.clean_up(func)
 
     async def members(self) -> list[str]:
         """The identifiers of who is there, inside or waiting, in order of arrival."""
