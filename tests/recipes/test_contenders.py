@@ -45,6 +45,15 @@ async def test_an_identifier_that_no_znode_can_hold_is_refused(make: Make) -> No
 
 
 @pytest.mark.parametrize("make", HOLDS)
+async def test_an_acl_that_lets_nobody_read_is_refused(make: Make) -> None:
+    async with world() as there, there.connect("a") as client:
+        before = len(there.seen)
+        with pytest.raises(ValueError, match="must give its owner READ"):
+            make(client, "/there", acl=UNREADABLE)
+        assert len(there.seen) == before
+
+
+@pytest.mark.parametrize("make", HOLDS)
 async def test_a_client_whose_own_acl_lets_nobody_read_is_told_at_once(make: Make) -> None:
     """Or the checks that prove a hold would be refused, one by one."""
     async with world() as there, there.connect("a", default_acl=UNREADABLE) as client:

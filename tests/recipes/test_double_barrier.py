@@ -377,6 +377,25 @@ async def test_the_directory_stays_where_losses_are_told() -> None:
         assert there.server.processor.tree.get(PATH).kind.value == "persistent"
 
 
+async def test_data_of_the_directory_are_left_as_they_are() -> None:
+    """There should be none; but a goodbye that wipes somebody's settings would be a surprise."""
+    async with clients("a", "b") as (_, (client, other)):
+        await client.create("/steps")
+        await client.create(PATH, b"settings")
+        for _ in range(2):
+            async with anyio.create_task_group() as tasks:
+                for each in (client, other):
+                    tasks.start_soon(pass_through, barrier(each, 2, on_member_lost="raise"))
+        data, stat = await client.get(PATH)
+        assert data == b"settings"
+        assert stat.version > 0
+
+
+async def pass_through(each: zk.DoubleBarrier) -> None:
+    async with each:
+        pass
+
+
 async def test_an_acl_is_that_of_the_members_znode() -> None:
     async with clients("a") as (there, (client,)):
         acl = [zk.ACL(zk.Perms.READ, zk.ANYONE)]

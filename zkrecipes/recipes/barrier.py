@@ -43,6 +43,8 @@ class Barrier:
     """
 
     def __init__(self, client: Client, path: str, *, acl: Sequence[ACL] | None = None) -> None:
+        if path == "/":
+            raise ValueError("the root is no barrier: it cannot be removed")
         self.path = check_path(path)
         self._client = client
         self._acl = acl

@@ -9,8 +9,8 @@ from typing import Protocol, final
 
 from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.errors import LockLostError
-from zkrecipes.recipes.acquisition import task_id
 from zkrecipes.recipes.contenders import Contender
+from zkrecipes.recipes.entered_by_task import EnteredByTask
 from zkrecipes.recipes.entered_once import EnteredOnce
 from zkrecipes.recipes.hold import Hold
 from zkrecipes.recipes.mutex import Mutex
@@ -104,7 +104,7 @@ class MultiLock:
                 raise TypeError(f"a MultiLock is made of mutexes and semaphores, not of {lock!r}")
             if any(lock is other or _are_one(lock, other) for other in self._locks[:number]):
                 raise ValueError(f"a MultiLock has {lock!r} twice: it would wait for itself")
-        self._by_task: dict[int, list[MultiAcquisition]] = {}
+        self._entered: EnteredByTask[MultiAcquisition] = EnteredByTask()
 
     def acquire(self, *, blocking: bool = True) -> MultiAcquisition:
         """Enter the result to hold all locks: `async with multi.acquire(blocking=False) as hold`.
@@ -126,8 +126,7 @@ class MultiLock:
     async def __aenter__(self) -> MultiHold:
         acquisition = self.acquire()
         hold = await acquisition.__aenter__()
-        # a list, as a task may be in several blocks at once when all the locks are reentrant
-        self._by_task.setdefault(task_id(), []).append(acquisition)
+        self._entered.push(acquisition)
         return hold
 
     async def __aexit__(
@@ -136,13 +135,7 @@ class MultiLock:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        task = task_id()
-        if task not in self._by_task:
-            raise RuntimeError(f"{self!r} is left by another task than the one that entered it")
-        acquisition = self._by_task[task].pop()
-        if not self._by_task[task]:
-            del self._by_task[task]
-        await acquisition.__aexit__(error_type, error, traceback)
+        await self._entered.pop(self).__aexit__(error_type, error, traceback)
 
     async def contenders(self) -> list[list[Contender]]:
         """Who has each lock and who waits for it, in the locks' order: one list of each lock."""

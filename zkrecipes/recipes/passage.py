@@ -18,10 +18,10 @@ members in. The names, and what they mean, are those of Curator's `DistributedDo
 # remove it. Should that hit the `ready` of a later round, it is made again: by those who come in, while they
 # are enough, or by those who leave and wait for one that has not come in.
 #
-# Who leaves says goodbye: the transaction that removes its znode also sets the directory's data, so that the
-# directory's version counts the goodbyes. (Who goes last says it when its block has ended.) How many children
-# have gone in all can be seen from the same stat, as `cversion` counts those that came and those that went.
-# The difference is how many were lost.
+# Who leaves says goodbye: the transaction that removes its znode also sets the directory's data (to what they
+# are, should there be any), so that the directory's version counts the goodbyes. (Who goes last says it when
+# its block has ended.) How many children have gone in all can be seen from the same stat, as `cversion`
+# counts those that came and those that went. The difference is how many were lost.
 #
 # Who waits watches `ready` and one member, so that no departure wakes everybody.
 
@@ -138,6 +138,7 @@ class Passage:
         # who comes while that one is there is let in, too.
         self._found_inside: frozenset[str] | None = None
         self._before: _Departures | None = None
+        self._found_data: bytes | None = b""
         self._has_said = False
 
     # --- in ------------------------------------------------------------------------------------------------
@@ -191,6 +192,7 @@ class Passage:
                     return False
                 others = self._others(children)
                 self._warn_of_strangers(children)
+                await self._keep_data(directory)
                 if ready is not None:
                     if await self._is_let_in(ready, others):
                         await self._look_back(directory)
@@ -202,6 +204,11 @@ class Passage:
                 elif await self._wait_for(opened):
                     await self._look_back(directory)
                     return True
+
+    async def _keep_data(self, directory: Stat) -> None:
+        """Look what a goodbye must leave as it is: the directory should have no data, but may."""
+        if directory.data_length and not self._found_data:
+            self._found_data = (await self._place.client.get(self._place.directory)).data
 
     async def _settle(self, create: Pending[str]) -> bool:
         """Whether the znode is there and is ours."""
@@ -350,7 +357,7 @@ class Passage:
         try:
             async with self._place.client.transaction() as tx:
                 tx.set(self._path, self._place.data, version=0)
-                tx.set(self._place.directory, b"")
+                tx.set(self._place.directory, self._found_data)
         except TransactionError as error:
             if isinstance(error.error, (NoNodeError, NoAuthError)):
                 return  # it has gone, as will be seen; or it is said later
@@ -433,7 +440,7 @@ class Passage:
                     # The version is that of a znode whose goodbye has not been said.
                     tx.delete(join(directory, name), version=0 if is_news and name == self._name else None)
                 for _ in range(is_news + (READY in names)):
-                    tx.set(directory, b"")
+                    tx.set(directory, self._found_data)
         except TransactionError as error:
             if isinstance(error.error, NoAuthError):
                 # Somebody made the directory and lets nobody write to it: go without a goodbye.

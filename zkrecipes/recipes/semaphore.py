@@ -23,6 +23,7 @@ from zkrecipes.recipes.contenders import (
     list_contenders,
     read_contenders,
 )
+from zkrecipes.recipes.entered_by_task import EnteredByTask
 from zkrecipes.recipes.entered_once import EnteredOnce
 from zkrecipes.recipes.hold import Hold, HoldBlock
 from zkrecipes.recipes.layouts import SEMAPHORES, choose_layout
@@ -36,7 +37,7 @@ class Semaphore:
     """At most `limit` permits are out at a time, first come first served, across processes and machines.
 
         semaphore = zk.Semaphore(client, "/limits/api", limit=3)
-        async with semaphore.acquire() as hold:
+        async with semaphore as hold:
             ...  # cancelled if the permit can no longer be proven; leaving raises LockLostError then
 
     Building it does no I/O, and tasks may share it. Whoever asks for several permits gets them together;
@@ -84,6 +85,7 @@ class Semaphore:
         self._pool = Pool(client, top + names.permits, queue, names, acl)
         self._has_agreed = not names.has_limit
         self._by_task: Counter[int] = Counter()
+        self._entered: EnteredByTask[SemaphoreAcquisition] = EnteredByTask()
 
     @property
     def limit(self) -> int:
@@ -92,6 +94,8 @@ class Semaphore:
 
     def acquire(self, *, permits: int = 1, blocking: bool = True) -> SemaphoreAcquisition:
         """Enter the result to have permits: `async with semaphore.acquire(permits=2) as hold`.
+
+        For one permit `async with semaphore as hold` is the same.
 
         `hold` is as a mutex's. Its fencing token orders the entries and does not exclude: others are inside
         at the same time, with lower tokens and higher ones. The loss of one permit is the loss of all.
@@ -122,6 +126,21 @@ class Semaphore:
         if not (self._has_agreed and self._pool.layout.has_limit):
             self._check_limit(permits)
         return SemaphoreAcquisition(self, self._pool, permits, blocking)
+
+    async def __aenter__(self) -> Hold:
+        """One permit, as `acquire()` gives it."""
+        acquisition = self.acquire()
+        hold = await acquisition.__aenter__()
+        self._entered.push(acquisition)
+        return hold
+
+    async def __aexit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._entered.pop(self).__aexit__(error_type, error, traceback)
 
     async def set_limit(self, limit: int) -> None:
         """Change the limit for everybody, those who wait included. Nobody who is inside is evicted.
