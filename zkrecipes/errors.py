@@ -163,7 +163,7 @@ class InvalidACLError(ServerError):
     """The ACL is empty, names an unknown scheme, or says `auth` in a session that has none."""
 
     code = -114
-    summary = "the ACL is invalid"
+    summary = "the server does not accept the ACL (a scheme or an id unknown to it, or `auth` of nobody)"
 
 
 class NoChildrenForEphemeralsError(ServerError):

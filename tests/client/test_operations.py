@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from zkrecipes import OPEN, READ_ONLY, Id, NoAuthError, NoNodeError, Stat
+from zkrecipes import ACL, ANYONE, OPEN, READ_ONLY, Id, NoAuthError, NoNodeError, Stat
 from zkrecipes.client.operations import Operations
 from zkrecipes.codec.messages import (
     ACLReply,
@@ -98,6 +98,44 @@ def test_only_a_missing_znode_means_that_it_does_not_exist(operations: Operation
     assert recover(NoNodeError("/app/n")) is None
     with pytest.raises(NoAuthError):
         recover(NoAuthError("/app/n"))
+
+
+@pytest.mark.parametrize(
+    ("acl", "error", "message"),
+    [
+        ([], ValueError, "an ACL has at least one entry"),
+        ((), ValueError, "an ACL has at least one entry"),
+        (31, TypeError, "an ACL is a list of ACL entries, not 31"),
+        (ACL(31, ANYONE), TypeError, "an ACL is a list of ACL entries, not of 31"),
+        (["world:anyone:cdrwa"], TypeError, "an ACL is a list of ACL entries, not of 'world:anyone:cdrwa'"),
+        ([ACL(31, cast("Id", "bob"))], TypeError, "an ACL entry is about an Id of two strings, not 'bob'"),
+        (
+            [ACL(31, cast("Id", ("world", "anyone")))],
+            TypeError,
+            r"an ACL entry is about an Id of two strings, not \('world', 'anyone'\)",
+        ),
+        ([ACL(31, Id("digest", None))], TypeError, "an ACL entry is about an Id of two strings, not Id"),
+        ([ACL(cast("int", "rw"), ANYONE)], TypeError, "an ACL entry permits Perms, not 'rw'"),
+        ([ACL(32, ANYONE)], ValueError, "an ACL entry permits a sum of Perms, at most 31"),
+        ([ACL(-1, ANYONE)], ValueError, "an ACL entry permits a sum of Perms, at most 31"),
+    ],
+)
+def test_an_acl_that_cannot_be_right_is_named(
+    operations: Operations, acl: Any, error: type[Exception], message: str
+) -> None:
+    for ask in (
+        lambda: operations.create("/n", acl=acl),
+        lambda: operations.set_acl("/n", acl),
+        lambda: Operations("", acl, 1000),
+    ):
+        with pytest.raises(error, match=message):
+            ask()
+
+
+def test_an_acl_may_be_any_iterable(operations: Operations) -> None:
+    request = operations.create("/n", acl=iter(READ_ONLY)).request  # type: ignore[arg-type]  # a careless caller
+    assert isinstance(request, CreateRequest)
+    assert request.acl == list(READ_ONLY)
 
 
 def test_the_default_acl_is_open_unless_another_is_given() -> None:

@@ -6,7 +6,7 @@ what a call means stands here, once. Nothing here waits or sends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Generic, NamedTuple, NoReturn, TypeVar, final
 
 from zkrecipes.acl import OPEN
@@ -86,7 +86,7 @@ class Operations:
 
     def __init__(self, chroot: str, default_acl: Sequence[ACL] | None, data_size_max: int) -> None:
         self.chroot = chroot
-        self.default_acl = list(OPEN if default_acl is None else _check_acl(default_acl))
+        self.default_acl = list(OPEN) if default_acl is None else _check_acl(default_acl)
         self.data_size_max = data_size_max
 
     def full(self, path: str) -> str:
@@ -161,7 +161,7 @@ class Operations:
 
     def set_acl(self, path: str, acl: Sequence[ACL], *, version: int | None = None) -> Operation[Stat]:
         """Replace a znode's ACL; the result is its stat."""
-        request = SetACLRequest(self.full(path), list(_check_acl(acl)), _version(version))
+        request = SetACLRequest(self.full(path), _check_acl(acl), _version(version))
         return Operation(request, _stat_of_reply)
 
     def check(self, path: str, *, version: int | None = None) -> Operation[None]:
@@ -244,7 +244,7 @@ class Operations:
         self, path: str, data: bytes | None, acl: Sequence[ACL] | None, mode: CreateMode
     ) -> tuple[str, bytes | None, list[ACL], int]:
         check_path(path, sequential=mode.is_sequential)
-        entries = self.default_acl if acl is None else list(_check_acl(acl))
+        entries = self.default_acl if acl is None else _check_acl(acl)
         return chroot_on(self.chroot, path), self._check_data(data), entries, mode
 
     def _check_data(self, data: bytes | None) -> bytes | None:
@@ -315,15 +315,26 @@ def _version(version: int | None) -> int:
     return version
 
 
-def _check_acl(acl: Sequence[ACL]) -> Sequence[ACL]:
-    if not acl:
+def _check_acl(acl: Sequence[ACL]) -> list[ACL]:
+    if not isinstance(acl, Iterable):
+        raise TypeError(f"an ACL is a list of ACL entries, not {acl!r}")
+    entries = list(acl)
+    if not entries:
         raise ValueError("an ACL has at least one entry")
-    for entry in acl:
-        if not isinstance(entry, ACL):
-            raise TypeError(f"an ACL is a list of ACL entries, not of {entry!r}")
-        if not 0 <= entry.perms <= Perms.ALL:
-            raise ValueError(f"an ACL entry permits a sum of Perms, at most {Perms.ALL:d}: {entry!r}")
-    return acl
+    for entry in entries:
+        _check_acl_entry(entry)
+    return entries
+
+
+def _check_acl_entry(entry: ACL) -> None:
+    if not isinstance(entry, ACL):
+        raise TypeError(f"an ACL is a list of ACL entries, not of {entry!r}")
+    if not isinstance(entry.id, Id) or not all(isinstance(part, str) for part in entry.id):
+        raise TypeError(f"an ACL entry is about an Id of two strings, not {entry.id!r}")
+    if not isinstance(entry.perms, int):
+        raise TypeError(f"an ACL entry permits Perms, not {entry.perms!r}")
+    if not 0 <= entry.perms <= Perms.ALL:
+        raise ValueError(f"an ACL entry permits a sum of Perms, at most {Perms.ALL:d}: {entry!r}")
 
 
 def _members(servers: Sequence[str | int]) -> str | None:
