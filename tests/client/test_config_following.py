@@ -104,6 +104,29 @@ async def test_a_client_alone_with_its_server_stays_there_when_nobody_is_listed(
             assert _server(client) == "zk1"
 
 
+async def test_members_that_lead_nowhere_do_not_lock_the_client_out() -> None:
+    async with world() as there, _writer(there, "10.0.0.1", "10.0.0.2") as writer:
+        doors = Doors(there)
+        for number in (1, 2, 3):
+            there.network.refuse(source=f"10.0.0.{number}")
+        async with _following(there, doors, "zk1,zk2") as client:
+            session = client.session
+            await writer.set(MEMBERS, _config("10.0.0.1", "10.0.0.2", "10.0.0.3"))
+            await anyio.sleep(3)
+            there.server.drop_connections()
+            await client.sync()
+            assert _server(client) in {"zk1", "zk2"}
+            assert client.session is session
+
+
+async def test_leaving_is_nothing_to_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with world() as there, _writer(there, "zk1"):
+        async with _following(there, Doors(there), "zk1"):
+            caplog.set_level("INFO")
+            caplog.clear()
+        assert "follow" not in caplog.text
+
+
 async def test_without_a_configuration_it_says_so_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     async with world() as there, _following(there, Doors(there), "zk1") as client:
         assert await client.exists("/") is not None

@@ -166,6 +166,24 @@ def test_a_preferred_host_that_is_none_of_them_has_no_turn() -> None:
     assert {hosts.next_host(), hosts.next_host()} == {A, B}
 
 
+def test_spare_hosts_have_their_turn_once_a_whole_pass_has_failed() -> None:
+    hosts = HostList((C,), random.Random(1))
+    hosts.replace((A, B), spare=(B, C))
+    assert {hosts.next_host(), hosts.next_host()} == {A, B}
+    hosts.end_pass()
+    assert sorted(hosts.next_host() for _ in range(3)) == [A, B, C]
+    hosts.succeeded()
+    assert {hosts.next_host(), hosts.next_host()} == {A, B}
+    assert hosts.hosts == (A, B)
+    hosts.rebalance((A,), A)
+    hosts.end_pass()
+    assert sorted(hosts.next_host() for _ in range(3)) == [A, B, C]
+    hosts.replace((A,))
+    hosts.end_pass()
+    assert hosts.next_host() == A
+    assert hosts.is_pass_over
+
+
 def test_addresses_of_a_name_are_shuffled_within_their_family() -> None:
     v6 = [Address(f"::{number}", 2181) for number in range(4)]
     v4 = [Address(f"10.0.0.{number}", 2181) for number in range(4)]

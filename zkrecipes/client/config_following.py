@@ -9,7 +9,13 @@ from typing import Final, final
 import anyio
 
 from zkrecipes.client.client import Client
-from zkrecipes.errors import NoAuthError, NoNodeError, SessionExpiredError, ZooKeeperError
+from zkrecipes.errors import (
+    NoAuthError,
+    NoNodeError,
+    SessionClosedError,
+    SessionExpiredError,
+    ZooKeeperError,
+)
 from zkrecipes.net.hosts import Host
 from zkrecipes.net.keeper import SessionKeeper
 from zkrecipes.net.member_list import hosts_in
@@ -51,6 +57,8 @@ class ConfigFollower:
                 return
             except SessionExpiredError:
                 continue
+            except SessionClosedError:
+                return
             except ZooKeeperError as error:
                 logger.info("the ensemble's members are no longer followed: %s", error)
                 return
@@ -64,8 +72,9 @@ class ConfigFollower:
             return
         names = ", ".join(map(str, hosts))
         if is_first:
-            # what was there until now was somebody's connect string: perhaps one name for all, so no moves
-            known.replace(hosts)
+            # What was there until now was somebody's connect string: perhaps one name for all, so no moves.
+            # It has worked, and the members' addresses may lead nowhere from here: it stays in reserve.
+            known.replace(hosts, spare=known.hosts)
             logger.info("the ensemble's members are %s", names)
             return
         target = known.rebalance(hosts, await self._where_it_is(known.hosts))

@@ -99,8 +99,8 @@ async def connect(
             all by itself then. None: no TLS.
         follow_config: use the hosts of the ensemble's own configuration (`/zookeeper/config`, servers from
             3.5) as soon as they are known, and follow its changes: by chance, so that all clients that do
-            this stay evenly spread, and only those move that must. Not with `tls`, as it names no secure
-            ports.
+            this stay evenly spread, and only those move that must. `hosts` are still tried where all of its
+            hosts fail. Not with `tls`, as it names no secure ports.
         instrument: is told of each request and of the session, for tracing and metrics.
         network: where the hosts are; None for TCP. Tests pass one in memory.
 

@@ -117,6 +117,7 @@ class HostList:
     def __init__(self, hosts: tuple[Host, ...], rng: random.Random) -> None:
         self._rng = rng
         self._hosts = hosts
+        self._spare: tuple[Host, ...] = ()
         self._order: list[Host] = []
         self._has_begun = False
         self._passes = 0
@@ -130,9 +131,10 @@ class HostList:
         """All hosts, as given."""
         return self._hosts
 
-    def replace(self, hosts: tuple[Host, ...]) -> None:
-        """Use other hosts from the next attempt on."""
+    def replace(self, hosts: tuple[Host, ...], spare: tuple[Host, ...] = ()) -> None:
+        """Use other hosts from the next attempt on, and `spare` as well once all of them have failed."""
         self._hosts = hosts
+        self._spare = spare
         self.succeeded()
 
     def rebalance(self, hosts: tuple[Host, ...], current: Host | None) -> Host | None:
@@ -147,7 +149,7 @@ class HostList:
             Where it moves, which is tried first; None if it stays.
         """
         host = host_to_move_to(self._hosts, hosts, current, self._rng)
-        self.replace(hosts)
+        self.replace(hosts, self._spare)
         self._preferred = host
         return host
 
@@ -160,7 +162,8 @@ class HostList:
         """The host to try now; a new pass begins when all have had their turn."""
         self._has_begun = True
         if not self._order:
-            self._order = list(self._hosts)
+            spare = self._spare if self._passes else ()
+            self._order = list(dict.fromkeys([*self._hosts, *spare]))
             self._rng.shuffle(self._order)
             if len(self._order) > 1 and self._order[-1] == self._last:
                 # not the one that has just failed
