@@ -114,7 +114,11 @@ def test_only_a_missing_znode_means_that_it_does_not_exist(operations: Operation
             TypeError,
             r"an ACL entry is about an Id of two strings, not \('world', 'anyone'\)",
         ),
-        ([ACL(31, Id("digest", None))], TypeError, "an ACL entry is about an Id of two strings, not Id"),
+        (
+            [ACL(31, Id("digest", cast("str", None)))],
+            TypeError,
+            "an ACL entry is about an Id of two strings, not Id",
+        ),
         ([ACL(cast("int", "rw"), ANYONE)], TypeError, "an ACL entry permits Perms, not 'rw'"),
         ([ACL(32, ANYONE)], ValueError, "an ACL entry permits a sum of Perms, at most 31"),
         ([ACL(-1, ANYONE)], ValueError, "an ACL entry permits a sum of Perms, at most 31"),

@@ -326,14 +326,16 @@ def _check_acl(acl: Sequence[ACL]) -> list[ACL]:
     return entries
 
 
-def _check_acl_entry(entry: ACL) -> None:
+def _check_acl_entry(entry: object) -> None:
     if not isinstance(entry, ACL):
         raise TypeError(f"an ACL is a list of ACL entries, not of {entry!r}")
-    if not isinstance(entry.id, Id) or not all(isinstance(part, str) for part in entry.id):
-        raise TypeError(f"an ACL entry is about an Id of two strings, not {entry.id!r}")
-    if not isinstance(entry.perms, int):
-        raise TypeError(f"an ACL entry permits Perms, not {entry.perms!r}")
-    if not 0 <= entry.perms <= Perms.ALL:
+    perms: object = entry.perms
+    who: object = entry.id
+    if not isinstance(who, Id) or not all(isinstance(part, str) for part in who):
+        raise TypeError(f"an ACL entry is about an Id of two strings, not {who!r}")
+    if not isinstance(perms, int):
+        raise TypeError(f"an ACL entry permits Perms, not {perms!r}")
+    if not 0 <= perms <= Perms.ALL:
         raise ValueError(f"an ACL entry permits a sum of Perms, at most {Perms.ALL:d}: {entry!r}")
 
 
