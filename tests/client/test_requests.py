@@ -301,6 +301,11 @@ WRONG: list[tuple[Call, type[Exception], str]] = [
     (lambda client: client.create("/a", ttl=math.inf), ValueError, "not inf"),
     (lambda client: client.create("/a", ttl=math.nan), ValueError, "not nan"),
     (lambda client: client.create("/a", ttl=1e12), ValueError, "not 1000000000000.0"),
+    (lambda client: client.create("/a", ttl="5"), TypeError, "not '5'"),  # type: ignore[arg-type]
+    (lambda client: client.create("/a", ttl=True), TypeError, "not True"),
+    (lambda client: client.reconfig(leaving=[1], from_version="1"), TypeError, "not '1'"),  # type: ignore[arg-type]
+    (lambda client: client.stream([], window="9").__aenter__(), TypeError, "not '9'"),  # type: ignore[arg-type]
+    (lambda client: client.walk(window=1.5).__aenter__(), TypeError, "not 1.5"),  # type: ignore[arg-type]
     (lambda client: client.create("a", container=True), ValueError, "'a'"),
     (lambda client: client.create("/a", acl=[zk.ACL(32, zk.ANYONE)]), ValueError, "at most 31"),
     (lambda client: client.set("/a", b"", version=2**31), ValueError, "at most 2147483647, not 2147483648"),

@@ -53,6 +53,7 @@ T = TypeVar("T")
 
 ANY_VERSION: Final = -1
 _VERSION_MAX: Final = 2**31 - 1
+_CONFIG_VERSION_MAX: Final = 2**63 - 1  # that of the ensemble's members is a zxid
 # A TTL is kept in 40 bits of the ephemeral owner (`EphemeralType.TTL`).
 _TTL_MS_MAX: Final = 0x00FF_FFFF_FFFF
 
@@ -232,9 +233,7 @@ class Operations:
             raise ValueError("new_members are all members, so nobody joins or leaves besides")
         if not (new_members or joining or leaving):
             raise ValueError("a reconfig changes something: name who joins, who leaves, or all members")
-        if from_version is not None and from_version < 0:
-            raise ValueError(f"a version is not negative: {from_version}; None means any")
-        version = ANY_VERSION if from_version is None else from_version
+        version = _version(from_version, version_max=_CONFIG_VERSION_MAX)
         request = ReconfigRequest(_members(joining), _members(leaving), _members(new_members), version)
         return Operation(request, _itself)
 
@@ -297,12 +296,14 @@ def _create_mode(ephemeral: bool, sequential: bool, container: bool, ttl: float 
 
 
 def _ttl_ms(ttl: float) -> int:
+    if isinstance(ttl, bool) or not isinstance(ttl, (int, float)):
+        raise TypeError(f"a ttl is a number of seconds, not {ttl!r}")
     if not 0.001 <= ttl <= _TTL_MS_MAX / 1000:
         raise ValueError(f"a ttl is between 0.001 and {_TTL_MS_MAX / 1000:.0f} seconds, not {ttl!r}")
     return round(ttl * 1000)
 
 
-def _version(version: int | None) -> int:
+def _version(version: int | None, *, version_max: int = _VERSION_MAX) -> int:
     if version is None:
         return ANY_VERSION
     if isinstance(version, bool) or not isinstance(version, int):
@@ -310,8 +311,8 @@ def _version(version: int | None) -> int:
     if version < 0:
         # -1 would mean any: a version that has wrapped must never unguard a write.
         raise ValueError(f"a version is not negative: {version}; None means any")
-    if version > _VERSION_MAX:
-        raise ValueError(f"a version is at most {_VERSION_MAX}, not {version}")
+    if version > version_max:
+        raise ValueError(f"a version is at most {version_max}, not {version}")
     return version
 
 

@@ -24,8 +24,11 @@ def check_window(window: int) -> int:
     """Return `window` if so many requests can be under way.
 
     Raises:
+        TypeError: it is no int.
         ValueError: it is less than one.
     """
+    if isinstance(window, bool) or not isinstance(window, int):
+        raise TypeError(f"a window is a number of requests, not {window!r}")
     if window < 1:
         raise ValueError(f"a window has room for one request at least, not {window!r}")
     return window
