@@ -309,6 +309,44 @@ def test_importing_the_plugin_loads_nothing_but_pytest() -> None:
     }
 
 
+ORDERS = """
+import asyncio, pathlib, pytest
+import zkrecipes as zk
+
+NAMES = [f"{number:03}" for number in range(50)]
+
+async def order(client):
+    for name in NAMES:
+        await client.create(f"/{name}", b"")
+    names = await client.get_children("/")
+    names.remove("zookeeper")
+    assert sorted(names) == NAMES != names
+    with pathlib.Path("orders").open("a") as file:
+        print(*names, file=file)
+
+@pytest.mark.trio
+async def test_trio_over_tcp(zk_client):
+    await order(zk_client)
+
+@pytest.mark.trio
+async def test_trio_in_memory(zk_client, dev_server):
+    await order(zk_client)
+
+@pytest.mark.asyncio
+async def test_asyncio_in_memory(zk_client, dev_server):
+    await order(zk_client)
+"""
+
+
+def test_children_come_in_an_order_that_is_the_same_in_each_run(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(ORDERS)
+    for _ in range(2):
+        _run(pytester, only=["trio", "asyncio"]).assert_outcomes(passed=3)
+    orders = (pytester.path / "orders").read_text().splitlines()
+    assert orders[:3] == orders[3:]
+    assert len(set(orders)) == 3
+
+
 WHAT_IS_LOADED = """
 import sys
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import pytest
 import pytest_asyncio
 
 if TYPE_CHECKING:
@@ -47,10 +48,10 @@ def _fixtures(scope: _Scope) -> dict[str, object]:
             yield client
 
     @pytest_asyncio.fixture(loop_scope=scope, name=server)
-    async def dev_server() -> AsyncIterator[DevServer]:
+    async def dev_server(request: pytest.FixtureRequest) -> AsyncIterator[DevServer]:
         from zkrecipes.testing.fixture_values import dev_server_in_memory
 
-        async with dev_server_in_memory() as server:
+        async with dev_server_in_memory(request.node.nodeid) as server:
             yield server
 
     return {client: zk_client, client_in_memory: zk_client_of_dev_server, server: dev_server}

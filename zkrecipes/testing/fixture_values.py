@@ -15,6 +15,7 @@ from zkrecipes.client.opening import connect
 from zkrecipes.devserver.server import DevServer
 from zkrecipes.testing.hosting import hosted
 from zkrecipes.testing.memory_network import MemoryNetwork
+from zkrecipes.testing.seeds import seed_of
 
 __all__ = ["client_of_dev_server", "client_of_server", "dev_server_in_memory"]
 
@@ -47,6 +48,6 @@ def client_of_dev_server(
     return hosted(connect(server.connect_string, network=server.network, **options))
 
 
-def dev_server_in_memory() -> AbstractAsyncContextManager[DevServer]:
-    """A server on a `MemoryNetwork` of its own."""
-    return hosted(DevServer(host="zk", port=2181, network=MemoryNetwork()))
+def dev_server_in_memory(node_id: str) -> AbstractAsyncContextManager[DevServer]:
+    """A server for the test of that name, on a `MemoryNetwork` of its own."""
+    return hosted(DevServer(host="zk", port=2181, network=MemoryNetwork(), seed=seed_of(node_id)))

@@ -97,13 +97,16 @@ def zk_server(request: pytest.FixtureRequest) -> Iterator[ThreadedDevServer]:
     """A ZooKeeper server with nothing in it: `zk_server.hosts`, `zk_server.address`.
 
     A dev server in a thread of its own, on TCP, or what `--zookeeper` says. What can go wrong with a dev
-    server are methods of it: see `zkrecipes.testing.ThreadedDevServer`.
+    server are methods of it: see `zkrecipes.testing.ThreadedDevServer`. Lists of children come in an odd
+    order, for a test the same in each run.
     """
     value = request.config.getoption("--zookeeper")
     if value == _DEV:
+        from zkrecipes.devserver.server import DevServer
+        from zkrecipes.testing.seeds import seed_of
         from zkrecipes.testing.threaded_server import ThreadedDevServer
 
-        with ThreadedDevServer() as server:
+        with ThreadedDevServer(DevServer(seed=seed_of(request.node.nodeid))) as server:
             yield server
         return
     from zkrecipes.testing.shared_server import fresh_chroot
@@ -210,10 +213,10 @@ async def _zk_client(
 
 
 @pytest.fixture
-async def _dev_server() -> AsyncIterator[DevServer]:
+async def _dev_server(request: pytest.FixtureRequest) -> AsyncIterator[DevServer]:
     from zkrecipes.testing.fixture_values import dev_server_in_memory
 
-    async with dev_server_in_memory() as server:
+    async with dev_server_in_memory(request.node.nodeid) as server:
         yield server
 
 
