@@ -107,6 +107,13 @@ async def test_an_ensemble_of_any_size_serves(size: int, autojump_clock: MockClo
         await client.create("/a", b"")
 
 
+async def test_it_runs_once(autojump_clock: MockClock) -> None:
+    async with SimulatedEnsemble() as ensemble:
+        pass
+    with pytest.raises(RuntimeError, match="runs once"):
+        await ensemble.__aenter__()
+
+
 async def test_numbers_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="size=0"):
         SimulatedEnsemble(0)

@@ -65,6 +65,7 @@ class SimulatedEnsemble:
         seed: of all that is up to chance: the moments of elections, passwords, the order of children.
 
     Raises:
+        RuntimeError: on entering: it has run before.
         ValueError: a number is out of range.
     """
 
@@ -276,6 +277,8 @@ class SimulatedEnsemble:
     # --- running -------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
+        if self._running is not None:
+            raise RuntimeError("a SimulatedEnsemble runs once: make another")
         self._running = self._run()
         await self._running.__aenter__()
         return self
