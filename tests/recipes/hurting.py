@@ -9,12 +9,14 @@ outstanding. What an act should have done is for its test to say.
 from __future__ import annotations
 
 import asyncio
+import random
 import selectors
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import anyio
 import anyio.lowlevel
@@ -23,6 +25,7 @@ import trio
 import trio.testing
 
 import zkrecipes as zk
+from zkrecipes.client import opening
 from zkrecipes.devserver.faults import Hurt
 from zkrecipes.enums import OpCode
 from zkrecipes.net.transport import Address, Handler, Stream
@@ -167,13 +170,17 @@ class World:
 
 @asynccontextmanager
 async def world(**options: Any) -> AsyncIterator[World]:
-    """A server at `zk:2181`; the arguments are those of `DevServer`."""
+    """A server at `zk:2181`; the arguments are those of `DevServer`.
+
+    The pauses between the clients' tries are always the same, so that what fails fails again.
+    """
     network = MemoryNetwork()
     options = {"seed": 1, "start_time": 1e9} | options
-    async with zk.DevServer(network=network, host="zk", port=2181, **options) as server:
-        there = World(server, network)
-        there.record()
-        yield there
+    with patch.object(opening, "_RNG", random.Random(1)):
+        async with zk.DevServer(network=network, host="zk", port=2181, **options) as server:
+            there = World(server, network)
+            there.record()
+            yield there
 
 
 class Doors:
