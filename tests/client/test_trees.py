@@ -63,6 +63,18 @@ async def test_a_path_that_is_there_is_ensured_also_where_nothing_may_be_created
             await client.create("/a/c/d", make_parents=True)
 
 
+@pytest.mark.parametrize("nth", range(3))
+@pytest.mark.parametrize("is_applied", [True, False])
+async def test_a_connection_that_breaks_meanwhile_costs_nothing_but_time(nth: int, is_applied: bool) -> None:
+    async with world() as there, there.connect("a") as client:
+        drop = there.server.faults.lose_reply if is_applied else there.server.faults.drop_request
+        drop(OpCode.CREATE, skip=nth)
+        await client.ensure_path("/a/b")
+        assert there.znodes() == {"/a", "/a/b"}
+        drop(OpCode.CREATE, skip=1)  # the first finds no parent
+        assert await client.create("/c/d", make_parents=True) == "/c/d"
+
+
 async def test_a_parent_that_goes_meanwhile_is_made_again() -> None:
     made: list[str] = []
 

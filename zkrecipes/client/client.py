@@ -109,6 +109,7 @@ class Client:
             TypeError: it is neither a string nor bytes.
         """
         self._keeper.authenticate(*check_credential(scheme, credential))
+        del credential  # which some tracebacks would show
         # The server answers in order, and breaks the connection if it refuses: any later answer is a yes.
         try:
             await self._run(self._operations.exists("/"))
@@ -322,7 +323,14 @@ class Client:
         return await self._run(self._operations.set_acl(path, acl, version=version))
 
     async def ensure_path(self, path: str, *, acl: Sequence[ACL] | None = None) -> None:
-        """Make a znode and what is missing above it, persistent and empty; what is there is left alone."""
+        """Make a znode and what is missing above it, persistent and empty; what is there is left alone.
+
+        What a broken connection leaves unknown is tried again, so `ConnectionLossError` is never raised.
+
+        Raises:
+            NoAuthError: what is missing may not be made.
+            NoChildrenForEphemeralsError: a znode above is ephemeral.
+        """
         # by full path: a chroot that does not exist is made with it
         operations = self._operations
         entries = operations.default_acl if acl is None else acl

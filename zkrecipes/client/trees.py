@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from zkrecipes.codec.records import ACL, Stat
-from zkrecipes.errors import NoAuthError, NodeExistsError, NoNodeError
+from zkrecipes.errors import ConnectionLossError, NoAuthError, NodeExistsError, NoNodeError
 from zkrecipes.paths import check_path, parent_of
 
 __all__ = ["Creator", "ensure_path"]
@@ -26,7 +26,7 @@ async def ensure_path(client: Creator, path: str, *, acl: Sequence[ACL] | None =
     """Make the znode at `path` and what is missing above it, persistent and empty.
 
     Others may make or remove the same znodes at the same time. Where it exists already, or all but the last
-    is there, this is one request.
+    is there, this is one request. What a broken connection leaves unknown is tried again.
     """
     check_path(path)
     missing = [path]
@@ -42,5 +42,7 @@ async def ensure_path(client: Creator, path: str, *, acl: Sequence[ACL] | None =
             missing.pop()
         except NoNodeError:
             missing.append(parent_of(missing[-1]))
+        except ConnectionLossError:
+            continue  # made or not: the next try tells
         else:
             missing.pop()
