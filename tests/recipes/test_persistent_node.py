@@ -363,6 +363,17 @@ async def test_a_name_that_is_taken_can_be_replaced() -> None:
         assert there.znodes() == STAYS
 
 
+async def test_two_that_live_and_replace_each_other_do_not_do_it_as_fast_as_they_can() -> None:
+    async with (
+        two_clients() as (there, client, other),
+        node(client, b"1", on_conflict="replace"),
+        node(other, b"2", on_conflict="replace"),
+    ):
+        before = there.count(OpCode.DELETE)
+        await anyio.sleep(30)
+        assert 25 <= there.count(OpCode.DELETE) - before <= 31
+
+
 async def test_a_replacement_is_refused_where_the_other_has_changed_meanwhile() -> None:
     async with two_clients() as (there, client, other), node(other, b"theirs") as theirs:
         changed = 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -66,7 +67,7 @@ class PersistentNode:
             session still lives: `"wait"` until it goes, and log its owner and age; `"raise"`
             `NodeExistsError`; or `"replace"` it, by a delete that is refused if it was changed meanwhile.
             What an earlier session of this client left is always replaced. When the znode has to be put
-            back, `"raise"` waits.
+            back, `"raise"` waits, and `"replace"` lets the other one be there for a second first.
         acl: of the znode; it must give its owner READ. None: the client's default.
         container: make the level above it a container, where it is missing and the server has them: it goes
             when it has been empty for a while.
@@ -331,7 +332,7 @@ class PersistentNode:
                     self._has(wanted)
                 self._unsettled = None
                 return
-            if self._on_conflict == "replace" or stat.ephemeral_owner in self._old_sessions:
+            if self._may_replace(stat):
                 await self._replace(stat)
                 return
             if self._on_conflict == "raise" and self._written is None:
@@ -344,7 +345,17 @@ class PersistentNode:
                     self._describe(stat),
                     extra={"path": self.path},
                 )
-            await changed.wait()
+            with anyio.move_on_after(_RETRY_AFTER if self._on_conflict == "replace" else math.inf):
+                await changed.wait()
+
+    def _may_replace(self, stat: Stat) -> bool:
+        """Whether the other one goes now."""
+        if stat.ephemeral_owner in self._old_sessions:
+            return True
+        if self._on_conflict != "replace":
+            return False
+        # One that has replaced us is let be at first: two that live shall not take turns as fast as they can.
+        return self._written is None or stat.czxid == self._told_of
 
     async def _replace(self, stat: Stat) -> None:
         logger.info("replacing %s: %s", self.path, self._describe(stat), extra={"path": self.path})

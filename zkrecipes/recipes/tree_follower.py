@@ -155,6 +155,7 @@ class TreeFollower:
             return set()
         for name in known.children.difference(names):
             self._known.pop(_below(path, name), None)  # what was below it has gone before, and said so
+            self._unreadable.discard(_below(path, name))
         known.children = set(names)
         new = {_below(path, name) for name in names} - self._known.keys()
         for each in new:
