@@ -110,7 +110,7 @@ async def connect(
         OSError: a file of `tls` cannot be read.
         ConnectTimeoutError: there was no session in time; it lists each host with its last reason.
         AuthFailedError: the server refused a credential, now or later; with `sasl` also when it does not
-            prove who it is, speaks another mechanism, or none.
+            prove who it is, speaks another mechanism, or none, or when there are no good tickets.
         SessionExpiredError: the session expired, with `renew=False`.
     """
     parsed = parse_connect_string(hosts)
@@ -133,6 +133,8 @@ async def connect(
     )
     keeper.credentials += credentials
     keeper.attacher.sasl = mechanism
+    # Errors pass through here, and crash reporters show the local variables of each frame.
+    del auth, credentials
     tasks = ClientTasks()
     observer = None if instrument is None else Observer(instrument, keeper)
     client = Client(keeper, operations, tasks, observer)

@@ -154,13 +154,13 @@ def _load_own(context: ssl.SSLContext, tls: TLS, cert_file: str | os.PathLike[st
     key_name, key_file = ("cert_file", cert_file) if tls.key_file is None else ("key_file", tls.key_file)
     _check_holds(_CERTIFICATES, "certificate", "cert_file", cert_file)
     _check_holds(_KEYS, "private key", key_name, key_file)
-    is_encrypted = any(mark in Path(key_file).read_bytes() for mark in _ENCRYPTED_KEYS)
+    is_encrypted = _holds(_ENCRYPTED_KEYS, key_file)
     if is_encrypted and tls.key_password is None:
         raise ValueError(f"the key in {key_name} {key_file} is encrypted, and there is no key_password")
-    # Without a password OpenSSL would ask for one at the terminal, if the key were replaced just now.
-    password = tls.key_password or b""
     try:
-        context.load_cert_chain(cert_file, key_file, password=lambda: password)
+        # Without a password OpenSSL would ask for one at the terminal, if the key were replaced just now. It
+        # is in no variable: some tracebacks show those.
+        context.load_cert_chain(cert_file, key_file, password=lambda: tls.key_password or b"")
     except ssl.SSLError as error:
         if error.reason in _MISMATCHES:
             why = f"the key in {key_name} {key_file} is not that of the certificate in cert_file {cert_file}"
@@ -172,9 +172,13 @@ def _load_own(context: ssl.SSLContext, tls: TLS, cert_file: str | os.PathLike[st
 
 
 def _check_holds(marks: tuple[bytes, ...], what: str, name: str, path: str | os.PathLike[str]) -> None:
-    data = Path(path).read_bytes()
-    if not any(mark in data for mark in marks):
+    if not _holds(marks, path):
         raise ValueError(f"{name} {path} holds no {what} in PEM")
+
+
+def _holds(marks: tuple[bytes, ...], path: str | os.PathLike[str]) -> bool:
+    data = Path(path).read_bytes()
+    return any(mark in data for mark in marks)
 
 
 def _reason(error: ssl.SSLError) -> str:
