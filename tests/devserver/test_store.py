@@ -12,8 +12,9 @@ import pytest
 
 from zkrecipes.codec.records import ACL, Id
 from zkrecipes.devserver.data_tree import DataTree, Kind, ZNode
+from zkrecipes.devserver.database import Saved
 from zkrecipes.devserver.saved import Changes, Row, SessionRow, StateRow, row_of
-from zkrecipes.devserver.store import FILE_NAME, DataDirError, Saved, Store
+from zkrecipes.devserver.store import FILE_NAME, DataDirError, Store
 
 ANYONE = (ACL(31, Id("world", "anyone")),)
 SECRET = (ACL(1, Id("digest", "a:\udcff\0")), ACL(30, Id("ip", "::1")))
@@ -252,6 +253,10 @@ def _only_a_log(directory: Path) -> None:
     (directory / FILE_NAME).rename(directory / LOG_NAME)
 
 
+def _no_lock(directory: Path) -> None:
+    (directory / "zkrecipes-devserver.lock").write_bytes(b"no lock at all " * 1000)
+
+
 def _somebody_elses(directory: Path) -> None:
     (directory / FILE_NAME).unlink()
     other = sqlite3.connect(directory / FILE_NAME)
@@ -283,7 +288,8 @@ def _executed(statement: str) -> Callable[[Path], None]:
         (_zeroed_page, "is damaged: "),
         (_flipped_byte, "is damaged: the checksum of znode '/a' is wrong"),
         (_only_a_log, "is damaged: .* is missing, its log is there"),
-        (_somebody_elses, "is damaged: .* is a database of something else"),
+        (_no_lock, "is damaged: zkrecipes-devserver.lock is no lock of ours; no data is in it"),
+        (_somebody_elses, "is damaged: it is a database of something else"),
         (_from_another_release, r"was written by another release \(form 3, not 2\)"),
         (_executed("DELETE FROM znode WHERE path = '/a/é'"), "is damaged: there are 6 znodes in place of 7"),
         (_executed("DELETE FROM session"), "is damaged: there are 0 sessions in place of 1"),

@@ -8,10 +8,10 @@ from random import Random
 from typing import final
 
 from zkrecipes.devserver.data_tree import DataTree
+from zkrecipes.devserver.database import Saved
 from zkrecipes.devserver.processor import Processor
 from zkrecipes.devserver.sasl import SaslUsers
 from zkrecipes.devserver.session_tracker import Session, SessionTracker, first_session_id
-from zkrecipes.devserver.store import Saved
 
 __all__ = ["Beginnings"]
 

@@ -16,10 +16,11 @@ from typing import final
 import anyio
 import anyio.to_thread
 
+from zkrecipes.devserver.database import Saved
 from zkrecipes.devserver.processor import Processor
 from zkrecipes.devserver.saved import Changes, SessionRow, StateRow, row_of
 from zkrecipes.devserver.session_tracker import Session
-from zkrecipes.devserver.store import DataDirError, Saved, Store
+from zkrecipes.devserver.store import DataDirError, Store
 
 __all__ = ["Journal", "open_journal"]
 

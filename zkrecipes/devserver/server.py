@@ -22,12 +22,12 @@ from anyio.abc import TaskStatus
 from zkrecipes.devserver import four_letter, reaping
 from zkrecipes.devserver.beginnings import Beginnings
 from zkrecipes.devserver.connections import Connections
+from zkrecipes.devserver.database import Saved
 from zkrecipes.devserver.faults import Faults
 from zkrecipes.devserver.journal import Journal, open_journal
 from zkrecipes.devserver.processor import Processor
 from zkrecipes.devserver.sasl import SaslUsers
 from zkrecipes.devserver.server_clock import ServerClock
-from zkrecipes.devserver.store import Saved
 from zkrecipes.net.tls_listening import TlsListeningNetwork, x509_id
 from zkrecipes.net.transport import Address, Network, Stream, TcpNetwork, bare_errors
 from zkrecipes.protocol.server_side import FRAME_SIZE_MAX

@@ -14,52 +14,17 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple, final
+from typing import Final, final
 
-from zkrecipes.devserver.data_tree import ZNode
-from zkrecipes.devserver.saved import (
-    COLUMNS,
-    Changes,
-    DamagedRowError,
-    SessionRow,
-    StateRow,
-    node_of,
-    sealed,
-    unsealed,
-)
+from zkrecipes.devserver.database import OtherReleaseError, Saved, make_tables, read_all, write_changes
+from zkrecipes.devserver.saved import Changes, DamagedRowError
 from zkrecipes.devserver.write_ahead_log import is_damaged
 
-__all__ = ["FILE_NAME", "DataDirError", "Saved", "Store"]
+__all__ = ["FILE_NAME", "DataDirError", "Store"]
 
 FILE_NAME: Final = "zkrecipes-devserver.sqlite3"
 _LOCK_NAME: Final = "zkrecipes-devserver.lock"
 
-# "zkrd", so that `file` and we can tell the database from others; and the form of its tables.
-_APPLICATION_ID: Final = 0x7A6B7264
-_FORMAT: Final = 2
-
-_SCHEMA: Final = f"""
-BEGIN;
-CREATE TABLE state (
-    zxid INTEGER NOT NULL, next_session_id INTEGER NOT NULL, znode_count INTEGER NOT NULL,
-    session_count INTEGER NOT NULL, checksum INTEGER NOT NULL
-);
-CREATE TABLE session (
-    id INTEGER PRIMARY KEY, password BLOB NOT NULL, timeout REAL NOT NULL, checksum INTEGER NOT NULL
-);
-CREATE TABLE znode (
-    path TEXT PRIMARY KEY, data BLOB, acl TEXT NOT NULL, kind TEXT NOT NULL, owner INTEGER NOT NULL,
-    ttl_ms INTEGER NOT NULL, czxid INTEGER NOT NULL, mzxid INTEGER NOT NULL, pzxid INTEGER NOT NULL,
-    ctime INTEGER NOT NULL, mtime INTEGER NOT NULL, version INTEGER NOT NULL, aversion INTEGER NOT NULL,
-    creates INTEGER NOT NULL, checksum INTEGER NOT NULL
-) WITHOUT ROWID;
-PRAGMA application_id = {_APPLICATION_ID};
-PRAGMA user_version = {_FORMAT};
-COMMIT;
-"""
-_SAVE_ZNODE: Final = (
-    f"INSERT OR REPLACE INTO znode ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
-)
 # `SQLITE_ERROR` is a statement that makes no sense, as ours do where the names of tables have gone bad.
 _DAMAGED: Final = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -74,16 +39,6 @@ class DataDirError(Exception):
     def __init__(self, directory: Path, why: str) -> None:
         super().__init__(f"data directory {directory} {why}")
         self.directory = directory
-
-
-class Saved(NamedTuple):
-    """What a data directory holds."""
-
-    zxid: int
-    next_session_id: int
-    sessions: list[SessionRow]
-    znodes: list[ZNode]
-    """Each after its parent."""
 
 
 @final
@@ -124,19 +79,7 @@ class Store:
         """
         assert self._database is not None, "not open"
         with self._named_errors("cannot be written"):
-            database = self._database
-            database.execute("BEGIN IMMEDIATE")
-            if changes.from_scratch:
-                for table in ("znode", "session"):
-                    database.execute(f"DELETE FROM {table}")  # noqa: S608 - two names of our own
-            database.executemany(_SAVE_ZNODE, changes.znodes)
-            database.executemany("DELETE FROM znode WHERE path = ?", changes.removed)
-            sessions = map(sealed, changes.sessions)
-            database.executemany("INSERT OR REPLACE INTO session VALUES (?, ?, ?, ?)", sessions)
-            database.executemany("DELETE FROM session WHERE id = ?", changes.ended)
-            database.execute("DELETE FROM state")
-            database.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?)", sealed(changes.state))
-            database.execute("COMMIT")
+            write_changes(self._database, changes)
 
     def size(self) -> int:
         """How many bytes its files have."""
@@ -172,8 +115,10 @@ class Store:
         lock = self._connect(self._directory / _LOCK_NAME)
         try:
             lock.execute("BEGIN EXCLUSIVE")
-        except BaseException:
+        except BaseException as error:
             lock.close()
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+                raise DamagedRowError(f"{_LOCK_NAME} is no lock of ours; no data is in it") from error
             raise
         return lock
 
@@ -186,8 +131,7 @@ class Store:
             left_over.unlink()
         database = self._connect(unfinished)
         try:
-            database.execute("PRAGMA journal_mode = WAL")
-            database.executescript(_SCHEMA)
+            make_tables(database)
         finally:
             database.close()
         unfinished.rename(self._file)
@@ -204,31 +148,9 @@ class Store:
             raise DamagedRowError(f"{FILE_NAME} is empty")
         database = self._connect(f"{self._file.absolute().as_uri()}?mode=ro")
         try:
-            self._check_form(database)
-            kept = database.execute("SELECT * FROM state").fetchone()
-            if kept is None:
-                _check_count("znodes", _count(database, "znode"), 0)
-                return None
-            state = StateRow(*unsealed(kept, "the last zxid"))
-            rows = database.execute(f"SELECT {', '.join(COLUMNS)} FROM znode ORDER BY path")  # noqa: S608
-            znodes = [node_of(row) for row in rows]
-            kept_sessions = database.execute("SELECT * FROM session")
-            sessions = [SessionRow(*unsealed(row, f"session {row[0]}")) for row in kept_sessions]
-            _check_count("znodes", len(znodes), state.znode_count)
-            _check_count("sessions", len(sessions), state.session_count)
-            return Saved(state.zxid, state.next_session_id, sessions, znodes)
+            return read_all(database)
         finally:
             database.close()
-
-    def _check_form(self, database: sqlite3.Connection) -> None:
-        (application_id,) = database.execute("PRAGMA application_id").fetchone()
-        (form,) = database.execute("PRAGMA user_version").fetchone()
-        if application_id != _APPLICATION_ID:
-            raise DamagedRowError(f"{FILE_NAME} is a database of something else")
-        if form != _FORMAT:
-            raise DataDirError(
-                self._directory, f"was written by another release (form {form}, not {_FORMAT})"
-            )
 
     def _log(self) -> Path:
         return self._file.with_name(f"{FILE_NAME}-wal")
@@ -245,6 +167,8 @@ class Store:
         """What goes wrong becomes a `DataDirError`."""
         try:
             yield
+        except OtherReleaseError as error:
+            raise DataDirError(self._directory, f"was written by another release ({error})") from error
         except DamagedRowError as error:
             raise DataDirError(self._directory, f"is damaged: {error}") from error
         except sqlite3.Error as error:
@@ -259,16 +183,6 @@ class Store:
             raise DataDirError(self._directory, f"is damaged: {FILE_NAME}: {error}") from error
         except OSError as error:
             raise DataDirError(self._directory, f"{otherwise}: {error.strerror or error}") from error
-
-
-def _count(database: sqlite3.Connection, table: str) -> int:
-    (count,) = database.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - a name of ours
-    return int(count)
-
-
-def _check_count(what: str, found: int, expected: int) -> None:
-    if found != expected:
-        raise DamagedRowError(f"there are {found} {what} in place of {expected}")
 
 
 def _sync_directory(directory: Path) -> None:
