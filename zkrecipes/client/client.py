@@ -77,6 +77,10 @@ class Client:
         self._submit = self._calls.submit
         self._run = self._calls.run
 
+    def __repr__(self) -> str:
+        chroot = f" under {self._operations.chroot}" if self._operations.chroot else ""
+        return f"<Client{chroot} {self.session!r}>"
+
     # --- the session ---------------------------------------------------------------------------------------
 
     @property
