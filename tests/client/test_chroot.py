@@ -29,8 +29,9 @@ async def test_a_view_shares_the_session_and_sees_its_path_as_the_root() -> None
 
 async def test_a_client_shows_its_session_and_its_root() -> None:
     async with world() as there, there.connect("a") as client:
-        assert repr(client) == f"<Client <Session 0x{client.session.id:x} connected>>"
-        assert repr(client.chroot("/app")) == f"<Client under /app <Session 0x{client.session.id:x} connected>>"
+        session = f"<Session 0x{client.session.id:x} connected>"
+        assert repr(client) == f"<Client {session}>"
+        assert repr(client.chroot("/app")) == f"<Client under /app {session}>"
 
 
 async def test_a_view_of_a_view_and_of_a_chroot_is_further_down() -> None:
