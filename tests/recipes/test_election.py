@@ -107,7 +107,7 @@ async def test_building_an_election_does_no_io_and_refuses_what_cannot_be_right(
             zk.Election(client, "leader")
         with pytest.raises(ValueError, match="unknown layout 'curator': one of kazoo, curator-latch"):
             zk.Election(client, DIRECTORY, layout="curator")
-        with pytest.raises(ValueError, match="must give its owner READ|at least one entry"):
+        with pytest.raises(ValueError, match=r"must give its owner READ|at least one entry"):
             zk.Election(client, DIRECTORY, acl=[])
         with pytest.raises(TypeError, match="is bytes or None, not str"):
             zk.Election(client, DIRECTORY, data="10.0.0.7:8080")  # type: ignore[arg-type]  # the point

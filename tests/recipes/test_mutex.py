@@ -101,7 +101,7 @@ async def test_building_a_mutex_does_no_io_and_refuses_what_cannot_be_right() ->
                 zk.Mutex(client, wrong)
         with pytest.raises(ValueError, match="unknown layout 'zoo'"):
             zk.Mutex(client, "/locks/job", layout="zoo")
-        with pytest.raises(ValueError, match="must give its owner READ|at least one entry"):
+        with pytest.raises(ValueError, match=r"must give its owner READ|at least one entry"):
             zk.Mutex(client, "/locks/job", acl=[])
         assert len(there.seen) == before
 

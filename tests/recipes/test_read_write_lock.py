@@ -246,7 +246,7 @@ async def test_building_it_does_no_io_and_refuses_what_cannot_be_right() -> None
             zk.ReadWriteLock(client, "locks")
         with pytest.raises(ValueError, match="unknown layout 'zoo'"):
             _lock(client, layout="zoo")
-        with pytest.raises(ValueError, match="must give its owner READ|at least one entry"):
+        with pytest.raises(ValueError, match=r"must give its owner READ|at least one entry"):
             _lock(client, acl=[])
         assert len(there.seen) == before
 

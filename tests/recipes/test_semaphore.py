@@ -266,7 +266,7 @@ async def test_what_cannot_be_right_is_refused_before_anything_is_sent() -> None
             zk.Semaphore(client, "/", limit=1)
         with pytest.raises(ValueError, match="unknown layout 'zoo'"):
             _semaphore(client, layout="zoo")
-        with pytest.raises(ValueError, match="must give its owner READ|at least one entry"):
+        with pytest.raises(ValueError, match=r"must give its owner READ|at least one entry"):
             _semaphore(client, acl=[])
         with pytest.raises(ValueError, match="limit is at least 1"):
             await _semaphore(client).set_limit(0)
@@ -337,6 +337,16 @@ async def test_children_that_are_no_permits_are_named_once(
     name = foreign.path.removeprefix(f"{directory}/")
     line = f"{directory}: no permit's name, and counted as one, as kazoo and Curator do: {name!r}"
     assert told == [line, line]  # by each client
+
+
+async def test_more_permits_than_the_server_takes_at_once_are_an_error_and_no_endless_loop() -> None:
+    async with _clients("a", max_packet_size=100_000) as (there, (client,)):
+        with anyio.fail_after(TIMEOUT), pytest.raises(zk.ConnectionLossError):
+            async with _semaphore(client, limit=5000).acquire(permits=2000):
+                pass
+        async with _semaphore(client, limit=5000).acquire(permits=100):
+            pass
+        assert there.znodes() <= STAYS
 
 
 async def test_no_permits_are_taken_in_another_session_than_the_places() -> None:

@@ -30,15 +30,14 @@ from zkrecipes.recipes.directories import make_directory
 from zkrecipes.recipes.layouts import LockLayout
 from zkrecipes.recipes.strangers import name_strangers
 
-__all__ = ["Entry", "Place", "Queue", "in_order", "who_goes_before"]
+__all__ = ["Entry", "Place", "Queue", "in_order", "is_too_much", "who_goes_before"]
 
 _HALF_CIRCLE: Final = 2**31
 _CIRCLE: Final = 2**32
 _BY_NUMBER: Final = itemgetter(1, 0)
 _LOSSES_MAX: Final = 5
-_DATA_SURELY_TAKEN: Final = 2**16
-"""Bytes that no server's `jute.maxbuffer` refuses. A server that is sent more than it takes says nothing and
-closes the connection: after so many losses in a row it is the data and not the network."""
+_SURELY_TAKEN: Final = 2**16
+"""Bytes that no server's `jute.maxbuffer` refuses."""
 
 
 class Entry(NamedTuple):
@@ -99,6 +98,14 @@ def who_goes_before(children: Iterable[str], own_name: str, layout: LockLayout) 
     raise LookupError(own_name)
 
 
+def is_too_much(size: int, losses: int) -> bool:
+    """Whether so many lost connections in a row are due to the size of a write, and not to the network.
+
+    A server that is sent more than it takes says nothing, and closes the connection.
+    """
+    return losses >= _LOSSES_MAX and size > _SURELY_TAKEN
+
+
 @final
 class Queue(NamedTuple):
     """Where contenders stand in line.
@@ -152,7 +159,7 @@ class Place:
                 raise  # the list of the directory: it would be too large again
             except ConnectionLossError:
                 losses += 1
-                if losses == _LOSSES_MAX and len(self._data) > _DATA_SURELY_TAKEN:
+                if is_too_much(len(self._data), losses):
                     raise
                 continue
             except SessionExpiredError:

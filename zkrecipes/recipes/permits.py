@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import NamedTuple, final
+from typing import Final, NamedTuple, final
 from uuid import uuid4
 
 from zkrecipes.acl import ACL
@@ -26,12 +26,15 @@ from zkrecipes.errors import (
     TransactionError,
 )
 from zkrecipes.paths import join, parent_of
-from zkrecipes.recipes.contender import Place, Queue
+from zkrecipes.recipes.contender import Place, Queue, is_too_much
 from zkrecipes.recipes.directories import make_directory
 from zkrecipes.recipes.layouts import SemaphoreLayout
 from zkrecipes.recipes.strangers import name_miscounted
 
 __all__ = ["Permits", "Pool", "Room"]
+
+_PERMIT_OVERHEAD: Final = 100
+"""The bytes of a create, beside its data: at least."""
 
 
 @final
@@ -169,6 +172,7 @@ class Permits:
         self._count = count
         self._data = data
         self._guids: list[str] = []
+        self._losses = 0
         self.paths: list[str] = []
         self.token = 0
         self.session = self._api.session
@@ -181,6 +185,7 @@ class Permits:
             room: there is enough of it.
 
         Raises:
+            ConnectionLossError: the connection was lost again and again, and they are many.
             ZooKeeperError: they cannot be made, or the client is over.
 
         Cancellation: they may exist; call `leave`.
@@ -213,7 +218,11 @@ class Permits:
         except PacketTooLargeError:
             raise
         except ConnectionLossError:
-            return await self._adopt(place)
+            self._losses += 1
+            is_taken = await self._adopt(place)
+            if not is_taken and is_too_much(self._count * (len(self._data) + _PERMIT_OVERHEAD), self._losses):
+                raise
+            return is_taken
         self.paths, self.token = [each.result() for each in made], made[0].zxid
         place.is_left()
         return True

@@ -115,6 +115,8 @@ class Semaphore:
             RuntimeError: this task has so many already that it would wait for itself.
             NoAuthError: an ACL does not let this client in.
             PacketTooLargeError: there are too many children to be listed.
+            ConnectionLossError: the connection was lost again and again, and the permits are hundreds: more
+                than the server takes in one transaction, as a rule.
             ZooKeeperError: the client is over.
 
         Leaving raises:
