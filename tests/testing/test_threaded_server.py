@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from inspect import isfunction, signature
 
 import anyio
 import pytest
@@ -74,6 +75,14 @@ def test_every_name_of_the_server_is_there() -> None:
         }
         names = {name for name in vars(there) if not name.startswith("_")} - own
         assert names <= set(vars(here))
+        for name in names & _methods(there):
+            # A call from another thread blocks that thread, so `restart` comes back at once.
+            taken = [each for each in signature(getattr(there, name)).parameters if each != "downtime"]
+            assert list(signature(getattr(here, name)).parameters) == taken, name
+
+
+def _methods(owner: type) -> set[str]:
+    return {name for name, value in vars(owner).items() if isfunction(value)}
 
 
 def test_kazoo_comes_back_after_its_connection_was_dropped(

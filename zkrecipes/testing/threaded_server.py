@@ -192,9 +192,12 @@ class ThreadedFaults:
         ask = partial(self._server.server.faults.delay_reply, seconds)
         return self._fault(partial(ask, *opcodes, path=path, session_id=session_id, skip=skip, times=times))
 
-    def hurt(self, nth: int, how: Hurt, *, session_id: int | None = None) -> ThreadedFault:
+    def hurt(
+        self, nth: int, how: Hurt, *, session_id: int | None = None, seconds: float = 1.0
+    ) -> ThreadedFault:
         """Hurt one request of a session, whatever it is; as `Faults.hurt`."""
-        return self._fault(partial(self._server.server.faults.hurt, nth, how, session_id=session_id))
+        ask = self._server.server.faults.hurt
+        return self._fault(partial(ask, nth, how, session_id=session_id, seconds=seconds))
 
     def hold_replies(self, *, session_id: int | None = None) -> ThreadedHold:
         """Send nothing until it is released; as `Faults.hold_replies`."""
