@@ -177,8 +177,18 @@ class Relay:
                         await sink.send(change(data))
                 tasks.cancel_scope.cancel()
 
+            greeted = False
+
+            def change(data: bytes) -> bytes:
+                nonlocal greeted
+                heard = self._change(data)
+                if not greeted:
+                    heard = _with_sane_timeout(heard)
+                greeted = True
+                return heard
+
             tasks.start_soon(pass_on, client, server, bytes)
-            tasks.start_soon(pass_on, server, client, self._change)
+            tasks.start_soon(pass_on, server, client, change)
 
     def _change(self, data: bytes) -> bytes:
         """What the client hears in place of `data`: mostly the same."""
@@ -189,6 +199,18 @@ class Relay:
         frames = _frames(data)
         mutate(frames, self._rng, _frames(data))
         return b"".join(frames) or b"\0"  # nothing at all would be the end
+
+
+def _with_sane_timeout(greeting: bytes) -> bytes:
+    """The greeting with a session timeout that ends.
+
+    A client has to believe the server's, and one that has also misheard a zxid as too new is refused by every
+    server until its session has run out.
+    """
+    asked = int(TIMEOUT * 1000)
+    if int.from_bytes(greeting[8:12], "big", signed=True) <= asked:
+        return greeting
+    return greeting[:8] + asked.to_bytes(4, "big") + greeting[12:]
 
 
 @asynccontextmanager
