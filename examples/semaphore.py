@@ -7,7 +7,7 @@ import zkrecipes as zk
 
 async def call(client: zk.Client, name: str) -> None:
     semaphore = zk.Semaphore(client, "/limits/service", limit=2, identifier=name)
-    async with semaphore.acquire():
+    async with semaphore:
         holders = [each.identifier for each in await semaphore.holders()]
         print(name, "calls;", len(holders), "at a time")
         assert len(holders) <= 2

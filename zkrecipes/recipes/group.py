@@ -119,6 +119,8 @@ class Group:
     async def members(self) -> dict[str, bytes]:
         """Everybody's data, by name; empty where there is no group yet.
 
+        As the server knows it that the client is attached to, which may lag: `client.sync` lets it catch up.
+
         Raises:
             NoAuthError: the directory may not be listed. A member that may not be read is left out.
         """
