@@ -91,10 +91,10 @@ def _is_answered_otherwise(request: Request[Any], guarded: tuple[str, ...]) -> b
 def _is_odd_create(operation: Request[Any]) -> bool:
     """Whether it is a create that was read otherwise in a multi.
 
-    Before 3.9 a create2 was answered as a create; and what 3.9 refuses while it reads was tried as any other.
+    Before 3.9 each was answered as a create; and what 3.9 refuses while it reads was tried as any other.
     """
-    if isinstance(operation, Create2Request):
+    if isinstance(operation, (Create2Request, CreateContainerRequest)):
         return True
-    if isinstance(operation, (CreateRequest, CreateContainerRequest)):
+    if isinstance(operation, CreateRequest):
         return operation.acl is None or not 0 <= operation.flags <= CreateMode.CONTAINER
     return False
