@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import anyio
@@ -14,7 +14,7 @@ import pytest
 
 import zkrecipes as zk
 from tests.net.peers import OPCODES_3_5, OldServer
-from tests.recipes.hurting import TIMEOUT, Doors, Seen, World, virtual_time, world
+from tests.recipes.hurting import TIMEOUT, Doors, Seen, Traces, World, virtual_time, world
 from zkrecipes import EventType
 from zkrecipes.client.watching import WatchEvents
 from zkrecipes.enums import OpCode, SessionState
@@ -243,6 +243,18 @@ async def test_leaving_the_block_removes_the_watch_on_the_server(
             assert len(_on_server(there)) == 1
         await anyio.sleep(1)
         assert _on_server(there) == set()
+
+
+async def test_thousands_of_watches_that_are_left_together_are_removed_by_one_task() -> None:
+    async with _two() as (there, client, _):
+        async with AsyncExitStack() as stack:
+            for number in range(3000):
+                await stack.enter_async_context(client.exists_and_watch(f"/{number}"))
+            before = Traces.of(there, client).tasks
+        assert Traces.of(there, client).tasks <= before + 1
+        await anyio.sleep(1)
+        assert _on_server(there) == set()
+        assert there.count(OpCode.REMOVE_WATCHES) == 3000
 
 
 async def test_a_watch_that_is_gone_before_its_removal_is_as_good_as_removed(

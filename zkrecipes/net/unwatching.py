@@ -45,7 +45,7 @@ class Carrier(Protocol):
 
 @final
 class Unwatching:
-    """Removes unneeded watches, one request for each.
+    """Removes unneeded watches, one request for each, and one task for however many there are at once.
 
     Args:
         carrier: where the watches and the connection are.
@@ -56,6 +56,8 @@ class Unwatching:
         self._carrier = carrier
         self._arming = arming
         self._lingering: set[str] = set()  # to be looked at again when others have gone
+        self._unneeded: dict[str, None] = {}  # on this connection, to be removed
+        self._is_removing = False
 
     def unwatch(self, owner: WatchOwner) -> None:
         """`owner` is no longer interested; a watch that nobody needs any more is removed on the server."""
@@ -81,10 +83,10 @@ class Unwatching:
     def detached(self) -> None:
         """The connection is gone, and with it all that it had set."""
         self._lingering.clear()
+        self._unneeded.clear()
 
     def _remove_unneeded(self, paths: Iterable[str]) -> None:
-        connection = self._carrier.connection
-        if connection is None:
+        if self._carrier.connection is None:
             # Watches die with their connection; but the next one may be setting them again this very moment.
             self._lingering.update(paths)
             return
@@ -93,18 +95,29 @@ class Unwatching:
                 self._lingering.add(path)
             else:
                 self._lingering.discard(path)
-                self._carrier.start_chore(self._remove_watch, path, connection)
+                self._unneeded[path] = None
+        if self._unneeded and not self._is_removing:
+            self._is_removing = True
+            self._carrier.start_chore(self._remove_watches)
 
-    async def _remove_watch(self, path: str, connection: Connection) -> None:
-        if not await self._is_at_least(ServerGeneration.V3_5) or self._carrier.connection is not connection:
-            return
+    async def _remove_watches(self) -> None:
+        try:
+            while self._unneeded and (connection := self._carrier.connection) is not None:
+                can_remove = await self._is_at_least(ServerGeneration.V3_5)
+                if connection is self._carrier.connection:
+                    unneeded, self._unneeded = self._unneeded, {}
+                    for path in unneeded if can_remove else ():
+                        self._remove_watch(path, connection)
+        finally:
+            self._is_removing = False
+
+    def _remove_watch(self, path: str, connection: Connection) -> None:
         if self._is_watched(path):
             self._lingering.add(path)
             return
         removal = Pending(RemoveWatchesRequest(path, WatcherType.ANY), _nothing, self._carrier.parking)
         self._carrier.submit(removal)
         connection.side.removes_watch(path)
-        await removal.wait_done()
 
     async def _narrow_watch(self, path: str, connection: Connection) -> None:
         """Take the server out of recursive mode, with a watch of nobody's that comes and goes."""
