@@ -66,8 +66,12 @@ def test_a_star_allows_all_words() -> None:
 
 
 def test_keys_that_mean_nothing_here_are_told_once_each() -> None:
-    text = "server.1=a:1:2\nnonsense=1\nskipACL=yes\nnonsense=2\ninitLimit=3\n"
-    assert parse_zoo_cfg(text).without_effect == ("server.1", "nonsense", "skipACL")
+    text = (
+        "server.1=a:1:2\nnonsense=1\nskipACL=yes\nnonsense=2\ninitLimit=3\nautopurge.purgeInterval=24\n"
+        "admin.enableServer=false\nadmin.serverPort=8081\nmetricsProvider.httpPort=7000\n"
+    )
+    told = parse_zoo_cfg(text).without_effect
+    assert told == ("server.1", "nonsense", "skipACL", "admin.serverPort", "metricsProvider.httpPort")
 
 
 @pytest.mark.parametrize(

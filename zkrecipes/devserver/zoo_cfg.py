@@ -19,14 +19,15 @@ __all__ = ["ConfigError", "ZooCfg", "parse_zoo_cfg", "read_zoo_cfg"]
 # `ZooKeeperServer.DEFAULT_TICK_TIME`, `ServerCnxnFactory` and `FourLetterCommands`.
 _DEFAULTS: Final = Settings(tick_time=3.0, connections_per_address_max=60, four_letter_words=frozenset())
 
-# What makes no difference to a server that is alone and has its own way to keep data.
+# What makes no difference to a server that is alone and has its own way to keep data. Not the servers for
+# administration and metrics, which somebody will miss.
 _IDLE: Final = frozenset(
     "initLimit syncLimit connectToLearnerMasterLimit electionAlg electionPortBindRetry dataLogDir snapCount "
     "snapSizeLimitInKb preAllocSize forceSync fsync.warningthresholdms standaloneEnabled reconfigEnabled "
     "globalOutstandingLimit clientPortListenBacklog leaderServes cnxTimeout quorumListenOnAllIPs "
-    "digest.enabled snapshot.trust.empty serverCnxnFactory tcpKeepAlive".split()
+    "digest.enabled snapshot.trust.empty serverCnxnFactory tcpKeepAlive admin.enableServer".split()
 )
-_IDLE_BEGINNINGS: Final = ("admin.", "autopurge.", "metricsProvider.", "jvm.pause.")
+_IDLE_BEGINNINGS: Final = ("autopurge.", "jvm.pause.")
 _PATHS: Final = frozenset({"dataDir", "dataLogDir"})
 
 
