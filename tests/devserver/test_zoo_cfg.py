@@ -49,7 +49,7 @@ def test_a_files_values_are_the_servers_settings() -> None:
         max_packet_size=4 * 1024 * 1024,
         extended_types=True,
     )
-    assert without_effect == ()
+    assert without_effect == ("metricsProvider.className",)
 
 
 def test_an_empty_file_means_a_real_servers_defaults_on_this_machine_only() -> None:
