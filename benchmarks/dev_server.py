@@ -1,8 +1,8 @@
 """The dev server alone: how soon it is there, how much it answers, how many it serves, what a znode costs.
 
 `make bench ARGS="--only dev-server"`, or `python -m benchmarks.dev_server --works …`. The server is a process
-of its own. The client is a plain socket that sends frames which were encoded before, so that what is measured
-is the server.
+of its own, and the client a plain socket that does next to nothing, so that what is measured is the server.
+Only in `together` our own client shares the process, and so the core, with it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+import anyio
+
+import zkrecipes as zk
 from zkrecipes.codec.messages import (
     ConnectRequest,
     CreateRequest,
@@ -29,6 +32,7 @@ from zkrecipes.codec.messages import (
     SetDataRequest,
 )
 from zkrecipes.codec.records import ACL, Id
+from zkrecipes.devserver import DevServer
 
 OPEN = [ACL(31, Id("world", "anyone"))]
 DATA = b"x" * 100
@@ -63,6 +67,7 @@ def all_works() -> dict[str, Callable[[], None]]:
         "start": start_up,
         "memory": lambda: throughput("in memory"),
         "durable": lambda: on_disk(throughput),
+        "together": lambda: anyio.run(together, backend="trio"),
         "connections": connections,
         "znodes": million,
         "durable_znodes": lambda: on_disk(million),
@@ -97,6 +102,23 @@ def throughput(where: str, *arguments: str) -> None:
             tell(f"pipelined {name}, {where}", f"{rounds * WINDOW / seconds:,.0f} a second")
         seconds = timed(lambda: [client.ask([SetDataRequest("/a", DATA, -1)]) for _ in range(500)])
         tell(f"one write after the other, {where}", f"{500 / seconds:,.0f} a second")
+
+
+async def together(rounds: int = 30) -> None:
+    """Our own client's pipelines, in the same thread as the server."""
+    async with DevServer() as server, zk.connect(server.connect_string) as client:
+        await client.create("/a", DATA)
+        for name in ("reads", "writes"):
+            begun = time.perf_counter()
+            for _ in range(rounds):
+                async with client.pipeline() as pipe:
+                    for _ in range(WINDOW):
+                        if name == "reads":
+                            pipe.get("/a")
+                        else:
+                            pipe.set("/a", DATA)
+            rate = rounds * WINDOW / (time.perf_counter() - begun)
+            tell(f"pipelined {name}, our client beside it on one core", f"{rate:,.0f} a second")
 
 
 def connections(count: int = 1000) -> None:
