@@ -32,7 +32,8 @@ from tests.recipes.hurting import (
 from zkrecipes.devserver.faults import Hurt
 from zkrecipes.enums import OpCode
 from zkrecipes.recipes import passage
-from zkrecipes.recipes.passage import gone_silently, is_member, next_in_circle
+from zkrecipes.recipes.meeting_place import gone_silently, is_member
+from zkrecipes.recipes.passage import next_in_circle
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()

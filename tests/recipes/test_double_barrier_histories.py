@@ -24,7 +24,7 @@ import zkrecipes as zk
 from tests.recipes.hurting import TIMEOUT, World, jumping_backend, world
 from zkrecipes.devserver.faults import Hurt
 from zkrecipes.recipes import passage
-from zkrecipes.recipes.passage import READY, is_member
+from zkrecipes.recipes.meeting_place import READY, is_member
 
 PATH = "/steps"
 CLIENTS = 4

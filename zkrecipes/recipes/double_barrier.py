@@ -14,7 +14,8 @@ from zkrecipes.errors import NoNodeError
 from zkrecipes.paths import check_path, join
 from zkrecipes.recipes.acquisition import task_id
 from zkrecipes.recipes.contenders import check_identifier
-from zkrecipes.recipes.passage import MeetingPlace, Passage, is_member
+from zkrecipes.recipes.meeting_place import MeetingPlace, is_member
+from zkrecipes.recipes.passage import Passage
 
 __all__ = ["DoubleBarrier", "OnMemberLost"]
 

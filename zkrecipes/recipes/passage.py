@@ -28,16 +28,13 @@ members in. The names, and what they mean, are those of Curator's `DistributedDo
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import Final, NamedTuple, final
+from typing import NamedTuple, final
 from uuid import uuid4
 
 import anyio
 
-from zkrecipes.acl import ACL
-from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import Pending, RecipeApi, Stat, recipe_api
 from zkrecipes.client.watching import OneShotWatch
 from zkrecipes.enums import EventType
@@ -54,25 +51,19 @@ from zkrecipes.errors import (
     TransactionError,
     ZooKeeperError,
 )
-from zkrecipes.paths import join
 from zkrecipes.recipes.directories import make_directory
+from zkrecipes.recipes.meeting_place import (
+    READY,
+    MeetingPlace,
+    View,
+    departures_since,
+    gone_silently,
+    is_member,
+)
 
-__all__ = ["MeetingPlace", "Passage", "is_member"]
+__all__ = ["Passage"]
 
 logger = logging.getLogger("zkrecipes.recipes")
-
-READY: Final = "ready"
-_MEMBER: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_COUNTER: Final = 2**31
-"""A count of departures is known modulo this: the counters are 32 bits wide, and one counts by two."""
-_STRANGERS_NAMED: Final = 5
-
-
-class _View(NamedTuple):
-    """The directory's children and its stat, as of one moment; None where there is no directory."""
-
-    children: list[str]
-    directory: Stat | None
 
 
 class _Departures(NamedTuple):
@@ -82,46 +73,12 @@ class _Departures(NamedTuple):
     silent: int
 
 
-def is_member(name: str) -> bool:
-    """Whether a child of the directory is a member: a UUID with dashes, as Curator's are."""
-    return _MEMBER.fullmatch(name) is not None
-
-
-def gone_silently(directory: Stat) -> int:
-    """How many children of the directory ever went without a goodbye, from one stat."""
-    gone = (directory.cversion - directory.num_children) // 2
-    return (gone - directory.version) % _COUNTER
-
-
 def next_in_circle(name: str, names: Iterable[str]) -> str:
     """The one of `names` that follows `name`, the first after the last: each watches another one.
 
     As names are random, who is watched is, too: of n departures about log n wake a given member.
     """
     return min(names, key=lambda each: (each <= name, each))
-
-
-@final
-class MeetingPlace(NamedTuple):
-    """Where members meet, and on what terms.
-
-    `directory` is made when it is missing. `data` and `acl` are those of the members' znodes. `is_told` says
-    whether the loss of another member is an error. `strangers` are children that are no members, and were
-    named in the log.
-    """
-
-    client: Client
-    directory: str
-    parties: int
-    data: bytes
-    acl: Sequence[ACL] | None
-    is_told: bool
-    strangers: set[str]
-
-    @property
-    def ready(self) -> str:
-        """The path of the znode that lets members in."""
-        return join(self.directory, READY)
 
 
 @final
@@ -191,7 +148,7 @@ class Passage:
                 if self._session.state.is_final or self._name not in children:
                     return False
                 others = self._others(children)
-                self._warn_of_strangers(children)
+                place.name_strangers(children)
                 await self._keep_data(directory)
                 if ready is not None:
                     if await self._is_let_in(ready, others):
@@ -230,7 +187,7 @@ class Passage:
             self._found_inside = None
             return True
         async with self._place.client.pipeline() as pipe:
-            stats = [pipe.exists(join(self._place.directory, name)) for name in others]
+            stats = [pipe.exists(self._place.path_of(name)) for name in others]
         found = [stat.result() for stat in stats]
         if any(stat is not None and stat.czxid < ready.czxid for stat in found):
             self._found_inside = others
@@ -246,27 +203,12 @@ class Passage:
         """Let everybody in if all who were counted are still there; False: look again."""
         silent = gone_silently(directory)
         try:
-            await self._make_ready(silent, (self._name, *others))
+            await self._place.make_ready(silent, (self._name, *others))
         except (NoNodeError, NodeExistsError):
             return False
         self._found_inside = None
         self._before = _Departures(directory.czxid, silent)
         return True
-
-    async def _make_ready(self, silent: int | None, only_if_there: Iterable[str] = ()) -> None:
-        """Its data say how many had gone silently when its maker counted: who goes after that is missed."""
-        client, place = self._place.client, self._place
-        data = b"" if silent is None else b"%d" % silent
-        try:
-            async with client.transaction() as tx:
-                for name in only_if_there:
-                    tx.check(join(place.directory, name))
-                tx.create(place.ready, data)
-        except TransactionError as error:
-            if not isinstance(error.error, NoAuthError):
-                raise error.error from None
-            # A check needs READ, which somebody's ACL does not give: trust the count.
-            await client.create(place.ready, data)
 
     async def _wait_for(self, opened: OneShotWatch) -> bool:
         """Whether `ready` has been made; False: look again."""
@@ -316,12 +258,12 @@ class Passage:
         """Remove the znode without a goodbye; for a task of the client's own."""
         await self._clear_away(politely=False)
 
-    async def _say_goodbye(self) -> tuple[frozenset[str], _View]:
+    async def _say_goodbye(self) -> tuple[frozenset[str], View]:
         """Who was still inside then, and what was there."""
         inside: frozenset[str] = frozenset()
         is_unknown = False
         while True:
-            view = await self._look_inside(is_unknown)
+            view = await self._place.look(is_after_loss=is_unknown)
             if self._session.state.is_final:
                 raise self._broken("the session expired while it was inside")
             if self._name not in view.children:
@@ -342,16 +284,6 @@ class Passage:
             except SessionExpiredError:
                 continue
 
-    async def _look_inside(self, is_lost: bool = False) -> _View:
-        place, api = self._place, self._api
-        if is_lost:
-            # or a server that lags would not show what the last one had forwarded
-            api.submit(api.operations.sync(place.directory))
-        try:
-            return _View(*await place.client.get_children_with_stat(place.directory))
-        except NoNodeError:
-            return _View([], None)
-
     async def _say_it_and_stay(self) -> None:
         """Curator's way: the first by name goes last, and those who have gone already wait for it."""
         try:
@@ -365,12 +297,12 @@ class Passage:
                 raise error.error from None
         self._has_said = True  # now, or before, and the reply was lost
 
-    async def _wait_until_gone(self, inside: frozenset[str]) -> _View:
+    async def _wait_until_gone(self, inside: frozenset[str]) -> View:
         """Wait until none of them is there; what is there then."""
         while True:
             try:
                 await self._wait_for_one(inside)
-                view = await self._look_inside()
+                view = await self._place.look()
             except PacketTooLargeError:
                 raise
             except ConnectionLossError:
@@ -386,7 +318,7 @@ class Passage:
     async def _wait_for_one(self, inside: frozenset[str]) -> None:
         """Wait until one of them may have gone; let in those who are not in yet."""
         client, ready_path = self._place.client, self._place.ready
-        one = join(self._place.directory, next_in_circle(self._name, inside))
+        one = self._place.path_of(next_in_circle(self._name, inside))
         async with (
             client.exists_and_watch(ready_path) as (ready, closed),
             client.exists_and_watch(one) as (there, gone),
@@ -399,7 +331,7 @@ class Passage:
             # All of them may be in; one that was cut off for a while may not know.
             silent = None if self._before is None else self._before.silent
             with suppress(NodeExistsError, NoNodeError):
-                await self._make_ready(silent)
+                await self._place.make_ready(silent)
 
     async def _clear_away(self, children: list[str] | None = None, *, politely: bool) -> None:
         """Remove the znode if it is still there, and `ready` if nobody else is."""
@@ -432,21 +364,22 @@ class Passage:
 
     async def _remove(self, names: list[str], *, politely: bool) -> bool:
         """Remove children of the directory together; False: not all are as they were seen."""
-        client, directory = self._place.client, self._place.directory
+        place = self._place
         is_news = politely and not self._has_said and self._name in names
         try:
-            async with client.transaction() as tx:
+            async with place.client.transaction() as tx:
                 for name in names:
                     # The version is that of a znode whose goodbye has not been said.
-                    tx.delete(join(directory, name), version=0 if is_news and name == self._name else None)
+                    version = 0 if is_news and name == self._name else None
+                    tx.delete(place.path_of(name), version=version)
                 for _ in range(is_news + (READY in names)):
-                    tx.set(directory, self._found_data)
+                    tx.set(place.directory, self._found_data)
         except TransactionError as error:
             if isinstance(error.error, NoAuthError):
                 # Somebody made the directory and lets nobody write to it: go without a goodbye.
                 for name in names:
                     with suppress(NoNodeError):
-                        await client.delete(join(directory, name))
+                        await place.client.delete(place.path_of(name))
                 return True
             if not isinstance(error.error, (NoNodeError, BadVersionError)):
                 raise error.error from None
@@ -454,7 +387,7 @@ class Passage:
             return False
         return True
 
-    async def _count_lost(self, view: _View) -> int:
+    async def _count_lost(self, view: View) -> int:
         """How many have gone without a goodbye since `ready` was made."""
         client, before = self._place.client, self._before
         assert before is not None
@@ -463,7 +396,7 @@ class Passage:
             if directory is None or directory.czxid != before.directory_czxid:
                 raise self._broken("it was deleted, so whether a member was lost is unknown")
             # Who has said goodbye and is still there has not gone yet: the version of its znode tells.
-            there = [join(self._place.directory, name) for name in view.children if is_member(name)]
+            there = [self._place.path_of(name) for name in view.children if is_member(name)]
             async with client.pipeline() as pipe:
                 stats = [pipe.exists(path) for path in there]
                 after = pipe.exists(self._place.directory)
@@ -471,8 +404,8 @@ class Passage:
             if now is not None and (now.cversion, now.version) == (directory.cversion, directory.version):
                 found = [stat.result() for stat in stats]
                 early = sum(stat is not None and stat.version > 0 for stat in found)
-                return (gone_silently(directory) + early - before.silent) % _COUNTER
-            view = await self._look_inside()
+                return departures_since(gone_silently(directory) + early, before.silent)
+            view = await self._place.look()
 
     def _broken(self, reason: str) -> BrokenBarrierError:
         return BrokenBarrierError(self._place.directory, reason=reason)
@@ -481,22 +414,10 @@ class Passage:
 
     @property
     def _path(self) -> str:
-        return join(self._place.directory, self._name)
+        return self._place.path_of(self._name)
 
     def _others(self, children: Iterable[str]) -> frozenset[str]:
         return frozenset(name for name in children if name != self._name and is_member(name))
-
-    def _warn_of_strangers(self, children: Iterable[str]) -> None:
-        """Once for each object: whoever wonders why nobody is let in looks there."""
-        strangers = sorted(name for name in children if name != READY and not is_member(name))
-        if strangers and not self._place.strangers:
-            self._place.strangers.update(strangers)
-            logger.warning(
-                "%s is used for something else, too: no members of a double barrier, and not counted: %s",
-                self._place.directory,
-                ", ".join(strangers[:_STRANGERS_NAMED]),
-                extra={"path": self._place.directory},
-            )
 
 
 async def first_of(*watches: OneShotWatch) -> None:
