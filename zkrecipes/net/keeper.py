@@ -25,7 +25,6 @@ from zkrecipes.errors import (
     AuthFailedError,
     ConnectionLossError,
     SessionClosedError,
-    SessionError,
     SessionExpiredError,
     ZooKeeperError,
 )
@@ -473,9 +472,8 @@ class SessionKeeper:
             self.on_over()
 
     def _end_with_session(self, event: SessionEvent, error: ZooKeeperError) -> None:
-        reason = _reason(error)
-        self._move(event, reason)
-        self.holds.end(f"{type(error).summary}: {reason}" if isinstance(error, SessionError) else reason)
+        self._move(event, _reason(error))
+        self.holds.end(str(error))
         for owner in self.watches.owners(*ONE_SHOT):
             self.watches.drop(owner)
             owner.ended(copy.copy(error))
