@@ -284,6 +284,25 @@ async def test_a_slow_server_answers_each_request_so_much_later(autojump_clock: 
         assert trio.current_time() - began == pytest.approx(0.7)
 
 
+async def test_a_delay_is_one_of_the_servers_clock(autojump_clock: MockClock) -> None:
+    async with _serving() as (server, network):
+        client, _ = await RawClient.greet(server, network, session_timeout=40.0)
+        server.faults.delay_reply(5, OpCode.CREATE, times=2)
+        began = trio.current_time()
+        await client.send(_create("/a"))
+        await trio.sleep(1)
+        server.jump(3.0)
+        assert (await client.receive()).record == CreateReply("/a")
+        assert trio.current_time() - began == pytest.approx(2)
+        await client.send(_create("/b"))
+        await trio.sleep(1)
+        server.pause()
+        await trio.sleep(10)
+        server.resume()
+        assert (await client.receive()).record == CreateReply("/b")
+        assert trio.current_time() - began == pytest.approx(2 + 15)
+
+
 async def test_a_delayed_reply_still_comes_before_its_connection_is_closed(autojump_clock: MockClock) -> None:
     async with _serving() as (server, network):
         client, hello = await RawClient.greet(server, network)

@@ -208,7 +208,7 @@ class Connections:
                 elif conversation.due is None:
                     break
                 else:
-                    await anyio.sleep(conversation.due - self._clock.now())
+                    await self._clock.sleep_until(conversation.due)
             if conversation.is_closing:
                 await self._close(conversation)
         except OSError as error:

@@ -27,6 +27,7 @@ class ServerClock:
         self._behind = 0.0
         self._first = read()
         self._paused_at: float | None = None
+        self._jumped = anyio.Event()
 
     @property
     def is_paused(self) -> bool:
@@ -63,6 +64,13 @@ class ServerClock:
     def jump(self, seconds: float) -> None:
         """Be so much later at once."""
         self._behind -= seconds
+        self._jumped.set()
+        self._jumped = anyio.Event()
+
+    async def sleep_until(self, due: float) -> None:
+        """Wait until it shows `due`. Look again then: it may have jumped not far enough, or stood."""
+        with anyio.move_on_after(due - self.now()):
+            await self._jumped.wait()
 
     async def until_it_goes(self) -> None:
         """Wait while it stands. No checkpoint where it does not: this is asked for each chunk of bytes."""
