@@ -176,6 +176,22 @@ async def test_stats_count_over_connections_and_sessions() -> None:
         assert later.bytes_received > stats.bytes_received > 0
 
 
+async def test_stats_say_for_how_long_nothing_was_answered() -> None:
+    async with world() as there, there.connect("a") as client:
+        assert client.stats().unanswered_for == pytest.approx(0)
+        await anyio.sleep(TIMEOUT)
+        assert client.stats().unanswered_for <= TIMEOUT / 3 + 0.01, "pings are answered"
+        await client.exists("/")
+        there.network.refuse()
+        there.network.reset()
+        await anyio.sleep(TIMEOUT / 2)
+        assert client.state is zk.SessionState.SUSPENDED
+        assert client.stats().unanswered_for == pytest.approx(TIMEOUT / 2)
+        await client.session.wait_closed()
+        assert client.stats().unanswered_for == float("inf")
+        there.network.heal()
+
+
 async def test_stats_say_what_waits_for_a_connection() -> None:
     async with world() as there, there.connect("a") as client, anyio.create_task_group() as tasks:
         await there.server.refuse()

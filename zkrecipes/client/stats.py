@@ -23,6 +23,9 @@ class ClientStats:
         server: the address of the server that the client is attached to, `host:port`; None while there is
             none.
         last_zxid: the newest transaction that the session has seen.
+        unanswered_for: seconds since the newest request or ping was sent that has an answer: about a
+            third of the timeout at most while all is well, and the session is given up when it is a whole
+            one; infinite before there is a session.
         outstanding: requests that wait for an answer, or for a connection.
         replies: answers received, errors included.
         bytes_sent: on connections that attached a session, heartbeats included.
@@ -38,6 +41,7 @@ class ClientStats:
     session_timeout: float
     server: str | None
     last_zxid: int
+    unanswered_for: float
     outstanding: int
     replies: int
     bytes_sent: int
@@ -57,6 +61,7 @@ def stats_of(keeper: SessionKeeper) -> ClientStats:
         session_timeout=session.timeout,
         server=None if address is None else str(address),
         last_zxid=keeper.last_zxid,
+        unanswered_for=keeper.parking.current_time() - keeper.answered_sent_at,
         outstanding=keeper.outstanding,
         replies=traffic.replies,
         bytes_sent=traffic.bytes_sent,

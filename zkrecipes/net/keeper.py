@@ -172,6 +172,12 @@ class SessionKeeper:
         connection = self._connection
         return self.session.last_zxid if connection is None else connection.side.last_zxid
 
+    @property
+    def answered_sent_at(self) -> float:
+        """When the newest answered request or ping of the present session was sent; `-inf` before any."""
+        connection = self._connection
+        return self.session.answered_sent_at if connection is None else connection.side.answered_sent_at
+
     async def generation(self) -> ServerGeneration:
         """What the server that the client is attached to can do; waits until there is one.
 

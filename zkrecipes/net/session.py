@@ -81,6 +81,11 @@ class Session:
         return self._last_zxid
 
     @property
+    def answered_sent_at(self) -> float:
+        """When the newest answered request was sent, as earlier connections tell; `-inf` before any."""
+        return self._answered_sent_at
+
+    @property
     def password(self) -> bytes:
         """What proves to a server that the session is ours: 16 bytes, a secret."""
         return self._password
