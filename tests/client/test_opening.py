@@ -191,6 +191,20 @@ async def test_a_chroot_that_is_missing_can_be_made() -> None:
             assert await client.get_children("/") == ["a"]
 
 
+async def test_making_the_chroot_is_a_part_of_entering_and_as_bounded() -> None:
+    async with world() as there:
+        hosts = f"{there.server.connect_string}/app"
+        held = there.server.faults.drop_request(OpCode.CREATE, times=1000)
+        with pytest.raises(zk.ConnectTimeoutError, match="within 5 seconds"):
+            async with zk.connect(hosts, network=there.network, create_chroot=True, connect_timeout=5):
+                raise AssertionError("there is no chroot")
+        held.remove()
+        assert there.znodes() == set()
+        there.server.faults.drop_request(OpCode.CREATE)
+        async with zk.connect(hosts, network=there.network, create_chroot=True):
+            assert there.znodes() == {"/app"}
+
+
 async def test_a_chroot_is_not_made_unless_asked_for() -> None:
     async with world() as there:
         async with zk.connect(f"{there.server.connect_string}/app", network=there.network):

@@ -150,9 +150,7 @@ async def connect(
         async with anyio.create_task_group() as group:
             group.start_soon(run)
             try:
-                await _wait_for_session(keeper, connect_timeout)
-                if create_chroot and parsed.chroot:
-                    await client.ensure_path("/")
+                await _enter(keeper, connect_timeout, client if create_chroot and parsed.chroot else None)
                 with block:
                     yield client
                 error = keeper.over
@@ -168,9 +166,12 @@ async def connect(
             del error  # or it and this frame would keep each other
 
 
-async def _wait_for_session(keeper: SessionKeeper, connect_timeout: float | None) -> None:
+async def _enter(keeper: SessionKeeper, connect_timeout: float | None, chrooted: Client | None) -> None:
+    """Wait until there is a session, and a chroot if there shall be one."""
     with anyio.move_on_after(connect_timeout):
         await keeper.wait_connected()
+        if chrooted is not None:
+            await chrooted.ensure_path("/")
         return
     assert connect_timeout is not None
     raise ConnectTimeoutError(connect_timeout, keeper.attacher.reasons())
