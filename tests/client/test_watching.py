@@ -192,6 +192,20 @@ async def test_an_event_is_there_before_a_reply_that_the_server_sent_later() -> 
         assert event.type is EventType.CREATED
 
 
+async def test_two_tasks_cannot_read_one_watch_and_a_cancelled_one_loses_nothing() -> None:
+    async with _two() as (_, client, other), client.watch("/n") as events:
+        async with anyio.create_task_group() as tasks:
+            with anyio.CancelScope() as scope:
+                tasks.start_soon(anext, events)
+                await anyio.wait_all_tasks_blocked()
+                with pytest.raises(anyio.BusyResourceError, match="iterating over"):
+                    await anext(events)
+                scope.cancel()
+            tasks.cancel_scope.cancel()
+        await other.create("/n")
+        assert (await anext(events)).type is EventType.CREATED
+
+
 async def test_the_end_of_the_client_ends_the_watch_with_an_error_after_all_events() -> None:
     async with world() as there, there.connect("b") as other:
         told: Told = []

@@ -6,6 +6,7 @@ Whatever watches is a context manager first: leaving it removes the watch. What 
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from collections.abc import Callable
 from typing import Self, final
@@ -40,7 +41,7 @@ class OneShotWatch:
         """
         await self._happened.wait()
         if self._error is not None:
-            raise self._error
+            raise copy.copy(self._error)
         assert self._event is not None
         return self._event
 
@@ -73,6 +74,8 @@ class WatchEvents:
 
     After each reconnect, and in each new session, a `RESYNC` event comes before any other: a server does not
     replay what happened meanwhile, so read again what you care about. Events that were not yet read are kept.
+
+    One task iterates. It may be cancelled and go on later: no event is lost.
     """
 
     def __init__(self, path: str, seen: Callable[[str], str]) -> None:
@@ -81,6 +84,7 @@ class WatchEvents:
         self._events: deque[WatchEvent] = deque()
         self._error: ZooKeeperError | None = None
         self._news = anyio.Event()
+        self._is_waiting = False
 
     def __aiter__(self) -> Self:
         return self
@@ -90,15 +94,24 @@ class WatchEvents:
 
         Raises:
             ZooKeeperError: the client is over; all events before that were handed out.
+            anyio.BusyResourceError: another task is iterating.
         """
+        if self._is_waiting:
+            raise anyio.BusyResourceError("iterating over")
+        self._is_waiting = True
+        try:
+            await self._until_there_is_one()
+        finally:
+            self._is_waiting = False
+        return self._events.popleft()
+
+    async def _until_there_is_one(self) -> None:
         if self._events:
             await anyio.lowlevel.checkpoint()
         while not self._events:
-            if self._error is not None:
-                raise self._error
+            self.check()
             self._news = anyio.Event()
             await self._news.wait()
-        return self._events.popleft()
 
     def check(self) -> None:
         """Return while events may come.
@@ -107,7 +120,7 @@ class WatchEvents:
             ZooKeeperError: no more will.
         """
         if self._error is not None:
-            raise self._error
+            raise copy.copy(self._error)
 
     def fired(self, event: WatchEvent) -> None:
         """The session's call: the watch fired."""
