@@ -343,6 +343,20 @@ def test_a_directory_that_cannot_be_made_is_one_line_and_its_own_code(tmp_path: 
     assert line.endswith("cannot be used: Not a directory")
 
 
+@pytest.mark.parametrize("command", [(*ZKRECIPES, "serve"), DEV_SERVER], ids=["zkrecipes", "python -m"])
+def test_a_directory_that_cannot_be_looked_into_is_one_line_and_its_own_code(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    # Whoever runs the tests may be root, who may look into all; but not into what cannot be.
+    name = str(tmp_path / ("x" * 300))
+    done = subprocess.run(
+        [*command, "--port", "0", "--data-dir", name], check=False, capture_output=True, text=True, timeout=15
+    )
+    assert done.returncode == ExitCode.BAD_DATA
+    (line,) = done.stderr.splitlines()
+    assert line.endswith(f"data directory {name} cannot be used: File name too long")
+
+
 @posix_only
 @pytest.mark.timeout(60)
 def test_a_disk_that_is_full_is_one_line_its_own_code_and_no_loss(tmp_path: Path) -> None:

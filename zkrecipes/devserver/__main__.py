@@ -85,9 +85,16 @@ def chosen_settings(
     given = {"host": host, "port": port, "data_dir": data_dir}
     # Its own line for each type would say no more: these are the fields' types.
     settings = replace(settings, **{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]
-    if settings.data_dir is not None and (settings.data_dir / _OF_A_REAL_SERVER).is_dir():
+    if settings.data_dir is not None and _is_folder(settings.data_dir / _OF_A_REAL_SERVER):
         warn(f"{settings.data_dir / _OF_A_REAL_SERVER} is a real server's data: neither read nor changed")
     return settings
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False  # whoever opens the data directory will say why it cannot be used
 
 
 async def serve(settings: Settings) -> None:
