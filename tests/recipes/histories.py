@@ -21,7 +21,7 @@ from zkrecipes.devserver.faults import Hurt
 
 CLIENTS = 3
 _PAUSE = 0.1
-_HURTS = (Hurt.BEFORE_SEND, Hurt.AFTER_SEND, Hurt.AFTER_COMMIT)
+_HURTS = (Hurt.BEFORE_SEND, Hurt.AFTER_SEND, Hurt.AFTER_COMMIT, Hurt.CORRUPT, Hurt.DELAY)
 
 
 @dataclass(eq=False)
@@ -74,6 +74,7 @@ def histories(wishes: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Step]]:
         st.tuples(st.just("expire"), client, st.none()),
         st.tuples(st.just("cut"), client, st.none()),
         st.tuples(st.just("heal"), client, st.none()),
+        st.tuples(st.just("restart"), client, st.sampled_from([0.0, 1.0, TIMEOUT])),
         st.tuples(st.just("pass time"), client, st.sampled_from([1.0, TIMEOUT / 4, TIMEOUT])),
     )
     return st.lists(step, min_size=5, max_size=25)
@@ -136,6 +137,8 @@ class _History:
                 self._there.network.cut(source=self._names[number])
             case "heal":
                 self._heal()
+            case "restart":
+                await self._there.server.restart(downtime=detail)
             case "change" if number not in self._cut:
                 await self._recipe.change(client, detail, self._inside)
             case "pass time":

@@ -19,12 +19,14 @@ WISHES = st.sampled_from(["read", "read", "write", "downgrade"])
 
 
 class _Table:
+    layout = "kazoo"
+
     def __init__(self, there: World) -> None:
         del there
         self._locks: dict[int, zk.ReadWriteLock] = {}
 
     def enter(self, client: zk.Client, worker: Worker) -> AbstractAsyncContextManager[zk.Hold]:
-        lock = self._locks.setdefault(id(client), zk.ReadWriteLock(client, PATH))
+        lock = self._locks.setdefault(id(client), zk.ReadWriteLock(client, PATH, layout=self.layout))
         if worker.wish == "read":
             return lock.read()
         return lock.write() if worker.wish == "write" else _Downgraded(lock)
@@ -35,8 +37,12 @@ class _Table:
 
     async def change(self, client: zk.Client, number: int, inside: Sequence[Worker]) -> None:
         del number
-        tokens = [each.fencing_token for each in await zk.ReadWriteLock(client, PATH).contenders()]
-        assert len(tokens) >= len(inside)
+        contenders = await zk.ReadWriteLock(client, PATH, layout=self.layout).contenders()
+        assert len(contenders) >= len(inside)
+
+
+class _CuratorsTable(_Table):
+    layout = "curator"
 
 
 class _Downgraded:
@@ -60,9 +66,12 @@ class _Downgraded:
 
 
 @pytest.mark.parametrize("backend", ["trio", "asyncio"])
+@pytest.mark.parametrize("recipe", [_Table, _CuratorsTable])
 @settings(max_examples=40)
 @given(steps=histories(WISHES))
-def test_a_writer_is_alone_and_nobody_waits_for_ever(backend: str, steps: list[Step]) -> None:
+def test_a_writer_is_alone_and_nobody_waits_for_ever(
+    backend: str, recipe: type[_Table], steps: list[Step]
+) -> None:
     name, options = jumping_backend(backend)
-    workers = anyio.run(play, steps, _Table, STAYS, backend=name, backend_options=options)
+    workers = anyio.run(play, steps, recipe, STAYS, backend=name, backend_options=options)
     assert not [worker for worker in workers if worker.ended == "refused"]
