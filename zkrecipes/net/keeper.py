@@ -39,6 +39,7 @@ from zkrecipes.net.suspension import Suspensions
 from zkrecipes.net.traffic import Traffic
 from zkrecipes.net.transport import Address, Network, bare_errors
 from zkrecipes.net.unwatching import Unwatching
+from zkrecipes.net.waiting import WaitingRequests
 from zkrecipes.net.wakeup import Parking
 from zkrecipes.net.watches import PERSISTENT, ClientWatches, WatchOwner, end_persistent
 from zkrecipes.protocol.events import Broken, Connected, Greeting, Replied, WatchFired
@@ -54,8 +55,6 @@ _CLOSE_AT_MOST: Final = 2.0
 """Seconds that closing may take when no server answers; the session ends by itself after its timeout."""
 _SERVED_AFTER: Final = 1.0
 """Seconds after which a connection counts as one that served: the next server is then sought at once."""
-_DROPPED_MAX: Final = 1000
-"""How many requests may wait before those are looked for that nobody waits for any longer."""
 
 
 @final
@@ -120,7 +119,7 @@ class SessionKeeper:
         self.on_over: Callable[[], None] | None = None
         self.on_change: Callable[[SessionChange], None] | None = None
         self._connection: Connection | None = None
-        self._waiting: list[Pending[Any]] = []
+        self._waiting = WaitingRequests()
         self._broken: ZooKeeperError | None = None
         self._over: ZooKeeperError | None = None
         self._given_up: Session | None = None
@@ -128,7 +127,6 @@ class SessionKeeper:
         self._unwatching = Unwatching(self, self._arming)
         self.unwatch = self._unwatching.unwatch
         self._credentials_sent = 0
-        self._look_for_dropped_at = _DROPPED_MAX
         self._closing: Pending[None] | None = None
         self._chores: TaskGroup
         self._listeners: list[MemoryObjectSendStream[SessionChange]] = []
@@ -151,14 +149,7 @@ class SessionKeeper:
         elif self._over is not None:
             pending.complete(None, copy.copy(self._over))
         else:
-            self._wait(pending)
-
-    def _wait(self, pending: Pending[Any]) -> None:
-        """There is no connection. That may last, and callers come and go: those that went must not add up."""
-        if len(self._waiting) >= self._look_for_dropped_at:
-            self._waiting = [each for each in self._waiting if not each.is_dropped]
-            self._look_for_dropped_at = max(_DROPPED_MAX, 2 * len(self._waiting))
-        self._waiting.append(pending)
+            self._waiting.add(pending)
 
     @property
     def outstanding(self) -> int:
@@ -329,7 +320,7 @@ class SessionKeeper:
     def forked(self, parent: int) -> None:
         """This process has inherited the client: every call raises from now on, and nothing is sent."""
         self._connection = None
-        self._waiting.clear()
+        self._waiting = WaitingRequests()
         reason = f"it was opened in the process {parent}, and this is its child {os.getpid()}: connect here"
         self._over = SessionClosedError(self.session.id, reason=reason)
 
@@ -382,11 +373,9 @@ class SessionKeeper:
             self.holds.attached(connected)
             for scheme, credential in self.credentials[self._credentials_sent :]:
                 connection.side.authenticate(scheme, credential)
-            waiting, self._waiting = self._waiting, []
             self._connection = connection
-            for pending in waiting:
-                if not pending.is_dropped:
-                    self.submit(pending)
+            for pending in self._waiting.take():
+                self.submit(pending)
             self._move(SessionEvent.ATTACHED_READ_ONLY if connected.read_only else SessionEvent.ATTACHED)
             await self._tell_watches(address)
             self._unwatching.attached()
@@ -443,9 +432,9 @@ class SessionKeeper:
                 else:
                     ticket.complete(None, _loss(ticket, reason))
         again += [ticket for ticket in unsent if isinstance(ticket, Pending)]
-        self._waiting[:0] = again
+        self._waiting.put_first(again)
         if self._over is not None:
-            self._fail_waiting(self._over)
+            self._waiting.fail(self._over)
 
     def _end_session(self, error: SessionExpiredError) -> None:
         """The session has expired; the client goes on in another one if it may."""
@@ -453,11 +442,7 @@ class SessionKeeper:
             self._finish(SessionEvent.EXPIRED, error)
             return
         self._end_with_session(SessionEvent.EXPIRED, error)
-        reads = [pending for pending in self._waiting if not pending.request.is_write]
-        writes = [pending for pending in self._waiting if pending.request.is_write]
-        self._waiting = reads
-        for pending in writes:
-            pending.complete(None, copy.copy(error))
+        self._waiting.fail_writes(error)
 
     def _finish(self, event: SessionEvent, error: ZooKeeperError) -> None:
         """The client is over; nothing goes on."""
@@ -469,7 +454,7 @@ class SessionKeeper:
         for owner in self.watches.owners():
             self.watches.drop(owner)
             owner.ended(copy.copy(error))
-        self._fail_waiting(error)
+        self._waiting.fail(error)
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
@@ -483,12 +468,6 @@ class SessionKeeper:
         for owner in self.watches.owners(*ONE_SHOT):
             self.watches.drop(owner)
             owner.ended(copy.copy(error))
-
-    def _fail_waiting(self, error: ZooKeeperError) -> None:
-        waiting, self._waiting = self._waiting, []
-        for pending in waiting:
-            # a copy for each, as each is raised in a task of its own and collects its own traceback
-            pending.complete(None, copy.copy(error))
 
     # --- what the connection asks (Driver) -----------------------------------------------------------------
 
