@@ -1,4 +1,4 @@
-"""Requests that wait for a connection: their order, which are forgotten, and what they are told in the end."""
+"""Requests that wait for a connection: their order, who is forgotten, and what they are told in the end."""
 
 from __future__ import annotations
 
