@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import trio
 
 from tests.net.peers import OPCODES_3_4, OPCODES_3_5, OPCODES_3_6, OldServer, accept_all, saying, scripted
 from zkrecipes import DevServer
@@ -77,7 +78,7 @@ async def test_where_srvr_is_switched_off_requests_tell_and_leave_no_session_beh
         answered = len(set(old.opcodes_seen) & opcodes - {OpCode.CLOSE_SESSION}) > 0
         # one whose connection was dropped ends by its timeout
         unanswered = len(server.processor.sessions)
-        assert unanswered == len(set(old.opcodes_seen) - opcodes)
+        assert unanswered == sum(opcode not in opcodes for opcode in old.opcodes_seen)
         assert answered == (generation is not ServerGeneration.V3_4)
 
 
@@ -121,3 +122,34 @@ async def test_a_connection_that_breaks_on_the_word_is_no_answer_and_requests_ar
     async with network.serve("old", 2181, break_off):
         with pytest.raises(OSError, match="gave no session"):
             await find_generation(network, OLD, current_parking())
+
+
+@pytest.mark.trio
+async def test_a_connection_that_breaks_by_chance_says_nothing_of_what_the_server_knows(
+    autojump_clock: object,
+) -> None:
+    network = MemoryNetwork()
+    async with DevServer(host="zk", port=2181, network=network) as server:
+        old = OldServer(network, Address("zk", 2181), OPCODES_3_6 | {OpCode.WHO_AM_I}, None)
+        server.faults.drop_request(OpCode.WHO_AM_I)
+        async with old.serving():
+            assert await find_generation(network, OLD, current_parking()) is ServerGeneration.V3_7
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("pieces", [[b"Zookeeper version: 3.1", b"0.2-x\n"], [b"Zookeeper version: 3.10.2"]])
+async def test_an_answer_to_srvr_is_taken_as_it_comes_and_its_end_not_waited_for(
+    autojump_clock: object, pieces: list[bytes]
+) -> None:
+    network = MemoryNetwork()
+
+    async def answer(stream: Stream) -> None:
+        await stream.receive()
+        for piece in pieces:
+            await stream.send(piece)
+            await trio.sleep(0.1)
+        await trio.sleep_forever()
+
+    async with network.serve("old", 2181, answer):
+        with trio.fail_after(1):
+            assert await find_generation(network, OLD, current_parking()) is ServerGeneration.V3_7

@@ -22,7 +22,7 @@ from zkrecipes.codec.messages import (
     WhoAmIRequest,
 )
 from zkrecipes.enums import ServerGeneration, WatcherType
-from zkrecipes.errors import AuthFailedError
+from zkrecipes.errors import AuthFailedError, UnimplementedError
 from zkrecipes.net import sasl_steps
 from zkrecipes.net.connection import Connection
 from zkrecipes.net.transport import Address, Network
@@ -36,9 +36,11 @@ __all__ = ["find_generation"]
 
 logger = logging.getLogger("zkrecipes.connection")
 
-_VERSION: Final = re.compile(rb"Zookeeper version: *(\d+)\.(\d+)")
+_VERSION: Final = re.compile(rb"Zookeeper version: *(\d+)\.(\d+)\D")
 _ANSWER_MAX: Final = 64 * 1024
 _PROBE_TIMEOUT: Final = 4.0
+# A connection that breaks may do so on an unknown opcode, or by chance; what is found out counts for long.
+_TRIES: Final = 2
 # From the newest on; the request must be harmless and known to exactly the generations from there.
 _PROBES: Final[tuple[tuple[ServerGeneration, Request[Any]], ...]] = (
     (ServerGeneration.V3_7, WhoAmIRequest()),
@@ -71,13 +73,16 @@ async def _ask_version(network: Network, address: Address) -> ServerGeneration |
     try:
         await stream.send(b"srvr")
         answer = b""
-        while len(answer) < _ANSWER_MAX and (received := await stream.receive()):
+        # no further than that, as whatever stands between may keep the connection open
+        while not (found := _VERSION.search(answer)) and len(answer) < _ANSWER_MAX:
+            received = await stream.receive()
+            if not received:
+                break
             answer += received
     except OSError:
         return None
     finally:
         await stream.aclose()
-    found = _VERSION.search(answer)
     return None if found is None else generation_of(int(found[1]), int(found[2]))
 
 
@@ -91,18 +96,23 @@ async def _try_requests(
     network: Network, address: Address, parking: Parking, exchange: NewExchange
 ) -> ServerGeneration:
     for generation, request in _PROBES:
-        if await _is_answered(network, address, parking, request, exchange()):
-            return generation
+        for _ in range(_TRIES):
+            is_known = await _is_known(network, address, parking, request, exchange())
+            if is_known:
+                return generation
+            if is_known is not None:
+                break
     return ServerGeneration.V3_4
 
 
-async def _is_answered(
+async def _is_known(
     network: Network,
     address: Address,
     parking: Parking,
     request: Request[Any],
     exchange: SaslExchange | None,
-) -> bool:
+) -> bool | None:
+    """Whether the server knows the request; None where the connection broke on it."""
     watches: WatchTable[Any] = WatchTable()
     side = ClientSide(
         Greeting(_PROBE_TIMEOUT),
@@ -120,7 +130,9 @@ async def _is_answered(
         side.send(probe)
         side.send(Ticket(CloseSession()))
         replied = await connection.next_reply()
-        return isinstance(replied, Replied) and getattr(replied.error, "code", 0) != -6
+        if not isinstance(replied, Replied):
+            return None
+        return getattr(replied.error, "code", 0) != UnimplementedError.code
     finally:
         await connection.aclose()
 
