@@ -150,8 +150,20 @@ class Acquisition(EnteredOnce, Generic[H]):
         if not await self._place.move_to(queue, moved):
             raise self._lost(self._place.path, reason="its znode is gone")
 
+    @property
+    def outermost(self) -> Acquisition[H]:
+        """The one that stands in the queue: this one, unless it was entered within another."""
+        return self if self._outer is None else self._outer.outermost
+
     async def _enter_again(self, outer: Acquisition[H]) -> H:
-        """Enter under the hold of a block further out; its scope is around this one, too."""
+        """Enter under the hold of a block further out; its scope is around this one, too.
+
+        Raises:
+            RuntimeError: that one shares the lock with others, and this one wants it alone.
+        """
+        held = outer.outermost.queue.layout
+        if not set(self.queue.layout.blocked_by) <= set(held.blocked_by):
+            raise RuntimeError(f"this task reads under {self.what}: to write it would wait for itself")
         await anyio.lowlevel.checkpoint()
         self._block, self._hold = outer._block, outer._hold
         self._hold.check()

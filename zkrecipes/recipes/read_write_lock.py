@@ -43,6 +43,9 @@ class ReadWriteLock:
         layout: how the contenders' znodes are named: `"kazoo"`, as kazoo's `ReadLock` and `WriteLock` do it,
             or `"curator"`, as Curator's `InterProcessReadWriteLock` does it.
         acl: of the contenders' znodes; it must give their owner READ. None: the client's default.
+        reentrant: let a task that holds this object enter it again at once, under the same hold: to read, and
+            to write if it writes already. The lock is released when the outermost block is left. A child task
+            is another task, and waits. By default the second time is a `RuntimeError`.
 
     Raises:
         ValueError: the path, the identifier, the layout or the ACL cannot be right.
@@ -56,12 +59,14 @@ class ReadWriteLock:
         identifier: str | None = None,
         layout: str = "kazoo",
         acl: Sequence[ACL] | None = None,
+        reentrant: bool = False,
     ) -> None:
         self.path = check_path(path)
         self.identifier = check_identifier(identifier)
         acl = check_contender(client, path, self.identifier.encode(), acl)
         self._readers = Queue(client, path, choose_layout(layout, READERS), acl)
         self._writers = self._readers._replace(layout=choose_layout(layout, WRITERS))
+        self._reentrant = reentrant
         self._held: HeldByTask[Hold] = HeldByTask()
 
     def read(self, *, blocking: bool = True) -> Acquisition[Hold]:
@@ -71,12 +76,15 @@ class ReadWriteLock:
             blocking: wait for one's turn. With False entering raises `anyio.WouldBlock` unless it is free.
 
         Entering and leaving raise what `Mutex.acquire` says; entering raises a `RuntimeError` if this task
-        has the lock in either way.
+        has the lock in either way, unless it is reentrant.
         """
         return self._acquisition(self._readers, blocking)
 
     def write(self, *, blocking: bool = True) -> Acquisition[Hold]:
-        """Hold the lock alone: `async with lock.write() as hold`; arguments and errors as for `read`."""
+        """Hold the lock alone: `async with lock.write() as hold`; arguments and errors as for `read`.
+
+        Entering raises a `RuntimeError` if this task reads, reentrant or not: it would wait for itself.
+        """
         return self._acquisition(self._writers, blocking)
 
     async def contenders(self) -> list[Contender]:
@@ -90,15 +98,18 @@ class ReadWriteLock:
         with the readers that came before the next writer, and it ends as before. `hold.path` is another.
 
         Raises:
-            RuntimeError: this task does not hold the write lock (any longer).
+            RuntimeError: this task does not hold the write lock (any longer), or is in a block within the one
+                that does: that may rely on it.
             LockLostError: the lock is lost.
             NoAuthError: the directory's ACL does not let this client in any longer; it is a write lock still.
 
         Cancellation: it is a write lock still, or a read lock already; leaving the block releases either.
         """
         acquisition = self._held.of_this_task()
-        if acquisition is None or acquisition.queue is not self._writers:
+        if acquisition is None or acquisition.outermost.queue is not self._writers:
             raise RuntimeError(f"this task does not hold {self!r} for writing: there is nothing to downgrade")
+        if acquisition is not acquisition.outermost:
+            raise RuntimeError(f"{self!r} is downgraded in the outermost block, when those within are left")
         await acquisition.move_to(self._readers)
 
     def _acquisition(self, queue: Queue, blocking: bool) -> Acquisition[Hold]:
@@ -110,6 +121,7 @@ class ReadWriteLock:
             lost=LockLostError,
             blocking=blocking,
             what=repr(self),
+            reentrant=self._reentrant,
         )
 
     def _make_hold(self, guard: Guard, place: Place) -> Hold:

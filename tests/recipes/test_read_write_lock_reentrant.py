@@ -1,0 +1,141 @@
+"""A read-write lock that its holder may enter again: to read always, to write only if it writes."""
+
+# ruff: noqa: PT012 - what comes out of a whole block is what these tests are about
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+import zkrecipes as zk
+from tests.recipes.hurting import (
+    TIMEOUT,
+    Outcome,
+    World,
+    cancel_at_each_pass,
+    hurt_each_request,
+    virtual_time,
+    world,
+)
+from zkrecipes.devserver.faults import Hurt
+
+pytestmark = pytest.mark.anyio
+anyio_backend = virtual_time()
+
+DIRECTORY = "/locks/table"
+STAYS = {"/locks", DIRECTORY}
+
+
+def _lock(client: zk.Client) -> zk.ReadWriteLock:
+    return zk.ReadWriteLock(client, DIRECTORY, reentrant=True)
+
+
+@asynccontextmanager
+async def _one_client() -> AsyncIterator[tuple[World, zk.Client]]:
+    async with world() as there, there.connect("a") as client:
+        yield there, client
+        await anyio.sleep(TIMEOUT / 8)
+        assert there.znodes() <= STAYS
+
+
+async def test_a_writer_may_write_and_read_again_without_a_request() -> None:
+    async with _one_client() as (there, client):
+        lock = _lock(client)
+        async with lock.write() as hold:
+            del there.seen[:]
+            async with lock.read() as reading, lock.write() as writing, lock.read(blocking=False) as again:
+                assert reading is writing is again is hold
+            assert there.seen == []
+            hold.check()
+            with pytest.raises(anyio.WouldBlock):
+                async with _lock(client).read(blocking=False):
+                    raise AssertionError("another object is another contender")
+        assert hold.remaining() == 0
+
+
+async def test_a_reader_may_read_again_and_is_told_when_it_wants_to_write() -> None:
+    async with _one_client() as (_, client):
+        lock = _lock(client)
+        async with lock.read() as hold:
+            async with lock.read() as again:
+                assert again is hold
+                with pytest.raises(
+                    RuntimeError, match=r"this task reads under <ReadWriteLock .*wait for itself"
+                ):
+                    async with lock.write():
+                        raise AssertionError("a reader that writes")
+            hold.check()
+
+
+async def test_a_child_task_waits() -> None:
+    async with _one_client() as (_, client):
+        lock = _lock(client)
+        order = []
+
+        async def child() -> None:
+            async with lock.read(), lock.read():
+                order.append("child")
+
+        async with anyio.create_task_group() as tasks, lock.write():
+            tasks.start_soon(child)
+            async with lock.read():
+                await anyio.sleep(1)
+            order.append("parent")
+        assert order == ["parent", "child"]
+
+
+async def test_only_the_outermost_block_is_downgraded() -> None:
+    """A block within may rely on what it has entered."""
+    async with _one_client() as (_, client):
+        lock = _lock(client)
+        async with lock.write() as hold:
+            async with lock.read():
+                with pytest.raises(RuntimeError, match="downgraded in the outermost block"):
+                    await lock.downgrade()
+            await lock.downgrade()
+            async with _lock(client).read(blocking=False), lock.read() as again:
+                assert again is hold
+            with pytest.raises(RuntimeError, match="this task reads"):
+                async with lock.write():
+                    raise AssertionError("a reader that writes")
+
+
+async def test_the_loss_comes_out_of_the_outermost_block() -> None:
+    async with _one_client() as (_, client):
+        lock = _lock(client)
+        with pytest.raises(zk.LockLostError):
+            async with lock.write() as hold, lock.read():
+                await client.delete(hold.path)
+                await anyio.sleep_forever()
+
+
+async def _hold_twice(_: World, client: zk.Client) -> str:
+    lock = _lock(client)
+    async with lock.write() as hold:
+        async with lock.read():
+            await anyio.lowlevel.checkpoint()
+        await lock.downgrade()
+        async with lock.read():
+            hold.check()
+    return "held"
+
+
+def _is_held_or_lost(outcome: Outcome) -> None:
+    assert outcome.result == "held" or type(outcome.error) is zk.LockLostError
+
+
+def _is_held_or_cancelled(outcome: Outcome) -> None:
+    assert outcome.result == "held" or isinstance(outcome.error, anyio.get_cancelled_exc_class())
+
+
+@pytest.mark.parametrize("how", list(Hurt))
+async def test_each_request_hurt(how: Hurt) -> None:
+    assert await hurt_each_request(_hold_twice, _is_held_or_lost, how, stays=STAYS) >= 4
+
+
+async def test_cancelled_at_each_pass() -> None:
+    await cancel_at_each_pass(_hold_twice, _is_held_or_cancelled, stays=STAYS)
