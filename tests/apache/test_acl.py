@@ -1,20 +1,117 @@
-"""The scheme `digest` on servers that are not configured as most are."""
+"""ACLs as `docs/how-to/acls.md` has them, and `digest` on servers that are not configured as most are."""
 
 from __future__ import annotations
 
+import re
+import sys
+
+import anyio
+import anyio.to_thread
+import kazoo.security
 import pytest
+from kazoo.client import KazooClient
 
 import zkrecipes as zk
+from tests.house.source_tree import ROOT
 from zkrecipes.ensemble import ApacheServer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.apache]
 
+PAGE = ROOT / "docs" / "how-to" / "acls.md"
 CREDENTIAL = ("digest", "bob:open-sesame")
+BOB = zk.digest_id(*CREDENTIAL[1].split(":"))
 
 
 def _server(setting: str, value: str) -> ApacheServer:
     properties = {f"zookeeper.DigestAuthenticationProvider.{setting}": value}
     return ApacheServer(properties=properties, java_options=("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"))
+
+
+def _blocks_of_the_page(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+
+
+async def test_the_program_of_the_page_runs_against_the_server_of_the_page() -> None:
+    (line,) = _blocks_of_the_page("properties")
+    setting, _, value = line.strip().partition("=")
+    async with ApacheServer(settings={setting: value}) as server:
+        program = re.sub("zk1.*2181", server.connect_string, _blocks_of_the_page("python")[0])
+        done = await anyio.run_process([sys.executable, "-W", "error", "-c", program], check=False)
+        assert done.returncode == 0, done.stderr.decode()
+        assert done.stdout.decode().splitlines() == [
+            "b'for all'",
+            "not permitted by the ACL: /app/secret",
+            "nobody else can remove this lock",
+        ]
+        async with (
+            zk.connect(server.connect_string, auth=[("digest", "super:change-me")]) as above_all,
+            zk.connect(server.connect_string) as nobody,
+        ):
+            await _share_a_directory(above_all)
+            assert (await above_all.get("/app/secret")).data == b"hers"
+            for path in ("/app", "/app/lock", "/locks"):
+                with pytest.raises(zk.NoAuthError):
+                    await nobody.create(f"{path}/mine")
+
+
+async def _share_a_directory(client: zk.Client) -> None:
+    """The second block of the page."""
+    alice, bob = zk.digest_id("alice", "open-sesame"), BOB
+    body = "".join(f"    {line}\n" for line in _blocks_of_the_page("python")[1].splitlines())
+    names = {"zk": zk, "alice": alice, "bob": bob}
+    exec(f"async def share(client):\n{body}", names)
+    await names["share"](client)  # type: ignore[operator]
+    assert [entry.id for entry in (await client.get_acl("/locks"))[0]] == [alice, bob]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        zk.ACL(zk.Perms.ALL, zk.Id("nonsense", "bob")),
+        zk.ACL(zk.Perms.ALL, zk.Id("digest", "bob")),
+        zk.ACL(zk.Perms.ALL, zk.Id("ip", "here")),
+        *zk.CREATOR_ALL,
+    ],
+)
+async def test_an_acl_that_the_server_does_not_accept_is_named(
+    apache_server: ApacheServer, fresh_path: str, entry: zk.ACL
+) -> None:
+    async with zk.connect(apache_server.connect_string) as client:
+        for refused in (
+            lambda: client.create(fresh_path, acl=[entry]),
+            lambda: client.create(f"{fresh_path}/a/b", make_parents=True, acl=[entry]),
+            lambda: zk.Mutex(client, "/", acl=[entry]).acquire().__aenter__(),
+        ):
+            with pytest.raises(
+                zk.InvalidACLError, match="a scheme or an id unknown to it, or `auth` of nobody"
+            ):
+                await refused()
+
+
+async def test_kazoo_with_the_same_password_is_the_same_user(
+    apache_server: ApacheServer, fresh_path: str
+) -> None:
+    async with zk.connect(
+        apache_server.connect_string, auth=[CREDENTIAL], default_acl=zk.CREATOR_ALL
+    ) as client:
+        await client.create(fresh_path, b"ours")
+
+    def read() -> tuple[bytes, list[zk.ACL]]:
+        made = [kazoo.security.make_digest_acl("bob", "open-sesame", all=True)]
+        other = KazooClient(apache_server.connect_string, auth_data=[CREDENTIAL], default_acl=made)
+        other.start(10)
+        try:
+            other.create(f"{fresh_path}/kazoos")
+            return bytes(other.get(fresh_path)[0]), other.get_acls(fresh_path)[0]
+        finally:
+            other.stop()
+            other.close()
+
+    data, [entry] = await anyio.to_thread.run_sync(read)
+    assert data == b"ours"
+    assert zk.Id(entry.id.scheme, entry.id.id) == BOB
+    async with zk.connect(apache_server.connect_string, auth=[CREDENTIAL]) as client:
+        assert (await client.get_acl(f"{fresh_path}/kazoos"))[0] == [zk.ACL(zk.Perms.ALL, BOB)]
 
 
 @pytest.mark.parametrize("algorithm", ["SHA-256", "SHA3-512"])

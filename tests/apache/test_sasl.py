@@ -26,11 +26,14 @@ import kazoo.security
 import pytest
 
 import zkrecipes as zk
+from tests.apache.generations import generation_of_server, since
+from tests.apache.identities import identities
 from tests.house.source_tree import ROOT
 from tests.net.tls_peers import papers
 from zkrecipes.ensemble import ApacheServer
 from zkrecipes.ensemble.ports import free_ports
 from zkrecipes.ensemble.zoo_cfg import Setting
+from zkrecipes.enums import ServerGeneration
 
 pytestmark = [pytest.mark.anyio, pytest.mark.apache]
 
@@ -67,6 +70,11 @@ class Guarded:
         told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
         assert not any(line for line in told.format() if sasl.password in line)
         return caught.value.reason
+
+    @property
+    def generation(self) -> ServerGeneration:
+        """What the server can do."""
+        return generation_of_server(self.server)
 
     def kazoo(self, **options: Any) -> kazoo.client.KazooClient:
         return kazoo.client.KazooClient(self.server.connect_string, **options)
@@ -147,15 +155,22 @@ async def test_each_user_gets_in_and_is_known_to_acls(guarded: Guarded, fresh_pa
     user = zk.DigestMD5(name, {"bob": SECRET, **MORE_USERS}[name])
     async with guarded.connect(user) as client:
         await client.create(fresh_path, b"mine", acl=zk.CREATOR_ALL)
-        ((entry,), _) = await client.get_acl(fresh_path)
-        assert entry == zk.ACL(zk.Perms.ALL, zk.Id("sasl", name))
+        assert (await client.get_acl(fresh_path))[0] == [zk.ACL(zk.Perms.ALL, zk.Id("sasl", name))]
         assert (await client.get(fresh_path)).data == b"mine"
 
 
-async def test_the_jaas_file_of_a_java_client_does_as_well(guarded: Guarded, tmp_path: Path) -> None:
+async def test_the_jaas_file_of_a_java_client_does_as_well(
+    guarded: Guarded, tmp_path: Path, fresh_path: str
+) -> None:
     file = tmp_path / "client.conf"
     file.write_text(block_of_the_page("jaas"))
     async with zk.connect(guarded.server.connect_string, sasl=zk.read_jaas(file)) as client:
+        assert await identities(client, fresh_path) == [zk.Id("sasl", "bob")]
+
+
+@since(ServerGeneration.V3_7, "whoami")
+async def test_whoami_tells_the_user(guarded: Guarded) -> None:
+    async with guarded.connect() as client:
         assert zk.Id("sasl", "bob") in await client.whoami()
 
 
@@ -173,7 +188,7 @@ async def test_it_goes_together_with_tls(tmp_path: Path, fresh_path: str) -> Non
     }
     with serving(tmp_path, {**SASL, **tls, "sessionRequireClientSASLAuth": "true"}):
         async with zk.connect(f"127.0.0.1:{port}", tls=zk.TLS(ca_file=ours.ca_file), sasl=BOB) as client:
-            assert zk.Id("sasl", "bob") in await client.whoami()
+            assert await identities(client, fresh_path) == [zk.Id("sasl", "bob")]
 
 
 async def test_an_acl_keeps_others_out_but_not_the_super_user(guarded: Guarded, fresh_path: str) -> None:

@@ -22,6 +22,7 @@ from kazoo.exceptions import KazooException
 from kazoo.handlers.threading import KazooTimeoutError
 
 import zkrecipes as zk
+from tests.apache.identities import identities
 from tests.apache.kdc import REALM, Kdc, kdc, missing
 from tests.house.source_tree import ROOT
 from zkrecipes.ensemble import ApacheServer
@@ -106,13 +107,6 @@ def _run(func: Callable[[], Awaitable[object]]) -> None:
         thread.submit(anyio.run, func).result()
 
 
-async def _who_owns(client: zk.Client, path: str) -> list[zk.Id]:
-    """Who the server says that the client is."""
-    await client.create(path, acl=zk.CREATOR_ALL)
-    entries, _ = await client.get_acl(path)
-    return [entry.id for entry in entries]
-
-
 # --- getting in ------------------------------------------------------------------------------------------
 
 
@@ -129,27 +123,29 @@ async def test_the_program_of_the_page_runs_against_the_server_of_the_page(
 async def test_tickets_of_the_cache_are_enough(realm: Realm, fresh_path: str) -> None:
     realm.kdc.kinit("client", realm.keytab)
     async with zk.connect(realm.server.connect_string, sasl=zk.Kerberos()) as client:
-        assert await _who_owns(client, fresh_path) == [zk.Id("sasl", "client")]
+        assert await identities(client, fresh_path) == [zk.Id("sasl", "client")]
 
 
 @pytest.mark.parametrize("principal", [None, "second", f"second@{REALM}"])
 async def test_a_keytab_gets_tickets_by_itself(realm: Realm, fresh_path: str, principal: str | None) -> None:
     kerberos = zk.Kerberos(principal=principal, keytab=realm.keytab)
     async with zk.connect(realm.server.connect_string, sasl=kerberos) as client:
-        assert await _who_owns(client, fresh_path) == [zk.Id("sasl", "second" if principal else "client")]
+        assert await identities(client, fresh_path) == [zk.Id("sasl", "second" if principal else "client")]
     assert not (realm.kdc.folder / "ccache").exists()
 
 
-async def test_another_cache_may_be_named_also_in_a_jaas_file(realm: Realm, tmp_path: Path) -> None:
+async def test_another_cache_may_be_named_also_in_a_jaas_file(
+    realm: Realm, tmp_path: Path, fresh_path: str
+) -> None:
     realm.kdc.run("kinit", "-c", f"FILE:{tmp_path}/tickets", "-kt", str(realm.keytab), "second")
     kerberos = zk.Kerberos(cache_file=tmp_path / "tickets")
     async with zk.connect(realm.server.connect_string, sasl=kerberos) as client:
-        assert zk.Id("sasl", "second") in await client.whoami()
+        assert await identities(client, fresh_path) == [zk.Id("sasl", "second")]
     text = block_of_the_page("jaas").replace("/etc/app/app.keytab", str(realm.keytab))
     (tmp_path / "jaas.conf").write_text(text.replace("app@EXAMPLE.ORG", f"second@{REALM}"))
     sasl = zk.read_jaas(tmp_path / "jaas.conf", service="zookeeper")
     async with zk.connect(realm.server.connect_string, sasl=sasl) as client:
-        assert zk.Id("sasl", "second") in await client.whoami()
+        assert await identities(client, fresh_path) == [zk.Id("sasl", "second")]
     module = "com.sun.security.auth.module.Krb5LoginModule"
     for options, name in (
         (f'useTicketCache=true ticketCache="{tmp_path}/tickets"', "second"),
@@ -158,7 +154,7 @@ async def test_another_cache_may_be_named_also_in_a_jaas_file(realm: Realm, tmp_
         (tmp_path / "jaas.conf").write_text(f"Client {{ {module} required {options}; }};")
         sasl = zk.read_jaas(tmp_path / "jaas.conf")
         async with zk.connect(realm.server.connect_string, sasl=sasl) as client:
-            assert zk.Id("sasl", name) in await client.whoami()
+            assert await identities(client, fresh_path) == [zk.Id("sasl", name)]
 
 
 async def test_the_servers_principal_may_be_told(realm: Realm) -> None:

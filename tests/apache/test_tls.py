@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,17 @@ import anyio
 import anyio.to_thread
 import pytest
 from kazoo.client import KazooClient
+from kazoo.handlers.threading import KazooTimeoutError
 
 import zkrecipes as zk
+from tests.apache.generations import generation_of_server, since
+from tests.apache.identities import identities
 from tests.house.source_tree import ROOT
 from tests.net.tls_peers import Papers, encrypt_key, papers
 from zkrecipes.ensemble import ApacheServer
 from zkrecipes.ensemble.ports import free_ports
 from zkrecipes.ensemble.zoo_cfg import Setting
+from zkrecipes.enums import ServerGeneration
 from zkrecipes.net.transport import Address, Handler, Stream, TcpNetwork
 
 pytestmark = [pytest.mark.anyio, pytest.mark.apache]
@@ -34,6 +39,7 @@ PAGE = ROOT / "docs" / "how-to" / "tls.md"
 
 
 NAME = "zk.example.org"
+YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 
 
 class Names:
@@ -52,14 +58,19 @@ class Names:
         return self._tcp.serve(host, port, handler)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Secured:
-    """A server with a port for TLS beside the one without."""
+    """A server with a port for TLS beside the one without. `ours` changes when its papers are renewed."""
 
     server: ApacheServer
     port: int
     ours: Papers
     theirs: Papers
+
+    @property
+    def generation(self) -> ServerGeneration:
+        """What the server can do."""
+        return generation_of_server(self.server)
 
     @property
     def tls(self) -> zk.TLS:
@@ -69,7 +80,9 @@ class Secured:
     def connect(self, tls: Any, **options: Any) -> AbstractAsyncContextManager[zk.Client]:
         return zk.connect(f"{NAME}:{self.port}", tls=tls, network=Names(), **options)
 
-    async def why_not(self, tls: zk.TLS | None, host: str = NAME, port: int | None = None) -> str:
+    async def why_not(
+        self, tls: zk.TLS | ssl.SSLContext | None, host: str = NAME, port: int | None = None
+    ) -> str:
         """What entering says of the host."""
         hosts = f"{host}:{self.port if port is None else port}"
         with pytest.raises(zk.ConnectTimeoutError) as caught:
@@ -160,6 +173,28 @@ async def test_the_client_certificate_is_an_identity_for_acls(secured: Secured, 
             await other.get(fresh_path)
 
 
+async def test_the_dev_server_knows_a_certificate_by_the_same_name(secured: Secured, fresh_path: str) -> None:
+    """Java escapes what RFC 2253 lets go, too."""
+    ours = secured.ours
+    odd = {"common_name": "a client, of ours", "organization_name": ' #a=b+c<d>e;"f\\  '}
+    tls = zk.TLS(ca_file=ours.ca_file, cert_file=ours.issue("odd", "me@example.org", **odd))
+    async with secured.connect(tls) as client:
+        known_as = await identities(client, fresh_path)
+    context = ours.server_context("127.0.0.1", wants_clients=True)
+    async with (
+        zk.DevServer(tls=context) as server,
+        zk.connect(server.connect_string, tls=tls) as client,
+    ):
+        assert await identities(client, fresh_path) == known_as
+
+
+@since(ServerGeneration.V3_7, "whoami")
+async def test_whoami_tells_the_client_certificate(secured: Secured, fresh_path: str) -> None:
+    async with secured.connect(secured.tls) as client:
+        (certificate,) = await identities(client, fresh_path)
+        assert certificate in await client.whoami()
+
+
 async def test_a_session_outlives_a_server_that_is_restarted_with_other_papers(
     secured: Secured, fresh_path: str
 ) -> None:
@@ -167,7 +202,7 @@ async def test_a_session_outlives_a_server_that_is_restarted_with_other_papers(
     async with secured.connect(secured.tls, session_timeout=30) as client:
         session_id = client.session.id
         await client.create(fresh_path, ephemeral=True)
-        renewed = papers(secured.ours.folder)
+        renewed = secured.ours = papers(secured.ours.folder)
         renewed.issue("server", NAME, "127.0.0.1")
         renewed.issue("client", "me@example.org")
         await secured.server.restart()
@@ -190,6 +225,33 @@ async def test_a_client_without_a_certificate_or_with_a_strangers_is_told(secure
     assert reason == "it wants a client certificate, and there is no cert_file (bad certificate)"
     stranger = secured.theirs.issue("stranger", "stranger@example.org")
     reason = await secured.why_not(zk.TLS(ca_file=secured.ours.ca_file, cert_file=stranger))
+    assert reason.startswith("it does not accept our certificate, or that there is none")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_it_is_told_in_each_version_of_tls(secured: Secured, version: ssl.TLSVersion) -> None:
+    """In 1.3 a client has shaken hands before the server looks at its certificate."""
+    context = ssl.create_default_context(cafile=secured.ours.ca_file)
+    context.minimum_version = context.maximum_version = version
+    reason = await secured.why_not(context)
+    assert reason == "it does not accept our certificate, or that there is none (bad certificate)"
+
+
+async def test_certificates_that_have_expired_are_told_on_both_sides(secured: Secured) -> None:
+    """Case 70. The server's is then replaced, as an operator would."""
+    renewed = secured.ours = papers(secured.ours.folder)
+    renewed.issue("client", "me@example.org")
+    expired = renewed.issue("expired", "me@example.org", not_after=YESTERDAY)
+    renewed.issue("server", NAME, "127.0.0.1", not_after=YESTERDAY)
+    await secured.server.restart()
+    try:
+        assert await secured.why_not(secured.tls) == "its certificate is refused: it has expired"
+    finally:
+        renewed.issue("server", NAME, "127.0.0.1")
+        await secured.server.restart()
+    async with secured.connect(secured.tls):
+        pass
+    reason = await secured.why_not(zk.TLS(ca_file=renewed.ca_file, cert_file=expired))
     assert reason.startswith("it does not accept our certificate, or that there is none")
 
 
@@ -216,22 +278,24 @@ async def test_kazoos_client_with_the_same_certificate_has_the_same_identity(
     async with secured.connect(secured.tls) as client:
         await client.create(fresh_path, b"ours", acl=zk.CREATOR_ALL)
 
+    assert await _read_with_kazoo(secured, fresh_path, certfile=own, keyfile=own) == b"ours"
+    with pytest.raises(KazooTimeoutError):
+        await _read_with_kazoo(secured, fresh_path)
+
+
+async def _read_with_kazoo(secured: Secured, path: str, **options: str) -> bytes:
     def read() -> bytes:
         kazoo = KazooClient(
-            f"127.0.0.1:{secured.port}",
-            use_ssl=True,
-            ca=str(secured.ours.ca_file),
-            certfile=own,
-            keyfile=own,
+            f"127.0.0.1:{secured.port}", use_ssl=True, ca=str(secured.ours.ca_file), **options
         )
-        kazoo.start(timeout=10)
         try:
-            return bytes(kazoo.get(fresh_path)[0])
+            kazoo.start(timeout=2)
+            return bytes(kazoo.get(path)[0])
         finally:
             kazoo.stop()
             kazoo.close()
 
-    assert await anyio.to_thread.run_sync(read) == b"ours"
+    return await anyio.to_thread.run_sync(read)
 
 
 @pytest.fixture(scope="module")
@@ -245,5 +309,5 @@ async def test_a_server_that_wants_no_client_certificate_is_entered_without_one(
 ) -> None:
     async with trusting.connect(zk.TLS(ca_file=trusting.ours.ca_file)) as client:
         await client.create(fresh_path, b"data")
-        assert (await client.get(fresh_path)).data == b"data"
+        assert await _read_with_kazoo(trusting, fresh_path) == b"data"
     assert "no authority that is trusted here" in await trusting.why_not(zk.TLS())

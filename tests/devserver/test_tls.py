@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import ssl
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,16 @@ async def test_a_client_without_tls_is_told_what_it_is(
 
 
 async def test_a_client_with_a_certificate_has_its_name(authority: Papers) -> None:
-    own = authority.issue("client", common_name="a client, of ours", organization_name="Example")
+    # As Apache's server has it (tests/apache/test_tls.py).
+    own = authority.issue("client", common_name="a client, of ours", organization_name=' #a=b+c<d>e;"f\\  ')
     context = authority.server_context("zk", wants_clients=True)
     async with world(tls=context) as there, there.connect("a", tls=_tls(authority, own)) as client:
         ((name,),) = [[each.id for each in await client.whoami() if each.scheme == "x509"]]
-        assert name.startswith(r"CN=a client\, of ours,")
+        assert re.fullmatch(
+            r"CN=a client\\, of ours,OU=Testing cert \\#[^,]+,"
+            + re.escape(r"O=\ \#a\=b\+c\<d\>e\;\"f\\\ \ "),
+            name,
+        )
         await client.create("/mine", b"", acl=zk.CREATOR_ALL)
         ((entry,), _) = await client.get_acl("/mine")
         assert entry.id == zk.Id("x509", name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,7 +20,8 @@ __all__ = ["TlsListeningNetwork", "x509_id"]
 logger = logging.getLogger("zkrecipes.devserver")
 
 _HANDSHAKE_TIME_MAX: Final = 10.0
-# How Java names the attributes of a subject (RFC 2253, 2.3); any other is named by its number there.
+# How Java names the attributes of a subject (RFC 2253, 2.3). Any other is a number there, with its value in
+# hexadecimal; here it keeps the name that Python gives it.
 _SHORT_NAMES: Final = {
     "commonName": "CN",
     "localityName": "L",
@@ -31,7 +33,9 @@ _SHORT_NAMES: Final = {
     "domainComponent": "DC",
     "userId": "UID",
 }
-_SPECIAL: Final = frozenset(',+"\\<>;')
+# Java puts a backslash before each of them, wherever it stands, and before blanks at either end
+# (`sun.security.x509.AVA`).
+_SPECIAL: Final = re.compile(r'[,=+<>#;"\\]|^ +| +$')
 
 
 @final
@@ -96,7 +100,4 @@ def _distinguished_name(subject: Any) -> str:
 
 
 def _escape(value: str) -> str:
-    escaped = "".join(f"\\{character}" if character in _SPECIAL else character for character in value)
-    if escaped[:1] in {" ", "#"}:
-        escaped = "\\" + escaped
-    return escaped[:-1] + "\\ " if escaped.endswith(" ") and escaped != "\\ " else escaped
+    return _SPECIAL.sub(lambda found: "".join(f"\\{each}" for each in found[0]), value)
