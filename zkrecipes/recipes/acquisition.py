@@ -19,7 +19,7 @@ from zkrecipes.recipes.contender import Place, Queue
 from zkrecipes.recipes.entered_once import EnteredOnce
 from zkrecipes.recipes.hold import Hold, HoldBlock
 
-__all__ = ["Acquisition", "HeldByTask", "task_id"]
+__all__ = ["Acquisition", "HeldByTask", "is_proven", "task_id"]
 
 H = TypeVar("H", bound=Hold)
 
@@ -181,16 +181,31 @@ class Acquisition(EnteredOnce, Generic[H]):
             if await place.wait_turn(children):
                 api = recipe_api(self.queue.client)
                 guard = api.guard(place.path, place.session, made=place.made)
-                try:
-                    if await guard.wait_proven():
-                        return guard
-                except BaseException:
-                    guard.release()
-                    raise
-                if guard.is_unreadable:
-                    raise NoAuthError(place.path, detail="the ACL of a lock must give its owner READ")
+                if await is_proven(guard, place.path):
+                    return guard
             # The znode is gone, with its session or by somebody's hand, or is about to go: again.
             await place.leave()
+
+
+async def is_proven(guard: Guard, path: str) -> bool:
+    """Wait until the hold is proven for the first time; False if its znode is gone, or about to go.
+
+    Args:
+        guard: it is released if that is not waited for.
+        path: of the hold's znode, for the message.
+
+    Raises:
+        NoAuthError: its owner may not read it.
+    """
+    try:
+        if await guard.wait_proven():
+            return True
+    except BaseException:
+        guard.release()
+        raise
+    if guard.is_unreadable:
+        raise NoAuthError(path, detail="the ACL of a lock must give its owner READ")
+    return False
 
 
 def task_id() -> int:

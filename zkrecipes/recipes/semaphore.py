@@ -12,9 +12,9 @@ import anyio
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import Guard, recipe_api
-from zkrecipes.errors import LockLostError, NoAuthError, NoNodeError, SessionExpiredError
+from zkrecipes.errors import LockLostError, NoNodeError, SessionExpiredError
 from zkrecipes.paths import check_path
-from zkrecipes.recipes.acquisition import task_id
+from zkrecipes.recipes.acquisition import is_proven, task_id
 from zkrecipes.recipes.contender import Entry, Place, Queue
 from zkrecipes.recipes.contenders import (
     Contender,
@@ -28,6 +28,7 @@ from zkrecipes.recipes.entered_once import EnteredOnce
 from zkrecipes.recipes.hold import Hold, HoldBlock
 from zkrecipes.recipes.layouts import SEMAPHORES, choose_layout
 from zkrecipes.recipes.permits import Permits, Pool, Room
+from zkrecipes.recipes.semaphore_terms import Terms, check_count
 
 __all__ = ["Semaphore", "SemaphoreAcquisition"]
 
@@ -74,7 +75,6 @@ class Semaphore:
     ) -> None:
         self.path = check_path(path)
         self.identifier = check_identifier(identifier)
-        self._limit = _check_count("a semaphore's limit", limit)
         names = choose_layout(layout, SEMAPHORES)
         if path == "/" and names.has_limit:
             # the queue beside it would lie in it, and count as a permit for ever
@@ -83,14 +83,13 @@ class Semaphore:
         acl = check_contender(client, path, self.identifier.encode(), acl)
         queue = Queue(client, top + names.queue, names.lock, acl)
         self._pool = Pool(client, top + names.permits, queue, names, acl)
-        self._has_agreed = not names.has_limit
-        self._by_task: Counter[int] = Counter()
+        self._terms = Terms(self._pool, limit, self.__repr__)
         self._entered: EnteredByTask[SemaphoreAcquisition] = EnteredByTask()
 
     @property
     def limit(self) -> int:
         """How many permits there are, as far as this object has seen."""
-        return self._limit
+        return self._terms.limit
 
     def acquire(self, *, permits: int = 1, blocking: bool = True) -> SemaphoreAcquisition:
         """Enter the result to have permits: `async with semaphore.acquire(permits=2) as hold`.
@@ -124,10 +123,12 @@ class Semaphore:
 
         Cancellation: no znode is left behind, whatever was under way; the removal goes on in the background.
         """
-        _check_count("the number of permits", permits)
-        if not (self._has_agreed and self._pool.layout.has_limit):
-            self._check_limit(permits)
-        return SemaphoreAcquisition(self, self._pool, permits, blocking)
+        check_count("the number of permits", permits)
+        if not (self._terms.has_agreed and self._pool.layout.has_limit):
+            self._terms.check(permits)
+        return SemaphoreAcquisition(
+            self._pool, self._terms, permits, self.identifier.encode(), blocking=blocking, what=repr(self)
+        )
 
     async def __aenter__(self) -> Hold:
         """One permit, as `acquire()` gives it."""
@@ -151,11 +152,10 @@ class Semaphore:
             ValueError: it is below 1; or the layout is Curator's, where nothing holds the limit.
             NoAuthError: the znode's ACL does not let this client write.
         """
-        _check_count("a semaphore's limit", limit)
+        check_count("a semaphore's limit", limit)
         if not self._pool.layout.has_limit:
             raise ValueError("Curator's semaphores do not share their limit: give each the same one")
-        await self._pool.set_limit(limit)
-        self._limit, self._has_agreed = limit, True
+        await self._terms.change(limit)
 
     async def holders(self) -> list[Contender]:
         """Who has permits, in order of entry: one for each permit."""
@@ -177,52 +177,20 @@ class Semaphore:
         inside = {each.path for each in holders}
         return holders + [each for each in waiting if each.path not in inside]
 
-    def _check_limit(self, permits: int) -> None:
-        if permits > self._limit:
-            raise ValueError(f"{permits} permits are more than there are of {self!r}")
-
     def __repr__(self) -> str:
-        return f"<Semaphore {self.path} limit={self._limit} {self.identifier}>"
-
-    # --- for the acquisition -------------------------------------------------------------------------------
-
-    async def _agree(self) -> None:
-        """Before the first entry: the limit is the one that all others have.
-
-        Raises:
-            ValueError: it is not.
-        """
-        if self._has_agreed:
-            return
-        limit = await self._pool.agree(self._limit)
-        if limit != self._limit:
-            raise ValueError(
-                f"the semaphore at {self.path} has a limit of {limit}, not {self._limit}: "
-                f"use that one, or change it with set_limit"
-            )
-        self._has_agreed = True
-
-    def _limit_of(self, room: Room, permits: int) -> int:
-        """The limit of this moment.
-
-        Raises:
-            ValueError: it leaves no hope.
-        """
-        if room.limit is not None:
-            self._limit = room.limit
-        self._check_limit(permits)
-        return self._limit
+        return f"<Semaphore {self.path} limit={self.limit} {self.identifier}>"
 
 
 @final
 class SemaphoreAcquisition(EnteredOnce):
     """Some permits of a semaphore, to be entered once with `async with`; what it gives is the hold."""
 
-    def __init__(self, semaphore: Semaphore, pool: Pool, count: int, blocking: bool) -> None:
-        super().__init__(repr(semaphore))
-        data = semaphore.identifier.encode()
-        self._semaphore = semaphore
+    def __init__(
+        self, pool: Pool, terms: Terms, count: int, data: bytes, *, blocking: bool, what: str
+    ) -> None:
+        super().__init__(what)
         self._pool = pool
+        self._terms = terms
         self._count = count
         self._blocking = blocking
         self._place = Place(pool.queue, data)
@@ -234,12 +202,12 @@ class SemaphoreAcquisition(EnteredOnce):
         self.enter_once()
         self._task = task_id()
         try:
-            await self._semaphore._agree()  # noqa: SLF001
+            await self._terms.agree()
             guard = await self._acquire()
         except BaseException:
             await self._leave()
             raise
-        self._semaphore._by_task[self._task] += self._count  # noqa: SLF001
+        self._terms.taken[self._task] += self._count
         path, *others = self._permits.paths
         self._block = HoldBlock(guard, path, LockLostError)
         self._block.enter()
@@ -252,7 +220,7 @@ class SemaphoreAcquisition(EnteredOnce):
         traceback: TracebackType | None,
     ) -> None:
         outcome = self._block.exit(error_type, error, traceback)
-        self._semaphore._by_task -= Counter({self._task: self._count})  # noqa: SLF001
+        self._terms.taken -= Counter({self._task: self._count})
         await self._permits.leave()
         if outcome is not None and outcome is not error:
             raise outcome
@@ -268,14 +236,8 @@ class SemaphoreAcquisition(EnteredOnce):
             if await place.wait_turn(children) and await self._take_permits():
                 path, *others = permits.paths
                 guard = api.guard(path, permits.session, also=others)
-                try:
-                    if await guard.wait_proven():
-                        return guard
-                except BaseException:
-                    guard.release()
-                    raise
-                if guard.is_unreadable:
-                    raise NoAuthError(path, detail="the ACL of a lock must give its owner READ")
+                if await is_proven(guard, path):
+                    return guard
             # The znodes are gone, with their session or by somebody's hand, or are about to go: again.
             await self._leave()
 
@@ -298,7 +260,7 @@ class SemaphoreAcquisition(EnteredOnce):
                         await changed.wait()
                     is_watching = True
                 except NoNodeError:
-                    await pool.make(self._semaphore.limit)
+                    await pool.make(self._terms.limit)
                 except SessionExpiredError:
                     if api.is_over:
                         raise
@@ -312,17 +274,11 @@ class SemaphoreAcquisition(EnteredOnce):
             RuntimeError: only when this task gives some back.
             anyio.WouldBlock: not now, and the caller does not want to wait.
         """
-        semaphore = self._semaphore
-        limit = semaphore._limit_of(room, self._count)  # noqa: SLF001
-        if room.out + self._count <= limit:
+        if self._terms.admit(room, self._count):
             return True
         if not self._blocking:
             raise anyio.WouldBlock
-        own = semaphore._by_task[self._task]  # noqa: SLF001
-        if own + self._count > limit:
-            raise RuntimeError(
-                f"this task has {own} permits of {semaphore!r} already: it would wait for itself"
-            )
+        self._terms.check_wait(self._task, self._count)
         return False
 
     async def _leave(self) -> None:
@@ -330,11 +286,3 @@ class SemaphoreAcquisition(EnteredOnce):
             await self._permits.leave()
         finally:
             await self._place.leave()
-
-
-def _check_count(what: str, count: int) -> int:
-    if isinstance(count, bool) or not isinstance(count, int):
-        raise TypeError(f"{what} is an int, not {count!r}")
-    if count < 1:
-        raise ValueError(f"{what} is at least 1, not {count}")
-    return count
