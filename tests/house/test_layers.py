@@ -50,7 +50,12 @@ def _rules() -> dict[str, Rule]:
             up_to_protocol | {"net"},
             anyio,
             loops,
-            {"net.wakeup": frozenset({"trio", "outcome", "asyncio"}), "net.kerberos": frozenset({"gssapi"})},
+            {
+                "net.wakeup": frozenset({"trio", "outcome", "asyncio"}),
+                "net.trio_stream": frozenset({"trio"}),
+                "net.asyncio_stream": frozenset({"asyncio"}),
+                "net.kerberos": frozenset({"gssapi"}),
+            },
         ),
         "client": Rule(up_to_client, anyio, loops, {"client.otel": frozenset({"opentelemetry"})}),
         "recipes": Rule(FLOOR_0 | {"recipes", "client.recipe_api"}, anyio, loops, client_names=True),
@@ -79,6 +84,7 @@ RULES = _rules()
 IMPORTS_IN_FUNCTIONS = {
     "zkrecipes": "the front door loads a name when it is asked for",
     "zkrecipes.net.wakeup": "only the loop that runs may be imported",
+    "zkrecipes.net.transport": "as above: the streams of either loop",
     "zkrecipes.net.kerberos": "an extra",
     "zkrecipes.client.otel": "an extra",
     "zkrecipes.testing": "loads a name when it is asked for, so that the plugin costs nothing",

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from zkrecipes.net.transport import Address, Stream, TcpNetwork, bare_errors
@@ -79,6 +82,56 @@ async def test_a_stream_that_was_closed_here_raises_os_error() -> None:
             await stream.send(b"x")
         with pytest.raises(ConnectionAbortedError):
             await stream.receive()
+
+
+async def test_a_close_ends_the_receive_and_the_send_that_wait() -> None:
+    async def take_nothing(stream: Stream) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            await stream.aclose()
+
+    network = TcpNetwork()
+    ended = []
+
+    async def expect_abort(call: Callable[[], Awaitable[object]]) -> None:
+        with pytest.raises(ConnectionAbortedError, match="closed here"):
+            await call()
+        ended.append(call)
+
+    async with network.serve("127.0.0.1", 0, take_nothing) as (host, port):
+        stream = await network.connect(host, port)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(expect_abort, stream.receive)
+            tasks.start_soon(expect_abort, partial(stream.send, bytes(64 * 2**20)))
+            await anyio.wait_all_tasks_blocked()
+            assert ended == []
+            await stream.aclose()
+    assert len(ended) == 2
+
+
+async def test_a_cancelled_receive_loses_nothing() -> None:
+    network = TcpNetwork()
+    async with network.serve("127.0.0.1", 0, _echo) as (host, port):
+        stream = await network.connect(host, port)
+        for number in range(200):
+            sent = b"%5d" % number
+            received = b""
+            with anyio.CancelScope() as scope:
+                await stream.send(sent)
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(_cancel_in_a_moment, scope, number % 20)
+                    received = await stream.receive()
+                    tasks.cancel_scope.cancel()
+            received += await _read_exactly(stream, len(sent) - len(received))
+            assert received == sent
+        await stream.aclose()
+
+
+async def _cancel_in_a_moment(scope: anyio.CancelScope, passes: int) -> None:
+    for _ in range(passes):
+        await anyio.lowlevel.checkpoint()
+    scope.cancel()
 
 
 async def test_a_reset_by_the_peer_is_a_connection_error() -> None:

@@ -13,11 +13,14 @@ import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from ipaddress import ip_address
-from typing import Any, NamedTuple, Protocol, final
+from typing import Any, Protocol, final
 
 import anyio
 import anyio.lowlevel
 from anyio.abc import Listener, SocketAttribute, SocketStream, TaskGroup
+
+from zkrecipes.net.address import Address
+from zkrecipes.net.wakeup import is_on_trio
 
 __all__ = ["Address", "Handler", "Network", "Stream", "TcpNetwork", "bare_errors"]
 
@@ -30,21 +33,11 @@ _RECEIVE_SIZE = 64 * 1024
 _ACCEPT_PAUSE = 0.1
 
 
-class Address(NamedTuple):
-    """Where to connect, or where a listener is bound."""
-
-    host: str
-    """An IP address as text (in memory: any name)."""
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
 class Stream(Protocol):
     """Bytes in both directions, in order.
 
-    One task may send while another receives; two tasks must not send at once, nor receive at once.
+    One task may send while another receives; two tasks must not send at once, nor receive at once. A call
+    that has not to wait need not be a checkpoint.
     """
 
     @property
@@ -126,10 +119,15 @@ class TcpNetwork:
     async def connect(self, host: str, port: int) -> Stream:
         """Open a TCP connection; see `Network.connect`."""
         try:
-            stream = await anyio.connect_tcp(host, port)
+            if is_on_trio():
+                from zkrecipes.net.trio_stream import TrioStream
+
+                return await TrioStream.connect(host, port)
+            from zkrecipes.net.asyncio_stream import AsyncioStream
+
+            return await AsyncioStream.connect(host, port)
         except OSError as error:
             raise _plain_os_error(error) from error
-        return _TcpStream(stream)
 
     @asynccontextmanager
     async def serve(self, host: str, port: int, handler: Handler) -> AsyncIterator[Address]:
@@ -153,7 +151,7 @@ class TcpNetwork:
 
 async def _accept_forever(listener: Listener[SocketStream], handler: Handler, tasks: TaskGroup) -> None:
     async def handle(stream: SocketStream) -> None:
-        await handler(_TcpStream(stream))
+        await handler(_AcceptedStream(stream))
 
     while True:
         try:
@@ -164,8 +162,8 @@ async def _accept_forever(listener: Listener[SocketStream], handler: Handler, ta
 
 
 @final
-class _TcpStream:
-    """`Stream` over anyio's socket stream."""
+class _AcceptedStream:
+    """`Stream` over anyio's socket stream, for the server's end."""
 
     def __init__(self, stream: SocketStream) -> None:
         self._stream = stream

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import trio
 
-__all__ = ["Parking", "Spot", "current_parking"]
+__all__ = ["Parking", "Spot", "current_parking", "is_on_trio"]
 
 
 class Spot(Protocol):
@@ -96,7 +96,10 @@ def current_parking() -> Parking:
     Raises:
         RuntimeError: neither trio nor asyncio runs it.
     """
+    return _TrioParking() if is_on_trio() else _AsyncioParking()
+
+
+def is_on_trio() -> bool:
+    """Whether it is trio that runs the calling task, and not asyncio."""
     trio_loaded = sys.modules.get("trio")
-    if trio_loaded is not None and trio_loaded.lowlevel.in_trio_run():
-        return _TrioParking()
-    return _AsyncioParking()
+    return trio_loaded is not None and trio_loaded.lowlevel.in_trio_run()
