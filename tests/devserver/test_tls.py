@@ -39,14 +39,33 @@ async def test_a_client_that_trusts_it_comes_in(authority: Papers) -> None:
         assert await client.exists("/n")
 
 
-async def test_a_client_without_tls_is_told_what_it_is(
-    authority: Papers, caplog: pytest.LogCaptureFixture
+async def test_its_log_says_what_is_wrong_with_whom_it_turned_away(
+    authority: Papers, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with world(tls=authority.server_context("zk")) as there:
-        with pytest.raises(zk.ConnectTimeoutError):
-            async with there.connect("a", connect_timeout=2.0):
-                pass
-    assert "no TLS with" in caplog.text
+    """As a server says it, which is not what a client says of a server."""
+    theirs = papers(tmp_path)
+    strangers: list[tuple[zk.TLS | None, str]] = [
+        (None, "the client speaks no TLS"),
+        (_tls(theirs), "it does not accept our certificate (unknown ca)"),
+        (_tls(authority), "TLS failed: peer did not return a certificate"),
+        (
+            _tls(authority, theirs.issue("stranger", "x@example.org")),
+            "its certificate is refused: no authority that is trusted here has signed it",
+        ),
+    ]
+    async with world(tls=authority.server_context("zk", wants_clients=True)) as there:
+        for tls, said in strangers:
+            caplog.clear()
+            with pytest.raises(zk.ConnectTimeoutError):
+                async with there.connect("a", tls=tls, connect_timeout=2.0):
+                    raise AssertionError("attached")
+            logged = [each.getMessage() for each in caplog.records if each.name == "zkrecipes.devserver"]
+            assert any(text.startswith("no TLS with") and text.endswith(f": {said}") for text in logged)
+        caplog.clear()
+        stream = await there.network.connect("zk", 2181)
+        await stream.aclose()
+        await anyio.sleep(1)
+        assert "closed by the client during the TLS handshake, without a word" in caplog.text
 
 
 async def test_a_client_with_a_certificate_has_its_name(authority: Papers) -> None:

@@ -19,7 +19,8 @@ import zkrecipes as zk
 from tests.net.peers import saying
 from tests.net.tls_peers import Papers, ServingTls, papers
 from tests.recipes.hurting import virtual_time
-from zkrecipes.net.tls_network import CertificateRefusedError, TlsError, TlsNetwork
+from zkrecipes.net.tls_errors import CertificateRefusedError, TlsError
+from zkrecipes.net.tls_network import TlsNetwork
 from zkrecipes.net.transport import Stream
 from zkrecipes.testing import MemoryNetwork
 
@@ -383,7 +384,7 @@ async def test_a_client_with_tls_at_a_port_without_is_told_so(ours: Papers) -> N
     ):
         reasons = await why_not(serving, zk.TLS(ca_file=ours.ca_file), "dev,http,silent,cut")
     assert "is this a port without TLS?" in reasons["dev:2181"]
-    assert reasons["http:2181"] == "what answers is not TLS: is this a port without TLS?"
+    assert reasons["http:2181"] == "the server speaks no TLS: is this a port without TLS?"
     assert reasons["silent:2181"] == (
         "closed by the server during the TLS handshake, without a word: is this a port without TLS?"
     )
