@@ -54,6 +54,10 @@ T = TypeVar("T")
 ANY_VERSION: Final = -1
 _VERSION_MAX: Final = 2**31 - 1
 _CONFIG_VERSION_MAX: Final = 2**63 - 1  # that of the ensemble's members is a zxid
+_PLAIN_MODES: Final = (
+    (CreateMode.PERSISTENT, CreateMode.EPHEMERAL),
+    (CreateMode.PERSISTENT_SEQUENTIAL, CreateMode.EPHEMERAL_SEQUENTIAL),
+)
 # A TTL is kept in 40 bits of the ephemeral owner (`EphemeralType.TTL`).
 _TTL_MS_MAX: Final = 0x00FF_FFFF_FFFF
 
@@ -122,7 +126,7 @@ class Operations:
     ) -> Operation[str]:
         """Make a znode; the result is its path."""
         mode = _create_mode(ephemeral, sequential, container, ttl)
-        arguments = self._create_arguments(path, data, acl, mode)
+        arguments = self._create_arguments(path, data, acl, mode, sequential)
         request: Request[Any]
         if ttl is not None:
             request = CreateTTLRequest(*arguments, _ttl_ms(ttl))
@@ -143,7 +147,7 @@ class Operations:
     ) -> Operation[tuple[str, Stat]]:
         """Make a znode; the result is its path and stat (servers from 3.5)."""
         mode = _create_mode(ephemeral, sequential, container, ttl)
-        arguments = self._create_arguments(path, data, acl, mode)
+        arguments = self._create_arguments(path, data, acl, mode, sequential)
         request: Request[Any]
         if ttl is not None:
             request = CreateTTLRequest(*arguments, _ttl_ms(ttl))
@@ -240,9 +244,9 @@ class Operations:
     # --- pieces --------------------------------------------------------------------------------------------
 
     def _create_arguments(
-        self, path: str, data: bytes | None, acl: Sequence[ACL] | None, mode: CreateMode
+        self, path: str, data: bytes | None, acl: Sequence[ACL] | None, mode: CreateMode, sequential: bool
     ) -> tuple[str, bytes | None, list[ACL], int]:
-        check_path(path, sequential=mode.is_sequential)
+        check_path(path, sequential=sequential)
         entries = self.default_acl if acl is None else _check_acl(acl)
         return chroot_on(self.chroot, path), self._check_data(data), entries, mode
 
@@ -292,7 +296,7 @@ def _create_mode(ephemeral: bool, sequential: bool, container: bool, ttl: float 
         return CreateMode.CONTAINER
     if ttl is not None:
         return CreateMode.PERSISTENT_SEQUENTIAL_WITH_TTL if sequential else CreateMode.PERSISTENT_WITH_TTL
-    return CreateMode(CreateMode.EPHEMERAL * ephemeral + CreateMode.PERSISTENT_SEQUENTIAL * sequential)
+    return _PLAIN_MODES[bool(sequential)][bool(ephemeral)]
 
 
 def _ttl_ms(ttl: float) -> int:

@@ -67,8 +67,12 @@ _BY_REQUEST: Final[Mapping[type[Request[Any]], Requirement]] = {
 def requirement_of(request: Request[Any]) -> Requirement | None:
     """What a server must have for this request, and all that is in it; None where every server has it."""
     if isinstance(request, MultiRequest):
-        needed = (requirement_of(each) for each in request.operations)
-        return max(filter(None, needed), key=lambda each: each.generation, default=None)
+        needed = _BY_REQUEST.keys() & {type(each) for each in request.operations}
+        return max((_BY_REQUEST[each] for each in needed), key=_generation_of, default=None)
     if isinstance(request, GetDataRequest) and request.path == CONFIG_PATH:
         return _GET_CONFIG
     return _BY_REQUEST.get(type(request))
+
+
+def _generation_of(requirement: Requirement) -> ServerGeneration:
+    return requirement.generation

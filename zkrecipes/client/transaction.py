@@ -119,10 +119,11 @@ class Transaction:
 
     def _take_reply(self, reply: MultiReply, zxid: int) -> None:
         requests = [each.request for each in self._collected]
-        reply.check_answers(requests, errors=True)
-        error = _failure(reply.results, self._collected)
-        if error is not None:
-            raise error
+        if ErrorReply in map(type, reply.results):
+            reply.check_answers(requests, errors=True)
+            error = _failure(reply.results, self._collected)
+            if error is not None:
+                raise error
         reply.check_answers(requests, errors=False)
         for pending, result in zip(self._collected, reply.results, strict=True):
             pending.complete(result, None, zxid)
