@@ -681,6 +681,13 @@ async def test_a_client_knows_what_its_server_can_do(server: Served) -> None:
         assert await recipe_api(client).has_containers() is (server.generation >= ServerGeneration.V3_5)
 
 
+async def test_a_server_answers_a_four_letter_word(server: Served) -> None:
+    async with connect(server) as client:
+        assert (await client.four_letter_word("srvr")).startswith("Zookeeper version: ")
+        assert "Mode: standalone" in await client.four_letter_word("srvr")
+        assert "zk_znode_count" in await client.four_letter_word("mntr")
+
+
 # --- hosts -----------------------------------------------------------------------------------------------
 
 

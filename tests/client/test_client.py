@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import traceback
 from base64 import b64encode
 
@@ -13,7 +14,7 @@ import pytest
 
 import zkrecipes as zk
 from tests.net.peers import OPCODES_3_5, OldServer, accept_all, scripted
-from tests.recipes.hurting import virtual_time, world
+from tests.recipes.hurting import TIMEOUT, Doors, virtual_time, world
 from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.enums import OpCode, SessionState
 from zkrecipes.net.transport import Address
@@ -256,3 +257,22 @@ async def test_null_data_and_empty_data_are_not_the_same() -> None:
         await client.create("/empty", b"")
         assert (await client.get("/null")).data is None
         assert (await client.get("/empty")).data == b""
+
+
+async def test_a_four_letter_word_is_asked_of_the_server_that_the_client_is_attached_to() -> None:
+    async with world() as there:
+        doors = Doors(there)
+        async with zk.connect("one", session_timeout=TIMEOUT, network=doors) as client:
+            client.update_hosts("two")
+            assert await client.four_letter_word("ruok") == "imok"
+            assert [door for _, door in doors.opened] == ["one", "one"]
+            there.server.drop_connections()
+            assert "Mode: " in await client.four_letter_word("srvr"), "it waits for a server"
+            assert doors.opened[-1][1] == "two"
+            for wrong in ("ruokk", "RUOK", "r uk", "\u0261abc", b"ruok"):
+                with pytest.raises(ValueError, match=re.escape(f"not {wrong!r}")):
+                    await client.four_letter_word(wrong)  # type: ignore[arg-type]
+            there.network.refuse()
+            with pytest.raises(zk.ConnectionLossError, match=r"refused\) before ruok was answered"):
+                await client.four_letter_word("ruok")
+            there.network.heal()

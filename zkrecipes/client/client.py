@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, suppress
 from typing import Any, TypeVar, final
@@ -27,6 +28,7 @@ from zkrecipes.codec.messages import AddWatchRequest
 from zkrecipes.codec.records import ACL, Id, Node, Stat
 from zkrecipes.enums import AddWatchMode, ServerGeneration, SessionState, WatcherType
 from zkrecipes.errors import (
+    ConnectionLossError,
     NoNodeError,
     ServerError,
     SessionExpiredError,
@@ -172,6 +174,26 @@ class Client:
             UnimplementedError: the server is older.
         """
         return await self._calls.run_checked(self._operations.get_config())
+
+    async def four_letter_word(self, word: str) -> str:
+        """What the server that this client is attached to says to a four-letter word.
+
+        A server that does not answer the word (`4lw.commands.whitelist`) says that.
+
+        Args:
+            word: `srvr`, `mntr`, `ruok` …
+
+        Raises:
+            ValueError: it has not four small letters.
+            ConnectionLossError: the server could not be asked.
+        """
+        if not re.fullmatch("[a-z]{4}", str(word)):
+            raise ValueError(f"a four-letter word is four small letters, not {word!r}")
+        address = await self._keeper.wait_address()
+        try:
+            return (await self._keeper.attacher.ask(address, word.encode())).decode(errors="replace")
+        except OSError as error:
+            raise ConnectionLossError(word, reason=str(error)) from error
 
     async def reconfig(
         self,

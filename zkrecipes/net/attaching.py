@@ -17,7 +17,7 @@ import anyio
 from zkrecipes.codec.messages import CloseSessionRequest
 from zkrecipes.enums import ServerGeneration
 from zkrecipes.errors import AuthFailedError, ConnectionLossError, ProtocolError, SessionExpiredError
-from zkrecipes.net import sasl_steps
+from zkrecipes.net import four_letter, sasl_steps
 from zkrecipes.net.capabilities import find_generation
 from zkrecipes.net.connection import Connection
 from zkrecipes.net.full_server import find_full_server
@@ -148,6 +148,14 @@ class Attacher:
                     found = await find_generation(self._network, address, self._parking, exchange)
                     self._generations[address] = found
         return self._generations[address]
+
+    async def ask(self, address: Address, word: bytes) -> bytes:
+        """The server's answer to a four-letter word, as far as a reply may be long.
+
+        Raises:
+            OSError: it could not be asked.
+        """
+        return await four_letter.ask(self._network, address, word, size_max=self._packet_size_max)
 
     async def addresses_of(self, host: Host) -> list[Address]:
         """Every address that the host has now; none where its name cannot be resolved."""

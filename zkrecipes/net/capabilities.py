@@ -23,7 +23,7 @@ from zkrecipes.codec.messages import (
 )
 from zkrecipes.enums import ServerGeneration, WatcherType
 from zkrecipes.errors import AuthFailedError, UnimplementedError
-from zkrecipes.net import sasl_steps
+from zkrecipes.net import four_letter, sasl_steps
 from zkrecipes.net.connection import Connection
 from zkrecipes.net.transport import Address, Network
 from zkrecipes.net.wakeup import Parking
@@ -37,7 +37,6 @@ __all__ = ["find_generation"]
 logger = logging.getLogger("zkrecipes.connection")
 
 _VERSION: Final = re.compile(rb"Zookeeper version: *(\d+)\.(\d+)\D")
-_ANSWER_MAX: Final = 64 * 1024
 _PROBE_TIMEOUT: Final = 4.0
 # A connection that breaks may do so on an unknown opcode, or by chance; what is found out counts for long.
 _TRIES: Final = 2
@@ -69,20 +68,11 @@ async def find_generation(
 
 
 async def _ask_version(network: Network, address: Address) -> ServerGeneration | None:
-    stream = await network.connect(*address)
     try:
-        await stream.send(b"srvr")
-        answer = b""
-        # no further than that, as whatever stands between may keep the connection open
-        while not (found := _VERSION.search(answer)) and len(answer) < _ANSWER_MAX:
-            received = await stream.receive()
-            if not received:
-                break
-            answer += received
+        answer = await four_letter.ask(network, address, b"srvr", is_enough=_VERSION.search)
     except OSError:
-        return None
-    finally:
-        await stream.aclose()
+        return None  # if it cannot be reached, the requests tell
+    found = _VERSION.search(answer)
     return None if found is None else generation_of(int(found[1]), int(found[2]))
 
 
@@ -118,7 +108,7 @@ async def _is_known(
         Greeting(_PROBE_TIMEOUT),
         watches,
         now=anyio.current_time(),
-        packet_size_max=_ANSWER_MAX,
+        packet_size_max=four_letter.SIZE_MAX,
         # a server may answer nothing before that
         sasl_token=None if exchange is None else await _begin(exchange),
     )

@@ -13,6 +13,7 @@ from typing import Final
 
 import anyio
 
+from zkrecipes.net.four_letter import ask
 from zkrecipes.net.hosts import Host
 from zkrecipes.net.transport import Address, Network
 
@@ -21,6 +22,7 @@ __all__ = ["find_full_server"]
 _PAUSE_FIRST: Final = 0.1
 _PAUSE_MAX: Final = 60.0
 _ANSWER_WITHIN: Final = 1.0
+_FULL: Final = b"rw"
 
 
 async def find_full_server(
@@ -55,16 +57,6 @@ async def _full_address(network: Network, host: Host) -> Address | None:
         addresses = await network.resolve(host.name, host.port)
     for address in addresses:
         with suppress(OSError), anyio.move_on_after(_ANSWER_WITHIN):
-            if await _is_full(network, address):
+            if await ask(network, address, b"isro", is_enough=_FULL.__eq__) == _FULL:
                 return address
     return None
-
-
-async def _is_full(network: Network, address: Address) -> bool:
-    stream = await network.connect(*address)
-    try:
-        await stream.send(b"isro")
-        return await stream.receive() == b"rw"
-    finally:
-        with anyio.CancelScope(shield=True):
-            await stream.aclose()

@@ -176,12 +176,7 @@ class SessionKeeper:
             ZooKeeperError: the client is over.
         """
         while True:
-            await self.wait_connected()
-            address = self.address
-            if address is None:
-                # The connection has just ended, and the session will: it says so when it does.
-                await self._changed.wait()
-                continue
+            address = await self.wait_address()
             try:
                 with anyio.fail_after(self.session.timeout / 3):
                     return await self.attacher.generation(address)
@@ -218,6 +213,19 @@ class SessionKeeper:
             if self._over is not None:
                 raise copy.copy(self._over)
             await self._changed.wait()
+
+    async def wait_address(self) -> Address:
+        """Wait until the client is attached to a server, and return its address.
+
+        Raises:
+            ZooKeeperError: it never will be.
+        """
+        await self.wait_connected()
+        while self.address is None:
+            # The connection has just ended, and the session will: it says so when it does.
+            await self._changed.wait()
+            await self.wait_connected()
+        return self.address
 
     @property
     def over(self) -> ZooKeeperError | None:
