@@ -13,13 +13,20 @@ from tests.java_program import JavaProgram, compile_java, require_file
 
 _SOURCES = Path(__file__).with_name("java")
 _CURATOR = Path("/usr/share/java/curator-recipes.jar")
-_LOGGER = Path("/usr/share/java/slf4j-simple.jar")
+
+CURATOR_JARS = (_CURATOR, Path("/usr/share/java/slf4j-simple.jar"))
+"""What a program needs that uses Curator."""
+
+
+def require_curator() -> None:
+    """Skip or fail the test where Curator is missing."""
+    require_file(_CURATOR, "Curator", package="libcurator-recipes-java")
 
 
 def compile_curator_peer(folder: Path) -> JavaProgram:
     """The compiled program; where Curator or a compiler is missing, the test is skipped or fails."""
-    require_file(_CURATOR, "Curator", package="libcurator-recipes-java")
-    return compile_java("CuratorPeer", sorted(_SOURCES.glob("*.java")), [_CURATOR, _LOGGER], folder)
+    require_curator()
+    return compile_java("CuratorPeer", sorted(_SOURCES.glob("*.java")), CURATOR_JARS, folder)
 
 
 def start_curator(
