@@ -118,7 +118,8 @@ public final class CuratorTour {
         try (TreeCache cache = new TreeCache(one, "/tree")) {
             cache.start();
             change("/tree");
-            until(() -> cache.getCurrentData("/tree/a") != null && is("new", cache.getCurrentData("/tree/a").getData()));
+            until(() -> cache.getCurrentData("/tree/a") != null);
+            until(() -> is("new", cache.getCurrentData("/tree/a").getData()));
             until(() -> cache.getCurrentChildren("/tree/a").containsKey("b"));
             two.delete().forPath("/tree/a/b");
             until(() -> cache.getCurrentChildren("/tree/a").isEmpty());
@@ -195,7 +196,8 @@ public final class CuratorTour {
     }
 
     private void sharedCount() throws Exception {
-        try (SharedCount mine = new SharedCount(one, "/count", 3); SharedCount yours = new SharedCount(two, "/count", 4)) {
+        try (SharedCount mine = new SharedCount(one, "/count", 3);
+                SharedCount yours = new SharedCount(two, "/count", 4)) {
             mine.start();
             yours.start();
             same(3, yours.getCount());
@@ -207,7 +209,8 @@ public final class CuratorTour {
     }
 
     private void sharedValue() throws Exception {
-        try (SharedValue mine = new SharedValue(one, "/value", bytes("a")); SharedValue yours = new SharedValue(two, "/value", bytes("b"))) {
+        try (SharedValue mine = new SharedValue(one, "/value", bytes("a"));
+                SharedValue yours = new SharedValue(two, "/value", bytes("b"))) {
             mine.start();
             yours.start();
             mine.setValue(bytes("c"));
@@ -298,11 +301,12 @@ public final class CuratorTour {
 
     private void priorityQueue() throws Exception {
         Consumer consumer = new Consumer();
-        try (DistributedPriorityQueue<String> yours = builder(two, null, "/priority-queue").buildPriorityQueue(1)) {
+        String path = "/priority-queue";
+        try (DistributedPriorityQueue<String> yours = builder(two, null, path).buildPriorityQueue(1)) {
             yours.start();
             yours.put("later", 10);
             yours.put("sooner", 1);
-            try (DistributedPriorityQueue<String> mine = builder(one, consumer, "/priority-queue").buildPriorityQueue(1)) {
+            try (DistributedPriorityQueue<String> mine = builder(one, consumer, path).buildPriorityQueue(1)) {
                 mine.start();
                 consumer.expect("sooner", "later");
             }
