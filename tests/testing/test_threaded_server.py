@@ -165,15 +165,15 @@ def test_the_server_restarts_and_loses_all_if_told(server: ThreadedDevServer, ka
 
 
 def test_time_passes_on_the_server_alone(server: ThreadedDevServer) -> None:
-    def create(path: str, *, container: bool) -> None:
-        kind = Kind.CONTAINER if container else Kind.PERSISTENT
-        server.server.processor.tree.add(path, b"", (), zxid=1, time_ms=int(time.time() * 1000), kind=kind)
+    def create(path: str, ttl: float) -> None:
+        kind, now, ttl_ms = Kind.TTL, int(time.time() * 1000), int(ttl * 1000)
+        server.server.processor.tree.add(path, b"", (), zxid=1, time_ms=now, kind=kind, ttl_ms=ttl_ms)
 
-    server.run(create, "/container", container=True)
-    server.run(create, "/node", container=False)
-    server.jump(360)
+    server.run(create, "/short", 300)
+    server.run(create, "/long", 900)
+    server.jump(600)
     server.reap()
-    left = server.run(lambda: [path in server.server.processor.tree for path in ("/container", "/node")])
+    left = server.run(lambda: [path in server.server.processor.tree for path in ("/short", "/long")])
     assert left == [False, True]
 
 

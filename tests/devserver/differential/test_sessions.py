@@ -55,6 +55,8 @@ def _without_history(body: object) -> object:
             return set(children or ())
         case StatReply(stat=stat):
             return tuple(stat)[:-1]
+        case ACLReply(acl=acl, stat=stat):
+            return acl, tuple(stat)[:-1]
     return body
 
 
