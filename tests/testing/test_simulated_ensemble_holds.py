@@ -10,7 +10,7 @@ import math
 
 import pytest
 
-from tests.simulation.fault_schedules import SCHEDULES
+from tests.simulation.fault_schedules import AIMED, SCHEDULES
 from tests.testing.holding import play
 from zkrecipes.protocol.hold_checks import HoldChecks
 from zkrecipes.protocol.hold_proof import VALID_FOR, HoldProof
@@ -30,37 +30,30 @@ def test_there_is_one_holder_at_a_time_whatever_goes_wrong(schedule: str) -> Non
     assert [seed for seed, outcome in judged.items() if outcome.slack < 0] == []
 
 
-# Found by trying seeds; when a schedule or the ensemble draws other numbers from them, find new ones.
-WITHOUT_CHECKS = [
-    ("adaptive", 1),
-    ("client_stall", 1),
-    ("corner", 5),
-    ("flap", 0),
-    ("flap_forward", 1),
-    ("follower_cut", 0),
-    ("follower_pause", 2),
-    ("fresh_hold", 0),
-    ("hop", 1),
-    ("last_word", 3),
-    ("leader_cut_staggered", 2),
-    ("leader_pause", 0),
-    ("vote_at_once", 0),
-]
+# Not `leader_cut`: a new leader gives each session a whole timeout, and by then its client has given it up.
+WITHOUT_CHECKS = sorted(AIMED.keys() - {"leader_cut"})
+TRIED = range(30)
 
 
-@pytest.mark.parametrize(("schedule", "seed"), WITHOUT_CHECKS)
-def test_with_the_checks_off_there_are_two_holders(
-    schedule: str, seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A hold that lasts as long as its client believes in the session, as other libraries have it."""
+@pytest.mark.parametrize("schedule", WITHOUT_CHECKS)
+def test_with_the_checks_off_there_are_two_holders(schedule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hold that lasts as long as its client believes in the session, as other libraries have it.
+
+    Not in each run: which is the first depends on all that is drawn from the seed.
+    """
+
+    def had_two_holders(seed: int) -> bool:
+        with monkeypatch.context() as patch:
+            patch.setattr(HoldChecks, "due", lambda checks, now: None)
+            patch.setattr(HoldChecks, "unanswered", lambda checks, now: False)
+            patch.setattr(HoldChecks, "next_deadline", lambda checks: math.inf)
+            patch.setattr(HoldProof, "valid_until", property(lambda proof: math.inf))
+            return play(schedule, seed, patch).had_two_holders
+
+    found = next((seed for seed in TRIED if had_two_holders(seed)), None)
+    assert found is not None, "in none of the runs were there two holders"
     with monkeypatch.context() as patch:
-        patch.setattr(HoldChecks, "due", lambda checks, now: None)
-        patch.setattr(HoldChecks, "unanswered", lambda checks, now: False)
-        patch.setattr(HoldChecks, "next_deadline", lambda checks: math.inf)
-        patch.setattr(HoldProof, "valid_until", property(lambda proof: math.inf))
-        assert play(schedule, seed, patch).had_two_holders
-    with monkeypatch.context() as patch:
-        assert not play(schedule, seed, patch).had_two_holders
+        assert not play(schedule, found, patch).had_two_holders
 
 
 def test_a_rule_that_takes_an_answered_check_for_a_touch_claims_too_much(
