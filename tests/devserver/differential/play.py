@@ -85,9 +85,15 @@ class _Player:
     def take(self, step: Step) -> list[tuple[int, tuple[object, ...]]]:
         """Take a step; what was said, to each who is there."""
         frames = [(step.who, each) for each in self._taken(step)]
-        for who, session in enumerate(self._sessions):
-            if not self._is_away[who] and (who, CLOSED) not in frames:
-                frames += [(who, each) for each in session.ping()]
+        present = [
+            (who, session)
+            for who, session in enumerate(self._sessions)
+            if not self._is_away[who] and (who, CLOSED) not in frames
+        ]
+        for _, session in present:
+            session.ping()  # all of them first: so they wait together
+        for who, session in present:
+            frames += [(who, each) for each in session.until_pong()]
         told = [(who, self._plain(each)) for who, each in frames]
         for who, each in frames:
             if each == CLOSED:

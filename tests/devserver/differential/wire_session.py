@@ -92,10 +92,13 @@ class WireSession:
         self._send(_LENGTH.pack(len(data)) + data)
         return self._until_answered()
 
-    def ping(self) -> list[Frame | Closed]:
-        """All that comes until a ping is answered, without the answer."""
+    def ping(self) -> None:
+        """Ask for a sign of life; `until_pong` has to follow."""
         self._expected.append(PingRequest.reply)
         self._send(PingRequest().encode_frame(SpecialXid.PING))
+
+    def until_pong(self) -> list[Frame | Closed]:
+        """All that comes until the ping is answered, without the answer."""
         frames = self._until_answered()
         return [each for each in frames if isinstance(each, Closed) or each.xid != SpecialXid.PING]
 
