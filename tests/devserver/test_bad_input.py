@@ -122,8 +122,8 @@ async def test_who_does_not_take_the_answer_to_a_word_is_cut_off(autojump_clock:
     network = MemoryNetwork()
     async with DevServer(network=network, host="zk", port=2181) as server:
         honest, _ = await RawClient.greet(server, network, session_timeout=40.0)
-        for number in range(3000):
-            await honest.send(ExistsRequest(f"/{number:0100}", True))
+        for number in range(100):  # so that the answer is larger than the wire
+            await honest.send(ExistsRequest(f"/{number:03000}", True))
             await honest.receive()
         stream = await network.connect("zk", 2181)
         await stream.send(b"wchp")
@@ -141,10 +141,10 @@ async def test_who_does_not_take_events_is_cut_off_when_the_session_expires(
     async with DevServer(network=network, host="zk", port=2181) as server:
         honest, _ = await RawClient.greet(server, network, session_timeout=40.0)
         lazy, _ = await RawClient.greet(server, network, session_timeout=4.0)
-        path = f"/{'a' * 100}"  # so that events fill the wire
+        path = f"/{'a' * 3000}"  # so that a hundred events fill the wire
         await honest.ok(CreateRequest(path, b"", OPEN, 0))
         await lazy.ok(AddWatchRequest(path, 0))
-        for number in range(5000):
+        for number in range(100):
             await honest.ok(SetDataRequest(path, b"", number))
         assert len(server.processor.attached) == 2
         await trio.sleep(6 + CLOSING_TIME_MAX + 1)
@@ -171,10 +171,10 @@ async def test_who_says_goodbye_and_does_not_take_the_events_is_cut_off(autojump
     async with DevServer(network=network, host="zk", port=2181) as server:
         honest, _ = await RawClient.greet(server, network, session_timeout=40.0)
         lazy, _ = await RawClient.greet(server, network, session_timeout=4.0)
-        path = f"/{'a' * 100}"
+        path = f"/{'a' * 3000}"  # so that a hundred events fill the wire
         await honest.ok(CreateRequest(path, b"", OPEN, 0))
         await lazy.ok(AddWatchRequest(path, 0))
-        for number in range(5000):
+        for number in range(100):
             await honest.ok(SetDataRequest(path, b"", number))
         await lazy.send(CloseSessionRequest())
         await trio.sleep(CLOSING_TIME_MAX + 1)
