@@ -11,13 +11,8 @@ from __future__ import annotations
 import logging
 import re
 import sys
-import traceback
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import anyio
 import kazoo.client
@@ -26,9 +21,19 @@ import kazoo.security
 import pytest
 
 import zkrecipes as zk
-from tests.apache.generations import generation_of_server, since
+from tests.apache.generations import since
+from tests.apache.guarded import (
+    BOB,
+    MORE_USERS,
+    REFUSED,
+    SASL,
+    SECRET,
+    Guarded,
+    block_of_the_page,
+    run,
+    serving,
+)
 from tests.apache.identities import identities
-from tests.house.source_tree import ROOT
 from tests.net.tls_peers import papers
 from zkrecipes.ensemble import ApacheServer
 from zkrecipes.ensemble.ports import free_ports
@@ -37,47 +42,7 @@ from zkrecipes.enums import ServerGeneration
 
 pytestmark = [pytest.mark.anyio, pytest.mark.apache]
 
-PAGE = ROOT / "docs" / "how-to" / "sasl.md"
-SECRET = "open-sesame"
-BOB = zk.DigestMD5("bob", SECRET)
-# Users that the page does not need, with what needs care in their names and passwords.
-MORE_USERS = {"alice": 'a "quoted" \\ word', "zoë": "pässwort", "日本": "秘密", "empty": ""}
-SASL = {"authProvider.sasl": "org.apache.zookeeper.server.auth.SASLAuthenticationProvider"}
-REFUSED = (
-    "the server refused the SASL authentication; look at user and password, and whether its mechanism is "
-    "DIGEST-MD5; its log says why"
-)
 CLIENT_NEEDS_IT = "the server requires clients to authenticate (`sasl=`, or `auth=`)"
-
-
-@dataclass(frozen=True)
-class Guarded:
-    """A server that asks clients who they are."""
-
-    server: ApacheServer
-    jaas: Path
-
-    def connect(
-        self, sasl: zk.DigestMD5 | None = BOB, **options: Any
-    ) -> AbstractAsyncContextManager[zk.Client]:
-        return zk.connect(self.server.connect_string, sasl=sasl, **options)
-
-    async def why_not(self, sasl: zk.DigestMD5) -> str:
-        """Why entering fails."""
-        with pytest.raises(zk.AuthFailedError) as caught:
-            async with self.connect(sasl):
-                raise AssertionError("attached")
-        told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
-        assert not any(line for line in told.format() if sasl.password in line)
-        return caught.value.reason
-
-    @property
-    def generation(self) -> ServerGeneration:
-        """What the server can do."""
-        return generation_of_server(self.server)
-
-    def kazoo(self, **options: Any) -> kazoo.client.KazooClient:
-        return kazoo.client.KazooClient(self.server.connect_string, **options)
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +60,7 @@ def guarded(_guarded: Guarded) -> Iterator[Guarded]:
     """The server of the page, which serves when the test begins."""
     yield _guarded
     if not _guarded.server.is_running:
-        _run(_guarded.server.start)
+        run(_guarded.server.start)
 
 
 @pytest.fixture(scope="module")
@@ -103,40 +68,6 @@ def _guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     settings = dict(line.split("=", 1) for line in block_of_the_page("properties").splitlines())
     with serving(tmp_path_factory.mktemp("guarded"), settings) as served:
         yield served
-
-
-@contextmanager
-def serving(folder: Path, settings: Mapping[str, Setting], **properties: Setting) -> Iterator[Guarded]:
-    """A server with the users of the page and some more."""
-    jaas = folder / "jaas.conf"
-    more = "".join(f"    user_{name}={_quoted(password)}\n" for name, password in MORE_USERS.items())
-    jaas.write_text(block_of_the_page("text").replace("    user_super", f"{more}    user_super"), "utf-8")
-    server = ApacheServer(
-        settings=settings,
-        properties={"java.security.auth.login.config": str(jaas), "file.encoding": "UTF-8", **properties},
-        java_options=("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"),
-    )
-    server.open()
-    try:
-        _run(server.start)
-        yield Guarded(server, jaas)
-    finally:
-        server.close()
-
-
-def _run(func: Callable[[], Awaitable[object]]) -> None:
-    """Run it on a loop of its own, in a thread, because the loop of a test may be around in this one."""
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(anyio.run, func).result()
-
-
-def _quoted(password: str) -> str:
-    return '"' + password.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def block_of_the_page(language: str) -> str:
-    (block,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
-    return str(block)
 
 
 # --- getting in ------------------------------------------------------------------------------------------
