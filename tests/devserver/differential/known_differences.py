@@ -54,6 +54,8 @@ def _as_before_3_9(step: Step, guarded: tuple[str, ...]) -> Step:
     if isinstance(step, Ask):
         requests = (each for each in step.requests if not _is_answered_otherwise(each, guarded))
         return Ask(step.who, tuple(requests))
+    if isinstance(step, Mangle) and _is_answered_otherwise(step.request, guarded):
+        return Ask(step.who, ())  # what is cut off behind its end is the request as it was
     if isinstance(step, (SayGarbage, Mangle)):
         # A write that could not be read took a zxid; a check outside of a multi was not answered.
         opcode = step.opcode if isinstance(step, SayGarbage) else step.request.opcode

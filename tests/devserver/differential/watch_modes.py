@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tests.devserver.differential.steps import Ask, History, Step
+from tests.devserver.differential.steps import Ask, History, Mangle, Step
 from zkrecipes.codec.messages import (
     AddWatchRequest,
     ExistsRequest,
@@ -30,6 +30,9 @@ def one_mode_each(history: History) -> History:
 
 
 def _of_one_mode(step: Step, modes: dict[tuple[int, str], int]) -> Step:
+    if isinstance(step, Mangle):  # behind its end, perhaps
+        whole = _of_one_mode(Ask(step.who, (step.request,)), modes)
+        return step if whole != Ask(step.who, ()) else whole
     if not isinstance(step, Ask):
         return step
     kept = [
