@@ -77,14 +77,14 @@ class MeetingPlace(NamedTuple):
         """The path of a member."""
         return join(self.directory, name)
 
-    async def look(self, *, is_after_loss: bool = False) -> View:
+    async def look(self, *, caught_up: bool = False) -> View:
         """Who is there.
 
         Args:
-            is_after_loss: let the server catch up first: one that lags would not show what the last one had
-                forwarded.
+            caught_up: let the server catch up with its leader first: one that lags would not show who has
+                come meanwhile, nor what another server had forwarded.
         """
-        if is_after_loss:
+        if caught_up:
             api = recipe_api(self.client)
             api.submit(api.operations.sync(self.directory))
         try:

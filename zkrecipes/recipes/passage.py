@@ -263,7 +263,7 @@ class Passage:
         inside: frozenset[str] = frozenset()
         is_unknown = False
         while True:
-            view = await self._place.look(is_after_loss=is_unknown)
+            view = await self._place.look(caught_up=True)
             if self._session.state.is_final:
                 raise self._broken("the session expired while it was inside")
             if self._name not in view.children:

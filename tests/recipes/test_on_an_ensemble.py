@@ -1,0 +1,112 @@
+"""Recipes on several servers, of which some are late: what a single server can never show."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import anyio
+import pytest
+
+import zkrecipes as zk
+from tests.recipes.hurting import virtual_time
+from zkrecipes.testing import SimulatedEnsemble
+
+pytestmark = pytest.mark.anyio
+anyio_backend = virtual_time()
+
+PATH = "/there"
+LAG = 2.0
+
+
+@asynccontextmanager
+async def late_and_punctual() -> AsyncIterator[tuple[SimulatedEnsemble, zk.Client, zk.Client]]:
+    """A client at a follower that is two seconds late, and one at the leader."""
+    async with SimulatedEnsemble(3, tick_time=1) as ensemble, AsyncExitStack() as stack:
+        assert ensemble.leader is not None
+        follower = ensemble.followers[0]
+        late, punctual = [
+            await stack.enter_async_context(
+                zk.connect(ensemble.address(number), network=ensemble.network, session_timeout=16)
+            )
+            for number in (follower, ensemble.leader)
+        ]
+        await punctual.create(PATH)
+        await late.sync(PATH)
+        ensemble.lag(follower, LAG)
+        yield ensemble, late, punctual
+
+
+async def test_who_waits_at_a_barrier_sees_that_it_was_closed_a_moment_ago() -> None:
+    async with late_and_punctual() as (_, late, punctual):
+        await zk.Barrier(punctual, f"{PATH}/gate").create()
+        with pytest.raises(TimeoutError):
+            with anyio.fail_after(10):
+                await zk.Barrier(late, f"{PATH}/gate").wait()
+
+
+async def test_a_leader_that_has_been_replaced_is_not_read_unless_that_is_asked_for() -> None:
+    async with late_and_punctual() as (_, late, punctual):
+        election = zk.Election(punctual, PATH)
+        observed = zk.Election(late, PATH)
+        async with election.lead() as first:
+            await late.sync(PATH)
+        async with election.lead() as second:
+            old, new = await observed.leader(sync=False), await observed.leader()
+            assert old is not None
+            assert new is not None
+            assert (old.path, new.path) == (first.path, second.path)
+
+
+async def test_who_leaves_a_double_barrier_waits_for_one_that_has_just_come() -> None:
+    """The latecomer is inside, and whoever was inside with it must not go before it."""
+    async with late_and_punctual() as (_, late, punctual):
+        order: list[str] = []
+        may_leave = anyio.Event()
+        is_inside = anyio.Event()
+
+        async def come_late() -> None:
+            async with zk.DoubleBarrier(punctual, PATH, parties=1):
+                is_inside.set()
+                await may_leave.wait()
+                order.append("the latecomer")
+
+        async with anyio.create_task_group() as tasks:
+            async with zk.DoubleBarrier(late, PATH, parties=1):
+                await anyio.sleep(2 * LAG)
+                tasks.start_soon(come_late)
+                await is_inside.wait()
+                tasks.start_soon(_set_after, may_leave, 5 * LAG)
+            order.append("the first")
+        assert order == ["the latecomer", "the first"]
+
+
+async def _set_after(event: anyio.Event, seconds: float) -> None:
+    await anyio.sleep(seconds)
+    event.set()
+
+
+async def test_a_create_whose_reply_was_lost_is_found_at_a_server_that_is_late() -> None:
+    """The next server would not show yet what the last one had forwarded."""
+    async with SimulatedEnsemble(3, tick_time=1) as ensemble:
+        first, second = ensemble.followers
+        hosts = f"{ensemble.address(first)},{ensemble.address(second)}"
+        async with zk.connect(hosts, network=ensemble.network, session_timeout=16) as client:
+            await client.create(PATH)
+            (attached,) = ensemble.attached_to(client.session.id)
+            other = second if attached == first else first
+            await anyio.sleep(LAG)  # so that it has seen all that the client has
+            ensemble.lag(other, LAG / 4)  # less than an unanswered check makes a client leave
+            holds: list[str] = []
+
+            async def take() -> None:
+                async with zk.Mutex(client, PATH) as hold:
+                    holds.append(hold.path)
+                    names = await client.get_children(PATH)
+                    assert [f"{PATH}/{name}" for name in names] == holds  # the only one of its kind
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(take)
+                await anyio.sleep(0.0015)  # the create has been forwarded, and not been answered
+                ensemble.crash(attached)
+            assert len(holds) == 1
