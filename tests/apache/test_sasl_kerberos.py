@@ -21,6 +21,7 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException
 from kazoo.handlers.threading import KazooTimeoutError
 
+import tests.apache.kdc
 import zkrecipes as zk
 from tests.apache.identities import identities
 from tests.apache.kdc import REALM, Kdc, kdc, missing
@@ -105,6 +106,17 @@ def _run(func: Callable[[], Awaitable[object]]) -> None:
     """Run it on a loop of its own, in a thread, because the loop of a test may be around in this one."""
     with ThreadPoolExecutor(1) as thread:
         thread.submit(anyio.run, func).result()
+
+
+@pytest.mark.parametrize(("required", "outcome"), [("1", pytest.fail.Exception), ("", pytest.skip.Exception)])
+def test_a_kdc_that_is_missing_is_named_and_fails_where_it_is_required(
+    monkeypatch: pytest.MonkeyPatch, required: str, outcome: type[BaseException]
+) -> None:
+    """In continuous integration, that is."""
+    monkeypatch.setattr(tests.apache.kdc, "PROGRAMS", ("krb5kdc-that-is-not-there", "kinit"))
+    monkeypatch.setenv("ZKRECIPES_REQUIRE_ZOOKEEPER", required)
+    with pytest.raises(outcome, match="missing: the program krb5kdc-that-is-not-there"):
+        _need_kerberos()
 
 
 # --- getting in ------------------------------------------------------------------------------------------

@@ -311,3 +311,13 @@ async def test_a_server_that_wants_no_client_certificate_is_entered_without_one(
         await client.create(fresh_path, b"data")
         assert await _read_with_kazoo(trusting, fresh_path) == b"data"
     assert "no authority that is trusted here" in await trusting.why_not(zk.TLS())
+
+
+async def test_an_authority_that_the_system_trusts_needs_no_file(
+    trusting: Secured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusting.ours.ca_file))  # where OpenSSL looks for them
+    async with trusting.connect(zk.TLS()) as client:
+        assert await client.exists("/") is not None
+    reason = await trusting.why_not(zk.TLS(), "other.example.org")
+    assert reason == "its certificate is refused: it is not for 'other.example.org'"
