@@ -1,0 +1,85 @@
+"""What goes by itself: ephemerals of a silent session, used containers, TTL znodes. Both do the same."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+
+from tests.conftest import PROPERTIES, SETTINGS
+from tests.devserver.differential.play import next_root
+from tests.devserver.differential.steps import OPEN
+from tests.devserver.differential.wire_session import Frame, WireSession, split_address
+from zkrecipes.codec.messages import (
+    AddWatchRequest,
+    ChildrenReply,
+    CloseSessionRequest,
+    CreateContainerRequest,
+    CreateRequest,
+    CreateTTLRequest,
+    DeleteRequest,
+    ExistsRequest,
+    GetChildrenRequest,
+    SetDataRequest,
+    StatReply,
+    WatchEventMessage,
+)
+from zkrecipes.devserver import DevServer
+from zkrecipes.ensemble import ApacheServer
+from zkrecipes.testing import ThreadedDevServer
+
+pytestmark = pytest.mark.apache
+
+# Sessions have two ticks at least, and end when the second tick after that is over; a TTL has passed sooner.
+LONG_ENOUGH = 3.0
+
+
+def test_what_goes_by_itself_goes_from_both(apache_server: ApacheServer) -> None:
+    dev_server = DevServer(
+        tick_time=int(SETTINGS["tickTime"]) / 1000,
+        container_check_interval=int(PROPERTIES["znode.container.checkIntervalMs"]) / 1000,
+        extended_types=True,
+    )
+    with ThreadedDevServer(dev_server) as dev, ThreadPoolExecutor() as threads:
+        hosts = (apache_server.connect_string, dev.hosts)
+        real, ours = threads.map(_told_as_time_passes, hosts, [next_root()] * 2)
+    assert ours == real
+    assert ours["left"] == {"kept", "never-used", "persistent", "set"}
+
+
+def _told_as_time_passes(hosts: str, root: str) -> dict[str, object]:
+    """What a watcher is told below `root`, and what is left there."""
+    address = split_address(hosts)
+    with closing(WireSession(address)) as session, closing(WireSession(address, timeout_ms=1)) as silent:
+        _make_what_will_go(session, silent, root)
+        frames = session.ask(DeleteRequest(f"{root}/used/child", -1))
+        end = time.monotonic() + LONG_ENOUGH
+        while time.monotonic() < end:
+            time.sleep(0.1)
+            frames += session.ask(SetDataRequest(f"{root}/set", b"", -1))
+        frames += session.ask(GetChildrenRequest(root), ExistsRequest(root))
+        session.ask(CloseSessionRequest())
+    bodies = [frame.body for frame in frames if isinstance(frame, Frame)]
+    events = {(each.type, each.path[len(root) :]) for each in bodies if isinstance(each, WatchEventMessage)}
+    left, stat = bodies[-2:]
+    assert isinstance(left, ChildrenReply)
+    assert isinstance(stat, StatReply)
+    return {"events": events, "left": set(left.children or ()), "cversion": stat.stat.cversion}
+
+
+def _make_what_will_go(session: WireSession, silent: WireSession, root: str) -> None:
+    session.ask(
+        CreateRequest(root, b"", OPEN, 0),
+        CreateRequest(f"{root}/persistent", b"", OPEN, 0),
+        CreateContainerRequest(f"{root}/never-used", b"", OPEN, 4),
+        CreateContainerRequest(f"{root}/used", b"", OPEN, 4),
+        CreateRequest(f"{root}/used/child", b"", OPEN, 0),
+        CreateTTLRequest(f"{root}/short", b"", OPEN, 5, 300),
+        CreateTTLRequest(f"{root}/kept", b"", OPEN, 5, 300),
+        CreateRequest(f"{root}/kept/child", b"", OPEN, 0),
+        CreateTTLRequest(f"{root}/set", b"", OPEN, 5, 2000),
+        AddWatchRequest(root, 1),
+    )
+    silent.ask(*(CreateRequest(f"{root}/{parent}silent", b"", OPEN, 1) for parent in ("", "kept/")))
