@@ -1,4 +1,4 @@
-"""A short soak: clients whose connections are cut at random, looked at in four moments of silence."""
+"""A short soak: clients whose connections are cut at random, looked at in moments of silence."""
 
 from __future__ import annotations
 
@@ -19,4 +19,4 @@ async def test_connections_cut_at_random_cost_nothing_but_time(
     assert not report.faults, str(report)
     assert report.cuts > 10
     assert report.connections > report.sessions
-    assert len(report.moments) >= 4
+    assert len(report.moments) >= 3, "too few to compare"
