@@ -88,6 +88,6 @@ def dev_server_in_thread() -> Iterator[Served]:
 
 async def watch_count(server: ApacheServer) -> int:
     """How many watches there are, of all connections to this server; waits while it serves nobody."""
-    while (count := (await server.metrics()).get("zk_watch_count")) is None:
+    while (count := (await server.metrics()).get("zk_watch_count")) is None:  # noqa: ASYNC110 - nobody calls us
         await anyio.sleep(_POLL_INTERVAL)
     return int(count)

@@ -13,7 +13,8 @@ import pytest
 import zkrecipes as zk
 from tests.net.peers import accept_all, scripted
 from tests.recipes.hurting import TIMEOUT, Doors, World, block_the_loop, virtual_time, world
-from zkrecipes.codec.messages import ConnectReply, ConnectRequest
+from zkrecipes.codec.messages import ConnectReply, ConnectRequest, Empty, ErrorReply
+from zkrecipes.codec.multi import MultiReply
 from zkrecipes.enums import OpCode, SessionState
 from zkrecipes.protocol.server_side import Requested, ServerSide
 from zkrecipes.testing import MemoryNetwork
@@ -516,6 +517,39 @@ async def test_a_session_that_moved_is_told_to_the_caller_and_attached_again() -
             await client.get("/a")
         assert await client.exists("/a") is None
         assert client.session is session
+
+
+async def test_a_session_that_moved_is_attached_again_where_only_a_transaction_tells() -> None:
+    """Case 22, on servers before 3.5: they leave the connection open, and no write succeeds on it."""
+    network = MemoryNetwork()
+    greetings = 0
+
+    def greet(request: ConnectRequest) -> ConnectReply | None:
+        nonlocal greetings
+        greetings += 1
+        return accept_all()(request)
+
+    def answer(side: ServerSide, requested: Requested) -> bool:
+        if greetings == 1:
+            moved = MultiReply((ErrorReply(zk.SessionMovedError.code), ErrorReply(-2)))
+            side.reply_multi(requested.xid, 1, [OpCode.CHECK] * 2, moved)
+        else:
+            side.reply_multi(requested.xid, 1, [OpCode.CHECK] * 2, MultiReply((Empty(), Empty())))
+        return True
+
+    async def check(client: zk.Client) -> None:
+        async with client.transaction() as transaction:
+            transaction.check("/a")
+            transaction.check("/b")
+
+    async with (
+        scripted(network, greet=greet, answer=answer),
+        zk.connect("scripted", network=network) as client,
+    ):
+        with pytest.raises(zk.SessionMovedError):
+            await check(client)
+        await check(client)
+        assert greetings == 2
 
 
 async def test_an_expiry_that_a_request_is_answered_with_ends_the_session() -> None:

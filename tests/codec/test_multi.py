@@ -209,3 +209,11 @@ def test_any_bytes_are_a_multi_or_a_protocol_error(cls: type[Record], data: st.D
         return
     if not isinstance(multi, MultiReply):
         assert cls.decode(multi.encode()) == multi
+
+
+def test_a_failure_of_any_operation_is_found_by_its_code() -> None:
+    failed = MultiReply((ErrorReply(0), ErrorReply(-118), ErrorReply(-2)))
+    assert failed.has_failed_with(-118)
+    assert not failed.has_failed_with(-101)
+    assert not MultiReply(()).has_failed_with(0)
+    assert not MultiReply((Empty(), Empty())).has_failed_with(0)

@@ -18,6 +18,7 @@ from tests.protocol.pair import LIMIT, PASSWORD, SESSION_ID, Pair, T, events_of,
 from zkrecipes.codec.messages import (
     AddWatchRequest,
     AuthRequest,
+    CheckRequest,
     ChildrenReply,
     ConnectReply,
     ConnectRequest,
@@ -35,6 +36,7 @@ from zkrecipes.codec.messages import (
     SyncReply,
     SyncRequest,
 )
+from zkrecipes.codec.multi import MultiReply, MultiRequest
 from zkrecipes.codec.records import Node
 from zkrecipes.enums import AddWatchMode, EventType, OpCode, ServerGeneration, SpecialXid
 from zkrecipes.errors import (
@@ -451,6 +453,24 @@ def test_an_error_that_concerns_the_session_ends_the_connection(
     assert isinstance(broken, Broken)
     assert isinstance(broken.error, error)
     assert pair.client.leftover() == ([second], [])
+
+
+@pytest.mark.parametrize("results", [[0, -118, -2], [-118, -2], [-118]])
+def test_a_multi_that_failed_since_the_session_moved_ends_the_connection(results: list[int]) -> None:
+    """Case 22. So servers before 3.5 tell it, and leave the connection open; later ones close it."""
+    pair = live_pair()
+    multi, other = asked(pair, MultiRequest((CheckRequest("/a", 1),) * len(results)), GET)
+    reply = MultiReply(tuple(ErrorReply(code) for code in results))
+    pair.server.reply_multi(1, 5, [OpCode.CHECK] * len(results), reply)
+    replied, broken = pair.deliver()
+    assert isinstance(replied, Replied)
+    assert replied.ticket is multi
+    assert replied.reply is None
+    assert isinstance(replied.error, SessionMovedError)
+    assert isinstance(broken, Broken)
+    assert isinstance(broken.error, SessionMovedError)
+    assert pair.client.leftover() == ([other], [])
+    assert pair.client.committed_sent_at == float("-inf"), "it is no proof of anything"
 
 
 @pytest.mark.parametrize("xid", [7, 2, 0, -1000, PING, AUTH, SET_WATCHES])

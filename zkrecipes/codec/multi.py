@@ -82,6 +82,12 @@ class MultiReply(Record):
         results, pos = _read_list(_RESULTS, buffer, start, end)
         return MultiReply(tuple(results)), pos
 
+    def has_failed_with(self, code: int) -> bool:
+        """Whether an operation failed with this code, and with it all of them."""
+        if not self.results or not isinstance(self.results[0], ErrorReply):
+            return False
+        return any(isinstance(each, ErrorReply) and each.err == code for each in self.results)
+
     def check_answers(self, operations: Sequence[Request[Any]], *, errors: bool) -> None:
         """Return if there is one result for each operation, and of its kind.
 

@@ -27,6 +27,7 @@ from zkrecipes.codec.messages import (
     SASLRequest,
     WatchEventMessage,
 )
+from zkrecipes.codec.multi import MultiReply
 from zkrecipes.enums import EventType, ServerGeneration, SpecialXid
 from zkrecipes.errors import (
     AuthFailedError,
@@ -35,6 +36,7 @@ from zkrecipes.errors import (
     PacketTooLargeError,
     ProtocolError,
     SessionError,
+    SessionMovedError,
     ZooKeeperError,
     error_from_code,
 )
@@ -352,7 +354,12 @@ class ClientSide:
                 self._refuse_malformed_reply(ticket, zxid, why)
                 return
             if ticket.request.is_write:
-                self.committed_sent_at = ticket.sent_at
+                if isinstance(reply, MultiReply) and reply.has_failed_with(SessionMovedError.code):
+                    # Other servers close the connection, on which no write can succeed any longer; those
+                    # before 3.5 leave that to the client.
+                    reply, error = None, error_from_code(SessionMovedError.code)
+                else:
+                    self.committed_sent_at = ticket.sent_at
         else:
             error = error_from_code(code, _path_of(ticket))
         self._events.append(Replied(ticket, reply, error, zxid))
