@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import traceback
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -193,6 +194,27 @@ async def test_a_reconnect_waits_for_tickets_as_long_as_the_session_may_live(
             tickets.is_expired = False
             assert (await client.get("/")).data is not None
             assert client.session.id == session_id
+
+
+async def test_a_kdc_that_is_silent_is_told_from_a_server_that_is() -> None:
+    """It is asked in a thread, which goes on in real time."""
+
+    class Silent(Expiring):
+        blocks: ClassVar[bool] = True
+        hangs = threading.Event()
+
+        def begin(self) -> bytes:
+            self.hangs.wait(10)
+            return b""
+
+    silent = Silent()
+    silent.is_expired = True
+    async with sasl_server() as server:
+        with pytest.raises(zk.ConnectTimeoutError) as caught:
+            async with connect(server, sasl=silent, connect_timeout=7):
+                raise AssertionError("attached")
+        silent.hangs.set()
+    assert caught.value.reasons == {"sasl:2181": "no answer from the KDC within 5 seconds"}
 
 
 async def test_a_client_that_gets_no_tickets_ends_when_its_session_has_run_out() -> None:

@@ -1,11 +1,13 @@
-"""Steps that last are taken in a thread: the loop goes on, and whoever is cancelled does not wait."""
+"""Steps that last are taken in threads: the loop goes on, and nobody waits for those that were given up."""
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import ClassVar
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from tests.recipes.hurting import real_time
@@ -56,6 +58,64 @@ async def test_whoever_is_cancelled_does_not_wait() -> None:
             await sasl_steps.begin(exchange)
         assert scope.cancelled_caught
     exchange.answered.set()
+
+
+async def test_steps_that_nobody_answers_do_not_pile_up() -> None:
+    """And they take none of the threads that the caller's own work may need."""
+    exchange = Slow()
+    await _until_all_have_ended()
+    for _ in range(8):
+        with anyio.move_on_after(0.001):
+            await sasl_steps.begin(exchange)
+    with pytest.raises(ConnectionError, match="the KDC has not answered 8 earlier questions yet"):
+        await sasl_steps.begin(exchange)
+    assert anyio.to_thread.current_default_thread_limiter().borrowed_tokens == 0
+    exchange.answered.set()
+    await _until_all_have_ended()
+    assert await sasl_steps.begin(exchange) == b"first"
+
+
+async def _until_all_have_ended() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "zkrecipes SASL":
+            await anyio.to_thread.run_sync(thread.join)
+
+
+SILENT_KDC = """
+import time
+import anyio
+from zkrecipes.net import sasl_steps
+
+class Silent:
+    blocks = True
+    def begin(self):
+        time.sleep(60)
+
+async def main():
+    with anyio.move_on_after(0.05):
+        await sasl_steps.begin(Silent())
+
+anyio.run(main, backend="{}")
+"""
+
+
+async def test_a_process_ends_though_nobody_has_answered(anyio_backend_name: str) -> None:
+    program = SILENT_KDC.format(anyio_backend_name)
+    with anyio.fail_after(15):  # not 60
+        await anyio.run_process([sys.executable, "-W", "error", "-c", program])
+
+
+async def test_a_step_that_ends_after_its_loop_does_no_harm() -> None:
+    exchange = Slow()
+
+    async def give_up() -> None:
+        with anyio.move_on_after(0.01):
+            await sasl_steps.begin(exchange)
+
+    for backend in ("trio", "asyncio"):
+        await anyio.to_thread.run_sync(lambda name: anyio.run(give_up, backend=name), backend)
+    exchange.answered.set()
+    await _until_all_have_ended()
 
 
 async def test_what_a_step_says_or_raises_comes_out() -> None:

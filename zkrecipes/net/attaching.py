@@ -78,6 +78,7 @@ class Attacher:
         """How each connection authenticates, before anything else."""
         self._reasons: dict[Host, str] = {}
         self._trying: Host | None = None
+        self._asked = ""
         self._network = network
         self._watches = watches
         self._parking = parking
@@ -201,8 +202,8 @@ class Attacher:
 
     async def _try_host(self, host: Host, search: _Search) -> tuple[Connection, Connected, Address] | None:
         ends_at = anyio.current_time() + search.host_timeout
-        reason = silence = f"no answer within {search.host_timeout:.3g} seconds"
-        self._trying = host
+        reason = ""
+        self._trying, self._asked = host, ""
         with anyio.move_on_at(ends_at):
             try:
                 addresses = self.hosts.in_order(await self._network.resolve(host.name, host.port))
@@ -210,7 +211,7 @@ class Attacher:
                 addresses = []
                 reason = f"the name does not resolve: {error}"
             for index, address in enumerate(addresses):
-                reason = silence
+                reason = ""
                 self._names[address] = host.name
                 # A name may stand for many servers: one that is silent leaves the others their share.
                 share = (ends_at - anyio.current_time()) / (len(addresses) - index)
@@ -223,13 +224,16 @@ class Attacher:
                         raise
                     except OSError as error:
                         reason = str(error) or type(error).__name__
+        reason = reason or f"no answer {self._asked}within {search.host_timeout:.3g} seconds"
         self._reasons[host] = reason
         logger.info("%s did not attach the session: %s", host, reason, extra={"host": str(host)})
         return None
 
     async def _try_address(self, address: Address, search: _Search) -> tuple[Connection, Connected]:
         exchange = self._exchange(address)
+        self._asked = "from the KDC " if exchange is not None and exchange.blocks else ""
         token = None if exchange is None else await _begin(exchange, search)
+        self._asked = ""
         generation = self._generations.get(address)
         if generation is None and _has_persistent(search.watches):
             generation = await self.generation(address)
