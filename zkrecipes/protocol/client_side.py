@@ -355,11 +355,9 @@ class ClientSide:
                 return
             if ticket.request.is_write:
                 if isinstance(reply, MultiReply) and reply.has_failed_with(SessionMovedError.code):
-                    # Other servers close the connection, on which no write can succeed any longer; those
-                    # before 3.5 leave that to the client.
-                    reply, error = None, error_from_code(SessionMovedError.code)
-                else:
-                    self.committed_sent_at = ticket.sent_at
+                    self._lose_moved_session(ticket, zxid)
+                    return
+                self.committed_sent_at = ticket.sent_at
         else:
             error = error_from_code(code, _path_of(ticket))
         self._events.append(Replied(ticket, reply, error, zxid))
@@ -508,6 +506,15 @@ class ClientSide:
         of = f"{type(ticket.request).__name__} {_path_of(ticket) or ''}".rstrip()
         error = ProtocolError(f"the reply to {of} is malformed: {why}")
         self._events.append(Replied(ticket, None, error, zxid))
+        self._break(error)
+
+    def _lose_moved_session(self, multi: Ticket, zxid: int) -> None:
+        """No write can succeed on this connection any longer, as the leader takes another one for the newest.
+
+        Other servers close it without an answer; those before 3.5 leave that to the client.
+        """
+        error = ConnectionLossError("Multi", reason="the session has moved to another connection")
+        self._events.append(Replied(multi, None, error, zxid))
         self._break(error)
 
     def _break(self, error: ZooKeeperError) -> None:
