@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import pytest
@@ -31,6 +32,13 @@ class Pair(NamedTuple):
 
 @pytest.fixture(scope="package")
 def pair() -> Iterator[Pair]:
+    """A real server and a dev server for the tests of this folder."""
+    with serving_pair() as pair:
+        yield pair
+
+
+@contextmanager
+def serving_pair() -> Iterator[Pair]:
     """A real server and a dev server that nobody else uses."""
     apache = ApacheServer(
         settings={"tickTime": round(_TICK * 1000), "extendedTypesEnabled": True, "forceSync": "no"},

@@ -8,11 +8,12 @@ made as small as it gets, as a list of steps, and can be kept with `@example`.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 
-from tests.devserver.differential.conftest import Pair
+from tests.devserver.differential.conftest import Pair, serving_pair
 from tests.devserver.differential.known_differences import told_alike, without_known_differences
 from tests.devserver.differential.play import next_root, play
 from tests.devserver.differential.steps import History, histories
@@ -21,6 +22,13 @@ pytestmark = pytest.mark.apache
 
 EXAMPLES = int(os.environ.get("ZKRECIPES_DIFFERENTIAL_EXAMPLES", "200"))
 SEED = int(os.environ.get("ZKRECIPES_DIFFERENTIAL_SEED", "0"))
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Pair]:
+    """Two of its own: a session that another test has left would end in the middle of a history."""
+    with serving_pair() as pair:
+        yield pair
 
 
 @pytest.mark.timeout(400 + EXAMPLES)  # the first is for making a history small that fails
