@@ -259,6 +259,20 @@ async def test_leaving_the_block_removes_the_watch_on_the_server(
         assert _on_server(there) == set()
 
 
+async def test_a_removal_that_was_not_answered_is_not_sent_to_the_next_server() -> None:
+    async with _two() as (there, client, _):
+        lost = there.server.faults.drop_request(OpCode.REMOVE_WATCHES)
+        async with client.exists_and_watch("/n"):
+            pass
+        await anyio.sleep(1)
+        assert lost.is_spent
+        assert client.stats().connections == 2
+        await client.sync()
+        assert there.count(OpCode.REMOVE_WATCHES) == 0
+        assert client.stats().outstanding == 0
+        assert _on_server(there) == set()
+
+
 async def test_hundreds_of_watches_that_are_left_together_are_removed_by_one_task() -> None:
     async with _two() as (there, client, _):
         async with AsyncExitStack() as stack:

@@ -58,6 +58,7 @@ class Unwatching:
         self._lingering: set[str] = set()  # to be looked at again when others have gone
         self._unneeded: dict[str, None] = {}  # on this connection, to be removed
         self._is_removing = False
+        self._removals: list[Pending[None]] = []  # on their way
 
     def unwatch(self, owner: WatchOwner) -> None:
         """`owner` is no longer interested; a watch that nobody needs any more is removed on the server."""
@@ -84,6 +85,9 @@ class Unwatching:
         """The connection is gone, and with it all that it had set."""
         self._lingering.clear()
         self._unneeded.clear()
+        for removal in self._removals:
+            removal.drop()  # the next server has nothing to remove, and may not even know how
+        self._removals.clear()
 
     def _remove_unneeded(self, paths: Iterable[str]) -> None:
         if self._carrier.connection is None:
@@ -106,6 +110,7 @@ class Unwatching:
                 can_remove = await self._is_at_least(ServerGeneration.V3_5)
                 if connection is self._carrier.connection:
                     unneeded, self._unneeded = self._unneeded, {}
+                    self._removals = [each for each in self._removals if not each.is_done]
                     for path in unneeded if can_remove else ():
                         self._remove_watch(path, connection)
         finally:
@@ -117,6 +122,7 @@ class Unwatching:
             return
         removal = Pending(RemoveWatchesRequest(path, WatcherType.ANY), _nothing, self._carrier.parking)
         self._carrier.submit(removal)
+        self._removals.append(removal)
         connection.side.removes_watch(path)
 
     async def _narrow_watch(self, path: str, connection: Connection) -> None:
