@@ -22,6 +22,7 @@ from zkrecipes.net.capabilities import find_generation
 from zkrecipes.net.connection import Connection
 from zkrecipes.net.full_server import find_full_server
 from zkrecipes.net.hosts import Host, HostList
+from zkrecipes.net.remembering import remember
 from zkrecipes.net.tls_network import TlsNetwork
 from zkrecipes.net.transport import Address, Network
 from zkrecipes.net.wakeup import Parking
@@ -147,7 +148,8 @@ class Attacher:
                 if address not in self._generations:
                     exchange = partial(self._exchange, address)
                     found = await find_generation(self._network, address, self._parking, exchange)
-                    self._generations[address] = found
+                    remember(self._generations, address, found)
+                    self._probing.pop(address, None)
         return self._generations[address]
 
     async def ask(self, address: Address, word: bytes) -> bytes:
@@ -212,7 +214,7 @@ class Attacher:
                 reason = f"the name does not resolve: {error}"
             for index, address in enumerate(addresses):
                 reason = ""
-                self._names[address] = host.name
+                remember(self._names, address, host.name)
                 # A name may stand for many servers: one that is silent leaves the others their share.
                 share = (ends_at - anyio.current_time()) / (len(addresses) - index)
                 with anyio.move_on_after(share):

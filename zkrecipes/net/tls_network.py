@@ -12,6 +12,7 @@ from typing import Any, Final, final
 import anyio
 import anyio.lowlevel
 
+from zkrecipes.net.remembering import remember
 from zkrecipes.net.tls import TLS, ContextSource, context_source
 from zkrecipes.net.tls_errors import OtherSide, TlsError, is_end
 from zkrecipes.net.transport import Address, Handler, Network, Stream
@@ -20,8 +21,6 @@ __all__ = ["TlsNetwork", "TlsStream"]
 
 # As much as a stream gives at once: see `Stream.receive`.
 _RECEIVE_SIZE: Final = 64 * 1024
-# Pods come and go under new addresses; no ensemble has as many.
-_NAMES_MAX: Final = 1000
 
 
 @final
@@ -49,10 +48,7 @@ class TlsNetwork:
         """The addresses of a name; see `Network.resolve`. Who is there will have to prove this name."""
         addresses = await self._network.resolve(host, port)
         for address in addresses:
-            self._names.pop(address, None)
-            self._names[address] = host
-        while len(self._names) > _NAMES_MAX:
-            del self._names[next(iter(self._names))]
+            remember(self._names, address, host)
         return addresses
 
     async def connect(self, host: str, port: int) -> Stream:
