@@ -10,10 +10,7 @@ async def transfer(client: zk.Client, giver: str, taker: str, amount: int) -> No
     names = sorted([giver, taker])
     async with zk.MultiLock([zk.Mutex(client, f"/locks/{name}") for name in names]) as hold:
         given, taken = await balance(client, giver), await balance(client, taker)
-        hold.check()
-        async with client.transaction() as tx:
-            for each in hold.holds:
-                tx.check(each.path)  # nothing is written if one of the locks is not held any longer
+        async with hold.transaction() as tx:  # fails as a whole if one of the locks is lost
             tx.set(f"/accounts/{giver}", b"%d" % (given - amount))
             tx.set(f"/accounts/{taker}", b"%d" % (taken + amount))
         print(giver, "gives", taker, amount)

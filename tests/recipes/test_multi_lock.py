@@ -89,6 +89,36 @@ async def test_contenders_are_those_of_each_lock() -> None:
             tasks.cancel_scope.cancel()
 
 
+async def test_a_transaction_is_applied_only_while_all_are_held() -> None:
+    async with _two_clients() as (there, client, other):
+        with pytest.raises(zk.LockLostError):
+            async with _multi(client) as hold:
+                async with hold.transaction() as tx:
+                    made = tx.create("/one")
+                assert made.result() == "/one"
+                with pytest.raises(zk.TransactionError) as caught:
+                    async with hold.transaction() as tx:
+                        tx.check("/one")
+                        tx.check("/nothing")
+                assert (caught.value.index, caught.value.operations) == (1, 2)
+                with anyio.CancelScope(shield=True):
+                    last = hold.holds[1].path
+                    with pytest.raises(zk.LockLostError, match=last):
+                        async with hold.transaction() as tx:
+                            tx.create("/never")
+                            await other.delete(last)
+                await anyio.sleep_forever()
+        assert there.znodes() == {*STAYS, "/one"}
+
+
+async def test_no_transaction_reaches_several_clients() -> None:
+    async with _two_clients() as (_, client, other):
+        async with _multi(client, other) as hold:
+            with pytest.raises(ValueError, match="the locks of several clients"):
+                async with hold.transaction():
+                    raise AssertionError("which client's?")
+
+
 async def test_it_takes_in_order_and_releases_in_reverse() -> None:
     async with _two_clients() as (there, client, _):
         for path in (ONE, TWO):

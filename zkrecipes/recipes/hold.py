@@ -19,13 +19,8 @@ import anyio
 from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import Guard
 from zkrecipes.client.transaction import Transaction
-from zkrecipes.errors import (
-    HoldLostError,
-    NoNodeError,
-    SessionExpiredError,
-    TransactionError,
-    ZooKeeperError,
-)
+from zkrecipes.errors import HoldLostError, NoNodeError, SessionExpiredError
+from zkrecipes.recipes.guarded_transaction import guarded_transaction
 
 __all__ = ["REVOCATION", "Hold", "HoldBlock"]
 
@@ -40,6 +35,7 @@ class Hold:
     """What is held: proven again and again while the block runs.
 
     Attributes:
+        client: whose session holds it.
         path: the hold's own znode, as the client sees it.
         fencing_token: grows from holder to holder (the zxid of the znode's creation): a resource that keeps
             the largest it has seen can refuse a holder that was overtaken without knowing it. It may go back
@@ -56,12 +52,17 @@ class Hold:
         *,
         also: Sequence[str] = (),
     ) -> None:
+        self.client = client
         self.path = path
         self.fencing_token = token
-        self._client = client
         self._guard = guard
         self._lost = lost
         self._also = also
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The hold's own znodes: `path`, and the others of several permits."""
+        return (self.path, *self._also)
 
     @property
     def valid_until(self) -> float:
@@ -113,7 +114,7 @@ class Hold:
             self.check()
             path = self.path
             try:
-                async with self._client.get_and_watch(path) as (node, changed):
+                async with self.client.get_and_watch(path) as (node, changed):
                     if node.data == REVOCATION:
                         return
                     while not changed.has_fired:
@@ -138,29 +139,11 @@ class Hold:
             ConnectionLossError: it is unknown whether it was applied.
         """
         self.check()
-        transaction: Transaction | None = None
-        has_block_ended = False
-        try:
-            async with self._client.transaction() as transaction:
-                for path in (self.path, *self._also):
-                    transaction.check(path)
-                yield transaction
-                has_block_ended = True
-        except TransactionError as error:
-            if transaction is None or not has_block_ended:
-                raise  # another transaction's, from within the block
-            outcome = self._outcome_of(error)
-            transaction.fail(outcome)
-            raise outcome from error
+        async with guarded_transaction(self.client, self.paths, self._loss) as transaction:
+            yield transaction
 
-    def _outcome_of(self, error: TransactionError) -> ZooKeeperError:
-        """What the caller is told, who does not know of the checks before the first operation."""
-        checks = 1 + len(self._also)
-        if error.index >= checks:
-            return TransactionError(error.index - checks, error.error, error.operations - checks)
-        if isinstance(error.error, NoNodeError):
-            return self._lost(self.path, reason="its znode is gone")
-        return error.error
+    def _loss(self, _: str) -> HoldLostError:
+        return self._lost(self.path, reason="its znode is gone")
 
     def __repr__(self) -> str:
         state = self._guard.why_lost() or "held"

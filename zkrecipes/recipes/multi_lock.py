@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Protocol, final
 
 from zkrecipes.client.recipe_api import recipe_api
+from zkrecipes.client.transaction import Transaction
 from zkrecipes.errors import LockLostError
 from zkrecipes.recipes.contenders import Contender
 from zkrecipes.recipes.entered_by_task import EnteredByTask
 from zkrecipes.recipes.entered_once import EnteredOnce
+from zkrecipes.recipes.guarded_transaction import guarded_transaction
 from zkrecipes.recipes.hold import Hold
 from zkrecipes.recipes.mutex import Mutex
 
@@ -70,8 +72,30 @@ class MultiHold:
             await hold.confirm()
         self.check()  # the first may have been lost while the last was proven
 
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """A transaction, as `Hold.transaction`, that applies only if all of them are still held then.
+
+        Raises:
+            ValueError: the locks are not all of one and the same client, which a transaction needs.
+            LockLostError: one of the znodes is gone, and nothing was applied.
+            TransactionError: another operation failed; `index` counts from the caller's first.
+            ConnectionLossError: it is unknown whether it was applied.
+        """
+        self.check()
+        client = self.holds[0].client
+        if any(hold.client is not client for hold in self.holds):
+            raise ValueError(f"no transaction reaches the locks of several clients: {self!r}")
+        paths = [path for hold in self.holds for path in hold.paths]
+        async with guarded_transaction(client, paths, _loss) as transaction:
+            yield transaction
+
     def __repr__(self) -> str:
         return f"<MultiHold {' '.join(map(repr, self.holds))}>"
+
+
+def _loss(path: str) -> LockLostError:
+    return LockLostError(path, reason="its znode is gone")
 
 
 @final
