@@ -105,6 +105,10 @@ class Kdc:
         """Get tickets into the credential cache."""
         self.run("kinit", "-l", lifetime, "-kt", str(keytab), principal)
 
+    def times_asked(self) -> int:
+        """How often anybody has asked for tickets with a password or keys."""
+        return (self.folder / "kdc.log").read_text().count("AS_REQ (")
+
     def run(self, program: str, *arguments: str) -> None:
         """Run one of Kerberos' programs in this realm."""
         command = [_find(program) or program, *arguments]

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import anyio
@@ -213,12 +214,28 @@ async def test_a_keytab_gets_tickets_again_once_they_have_expired(realm: Realm, 
         assert await client.exists(fresh_path) is not None
 
 
+def test_a_keytab_asks_the_kdc_once_for_all_who_use_it(realm: Realm) -> None:
+    """Whoever reads a JAAS file for each client has a new object each time."""
+    keytab = realm.kdc.add("frugal")
+    zk.Kerberos(keytab=keytab).credentials()
+    asked = realm.kdc.times_asked()
+    assert zk.Kerberos(keytab=str(keytab)).credentials().lifetime > 0
+    assert realm.kdc.times_asked() == asked
+    zk.Kerberos(keytab=keytab, principal="frugal").credentials()
+    assert realm.kdc.times_asked() > asked
+
+
 def test_a_keytab_gets_tickets_before_the_old_ones_end(realm: Realm) -> None:
     """Whoever connects shortly before that begins with a whole life."""
     kerberos = zk.Kerberos(keytab=_short_lived(realm, "renewed", "9 seconds"))
     assert kerberos.credentials().lifetime > 7
     time.sleep(2.5)
     assert kerberos.credentials().lifetime > 7
+
+
+def _somebody_new(realm: Realm) -> Path:
+    """The keytab of somebody who has got no tickets yet."""
+    return realm.kdc.add(f"somebody-{token_hex(8)}")
 
 
 def _short_lived(realm: Realm, name: str, lifetime: str) -> Path:
@@ -334,14 +351,14 @@ async def test_a_clock_that_differs_from_the_kdcs_is_told(
     (tmp_path / "krb5.conf").write_text(text.replace("[realms]", "    kdc_timesync = 0\n[realms]"))
     monkeypatch.setenv("KRB5_CONFIG", str(tmp_path / "krb5.conf"))
     async with _kdc_ahead(realm, hours=2):
-        reason = await realm.why_not(zk.Kerberos(keytab=realm.keytab))
+        reason = await realm.why_not(zk.Kerberos(keytab=_somebody_new(realm)))
     assert reason == f"Kerberos: Clock skew too great in KDC reply{LOOK_AT_CLOCKS}"
 
 
 async def test_a_clock_that_differs_from_the_servers_is_told(realm: Realm) -> None:
     """The client takes the KDC's time for its own, and the server refuses that, without saying why."""
     async with _kdc_ahead(realm, hours=2):
-        reason = await realm.why_not(zk.Kerberos(keytab=realm.keytab))
+        reason = await realm.why_not(zk.Kerberos(keytab=_somebody_new(realm)))
     assert reason == REFUSED
     assert "its clock" in reason
 
@@ -358,12 +375,11 @@ async def _kdc_ahead(realm: Realm, *, hours: int) -> AsyncIterator[None]:
 
 
 async def test_a_kdc_that_is_away_counts_as_a_server_that_is_down(realm: Realm) -> None:
+    kerberos = zk.Kerberos(keytab=_somebody_new(realm))
     realm.kdc.stop()
     try:
         with pytest.raises(zk.ConnectTimeoutError) as caught:
-            async with zk.connect(
-                realm.server.connect_string, sasl=zk.Kerberos(keytab=realm.keytab), connect_timeout=2
-            ):
+            async with zk.connect(realm.server.connect_string, sasl=kerberos, connect_timeout=2):
                 raise AssertionError("attached")
     finally:
         realm.kdc.start()

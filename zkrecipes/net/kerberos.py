@@ -8,11 +8,12 @@ told by `net/kerberos_errors.py`.
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, ClassVar, Final, final
 
 from zkrecipes.errors import AuthFailedError
@@ -22,7 +23,6 @@ __all__ = ["Kerberos"]
 
 _NO_LAYER: Final = 1
 """The bit of a server that lets what follows go as it is (RFC 4752, 3.3)."""
-_cache_numbers: Final = itertools.count()
 
 
 @final
@@ -66,12 +66,6 @@ class Kerberos:
     server_principal: str | None = None
     """The whole principal of the servers, where all have the same one; it is taken literally. None for the
     one that is made of `service` and the host."""
-    _cache: str = field(
-        default_factory=lambda: f"MEMORY:zkrecipes-{os.getpid()}-{next(_cache_numbers)}",
-        init=False,
-        repr=False,
-        compare=False,
-    )
 
     def __post_init__(self) -> None:
         for name in ("principal", "server_realm", "server_principal"):
@@ -107,11 +101,20 @@ class Kerberos:
         name = self.principal and gssapi.Name(self.principal, gssapi.NameType.kerberos_principal)
         store = None
         if self.keytab is not None:
-            # A cache of our own in memory, so that each connection need not ask the KDC again.
-            store = {"client_keytab": f"FILE:{os.fspath(self.keytab)}", "ccache": self._cache}
+            # Links stay as they are: what they point to may be replaced.
+            keytab = str(Path(self.keytab).absolute())
+            store = {"client_keytab": f"FILE:{keytab}", "ccache": self._cache_in_memory(keytab)}
         elif self.cache_file is not None:
             store = {"ccache": f"FILE:{os.fspath(self.cache_file)}"}
         return gssapi.Credentials(name=name, usage="initiate", store=store)
+
+    def _cache_in_memory(self, keytab: str) -> str:
+        """A cache of our own, so that each connection need not ask the KDC again.
+
+        The process keeps it until it ends, so it is one for all who say the same.
+        """
+        whose = sha256(f"{keytab}\0{self.principal}".encode("utf-8", "surrogateescape"))
+        return f"MEMORY:zkrecipes-{whose.hexdigest()}"
 
     def server_name(self, host: str) -> Any:
         """Who the server has to prove to be, as `gssapi` has it."""
