@@ -57,6 +57,11 @@ class RecipeApi:
         return self._keeper.session
 
     @property
+    def root(self) -> object:
+        """What all views of one client have in common, for whoever remembers something of each client."""
+        return self._keeper
+
+    @property
     def is_over(self) -> bool:
         """Whether the client can do no more, so that trying again makes no sense."""
         return self._keeper.over is not None

@@ -8,6 +8,7 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from zkrecipes.client.client import Client
+from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.recipes.layouts import LockLayout
 
 __all__ = ["name_miscounted", "name_strangers"]
@@ -18,8 +19,8 @@ _NAMED_MAX: Final = 1000
 """So many are remembered for each client; then all are forgotten, so that a crowd fills no memory."""
 _NAMED_AT_ONCE: Final = 5
 
-# For each client, as recipe objects may be made anew for each use: what it has told.
-_told: Final[WeakKeyDictionary[Client, set[tuple[str, str]]]] = WeakKeyDictionary()
+# For each client, as recipe objects, and views of it, may be made anew for each use: what it has told.
+_told: Final[WeakKeyDictionary[object, set[tuple[str, str]]]] = WeakKeyDictionary()
 
 
 def name_strangers(client: Client, directory: str, children: Iterable[str], layout: LockLayout) -> None:
@@ -61,10 +62,12 @@ def _name_once(client: Client, directory: str, strangers: Iterable[str], what: s
 
 
 def _is_news(client: Client, directory: str, what: str) -> bool:
-    told = _told.setdefault(client, set())
-    if (directory, what) in told:
+    api = recipe_api(client)
+    told = _told.setdefault(api.root, set())
+    news = (api.operations.full(directory), what)
+    if news in told:
         return False
     if len(told) >= _NAMED_MAX:
         told.clear()
-    told.add((directory, what))
+    told.add(news)
     return True
