@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import anyio
 import anyio.lowlevel
 import pytest
@@ -51,6 +53,16 @@ async def test_paths_are_those_that_the_client_sees() -> None:
             await watch(api, changed, "/a")
             await view.create("/a")
             assert await changed.wait() == ["/a"]
+
+
+async def test_answers_are_not_kept_however_many_watches_are_set_before_somebody_looks() -> None:
+    async with world() as there, there.connect("a") as client:
+        api = recipe_api(client)
+        async with api.changed_paths() as changed:
+            for number in range(3000):
+                await watch(api, changed, f"/{number}")
+            gc.collect()
+            assert sum(isinstance(each, zk.Pending) for each in gc.get_objects()) <= 1500
 
 
 async def test_a_cancelled_wait_takes_nothing() -> None:

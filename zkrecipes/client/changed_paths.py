@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any, Final, final
 
 import anyio
 
@@ -13,6 +13,9 @@ from zkrecipes.net.pending import Pending
 from zkrecipes.protocol.events import WatchEvent
 
 __all__ = ["ChangedPaths"]
+
+_ANSWERED_MAX: Final = 1000
+"""How many requests are kept before those are looked for that are answered, whose answers cost memory."""
 
 
 @final
@@ -29,6 +32,7 @@ class ChangedPaths:
         self._seen = seen
         self._paths: dict[str, None] = {}
         self._asked: list[Pending[Any]] = []
+        self._look_for_answered_at = _ANSWERED_MAX
         self._error: ZooKeeperError | None = None
         self._news = anyio.Event()
 
@@ -55,12 +59,14 @@ class ChangedPaths:
         if self._error is not None:
             raise copy.copy(self._error)
         self._news = anyio.Event()
-        self._asked = [each for each in self._asked if not each.is_done]
         paths, self._paths = self._paths, {}
         return list(paths)
 
     def asked(self, pending: Pending[Any]) -> None:
         """A request is on its way that sets a watch."""
+        if len(self._asked) >= self._look_for_answered_at:
+            self._asked = [each for each in self._asked if not each.is_done]
+            self._look_for_answered_at = max(_ANSWERED_MAX, 2 * len(self._asked))
         self._asked.append(pending)
 
     def drop(self) -> None:
