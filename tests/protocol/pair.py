@@ -50,6 +50,7 @@ class Pair:
         packet_size_max: int = LIMIT,
         first_xid: int = 1,
         sasl_token: bytes | None = None,
+        sasl_suspects: str = "",
     ) -> None:
         self.now = 0.0
         self.watches: WatchTable[Any] = WatchTable() if watches is None else watches
@@ -61,6 +62,7 @@ class Pair:
             generation=generation,
             first_xid=first_xid,
             sasl_token=sasl_token,
+            sasl_suspects=sasl_suspects,
         )
         self.server = ServerSide(frame_size_max=2**24)
         self.to_client = b""
