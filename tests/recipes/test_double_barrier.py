@@ -434,8 +434,8 @@ async def test_strangers_are_not_counted_and_named_once(caplog: pytest.LogCaptur
             tasks.start_soon(second.run)
             await a_while()
         assert are_inside(first, second)
-        told = [record.getMessage() for record in caplog.records if "something else" in record.getMessage()]
-        assert len(told) == 2, "once for each object"
+        told = [record.getMessage() for record in caplog.records if "not counted" in record.getMessage()]
+        assert len(told) == 2, "once for each client"
         assert all(name in told[0] for name in strangers)
         first.may_leave.set()
         second.may_leave.set()

@@ -92,7 +92,7 @@ class DoubleBarrier:
         self._api = recipe_api(client)
         # raises for what cannot be right
         self._api.operations.create(join(path, str(uuid4())), data, ephemeral=True, acl=acl)
-        self._place = MeetingPlace(client, path, parties, data, acl, on_member_lost == "raise", set())
+        self._place = MeetingPlace(client, path, parties, data, acl, on_member_lost == "raise")
         self._passages: dict[int, Passage] = {}
 
     async def __aenter__(self) -> Self:

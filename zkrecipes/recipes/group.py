@@ -17,6 +17,7 @@ from zkrecipes.paths import check_path, join
 from zkrecipes.recipes.group_layouts import group_layout
 from zkrecipes.recipes.latest import LatestReader
 from zkrecipes.recipes.persistent_node import OnConflict, PersistentNode
+from zkrecipes.recipes.strangers import is_news
 from zkrecipes.recipes.tree_follower import TreeFollower, View, differences
 
 __all__ = ["Group", "GroupChange", "GroupChanges"]
@@ -25,7 +26,6 @@ logger = logging.getLogger("zkrecipes.recipes")
 
 _OWNER_OF_CONTAINER: Final = -(2**63)
 """What a container has in place of an owner (`EphemeralType.CONTAINER_EPHEMERAL_OWNER`)."""
-_TOLD_MAX: Final = 1000
 
 
 @final
@@ -82,7 +82,6 @@ class Group:
         self._client = client
         self._layout = group_layout(layout)
         self._acl = acl
-        self._told: set[str] = set()
 
     def join(self, name: str, data: bytes = b"", *, on_conflict: OnConflict = "wait") -> PersistentNode:
         """Be a member for as long as the block runs: `async with group.join("worker-7", b"…") as member`.
@@ -182,8 +181,7 @@ class Group:
         return found
 
     def _tell(self, node: str, why: str) -> None:
-        if node not in self._told and len(self._told) < _TOLD_MAX:
-            self._told.add(node)
+        if is_news(self._client, self.path, f"/{node}"):
             logger.warning(
                 "%s is no member of the group: %s",
                 join(self.path, node),

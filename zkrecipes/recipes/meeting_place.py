@@ -5,7 +5,6 @@ The znodes and what they mean are described in `zkrecipes.recipes.passage`.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, final
@@ -15,16 +14,14 @@ from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import Stat, recipe_api
 from zkrecipes.errors import NoAuthError, NoNodeError, TransactionError
 from zkrecipes.paths import join
+from zkrecipes.recipes.strangers import name_once
 
 __all__ = ["READY", "MeetingPlace", "View", "departures_since", "gone_silently", "is_member"]
-
-logger = logging.getLogger("zkrecipes.recipes")
 
 READY: Final = "ready"
 _MEMBER: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _COUNTER: Final = 2**31
 """A count of departures is known modulo this: the counters are 32 bits wide, and one counts by two."""
-_STRANGERS_NAMED: Final = 5
 
 
 def is_member(name: str) -> bool:
@@ -56,8 +53,7 @@ class MeetingPlace(NamedTuple):
     """Where members meet, and on what terms.
 
     `directory` is made when it is missing. `data` and `acl` are those of the members' znodes. `is_told` says
-    whether the loss of another member is an error. `strangers` are children that are no members, and were
-    named in the log.
+    whether the loss of another member is an error.
     """
 
     client: Client
@@ -66,7 +62,6 @@ class MeetingPlace(NamedTuple):
     data: bytes
     acl: Sequence[ACL] | None
     is_told: bool
-    strangers: set[str]
 
     @property
     def ready(self) -> str:
@@ -119,11 +114,4 @@ class MeetingPlace(NamedTuple):
     def name_strangers(self, children: Iterable[str]) -> None:
         """Log who else is there, once: whoever wonders why nobody is let in looks there."""
         strangers = sorted(name for name in children if name != READY and not is_member(name))
-        if strangers and not self.strangers:
-            self.strangers.update(strangers)
-            logger.warning(
-                "%s is used for something else, too: no members of a double barrier, and not counted: %s",
-                self.directory,
-                ", ".join(strangers[:_STRANGERS_NAMED]),
-                extra={"path": self.directory},
-            )
+        name_once(self.client, self.directory, strangers, "no member of a double barrier, and not counted")

@@ -11,7 +11,7 @@ from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.recipes.layouts import LockLayout
 
-__all__ = ["name_miscounted", "name_strangers"]
+__all__ = ["is_news", "name_miscounted", "name_once", "name_strangers"]
 
 logger = logging.getLogger("zkrecipes.recipes")
 
@@ -35,7 +35,7 @@ def name_strangers(client: Client, directory: str, children: Iterable[str], layo
         other = layout.other_family_and_sequence_of(name)
         if other is None:
             strangers.append(name)
-        elif _is_news(client, directory, other[0].whose):
+        elif is_news(client, directory, other[0].whose):
             logger.warning(
                 "%s: %s has the name of a contender of %s's. One that came before is waited for, but it may "
                 "not wait for us: all contenders on a path must use the same layout, and ours is %r",
@@ -45,23 +45,32 @@ def name_strangers(client: Client, directory: str, children: Iterable[str], layo
                 layout.name,
                 extra={"path": directory},
             )
-    _name_once(client, directory, strangers, "no contender's name, and ignored")
+    name_once(client, directory, strangers, "no contender's name, and ignored")
 
 
 def name_miscounted(client: Client, directory: str, strangers: Iterable[str]) -> None:
     """Log what is new among the children that are no permits of a semaphore and take the place of some."""
-    _name_once(client, directory, strangers, "no permit's name, and counted as one, as kazoo and Curator do")
+    name_once(client, directory, strangers, "no permit's name, and counted as one, as kazoo and Curator do")
 
 
-def _name_once(client: Client, directory: str, strangers: Iterable[str], what: str) -> None:
-    news = [name for name in strangers if _is_news(client, directory, f"/{name}")]
+def name_once(client: Client, directory: str, strangers: Iterable[str], what: str) -> None:
+    """Log what is new among these children.
+
+    Args:
+        client: who has found them.
+        directory: whose children they are.
+        strangers: their names.
+        what: what they are not, and what becomes of them.
+    """
+    news = [name for name in strangers if is_news(client, directory, f"/{name}")]
     if news:
         others = f" and {len(news) - _NAMED_AT_ONCE} more" if len(news) > _NAMED_AT_ONCE else ""
         named = ", ".join(map(repr, news[:_NAMED_AT_ONCE]))
         logger.warning("%s: %s: %s%s", directory, what, named, others, extra={"path": directory})
 
 
-def _is_news(client: Client, directory: str, what: str) -> bool:
+def is_news(client: Client, directory: str, what: str) -> bool:
+    """Whether a client has not told this of a directory yet; it has now."""
     api = recipe_api(client)
     told = _told.setdefault(api.root, set())
     news = (api.operations.full(directory), what)
