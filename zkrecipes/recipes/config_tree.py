@@ -95,6 +95,9 @@ class ConfigTree:
         A slow reader gets the newest state, and what happened meanwhile is folded into one change. Nothing is
         lost across reconnects and new sessions. While the tree changes faster than it can be read, there is
         no new change. Several tasks need a block each.
+
+        Entering raises:
+            ZooKeeperError: the client is over.
         """
         follower = TreeFollower(self._client, self.path)
         async with self._api.background(follower.run):

@@ -180,6 +180,9 @@ class Election:
         those who have gone meanwhile; the newest is never missed, across reconnects and new sessions. While
         no server can be reached nothing new is heard: what was read last may be out of date by then.
 
+        Entering raises:
+            ZooKeeperError: the client is over.
+
         The iterator raises:
             NoAuthError: the directory, or the leader's znode, may not be read.
             RuntimeError: the block has been left.

@@ -144,6 +144,9 @@ class Group:
 
         A slow reader gets the newest state, and what happened meanwhile is folded into one change. Nothing is
         lost across reconnects and new sessions. Several tasks need a block each.
+
+        Entering raises:
+            ZooKeeperError: the client is over.
         """
         follower = TreeFollower(self._client, self.path, is_group=True)
         async with recipe_api(self._client).background(follower.run):
