@@ -151,6 +151,31 @@ async def test_strangers_are_ignored_and_each_is_named_once(caplog: pytest.LogCa
         assert _log(caplog)[1:] == [f"{DIRECTORY}: no contender's name, and ignored: 'late'"]
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        (f"{HEX}__rlock__0000000000", "a read-write lock's"),
+        (f"_c_{DASHED}-__WRIT__-2147483648", "a read-write lock's"),
+        (f"_c_{DASHED}-latch-0000000001", "an election's"),
+        (HEX, "a semaphore's"),
+        (f"_c_{DASHED}-lease-0000000001", "a semaphore's"),
+        (f"{HEX}__party__", "a party's"),
+        (DASHED, "a double barrier's"),
+    ],
+)
+@pytest.mark.anyio
+async def test_what_another_recipe_has_made_is_told_apart(
+    name: str, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two recipes on one path are a mistake that nobody else would tell."""
+    caplog.set_level(logging.WARNING)
+    async with _two_clients() as (_, client, _other):
+        await client.create(f"{DIRECTORY}/{name}")
+        async with zk.Mutex(client, DIRECTORY).acquire(blocking=False):
+            pass
+    assert _log(caplog) == [f"{DIRECTORY}: no contender's name, and ignored: {name!r} ({kind})"]
+
+
 @pytest.mark.anyio
 async def test_a_crowd_of_strangers_fills_neither_the_log_nor_the_memory(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -18,6 +19,16 @@ logger = logging.getLogger("zkrecipes.recipes")
 _NAMED_MAX: Final = 1000
 """So many are remembered for each client; then all are forgotten, so that a crowd fills no memory."""
 _NAMED_AT_ONCE: Final = 5
+
+_KINDS: Final = (
+    (r"[0-9a-f]{32}__lock__-?\d+|_c_[0-9a-f-]+-lock--?\d+", "a lock's"),
+    (r"[0-9a-f]{32}__rlock__-?\d+|_c_[0-9a-f-]+-__(READ|WRIT)__-?\d+", "a read-write lock's"),
+    (r"[0-9a-f]{32}|_c_[0-9a-f-]+-lease--?\d+", "a semaphore's"),
+    (r"_c_[0-9a-f-]+-latch--?\d+", "an election's"),
+    (r"[0-9a-f]{32}__party__", "a party's"),
+    (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a double barrier's"),
+)
+"""How kazoo's, Curator's and our own recipes name their znodes."""
 
 # For each client, as recipe objects, and views of it, may be made anew for each use: what it has told.
 _told: Final[WeakKeyDictionary[object, set[tuple[str, str]]]] = WeakKeyDictionary()
@@ -65,8 +76,14 @@ def name_once(client: Client, directory: str, strangers: Iterable[str], what: st
     news = [name for name in strangers if is_news(client, directory, f"/{name}")]
     if news:
         others = f" and {len(news) - _NAMED_AT_ONCE} more" if len(news) > _NAMED_AT_ONCE else ""
-        named = ", ".join(map(repr, news[:_NAMED_AT_ONCE]))
+        named = ", ".join(map(_describe, news[:_NAMED_AT_ONCE]))
         logger.warning("%s: %s: %s%s", directory, what, named, others, extra={"path": directory})
+
+
+def _describe(name: str) -> str:
+    """A name, and which recipe gives such names: perhaps two use one path."""
+    kinds = [kind for form, kind in _KINDS if re.fullmatch(form, name)]
+    return f"{name!r} ({kinds[0]})" if kinds else repr(name)
 
 
 def is_news(client: Client, directory: str, what: str) -> bool:
