@@ -55,9 +55,11 @@ class Rascal:
 
     async def misbehave(self) -> None:
         actions = [
-            *[self._greet] * 2,
-            *[self._ask] * 3,
+            self._greet,
+            *[self._ask] * 5,
             self._read,
+            self._read,
+            self._say_goodbye,
             self._blabber,
             self.go,
         ]
@@ -91,9 +93,13 @@ class Rascal:
 
     async def _ask(self) -> None:
         if self._stream is not None:
-            requests = [self._request() for _ in range(self._random.choice([1, 1, 5, 50]))]
+            requests = [self._request() for _ in range(self._random.choice([1, 5, 20]))]
             frames = (request.encode_frame(xid) for xid, request in enumerate(requests, 1))
             await self._stream.send(b"".join(frames))
+
+    async def _say_goodbye(self) -> None:
+        if self._stream is not None:
+            await self._stream.send(CloseSessionRequest().encode_frame(1))
 
     def _request(self) -> Request[Any]:
         path = self._random.choice(["/a", "/b", "/c"])
@@ -110,13 +116,12 @@ class Rascal:
                 AddWatchRequest(self._random.choice([path, "/"]), self._random.choice([0, 1])),
                 MultiRequest((CreateRequest(path, b"", OPEN, 1), DeleteRequest(path, 0))),
                 PingRequest(),
-                CloseSessionRequest(),
             ]
         )
 
     async def _read(self) -> None:
         while self._stream is not None and await self._stream.receive():
-            if self._random.random() < 0.1:
+            if self._random.random() < 0.7:
                 break
 
     async def _blabber(self) -> None:
@@ -171,20 +176,26 @@ class Troublemaker:
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-async def test_nothing_is_left_of_clients_that_have_gone(seed: int, autojump_clock: MockClock) -> None:
+async def test_nothing_is_left_of_clients_that_have_gone(
+    seed: int, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     random = Random(seed)
+    monkeypatch.setattr("trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING", True)
+    monkeypatch.setattr("trio._core._run._r", random)
     network = MemoryNetwork(chunk_size=random.choice([None, 7]))
-    async with DevServer(network=network, host="zk", port=2181, seed=seed) as server:
+    async with DevServer(network=network, host="zk", port=2181, seed=seed, start_time=1e9) as server:
         server.processor.tree.add("/large", LARGE, tuple(OPEN), 0, 0)
         rascals = [Rascal(network, random) for _ in range(CLIENTS)]
         trouble = Troublemaker(server, network, random)
-        for _ in range(STEPS):
+        for step in range(STEPS):
             async with trio.open_nursery() as nursery:
                 for rascal in rascals:
                     nursery.start_soon(rascal.misbehave)
-            if random.random() < 0.5:
+            # Not to the end: some troubles would clear away what others have left behind.
+            if step > STEPS / 2:
+                trouble.calm_down()
+            elif random.random() < 0.5:
                 await trouble.make_trouble()
-        trouble.calm_down()
         for rascal in rascals:
             await rascal.go()
         await trio.sleep(100)
