@@ -1,0 +1,39 @@
+"""A program that is replaced by its successor: the session goes on, and so do its ephemeral znodes."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import trio
+
+import zkrecipes as zk
+
+
+def save(key: zk.SessionKey, file: Path) -> None:
+    """Leave the key to the successor; whoever has it has the session, so nobody else may read it."""
+    file.touch(mode=0o600)
+    file.write_text(json.dumps([key.id, key.password.hex(), key.timeout]))
+
+
+def load(file: Path) -> zk.SessionKey:
+    """Take it over."""
+    session_id, password, timeout = json.loads(file.read_text())
+    return zk.SessionKey(session_id, bytes.fromhex(password), timeout)
+
+
+async def main() -> None:
+    file = Path(tempfile.mkdtemp()) / "session.json"
+    async with zk.DevServer() as server:
+        async with zk.connect(server.connect_string, keep_session=True) as client:
+            await client.create("/workers/7", b"version 1", ephemeral=True, make_parents=True)
+            save(client.session.key, file)
+
+        # as a rule this is the next process
+        key = load(file)
+        async with zk.connect(server.connect_string, resume=key) as client:
+            print("the same session:", client.session.id == key.id)
+            await client.set("/workers/7", b"version 2")
+            print(await client.get_children("/workers"))
+
+
+trio.run(main)
