@@ -22,7 +22,12 @@ def load(file: Path) -> zk.SessionKey:
 
 
 async def main() -> None:
-    file = Path(tempfile.mkdtemp()) / "session.json"
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "session.json"
+        await hand_over(file)
+
+
+async def hand_over(file: Path) -> None:
     async with zk.DevServer() as server:
         async with zk.connect(server.connect_string, keep_session=True) as client:
             await client.create("/workers/7", b"version 1", ephemeral=True, make_parents=True)
