@@ -423,6 +423,18 @@ async def test_two_of_one_client_are_two(caplog: pytest.LogCaptureFixture) -> No
         assert _is_so(there, PATH, b"1", client)
 
 
+@pytest.mark.parametrize("how", [Hurt.AFTER_SEND, Hurt.AFTER_COMMIT, Hurt.CORRUPT])
+async def test_two_of_one_client_are_two_also_when_a_reply_is_lost(how: Hurt) -> None:
+    """The znode's owner is the same session then, and tells nothing."""
+    async with world() as there, there.connect("a") as client, node(client, b"1") as first:
+        there.server.faults.hurt(1, how, session_id=client.session.id)
+        with pytest.raises(zk.NodeExistsError, match="this client's own"):
+            async with node(client, b"2", on_conflict="raise"):
+                pass
+        await first.update(b"3")
+        assert _is_so(there, PATH, b"3", client)
+
+
 async def test_a_znode_that_is_not_ephemeral_says_so(caplog: pytest.LogCaptureFixture) -> None:
     async with world() as there, there.connect("a") as client:
         await client.create(PATH, b"other software", make_parents=True)

@@ -3,7 +3,7 @@
 A task of the client's is the only writer: it makes the znode, watches it, and writes what `update` asks for,
 so that a caller who is cancelled leaves nothing half done. Whether a znode is ours is told by the zxid of its
 creation, which the reply to the create carries. Where that reply was lost its owner tells: the session in
-which the create was sent.
+which the create was sent, unless another of the same client knows it as its own.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Final, Literal, Self, final
+from weakref import WeakKeyDictionary
 
 import anyio
 
@@ -49,6 +50,10 @@ _RETRY_AFTER: Final = 1.0
 _RETRY_AFTER_MAX: Final = 30.0
 _OLD_SESSIONS: Final = 16
 _MIXED: Final = -1
+
+# By client, the creations of the znodes that its persistent nodes know as theirs: two of one client that want
+# the same name have one session, which does not tell them apart.
+_known: Final[WeakKeyDictionary[object, set[int]]] = WeakKeyDictionary()
 
 
 @final
@@ -190,7 +195,13 @@ class PersistentNode:
         try:
             await staying.__aexit__(None, None, None)
         finally:
-            await self._api.clean_up(self._remove)
+            await self._api.clean_up(self._remove_and_forget)
+
+    async def _remove_and_forget(self) -> None:
+        try:
+            await self._remove()
+        finally:
+            self._know(None)
 
     async def _remove(self) -> None:
         """Remove the znode if it is ours; by no delete that is sent again: the name may be another's."""
@@ -284,7 +295,8 @@ class PersistentNode:
                 self._unsettled = before
             raise
         else:
-            self._czxid, self._version, self._unsettled = create.zxid, 0, None
+            self._know(create.zxid, 0)
+            self._unsettled = None
             self._has(wanted)
 
     async def _set(self, wanted: _Version, version: int) -> None:
@@ -312,7 +324,7 @@ class PersistentNode:
         async with self._client.exists_and_watch(self.path) as (stat, changed):
             if stat is None or stat.czxid != self._czxid or self._made_in.state.is_final:
                 logger.info("%s has gone, and is put back", self.path, extra={"path": self.path})
-                self._czxid = self._version = None
+                self._know(None)
                 return
             self._version = stat.version
             if self._written != self._wanted:
@@ -327,7 +339,7 @@ class PersistentNode:
             if stat is None:
                 return
             if self._is_ours(stat):
-                self._czxid, self._version = stat.czxid, stat.version
+                self._know(stat.czxid, stat.version)
                 if self._unsettled == wanted.number:
                     self._has(wanted)
                 self._unsettled = None
@@ -369,7 +381,18 @@ class PersistentNode:
     def _is_ours(self, stat: Stat) -> bool:
         if self._czxid is not None:
             return stat.czxid == self._czxid
-        return self._unsettled is not None and stat.ephemeral_owner == self._made_in.id
+        if self._unsettled is None or stat.ephemeral_owner != self._made_in.id:
+            return False
+        return stat.czxid not in _known.get(self._api.root, ())
+
+    def _know(self, czxid: int | None, version: int | None = None) -> None:
+        """Which znode is ours: the creation and the version; None while there is none."""
+        known = _known.setdefault(self._api.root, set())
+        if self._czxid is not None:
+            known.discard(self._czxid)
+        if czxid is not None:
+            known.add(czxid)
+        self._czxid, self._version = czxid, version
 
     def _has(self, version: _Version) -> None:
         self._written = version
