@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import socket
 import struct
+import sys
 import tracemalloc
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+import zkrecipes as zk
 from tests.cli.commands import ZKRECIPES, running_server
 from tests.devserver.raw_client import OPEN, RawClient
 from zkrecipes.codec.messages import (
@@ -216,6 +219,29 @@ def test_on_a_real_port_too() -> None:
     assert all(
         line.startswith("zkrecipes: session 0x") and "closing its connection" in line for line in lines
     )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX limits")
+def test_more_connections_than_there_are_file_descriptors_for_are_one_line_and_no_harm() -> None:
+    limited = ["/bin/sh", "-c", 'ulimit -n 60; exec "$@"', "sh", *ZKRECIPES, "serve", "--port", "0"]
+
+    async def crowd(host: str, port: int, told: Callable[[], str]) -> None:
+        async with zk.connect(f"{host}:{port}") as honest:
+            with ExitStack() as crowd:
+                for _ in range(100):  # the system completes them, whether or not they are ever accepted
+                    crowd.enter_context(socket.create_connection((host, port)))
+                line = await trio.to_thread.run_sync(told)
+                assert line == "zkrecipes: cannot accept connections: Too many open files\n"
+                await honest.create("/a", b"")
+            assert (await ask(host, port, "ruok")) == "imok"
+
+    with running_server(*limited) as (process, hosts):
+        assert process.stderr is not None
+        host, _, port = hosts.rpartition(":")
+        trio.run(crowd, host, int(port), process.stderr.readline)
+        process.terminate()
+        _, errors = process.communicate(timeout=10)
+    assert len(errors.splitlines()) < 10  # a few more where some went and others came
 
 
 def _read_to_the_end(receive: Callable[[int], bytes]) -> None:

@@ -25,6 +25,8 @@ from zkrecipes.net.wakeup import is_on_trio
 __all__ = ["Address", "Handler", "Network", "Stream", "TcpNetwork", "bare_errors"]
 
 logger = logging.getLogger("zkrecipes.connection")
+# Who listens is the dev server, whose users look there.
+listening_logger = logging.getLogger("zkrecipes.devserver")
 
 # Above this a receive gains nothing: one wake-up of the loop already brings dozens of whole frames.
 _RECEIVE_SIZE = 64 * 1024
@@ -150,14 +152,22 @@ class TcpNetwork:
 
 
 async def _accept_forever(listener: Listener[SocketStream], handler: Handler, tasks: TaskGroup) -> None:
+    is_told = False
+
     async def handle(stream: SocketStream) -> None:
+        nonlocal is_told
+        is_told = False
         await handler(_AcceptedStream(stream))
 
     while True:
         try:
             await listener.serve(handle, tasks)
         except (OSError, anyio.BrokenResourceError) as error:
-            logger.warning("cannot accept a connection: %s", error.__cause__ or error)
+            if not is_told:  # once, not ten times a second
+                cause = error.__cause__ or error
+                why = cause.strerror if isinstance(cause, OSError) else cause
+                listening_logger.warning("cannot accept connections: %s", why)
+                is_told = True
             await anyio.sleep(_ACCEPT_PAUSE)
 
 
