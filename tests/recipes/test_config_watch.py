@@ -433,6 +433,31 @@ async def test_many_updates_at_once_are_all_there() -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("is_there", [True, False])
+@pytest.mark.parametrize("times", [1, 2])
+async def test_updates_of_one_client_are_all_there_when_their_replies_are_lost(
+    is_there: bool, times: int
+) -> None:
+    """They write the same bytes, so that what lies there does not tell whose write it was."""
+    async with stage("a") as (there, (client,)):
+        if is_there:
+            await client.create(PATH, b"0", make_parents=True)
+        else:
+            await client.ensure_path("/app")
+        operations = [OpCode.SET_DATA] if is_there else [OpCode.CREATE, OpCode.CREATE2]
+        lost = there.server.faults.lose_reply(*operations, times=times)
+
+        async def count() -> None:
+            await zk.ConfigWatch(client, PATH, decode=int, default=0).update(lambda n: n + 1, encode=encode)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(4):
+                tasks.start_soon(count)
+        assert lost.times_used >= 1
+        assert (await client.get(PATH)).data == b"4"
+
+
+@pytest.mark.anyio
 async def test_an_error_of_the_change_leaves_everything_as_it_is() -> None:
     async with stage("a") as (_, (client,)):
         await client.create(PATH, b"1", make_parents=True)

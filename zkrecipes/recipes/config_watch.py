@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Final, Generic, NamedTuple, Self, TypeVar, final, overload
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import anyio
 
@@ -39,6 +40,10 @@ _RETRY_AFTER: Final = 1.0
 _RETRY_AFTER_MAX: Final = 30.0
 _REPLY_OVERHEAD: Final = 16 + 4 + 68
 """The bytes of a get's reply beside the data: its header, their length, the stat (`zookeeper.jute`, 3.9)."""
+
+
+_turns: Final[WeakKeyDictionary[object, WeakValueDictionary[str, anyio.Lock]]] = WeakKeyDictionary()
+"""By client and full path: whose turn it is to update."""
 
 
 class _Read(NamedTuple):
@@ -168,7 +173,7 @@ class ConfigWatch(Generic[T]):
         """Let `change` make another value of the present one, and write that; if somebody was faster, again.
 
         `value` follows a moment later, as after anybody's change. Where the data stay the same nothing is
-        written. An absent znode is made, with what is missing above it.
+        written. An absent znode is made, with what is missing above it. Updates of one client take turns.
 
         Args:
             change: makes the new value of the present one, which is the default while the znode is absent. It
@@ -185,12 +190,30 @@ class ConfigWatch(Generic[T]):
             ConnectionLossError: the reply was lost, and others have written so often since that nobody knows
                 whether ours was among them; or the connection was lost again and again (too much data, as a
                 rule). A lost reply alone is settled by reading again: the next version with just these bytes
-                counts as ours. Should somebody else have written the same bytes at that moment, theirs and
-                ours are one change; what counts needs a lock.
+                counts as ours. Should another client have written the same bytes at that moment, theirs and
+                ours are one change; what several clients count up needs a lock.
             ZooKeeperError: the server refused, or the client is over.
 
         Cancellation: the value may have been written.
         """
+        async with self._turn():
+            return await self._update(change, encode)
+
+    def __repr__(self) -> str:
+        return f"<ConfigWatch {self.path}>"
+
+    # --- writing -------------------------------------------------------------------------------------------
+
+    def _turn(self) -> anyio.Lock:
+        """The updates of one client to one znode are made one after another.
+
+        Those of two at once can be the same bytes for the same version; were the replies of both lost, each
+        would find what it wrote, and only one was.
+        """
+        turns = _turns.setdefault(self._api.root, WeakValueDictionary())
+        return turns.setdefault(self._api.operations.full(self.path), anyio.Lock())
+
+    async def _update(self, change: Callable[[T], T], encode: Callable[[T], bytes] | None) -> T:
         losses = 0
         while True:
             before = await self._read()
@@ -213,11 +236,6 @@ class ConfigWatch(Generic[T]):
                     raise
             else:
                 return new
-
-    def __repr__(self) -> str:
-        return f"<ConfigWatch {self.path}>"
-
-    # --- writing -------------------------------------------------------------------------------------------
 
     async def _read(self) -> _Read:
         try:
