@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -245,23 +245,38 @@ WRITERS = 8
 def test_nothing_that_was_acknowledged_is_lost_when_the_server_is_killed(tmp_path: Path) -> None:
     random = Random(20)
     acknowledged: dict[str, bytes] = {}
-    for life in range(4):
-        with running_server(*DEV_SERVER, "--port", "0", "--data-dir", str(tmp_path)) as (process, hosts):
-            killed_after = len(acknowledged) + random.randint(30, 300)
-            trio.run(_write_until_killed, hosts, process, f"life{life}", acknowledged, killed_after)
-            process.wait(10)
-    # So much was written that the log was moved to the table in between, or nobody has tried that.
-    assert (tmp_path / FILE_NAME).stat().st_size > 1024 * 1024
-    with running_server(*DEV_SERVER, "--port", "0", "--data-dir", str(tmp_path)) as (_, hosts):
-        found = trio.run(_everything, hosts)
+
+    async def live() -> dict[str, bytes | None]:
+        with ExitStack() as lives:
+            process, hosts = lives.enter_context(_serving(tmp_path, "0"))
+            # One client for all: it would say goodbye for long to a server that is not there.
+            async with zk.connect(hosts) as client:
+                for life in range(4):
+                    killed_after = len(acknowledged) + random.randint(30, 300)
+                    await _write_until_killed(client, process, f"life{life}", acknowledged, killed_after)
+                    process.wait(10)
+                    process, _ = lives.enter_context(_serving(tmp_path, hosts.rpartition(":")[2]))
+                return await _everything(client)
+
+    found = trio.run(live)
     # What was on its way may be there or not.
     lost = [path for path, data in acknowledged.items() if found.get(path) != data]
     assert not lost
     assert len(acknowledged) >= 4 * 30
+    # So much was written that the log was moved to the table in between, or nobody has tried that.
+    assert (tmp_path / FILE_NAME).stat().st_size > 1024 * 1024
+
+
+def _serving(directory: Path, port: str) -> AbstractContextManager[tuple[subprocess.Popen[str], str]]:
+    return running_server(*DEV_SERVER, "--port", port, "--data-dir", str(directory))
 
 
 async def _write_until_killed(
-    hosts: str, process: subprocess.Popen[str], life: str, acknowledged: dict[str, bytes], killed_after: int
+    client: zk.Client,
+    process: subprocess.Popen[str],
+    life: str,
+    acknowledged: dict[str, bytes],
+    killed_after: int,
 ) -> None:
     async def write(writer: int) -> None:
         for number in range(killed_after):
@@ -271,20 +286,19 @@ async def _write_until_killed(
                 process.kill()
                 writers.cancel_scope.cancel()
 
-    async with zk.connect(hosts) as client, trio.open_nursery() as writers:
+    async with trio.open_nursery() as writers:
         for writer in range(WRITERS):
             await client.ensure_path(f"/w{writer}")
             writers.start_soon(write, writer)
 
 
-async def _everything(hosts: str) -> dict[str, bytes | None]:
+async def _everything(client: zk.Client) -> dict[str, bytes | None]:
     found: dict[str, bytes | None] = {}
-    async with zk.connect(hosts) as client:
-        for writer in range(WRITERS):
-            paths = [f"/w{writer}/{name}" for name in await client.get_children(f"/w{writer}")]
-            async with client.pipeline() as pipe:
-                nodes = {path: pipe.get(path) for path in paths}
-            found |= {path: node.result().data for path, node in nodes.items()}
+    for writer in range(WRITERS):
+        paths = [f"/w{writer}/{name}" for name in await client.get_children(f"/w{writer}")]
+        async with client.pipeline() as pipe:
+            nodes = {path: pipe.get(path) for path in paths}
+        found |= {path: node.result().data for path, node in nodes.items()}
     return found
 
 
@@ -292,23 +306,18 @@ async def _everything(hosts: str) -> dict[str, bytes | None]:
 def test_a_client_keeps_its_session_and_its_lock_while_the_server_is_killed_and_started(
     tmp_path: Path,
 ) -> None:
-    @contextmanager
-    def serving(port: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-        command = (*DEV_SERVER, "--port", port, "--data-dir", str(tmp_path))
-        with running_server(*command) as started:
-            yield started
-
     async def live_on() -> None:
-        with serving("0") as (first, hosts):
+        with ExitStack() as lives:
+            first, hosts = lives.enter_context(_serving(tmp_path, "0"))
             async with zk.connect(hosts, session_timeout=10.0) as client:
                 session = client.session.id
                 await client.create("/e", b"", ephemeral=True)
                 made = await client.exists("/e")
                 first.kill()
                 first.wait(10)
-                with serving(hosts.rpartition(":")[2]):
-                    assert await client.exists("/e") == made
-                    assert client.session.id == session
+                lives.enter_context(_serving(tmp_path, hosts.rpartition(":")[2]))
+                assert await client.exists("/e") == made
+                assert client.session.id == session
 
     trio.run(live_on)
 
