@@ -146,6 +146,11 @@ def test_with_pytest_trio_alone(pytester: pytest.Pytester) -> None:
     _run(pytester, only=["trio"]).assert_outcomes(passed=COUNT + 2 + 2)
 
 
+def test_with_pytest_trio_alone_in_trio_mode(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(FOR_TRIO_ONLY.replace("@pytest.mark.trio\n", ""))
+    _run(pytester, "-o", "trio_mode=true", only=["trio"]).assert_outcomes(passed=2)
+
+
 def test_with_the_plugin_of_anyio_alone(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_it=ASYNC_TESTS.format(marker="anyio"), test_plain=PLAIN)
     _run(pytester, only=["anyio"]).assert_outcomes(passed=2 * COUNT + 2)
