@@ -158,6 +158,23 @@ def test_no_timeout_or_another_session_is_an_expiry(timeout: float, session_id: 
     assert pair.client.is_dead
 
 
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (-119, "it makes no session: the server is read-only and has no localSessionsEnabled"),
+        (-127, "it makes no session: throttled by the server"),
+    ],
+)
+def test_a_bare_header_in_place_of_the_answer_is_a_refusal(code: int, reason: str) -> None:
+    """Case 24. To a server the making of a session is a write, and so it refuses it as one."""
+    pair = Pair()
+    pair.greet()
+    pair.client.receive_data(struct.pack("!iiqi", 16, 0, 0, code), 0.0)
+    error = broken_by(events_of(pair.client))
+    assert isinstance(error, ConnectionLossError)
+    assert error.reason == reason
+
+
 def test_the_session_id_0_breaks_the_protocol() -> None:
     pair = Pair()
     pair.greet()

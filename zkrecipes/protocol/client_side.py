@@ -33,6 +33,7 @@ from zkrecipes.errors import (
     AuthFailedError,
     BadArgumentsError,
     ConnectionLossError,
+    NotReadOnlyError,
     PacketTooLargeError,
     ProtocolError,
     SessionError,
@@ -320,7 +321,10 @@ class ClientSide:
 
     def _receive_frame(self, buffer: bytes, start: int, end: int) -> None:
         if self.stage is Stage.GREETING:
-            self._receive_greeting(ConnectReply.read(buffer, start, end)[0])
+            if end - start == _REPLY_HEADER.size:
+                self._receive_refusal(buffer, start)
+            else:
+                self._receive_greeting(ConnectReply.read(buffer, start, end)[0])
             return
         body = start + _REPLY_HEADER.size
         if body > end:
@@ -430,6 +434,15 @@ class ClientSide:
             self._introduce()
         else:
             self.respond(self._sasl_token)
+
+    def _receive_refusal(self, buffer: bytes, start: int) -> None:
+        """A bare header in place of the greeting's answer, for to make a session is a write.
+
+        So a read-only server refuses it that makes no local sessions (`ReadOnlyRequestProcessor`, 3.8).
+        """
+        _, _, code = _REPLY_HEADER.unpack_from(buffer, start)
+        hint = " and has no localSessionsEnabled" if code == NotReadOnlyError.code else ""
+        self.lose(f"it makes no session: {error_from_code(code)}{hint}")
 
     def _receive_token(self, code: int, buffer: bytes, start: int, end: int) -> None:
         self._is_token_unanswered = False
