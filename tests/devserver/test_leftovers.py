@@ -21,7 +21,7 @@ from zkrecipes.testing import MemoryNetwork
 
 pytestmark = pytest.mark.trio
 
-SEEDS = int(os.environ.get("ZKRECIPES_LEFTOVERS_SEEDS", "40"))
+SEEDS = int(os.environ.get("ZKRECIPES_LEFTOVERS_SEEDS", "80"))
 CLIENTS = 8
 STEPS = 40
 LARGE = bytes(150_000)  # two of them fill a wire, so that the server waits for who does not read
