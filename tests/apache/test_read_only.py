@@ -98,7 +98,7 @@ async def test_a_client_that_makes_do_reads_and_cannot_write_and_goes_to_a_full_
 async def test_a_session_with_an_ephemeral_outlives_the_time_without_a_quorum(
     ensemble: ApacheEnsemble, fresh_path: str
 ) -> None:
-    """From 3.5 on read-only servers turn it away: it is the whole ensemble's, and waits for a quorum."""
+    """Newer read-only servers turn it away: it is the whole ensemble's, and waits for a quorum."""
     hosts = ensemble.connect_string
     async with zk.connect(hosts, read_only=True, session_timeout=60) as client:
         await client.create(fresh_path, ephemeral=True)
@@ -108,7 +108,7 @@ async def test_a_session_with_an_ephemeral_outlives_the_time_without_a_quorum(
                 await until_read_only(server)
                 with anyio.move_on_after(5):
                     await until_state(client, zk.SessionState.CONNECTED_READ_ONLY)
-                is_old = generation_of_server(server) < ServerGeneration.V3_5
+                is_old = generation_of_server(server) < ServerGeneration.V3_7
                 assert client.state is (
                     zk.SessionState.CONNECTED_READ_ONLY if is_old else zk.SessionState.SUSPENDED
                 )

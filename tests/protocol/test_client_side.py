@@ -44,6 +44,7 @@ from zkrecipes.errors import (
     BadArgumentsError,
     ConnectionLossError,
     NoNodeError,
+    NotReadOnlyError,
     PacketTooLargeError,
     ProtocolError,
     SessionExpiredError,
@@ -500,6 +501,18 @@ def test_a_reply_that_nobody_waits_for_breaks_the_protocol(xid: int) -> None:
     assert isinstance(error, ProtocolError)
     assert str(int(xid)) in str(error)
     assert pair.client.leftover() == (tickets, [])
+
+
+def test_a_read_only_server_may_refuse_a_write_before_it_answers_earlier_reads() -> None:
+    """Case 24. It answers all else in order."""
+    pair = live_pair()
+    read, write, last = asked(pair, GET, SetDataRequest("/a", b"", 0), GET)
+    refused = one(pair.reply(2, err=-119))
+    assert refused.ticket is write
+    assert isinstance(refused.error, NotReadOnlyError)
+    assert one(pair.reply(1, NODE)).ticket is read
+    assert one(pair.reply(3, NODE)).ticket is last
+    assert isinstance(broken_by(pair.reply(2, err=-119)), ProtocolError)
 
 
 def test_a_reply_where_none_is_due_breaks_the_protocol() -> None:

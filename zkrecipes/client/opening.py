@@ -82,9 +82,9 @@ async def connect(
         default_acl: the ACL of znodes that are created without one; None: everybody may do everything.
         read_only: a server that has lost its quorum will do; writes raise `NotReadOnlyError` there. A server
             that has one is looked for meanwhile; the session does not come along if it began read-only.
-            Servers are read-only if they are started with `readonlymode.enabled`; from 3.5 on they need
-            `localSessionsEnabled`, too, and turn away a session that is the whole ensemble's, as one with
-            ephemeral znodes is: it waits for a quorum (`ReadOnlyZooKeeperServer`, 3.8).
+            Servers are read-only if they are started with `readonlymode.enabled`. From 3.5 on they need
+            `localSessionsEnabled`, too; 3.8 and 3.9 turn away a session that is the whole ensemble's, as one
+            with ephemeral znodes is, and it waits for a quorum (`ReadOnlyZooKeeperServer`).
         renew: open a new session after one has expired. With False the block is cancelled then, and leaving
             it raises `SessionExpiredError`.
         resume: go on with the session of an earlier client, and its ephemeral znodes: its `session.key`.

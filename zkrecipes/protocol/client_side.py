@@ -348,7 +348,8 @@ class ClientSide:
     def _receive_reply(  # noqa: PLR0917 - the header is not worth a record: this is the hot path
         self, xid: int, zxid: int, code: int, buffer: bytes, start: int, end: int
     ) -> None:
-        ticket = self._requests.answered(xid)
+        requests = self._requests
+        ticket = requests.refused(xid) if code == NotReadOnlyError.code else requests.answered(xid)
         ticket.reply_size = end - start
         reply = error = None
         if code == 0:

@@ -81,6 +81,21 @@ class RequestQueue:
             raise ProtocolError(f"a reply to xid {xid} where {due}")
         return in_flight.popleft()
 
+    def refused(self, xid: int) -> Ticket:
+        """Take the request that a read-only server refuses, which may do so before it answers earlier ones.
+
+        It answers a write by itself, at once, while reads are on their way through its other processors
+        (`ReadOnlyRequestProcessor`, 3.6).
+
+        Raises:
+            ProtocolError: there is no such request.
+        """
+        for index, ticket in enumerate(self._in_flight):
+            if ticket.xid == xid:
+                del self._in_flight[index]
+                return ticket
+        return self.answered(xid)
+
     def is_due(self, xid: int) -> bool:
         """Whether the next reply should be to this xid."""
         return bool(self._in_flight) and self._in_flight[0].xid == xid
