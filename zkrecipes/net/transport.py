@@ -116,7 +116,7 @@ class TcpNetwork:
         except UnicodeError as error:
             raise socket.gaierror(socket.EAI_NONAME, f"{host!r} is no host name") from error
         # dict.fromkeys: the resolver may list an address twice, and its order is worth keeping
-        return list(dict.fromkeys(Address(str(sockaddr[0]), port) for *_, sockaddr in found))
+        return list(dict.fromkeys(Address(_host_of(sockaddr), port) for *_, sockaddr in found))
 
     async def connect(self, host: str, port: int) -> Stream:
         """Open a TCP connection; see `Network.connect`."""
@@ -226,6 +226,12 @@ def _plain_os_error(error: OSError) -> OSError:
     if error.errno is None or isinstance(error, socket.gaierror):
         return error
     return OSError(error.errno, os.strerror(error.errno))
+
+
+def _host_of(sockaddr: tuple[Any, ...]) -> str:
+    """The IP address; a link-local one of IPv6 means nothing without the interface that it is behind."""
+    host, scope = str(sockaddr[0]), sockaddr[3] if len(sockaddr) == 4 else 0
+    return f"{host}%{scope}" if scope and "%" not in host else host
 
 
 def _is_ip_address(host: str) -> bool:
