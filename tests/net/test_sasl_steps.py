@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 from typing import ClassVar
@@ -116,6 +117,21 @@ async def test_a_step_that_ends_after_its_loop_does_no_harm() -> None:
         await anyio.to_thread.run_sync(lambda name: anyio.run(give_up, backend=name), backend)
     exchange.answered.set()
     await _until_all_have_ended()
+
+
+async def test_a_step_that_ends_with_its_loop_does_not_wait_for_it() -> None:
+    """A loop that has stopped and is not closed yet takes calls, and makes none of them."""
+    exchange = Slow()
+
+    async def give_up() -> None:
+        with anyio.move_on_after(0.01):
+            await sasl_steps.begin(exchange)
+
+    loop = asyncio.new_event_loop()
+    await anyio.to_thread.run_sync(loop.run_until_complete, give_up())
+    exchange.answered.set()
+    await _until_all_have_ended()
+    loop.close()
 
 
 async def test_what_a_step_says_or_raises_comes_out() -> None:

@@ -8,15 +8,14 @@ threads of our own: few, and nobody waits for those that were given up.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from threading import BoundedSemaphore, Thread
 from typing import Any, Final, final
 
 import anyio
-from anyio import from_thread
-from anyio.lowlevel import checkpoint, checkpoint_if_cancelled, current_token
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
+from zkrecipes.net.wakeup import callable_from_threads
 from zkrecipes.protocol.sasl import SaslExchange
 
 __all__ = ["begin", "respond"]
@@ -65,7 +64,7 @@ class _StepInThread:
         self._token: Any = None
         self._error: BaseException | None = None
         self._is_over = anyio.Event()
-        self._loop = current_token()
+        self._tell = callable_from_threads(self._is_over.set)
         # A daemon: a process that has come to its end does not wait for a KDC.
         Thread(target=self._run, name="zkrecipes SASL", daemon=True).start()
 
@@ -82,6 +81,4 @@ class _StepInThread:
             self._error = error
         finally:
             _threads_left.release()
-        # The loop may be over by now; then nobody waits.
-        with suppress(RuntimeError):
-            from_thread.run_sync(self._is_over.set, token=self._loop)
+        self._tell()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, final
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     import trio
 
-__all__ = ["Parking", "Spot", "current_parking", "is_on_trio"]
+__all__ = ["Parking", "Spot", "callable_from_threads", "current_parking", "is_on_trio"]
 
 
 class Spot(Protocol):
@@ -97,6 +98,29 @@ def current_parking() -> Parking:
         RuntimeError: neither trio nor asyncio runs it.
     """
     return _TrioParking() if is_on_trio() else _AsyncioParking()
+
+
+def callable_from_threads(func: Callable[[], object]) -> Callable[[], None]:
+    """What any thread may call to have `func` run soon by the loop that runs the calling task.
+
+    It does not wait, for a loop that is about to end may never come to it, and it does not raise where the
+    loop has ended.
+    """
+    run_soon: Callable[[Callable[[], object]], object]
+    if is_on_trio():
+        import trio
+
+        run_soon = trio.lowlevel.current_trio_token().run_sync_soon
+    else:
+        import asyncio
+
+        run_soon = asyncio.get_running_loop().call_soon_threadsafe
+
+    def call() -> None:
+        with suppress(RuntimeError):  # the loop is over
+            run_soon(func)
+
+    return call
 
 
 def is_on_trio() -> bool:
