@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -17,11 +18,15 @@ STATEMENTS: Final = {
 
 def measure(rounds: int) -> dict[str, float]:
     """The median milliseconds of each import."""
-    seconds: dict[str, list[float]] = {name: [] for name in ("nothing", *STATEMENTS)}
-    for _ in range(rounds):
-        for name, statement in {"nothing": "", **STATEMENTS}.items():
+    statements = {"nothing": "", **STATEMENTS}
+    seconds: dict[str, list[float]] = {name: [] for name in statements}
+    # As where a package is installed: an interpreter compiles it once, and not at each start.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    for round_number in range(rounds + 1):
+        for name, statement in statements.items():
             begun = time.perf_counter()
-            subprocess.run([sys.executable, "-c", statement], check=True)
-            seconds[name].append(time.perf_counter() - begun)
+            subprocess.run([sys.executable, "-c", statement], check=True, env=environment)
+            if round_number > 0:
+                seconds[name].append(time.perf_counter() - begun)
     nothing = statistics.median(seconds.pop("nothing"))
     return {name: (statistics.median(each) - nothing) * 1000 for name, each in seconds.items()}
