@@ -66,6 +66,7 @@ async def test_an_argument_that_cannot_be_right_is_a_value_error(
         ({"session_timeout": "10"}, "session_timeout is a number of seconds, not '10'"),
         ({"session_timeout": True}, "session_timeout is a number of seconds, not True"),
         ({"connect_timeout": "1"}, "connect_timeout is a number of seconds, not '1'"),
+        ({"max_packet_size": "4m"}, "max_packet_size is a number of bytes, not '4m'"),
         ({"auth": "digest:user:pw"}, "auth is a list of pairs"),
         ({"auth": ("digest", "user:pw")}, "auth is a list of pairs"),
         ({"auth": [("digest",)]}, "auth is a list of pairs"),

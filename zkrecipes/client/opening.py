@@ -118,8 +118,7 @@ async def connect(
     """
     parsed = parse_connect_string(hosts)
     _check_times(session_timeout, connect_timeout, tick_time)
-    if max_packet_size <= _REQUEST_OVERHEAD:
-        raise ValueError(f"max_packet_size must be above {_REQUEST_OVERHEAD} bytes, not {max_packet_size!r}")
+    _check_packet_size(max_packet_size)
     if follow_config and tls is not None:
         raise ValueError(
             "follow_config: the ensemble's configuration names no secure ports, as tls needs them"
@@ -195,6 +194,13 @@ def _check_times(session_timeout: float, connect_timeout: float | None, tick_tim
     for name, value in (("connect_timeout", connect_timeout), ("tick_time", tick_time)):
         if value is not None:
             _check_positive(name, value)
+
+
+def _check_packet_size(max_packet_size: int) -> None:
+    if isinstance(max_packet_size, bool) or not isinstance(max_packet_size, int):
+        raise TypeError(f"max_packet_size is a number of bytes, not {max_packet_size!r}")
+    if max_packet_size <= _REQUEST_OVERHEAD:
+        raise ValueError(f"max_packet_size must be above {_REQUEST_OVERHEAD} bytes, not {max_packet_size!r}")
 
 
 def _check_positive(name: str, value: float) -> None:
