@@ -157,7 +157,8 @@ class TreeFollower:
             self._known.pop(_below(path, name), None)  # what was below it has gone before, and said so
             self._unreadable.discard(_below(path, name))
         known.children = set(names)
-        new = {_below(path, name) for name in names} - self._known.keys()
+        # Not `{…} - self._known.keys()`: that walks all that is known, once for each znode (quadratic).
+        new = {below for name in names if (below := _below(path, name)) not in self._known}
         for each in new:
             self._known[each] = _Known()
         return new
