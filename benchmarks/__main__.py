@@ -14,7 +14,7 @@ from typing import Final
 import anyio
 
 import zkrecipes as zk
-from benchmarks import codec, dev_server, failover, holders, imports, limits, subject_curator
+from benchmarks import codec, dev_server, failover, growth, holders, imports, limits, subject_curator
 from benchmarks.works import (
     DATA,
     LOCK_PATH,
@@ -45,7 +45,7 @@ SUBJECTS: Final = {
 }
 ONLY_PIPELINED: Final = frozenset(name for name in SUBJECTS if "pipeline()" in name)
 PIPELINED: Final = frozenset({"pipelined_get", "pipelined_create", "children_of_1000"})
-ONLY: Final = ("codec", "imports", "works", "limits", "failover", "holders", "dev-server")
+ONLY: Final = ("codec", "imports", "works", "limits", "failover", "holders", "dev-server", "growth")
 ONLY_LOCKS: Final = frozenset({AIOZK, CURATOR})
 
 Results = dict[str, list[dict[str, float]]]
@@ -67,6 +67,8 @@ def main() -> None:
     if given.only == "dev-server":
         for measure in dev_server.all_works().values():
             measure()
+    if given.only == "growth":
+        anyio.run(growth.run_all, ())
     if given.only == "holders":
         print_holders()
     if given.only == "limits":
