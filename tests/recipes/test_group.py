@@ -108,7 +108,7 @@ async def test_what_is_no_member_is_ignored_and_named_once(caplog: pytest.LogCap
             for _ in range(3):
                 assert await group.members() == {"one": b"1", "null": b""}
             assert dict((await anext(changes)).members) == {"one": b"1", "null": b""}
-        told = [record.getMessage() for record in caplog.records if "no member" in record.getMessage()]
+        told = [record.getMessage() for record in caplog.records if "not a member" in record.getMessage()]
         assert len(told) == 3
 
 

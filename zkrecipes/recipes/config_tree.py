@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import NamedTuple, Self, final
+from typing import Final, NamedTuple, Self, final
+
+import anyio.lowlevel
 
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import RecipeApi, recipe_api
+from zkrecipes.client.recipe_api import Node, Pending, RecipeApi, Stat, recipe_api
 from zkrecipes.errors import NoNodeError, SnapshotConflictError
 from zkrecipes.paths import check_path, join
 from zkrecipes.recipes.latest import LatestReader
-from zkrecipes.recipes.tree_follower import TreeFollower, View, differences
+from zkrecipes.recipes.snapshots import Snapshot
+from zkrecipes.recipes.tree_follower import TreeFollower, View
+from zkrecipes.recipes.windowed import ask_each
 
 __all__ = ["ConfigTree", "ConfigTreeChange", "ConfigTreeChanges"]
+
+_WITHOUT_PAUSE: Final = 2000
+"""Differences that are looked at before other tasks have their turn: less than 5 ms."""
 
 
 @final
@@ -24,7 +30,8 @@ class ConfigTreeChange:
     """The tree as it is now, and how it differs from the change that was handed out before.
 
     Attributes:
-        values: each znode's data, by path: relative to the tree's own, whose path is `""`.
+        values: each znode's data, by path: relative to the tree's own, whose path is `""`. It never changes.
+            Beyond 512 znodes the order of its keys means nothing.
         added: paths that were not there before.
         removed: paths that are no longer there.
         updated: paths whose data are others, or that were removed and added again meanwhile.
@@ -107,41 +114,47 @@ class ConfigTree:
         return f"<ConfigTree {self.path}>"
 
     async def _read(self) -> dict[str, _Node]:
-        """Read level after level, each in one round trip. What goes meanwhile is left out: it will show."""
-        api, operations = self._api, self._api.operations
+        """Read level after level. What goes meanwhile is left out: it will show."""
         found: dict[str, _Node] = {}
         level = [""]
+
+        async def take(path: str, reads: _Reads) -> None:
+            try:
+                data, stat = await reads.node.wait()
+                names, stat_of_list = await reads.children.wait()
+            except NoNodeError:
+                return
+            found[path] = _Node(b"" if data is None else data, stat.mzxid, stat_of_list.pzxid)
+            next_level.extend(f"{path}/{name}" if path else name for name in sorted(names))
+
         while level:
-            reads = [
-                (
-                    path,
-                    api.submit(operations.get(self._absolute(path))),
-                    api.submit(operations.get_children_with_stat(self._absolute(path))),
-                )
-                for path in level
-            ]
-            level = []
-            for path, node, children in reads:
-                try:
-                    data, stat = await node.wait()
-                    names, stat_of_list = await children.wait()
-                except NoNodeError:
-                    continue
-                found[path] = _Node(b"" if data is None else data, stat.mzxid, stat_of_list.pzxid)
-                level += [f"{path}/{name}" if path else name for name in sorted(names)]
+            next_level: list[str] = []
+            await ask_each(level, self._ask, take)
+            level = next_level
         return found
+
+    def _ask(self, path: str) -> _Reads:
+        submit, operations, full = self._api.submit, self._api.operations, self._absolute(path)
+        return _Reads(submit(operations.get(full)), submit(operations.get_children_with_stat(full)))
 
     async def _is_still(self, found: Mapping[str, _Node]) -> bool:
         """Whether nothing has changed since it was read."""
         if not found:
             return await self._client.exists(self.path) is None
-        async with self._client.pipeline() as pipe:
-            stats = {path: pipe.exists(self._absolute(path)) for path in found}
-        for path, node in found.items():
-            stat = stats[path].result()
+        is_still = True
+
+        async def take(path: str, pending: Pending[Stat | None]) -> None:
+            nonlocal is_still
+            stat, node = await pending.wait(), found[path]
             if stat is None or (stat.mzxid, stat.pzxid) != (node.mzxid, node.pzxid):
-                return False
-        return True
+                is_still = False
+
+        def ask(path: str) -> Pending[Stat | None] | None:
+            exists = self._api.operations.exists(self._absolute(path))
+            return self._api.submit(exists) if is_still else None
+
+        await ask_each(found, ask, take)
+        return is_still
 
     def _absolute(self, path: str) -> str:
         return join(self.path, path) if path else self.path
@@ -153,13 +166,42 @@ class _Node(NamedTuple):
     pzxid: int
 
 
+class _Reads(NamedTuple):
+    node: Pending[Node]
+    children: Pending[tuple[list[str], Stat]]
+
+
+@final
+class _Values(Mapping[str, bytes]):
+    """The data of a view's znodes."""
+
+    __slots__ = ("_view",)
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    def __getitem__(self, path: str) -> bytes:
+        return self._view[path].data
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._view)
+
+    def __len__(self) -> int:
+        return len(self._view)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
 @final
 class ConfigTreeChanges:
     """The changes of a tree, as an async iterator; it ends only with the block or the client."""
 
     def __init__(self, views: LatestReader[View]) -> None:
         self._views = views
-        self._last: dict[str, tuple[bytes, int]] | None = None
+        self._seen: View = Snapshot()
+        self._is_first = True
+        self._newer: View | None = None  # taken from `views`, and not yet handed out
 
     def __aiter__(self) -> Self:
         return self
@@ -175,11 +217,29 @@ class ConfigTreeChanges:
         Cancellation: no change is lost.
         """
         while True:
-            view = await anext(self._views)
-            old, new = self._last, {path: (data, stat.czxid) for path, (data, stat) in view.items()}
-            if new != old:
-                break
-        self._last = new
-        added, removed, updated = differences(old or {}, new)
-        values = MappingProxyType({path: data for path, (data, _) in new.items()})
-        return ConfigTreeChange(values=values, added=added, removed=removed, updated=updated)
+            if self._newer is None:
+                self._newer = await anext(self._views)
+            change = await _compare(self._seen, self._newer)
+            is_first, self._is_first = self._is_first, False
+            self._seen, self._newer = self._newer, None
+            if is_first or change.added or change.removed or change.updated:
+                return change
+
+
+async def _compare(old: View, new: View) -> ConfigTreeChange:
+    added, removed, updated = set(), set(), set()
+    for number, (path, was, now) in enumerate(new.changes_since(old), start=1):
+        if was is None:
+            added.add(path)
+        elif now is None:
+            removed.add(path)
+        elif (was.data, was.stat.czxid) != (now.data, now.stat.czxid):
+            updated.add(path)
+        if number % _WITHOUT_PAUSE == 0:
+            await anyio.lowlevel.checkpoint()
+    return ConfigTreeChange(
+        values=_Values(new),
+        added=frozenset(added),
+        removed=frozenset(removed),
+        updated=frozenset(updated),
+    )

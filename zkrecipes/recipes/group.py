@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Final, NamedTuple, Self, final
+from typing import Self, final
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Stat, recipe_api
+from zkrecipes.client.recipe_api import Node, Pending, recipe_api
 from zkrecipes.errors import NoAuthError, NoNodeError
 from zkrecipes.paths import check_path, join
 from zkrecipes.recipes.group_layouts import group_layout
+from zkrecipes.recipes.group_roster import Member, MemberData, Roster
 from zkrecipes.recipes.latest import LatestReader
 from zkrecipes.recipes.persistent_node import OnConflict, PersistentNode
-from zkrecipes.recipes.strangers import is_news
-from zkrecipes.recipes.tree_follower import TreeFollower, View, differences
+from zkrecipes.recipes.snapshots import Snapshot
+from zkrecipes.recipes.tree_follower import TreeFollower, TreeNode, View
+from zkrecipes.recipes.windowed import ask_each
 
 __all__ = ["Group", "GroupChange", "GroupChanges"]
-
-logger = logging.getLogger("zkrecipes.recipes")
-
-_OWNER_OF_CONTAINER: Final = -(2**63)
-"""What a container has in place of an owner (`EphemeralType.CONTAINER_EPHEMERAL_OWNER`)."""
 
 
 @final
@@ -34,7 +29,7 @@ class GroupChange:
     """The group as it is now, and how it differs from the change that was handed out before.
 
     Attributes:
-        members: everybody's data, by name.
+        members: each member's data, by name; it never changes. Beyond 512 members the order means nothing.
         joined: names that were not there before.
         left: names that are no longer there.
         updated: names whose data are others, or who left and came back meanwhile.
@@ -127,16 +122,20 @@ class Group:
             nodes = await self._client.get_children(self.path)
         except NoNodeError:
             return {}
-        async with self._client.pipeline() as pipe:
-            pending = {node: pipe.get(join(self.path, node)) for node in nodes}
-        found = []
-        for node, reply in pending.items():
-            if isinstance(reply.error, NoAuthError):
-                self._tell(node, "it may not be read")
-            elif not isinstance(reply.error, NoNodeError):
-                data, stat = reply.result()
-                found.append((node, b"" if data is None else data, stat))
-        return {name: member.data for name, member in self._members(found).items()}
+        roster, api = self._roster(), recipe_api(self._client)
+
+        async def take(node: str, pending: Pending[Node]) -> None:
+            try:
+                data, stat = await pending.wait()
+            except NoNodeError:
+                return
+            except NoAuthError:
+                roster.log_once(node, "it may not be read")
+                return
+            roster.put(node, TreeNode(b"" if data is None else data, stat))
+
+        await ask_each(nodes, lambda node: api.submit(api.operations.get(join(self.path, node))), take)
+        return dict(MemberData(roster.snapshot()))
 
     @asynccontextmanager
     async def changes(self) -> AsyncIterator[GroupChanges]:
@@ -150,7 +149,7 @@ class Group:
         """
         follower = TreeFollower(self._client, self.path, is_group=True)
         async with recipe_api(self._client).background(follower.run):
-            yield GroupChanges(self._members, follower.views.reader())
+            yield GroupChanges(self._roster(), follower.views.reader())
 
     async def wait_for(self, count: int) -> dict[str, bytes]:
         """Wait until the group has at least `count` members, and return their data by name.
@@ -170,46 +169,19 @@ class Group:
     def __repr__(self) -> str:
         return f"<Group {self.path}>"
 
-    def _members(self, nodes: Iterable[tuple[str, bytes, Stat]]) -> dict[str, _Member]:
-        """The members among the children of the directory; of several of one name the newest."""
-        found: dict[str, _Member] = {}
-        for node, data, stat in nodes:
-            name = self._layout.member_name(node)
-            if name is None:
-                self._tell(node, "it is not named as a member is")
-            elif stat.ephemeral_owner in (0, _OWNER_OF_CONTAINER):
-                self._tell(node, "it is not ephemeral")
-            elif name not in found or found[name].czxid < stat.czxid:
-                found[name] = _Member(data, stat.czxid)
-        return found
-
-    def _tell(self, node: str, why: str) -> None:
-        if is_news(self._client, self.path, f"/{node}"):
-            logger.warning(
-                "%s is no member of the group: %s",
-                join(self.path, node),
-                why,
-                extra={"path": join(self.path, node)},
-            )
-
-
-class _Member(NamedTuple):
-    data: bytes
-    czxid: int
+    def _roster(self) -> Roster:
+        return Roster(self._client, self.path, self._layout)
 
 
 @final
 class GroupChanges:
     """The changes of a group, as an async iterator; it ends only with the block or the client."""
 
-    def __init__(
-        self,
-        members: Callable[[Iterable[tuple[str, bytes, Stat]]], dict[str, _Member]],
-        views: LatestReader[View],
-    ) -> None:
-        self._members = members
+    def __init__(self, roster: Roster, views: LatestReader[View]) -> None:
+        self._roster = roster
         self._views = views
-        self._last: dict[str, _Member] | None = None
+        self._seen: View = Snapshot()
+        self._last: Snapshot[Member] | None = None
 
     def __aiter__(self) -> Self:
         return self
@@ -226,11 +198,27 @@ class GroupChanges:
         """
         while True:
             view = await anext(self._views)
-            nodes = ((path, data, stat) for path, (data, stat) in view.items())
-            old, new = self._last, self._members(nodes)
-            if new != old:
-                break
-        self._last = new
-        joined, left, updated = differences(old or {}, new)
-        members = MappingProxyType({name: member.data for name, member in new.items()})
-        return GroupChange(members=members, joined=joined, left=left, updated=updated)
+            for znode, _, found in view.changes_since(self._seen):
+                self._roster.put(znode, found)
+            self._seen = view
+            change = _compare(self._last or Snapshot(), members := self._roster.snapshot())
+            is_first, self._last = self._last is None, members
+            if is_first or change.joined or change.left or change.updated:
+                return change
+
+
+def _compare(old: Snapshot[Member], new: Snapshot[Member]) -> GroupChange:
+    joined, left, updated = set(), set(), set()
+    for name, was, now in new.changes_since(old):
+        if was is None:
+            joined.add(name)
+        elif now is None:
+            left.add(name)
+        elif was != now:
+            updated.add(name)
+    return GroupChange(
+        members=MemberData(new),
+        joined=frozenset(joined),
+        left=frozenset(left),
+        updated=frozenset(updated),
+    )

@@ -3,28 +3,31 @@
 One-shot watches do it, so every server will do. All watches of a session end with it; then everything is
 read again, after a `sync`, so that a view is never older than the one before. A view is whole: what was found
 is read before it is shown.
+
+A change costs what it changes, however large the tree is: views share what is the same (`snapshots`), and the
+first look at a large tree asks for some znodes at a time (`windowed`), so that the loop is never held up.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple, TypeVar, final
+from collections.abc import Iterable
+from typing import Final, NamedTuple, final
 
 from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import ChangedPaths, Node, Pending, RecipeApi, Stat, recipe_api
 from zkrecipes.errors import NoAuthError, NoNodeError, SessionExpiredError, ZooKeeperError
 from zkrecipes.paths import join
 from zkrecipes.recipes.latest import Latest
+from zkrecipes.recipes.snapshots import Snapshot, SnapshotDict
+from zkrecipes.recipes.windowed import ask_each
 
-__all__ = ["TreeFollower", "TreeNode", "View", "differences"]
+__all__ = ["TreeFollower", "TreeNode", "View"]
 
 logger = logging.getLogger("zkrecipes.recipes")
 
-V = TypeVar("V")
-
 ROOT: Final = ""
+_NO_CHILDREN: Final[frozenset[str]] = frozenset()
 
 
 class TreeNode(NamedTuple):
@@ -34,17 +37,8 @@ class TreeNode(NamedTuple):
     stat: Stat
 
 
-View = Mapping[str, TreeNode]
+View = Snapshot[TreeNode]
 """The znodes by path, relative to the root, whose own path is empty."""
-
-
-@dataclass(slots=True)
-class _Known:
-    """What is known of a znode that is watched."""
-
-    node: TreeNode | None = None
-    """None: its data are not of interest, or may not be read."""
-    children: set[str] = field(default_factory=set)
 
 
 class _Reads(NamedTuple):
@@ -74,7 +68,8 @@ class TreeFollower:
         self._api: RecipeApi = recipe_api(client)
         self._root = root
         self._is_group = is_group
-        self._known: dict[str, _Known] = {}
+        self._nodes: SnapshotDict[TreeNode] = SnapshotDict()
+        self._children: dict[str, set[str] | frozenset[str]] = {}  # of each znode that is watched
         self._unreadable: set[str] = set()
 
     async def run(self) -> None:
@@ -96,40 +91,29 @@ class TreeFollower:
     async def _follow_session(self) -> None:
         async with self._api.changed_paths() as changed:
             self._api.submit(self._api.operations.sync(self._root))
-            self._known.clear()
-            due = {ROOT}
+            self._nodes = SnapshotDict()
+            self._children.clear()
+            due = [ROOT]
             while True:
                 while due:
                     due = await self._read(due, changed)
                 if not changed.has_news or (self._is_group and not changed.is_over):
-                    self.views.put(self._view())
-                due = {self._relative(path) for path in await changed.wait()}
-                due = {path for path in due if path == ROOT or path in self._known}
+                    self.views.put(self._nodes.snapshot())
+                due = [self._relative(path) for path in await changed.wait()]
 
-    def _view(self) -> View:
-        return {path: known.node for path, known in self._known.items() if known.node is not None}
+    async def _read(self, due: Iterable[str], changed: ChangedPaths) -> list[str]:
+        """Read these znodes; return those that were found and are to be read next."""
+        found: list[str] = []
 
-    async def _read(self, due: Iterable[str], changed: ChangedPaths) -> set[str]:
-        """Read these znodes, all at once; return what was found and is to be read next."""
-        reads = {path: self._ask(path, changed) for path in sorted(due)}
-        found: set[str] = set()
-        for path, (node, children) in reads.items():
-            try:
-                if node is not None:
-                    self._take_node(path, await node.wait())
-                if children is not None:
-                    found |= self._take_children(path, (await children.wait())[0])
-            except NoNodeError:
-                self._known.pop(path, None)
-                if path == ROOT and await self._has_appeared(changed):
-                    found.add(ROOT)
-            except NoAuthError as error:
-                if path == ROOT or not self._is_group:
-                    raise
-                self._leave_out(path, error)
-        return {path for path in found if path == ROOT or path in self._known}
+        async def take(path: str, reads: _Reads) -> None:
+            found.extend(await self._take(path, reads, changed))
 
-    def _ask(self, path: str, changed: ChangedPaths) -> _Reads:
+        await ask_each(due, lambda path: self._ask(path, changed), take)
+        return found
+
+    def _ask(self, path: str, changed: ChangedPaths) -> _Reads | None:
+        if path != ROOT and path not in self._children:
+            return None
         operations, full = self._api.operations, self._absolute(path)
         node = children = None
         if path != ROOT or not self._is_group:
@@ -138,42 +122,64 @@ class TreeFollower:
             children = self._api.submit(operations.get_children_with_stat(full, watch=True), watcher=changed)
         return _Reads(node, children)
 
+    async def _take(self, path: str, reads: _Reads, changed: ChangedPaths) -> list[str]:
+        """Take the answers about one znode; return the paths below it that are not known yet."""
+        try:
+            if reads.node is not None:
+                self._take_node(path, await reads.node.wait())
+            if reads.children is not None:
+                return self._take_children(path, (await reads.children.wait())[0])
+        except NoNodeError:
+            self._forget(path)
+            if path == ROOT and await self._has_appeared(changed):
+                return [ROOT]
+        except NoAuthError as error:
+            if path == ROOT or not self._is_group:
+                raise
+            self._leave_out(path, error)
+        return []
+
     async def _has_appeared(self, changed: ChangedPaths) -> bool:
         """Whether the root, which was missing, is there now; otherwise it is watched for."""
         exists = self._api.operations.exists(self._root, watch=True)
         return await self._api.submit(exists, watcher=changed).wait() is not None
 
     def _take_node(self, path: str, node: Node) -> None:
-        known = self._known_at(path)
-        if known is not None:
-            known.node = TreeNode(b"" if node.data is None else node.data, node.stat)
+        if self._is_known(path):
+            self._nodes[path] = TreeNode(b"" if node.data is None else node.data, node.stat)
 
-    def _take_children(self, path: str, names: list[str]) -> set[str]:
+    def _take_children(self, path: str, names: list[str]) -> list[str]:
         """Take a list of children; return the paths of those that are not known yet."""
-        known = self._known_at(path)
-        if known is None:
-            return set()
-        for name in known.children.difference(names):
-            self._known.pop(_below(path, name), None)  # what was below it has gone before, and said so
-            self._unreadable.discard(_below(path, name))
-        known.children = set(names)
-        # Not `{…} - self._known.keys()`: that walks all that is known, once for each znode (quadratic).
-        new = {below for name in names if (below := _below(path, name)) not in self._known}
-        for each in new:
-            self._known[each] = _Known()
+        if not self._is_known(path):
+            return []
+        known = self._children[path]
+        for name in known.difference(names):
+            below = _below(path, name)
+            self._forget(below)  # what was below it has gone before, and said so
+            self._unreadable.discard(below)
+        self._children[path] = set(names) if names else _NO_CHILDREN
+        # Not `name not in known`: a child that went by itself is still in that list, and may have come back.
+        new = [below for name in names if (below := _below(path, name)) not in self._children]
+        for below in new:
+            self._children[below] = _NO_CHILDREN
         return new
 
-    def _known_at(self, path: str) -> _Known | None:
-        """What is known of a znode; None where it left the list of its parent in the same round.
+    def _is_known(self, path: str) -> bool:
+        """Whether a znode is still of interest.
 
-        Should it have come back since, its parent's watch has fired for that.
+        It is not if it left the list of its parent in the same round. Should it have come back since, its
+        parent's watch has fired for that.
         """
-        return self._known.setdefault(path, _Known()) if path == ROOT else self._known.get(path)
+        if path == ROOT:
+            self._children.setdefault(ROOT, _NO_CHILDREN)
+        return path in self._children
+
+    def _forget(self, path: str) -> None:
+        self._nodes.discard(path)
+        self._children.pop(path, None)
 
     def _leave_out(self, path: str, error: NoAuthError) -> None:
-        known = self._known.get(path)
-        if known is not None:
-            known.node = None
+        self._nodes.discard(path)
         if path not in self._unreadable:
             self._unreadable.add(path)
             logger.warning("a member of %s is left out: %s", self._root, error, extra={"path": self._root})
@@ -187,11 +193,3 @@ class TreeFollower:
 
 def _below(path: str, name: str) -> str:
     return name if path == ROOT else f"{path}/{name}"
-
-
-def differences(
-    old: Mapping[str, V], new: Mapping[str, V]
-) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
-    """The keys that came, those that went, and those whose value is another."""
-    changed = frozenset(key for key in new.keys() & old.keys() if new[key] != old[key])
-    return frozenset(new.keys() - old.keys()), frozenset(old.keys() - new.keys()), changed

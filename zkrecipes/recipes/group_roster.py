@@ -1,0 +1,99 @@
+"""Which of a directory's znodes are members of a group, kept while znodes come and go."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple, final
+
+from zkrecipes.client.client import Client
+from zkrecipes.paths import join
+from zkrecipes.recipes.group_layouts import GroupLayout
+from zkrecipes.recipes.snapshots import Snapshot, SnapshotDict
+from zkrecipes.recipes.strangers import is_news
+from zkrecipes.recipes.tree_follower import TreeNode
+
+__all__ = ["Member", "MemberData", "Roster"]
+
+logger = logging.getLogger("zkrecipes.recipes")
+
+_OWNER_OF_CONTAINER: Final = -(2**63)
+"""What a container has in place of an owner (`EphemeralType.CONTAINER_EPHEMERAL_OWNER`)."""
+
+
+class Member(NamedTuple):
+    """A member's data, and when its znode was created."""
+
+    data: bytes
+    czxid: int
+
+
+@final
+class Roster:
+    """The members by name. Several znodes may have one name (kazoo's): the newest of them counts.
+
+    Args:
+        client: for which unexpected znodes are logged once.
+        directory: the group's.
+        layout: how members' znodes are named.
+    """
+
+    def __init__(self, client: Client, directory: str, layout: GroupLayout) -> None:
+        self._client = client
+        self._directory = directory
+        self._layout = layout
+        self._znodes: dict[str, dict[str, Member]] = {}  # by name of the member, then of the znode
+        self._members: SnapshotDict[Member] = SnapshotDict()
+
+    def put(self, znode: str, found: TreeNode | None) -> None:
+        """Take what a znode of the directory is now; None if it is gone."""
+        name = self._layout.member_name(znode)
+        if name is None:
+            if found is not None:
+                self.log_once(znode, "it is not named as a member is")
+            return
+        znodes = self._znodes.setdefault(name, {})
+        if found is None:
+            znodes.pop(znode, None)
+        elif found.stat.ephemeral_owner in (0, _OWNER_OF_CONTAINER):
+            self.log_once(znode, "it is not ephemeral")
+            znodes.pop(znode, None)
+        else:
+            znodes[znode] = Member(found.data, found.stat.czxid)
+        if znodes:
+            self._members[name] = max(znodes.values(), key=lambda member: member.czxid)
+        else:
+            del self._znodes[name]
+            self._members.discard(name)
+
+    def snapshot(self) -> Snapshot[Member]:
+        """Return the members by name."""
+        return self._members.snapshot()
+
+    def log_once(self, znode: str, why: str) -> None:
+        """Log that a znode is left out, once for each client."""
+        path = join(self._directory, znode)
+        if is_news(self._client, self._directory, f"/{znode}"):
+            logger.warning("%s is not a member of the group: %s", path, why, extra={"path": path})
+
+
+@final
+class MemberData(Mapping[str, bytes]):
+    """The data of each member by name; it never changes."""
+
+    __slots__ = ("_members",)
+
+    def __init__(self, members: Snapshot[Member]) -> None:
+        self._members = members
+
+    def __getitem__(self, name: str) -> bytes:
+        return self._members[name].data
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
