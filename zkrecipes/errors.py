@@ -85,6 +85,8 @@ class ZooKeeperError(Exception):
     """Whether the session is over, so that the same call cannot succeed in it."""
     nothing_changed: ClassVar[bool] = False
     """Whether it is certain that the server applied nothing of the request."""
+    is_transient: ClassVar[bool] = False
+    """Whether a later try may succeed although the caller has changed nothing."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Errors take facts rather than `args`, so they are copied and pickled without calling them again.
@@ -178,6 +180,7 @@ class NotReadOnlyError(ServerError):
 
     code = -119
     summary = "the server is read-only"
+    is_transient = True
 
 
 class NoWatcherError(ServerError):
@@ -213,6 +216,7 @@ class ThrottledError(ServerError):
 
     code = -127
     summary = "throttled by the server"
+    is_transient = True
 
 
 class EphemeralOnLocalSessionError(ServerError):
@@ -228,6 +232,7 @@ class RequestTimeoutError(ServerError):
     code = -122
     summary = "the server timed the request out"
     nothing_changed = False
+    is_transient = True
 
 
 class OperationTimeoutError(ServerError):
@@ -236,6 +241,7 @@ class OperationTimeoutError(ServerError):
     code = -7
     summary = "the operation timed out"
     nothing_changed = False
+    is_transient = True
 
 
 class ReconfigDisabledError(ServerError):
@@ -250,6 +256,7 @@ class ReconfigInProgressError(ServerError):
 
     code = -14
     summary = "another reconfig is in progress"
+    is_transient = True
 
 
 class NewConfigNoQuorumError(ServerError):
@@ -293,6 +300,7 @@ class SystemZooKeeperError(ServerError):
     code = -1
     summary = "system error of the server"
     nothing_changed = False
+    is_transient = True
 
 
 class RuntimeInconsistencyError(ServerError):
@@ -300,6 +308,7 @@ class RuntimeInconsistencyError(ServerError):
 
     code = -2
     summary = "runtime inconsistency"
+    is_transient = True
 
 
 class DataInconsistencyError(ServerError):
@@ -350,6 +359,7 @@ class ConnectionLossError(ZooKeeperError):
     """The connection was lost after the request was sent: whether it was applied is unknown."""
 
     code: ClassVar[int] = -4
+    is_transient = True
 
     def __init__(self, request: str = "", *, path: str | None = None, reason: str = "") -> None:
         self.request = request
@@ -370,6 +380,8 @@ class PacketTooLargeError(ConnectionLossError):
         size: the announced size of the reply in bytes.
         limit: `max_packet_size` in bytes.
     """
+
+    is_transient = False
 
     def __init__(self, request: str = "", *, path: str | None = None, size: int, limit: int) -> None:
         self.size = size
@@ -418,6 +430,7 @@ class SessionMovedError(SessionError):
     code: ClassVar[int] = -118
     summary = "the session moved to another connection"
     is_final = False
+    is_transient = True
 
 
 class SessionClosedError(SessionError):

@@ -147,9 +147,9 @@ async def test_a_create_whose_reply_was_lost_is_adopted() -> None:
         assert lost.is_spent
         (left,) = there.znodes() - {"/locks", "/locks/job"}
         assert place.path == left
-        # not before the server has caught up with what its predecessor had forwarded
+        # not before a quorum has answered: everything that the last server had forwarded is there then
         opcodes = [seen.opcode for seen in there.seen]
-        assert opcodes[-3:] == [OpCode.SYNC, OpCode.GET_CHILDREN, OpCode.EXISTS]
+        assert opcodes[-3:] == [OpCode.MULTI, OpCode.GET_CHILDREN, OpCode.EXISTS]
         assert place.token == (await client.get(left)).stat.czxid
 
 

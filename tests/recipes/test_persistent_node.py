@@ -30,6 +30,7 @@ anyio_backend = virtual_time()
 
 PATH = "/app/nodes/a"
 STAYS = {"/app", "/app/nodes"}
+NO_DELETE = [zk.ACL(zk.Perms.ALL & ~zk.Perms.DELETE, zk.ANYONE)]
 
 
 def node(client: zk.Client, data: bytes = b"1", **options: object) -> zk.PersistentNode:
@@ -67,6 +68,13 @@ async def two_clients() -> AsyncIterator[tuple[World, zk.Client, zk.Client]]:
 # --- there as long as the block runs -------------------------------------------------------------------
 
 
+async def test_the_directory_is_a_container_only_if_it_shall_be() -> None:
+    async with world() as there, there.connect("a") as client, node(client, container=True):
+        tree = there.server.processor.tree
+        kinds = {path: tree.get(path).kind.value for path in ("/app", "/app/nodes")}
+        assert kinds == {"/app": "persistent", "/app/nodes": "container"}
+
+
 async def test_it_is_there_while_the_block_runs_and_its_parents_are_made() -> None:
     async with world() as there, there.connect("a") as client:
         before = Traces.of(there, client)
@@ -76,7 +84,8 @@ async def test_it_is_there_while_the_block_runs_and_its_parents_are_made() -> No
             kinds = {
                 path: there.server.processor.tree.get(path).kind.value for path in ("/app", "/app/nodes")
             }
-            assert kinds == {"/app": "persistent", "/app/nodes": "container"}
+            # a container would be reaped with the data that the user may have put there
+            assert kinds == {"/app": "persistent", "/app/nodes": "persistent"}
         assert there.znodes() == STAYS
         await anyio.sleep(1)
         assert Traces.of(there, client) == before
@@ -621,3 +630,69 @@ async def test_a_delete_whose_reply_was_lost_never_hits_the_successor() -> None:
             await anyio.sleep(TIMEOUT)
             assert _is_so(there, PATH, b"2", other)
             assert other.state is SessionState.CONNECTED
+
+
+# --- what is refused, and what is asked too late -------------------------------------------------------
+
+
+async def _updated_too_late(member: zk.PersistentNode) -> None:
+    with anyio.fail_after(0), pytest.raises(RuntimeError, match="has been left"):
+        await member.update(b"late")
+
+
+async def test_an_update_after_the_block_is_an_error() -> None:
+    async with world() as there, there.connect("a") as client:
+        async with node(client) as member:
+            pass
+        await _updated_too_late(member)
+
+
+async def test_an_update_under_way_when_the_block_is_left_is_an_error_at_once() -> None:
+    async with world() as there, there.connect("a") as client, anyio.create_task_group() as tasks:
+        async with node(client) as member:
+            there.network.cut(source="a")  # so that nothing can be written
+            tasks.start_soon(_updated_late, member)
+            await anyio.sleep(0.1)
+        there.network.heal(source="a")
+
+
+async def _updated_late(member: zk.PersistentNode) -> None:
+    began = anyio.current_time()
+    with pytest.raises(RuntimeError, match="has been left"):
+        await member.update(b"late")
+    assert anyio.current_time() - began < 0.2  # long before the clean-up is given up
+
+
+async def test_leaving_reports_that_the_directory_does_not_permit_it() -> None:
+    async with two_clients() as (there, client, other):
+        with pytest.raises(zk.NoAuthError, match="must permit DELETE"):
+            async with node(client):
+                await other.set_acl("/app/nodes", NO_DELETE)
+        assert there.znodes() == {*STAYS, PATH}
+
+
+async def test_the_bodys_own_error_comes_before_the_refusal() -> None:
+    async with two_clients() as (_, client, other):
+        with pytest.raises(ZeroDivisionError):  # noqa: PT012
+            async with node(client):
+                await other.set_acl("/app/nodes", NO_DELETE)
+                raise ZeroDivisionError
+
+
+async def test_each_change_of_a_name_that_is_taken_costs_the_waiter_a_read_and_no_write() -> None:
+    async with two_clients() as (there, client, other), anyio.create_task_group() as tasks:
+        async with node(other) as owner:
+            tasks.start_soon(_join_and_leave, client)
+            await anyio.sleep(1)
+            writes = (OpCode.CREATE, OpCode.MULTI, OpCode.DELETE)
+            before = there.count(*writes, session_id=client.session.id)
+            for number in range(100):
+                await owner.update(b"%d" % number)
+            assert there.count(*writes, session_id=client.session.id) == before
+        await anyio.sleep(1)
+        assert there.count(*writes, session_id=client.session.id) > before
+
+
+async def _join_and_leave(client: zk.Client) -> None:
+    async with node(client):
+        pass

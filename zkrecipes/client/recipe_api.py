@@ -22,7 +22,9 @@ from zkrecipes.client.changed_paths import ChangedPaths
 from zkrecipes.client.client import Client
 from zkrecipes.client.follow_up import FollowUp
 from zkrecipes.client.operations import Operation, Operations
+from zkrecipes.client.pauses import Pauses
 from zkrecipes.client.tasks import ClientTasks
+from zkrecipes.client.transaction import as_transaction
 from zkrecipes.codec.records import Node, Stat
 from zkrecipes.enums import ServerGeneration, SessionState
 from zkrecipes.net.holds import Guard
@@ -30,7 +32,20 @@ from zkrecipes.net.keeper import SessionChange, SessionKeeper
 from zkrecipes.net.pending import Pending
 from zkrecipes.net.session import Session
 
-__all__ = ["ChangedPaths", "Guard", "Node", "Operations", "Pending", "RecipeApi", "Stat", "recipe_api"]
+__all__ = [
+    "ChangedPaths",
+    "Guard",
+    "Node",
+    "Operation",
+    "Operations",
+    "Pauses",
+    "Pending",
+    "RecipeApi",
+    "Session",
+    "Stat",
+    "as_transaction",
+    "recipe_api",
+]
 
 T = TypeVar("T")
 
@@ -91,6 +106,30 @@ class RecipeApi:
         if isinstance(watcher, ChangedPaths):
             watcher.asked(pending)
         return pending
+
+    def catch_up(self) -> Pending[None]:
+        """Submit a write that changes nothing: reads behind it see all that was committed before.
+
+        A `sync` promises less. A leader that was cut off from its quorum answers it for some seconds, while
+        the new leader commits other changes. This write needs a quorum. A read that was answered counts only
+        when this has been answered, too: `await` both, and read again where this raises.
+
+        Returns:
+            The write. Its `wait` raises only if it is unknown whether a quorum has committed it.
+        """
+        check = as_transaction([self.operations.without_chroot().check("/")])
+        return self.submit(Operation(check.request, _nothing), is_errand=True)
+
+    async def read_caught_up(self, read: Operation[T]) -> T:
+        """Read what is there now, with all that any client had been promised before this call.
+
+        Raises:
+            ZooKeeperError: what the server answered to the read or to the write before it (`catch_up`).
+        """
+        caught_up, reading = self.catch_up(), self.submit(read)
+        result = await reading.wait()
+        await caught_up.wait()
+        return result
 
     @asynccontextmanager
     async def changed_paths(self) -> AsyncIterator[ChangedPaths]:
@@ -203,6 +242,10 @@ class _NewSessions:
                 self._last_id = change.session_id
                 return self._keeper.session
         raise StopAsyncIteration
+
+
+def _nothing(_: object) -> None:
+    """For a write whose answer says nothing, even if it failed: a quorum has committed the failure."""
 
 
 def recipe_api(client: Client) -> RecipeApi:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, final
 from zkrecipes.client.calls import Calls
 from zkrecipes.client.operations import Operation, Operations
 from zkrecipes.codec.jute import Record
-from zkrecipes.codec.messages import ErrorReply
+from zkrecipes.codec.messages import ErrorReply, Request
 from zkrecipes.codec.multi import MultiReply, MultiRequest
 from zkrecipes.codec.records import ACL, Stat
 from zkrecipes.errors import (
@@ -22,7 +22,7 @@ from zkrecipes.errors import (
 from zkrecipes.net.pending import Pending
 from zkrecipes.net.wakeup import Parking
 
-__all__ = ["Transaction"]
+__all__ = ["Transaction", "as_transaction"]
 
 T = TypeVar("T")
 
@@ -119,21 +119,46 @@ class Transaction:
 
     def _take_reply(self, reply: MultiReply, zxid: int) -> None:
         requests = [each.request for each in self._collected]
-        if ErrorReply in map(type, reply.results):
-            reply.check_answers(requests, errors=True)
-            error = _failure(reply.results, self._collected)
-            if error is not None:
-                raise error
-        reply.check_answers(requests, errors=False)
+        _check_reply(reply, requests)
         for pending, result in zip(self._collected, reply.results, strict=True):
             pending.complete(result, None, zxid)
+
+
+def as_transaction(operations: Sequence[Operation[Any]]) -> Operation[list[Any]]:
+    """Make one operation of several writes and checks: all are applied, or none.
+
+    Its result is the list of theirs; where one failed, the result raises `TransactionError`.
+    """
+    requests = tuple(operation.request for operation in operations)
+
+    def convert(reply: MultiReply) -> list[Any]:
+        _check_reply(reply, requests)
+        results = zip(operations, reply.results, strict=True)
+        return [operation.convert(result) for operation, result in results]
+
+    return Operation(MultiRequest(requests), convert)
 
 
 def _itself(reply: MultiReply) -> MultiReply:
     return reply
 
 
-def _failure(results: tuple[Record, ...], collected: list[Pending[Any]]) -> TransactionError | None:
+def _check_reply(reply: MultiReply, requests: Sequence[Request[Any]]) -> None:
+    """Return if every request was applied.
+
+    Raises:
+        TransactionError: one of them failed, and none was applied.
+        ProtocolError: these are not the answers to these requests.
+    """
+    if ErrorReply in map(type, reply.results):
+        reply.check_answers(requests, errors=True)
+        error = _failure(reply.results, requests)
+        if error is not None:
+            raise error
+    reply.check_answers(requests, errors=False)
+
+
+def _failure(results: tuple[Record, ...], requests: Sequence[Request[Any]]) -> TransactionError | None:
     """The operation that failed: those before it have code 0, those after it RuntimeInconsistency."""
     failed = [
         (index, result.err)
@@ -143,7 +168,7 @@ def _failure(results: tuple[Record, ...], collected: list[Pending[Any]]) -> Tran
     if not failed:
         return None
     index, code = next((each for each in failed if each[1] != RuntimeInconsistencyError.code), failed[0])
-    error = error_from_code(code, getattr(collected[index].request, "path", None))
+    error = error_from_code(code, getattr(requests[index], "path", None))
     if not isinstance(error, ServerError):
         error = RuntimeInconsistencyError(detail=str(error))
-    return TransactionError(index, error, len(collected))
+    return TransactionError(index, error, len(requests))

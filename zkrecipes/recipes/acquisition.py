@@ -130,7 +130,8 @@ class Acquisition(EnteredOnce, Generic[H]):
         else:
             outcome = self._block.exit(error_type, error, traceback)
             self._held.remove(self._task)
-            await self._place.leave()
+            refusal = await self._place.leave()
+            outcome = refusal if outcome is None else outcome
         if outcome is not None and outcome is not error:
             raise outcome
 
@@ -184,7 +185,9 @@ class Acquisition(EnteredOnce, Generic[H]):
                 if await is_proven(guard, place.path):
                     return guard
             # The znode is gone, with its session or by somebody's hand, or is about to go: again.
-            await place.leave()
+            refusal = await place.leave()
+            if refusal is not None:
+                raise refusal  # this client would wait for its own znode
 
 
 async def is_proven(guard: Guard, path: str) -> bool:

@@ -16,16 +16,18 @@ from uuid import uuid4
 
 from zkrecipes.acl import ACL, ANYONE
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Pending, RecipeApi, recipe_api
+from zkrecipes.client.recipe_api import Pauses, Pending, RecipeApi, recipe_api
 from zkrecipes.enums import Perms
 from zkrecipes.errors import (
     ConnectionLossError,
+    NoAuthError,
     NodeExistsError,
     NoNodeError,
-    PacketTooLargeError,
     SessionExpiredError,
+    ZooKeeperError,
 )
 from zkrecipes.paths import join, name_of
+from zkrecipes.recipes.clean_up import is_leaving, remove
 from zkrecipes.recipes.directories import make_directory
 from zkrecipes.recipes.layouts import LockLayout
 from zkrecipes.recipes.strangers import name_strangers
@@ -140,10 +142,13 @@ class Place:
         self.token = 0
         self.made: Pending[str] | None = None
         self.session = self._api.session
+        self._first = ""  # when it has moved, the znode that stood for it
         self._second = ""  # while it moves, the znode that will stand for it
 
     async def take(self) -> list[str]:
         """Make the znode, and return the names in the directory as of then or later.
+
+        Answers that are transient are not the end: it tries again, after a pause.
 
         Raises:
             ConnectionLossError: the connection was lost again and again, and there is much data.
@@ -152,23 +157,26 @@ class Place:
         Cancellation: the znode may exist; call `leave`.
         """
         losses = 0
+        pauses = Pauses()
         while True:
             try:
                 children = await self._try_to_take()
-            except PacketTooLargeError:
-                raise  # the list of the directory: it would be too large again
-            except ConnectionLossError:
+            except ConnectionLossError as error:
                 losses += 1
-                if is_too_much(len(self._data), losses):
+                # a list that is too large would be too large again
+                if not error.is_transient or is_too_much(len(self._data), losses):
                     raise
-                continue
             except SessionExpiredError:
                 if self._api.is_over:
                     raise
-                continue
-            if children is not None:
-                self._name_strangers(children)
-                return children
+            except ZooKeeperError as error:
+                if not error.is_transient:
+                    raise
+                await pauses.wait()
+            else:
+                if children is not None:
+                    self._name_strangers(children)
+                    return children
 
     async def wait_turn(self, children: list[str]) -> bool:
         """Wait until nobody before this place blocks it; False if its znode has gone meanwhile.
@@ -176,6 +184,7 @@ class Place:
         Args:
             children: as `take` returned them.
         """
+        pauses = Pauses()
         while True:
             try:
                 before = who_goes_before(children, name_of(self.path), self._queue.layout)
@@ -190,6 +199,10 @@ class Place:
                 if self._api.is_over:
                     raise
                 return False
+            except ZooKeeperError as error:
+                if not error.is_transient:
+                    raise
+                await pauses.wait()
             if self.session.state.is_final:
                 return False  # what was read is of the next session, and our znode has gone with the last
 
@@ -214,9 +227,15 @@ class Place:
         return in_order(children, self._queue.layout)[0].name == name
 
     def is_blocked(self, children: list[str]) -> bool:
-        """Whether somebody before this place blocks it; who is not in the queue any longer is not blocked."""
+        """Whether another contender before this place blocks it.
+
+        A contender that is not in the queue any longer is not blocked; and one of this client's that has
+        left, and whose znode is still being removed, blocks no other for long.
+        """
+        directory = self._queue.directory
+        here = [name for name in children if not is_leaving(self._api, join(directory, name))]
         try:
-            return who_goes_before(children, name_of(self.path), self._queue.layout) is not None
+            return who_goes_before(here, name_of(self.path), self._queue.layout) is not None
         except LookupError:
             return False
 
@@ -239,49 +258,56 @@ class Place:
         self._second = join(queue.directory, queue.layout.prefix(self._guid) + number)
         if not await self._create_second(queue):
             return False
-        first, self.path, self._second = self.path, self._second, ""
+        self._first, self.path, self._second = self.path, self._second, ""
         self._queue = queue
         moved()
-        await self._api.finish(self._delete(first))
+        # if that is refused, it is tried again with the end of the block, which reports it
+        if await self._remove(self._first) is None:
+            self._first = ""
         return True
 
-    async def leave(self) -> None:
+    async def leave(self) -> NoAuthError | None:
         """Remove the znode, whatever is known of it. Shielded and bounded; goes on in the client's own time.
+
+        Returns:
+            The server's refusal, if the directory does not permit it: the znode stays until its session ends.
+            Raise it unless there is another error already; the log has it.
 
         Cancellation: the removal goes on until it is done or the session, and the znode with it, is over.
         """
-        if not self._guid or self.session.state.is_final:
-            return
-        if self.path:
-            # both are sent at once, and the last is answered last
-            removals = [self._delete(path) for path in (self._second, self.path) if path]
-            await self._api.finish(removals[-1])
-        else:
-            await self._api.clean_up(self._remove_by_guid)
+        if not self._guid:
+            return None
+        prefix = self._queue.layout.prefix(self._guid)
+        paths = [path for path in (self._first, self._second, self.path) if path]
+        is_unknown = not self.path
+        self.is_left()
+        return await self._remove(*paths, prefixes=[prefix] if is_unknown else [])
 
     def is_left(self) -> None:
         """Its znode was removed by a transaction of the recipe's: there is nothing to leave any longer."""
-        self._guid = self.path = ""
+        self._guid = self.path = self._first = self._second = ""
 
     async def _try_to_take(self) -> list[str] | None:
-        """One try; None, or a lost connection: it left nothing behind, and the next may do better."""
-        # A fresh GUID each time: what an earlier try left behind must not be taken for this one's.
-        self._guid = uuid4().hex
-        self.path = ""
-        self.made = None
-        self.session = self._api.session
+        """One step towards a place whose names were listed. None: it left nothing behind, try again.
+
+        Each error leaves a place of which it is known what it lacks: the next step begins there.
+        """
+        if self.session is not self._api.session:
+            self.is_left()  # the znode, if there was one, goes with its session
         try:
+            if self.path:
+                return await self._list()
+            if self._guid:
+                return await self._adopt()
+            # A fresh GUID each time: what an earlier try left behind must not be taken for this one's.
+            self._guid = uuid4().hex
+            self.made = None
+            self.session = self._api.session
             return await self._create_and_list()
         except NoNodeError:
             queue = self._queue
+            self.is_left()
             await make_directory(queue.client, queue.directory, container=queue.layout.is_container)
-        except PacketTooLargeError:
-            raise
-        except ConnectionLossError:
-            children = await self._adopt()
-            if children is None:
-                raise
-            return children
         return None
 
     async def _create_and_list(self) -> list[str]:
@@ -293,7 +319,12 @@ class Place:
             is_evidence=True,
         )
         listing = api.submit(api.operations.get_children(queue.directory))
-        made = await create.wait()
+        try:
+            made = await create.wait()
+        except ZooKeeperError as error:
+            if error.nothing_changed:
+                self.is_left()
+            raise
         self.path, self.token = made, create.zxid
         self.made = create if self._is_surely_readable() else None
         return await listing.wait()
@@ -308,26 +339,35 @@ class Place:
         acl = self._api.operations.default_acl if self._queue.acl is None else self._queue.acl
         return any(entry.id == ANYONE and entry.perms & Perms.READ for entry in acl)
 
+    async def _list(self) -> list[str]:
+        return await self._api.submit(self._api.operations.get_children(self._queue.directory)).wait()
+
     async def _adopt(self) -> list[str] | None:
         """After a lost reply: the names in the directory if our znode is among them and is ours."""
-        children = await self._list_own()
-        for path in self._own(children):
-            stat = await self._queue.client.exists(path)
-            is_present = self.session is self._api.session
-            if is_present and stat is not None and stat.ephemeral_owner == self.session.id:
+        api, queue = self._api, self._queue
+        try:
+            children = await api.read_caught_up(api.operations.get_children(queue.directory))
+        except NoNodeError:
+            children = []
+        prefix = queue.layout.prefix(self._guid)
+        for name in children:
+            if not name.startswith(prefix):
+                continue
+            path = join(queue.directory, name)
+            stat = await queue.client.exists(path)
+            is_current = self.session is api.session
+            if is_current and stat is not None and stat.ephemeral_owner == self.session.id:
                 self.path, self.token = path, stat.czxid
                 return children
-            # of a session that is over, or about to be
-            await self._api.finish(self._delete(path))
+            # It should go with its session. As the name is ours alone, nobody is harmed if it goes now.
+            await remove(api, api.session, queue.directory, names=[name])
+        self.is_left()
         return None
-
-    async def _remove_by_guid(self) -> None:
-        for path in self._own(await self._list_own()):
-            await self._delete(path).wait_done()
 
     async def _create_second(self, queue: Queue) -> bool:
         operation = self._api.operations.create(self._second, self._data, ephemeral=True, acl=queue.acl)
-        # A request that is made now belongs to the present session: in another it would outlive the place.
+        pauses = Pauses()
+        # A request that is made now belongs to the current session: in another it would outlive the place.
         while self.session is self._api.session and not self.session.state.is_final:
             try:
                 await self._api.submit(operation).wait()
@@ -335,30 +375,15 @@ class Place:
                 return True  # made by an earlier try whose end was not seen: the GUID is ours alone
             except (NoNodeError, SessionExpiredError):
                 return False
-            except PacketTooLargeError:
-                raise
-            except ConnectionLossError:
-                continue
+            except ZooKeeperError as error:
+                if not error.is_transient:
+                    raise
+                if not isinstance(error, ConnectionLossError):
+                    await pauses.wait()
             else:
                 return True
         return False
 
-    async def _list_own(self) -> list[str]:
-        """The names in the directory, with everything that was under way when the connection was lost.
-
-        Without the sync a server that lags would not show yet what the last one had forwarded.
-        """
-        api, directory = self._api, self._queue.directory
-        api.submit(api.operations.sync(directory))
-        try:
-            return await api.submit(api.operations.get_children(directory)).wait()
-        except NoNodeError:
-            return []
-
-    def _own(self, children: Iterable[str]) -> list[str]:
-        prefix = self._queue.layout.prefix(self._guid)
-        return [join(self._queue.directory, name) for name in children if name.startswith(prefix)]
-
-    def _delete(self, path: str) -> Pending[None]:
-        # Sent until it is answered: nobody else ever uses this name, so twice is the same as once.
-        return self._api.submit(self._api.operations.delete(path), is_errand=True)
+    async def _remove(self, *paths: str, prefixes: Iterable[str] = ()) -> NoAuthError | None:
+        names = [name_of(path) for path in paths]
+        return await remove(self._api, self.session, self._queue.directory, names=names, prefixes=prefixes)

@@ -7,31 +7,35 @@ and the next in the queue sees the permits when it comes to its turn.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final, NamedTuple, final
+from typing import Final, NamedTuple, TypeVar, final
 from uuid import uuid4
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import ChangedPaths, Pending, recipe_api
+from zkrecipes.client.recipe_api import ChangedPaths, Pauses, recipe_api
 from zkrecipes.errors import (
     BadVersionError,
     ConnectionLossError,
+    NoAuthError,
     NodeExistsError,
     NoNodeError,
-    PacketTooLargeError,
     SessionExpiredError,
     TransactionError,
+    ZooKeeperError,
 )
-from zkrecipes.paths import join, parent_of
+from zkrecipes.paths import join, name_of, parent_of
+from zkrecipes.recipes.clean_up import remove
 from zkrecipes.recipes.contender import Place, Queue, is_too_much
 from zkrecipes.recipes.directories import make_directory
 from zkrecipes.recipes.layouts import SemaphoreLayout
 from zkrecipes.recipes.strangers import name_miscounted
 
 __all__ = ["Permits", "Pool", "Room"]
+
+T = TypeVar("T")
 
 _PERMIT_OVERHEAD: Final = 100
 """The bytes of a create, beside its data: at least."""
@@ -70,9 +74,10 @@ class Pool(NamedTuple):
 
         Text that is no number is left alone, and `limit` it is, as for kazoo.
         """
+        read = partial(self.client.get, self.directory)
         while True:
             try:
-                data, stat = await self.client.get(self.directory)
+                data, stat = await self.persist(read)
                 if data:
                     found = parse_limit(data)
                     return limit if found is None else found
@@ -81,13 +86,13 @@ class Pool(NamedTuple):
                 await self.make(limit)
                 continue
             with suppress(NoNodeError, BadVersionError):  # somebody else was faster: look again
-                await self._persist(partial(self.client.set, self.directory, b"%d" % limit, version=version))
+                await self.persist(partial(self.client.set, self.directory, b"%d" % limit, version=version))
 
     async def set_limit(self, limit: int) -> None:
         """Write the limit into the directory."""
         while True:
             try:
-                await self._persist(partial(self.client.set, self.directory, b"%d" % limit))
+                await self.persist(partial(self.client.set, self.directory, b"%d" % limit))
             except NoNodeError:
                 await self.make(limit)
             else:
@@ -101,7 +106,7 @@ class Pool(NamedTuple):
         """
         # others make and remove it, too
         with suppress(NodeExistsError, NoNodeError):
-            await self._persist(partial(self._try_to_make, limit))
+            await self.persist(partial(self._try_to_make, limit))
 
     async def _try_to_make(self, limit: int) -> None:
         if not self.layout.has_limit:
@@ -111,20 +116,22 @@ class Pool(NamedTuple):
         await self.client.ensure_path(parent_of(self.directory))
         await self.client.create(self.directory, b"%d" % limit)
 
-    async def _persist(self, write: Callable[[], Awaitable[object]]) -> None:
-        """Repeat a write that may be applied twice, until its end is known."""
+    async def persist(self, request: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a read, or a write that may be applied twice, until its end is known."""
+        pauses = Pauses()
         while True:
             try:
-                await write()
-            except PacketTooLargeError:
-                raise
-            except ConnectionLossError:
-                continue
+                return await request()
+            except ConnectionLossError as error:
+                if not error.is_transient:
+                    raise
             except SessionExpiredError:
                 if recipe_api(self.client).is_over:
                     raise
-            else:
-                return
+            except ZooKeeperError as error:
+                if not error.is_transient:
+                    raise
+                await pauses.wait()
 
     async def look(self, changed: ChangedPaths | None = None) -> Room:
         """Count what is out, and have `changed` told of whatever changes that.
@@ -212,66 +219,65 @@ class Permits:
                     for guid in self._guids
                 ]
         except TransactionError as error:
+            self._guids = []
             if isinstance(error.error, (NoNodeError, BadVersionError)):
                 return False
             raise error.error from error
-        except PacketTooLargeError:
-            raise
-        except ConnectionLossError:
-            self._losses += 1
-            is_taken = await self._adopt(place)
-            if not is_taken and is_too_much(self._count * (len(self._data) + _PERMIT_OVERHEAD), self._losses):
+        except ZooKeeperError as error:
+            if error.nothing_changed:
+                self._guids = []
+            if not error.is_transient:
                 raise
-            return is_taken
+            if not isinstance(error, ConnectionLossError):
+                await Pauses().wait()
+            return await self._settle(place, error)
         self.paths, self.token = [each.result() for each in made], made[0].zxid
         place.is_left()
         return True
 
-    async def leave(self) -> None:
-        """Remove their znodes, whatever is known of them. Shielded and bounded, as `Place.leave`."""
+    async def leave(self) -> NoAuthError | None:
+        """Remove their znodes, whatever is known of them. Shielded and bounded, as `Place.leave`.
+
+        Returns:
+            The server's refusal, as `Place.leave`.
+        """
         guids, self._guids = self._guids, []
         paths, self.paths = self.paths, []
-        if not guids or self.session.state.is_final:
-            return
-        if paths:
-            # all are sent at once, and the last is answered last
-            removals = [self._delete(path) for path in paths]
-            await self._api.finish(removals[-1])
-        else:
-            await self._api.clean_up(partial(self._remove, guids))
+        if not guids:
+            return None
+        return await remove(
+            self._api,
+            self.session,
+            self._pool.directory,
+            names=map(name_of, paths),
+            prefixes=[] if paths else map(self._pool.layout.prefix, guids),
+        )
+
+    async def _settle(self, place: Place, error: ZooKeeperError) -> bool:
+        """After an answer that leaves it open whether they were made: find out."""
+        if not self._guids:
+            return False
+        is_taken = await self._adopt(place)
+        if not is_taken and isinstance(error, ConnectionLossError):
+            self._losses += 1
+            if is_too_much(self._count * (len(self._data) + _PERMIT_OVERHEAD), self._losses):
+                raise error
+        return is_taken
 
     async def _adopt(self, place: Place) -> bool:
-        """After a lost reply: whether they were made, all of them as it is a transaction, and live."""
-        paths = self._own(await self._list(), self._guids)
+        """Whether they were made, all of them as it is a transaction, and live."""
+        pool, api = self._pool, self._api
+        prefixes = tuple(map(pool.layout.prefix, self._guids))
+        names = await pool.persist(partial(api.read_caught_up, api.operations.get_children(pool.directory)))
+        paths = [join(pool.directory, name) for name in names if name.startswith(prefixes)]
         is_whole = len(paths) == self._count
-        stat = await self._pool.client.exists(paths[0]) if is_whole else None
-        is_present = self.session is self._api.session
-        if is_present and stat is not None and stat.ephemeral_owner == self.session.id:
+        stat = await pool.persist(partial(pool.client.exists, paths[0])) if is_whole else None
+        is_current = self.session is api.session
+        if is_current and stat is not None and stat.ephemeral_owner == self.session.id:
             self.paths, self.token = paths, stat.czxid
             place.is_left()
             return True
         # of a session that is over, or somebody has removed one already
-        for path in paths:
-            await self._api.finish(self._delete(path))
+        self.paths = paths
+        await self.leave()
         return False
-
-    async def _remove(self, guids: list[str]) -> None:
-        for path in self._own(await self._list(), guids):
-            await self._delete(path).wait_done()
-
-    async def _list(self) -> list[str]:
-        """The names in the directory, with everything that was under way when the connection was lost."""
-        api, directory = self._api, self._pool.directory
-        api.submit(api.operations.sync(directory))
-        try:
-            return await api.submit(api.operations.get_children(directory)).wait()
-        except NoNodeError:
-            return []
-
-    def _own(self, names: Iterable[str], guids: list[str]) -> list[str]:
-        prefixes = tuple(map(self._pool.layout.prefix, guids))
-        return [join(self._pool.directory, name) for name in names if name.startswith(prefixes)]
-
-    def _delete(self, path: str) -> Pending[None]:
-        # Sent until it is answered: nobody else ever uses this name, so twice is the same as once.
-        return self._api.submit(self._api.operations.delete(path), is_errand=True)

@@ -23,11 +23,12 @@ import anyio
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import RecipeApi, Stat, recipe_api
+from zkrecipes.client.recipe_api import Pauses, RecipeApi, Stat, recipe_api
 from zkrecipes.enums import Perms, SessionState
 from zkrecipes.errors import (
     BadVersionError,
     ConnectionLossError,
+    NoAuthError,
     NodeExistsError,
     NoNodeError,
     SessionError,
@@ -35,6 +36,7 @@ from zkrecipes.errors import (
     ZooKeeperError,
 )
 from zkrecipes.paths import check_path, parent_of
+from zkrecipes.recipes.clean_up import clean_up
 from zkrecipes.recipes.directories import make_directory
 
 __all__ = ["OnConflict", "PersistentNode"]
@@ -74,8 +76,9 @@ class PersistentNode:
             What an earlier session of this client left is always replaced. When the znode has to be put
             back, `"raise"` waits, and `"replace"` lets the other one be there for a second first.
         acl: of the znode; it must give its owner READ. None: the client's default.
-        container: make the level above it a container, where it is missing and the server has them: it goes
-            when it has been empty for a while.
+        container: if the level above it is missing, make it a container, if the server has them. The server
+            removes a container, with its data and its ACL, when it has been empty for a while: only for a
+            directory that holds nothing but such znodes.
 
     Raises:
         ValueError: path, data, ACL or `on_conflict` cannot be right.
@@ -84,6 +87,9 @@ class PersistentNode:
         NodeExistsError: the name is taken, with `on_conflict="raise"`.
         ConnectionLossError: the connection was lost again and again on the create: too much data, as a rule.
         ZooKeeperError: the server refused, or the client is over.
+
+    Leaving removes the znode. It raises:
+        NoAuthError: the ACL of the level above does not permit it; the znode stays until its session ends.
 
     Cancellation: no znode is left behind; the removal goes on in the background.
     """
@@ -96,7 +102,7 @@ class PersistentNode:
         *,
         on_conflict: OnConflict = "wait",
         acl: Sequence[ACL] | None = None,
-        container: bool = True,
+        container: bool = False,
     ) -> None:
         if on_conflict not in ("wait", "raise", "replace"):
             raise ValueError(f"on_conflict is 'wait', 'raise' or 'replace', not {on_conflict!r}")
@@ -123,7 +129,8 @@ class PersistentNode:
         self._rejected: tuple[int, Exception] | None = None
         self._over: Exception | None = None
         self._losses = 0
-        self._retry_after = _RETRY_AFTER
+        self._pauses = Pauses()
+        self._long_pauses = Pauses(_RETRY_AFTER, _RETRY_AFTER_MAX)
         self._told_of = 0
         self._progress = anyio.Event()
         self._watching: anyio.CancelScope | None = None
@@ -148,7 +155,9 @@ class PersistentNode:
         traceback: TracebackType | None,
     ) -> None:
         assert self._staying is not None
-        await self._leave(self._staying)
+        refusal = await self._leave(self._staying)
+        if refusal is not None and error is None:
+            raise refusal
 
     async def update(self, data: bytes) -> None:
         """Give the znode other data, and wait until it has them.
@@ -160,7 +169,7 @@ class PersistentNode:
             data: the new data.
 
         Raises:
-            RuntimeError: the block has not been entered.
+            RuntimeError: the block has not been entered, or it has been left meanwhile.
             TypeError, ValueError: it is not bytes, or too much.
             ConnectionLossError: the connection was lost again and again: too much data, as a rule. Whether
                 the znode has them is unknown.
@@ -171,6 +180,8 @@ class PersistentNode:
         self._api.operations.set(self.path, data)  # raises for what cannot be right
         if self._staying is None:
             raise RuntimeError(f"{self!r} has not been entered: there is nothing to update")
+        if self._over is not None:
+            raise copy.copy(self._over)
         self._numbers += 1
         number = self._numbers
         self._wanted = _Version(number, data)
@@ -191,37 +202,40 @@ class PersistentNode:
                 raise copy.copy(self._rejected[1])
             await self._progress.wait()
 
-    async def _leave(self, staying: AbstractAsyncContextManager[None]) -> None:
+    async def _leave(self, staying: AbstractAsyncContextManager[None]) -> NoAuthError | None:
+        self._end(RuntimeError(f"the block of {self!r} has been left: nothing is written any longer"))
         try:
             await staying.__aexit__(None, None, None)
         finally:
-            await self._api.clean_up(self._remove_and_forget)
+            refusal = await clean_up(self._api, self._made_in, self._remove, what=self.path)
+        return refusal
 
-    async def _remove_and_forget(self) -> None:
-        try:
-            await self._remove()
-        finally:
-            self._know(None)
+    def _end(self, error: Exception) -> None:
+        """Report `error` to all that wait for a write; the first call counts."""
+        if self._over is None:
+            self._over = error
+            self._tell()
 
     async def _remove(self) -> None:
         """Remove the znode if it is ours; by no delete that is sent again: the name may be another's."""
         session = self._made_in
-        while not session.state.is_final and (self._czxid is not None or self._unsettled is not None):
-            version, self._version = self._version, None
-            try:
-                if version is None or session.state is not SessionState.CONNECTED:
-                    # Without the sync a server that lags would not show yet what the last one had forwarded.
-                    self._api.submit(self._api.operations.sync(self.path))
-                    stat = await self._client.exists(self.path)
-                    if stat is None or not self._is_ours(stat):
-                        return
-                    version = stat.version
-                await self._client.delete(self.path, version=version)
-            except (BadVersionError, ConnectionLossError):
-                continue
-            except (NoNodeError, SessionExpiredError):
-                return
+        if self._czxid is None and self._unsettled is None:
             return
+        version, self._version = self._version, None
+        if version is None or session.state is not SessionState.CONNECTED:
+            stat = await self._api.read_caught_up(self._api.operations.exists(self.path))
+            if stat is None or not self._is_ours(stat) or session is not self._api.session:
+                self._know(None)
+                return
+            version = stat.version
+        try:
+            await self._client.delete(self.path, version=version)
+        except BadVersionError:
+            await self._remove()  # it was changed since: look
+            return
+        except NoNodeError:
+            pass
+        self._know(None)
 
     # --- the one that writes -------------------------------------------------------------------------------
 
@@ -234,8 +248,7 @@ class PersistentNode:
                 except ZooKeeperError as error:
                     await self._after(error)
         except Exception as error:
-            self._over = error
-            self._tell()
+            self._end(error)
             raise
 
     async def _after(self, error: ZooKeeperError) -> None:
@@ -251,17 +264,14 @@ class PersistentNode:
             self._losses += 1
             if self._losses < _LOSSES_MAX:
                 return  # the next try finds out, by the owner, whether the znode was made
+        elif error.is_transient:
+            logger.info("%s is not written yet: %s", self.path, error, extra={"path": self.path})
+            await self._pauses.wait()
+            return
         if self._written is None:
             raise error
-        logger.warning(
-            "%s could not be put back, next try in %g s: %s",
-            self.path,
-            self._retry_after,
-            error,
-            extra={"path": self.path},
-        )
-        await anyio.sleep(self._retry_after)
-        self._retry_after = min(2 * self._retry_after, _RETRY_AFTER_MAX)
+        logger.warning("%s could not be put back: %s (retrying)", self.path, error, extra={"path": self.path})
+        await self._long_pauses.wait()
 
     async def _write(self) -> None:
         """Do what is missing for the znode to be there, with the data that is wanted."""
@@ -312,6 +322,8 @@ class PersistentNode:
             if self._losses >= _LOSSES_MAX:
                 self._reject(wanted, error)
         except ZooKeeperError as error:
+            if error.is_transient:
+                raise  # it is written again once it is known what there is
             self._reject(wanted, error)
         else:
             self._version = stat.version
@@ -335,30 +347,42 @@ class PersistentNode:
 
     async def _settle(self, wanted: _Version) -> None:
         """The name is taken. If it is not by us, do what was asked for, so that the next try may work."""
-        async with self._client.exists_and_watch(self.path) as (stat, changed):
-            if stat is None:
-                return
-            if self._is_ours(stat):
-                self._know(stat.czxid, stat.version)
-                if self._unsettled == wanted.number:
-                    self._has(wanted)
-                self._unsettled = None
-                return
-            if self._may_replace(stat):
-                await self._replace(stat)
-                return
-            if self._on_conflict == "raise" and self._written is None:
-                raise NodeExistsError(self._api.operations.full(self.path), detail=self._describe(stat))
-            if stat.czxid != self._told_of:  # once: it may change many times
-                self._told_of = stat.czxid
-                logger.warning(
-                    "%s is taken: waiting until it goes: %s",
-                    self.path,
-                    self._describe(stat),
-                    extra={"path": self.path},
-                )
-            with anyio.move_on_after(_RETRY_AFTER if self._on_conflict == "replace" else math.inf):
-                await changed.wait()
+        taken_by: int | None = None
+        while True:
+            async with self._client.exists_and_watch(self.path) as (stat, changed):
+                if stat is None or taken_by not in (None, stat.czxid):
+                    return
+                if self._is_ours(stat):
+                    self._know(stat.czxid, stat.version)
+                    if self._unsettled == wanted.number:
+                        self._has(wanted)
+                    self._unsettled = None
+                    return
+                if self._may_replace(stat):
+                    await self._replace(stat)
+                    return
+                if self._on_conflict == "raise" and self._written is None:
+                    raise NodeExistsError(self._api.operations.full(self.path), detail=self._describe(stat))
+                taken_by = stat.czxid
+                self._tell_of(stat)
+                # Its owner may write to it as often as it likes: only another znode is worth a create.
+                with anyio.move_on_after(
+                    _RETRY_AFTER if self._on_conflict == "replace" else math.inf
+                ) as limit:
+                    await changed.wait()
+                if limit.cancelled_caught:
+                    return
+
+    def _tell_of(self, stat: Stat) -> None:
+        if stat.czxid == self._told_of:
+            return
+        self._told_of = stat.czxid
+        logger.warning(
+            "%s is taken: waiting until it goes: %s",
+            self.path,
+            self._describe(stat),
+            extra={"path": self.path},
+        )
 
     def _may_replace(self, stat: Stat) -> bool:
         """Whether the other one goes now."""
@@ -397,7 +421,8 @@ class PersistentNode:
     def _has(self, version: _Version) -> None:
         self._written = version
         self._losses = 0
-        self._retry_after = _RETRY_AFTER
+        self._pauses.reset()
+        self._long_pauses.reset()
         self._tell()
 
     def _reject(self, version: _Version, error: ZooKeeperError) -> None:

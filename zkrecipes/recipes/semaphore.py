@@ -11,8 +11,15 @@ import anyio
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Guard, recipe_api
-from zkrecipes.errors import LockLostError, NoNodeError, SessionExpiredError
+from zkrecipes.client.recipe_api import ChangedPaths, Guard, Pauses, recipe_api
+from zkrecipes.errors import (
+    ConnectionLossError,
+    LockLostError,
+    NoAuthError,
+    NoNodeError,
+    SessionExpiredError,
+    ZooKeeperError,
+)
 from zkrecipes.paths import check_path
 from zkrecipes.recipes.acquisition import is_proven, task_id
 from zkrecipes.recipes.contender import Entry, Place, Queue
@@ -221,7 +228,8 @@ class SemaphoreAcquisition(EnteredOnce):
     ) -> None:
         outcome = self._block.exit(error_type, error, traceback)
         self._terms.taken -= Counter({self._task: self._count})
-        await self._permits.leave()
+        refusal = await self._permits.leave()
+        outcome = refusal if outcome is None else outcome
         if outcome is not None and outcome is not error:
             raise outcome
 
@@ -239,7 +247,9 @@ class SemaphoreAcquisition(EnteredOnce):
                 if await is_proven(guard, path):
                     return guard
             # The znodes are gone, with their session or by somebody's hand, or are about to go: again.
-            await self._leave()
+            refusal = await self._leave()
+            if refusal is not None:
+                raise refusal  # this client would wait for its own znode
 
     async def _take_permits(self) -> bool:
         """First in the queue: wait for room and take the permits; False if the place is lost."""
@@ -247,24 +257,41 @@ class SemaphoreAcquisition(EnteredOnce):
         api = recipe_api(pool.client)
         async with api.changed_paths() as changed:
             is_watching = False
+            pauses = Pauses()
             while not place.session.state.is_final:
                 try:
-                    # watches are for those who have to wait
-                    room = await pool.look(changed if is_watching else None)
-                    if self._has_room(room):
-                        if await self._permits.take(place, room):
-                            return True
-                        if await pool.client.exists(place.path) is None:
-                            return False
-                    elif is_watching:
-                        await changed.wait()
-                    is_watching = True
+                    taken = await self._look_and_take(changed if is_watching else None)
+                    if taken is not None:
+                        return taken
+                    is_watching = True  # watches are for those that have to wait
                 except NoNodeError:
                     await pool.make(self._terms.limit)
                 except SessionExpiredError:
                     if api.is_over:
                         raise
+                except ZooKeeperError as error:
+                    # a lost connection has been dealt with, unless it is the size of the transaction
+                    if not error.is_transient or isinstance(error, ConnectionLossError):
+                        raise
+                    await pauses.wait()
         return False
+
+    async def _look_and_take(self, changed: ChangedPaths | None) -> bool | None:
+        """Take the permits, or wait for a change if there is no room.
+
+        Returns:
+            True if they are taken, False if the place is lost, None if it must be looked again.
+        """
+        place, pool = self._place, self._pool
+        room = await pool.look(changed)
+        if self._has_room(room):
+            if await self._permits.take(place, room):
+                return True
+            if await pool.client.exists(place.path) is None:
+                return False
+        elif changed is not None:
+            await changed.wait()
+        return None
 
     def _has_room(self, room: Room) -> bool:
         """Whether the permits can be had now.
@@ -281,8 +308,10 @@ class SemaphoreAcquisition(EnteredOnce):
         self._terms.check_wait(self._task, self._count)
         return False
 
-    async def _leave(self) -> None:
+    async def _leave(self) -> NoAuthError | None:
+        refusal: NoAuthError | None = None
         try:
-            await self._permits.leave()
+            refusal = await self._permits.leave()
         finally:
-            await self._place.leave()
+            refusal = await self._place.leave() or refusal
+        return refusal
