@@ -13,7 +13,7 @@ order means nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Final, Generic, TypeVar, final
 
@@ -22,8 +22,20 @@ __all__ = ["Snapshot", "SnapshotDict"]
 V = TypeVar("V")
 
 _BUCKET_SIZE: Final = 512
-"""Entries in a bucket, on average, before the buckets are doubled. At 200,000 entries, one change then copies
-some 400 entries and 512 pointers."""
+"""Entries in a bucket, on average, before one more bucket is made. At 200,000 entries, one change then copies
+some 500 entries and 400 pointers."""
+
+
+def _index_in(buckets: Sequence[object], key: str) -> int:
+    """Return which bucket a key belongs to.
+
+    Buckets are added one at a time (linear hashing: W. Litwin, VLDB 1980), so that no insertion has to move
+    more than one bucket's entries: those not yet split go by one bit less.
+    """
+    count = len(buckets)
+    base = 1 << (count.bit_length() - 1)
+    index = hash(key) & (2 * base - 1)
+    return index if index < count else index - base
 
 
 @final
@@ -37,8 +49,7 @@ class Snapshot(Mapping[str, V]):
         self._count = count
 
     def __getitem__(self, key: str) -> V:
-        buckets = self._buckets
-        return buckets[hash(key) & (len(buckets) - 1)][key]
+        return self._buckets[_index_in(self._buckets, key)][key]
 
     def __iter__(self) -> Iterator[str]:
         return chain.from_iterable(self._buckets)
@@ -92,11 +103,11 @@ class SnapshotDict(Generic[V]):
             self._count += 1
         bucket[key] = value
         if self._count > _BUCKET_SIZE * len(self._buckets):
-            self._split_buckets()
+            self._add_bucket()
 
     def discard(self, key: str) -> None:
         """Remove a key; one that is not there is ignored."""
-        if key in self._buckets[self._index(key)]:
+        if key in self._buckets[_index_in(self._buckets, key)]:
             del self._bucket_to_change(key)[key]
             self._count -= 1
 
@@ -105,23 +116,21 @@ class SnapshotDict(Generic[V]):
         self._unshared.clear()
         return Snapshot(tuple(self._buckets), self._count)
 
-    def _index(self, key: str) -> int:
-        return hash(key) & (len(self._buckets) - 1)
-
     def _bucket_to_change(self, key: str) -> dict[str, V]:
-        index = self._index(key)
+        index = _index_in(self._buckets, key)
         if index not in self._unshared:
             self._unshared.add(index)
             self._buckets[index] = self._buckets[index].copy()
         return self._buckets[index]
 
-    def _split_buckets(self) -> None:
-        # The number of buckets is a power of two: one more bit of the hash decides.
-        bit = len(self._buckets)
-        stay: list[dict[str, V]] = [{} for _ in self._buckets]
-        move: list[dict[str, V]] = [{} for _ in self._buckets]
-        for index, bucket in enumerate(self._buckets):
-            for key, value in bucket.items():
-                (move if hash(key) & bit else stay)[index][key] = value
-        self._buckets = stay + move
-        self._unshared = set(range(len(self._buckets)))
+    def _add_bucket(self) -> None:
+        count = len(self._buckets)
+        base = 1 << (count.bit_length() - 1)
+        split = count - base
+        stay: dict[str, V] = {}
+        move: dict[str, V] = {}
+        for key, value in self._buckets[split].items():
+            (move if hash(key) & base else stay)[key] = value
+        self._buckets[split] = stay
+        self._buckets.append(move)
+        self._unshared |= {split, count}
