@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from zkrecipes.codec.jute import Record
-from zkrecipes.codec.messages import ConnectReply, ConnectRequest, Request, WatchEventMessage
+from zkrecipes.codec.messages import (
+    ConnectReply,
+    ConnectRequest,
+    RemoveWatchesRequest,
+    Request,
+    WatchEventMessage,
+)
 from zkrecipes.codec.records import Stat
-from zkrecipes.enums import EventType, KeeperState, ServerGeneration
+from zkrecipes.enums import EventType, KeeperState, ServerGeneration, WatcherType
 from zkrecipes.protocol.client_side import ClientSide, Stage
 from zkrecipes.protocol.events import ClientEvent, Greeting, Ticket
 from zkrecipes.protocol.server_side import Greeted, Requested, ServerSide
+from zkrecipes.protocol.watch_registration import UPKEEP
 from zkrecipes.protocol.watch_table import WatchTable
 
 T = 12.0
@@ -75,9 +82,14 @@ class Pair:
         self.client.send(ticket, urgent=urgent)
         return ticket
 
+    def tidy(self, path: str) -> Ticket:
+        """Queue the request with which a client brings the server's watch of a path into line."""
+        return self.ask(RemoveWatchesRequest(path, WatcherType.ANY), UPKEEP)
+
     def flush(self) -> list[Requested]:
         """Send what the client has to send; the requests that reach the server."""
-        self.server.receive_data(self.client.data_to_send(self.now))
+        while data := self.client.data_to_send(self.now):
+            self.server.receive_data(data)
         requests = []
         while (event := self.server.next_event()) is not None:
             assert isinstance(event, Requested)

@@ -11,6 +11,7 @@ import logging
 from typing import Any, Protocol, final
 
 import anyio
+import anyio.lowlevel
 
 from zkrecipes.errors import AuthFailedError
 from zkrecipes.net import sasl_steps
@@ -95,9 +96,9 @@ class Connection:
         side = self.side
         while (event := side.next_event()) is None:
             try:
-                data = side.data_to_send(self._now())
-                if data:
+                while data := side.data_to_send(self._now()):
                     await self._stream.send(data)
+                    await anyio.lowlevel.checkpoint()  # a send may be none
                 received = await self._stream.receive()
             except OSError as error:
                 side.lose(str(error))
@@ -166,6 +167,8 @@ class Connection:
         side = self.side
         while True:
             data = side.data_to_send(self._now())
+            if side.has_events:  # a request that is not sent is answered already
+                self.hurry(float("-inf"))
             if not data:
                 await self._parking.park(self)
                 continue

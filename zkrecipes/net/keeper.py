@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
@@ -38,10 +39,10 @@ from zkrecipes.net.session import Session
 from zkrecipes.net.suspension import Suspensions
 from zkrecipes.net.traffic import Traffic
 from zkrecipes.net.transport import Address, Network, bare_errors
-from zkrecipes.net.unwatching import Unwatching
 from zkrecipes.net.waiting import WaitingRequests
 from zkrecipes.net.wakeup import Parking
-from zkrecipes.net.watches import PERSISTENT, ClientWatches, WatchOwner, end_persistent
+from zkrecipes.net.watch_removal import WatchRemover
+from zkrecipes.net.watches import PERSISTENT, WatchOwner, end_persistent
 from zkrecipes.protocol.events import Broken, Connected, Greeting, Replied, WatchFired
 from zkrecipes.protocol.hold_proof import CONNECT_ATTEMPT_WITH_HOLDS
 from zkrecipes.protocol.states import SessionEvent
@@ -53,6 +54,8 @@ logger = logging.getLogger("zkrecipes.session")
 
 _CLOSE_AT_MOST: Final = 2.0
 """Seconds that closing may take when no server answers; the session ends by itself after its timeout."""
+_MISSED_SLICE: Final = 1000
+"""How many watches are told of a new connection in one go: a millisecond or two."""
 _SERVED_AFTER: Final = 1.0
 """Seconds after which a connection counts as one that served: the next server is then sought at once."""
 
@@ -123,9 +126,8 @@ class SessionKeeper:
         self._broken: ZooKeeperError | None = None
         self._over: ZooKeeperError | None = None
         self._given_up: Session | None = None
-        self._arming = ClientWatches(self.watches)
-        self._unwatching = Unwatching(self, self._arming)
-        self.unwatch = self._unwatching.unwatch
+        self._watch_remover = WatchRemover(self)
+        self.unwatch = self._watch_remover.unwatch
         self._credentials_sent = 0
         self._closing: Pending[None] | None = None
         self._chores: TaskGroup
@@ -140,8 +142,6 @@ class SessionKeeper:
         """Send a request in its turn: now, or when there is a connection again."""
         connection = self._connection
         if connection is not None:
-            if pending.watcher is not None:
-                self._arming.settle(pending)
             if pending.is_evidence:
                 pending.evidence = self.holds.evidence()
             connection.side.send(pending)
@@ -386,7 +386,7 @@ class SessionKeeper:
                 self.submit(pending)
             self._move(SessionEvent.ATTACHED_READ_ONLY if connected.read_only else SessionEvent.ATTACHED)
             await self._tell_watches(address)
-            self._unwatching.attached()
+            self._watch_remover.attached()
             self._send_due_check()
             if connected.read_only:
                 self.start_chore(self._leave_for_full_server, connection)
@@ -404,8 +404,11 @@ class SessionKeeper:
         if self.watches.owners(*PERSISTENT):
             # known already: it was asked before they were set again
             end_persistent(self.watches, await self.attacher.generation(address))
-        for owner in self.watches.owners():
+        # Before any event of this connection is taken. There may be many: let the loop turn in between.
+        for number, owner in enumerate(self.watches.owners(), 1):
             owner.missed()
+            if number % _MISSED_SLICE == 0:
+                await anyio.lowlevel.checkpoint()
 
     async def _leave_for_full_server(self, connection: Connection) -> None:
         """A session of a read-only server is known to no other: what comes then is an expiry, as a rule."""
@@ -424,7 +427,7 @@ class SessionKeeper:
     def _detach(self, session: Session, connection: Connection) -> None:
         """The connection is over: decide for each of its requests whether it is sent again."""
         self._connection = self.address = None
-        self._unwatching.detached()
+        self._watch_remover.detached()
         session.saw(connection.side.last_zxid, connection.side.answered_sent_at)
         self.holds.detached()
         reason = _reason(self._broken)
@@ -523,9 +526,9 @@ class SessionKeeper:
             elif isinstance(event, WatchFired):
                 for owner in event.owners:
                     owner.fired(event.event)
-                self._unwatching.fired(event.event.path)
             elif isinstance(event, Broken):
                 self._broken = event.error
+        self._watch_remover.remove_unneeded()
         self.traffic.replies += replies
         side.window.is_limited = bool(self.holds)
         self.holds.answered(side.answered_sent_at, side.committed_sent_at, now)

@@ -14,17 +14,21 @@ What the peer does wrong becomes a `Broken` event, never an exception. Stages: g
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from enum import Enum
 from struct import Struct
 from typing import Any, Final, final
 
 from zkrecipes.codec.framing import FrameBuffer, FrameTooLargeError
+from zkrecipes.codec.jute import Record
 from zkrecipes.codec.messages import (
     AuthRequest,
     ConnectReply,
     PingRequest,
     SASLReply,
     SASLRequest,
+    SetWatches2Request,
+    SetWatchesRequest,
     WatchEventMessage,
 )
 from zkrecipes.codec.multi import MultiReply
@@ -41,7 +45,6 @@ from zkrecipes.errors import (
     ZooKeeperError,
     error_from_code,
 )
-from zkrecipes.protocol.arming import Arming
 from zkrecipes.protocol.events import (
     Broken,
     Challenged,
@@ -55,11 +58,14 @@ from zkrecipes.protocol.events import (
 )
 from zkrecipes.protocol.greeting import greeting_frame, why_refused
 from zkrecipes.protocol.heartbeat import Heartbeat
-from zkrecipes.protocol.rearming import rearming_requests
 from zkrecipes.protocol.request_queue import RequestQueue
+from zkrecipes.protocol.watch_registration import WatchRegistrations
+from zkrecipes.protocol.watch_restore import set_watches_requests
 from zkrecipes.protocol.watch_table import FIRES, ONE_SHOT, WatchTable
 
 __all__ = ["ClientSide", "Stage"]
+
+SetWatches = SetWatchesRequest | SetWatches2Request
 
 _REPLY_HEADER: Final = Struct("!iqi")
 _PING_FRAME: Final = PingRequest().encode_frame(SpecialXid.PING)
@@ -121,10 +127,11 @@ class ClientSide:
         self._sasl_suspects = sasl_suspects
         self._is_token_unanswered = False
         self._auths_unanswered = self._rearmings_unanswered = 0
-        self.rearmed: frozenset[str] = frozenset()
-        """The paths whose watches were set again on this connection."""
+        self._restoring: Iterator[SetWatches] = iter(())
+        self._next_restore: SetWatches | None = None
         self._fired_early: dict[tuple[EventType, str], WatchEvent] = {}
-        self._arming = Arming(watches)
+        self.registrations = WatchRegistrations(watches)
+        """What the server watches for the client."""
         self._heartbeat = Heartbeat(greeting.timeout, now)
         self._frames = FrameBuffer(packet_size_max)
         self._events: deque[ClientEvent] = deque()
@@ -143,14 +150,18 @@ class ClientSide:
             urgent: before whatever is queued, and whether the window is full or not.
         """
         self._requests.add(ticket, urgent=urgent)
-        if ticket.watcher is not None:
-            self._arming.queued(ticket)
 
     def data_to_send(self, now: float) -> bytes:
-        """The bytes that are due, each once. After calling this they count as sent."""
+        """The bytes that are due, each once. After calling this they count as sent.
+
+        Call it until it gives nothing: many watches are set again in several pieces, so that the loop can
+        turn in between.
+        """
         frames = self._control
         if self.stage is Stage.LIVE:
             self._encode_queued(frames, now)
+        elif self.stage is Stage.AUTHENTICATING:
+            self._encode_restore(frames)
         if not frames:
             return b""
         if self.stage is Stage.GREETING:
@@ -251,14 +262,6 @@ class ClientSide:
         """After `Broken`: the requests in flight, and those never sent, each in order."""
         return self._requests.leftover()
 
-    def is_arming(self, path: str) -> bool:
-        """Whether a request that sets a watch on `path` is queued or in flight."""
-        return self._arming.is_arming(path)
-
-    def removes_watch(self, path: str) -> None:
-        """A request that removes the server's watch of `path` was queued."""
-        self._arming.removed(path)
-
     @property
     def answered_sent_at(self) -> float:
         """When the newest answered request, ping or greeting was sent; `-inf` before any was answered."""
@@ -267,7 +270,14 @@ class ClientSide:
     @property
     def has_unsent(self) -> bool:
         """Whether `data_to_send` may give something."""
-        return bool(self._control) or (self.stage is Stage.LIVE and self._requests.has_due())
+        if self.stage is Stage.LIVE:
+            return bool(self._control) or self._requests.has_due()
+        return bool(self._control) or self._next_restore is not None
+
+    @property
+    def has_events(self) -> bool:
+        """Whether `next_event` would give one."""
+        return bool(self._events)
 
     @property
     def is_dead(self) -> bool:
@@ -291,12 +301,13 @@ class ClientSide:
             self.lose(self._retires_because)
 
     def _encode_queued(self, frames: list[bytes], now: float) -> None:
-        requests, arming = self._requests, self._arming
+        requests, registrations = self._requests, self.registrations
         for ticket in requests.take_due():
-            sets_watch = ticket.watcher is not None
             if ticket.is_dropped:
-                if sets_watch:
-                    arming.forget(ticket)
+                continue
+            concerns_watch = ticket.watcher is not None
+            if concerns_watch and not registrations.decide(ticket):
+                self._events.append(Replied(ticket, None, None, 0))  # as good as done
                 continue
             try:
                 frame = ticket.request.encode_frame(requests.next_xid)
@@ -307,12 +318,18 @@ class ClientSide:
             frames.append(frame)
             ticket.request_size = len(frame)
             requests.sent(ticket, now)
-            if sets_watch:
-                arming.sent(ticket)
+            if concerns_watch:
+                registrations.sent(ticket)
+
+    def _encode_restore(self, frames: list[bytes]) -> None:
+        request = self._next_restore
+        if request is not None:
+            frames.append(request.encode_frame(SpecialXid.SET_WATCHES))
+            self.registrations.restored(request)
+            self._rearmings_unanswered += 1
+            self._next_restore = next(self._restoring, None)
 
     def _refuse_request(self, ticket: Ticket, error: Exception) -> None:
-        if ticket.watcher is not None:
-            self._arming.forget(ticket)
         refused = BadArgumentsError(_path_of(ticket), detail=str(error))
         refused.__cause__ = error
         self._events.append(Replied(ticket, None, refused, 0))
@@ -366,6 +383,8 @@ class ClientSide:
         else:
             error = error_from_code(code, _path_of(ticket))
         self._events.append(Replied(ticket, reply, error, zxid))
+        if ticket.watcher is not None:
+            self._receive_watch(ticket, code, reply)
         if ticket.sent_at > self._heartbeat.answered_sent_at:
             self._heartbeat.answered(ticket.sent_at)
         if self.window.is_limited:
@@ -374,10 +393,15 @@ class ClientSide:
             # Only here: the zxid of an event must not count as seen, as more events of the same transaction
             # may follow, and would not be sent again to a client that claims to have seen it.
             self.last_zxid = zxid
-        if ticket.watcher is not None:
-            self._events.extend(self._arming.replied(ticket, code, reply))
         if isinstance(error, SessionError):
             self._break(error)
+
+    def _receive_watch(self, ticket: Ticket, code: int, reply: Record | None) -> None:
+        registrations = self.registrations
+        self._events.extend(registrations.replied(ticket, code, reply, self.last_zxid))
+        for repair in registrations.repairs:
+            self._requests.add(repair, urgent=False)
+        registrations.repairs.clear()
 
     def _receive_notification(self, message: WatchEventMessage, zxid: int) -> None:
         if message.type not in FIRES:
@@ -388,7 +412,7 @@ class ClientSide:
             raise ProtocolError(f"a watch event of the impossible path {message.path[:100]!r}")
         event = WatchEvent(EventType(message.type), message.path, zxid if zxid > 0 else None)
         self._take_event(event)
-        untold = self._arming.untold(event)
+        untold = self.registrations.untold(event)
         if untold is not None:
             self._take_event(untold)
 
@@ -396,7 +420,7 @@ class ClientSide:
         if self.stage is Stage.AUTHENTICATING:
             self._keep_early(event)
         else:
-            self._arming.hold(event)
+            self.registrations.hold(event)
             self._fire(event)
 
     def _keep_early(self, event: WatchEvent) -> None:
@@ -412,6 +436,7 @@ class ClientSide:
         owners = self._watches.fire(event.type, event.path)
         if owners:
             self._events.append(WatchFired(owners, event))
+        self.registrations.fired(event)
 
     # --- greeting and authenticating -----------------------------------------------------------------------
 
@@ -465,10 +490,9 @@ class ClientSide:
         """Send what goes before any request. A server may refuse even that to whom SASL has not proven."""
         for scheme, credential in self._greeting.credentials:
             self.authenticate(scheme, credential)
-        self.rearmed = frozenset(path for _, path, _ in self._watches)
-        for request in rearming_requests(self._watches, self.last_zxid, self._generation):
-            self._control.append(request.encode_frame(SpecialXid.SET_WATCHES))
-            self._rearmings_unanswered += 1
+        self._restoring = set_watches_requests(self._watches, self.last_zxid, self._generation)
+        self._next_restore = next(self._restoring, None)
+        self._encode_restore(self._control)
         self._go_live_when_ready()
 
     def _receive_auth(self, code: int) -> None:
@@ -491,6 +515,8 @@ class ClientSide:
 
     def _go_live_when_ready(self) -> None:
         if self.stage is Stage.LIVE or self._auths_unanswered or self._rearmings_unanswered:
+            return
+        if self._next_restore is not None:
             return
         self.stage = Stage.LIVE
         self._events.append(self._connected)

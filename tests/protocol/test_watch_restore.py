@@ -8,7 +8,7 @@ import pytest
 
 from zkrecipes.codec.messages import SetWatches2Request, SetWatchesRequest
 from zkrecipes.enums import ServerGeneration
-from zkrecipes.protocol.rearming import rearming_requests
+from zkrecipes.protocol.watch_restore import set_watches_requests
 from zkrecipes.protocol.watch_table import WatchKind, WatchTable
 
 V3_4, V3_5, V3_6 = ServerGeneration.V3_4, ServerGeneration.V3_5, ServerGeneration.V3_6
@@ -23,7 +23,7 @@ def _table(*watches: tuple[WatchKind, str]) -> WatchTable[str]:
 
 
 def _requests(table: WatchTable[str], generation: ServerGeneration | None = V3_6, zxid: int = 7) -> list[Any]:
-    return list(rearming_requests(table, zxid, generation))
+    return list(set_watches_requests(table, zxid, generation))
 
 
 ONE_OF_EACH = [(kind, f"/{kind.value}") for kind in WatchKind]
@@ -95,3 +95,12 @@ def test_a_path_that_is_no_utf_8_is_sent_as_it_came() -> None:
     path = b"/\xff".decode("utf-8", "surrogateescape")
     (request,) = _requests(_table((WatchKind.DATA, path)))
     assert b"/\xff" in request.encode()
+
+
+def test_a_watch_that_is_left_between_two_batches_is_not_set_again() -> None:
+    table = _table(*((WatchKind.DATA, f"/{'d' * 1000}{number:03}") for number in range(200)))
+    batches = set_watches_requests(table, 7, V3_6)
+    first = next(batches)
+    table.drop("me")
+    assert len(first.data_watches or ()) < 200
+    assert list(batches) == []

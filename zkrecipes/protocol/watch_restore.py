@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from zkrecipes.codec.messages import Request, SetWatches2Request, SetWatchesRequest
+from zkrecipes.codec.messages import SetWatches2Request, SetWatchesRequest
 from zkrecipes.enums import ServerGeneration
 from zkrecipes.protocol.watch_table import ONE_SHOT, WatchKind, WatchTable
 
-__all__ = ["rearming_requests"]
+__all__ = ["set_watches_requests"]
 
 _BATCH_BYTES: Final = 128 * 1024
 """As the Java client does it, well below the server's `jute.maxbuffer` (ZOOKEEPER-706)."""
@@ -27,10 +27,12 @@ _ORDER: Final = (
 )
 
 
-def rearming_requests(
+def set_watches_requests(
     watches: WatchTable[Any], last_zxid: int, generation: ServerGeneration | None
-) -> Iterator[Request[Any]]:
-    """The requests, in batches; none where there are no watches.
+) -> Iterator[SetWatchesRequest | SetWatches2Request]:
+    """The requests, in batches; none if there are no watches.
+
+    Take one batch at a time: each is made when it is taken, of the watches that are still wanted then.
 
     Args:
         watches: all watches of the client.
@@ -53,6 +55,8 @@ def _batches(watches: WatchTable[Any], has_persistent: bool) -> Iterator[dict[Wa
         if kind not in ONE_SHOT and not has_persistent:
             continue
         for path in watches.paths(kind):
+            if not watches.is_watched(kind, path):
+                continue  # left since the batch before
             batch[kind].append(path)
             size += 4 + len(path.encode("utf-8", "surrogateescape"))
             if size >= _BATCH_BYTES:

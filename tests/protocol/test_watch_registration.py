@@ -1,0 +1,599 @@
+"""What a server watches for the client: asked, confirmed, needed; and events that overtake replies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.protocol.pair import stat_at
+from zkrecipes.codec.jute import Record
+from zkrecipes.codec.messages import (
+    AddWatchRequest,
+    ChildrenReply,
+    ErrorReply,
+    ExistsRequest,
+    GetChildren2Reply,
+    GetChildren2Request,
+    GetChildrenRequest,
+    GetDataRequest,
+    RemoveWatchesRequest,
+    Request,
+    SetWatches2Request,
+    SetWatchesRequest,
+    StatReply,
+)
+from zkrecipes.codec.records import Node
+from zkrecipes.enums import AddWatchMode, EventType, WatcherType
+from zkrecipes.errors import NoNodeError, NoWatcherError, ThrottledError
+from zkrecipes.protocol.events import Ticket, WatchEvent, WatchFired
+from zkrecipes.protocol.watch_registration import EARLY_EVENTS_MAX, UPKEEP, WatchRegistrations
+from zkrecipes.protocol.watch_table import WatchKind, WatchTable
+
+CREATED, DELETED = EventType.CREATED, EventType.DELETED
+CHANGED, CHILDREN = EventType.DATA_CHANGED, EventType.CHILDREN_CHANGED
+NO_NODE, THROTTLED = NoNodeError.code, ThrottledError.code
+PERSISTENT = AddWatchRequest("/a", AddWatchMode.PERSISTENT)
+RECURSIVE = AddWatchRequest("/a", AddWatchMode.PERSISTENT_RECURSIVE)
+REMOVAL = RemoveWatchesRequest("/a", WatcherType.ANY)
+GET = GetDataRequest("/a", True)
+OF_DATA = (GetDataRequest, ExistsRequest)
+OF_CHILDREN = (GetChildrenRequest, GetChildren2Request)
+BOTH = SetWatches2Request(0, [], [], [], ["/a"], ["/a"])
+
+
+class Fixture:
+    """The registrations of one server with the client's table, and perhaps a request in flight."""
+
+    def __init__(self, request: Request[Any] | None = None) -> None:
+        self.watches: WatchTable[str] = WatchTable()
+        self.server = WatchRegistrations(self.watches)
+        if request is not None:
+            self.ticket = self.send(request, "me")
+
+    def send(self, request: Request[Any], owner: object) -> Ticket:
+        """Let a request leave that is needed."""
+        ticket = Ticket(request, owner)
+        assert self.server.decide(ticket)
+        self.server.sent(ticket)
+        return ticket
+
+    def done(self, request: Request[Any], owner: object = "me", code: int = 0) -> Ticket:
+        """A request that is answered at once."""
+        ticket = self.send(request, owner)
+        self.server.replied(ticket, code, None, 0)
+        return ticket
+
+    def sets_watch(self, request: Request[Any]) -> bool:
+        """Whether the server would be asked to watch, if this read were encoded now."""
+        ticket = Ticket(request, "reader")
+        assert self.server.decide(ticket)
+        return bool(getattr(ticket.request, "watch"))  # noqa: B009 - each of them has it
+
+    def tidied(self, path: str = "/a") -> Request[Any] | None:
+        """The request that would bring the server's watch of a path into line, if it were encoded now."""
+        ticket = Ticket(RemoveWatchesRequest(path, WatcherType.ANY), UPKEEP)
+        return ticket.request if self.server.decide(ticket) else None
+
+    def leave(self, owner: str) -> None:
+        for _, path in self.watches.drop(owner):
+            self.server.left(path)
+
+    def hold(self, event_type: EventType, path: str = "/a", zxid: int | None = None) -> WatchEvent:
+        event = WatchEvent(event_type, path, zxid)
+        self.server.hold(event)
+        return event
+
+    def fire(self, event_type: EventType, path: str = "/a") -> None:
+        """An event has come."""
+        event = self.hold(event_type, path)
+        self.watches.fire(event_type, path)
+        self.server.fired(event)
+
+    def replied(self, reply: Record | None = None, code: int = 0) -> list[WatchFired]:
+        return self.server.replied(self.ticket, code, reply, 0)
+
+    def untold(self, event: WatchEvent) -> WatchEvent | None:
+        return self.server.untold(event)
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "kind"),
+    [
+        (ExistsRequest("/a", True), 0, WatchKind.DATA),
+        (ExistsRequest("/a", True), NO_NODE, WatchKind.EXIST),
+        (ExistsRequest("/a", True), -102, None),
+        (GetDataRequest("/a", True), 0, WatchKind.DATA),
+        (GetDataRequest("/a", True), NO_NODE, None),
+        (GetChildrenRequest("/a", True), 0, WatchKind.CHILD),
+        (GetChildren2Request("/a", True), 0, WatchKind.CHILD),
+        (GetChildren2Request("/a", True), NO_NODE, None),
+        (PERSISTENT, 0, WatchKind.PERSISTENT),
+        (RECURSIVE, 0, WatchKind.RECURSIVE),
+        (RECURSIVE, -6, None),
+    ],
+)
+def test_a_reply_puts_into_the_table_what_its_request_has_set(
+    request_: Request[Any], code: int, kind: WatchKind | None
+) -> None:
+    fixture = Fixture(request_)
+    assert fixture.replied(code=code) == []
+    assert list(fixture.watches) == ([] if kind is None else [(kind, "/a", "me")])
+
+
+def test_an_event_that_overtakes_the_reply_fires_the_watch_when_the_reply_is_there() -> None:
+    """Else whoever waits for it waits for ever."""
+    fixture = Fixture(GetDataRequest("/a", True))
+    event = fixture.hold(CHANGED, zxid=9)
+    assert fixture.replied(Node(b"", stat_at(8))) == [WatchFired(["me"], event)]
+    assert len(fixture.watches) == 0
+
+
+def test_an_event_that_the_reader_has_seen_was_meant_for_an_earlier_watch() -> None:
+    fixture = Fixture(GetDataRequest("/a", True))
+    fixture.hold(CHANGED, zxid=9)
+    assert fixture.replied(Node(b"", stat_at(9))) == []
+    assert list(fixture.watches) == [(WatchKind.DATA, "/a", "me")]
+
+
+@pytest.mark.parametrize(
+    ("request_", "reply", "event_type", "is_news"),
+    [
+        (ExistsRequest("/a", True), StatReply, DELETED, {8: True, 9: False, 10: False}),
+        (GetChildren2Request("/a", True), None, CHILDREN, {8: True, 9: False, 10: False}),
+        (GetChildren2Request("/a", True), None, DELETED, {8: True, 10: False}),
+    ],
+)
+def test_the_stat_that_was_read_tells_what_is_news(
+    request_: Request[Any], reply: type[StatReply] | None, event_type: EventType, is_news: dict[int, bool]
+) -> None:
+    for read_at, expected in is_news.items():
+        fixture = Fixture(request_)
+        fixture.hold(event_type, zxid=9)
+        stat = stat_at(read_at)
+        fired = fixture.replied(GetChildren2Reply([], stat) if reply is None else reply(stat))
+        assert bool(fired) == expected
+
+
+def test_a_server_that_names_no_zxid_makes_the_watch_fire_once_too_often() -> None:
+    fixture = Fixture(GetDataRequest("/a", True))
+    event = fixture.hold(CHANGED)
+    assert fixture.replied(Node(b"", stat_at(50))) == [WatchFired(["me"], event)]
+
+
+def test_a_reply_without_a_stat_makes_the_watch_fire_once_too_often() -> None:
+    fixture = Fixture(GetChildrenRequest("/a", True))
+    event = fixture.hold(CHILDREN, zxid=9)
+    assert fixture.replied(ChildrenReply([])) == [WatchFired(["me"], event)]
+
+
+def test_where_no_znode_was_found_only_its_creation_is_news() -> None:
+    fixture = Fixture(ExistsRequest("/a", True))
+    fixture.hold(DELETED, zxid=8)
+    created = fixture.hold(CREATED, zxid=9)
+    assert fixture.replied(code=NO_NODE) == [WatchFired(["me"], created)]
+    fixture = Fixture(ExistsRequest("/a", True))
+    fixture.hold(DELETED, zxid=8)
+    assert fixture.replied(code=NO_NODE) == []
+    assert list(fixture.watches) == [(WatchKind.EXIST, "/a", "me")]
+
+
+def test_an_event_of_another_znode_or_of_another_kind_is_nobodys() -> None:
+    fixture = Fixture(GetDataRequest("/a", True))
+    fixture.hold(CHANGED, "/b")
+    fixture.hold(CHANGED, "/a/b")
+    fixture.hold(CHILDREN, "/a")
+    assert fixture.replied(Node(b"", stat_at(1))) == []
+
+
+def test_an_event_that_came_before_the_request_was_sent_belongs_to_an_earlier_watch() -> None:
+    fixture = Fixture()
+    fixture.hold(CHANGED)
+    ticket = fixture.send(GetDataRequest("/a", True), "me")
+    assert fixture.server.replied(ticket, 0, Node(b"", stat_at(1)), 0) == []
+
+
+def test_a_request_that_sets_no_watch_after_all_has_no_events() -> None:
+    fixture = Fixture(GetDataRequest("/a", True))
+    fixture.hold(DELETED)
+    assert fixture.replied(code=NO_NODE) == []
+
+
+def test_a_one_shot_watch_fires_once_with_the_first_news() -> None:
+    fixture = Fixture(GetDataRequest("/a", True))
+    fixture.hold(CHANGED, zxid=4)
+    first = fixture.hold(CHANGED, zxid=9)
+    fixture.hold(DELETED, zxid=10)
+    assert fixture.replied(Node(b"", stat_at(5))) == [WatchFired(["me"], first)]
+    assert len(fixture.watches) == 0
+
+
+def test_each_request_on_its_way_has_its_own_events() -> None:
+    fixture = Fixture(GetDataRequest("/a", True))
+    early = fixture.hold(CHANGED)
+    second = fixture.send(GetChildrenRequest("/a", True), "you")
+    both = fixture.hold(DELETED)
+    assert fixture.replied(None) == [WatchFired(["me"], early)]
+    assert fixture.server.replied(second, 0, None, 0) == [WatchFired(["you"], both)]
+
+
+def test_a_persistent_watch_is_told_every_event_and_stays() -> None:
+    fixture = Fixture(PERSISTENT)
+    events = [fixture.hold(CHANGED), fixture.hold(CHILDREN), fixture.hold(DELETED)]
+    fixture.hold(CHANGED, "/a/b")
+    assert fixture.replied(ErrorReply(0)) == [WatchFired(["me"], event) for event in events]
+    assert list(fixture.watches) == [(WatchKind.PERSISTENT, "/a", "me")]
+
+
+@pytest.mark.parametrize(("path", "below", "beside"), [("/a", "/a/b/c", "/ab"), ("/", "/a", None)])
+def test_a_recursive_watch_is_told_what_happens_below_but_no_change_of_children(
+    path: str, below: str, beside: str | None
+) -> None:
+    fixture = Fixture(AddWatchRequest(path, AddWatchMode.PERSISTENT_RECURSIVE))
+    events = [fixture.hold(CREATED, below), fixture.hold(CHANGED, path)]
+    fixture.hold(CHILDREN, below)
+    if beside is not None:
+        fixture.hold(CREATED, beside)
+    assert fixture.replied(ErrorReply(0)) == [WatchFired(["me"], event) for event in events]
+    assert list(fixture.watches) == [(WatchKind.RECURSIVE, path, "me")]
+
+
+def test_too_many_early_events_of_a_persistent_watch_become_a_resync() -> None:
+    fixture = Fixture(RECURSIVE)
+    for number in range(EARLY_EVENTS_MAX * 2):
+        fixture.hold(CREATED, f"/a/{number}")
+    resync = WatchEvent(EventType.RESYNC, "/a")
+    assert fixture.replied(ErrorReply(0)) == [WatchFired(["me"], resync)]
+    assert list(fixture.watches) == [(WatchKind.RECURSIVE, "/a", "me")]
+
+
+def test_too_many_early_events_of_a_one_shot_watch_leave_the_newest() -> None:
+    fixture = Fixture(GetDataRequest("/a", True))
+    for zxid in range(1, EARLY_EVENTS_MAX * 2):
+        fixture.hold(CHANGED, zxid=zxid)
+    news = fixture.hold(CHANGED, zxid=1000)
+    assert fixture.replied(Node(b"", stat_at(999))) == [WatchFired(["me"], news)]
+
+
+# --- a server in recursive mode, which tells no change of children ------------------------------------------
+
+CHILD_CREATED = WatchEvent(CREATED, "/a/b")
+UNTOLD = WatchEvent(CHILDREN, "/a")
+
+
+@pytest.mark.parametrize(
+    ("event", "untold"),
+    [
+        (CHILD_CREATED, UNTOLD),
+        (WatchEvent(DELETED, "/a/b"), UNTOLD),
+        (WatchEvent(CREATED, "/a/b", 7), None),  # from 3.9 on the server tells it
+        (WatchEvent(CHANGED, "/a/b"), None),
+        (WatchEvent(CREATED, "/a/b/c"), None),
+        (WatchEvent(CREATED, "/a"), None),
+    ],
+)
+def test_what_happens_to_a_child_is_a_change_of_children_that_the_server_does_not_tell(
+    event: WatchEvent, untold: WatchEvent | None
+) -> None:
+    assert Fixture(RECURSIVE).untold(event) == untold
+
+
+def test_the_root_is_nobodys_child() -> None:
+    fixture = Fixture(AddWatchRequest("/", AddWatchMode.PERSISTENT_RECURSIVE))
+    assert fixture.untold(WatchEvent(CREATED, "/a")) == WatchEvent(CHILDREN, "/")
+    assert fixture.untold(WatchEvent(DELETED, "/")) is None
+
+
+def test_a_server_is_in_recursive_mode_from_the_request_to_the_removal() -> None:
+    fixture = Fixture(RECURSIVE)
+    assert fixture.untold(CHILD_CREATED) == UNTOLD
+    fixture.replied(ErrorReply(0))
+    assert fixture.untold(CHILD_CREATED) == UNTOLD
+    fixture.leave("me")
+    fixture.done(REMOVAL, UPKEEP)
+    assert fixture.untold(CHILD_CREATED) is None
+
+
+def test_a_server_that_refuses_recursive_mode_is_not_in_it() -> None:
+    """Else a change of children that it reports itself would be told twice."""
+    fixture = Fixture()
+    fixture.done(PERSISTENT)
+    fixture.done(RECURSIVE, "you", code=THROTTLED)
+    assert fixture.untold(CHILD_CREATED) is None
+
+
+def test_a_server_is_in_recursive_mode_where_the_watches_are_set_again() -> None:
+    fixture = Fixture()
+    fixture.watches.add(WatchKind.RECURSIVE, "/a", "me")
+    fixture.server.restored(SetWatches2Request(7, [], [], [], [], ["/a"]))
+    assert fixture.untold(CHILD_CREATED) == UNTOLD
+
+
+def test_a_persistent_watch_that_is_set_alone_ends_the_recursive_mode_when_it_is_answered() -> None:
+    fixture = Fixture(RECURSIVE)
+    fixture.replied(ErrorReply(0))
+    fixture.leave("me")
+    persistent = fixture.send(PERSISTENT, "you")
+    assert persistent.request == PERSISTENT
+    assert fixture.untold(CHILD_CREATED) == UNTOLD
+    fixture.server.replied(persistent, 0, ErrorReply(0), 0)
+    assert fixture.untold(CHILD_CREATED) is None
+
+
+def test_the_last_request_that_was_sent_decides_on_the_mode() -> None:
+    fixture = Fixture(PERSISTENT)
+    recursive = fixture.send(RECURSIVE, "you")
+    fixture.replied(ErrorReply(0))
+    assert fixture.untold(CHILD_CREATED) == UNTOLD
+    fixture.server.replied(recursive, 0, ErrorReply(0), 0)
+    assert fixture.untold(CHILD_CREATED) == UNTOLD
+
+
+def test_a_persistent_watch_that_is_set_with_a_recursive_one_leaves_the_mode_and_hears_of_nothing_below() -> (
+    None
+):
+    fixture = Fixture()
+    fixture.done(RECURSIVE)
+    both = fixture.send(PERSISTENT, "you")
+    assert both.request == BOTH
+    fixture.hold(CREATED, "/a/b")
+    children = fixture.hold(CHILDREN)
+    assert fixture.server.replied(both, 0, None, 0) == [WatchFired(["you"], children)]
+    assert fixture.untold(CHILD_CREATED) == UNTOLD
+
+
+# --- what is decided when a frame is encoded ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("read", [*OF_DATA, *OF_CHILDREN])
+def test_a_read_sets_a_watch_if_the_server_has_none(read: type[GetDataRequest]) -> None:
+    fixture = Fixture()
+    assert fixture.sets_watch(read("/a", True))
+    assert fixture.sets_watch(read("/a", False)), "it is sent again on another connection"
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+@pytest.mark.parametrize("request_", [PERSISTENT, RECURSIVE])
+def test_a_read_sets_none_beside_a_persistent_watch_that_was_sent_and_reports_as_much(
+    request_: Request[Any], is_answered: bool
+) -> None:
+    fixture = Fixture(request_)
+    if is_answered:
+        fixture.replied(ErrorReply(0))
+    assert not any(fixture.sets_watch(read("/a", True)) for read in OF_DATA)
+    for read in OF_CHILDREN:
+        assert fixture.sets_watch(read("/a", True)) == (request_ is RECURSIVE)
+    assert all(fixture.sets_watch(read("/other", True)) for read in (*OF_DATA, *OF_CHILDREN))
+
+
+def test_a_read_relies_on_no_persistent_watch_that_is_only_asked_for() -> None:
+    """Its request may yet be dropped, or come to this server after the read."""
+    fixture = Fixture()
+    adding = Ticket(PERSISTENT, "you")
+    assert fixture.sets_watch(GET)
+    assert fixture.server.decide(adding)
+    assert fixture.sets_watch(GET)
+    fixture.server.sent(adding)
+    assert not fixture.sets_watch(GET)
+
+
+def test_a_read_relies_on_no_persistent_watch_of_another_connection() -> None:
+    """The table knows of it, but a server before 3.6 could not set it again."""
+    fixture = Fixture()
+    fixture.watches.add(WatchKind.PERSISTENT, "/a", "you")
+    assert fixture.sets_watch(GET)
+    fixture.server.restored(SetWatchesRequest(7, ["/a"], [], []))
+    assert fixture.sets_watch(GET)
+    fixture.server.restored(SetWatches2Request(7, ["/a"], [], [], ["/a"], []))
+    assert not fixture.sets_watch(GET)
+
+
+@pytest.mark.parametrize(
+    ("read", "reply", "code", "repair"),
+    [
+        (GET, Node(b"", stat_at(5)), 0, SetWatchesRequest(5, ["/a"], [], [])),
+        (ExistsRequest("/a", True), StatReply(stat_at(5)), 0, SetWatchesRequest(5, ["/a"], [], [])),
+        (ExistsRequest("/a", True), None, NO_NODE, SetWatchesRequest(9, [], ["/a"], [])),
+        (
+            GetChildren2Request("/a", True),
+            GetChildren2Reply([], stat_at(5)),
+            0,
+            SetWatchesRequest(5, [], [], ["/a"]),
+        ),
+        (GetChildrenRequest("/a", True), ChildrenReply([]), 0, SetWatchesRequest(9, [], [], ["/a"])),
+    ],
+)
+def test_a_read_that_relied_on_a_refused_watch_is_given_one_of_its_own_with_the_zxid_of_what_was_read(
+    read: Request[Any], reply: Record | None, code: int, repair: SetWatchesRequest
+) -> None:
+    fixture = Fixture(PERSISTENT)
+    reading = fixture.send(read, "reader")
+    assert not getattr(reading.request, "watch")  # noqa: B009
+    fixture.replied(code=THROTTLED)
+    assert fixture.server.replied(reading, code, reply, 9) == []
+    assert len(fixture.watches) == 1
+    (ticket,) = fixture.server.repairs
+    assert (ticket.request, ticket.watcher) == (repair, UPKEEP)
+    assert fixture.server.decide(ticket)
+    assert fixture.sets_watch(read), "nothing else may rely on it"
+    fixture.server.sent(ticket)
+    fixture.server.replied(ticket, 0, None, 0)
+    assert fixture.tidied() is None
+    fixture.leave("reader")
+    assert fixture.tidied() == REMOVAL
+
+
+def test_a_read_that_relied_on_two_watches_needs_one_of_them() -> None:
+    fixture = Fixture(PERSISTENT)
+    other = fixture.send(PERSISTENT, "you")
+    reading = fixture.send(GET, "reader")
+    fixture.replied(code=THROTTLED)
+    fixture.server.replied(other, 0, ErrorReply(0), 0)
+    fixture.server.replied(reading, 0, Node(b"", stat_at(5)), 0)
+    assert fixture.server.repairs == []
+
+
+def test_a_refused_repair_is_sent_again_and_one_without_a_watcher_is_not_sent() -> None:
+    fixture = Fixture(PERSISTENT)
+    reading = fixture.send(GET, "reader")
+    fixture.replied(code=THROTTLED)
+    fixture.server.replied(reading, 0, Node(b"", stat_at(5)), 0)
+    (repair,) = fixture.server.repairs
+    fixture.server.repairs.clear()
+    fixture.server.sent(repair)
+    fixture.server.replied(repair, THROTTLED, None, 0)
+    (again,) = fixture.server.repairs
+    assert again.request == repair.request
+    fixture.leave("reader")
+    assert not fixture.server.decide(again)
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_a_persistent_watch_beside_a_recursive_one_is_set_with_a_recursive_one(is_answered: bool) -> None:
+    fixture = Fixture(RECURSIVE)
+    if is_answered:
+        fixture.replied(ErrorReply(0))
+    for request, expected in ((PERSISTENT, BOTH), (BOTH, BOTH), (RECURSIVE, RECURSIVE)):
+        ticket = Ticket(request, "you")
+        assert fixture.server.decide(ticket)
+        assert ticket.request == expected
+    below = Ticket(AddWatchRequest("/a/below", AddWatchMode.PERSISTENT), "you")
+    assert fixture.server.decide(below)
+    assert isinstance(below.request, AddWatchRequest)
+
+
+def test_a_persistent_watch_that_is_sent_again_is_decided_again() -> None:
+    fixture = Fixture()
+    ticket = Ticket(BOTH, "me")  # as it was sent on an earlier connection
+    assert fixture.server.decide(ticket)
+    assert ticket.request == PERSISTENT
+
+
+# --- what is removed --------------------------------------------------------------------------------------
+
+
+def test_a_watch_that_no_watcher_needs_is_removed_and_once() -> None:
+    fixture = Fixture()
+    fixture.done(PERSISTENT)
+    assert (fixture.server.unneeded, fixture.tidied()) == ({}, None)
+    fixture.leave("me")
+    assert fixture.server.take_unneeded(10) == ["/a"]
+    fixture.done(REMOVAL, UPKEEP)
+    assert (fixture.server.unneeded, fixture.tidied()) == ({}, None)
+    assert fixture.sets_watch(GET)
+
+
+def test_a_removal_is_dropped_if_the_path_is_needed_again_when_it_is_encoded() -> None:
+    fixture = Fixture()
+    fixture.done(GET)
+    fixture.leave("me")
+    assert fixture.server.take_unneeded(10) == ["/a"]
+    reading = fixture.send(GET, "you")
+    assert fixture.tidied() is None
+    fixture.server.replied(reading, 0, Node(b"", stat_at(5)), 0)
+    assert fixture.tidied() is None
+    fixture.leave("you")
+    assert fixture.tidied() == REMOVAL
+
+
+def test_a_watch_that_a_failed_read_still_needed_is_looked_at_again() -> None:
+    fixture = Fixture()
+    fixture.done(PERSISTENT)
+    reading = fixture.send(GET, "you")
+    fixture.leave("me")
+    assert fixture.server.unneeded == {}
+    fixture.server.replied(reading, NO_NODE, None, 0)
+    assert fixture.server.take_unneeded(10) == ["/a"]
+
+
+def test_a_persistent_watch_that_only_a_one_shot_one_still_needed_goes_when_that_fires() -> None:
+    fixture = Fixture()
+    fixture.done(PERSISTENT)
+    fixture.done(GET, "you")
+    fixture.leave("me")
+    assert fixture.server.unneeded == {}
+    fixture.fire(CHANGED)
+    assert fixture.server.take_unneeded(10) == ["/a"]
+    assert fixture.tidied() == REMOVAL
+
+
+@pytest.mark.parametrize(
+    ("read", "event_type", "is_gone"),
+    [
+        (GET, CHANGED, True),
+        (GET, DELETED, True),
+        (GET, CHILDREN, False),
+        (GetChildrenRequest("/a", True), CHILDREN, True),
+        (GetChildrenRequest("/a", True), CHANGED, False),
+    ],
+)
+def test_a_one_shot_watch_that_has_fired_needs_no_removal(
+    read: Request[Any], event_type: EventType, is_gone: bool
+) -> None:
+    fixture = Fixture()
+    fixture.done(read)
+    fixture.fire(event_type)
+    fixture.leave("me")
+    assert (fixture.tidied() is None) == is_gone
+
+
+def test_a_watch_that_may_have_been_fired_by_an_earlier_event_is_removed() -> None:
+    """Without a zxid it is unknown whether the event was meant for it: it fires, and may still stand."""
+    fixture = Fixture(GET)
+    fixture.hold(CHANGED)
+    assert fixture.replied(Node(b"", stat_at(5)))
+    assert fixture.server.take_unneeded(10) == ["/a"]
+    fixture = Fixture(GET)
+    fixture.hold(CHANGED, zxid=6)
+    assert fixture.replied(Node(b"", stat_at(5)))
+    assert fixture.server.unneeded == {}
+
+
+@pytest.mark.parametrize(
+    ("code", "is_repeated"), [(THROTTLED, True), (NoWatcherError.code, False), (-6, False)]
+)
+def test_a_removal_that_the_server_has_not_executed_is_sent_again(code: int, is_repeated: bool) -> None:
+    fixture = Fixture()
+    fixture.done(GET)
+    fixture.leave("me")
+    fixture.server.take_unneeded(10)
+    fixture.done(REMOVAL, UPKEEP, code=code)
+    assert bool(fixture.server.unneeded) == is_repeated
+    assert (fixture.tidied() == REMOVAL) == is_repeated
+    assert fixture.sets_watch(GET), "nothing may rely on what is left"
+
+
+def test_what_was_set_again_is_removed_if_it_was_left_meanwhile() -> None:
+    fixture = Fixture()
+    fixture.server.restored(SetWatches2Request(7, ["/d"], ["/e"], ["/c"], ["/p"], ["/r"]))
+    for path in ("/d", "/e", "/c", "/p", "/r", "/other"):
+        fixture.server.left(path)
+    assert sorted(fixture.server.take_unneeded(10)) == ["/c", "/d", "/e", "/p", "/r"]
+
+
+def test_a_server_in_recursive_mode_that_no_watcher_needs_is_taken_out_of_it() -> None:
+    fixture = Fixture()
+    fixture.done(PERSISTENT)
+    fixture.done(RECURSIVE, "you")
+    assert fixture.tidied() is None
+    fixture.leave("you")
+    assert fixture.server.take_unneeded(10) == ["/a"]
+    assert fixture.tidied() == PERSISTENT
+    again = fixture.send(RECURSIVE, "third")
+    assert fixture.tidied() is None
+    fixture.server.replied(again, THROTTLED, None, 0)
+    assert fixture.server.take_unneeded(10) == ["/a"]
+    fixture.done(REMOVAL, UPKEEP)
+    assert fixture.untold(CHILD_CREATED) is None
+    assert (fixture.server.unneeded, fixture.tidied()) == ({}, None)
+
+
+def test_unneeded_paths_are_taken_in_slices_each_once() -> None:
+    fixture = Fixture()
+    paths = [f"/{number}" for number in range(25)]
+    fixture.server.restored(SetWatchesRequest(7, paths, [], []))
+    for path in [*paths, *paths]:
+        fixture.server.left(path)
+    slices = [fixture.server.take_unneeded(10) for _ in range(4)]
+    assert [len(each) for each in slices] == [10, 10, 5, 0]
+    assert sorted(path for each in slices for path in each) == sorted(paths)
