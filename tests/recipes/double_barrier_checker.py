@@ -350,7 +350,8 @@ class _Checker:
         self._event: Event = Settled()
         self._zxid = 0
         self._seen = 0
-        self._znodes: list[_Znode] = []
+        self._alive: dict[str, _Znode] = {}
+        self._our_sessions: set[int] = set()
         self._rounds: list[_Round] = []
         self._ready: _Round | None = None
         self._passages: dict[Member, _Passage] = {}
@@ -391,36 +392,36 @@ class _Checker:
     # --- transactions --------------------------------------------------------------------------------------
 
     def _znode_created(self, event: ZnodeCreated) -> None:
-        same = [znode for znode in self._alive() if znode.created.name == event.name]
-        self._require(not same, "a znode of that name exists")
+        self._require(event.name not in self._alive, "a znode of that name exists")
         passage = None if event.member is None else self._passages.get(event.member)
         znode = _Znode(event, passage, self._ready)
-        self._znodes.append(znode)
+        self._alive[event.name] = znode
+        if znode.is_ours:
+            self._our_sessions.add(event.session)
         if passage is not None:
             passage.znodes.append(znode)
 
     def _znode_deleted(self, event: ZnodeDeleted) -> None:
-        same = [znode for znode in self._alive() if znode.created.name == event.name]
-        self._require(bool(same), "no znode of that name exists")
-        znode = same[0]
+        self._require(event.name in self._alive, "no znode of that name exists")
+        znode = self._alive[event.name]
         was_inside = znode.is_inside
         session = znode.created.session
         znode.deleted = event
+        del self._alive[event.name]
         if event.by is None:
             end = self._ended_by.get(session)
             self._require(end is not None, "the session of that znode has not ended")
             znode.is_excused = end is not None and end.by_decree
         else:
             # An administrator did it; a member that deletes another member's znode has no excuse.
-            ours = {each.created.session for each in self._znodes if each.is_ours}
-            znode.is_excused = event.by not in ours
+            znode.is_excused = event.by not in self._our_sessions
         has_crashed = znode.passage is not None and znode.passage.crashed is not None
         if was_inside and znode.is_ours and not has_crashed and not znode.is_excused:
             self._report(Rule.GUARD, f"{znode} has gone while the block runs", *znode.story())
 
     def _ready_created(self, event: ReadyCreated) -> None:
         self._require(self._ready is None, "`ready` exists")
-        members = [znode for znode in self._alive() if znode.round is None and not _has_entered(znode)]
+        members = [znode for znode in self._alive.values() if znode.round is None and not _has_entered(znode)]
         created = _Round(len(self._rounds) + 1, event, members, self._faults_of(event, members))
         for znode in members:
             znode.round = created
@@ -436,11 +437,11 @@ class _Checker:
         """What is wrong with a round that begins with these members."""
         number = len(self._rounds) + 1
         faults: list[tuple[Rule, str, tuple[Event, ...]]] = []
-        old = [znode for znode in self._alive() if znode not in members]
+        old = [znode for znode in self._alive.values() if znode not in members]
         count = len(members) + (sum(not znode.is_ours for znode in old) if self._is_unstamped() else 0)
         if count < self._parties:
             text = f"round {number} begins with {count} of {self._parties} members"
-            faults.append((Rule.PARTIES, text, tuple(znode.created for znode in self._alive())))
+            faults.append((Rule.PARTIES, text, tuple(znode.created for znode in self._alive.values())))
         for znode in old:
             if znode.is_ours and znode.round is not None and not znode.is_out:
                 text = f"round {number} begins, and {znode} is not out of round {znode.round.number}"
@@ -521,7 +522,7 @@ class _Checker:
             for rule, text, events in entered.faults:
                 if rule is not Rule.READY:
                     self._report(rule, f"{znode} enters by Curator's `ready`: {text}", *events)
-        for other in self._znodes:
+        for other in self._alive.values():
             if other.is_inside and other.is_ours and other.round not in (None, entered):
                 text = f"{znode} is inside round {entered.number}, {other} inside another"
                 self._report(Rule.OVERLAP, text, *other.story())
@@ -529,7 +530,7 @@ class _Checker:
     # --- progress ------------------------------------------------------------------------------------------
 
     def _settled(self) -> None:
-        for znode in self._alive():
+        for znode in self._alive.values():
             self._check_that_it_may_stay(znode)
         waiting = [passage for passage in self._passages.values() if passage.is_waited_for]
         for passage in waiting:
@@ -559,7 +560,7 @@ class _Checker:
         of_round = [] if znode is None or znode.round is None else znode.round.members
         others = [each for each in self._not_out() if each in of_round or not each.is_ours]
         if not passage.member.is_ours:
-            others = [each for each in self._znodes if each.is_inside or each in others]
+            others = [each for each in self._alive.values() if each.is_inside or each in others]
         if not [each for each in others if each.passage is not passage]:
             story = passage.arrived, passage.began, passage.ended
             text = f"{passage.member} does not leave, and every other member of its round is out"
@@ -567,16 +568,13 @@ class _Checker:
 
     def _not_out(self) -> Iterator[_Znode]:
         """Znodes that a member may have to wait for before it leaves, or before the next round begins."""
-        for znode in self._alive():
+        for znode in self._alive.values():
             began = znode.round
             refuses = znode.is_ours and not znode.is_inside and began is not None and not began.admits_ours
             if (began is not None or _has_entered(znode)) and not znode.is_out and not refuses:
                 yield znode
 
     # --- helpers -------------------------------------------------------------------------------------------
-
-    def _alive(self) -> list[_Znode]:
-        return [znode for znode in self._znodes if znode.is_alive]
 
     def _passage(self, member: Member) -> _Passage:
         passage = self._passages.get(member)

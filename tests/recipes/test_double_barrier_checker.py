@@ -1,122 +1,32 @@
 """The checker of the double barrier's histories: right ones pass, and each promise that is broken is found.
 
-Both kinds are written by hand, one wrong history or more for each rule.
+Both kinds are written by hand, one wrong history or more for each rule, and made up by a small model of a
+correct barrier, which can make one wrong move.
 """
 
 from __future__ import annotations
 
+import random
+
 import pytest
+from hypothesis import HealthCheck, assume, given, settings, strategies as st
 
 from tests.recipes.double_barrier_checker import (
     Arrived,
-    BlockBegan,
-    BlockEnded,
-    Crashed,
     Event,
-    Left,
     Member,
     ReadyCreated,
-    ReadyDeleted,
     Rule,
-    SessionEnded,
-    Settled,
-    Violation,
     ZnodeCreated,
     ZnodeDeleted,
     check,
 )
+from tests.recipes.double_barrier_model import WRONG_MOVES, Model
+from tests.recipes.double_barrier_stories import Story
 
 A, B, C = Member("A"), Member("B"), Member("C")
 B_AGAIN = Member("B", 2)
 CURATOR = Member("curator", is_ours=False)
-
-
-class Story:
-    """A history of a barrier for two, written step by step. Each transaction gets the next zxid."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self.zxid = 0
-        self._znodes: dict[Member, str] = {}
-
-    def arrive(self, member: Member) -> Story:
-        self.events.append(Arrived(member, self.zxid))
-        return self
-
-    def create(self, member: Member) -> Story:
-        self.zxid += 1
-        self._znodes[member] = f"{member}-{self.zxid}"
-        self.events.append(ZnodeCreated(self.zxid, self._znodes[member], session(member), member))
-        return self
-
-    def delete(self, member: Member, by: Member | None = None) -> Story:
-        self.zxid += 1
-        self.events.append(ZnodeDeleted(self.zxid, self._znodes[member], session(by or member)))
-        return self
-
-    def ready(self, by: Member, *, together: bool = False) -> Story:
-        self.zxid += not together
-        self.events.append(ReadyCreated(self.zxid, session(by), by.is_ours))
-        return self
-
-    def remove_ready(self, by: Member, *, together: bool = False) -> Story:
-        self.zxid += not together
-        self.events.append(ReadyDeleted(self.zxid, session(by), by.is_ours))
-        return self
-
-    def begin(self, *members: Member) -> Story:
-        self.events += [BlockBegan(member, self.zxid) for member in members]
-        return self
-
-    def end(self, *members: Member) -> Story:
-        self.events += [BlockEnded(member, self.zxid) for member in members]
-        return self
-
-    def leave(self, *members: Member) -> Story:
-        self.events += [Left(member, self.zxid) for member in members]
-        return self
-
-    def crash(self, member: Member) -> Story:
-        self.events.append(Crashed(member))
-        return self
-
-    def expire(self, member: Member, *, by_decree: bool = False) -> Story:
-        self.zxid += 1
-        self.events.append(SessionEnded(self.zxid, session(member), by_decree))
-        self.events.append(ZnodeDeleted(self.zxid, self._znodes[member], None))
-        return self
-
-    def settle(self) -> Story:
-        self.events.append(Settled())
-        return self
-
-    # --- longer passages -----------------------------------------------------------------------------------
-
-    def come(self, *members: Member) -> Story:
-        """They arrive, each with its znode."""
-        for member in members:
-            self.arrive(member).create(member)
-        return self
-
-    def enter(self, *members: Member) -> Story:
-        """They come, the last one makes the round begin, and all are inside."""
-        return self.come(*members).ready(members[-1]).begin(*members)
-
-    def go(self, *members: Member) -> Story:
-        """Their blocks end, their znodes go, and the last one removes `ready`."""
-        for member in members:
-            self.end(member).delete(member)
-        return self.remove_ready(members[-1]).leave(*members)
-
-    def rules(self, parties: int = 2) -> list[Rule]:
-        return [violation.rule for violation in self.check(parties)]
-
-    def check(self, parties: int = 2) -> list[Violation]:
-        return check(self.events, parties)
-
-
-def session(member: Member) -> int:
-    return sum(map(ord, member.name)) * 100 + member.incarnation
 
 
 # --- right histories -------------------------------------------------------------------------------------
@@ -342,9 +252,10 @@ def test_the_znode_of_our_waiting_member_keeps_a_curator_member_from_leaving() -
 
 
 def test_a_violation_names_its_rule_and_shows_its_events() -> None:
-    (found,) = Story().enter(A).check()
+    story = Story().enter(A)
+    (found,) = story.check()
     assert found.index == 2
-    assert found.events[-1] == ReadyCreated(2, session(A))
+    assert found.events[-1] == ReadyCreated(2, story.session(A))
     assert "PARTIES at event 2: round 1 begins with 1 of 2 members" in str(found)
     assert "ZnodeCreated(zxid=1" in str(found)
 
@@ -381,3 +292,42 @@ def test_a_transaction_cannot_follow_the_moment_at_which_a_member_has_seen_it() 
 def test_a_session_ends_before_its_znodes_go() -> None:
     with pytest.raises(ValueError, match="has not ended"):
         check([ZnodeCreated(1, "a", 1, A), ZnodeDeleted(2, "a", None)], 2)
+
+
+# --- histories that are made up ----------------------------------------------------------------------------
+
+numbers = st.lists(st.integers(0, 99), max_size=80)
+sizes = st.tuples(st.integers(1, 3), st.sampled_from(["AB", "ABC", "ABCD"]))
+
+
+@given(size=sizes, before=numbers, after=numbers)
+def test_right_histories_pass(size: tuple[int, str], before: list[int], after: list[int]) -> None:
+    model = Model(*size)
+    for number in before:
+        model.step(number)
+    model.settle(stay=True)
+    for number in after:
+        model.step(number)
+    model.settle(stay=False)
+    assert model.story.check(size[0]) == []
+
+
+@pytest.mark.parametrize("name", WRONG_MOVES)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.filter_too_much])
+@given(before=numbers, seed=st.integers(0, 999))
+def test_a_wrong_move_is_found(name: str, before: list[int], seed: int) -> None:
+    parties = 2
+    model, rng = Model(parties, "ABCDE"), random.Random(seed)
+    for number in before:
+        model.step(number)
+    right = len(model.story.events)
+    for _ in range(200):
+        if model.wrong(name):
+            break
+        model.step(rng.randrange(1000))
+        right = len(model.story.events)
+    else:
+        assume(False)
+    found = model.story.check(parties)
+    assert [violation for violation in found if violation.index < right] == []
+    assert {violation.rule for violation in found} >= WRONG_MOVES[name]
