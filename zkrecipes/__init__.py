@@ -85,6 +85,7 @@ if TYPE_CHECKING:
         WatcherType as WatcherType,
     )
     from zkrecipes.errors import (
+        AcquireTimeoutError as AcquireTimeoutError,
         APIError as APIError,
         AuthFailedError as AuthFailedError,
         BadArgumentsError as BadArgumentsError,
@@ -199,6 +200,8 @@ if TYPE_CHECKING:
     )
     from zkrecipes.recipes.semaphore import (
         Semaphore as Semaphore,
+    )
+    from zkrecipes.recipes.semaphore_acquisition import (
         SemaphoreAcquisition as SemaphoreAcquisition,
     )
 
@@ -257,6 +260,7 @@ _NAMES_BY_MODULE = {
     ),
     "zkrecipes.errors": (
         "APIError",
+        "AcquireTimeoutError",
         "AuthFailedError",
         "BadArgumentsError",
         "BadVersionError",
@@ -333,10 +337,8 @@ _NAMES_BY_MODULE = {
     "zkrecipes.recipes.mutex": ("Mutex",),
     "zkrecipes.recipes.persistent_node": ("PersistentNode",),
     "zkrecipes.recipes.read_write_lock": ("ReadWriteLock",),
-    "zkrecipes.recipes.semaphore": (
-        "Semaphore",
-        "SemaphoreAcquisition",
-    ),
+    "zkrecipes.recipes.semaphore": ("Semaphore",),
+    "zkrecipes.recipes.semaphore_acquisition": ("SemaphoreAcquisition",),
 }
 _MODULE_BY_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 

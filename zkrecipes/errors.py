@@ -11,6 +11,7 @@
     │   └── PacketTooLargeError        the reply was larger than `max_packet_size`
     ├── SessionError                   the session is over
     │   ├── SessionExpiredError  SessionMovedError  SessionClosedError  AuthFailedError
+    ├── AcquireTimeoutError            a lock was not had within `wait`; names its holder
     ├── ConnectTimeoutError            no session within `connect_timeout`; lists each host's reason
     ├── HoldLostError                  a hold could no longer be proven
     │   ├── LockLostError  LeadershipLostError
@@ -31,6 +32,7 @@ from typing import Any, ClassVar
 
 __all__ = [
     "APIError",
+    "AcquireTimeoutError",
     "AuthFailedError",
     "BadArgumentsError",
     "BadVersionError",
@@ -464,6 +466,52 @@ class ConnectTimeoutError(ZooKeeperError, TimeoutError):
     def __str__(self) -> str:
         lines = "".join(f"\n  {host}: {reason}" for host, reason in self.reasons.items())
         return f"no ZooKeeper session within {self.timeout:g} seconds{lines or ': no host answered'}"
+
+
+class AcquireTimeoutError(ZooKeeperError, TimeoutError):
+    """A lock, a permit or a leadership could not be had within `wait` seconds. Its body has not begun.
+
+    Attributes:
+        lock: what was to be acquired, as messages name it.
+        path: its path, as the client sees it.
+        wait: the limit, in seconds; 0 for one try.
+        waited: how long the waiter waited, in seconds.
+        waiting_for: what for, at the end: `"connection"`, `"turn"` or `"proof"` (of the hold).
+        holder: the identifier of the contender that holds it or is in front, as last read, or None.
+        holder_path: the path of that contender's znode, or None.
+    """
+
+    def __init__(
+        self,
+        lock: str,
+        *,
+        path: str,
+        wait: float,
+        waited: float,
+        waiting_for: str,
+        holder: str | None = None,
+        holder_path: str | None = None,
+    ) -> None:
+        self.lock = lock
+        self.path = path
+        self.wait = wait
+        self.waited = waited
+        self.waiting_for = waiting_for
+        self.holder = holder
+        self.holder_path = holder_path
+        super().__init__(lock)
+
+    def __str__(self) -> str:
+        what_for = _WAITED_FOR.get(self.waiting_for, self.waiting_for)
+        limit = "at the first try" if self.wait == 0 else f"within {self.wait:g} seconds"
+        text = f"{self.lock} was not acquired {limit}: waited {self.waited:.3g} s for {what_for}"
+        if self.holder_path is None:
+            return text
+        name = "a contender" if self.holder is None else repr(self.holder)
+        return f"{text}, behind {name} ({self.holder_path})"
+
+
+_WAITED_FOR = {"connection": "a connection", "turn": "its turn", "proof": "the first proof of the hold"}
 
 
 class HoldLostError(ZooKeeperError):

@@ -21,7 +21,7 @@ async def test_a_writer_is_alone_and_becomes_a_reader(server: Served, fresh_path
             ours, theirs = (zk.ReadWriteLock(each, fresh_path, layout=layout) for each in (one, other))
             entered: list[str] = []
 
-            async def enter(acquisition: zk.Acquisition[zk.Hold], name: str) -> None:
+            async def enter(acquisition: zk.Acquisition, name: str) -> None:
                 async with acquisition:
                     entered.append(name)
 

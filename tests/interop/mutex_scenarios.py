@@ -220,11 +220,11 @@ async def who_does_not_wait_leaves_nothing(family: Family) -> None:
             assert not await lock.acquire(0.2)
             assert [each.path for each in await mutex.contenders()] == [hold.path]
         assert await lock.acquire(5)
-        with pytest.raises(anyio.WouldBlock):
-            await mutex.acquire(blocking=False).__aenter__()
+        with pytest.raises(zk.AcquireTimeoutError):
+            await mutex.acquire(wait=0).__aenter__()
         assert len(await client.get_children(family.path)) == 1
         await lock.release()
-        async with mutex.acquire(blocking=False):
+        async with mutex.acquire(wait=0):
             pass
 
 

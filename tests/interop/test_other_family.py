@@ -29,8 +29,8 @@ async def _their_lock_is_waited_for(family: Family, layout: str, caplog: pytest.
                 await family.theirs(peer, "theirs"),
             )
             assert await lock.acquire()
-            with pytest.raises(anyio.WouldBlock):
-                await mutex.acquire(blocking=False).__aenter__()
+            with pytest.raises(zk.AcquireTimeoutError):
+                await mutex.acquire(wait=0).__aenter__()
             (theirs,) = await mutex.contenders()
             assert theirs.session_id == await peer.call("session-id")
             assert sum(theirs.path.rpartition("/")[2] in line for line in caplog.messages) == 1

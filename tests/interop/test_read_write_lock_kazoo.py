@@ -23,19 +23,19 @@ async def test_their_writer_excludes_us_and_their_reader_only_our_writer(
             await peer.call("WriteLock", "writer", fresh_path, "their-writer")
             await peer.call("ReadLock", "reader", fresh_path, "their-reader")
             assert await peer.call("acquire", "writer")
-            for refused in (lock.read(blocking=False), lock.write(blocking=False)):
-                with pytest.raises(anyio.WouldBlock):
+            for refused in (lock.read(wait=0), lock.write(wait=0)):
+                with pytest.raises(zk.AcquireTimeoutError):
                     async with refused:
                         pass
             await peer.call("release", "writer")
             assert await peer.call("acquire", "reader")
-            async with lock.read(blocking=False):
+            async with lock.read(wait=0):
                 assert [each.identifier for each in await lock.contenders()] == ["their-reader", "ours"]
-            with pytest.raises(anyio.WouldBlock):
-                async with lock.write(blocking=False):
+            with pytest.raises(zk.AcquireTimeoutError):
+                async with lock.write(wait=0):
                     pass
             await peer.call("release", "reader")
-            async with lock.write(blocking=False):
+            async with lock.write(wait=0):
                 assert not await peer.call("acquire", "reader", 0.2)
                 assert not await peer.call("acquire", "writer", 0.2)
             assert await client.get_children(fresh_path) == []

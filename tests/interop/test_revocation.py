@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
+import zkrecipes as zk
 from tests.interop import mutex_scenarios as scenarios
 from tests.interop.mutex_scenarios import Family
 from tests.interop.peer import Peer, StartPeer
@@ -67,8 +68,8 @@ async def test_kazoo_is_not_confused_by_a_request(kazoos: Family) -> None:
         assert await peer.call("contenders", lock.name) == ["__REVOKE__"]
         (holder,) = await mutex.contenders()
         assert holder.data == b"__REVOKE__"
-        with pytest.raises(anyio.WouldBlock):
-            await mutex.acquire(blocking=False).__aenter__()
+        with pytest.raises(zk.AcquireTimeoutError):
+            await mutex.acquire(wait=0).__aenter__()
         await lock.release()
         async with mutex as hold:
             assert await mutex.revoke()

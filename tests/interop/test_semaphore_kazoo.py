@@ -58,11 +58,11 @@ async def test_the_limit_is_agreed_on_in_both_directions(
                 async with zk.Semaphore(client, first, limit=3).acquire():
                     pass
             semaphore = zk.Semaphore(client, first, limit=2, identifier="ours")
-            async with semaphore.acquire(blocking=False):
+            async with semaphore.acquire(wait=0):
                 assert [each.identifier for each in await semaphore.holders()] == ["theirs", "ours"]
                 assert sorted(await peer.call("contenders", "theirs")) == ["ours", "theirs"]
-            with pytest.raises(anyio.WouldBlock):
-                async with semaphore.acquire(permits=2, blocking=False):
+            with pytest.raises(zk.AcquireTimeoutError):
+                async with semaphore.acquire(permits=2, wait=0):
                     pass
             await peer.call("release", "theirs")
             async with zk.Semaphore(client, second, limit=2).acquire(permits=2):

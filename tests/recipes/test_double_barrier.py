@@ -263,16 +263,13 @@ async def test_the_same_task_again_is_told_instead_of_waiting_for_itself() -> No
             pass
 
 
-async def test_it_is_left_by_the_task_that_entered_it() -> None:
+async def test_another_task_leaves_it_and_is_told() -> None:
     async with clients("a") as (there, (client,)):
         alone = barrier(client, parties=1)
-
-        async def leave() -> None:
-            with pytest.raises(RuntimeError, match="left by another task"):
-                await alone.__aexit__(None, None, None)
-
-        async with alone, anyio.create_task_group() as tasks:
-            tasks.start_soon(leave)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(alone.__aenter__)
+        with pytest.raises(RuntimeError, match="left by another task"):
+            await alone.__aexit__(None, None, None)
         assert there.znodes() <= STAYS
 
 

@@ -85,15 +85,15 @@ async def test_one_leads_inside_the_block_and_nobody_after_it() -> None:
         async with _election(client, data=b"10.0.0.7:8080").lead() as leadership:
             assert there.znodes() == {*STAYS, leadership.path}
             assert (await client.get(leadership.path)).data == b"10.0.0.7:8080"
-            with pytest.raises(anyio.WouldBlock):
-                async with _election(other).lead(blocking=False):
+            with pytest.raises(zk.AcquireTimeoutError):
+                async with _election(other).lead(wait=0):
                     raise AssertionError("two leaders")
             leadership.check()
             await leadership.confirm()
         assert there.znodes() == STAYS
         with pytest.raises(zk.LeadershipLostError, match="its block has ended"):
             leadership.check()
-        async with _election(other).lead(blocking=False) as next_leadership:
+        async with _election(other).lead(wait=0) as next_leadership:
             assert next_leadership.fencing_token > leadership.fencing_token
 
 
@@ -527,7 +527,7 @@ async def test_foreign_children_are_no_candidates() -> None:
         async with election.observe() as leaders:
             assert await _next(leaders) is None
             assert await election.leader() is None
-            async with election.lead(blocking=False) as leadership:
+            async with election.lead(wait=0) as leadership:
                 assert await _next(leaders) == "me"
                 assert [each.path for each in await election.contenders()] == [leadership.path]
             assert await _next(leaders) is None
@@ -616,8 +616,8 @@ async def test_who_queues_up_or_leaves_behind_the_leader_wakes_no_observer() -> 
             assert await _next(leaders) == "a"
             del there.seen[:]
             for _ in range(5):
-                with suppress(anyio.WouldBlock):
-                    async with _election(other, "b").lead(blocking=False):
+                with suppress(zk.AcquireTimeoutError):
+                    async with _election(other, "b").lead(wait=0):
                         pass
             assert await _stays(leaders)
             reads = [each for each in there.seen if each.session_id == observer.session.id]

@@ -69,8 +69,8 @@ async def test_all_are_held_inside_the_block_and_free_after_it() -> None:
             await hold.confirm()
             assert repr(first) in repr(hold)
             for path in (ONE, TWO):
-                with pytest.raises(anyio.WouldBlock):
-                    async with _mutex(other, path).acquire(blocking=False):
+                with pytest.raises(zk.AcquireTimeoutError):
+                    async with _mutex(other, path).acquire(wait=0):
                         raise AssertionError("two holders")
         assert hold.remaining() == 0
         assert there.znodes() == STAYS
@@ -114,12 +114,12 @@ async def test_a_transaction_is_applied_only_while_all_are_held() -> None:
 async def test_no_transaction_reaches_several_clients() -> None:
     async with _two_clients() as (_, client, other):
         async with _multi(client, other) as hold:
-            with pytest.raises(ValueError, match="the locks of several clients"):
+            with pytest.raises(ValueError, match="locks of one client"):
                 async with hold.transaction():
                     raise AssertionError("which client's?")
 
 
-async def test_it_takes_in_order_and_releases_in_reverse() -> None:
+async def test_it_takes_in_order_and_releases_together() -> None:
     async with _two_clients() as (there, client, _):
         for path in (ONE, TWO):
             await client.ensure_path(path)
@@ -131,12 +131,8 @@ async def test_it_takes_in_order_and_releases_in_reverse() -> None:
             for seen in there.seen
             if seen.opcode in (OpCode.CREATE, OpCode.DELETE)
         ]
-        assert done == [
-            (OpCode.CREATE, ONE),
-            (OpCode.CREATE, TWO),
-            (OpCode.DELETE, TWO),
-            (OpCode.DELETE, ONE),
-        ]
+        assert done[:2] == [(OpCode.CREATE, ONE), (OpCode.CREATE, TWO)]
+        assert sorted(done[2:]) == [(OpCode.DELETE, ONE), (OpCode.DELETE, TWO)]
 
 
 async def test_locks_of_several_clients_layouts_and_kinds() -> None:
@@ -224,12 +220,12 @@ async def test_who_does_not_wait_leaves_nothing() -> None:
         for path in (ONE, TWO):
             async with _mutex(other, path) as hold:
                 before = there.znodes()
-                with pytest.raises(anyio.WouldBlock):
-                    async with _multi(client).acquire(blocking=False):
+                with pytest.raises(zk.AcquireTimeoutError):
+                    async with _multi(client).acquire(wait=0):
                         raise AssertionError("two holders")
                 assert there.znodes() == before
                 hold.check()
-        async with _multi(client).acquire(blocking=False) as both:
+        async with _multi(client).acquire(wait=0) as both:
             both.check()
         assert there.znodes() == STAYS
 
@@ -289,10 +285,10 @@ async def test_tasks_may_share_one() -> None:
                 tasks.start_soon(work, number)
 
 
-async def test_it_is_left_by_the_task_that_entered_it() -> None:
+async def test_what_was_not_entered_cannot_be_left() -> None:
     async with _two_clients() as (_, client, _other):
         multi = _multi(client)
-        with pytest.raises(RuntimeError, match="left by another task"):
+        with pytest.raises(RuntimeError, match="no task has entered it"):
             await multi.__aexit__(None, None, None)
 
 

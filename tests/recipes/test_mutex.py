@@ -81,11 +81,11 @@ async def test_a_lock_is_held_inside_the_block_and_free_after_it() -> None:
     async with _clients("a", "b") as (there, (client, other)):
         async with _mutex(client) as hold:
             assert there.znodes() == {*STAYS, hold.path}
-            with pytest.raises(anyio.WouldBlock):
-                async with _mutex(other).acquire(blocking=False):
+            with pytest.raises(zk.AcquireTimeoutError):
+                async with _mutex(other).acquire(wait=0):
                     raise AssertionError("two holders")
             assert there.znodes() == {*STAYS, hold.path}
-        async with _mutex(other).acquire(blocking=False) as hold:
+        async with _mutex(other).acquire(wait=0) as hold:
             hold.check()
         assert there.znodes() == STAYS
 
@@ -149,7 +149,7 @@ async def test_the_same_task_again_is_told_instead_of_waiting_for_itself() -> No
                 async with mutex:
                     pass
             with pytest.raises(RuntimeError, match=r"this task has .* already"):
-                async with mutex.acquire(blocking=False):
+                async with mutex.acquire(wait=0):
                     pass
             hold.check()
             assert there.znodes() == {*STAYS, hold.path}
@@ -407,7 +407,7 @@ async def test_a_directory_that_others_share_is_no_obstacle() -> None:
         await client.ensure_path(DIRECTORY)
         for name in ("0", "__lock__", "stranger-0000000000", f"{'0' * 32}__rlock__0000000000"):
             await client.create(f"{DIRECTORY}/{name}")
-        async with _mutex(client).acquire(blocking=False) as hold:
+        async with _mutex(client).acquire(wait=0) as hold:
             hold.check()
             (contender,) = await _mutex(client).contenders()
             assert contender.path == hold.path
@@ -450,11 +450,11 @@ async def test_not_blocking_waits_for_nobody_but_the_proof() -> None:
         async with _mutex(client):
             mutex = _mutex(other)
             for _ in range(3):
-                with pytest.raises(anyio.WouldBlock):
-                    async with mutex.acquire(blocking=False):
+                with pytest.raises(zk.AcquireTimeoutError):
+                    async with mutex.acquire(wait=0):
                         pass
             assert len(await _mutex(other).contenders()) == 1
-        async with _mutex(other).acquire(blocking=False):
+        async with _mutex(other).acquire(wait=0):
             pass
         assert there.znodes() == STAYS
 
@@ -471,7 +471,7 @@ async def test_not_blocking_tries_again_when_its_znode_was_deleted_at_once() -> 
                 there.server.processor.tree.remove(made, there.server.processor.zxid)
 
         there.meanwhile = delete
-        async with _mutex(client).acquire(blocking=False) as hold:
+        async with _mutex(client).acquire(wait=0) as hold:
             hold.check()
         assert there.count(OpCode.CREATE) >= 2
 

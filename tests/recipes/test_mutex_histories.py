@@ -56,12 +56,12 @@ class _IfFree:
     """An acquisition that does not wait."""
 
     def __init__(self, mutex: zk.Mutex) -> None:
-        self._acquisition = mutex.acquire(blocking=False)
+        self._acquisition = mutex.acquire(wait=0)
 
     async def __aenter__(self) -> zk.Hold:
         try:
             return await self._acquisition.__aenter__()
-        except anyio.WouldBlock:
+        except zk.AcquireTimeoutError:
             raise ValueError("somebody else has it") from None
 
     async def __aexit__(self, *error: object) -> None:

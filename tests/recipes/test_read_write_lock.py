@@ -208,17 +208,17 @@ async def test_contenders_are_readers_and_writers_in_order() -> None:
 async def test_not_blocking_enters_or_says_so() -> None:
     async with _clients("a", "b") as (there, (client, other)):
         async with _lock(client).read():
-            async with _lock(other).read(blocking=False):
+            async with _lock(other).read(wait=0):
                 pass
-            with pytest.raises(anyio.WouldBlock):
-                async with _lock(other).write(blocking=False):
+            with pytest.raises(zk.AcquireTimeoutError):
+                async with _lock(other).write(wait=0):
                     pass
         async with _lock(client).write():
-            for refused in (_lock(other).read(blocking=False), _lock(other).write(blocking=False)):
-                with pytest.raises(anyio.WouldBlock):
+            for refused in (_lock(other).read(wait=0), _lock(other).write(wait=0)):
+                with pytest.raises(zk.AcquireTimeoutError):
                     async with refused:
                         pass
-        async with _lock(other).write(blocking=False):
+        async with _lock(other).write(wait=0):
             pass
         assert there.znodes() == STAYS
 
@@ -230,7 +230,7 @@ async def test_the_same_task_is_told_instead_of_waiting_for_itself() -> None:
         for first in both:
             early = [second() for second in both]  # what counts is when they are entered
             async with first() as hold:
-                for second in [*early, lock.read(blocking=False), lock.write(blocking=False)]:
+                for second in [*early, lock.read(wait=0), lock.write(wait=0)]:
                     with pytest.raises(RuntimeError, match=r"this task has .* already"):
                         async with second:
                             pass
@@ -259,7 +259,7 @@ async def test_a_directory_that_others_share_is_no_obstacle(layout: str) -> None
         for name in ("0", "__lock__", "__READ__", "stranger-0000000000", "__WRIT__x"):
             await client.create(f"{DIRECTORY}/{name}")
         lock = _lock(client, layout=layout)
-        async with lock.write(blocking=False) as hold:
+        async with lock.write(wait=0) as hold:
             await lock.downgrade()
             (contender,) = await lock.contenders()
             assert contender.path == hold.path
@@ -359,17 +359,17 @@ async def test_a_downgrade_as_curator_does_it_is_understood() -> None:
             name.format(1, "WRIT"), ephemeral=True, sequential=True, make_parents=True
         )
         reader = await theirs.create(name.format(0, "READ") + writer[-10:], ephemeral=True)
-        with pytest.raises(anyio.WouldBlock):
-            async with lock.read(blocking=False):
+        with pytest.raises(zk.AcquireTimeoutError):
+            async with lock.read(wait=0):
                 pass
         await theirs.delete(writer)
-        async with lock.read(blocking=False):
+        async with lock.read(wait=0):
             pass
-        with pytest.raises(anyio.WouldBlock):
-            async with lock.write(blocking=False):
+        with pytest.raises(zk.AcquireTimeoutError):
+            async with lock.write(wait=0):
                 pass
         await theirs.delete(reader)
-        async with lock.write(blocking=False):
+        async with lock.write(wait=0):
             pass
 
 
@@ -454,11 +454,11 @@ async def test_a_downgrade_that_is_refused_leaves_a_write_lock() -> None:
                 await lock.downgrade()
             await hold.confirm()
             await client.set_acl(DIRECTORY, zk.OPEN)
-            with pytest.raises(anyio.WouldBlock):
-                async with _lock(other).read(blocking=False):
+            with pytest.raises(zk.AcquireTimeoutError):
+                async with _lock(other).read(wait=0):
                     pass
             await lock.downgrade()
-            async with _lock(other).read(blocking=False):
+            async with _lock(other).read(wait=0):
                 pass
         assert there.znodes() == STAYS
 
@@ -611,12 +611,12 @@ async def test_after_a_cancelled_downgrade_the_lock_is_one_or_the_other() -> Non
                         await lock.downgrade()
                 await hold.confirm()
                 is_writing = "__lock__" in hold.path
-                with suppress(anyio.WouldBlock):
-                    async with _lock(other).read(blocking=False):
+                with suppress(zk.AcquireTimeoutError):
+                    async with _lock(other).read(wait=0):
                         assert not is_writing
                 if is_writing:
                     await lock.downgrade()
-                async with _lock(other).read(blocking=False):
+                async with _lock(other).read(wait=0):
                     assert "__rlock__" in hold.path
             assert there.znodes() == STAYS
 

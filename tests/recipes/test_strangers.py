@@ -83,8 +83,8 @@ async def test_one_that_came_before_is_waited_for(layout: str, caplog: pytest.Lo
         mutex = zk.Mutex(client, DIRECTORY, layout=layout)
         theirs = await _join(other, THEIRS[layout])
         for _ in range(3):
-            with pytest.raises(anyio.WouldBlock):
-                await mutex.acquire(blocking=False).__aenter__()
+            with pytest.raises(zk.AcquireTimeoutError):
+                await mutex.acquire(wait=0).__aenter__()
         (line,) = _log(caplog)  # once, and it is named
         assert theirs.rpartition("/")[2] in line
         assert DIRECTORY in line
@@ -103,8 +103,8 @@ async def test_one_that_came_before_is_waited_for(layout: str, caplog: pytest.Lo
             await other.delete(theirs)
         assert len(held_at) == 1
         await _join(other, THEIRS[layout])
-        with pytest.raises(anyio.WouldBlock):
-            await mutex.acquire(blocking=False).__aenter__()
+        with pytest.raises(zk.AcquireTimeoutError):
+            await mutex.acquire(wait=0).__aenter__()
         assert len(_log(caplog)) == 1
 
 
@@ -138,10 +138,10 @@ async def test_strangers_are_ignored_and_each_is_named_once(caplog: pytest.LogCa
         for name in names:
             await client.create(f"{DIRECTORY}/{name}")
         for _ in range(3):
-            async with zk.Mutex(client, DIRECTORY).acquire(blocking=False):
+            async with zk.Mutex(client, DIRECTORY).acquire(wait=0):
                 pass
             view = client.chroot("/locks")
-            async with zk.Mutex(view, "/job").acquire(blocking=False):
+            async with zk.Mutex(view, "/job").acquire(wait=0):
                 pass
         (line,) = _log(caplog)
         assert all(repr(name) in line for name in names)
@@ -171,7 +171,7 @@ async def test_what_another_recipe_has_made_is_told_apart(
     caplog.set_level(logging.WARNING)
     async with _two_clients() as (_, client, _other):
         await client.create(f"{DIRECTORY}/{name}")
-        async with zk.Mutex(client, DIRECTORY).acquire(blocking=False):
+        async with zk.Mutex(client, DIRECTORY).acquire(wait=0):
             pass
     assert _log(caplog) == [f"{DIRECTORY}: no contender's name, and ignored: {name!r} ({kind})"]
 

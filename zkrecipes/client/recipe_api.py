@@ -12,8 +12,8 @@ Small, documented and stable, so that others can write recipes too:
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, Self, TypeVar, final
 
 import anyio
@@ -31,8 +31,10 @@ from zkrecipes.net.holds import Guard
 from zkrecipes.net.keeper import SessionChange, SessionKeeper
 from zkrecipes.net.pending import Pending
 from zkrecipes.net.session import Session
+from zkrecipes.net.wakeup import CallingTask, callable_from_threads
 
 __all__ = [
+    "CallingTask",
     "ChangedPaths",
     "Guard",
     "Node",
@@ -44,6 +46,7 @@ __all__ = [
     "Session",
     "Stat",
     "as_transaction",
+    "callable_from_threads",
     "recipe_api",
 ]
 
@@ -75,6 +78,22 @@ class RecipeApi:
     def root(self) -> object:
         """What all views of one client have in common, for whoever remembers something of each client."""
         return self._keeper
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether requests flow at the moment."""
+        return self._keeper.session.state.is_connected
+
+    @contextmanager
+    def on_disconnect(self, func: Callable[[], object]) -> Iterator[None]:
+        """Call `func` in this block whenever the client has no connection any longer; it must not raise."""
+
+        def changed(change: SessionChange) -> None:
+            if not change.state.is_connected:
+                func()
+
+        with self._keeper.calling_on_change(changed):
+            yield
 
     @property
     def is_over(self) -> bool:
@@ -204,6 +223,11 @@ class RecipeApi:
         """
         if not self.is_over:
             await self._tasks.clean_up(func, wait_at_most=self._keeper.session.timeout / 8)
+
+    def start_clean_up(self, func: Callable[[], Awaitable[object]]) -> None:
+        """Run `func` as `clean_up` does, with no caller that waits for it."""
+        if not self.is_over:
+            self._tasks.start_clean_up(func)
 
     async def finish(self, errand: Pending[Any]) -> None:
         """Wait until an errand is answered: shielded, and an eighth of a timeout at most.

@@ -90,6 +90,12 @@ class ClientTasks:
 
         It goes on when the wait is over or broken; only the end of the client ends it.
         """
+        done = self.start_clean_up(func)
+        with anyio.move_on_after(wait_at_most, shield=True):
+            await done.wait()
+
+    def start_clean_up(self, func: Callable[[], Awaitable[object]]) -> anyio.Event:
+        """Run `func` in a task of the client's; the event is set when it has ended."""
         done = anyio.Event()
         self._clean_ups[done] = None
 
@@ -105,8 +111,7 @@ class ClientTasks:
                 done.set()
 
         self._group.start_soon(run)
-        with anyio.move_on_after(wait_at_most, shield=True):
-            await done.wait()
+        return done
 
     async def wait_clean_ups(self) -> None:
         """Wait until every clean-up has ended."""

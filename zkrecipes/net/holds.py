@@ -7,6 +7,7 @@ itself cancels the body, whatever else the client is busy with. Proofs move the 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable
 from typing import Final, final
 
@@ -35,24 +36,40 @@ _BLAMED: Final = {
 
 
 @final
+class _NoScope:
+    """Stands in for the scope of a body that nothing can cancel; only its deadline counts."""
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+
+    def cancel(self) -> None:
+        """Do nothing."""
+
+
+@final
 class Guard:
     """The proof of one hold: a cancel scope for its body, and how long it is valid.
 
     Attributes:
         paths: the hold's own znodes, full paths on the server; it is lost with the first of them.
-        scope: the body runs in it; it is cancelled when the hold can no longer be proven.
         is_proven: whether it was proven once; what ended it later is told by `why_lost`.
         is_unreadable: it was lost because the znode's ACL does not let its owner read it.
     """
 
     def __init__(self, paths: tuple[str, ...], holds: Holds) -> None:
         self.paths = paths
-        self.scope = anyio.CancelScope()
+        self._scope: anyio.CancelScope | _NoScope = anyio.CancelScope()
         self._holds = holds
         self._lost = ""
         self.is_proven = False
         self.is_unreadable = False
         self._news = anyio.Event()
+
+    @property
+    def scope(self) -> anyio.CancelScope:
+        """The scope of the body, cancelled when the hold can no longer be proven; none after `drop_scope`."""
+        assert not isinstance(self._scope, _NoScope)
+        return self._scope
 
     @property
     def valid_until(self) -> float:
@@ -63,7 +80,7 @@ class Guard:
     def why_lost(self) -> str:
         """Why the hold is no longer valid, at this very moment; empty while it is."""
         self._holds.look_at_clock()
-        if not self._lost and self.is_proven and anyio.current_time() >= self.scope.deadline:
+        if not self._lost and self.is_proven and anyio.current_time() >= self._scope.deadline:
             self.lose("no proof that the session lives came in time")
         return self._lost
 
@@ -81,7 +98,7 @@ class Guard:
         number = self._holds.checks.demand()
         self._holds.hurry()
         while not self.why_lost() and self._holds.checks.succeeded_number < number:
-            with anyio.CancelScope(deadline=self.scope.deadline):
+            with anyio.CancelScope(deadline=self._scope.deadline):
                 await self._news.wait()
         return not self._lost
 
@@ -96,6 +113,17 @@ class Guard:
         self._holds.forget(self)
         self.tell()
 
+    def drop_scope(self) -> None:
+        """Prove the hold without cancelling anything from now on: no task is left to cancel.
+
+        Another task than the one that entered the scope cannot leave it, and it must not fire there later.
+        It works in a callback of the loop, too.
+        """
+        if not isinstance(self._scope, _NoScope):
+            # The scope knows its task, whose result may be what holds: it must not stay alive by that.
+            entered, self._scope = self._scope, _NoScope(self._scope.deadline)
+            entered.deadline = math.inf
+
     def lose(self, reason: str) -> None:
         """The hold is over without its owner's doing."""
         if self._lost:
@@ -103,7 +131,7 @@ class Guard:
         self._lost = reason
         logger.warning("a hold is lost: %s: %s", self.paths[0], reason, extra={"path": self.paths[0]})
         self._holds.forget(self)
-        self.scope.cancel()
+        self._scope.cancel()
         self.tell()
 
     def prove_until(self, cancel_at: float) -> None:
@@ -111,7 +139,7 @@ class Guard:
         if self.why_lost():
             return
         self.is_proven = True
-        self.scope.deadline = cancel_at
+        self._scope.deadline = cancel_at
         self.tell()
 
     def tell(self) -> None:

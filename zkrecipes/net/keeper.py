@@ -10,8 +10,8 @@ from __future__ import annotations
 import copy
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, final
 
@@ -132,6 +132,7 @@ class SessionKeeper:
         self._closing: Pending[None] | None = None
         self._chores: TaskGroup
         self._listeners: list[MemoryObjectSendStream[SessionChange]] = []
+        self._on_changes: dict[Callable[[SessionChange], None], None] = {}
         self._changed = anyio.Event()
         self.holds.begin(self.session)
         tell_when_forked(self)
@@ -255,6 +256,15 @@ class SessionKeeper:
             send.close()
             receive.close()
 
+    @contextmanager
+    def calling_on_change(self, func: Callable[[SessionChange], None]) -> Iterator[None]:
+        """Call `func` with each change of state in this block, at once; it must not raise."""
+        self._on_changes[func] = None
+        try:
+            yield
+        finally:
+            del self._on_changes[func]
+
     def _move(self, event: SessionEvent, reason: str = "") -> None:
         session = self.session
         if not session.move(event, reason):
@@ -262,6 +272,8 @@ class SessionKeeper:
         change = SessionChange(session.id, session.state)
         if self.on_change is not None:
             self.on_change(change)
+        for func in tuple(self._on_changes):
+            func(change)
         for listener in self._listeners:
             listener.send_nowait(change)
         self._tell_changed()

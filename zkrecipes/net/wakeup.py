@@ -7,7 +7,9 @@ imported only here, and only in a program that runs them.
 
 from __future__ import annotations
 
+import inspect
 import sys
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, final
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     import trio
 
-__all__ = ["Parking", "Spot", "callable_from_threads", "current_parking", "is_on_trio"]
+__all__ = ["CallingTask", "Parking", "Spot", "callable_from_threads", "current_parking", "is_on_trio"]
 
 
 class Spot(Protocol):
@@ -89,6 +91,71 @@ class _AsyncioParking:
         future, spot.parked = spot.parked, None
         if not future.done():  # cancelled in this very pass
             future.set_result(value)
+
+
+@final
+class CallingTask:
+    """The task that makes this object: recognises itself later, and reports its end.
+
+    A task's id does not do: a later task may have the same one. The task is not kept alive.
+
+    Attributes:
+        number: the task's id, for tables; compare with `is_current` what is found there.
+    """
+
+    __slots__ = ("_task", "number")
+
+    def __init__(self) -> None:
+        task = _current_task()
+        self.number = id(task)
+        self._task = weakref.ref(task)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it is the calling task."""
+        return self._task() is _current_task()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the task has run to its end, so that nothing can be cancelled in it any longer."""
+        task = self._task()
+        return task is None or (
+            inspect.iscoroutine(coro := _coroutine_of(task))
+            and inspect.getcoroutinestate(coro) == inspect.CORO_CLOSED
+        )
+
+    def call_at_end(self, func: Callable[[], object]) -> Callable[[], object]:
+        """Call `func` when the task ends, where the loop reports it; return what takes that back.
+
+        trio does not report it, and does not need to: a scope of trio's does nothing once its task has ended.
+        """
+        task = self._task()
+        if task is None or is_on_trio():
+            return _nothing
+
+        def ended(_: object) -> None:
+            func()
+
+        task.add_done_callback(ended)
+        return lambda: task.remove_done_callback(ended)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _coroutine_of(task: Any) -> object:
+    return task.get_coro() if hasattr(task, "get_coro") else task.coro
+
+
+def _current_task() -> Any:
+    if is_on_trio():
+        import trio
+
+        return trio.lowlevel.current_task()
+    import asyncio
+
+    return asyncio.current_task()
 
 
 def current_parking() -> Parking:

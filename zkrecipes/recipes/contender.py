@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from zkrecipes.acl import ACL, ANYONE
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Pauses, Pending, RecipeApi, recipe_api
+from zkrecipes.client.recipe_api import Node, Pauses, Pending, RecipeApi, recipe_api
 from zkrecipes.enums import Perms
 from zkrecipes.errors import (
     ConnectionLossError,
@@ -131,6 +131,8 @@ class Place:
         token: the zxid of the transaction that made the znode: it grows from place to place.
         session: the session that owns it.
         made: its creation, where that can serve to prove the hold.
+        first: the path of the first contender in the queue, as last seen; empty before a list was seen.
+        watched: the last contender that was watched, its path and what was read.
     """
 
     def __init__(self, queue: Queue, data: bytes) -> None:
@@ -142,7 +144,9 @@ class Place:
         self.token = 0
         self.made: Pending[str] | None = None
         self.session = self._api.session
-        self._first = ""  # when it has moved, the znode that stood for it
+        self._moved_from = ""  # after a move, the znode that stood for it
+        self.first = ""
+        self.watched: tuple[str, Node] | None = None
         self._second = ""  # while it moves, the znode that will stand for it
 
     async def take(self) -> list[str]:
@@ -187,7 +191,7 @@ class Place:
         pauses = Pauses()
         while True:
             try:
-                before = who_goes_before(children, name_of(self.path), self._queue.layout)
+                before = self._look(children)
                 if before is None:
                     return True
                 children = await self._list_after_it_left(before, children)
@@ -214,17 +218,25 @@ class Place:
             path = join(queue.directory, before)
             watch = api.submit(api.operations.get(path, watch=True), watcher=news)
             # Whoever goes first may have left already: the list comes with the answer that says so.
-            listing = api.submit(list_all) if self._goes_first(before, children) else None
+            listing = api.submit(list_all) if path == self.first else None
             try:
-                await watch.wait()
+                self.watched = (path, await watch.wait())
             except NoNodeError:
                 return await (listing or api.submit(list_all)).wait()
             if self.session.state.is_final:
                 return children  # the watch is of the next session: what it waits for is not our turn
             return await news.wait()
 
-    def _goes_first(self, name: str, children: list[str]) -> bool:
-        return in_order(children, self._queue.layout)[0].name == name
+    def _look(self, children: list[str]) -> str | None:
+        """The name of the last contender before this place that blocks it, or None.
+
+        Raises:
+            LookupError: this place is not among them.
+        """
+        queue = self._queue
+        first = in_order(children, queue.layout)[:1]
+        self.first = join(queue.directory, first[0].name) if first else ""
+        return who_goes_before(children, name_of(self.path), queue.layout)
 
     def is_blocked(self, children: list[str]) -> bool:
         """Whether another contender before this place blocks it.
@@ -235,9 +247,15 @@ class Place:
         directory = self._queue.directory
         here = [name for name in children if not is_leaving(self._api, join(directory, name))]
         try:
-            return who_goes_before(here, name_of(self.path), self._queue.layout) is not None
+            return self._look(here) is not None
         except LookupError:
             return False
+
+    def read_first(self) -> Pending[Node] | None:
+        """Ask for the first contender in the queue, if there is another one and a connection."""
+        if not self.first or self.first == self.path or not self._api.is_connected:
+            return None
+        return self._api.submit(self._api.operations.get(self.first))
 
     async def move_to(self, queue: Queue, moved: Callable[[], None]) -> bool:
         """Stand at the same place under another layout's name: with the same number, which is not made anew.
@@ -258,12 +276,12 @@ class Place:
         self._second = join(queue.directory, queue.layout.prefix(self._guid) + number)
         if not await self._create_second(queue):
             return False
-        self._first, self.path, self._second = self.path, self._second, ""
+        self._moved_from, self.path, self._second = self.path, self._second, ""
         self._queue = queue
         moved()
         # if that is refused, it is tried again with the end of the block, which reports it
-        if await self._remove(self._first) is None:
-            self._first = ""
+        if await self._remove(self._moved_from) is None:
+            self._moved_from = ""
         return True
 
     async def leave(self) -> NoAuthError | None:
@@ -278,14 +296,14 @@ class Place:
         if not self._guid:
             return None
         prefix = self._queue.layout.prefix(self._guid)
-        paths = [path for path in (self._first, self._second, self.path) if path]
+        paths = [path for path in (self._moved_from, self._second, self.path) if path]
         is_unknown = not self.path
         self.is_left()
         return await self._remove(*paths, prefixes=[prefix] if is_unknown else [])
 
     def is_left(self) -> None:
         """Its znode was removed by a transaction of the recipe's: there is nothing to leave any longer."""
-        self._guid = self.path = self._first = self._second = ""
+        self._guid = self.path = self._moved_from = self._second = ""
 
     async def _try_to_take(self) -> list[str] | None:
         """One step towards a place whose names were listed. None: it left nothing behind, try again.

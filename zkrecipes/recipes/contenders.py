@@ -14,13 +14,15 @@ from zkrecipes.client.recipe_api import Node, recipe_api
 from zkrecipes.enums import Perms
 from zkrecipes.errors import NoNodeError
 from zkrecipes.paths import join
-from zkrecipes.recipes.contender import Entry, Queue, in_order
+from zkrecipes.recipes.contender import Entry, Place, Queue, in_order
+from zkrecipes.recipes.single_use import Holder
 
 __all__ = [
     "Contender",
     "check_contender",
     "check_identifier",
     "contender_at",
+    "leave_and_see",
     "list_contenders",
     "read_contenders",
 ]
@@ -66,6 +68,25 @@ async def read_contenders(queue: Queue, entries: Iterable[Entry]) -> list[Conten
             continue
         found.append(contender_at(path, node.result()))
     return found
+
+
+async def leave_and_see(place: Place) -> Holder | None:
+    """Leave the queue, and return the contender that was first in it, as read in the same round trip.
+
+    None if there is none in front; without an identifier if it has gone, or cannot be read now.
+    """
+    path, asked = place.first, place.read_first()
+    is_first = path == place.path
+    await place.leave()
+    if asked is not None and not asked.is_done:
+        asked.drop()
+    if not path or is_first:
+        return None
+    if asked is not None and asked.is_done and asked.error is None:
+        return Holder(path, contender_at(path, asked.result()).identifier)
+    if place.watched is not None and place.watched[0] == path:
+        return Holder(path, contender_at(*place.watched).identifier)
+    return Holder(path, None)
 
 
 def contender_at(path: str, node: Node) -> Contender:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Literal, Self, final
+from typing import Literal, final
 from uuid import uuid4
 
 from zkrecipes.acl import ACL
@@ -12,10 +12,12 @@ from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.errors import NoNodeError
 from zkrecipes.paths import check_path, join
-from zkrecipes.recipes.acquisition import task_id
 from zkrecipes.recipes.contenders import check_identifier
+from zkrecipes.recipes.hold import left_elsewhere
 from zkrecipes.recipes.meeting_place import MeetingPlace, is_member
 from zkrecipes.recipes.passage import Passage
+from zkrecipes.recipes.single_use import EnteredDirectly, SingleUse
+from zkrecipes.recipes.task_stack import Entered, task_stack
 
 __all__ = ["DoubleBarrier", "OnMemberLost"]
 
@@ -24,7 +26,7 @@ OnMemberLost = Literal["go_on", "raise"]
 
 
 @final
-class DoubleBarrier:
+class DoubleBarrier(EnteredDirectly["DoubleBarrier"]):
     """Runs a block in several processes that begin it together and end it together.
 
         async with zk.DoubleBarrier(client, "/steps/7", parties=3):
@@ -79,6 +81,7 @@ class DoubleBarrier:
         on_member_lost: OnMemberLost = "go_on",
         acl: Sequence[ACL] | None = None,
     ) -> None:
+        super().__init__()
         if isinstance(parties, bool) or not isinstance(parties, int):
             raise TypeError(f"parties is a number of members, not {parties!r}")
         if parties < 1:
@@ -93,38 +96,9 @@ class DoubleBarrier:
         # raises for what cannot be right
         self._api.operations.create(join(path, str(uuid4())), data, ephemeral=True, acl=acl)
         self._place = MeetingPlace(client, path, parties, data, acl, on_member_lost == "raise")
-        self._passages: dict[int, Passage] = {}
 
-    async def __aenter__(self) -> Self:
-        task = task_id()
-        if task in self._passages:
-            raise RuntimeError(f"this task is in {self!r} already: it would wait for itself")
-        passage = self._passages[task] = Passage(self._place)
-        try:
-            await passage.enter()
-        except BaseException:
-            del self._passages[task]
-            await self._api.clean_up(passage.withdraw)
-            raise
-        return self
-
-    async def __aexit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        passage = self._passages.pop(task_id(), None)
-        if passage is None:
-            raise RuntimeError(f"{self!r} is left by another task than the one that entered it")
-        if error is not None:
-            await self._api.clean_up(passage.vanish)
-            return
-        try:
-            await passage.leave()
-        except BaseException:
-            await self._api.clean_up(passage.withdraw)
-            raise
+    def _new_use(self) -> _Membership:
+        return _Membership(self, self._place, repr(self))
 
     async def members(self) -> list[str]:
         """The identifiers of who is there, inside or waiting, in order of arrival."""
@@ -143,3 +117,53 @@ class DoubleBarrier:
 
     def __repr__(self) -> str:
         return f"<DoubleBarrier {self.path} {self.identifier}>"
+
+
+@final
+class _Membership(SingleUse[DoubleBarrier]):
+    """One member, in one task."""
+
+    def __init__(self, barrier: DoubleBarrier, place: MeetingPlace, what: str) -> None:
+        super().__init__(what)
+        self._barrier = barrier
+        self._place = place
+        self._api = recipe_api(place.client)
+        self._stack = task_stack(place.client)
+        self._entered: Entered
+        self._passage: Passage
+
+    async def __aenter__(self) -> DoubleBarrier:
+        self.enter_once()
+        path = self._api.operations.full(self._place.directory)
+        if self._stack.innermost(path) is not None:
+            raise RuntimeError(f"this task is in {self.what} already: it would wait for itself")
+        self._entered = Entered(path, self.task, self)
+        self._stack.push(self._entered)
+        self._passage = Passage(self._place)
+        try:
+            await self._passage.enter()
+        except BaseException:
+            self._stack.remove(self._entered)
+            await self._api.clean_up(self._passage.withdraw)
+            raise
+        return self._barrier
+
+    async def __aexit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.remove(self._entered)
+        if error is not None:
+            await self._api.clean_up(self._passage.vanish)
+        else:
+            try:
+                await self._passage.leave()
+            except BaseException:
+                await self._api.clean_up(self._passage.withdraw)
+                raise
+        if not self.task.is_current:
+            outcome = left_elsewhere(self.what, None, error)
+            if outcome is not error:
+                raise outcome

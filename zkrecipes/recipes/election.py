@@ -9,12 +9,12 @@ from typing import NoReturn, final
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Guard, recipe_api
+from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.client.watching import OneShotWatch
 from zkrecipes.errors import LeadershipLostError, NoNodeError, SessionExpiredError, ZooKeeperError
 from zkrecipes.paths import check_path, join
-from zkrecipes.recipes.acquisition import Acquisition, HeldByTask
-from zkrecipes.recipes.contender import Entry, Place, Queue, in_order
+from zkrecipes.recipes.acquisition import Acquisition
+from zkrecipes.recipes.contender import Entry, Queue, in_order
 from zkrecipes.recipes.contenders import (
     Contender,
     check_contender,
@@ -76,17 +76,24 @@ class Election:
         self._queue = Queue(client, path, choose_layout(layout, ELECTIONS), acl)
         if layout != "kazoo":
             _check_text(self._data, layout)
-        self._held: HeldByTask[Hold] = HeldByTask()
+        self._recipe = object()
 
-    def lead(self, *, blocking: bool = True) -> Acquisition[Hold]:
+    def lead(self, *, wait: float | None = None) -> Acquisition:
         """Lead for as long as the block runs: `async with election.lead() as leadership`.
 
         Args:
-            blocking: wait for one's turn. With False entering raises `anyio.WouldBlock` if there is a leader.
+            wait: how many seconds to wait at most, from entering to the first statement of the block; the
+                leadership itself is not limited. With 0 it is one try: entering raises as soon as it sees a
+                candidate in front, and immediately while the client has no connection. None: no limit.
+
+        Raises:
+            TypeError: `wait` is not a number.
+            ValueError: `wait` is negative.
 
         Entering raises:
-            anyio.WouldBlock: somebody else leads, with `blocking=False`.
-            RuntimeError: this task leads already, or waits for it, and would wait for itself.
+            AcquireTimeoutError: the turn did not come within `wait` seconds; it names the leader.
+            RuntimeError: this task leads here already, or waits for it, through whichever object of the
+                client: it would wait for itself.
             NoAuthError: the ACL of the directory, or of the candidate before, does not let this client in.
             ConnectionLossError: the connection was lost again and again, and there is much data: more than
                 the server takes, as a rule.
@@ -101,11 +108,10 @@ class Election:
         return Acquisition(
             self._queue,
             self._data,
-            self._held,
-            self._make_leadership,
             lost=LeadershipLostError,
-            blocking=blocking,
+            wait=wait,
             what=repr(self),
+            recipe=self._recipe,
         )
 
     async def run(self, func: Callable[[Hold], Awaitable[object]]) -> NoReturn:
@@ -197,9 +203,6 @@ class Election:
             return in_order(await self._queue.client.get_children(self.path), self._queue.layout)
         except NoNodeError:
             return []
-
-    def _make_leadership(self, guard: Guard, place: Place) -> Hold:
-        return Hold(self._queue.client, guard, place.path, place.token, LeadershipLostError)
 
     def __repr__(self) -> str:
         return f"<Election {self.path} {self.identifier}>"

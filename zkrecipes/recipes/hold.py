@@ -9,25 +9,40 @@ needs `check`, `confirm`, `transaction` or the fencing token.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+import weakref
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from types import TracebackType
 from typing import Final, final
 
 import anyio
 
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Guard
+from zkrecipes.client.recipe_api import CallingTask, Guard
 from zkrecipes.client.transaction import Transaction
-from zkrecipes.errors import HoldLostError, NoNodeError, SessionExpiredError
+from zkrecipes.errors import (
+    BrokenBarrierError,
+    HoldLostError,
+    NoNodeError,
+    SessionExpiredError,
+    ZooKeeperError,
+)
 from zkrecipes.recipes.guarded_transaction import guarded_transaction
 
-__all__ = ["REVOCATION", "Hold", "HoldBlock"]
+__all__ = ["REVOCATION", "Hold", "HoldBlock", "LossType", "left_elsewhere"]
 
 logger = logging.getLogger("zkrecipes.recipes")
 
 REVOCATION: Final = b"__REVOKE__"
 """Written into a holder's znode it is the request to release the lock (Curator 5.4: `LockInternals`)."""
+
+
+_REMEDY: Final = (
+    "Enter and leave it in one task: keep `async with` in the task that does the work, or give it a task of "
+    "its own (see 'Blocks left in another task' on the documentation's page on asyncio)"
+)
+
+LossType = type[HoldLostError] | type[BrokenBarrierError]
+"""The errors that can report a loss: each takes a path and the reason."""
 
 
 @final
@@ -45,7 +60,7 @@ class Hold:
     def __init__(
         self,
         client: Client,
-        guard: Guard,
+        block: HoldBlock,
         path: str,
         token: int,
         lost: type[HoldLostError],
@@ -55,7 +70,8 @@ class Hold:
         self.client = client
         self.path = path
         self.fencing_token = token
-        self._guard = guard
+        self._block = block  # not only its guard: a hold that is in use is not forgotten
+        self._guard = block.guard
         self._lost = lost
         self._also = also
 
@@ -152,7 +168,7 @@ class Hold:
 
 @final
 class HoldBlock:
-    """Runs a block in a guard's scope, and says on leaving what the loss of the hold makes of its outcome.
+    """Runs a block in a guard's scope, and decides on leaving what the loss of the hold makes of its outcome.
 
     | the block | the hold | what comes out |
     | --- | --- | --- |
@@ -162,41 +178,69 @@ class HoldBlock:
     | raised | lost | the loss, with the block's error as its cause |
     | cancelled from outside | either | the cancellation, untouched; a loss is logged |
 
-    The same holds of blocks within, of the same task and under the same hold, but that a cancellation by the
-    loss goes on to the outermost one, and comes out of that as the loss.
+    The same is true of blocks within, of the same task and under the same hold, except that a cancellation by
+    the loss continues to the outermost one, and comes out of that as the loss.
+
+    A block that another task leaves could not have been cancelled by a loss. It is left all the same; then
+    `left_elsewhere` decides what comes out.
+
+    Whatever can leave the block, or is proof of it (a use, a hold), refers to this object. When none does any
+    longer, the block was forgotten.
+
+    Args:
+        guard: the hold's proof.
+        path: the hold's own znode.
+        lost: the error of a loss.
+        what: how messages name what is held.
     """
 
-    def __init__(self, guard: Guard, path: str, lost: type[HoldLostError]) -> None:
+    def __init__(self, guard: Guard, path: str, lost: LossType, what: str) -> None:
         self.path = path
-        self._guard = guard
+        self.guard = guard
         self._lost = lost
-        self._loss: HoldLostError | None = None
+        self._what = what
+        self._loss: ZooKeeperError | None = None
+        self._task: CallingTask
+        self._unfollow: Callable[[], object]
+        self._forgotten: weakref.finalize[..., HoldBlock] | None = None
 
     def enter(self) -> None:
-        """The block begins. There must be no checkpoint between the proof and this."""
-        self._guard.scope.__enter__()
+        """Begin the block. There must be no checkpoint between the proof and this."""
+        self._task = CallingTask()
+        self.guard.scope.__enter__()
+        # Its task may end within the block, if the program enters it in one task and leaves it in another.
+        # There is nothing to cancel from then on, and everything to keep: the znode, the proof.
+        self._unfollow = self._task.call_at_end(self.guard.drop_scope)
 
-    def exit(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> BaseException | None:
-        """The block has ended; what is to be raised, or None. The guard is released."""
-        reason = self._guard.why_lost()
-        outcome: BaseException | None
+    def when_forgotten(self, func: Callable[[], object]) -> None:
+        """Call `func`, in any thread, when nothing refers to the block any longer and it was never left."""
+        self._forgotten = weakref.finalize(self, func)
+        self._forgotten.atexit = False
+
+    def exit(self, error: BaseException | None) -> BaseException | None:
+        """End the block, which has ended with `error`, and return what is to be raised, or None."""
+        reason = self.guard.why_lost()
+        self._unfollow()
+        if self._forgotten is not None:
+            self._forgotten.detach()
         try:
-            is_ours = self._guard.scope.__exit__(error_type, error, traceback)
-            outcome = None if is_ours else error
-        except BaseException as rest:  # noqa: BLE001
-            outcome = rest  # what is left of a group when our own cancellation is taken out of it
+            if not self._task.is_current:
+                self.guard.drop_scope()
+                return left_elsewhere(self._what, self._new_loss(reason, error), error)
+            outcome: BaseException | None
+            try:
+                traceback = None if error is None else error.__traceback__
+                is_ours = self.guard.scope.__exit__(type(error) if error else None, error, traceback)
+                outcome = None if is_ours else error
+            except BaseException as rest:  # noqa: BLE001
+                outcome = rest  # what is left of a group when our own cancellation is taken out of it
         finally:
-            self._guard.release()
+            self.guard.release()
         return self._outcome(reason, outcome)
 
     def exit_inner(self, error: BaseException | None) -> BaseException | None:
-        """A block within has ended; what is to be raised, or None."""
-        return self._outcome(self._guard.why_lost(), error)
+        """End a block within, and return what is to be raised, or None."""
+        return self._outcome(self.guard.why_lost(), error)
 
     def _outcome(self, reason: str, outcome: BaseException | None) -> BaseException | None:
         if not reason:
@@ -205,6 +249,35 @@ class HoldBlock:
             # cancelled from outside, or the program ends; the loss was logged when it happened
             return outcome
         if outcome is None or outcome is not self._loss:  # or it comes from a block within
-            self._loss = self._lost(self.path, reason=reason)
-            self._loss.__cause__ = outcome
+            self._loss = self._new_loss(reason, outcome)
         return self._loss
+
+    def _new_loss(self, reason: str, cause: BaseException | None) -> ZooKeeperError | None:
+        if not reason:
+            return None
+        loss = self._lost(self.path, reason=reason)
+        loss.__cause__ = cause
+        return loss
+
+
+def left_elsewhere(what: str, loss: ZooKeeperError | None, error: BaseException | None) -> BaseException:
+    """Return what comes out of a block that another task has left than the one that entered it.
+
+    Args:
+        what: what was held.
+        loss: the loss of the hold, if it was lost.
+        error: the outcome of the block.
+    """
+    remedy = (
+        f"{what} was left by another task than the one that entered it, so a loss could not have cancelled "
+        f"the body. It is released now. {_REMEDY}"
+    )
+    if error is not None and not isinstance(error, Exception):
+        logger.warning("%s", remedy)  # a cancellation, or a generator that is closed: it must pass untouched
+        return error
+    outcome = loss or error
+    if outcome is None:
+        return RuntimeError(remedy)
+    if not any(_REMEDY in text for text in (str(outcome), *getattr(outcome, "__notes__", ()))):
+        outcome.add_note(remedy)
+    return outcome

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Protocol, final
+from typing import Final, Protocol, final
 
+import anyio
+
+from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.client.transaction import Transaction
-from zkrecipes.errors import LockLostError
+from zkrecipes.errors import AcquireTimeoutError, LockLostError, NoAuthError
 from zkrecipes.recipes.contenders import Contender
-from zkrecipes.recipes.entered_by_task import EnteredByTask
-from zkrecipes.recipes.entered_once import EnteredOnce
 from zkrecipes.recipes.guarded_transaction import guarded_transaction
 from zkrecipes.recipes.hold import Hold
 from zkrecipes.recipes.mutex import Mutex
+from zkrecipes.recipes.single_use import EnteredDirectly, GuardedUse, SingleUse
+from zkrecipes.recipes.wait_limit import check_wait
 
 __all__ = ["MultiAcquisition", "MultiHold", "MultiLock"]
 
+_AT_ONCE: Final = 1e-9
+"""Seconds: a wait that is over at its first checkpoint, and no single try."""
+
 
 class _Lock(Protocol):
-    path: str
+    @property
+    def path(self) -> str: ...
 
-    def acquire(self, *, blocking: bool = ...) -> AbstractAsyncContextManager[Hold, None]: ...
+    def acquire(self, *, wait: float | None = ...) -> GuardedUse[Hold]: ...
 
     async def contenders(self) -> list[Contender]: ...
 
@@ -63,29 +71,32 @@ class MultiHold:
             hold.check()
 
     async def confirm(self) -> None:
-        """Get one proof of each now, one after another.
+        """Get one proof of each now: one for each client, as one proof is for all holds of a client.
 
         Raises:
             LockLostError: for the first that is lost.
         """
-        for hold in self.holds:
+        one_of_each_client = {recipe_api(hold.client).root: hold for hold in self.holds}
+        for hold in one_of_each_client.values():
             await hold.confirm()
-        self.check()  # the first may have been lost while the last was proven
+        self.check()  # another may have been lost meanwhile
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """A transaction, as `Hold.transaction`, that applies only if all of them are still held then.
 
         Raises:
-            ValueError: the locks are not all of one and the same client, which a transaction needs.
+            ValueError: the locks are not all of one client, or of views of it with one chroot.
             LockLostError: one of the znodes is gone, and nothing was applied.
             TransactionError: another operation failed; `index` counts from the caller's first.
             ConnectionLossError: it is unknown whether it was applied.
         """
         self.check()
         client = self.holds[0].client
-        if any(hold.client is not client for hold in self.holds):
-            raise ValueError(f"no transaction reaches the locks of several clients: {self!r}")
+        if len({_view(hold.client) for hold in self.holds}) > 1:
+            raise ValueError(
+                f"a transaction needs locks of one client and one chroot, not of several: {self!r}"
+            )
         paths = [path for hold in self.holds for path in hold.paths]
         async with guarded_transaction(client, paths, _loss) as transaction:
             yield transaction
@@ -94,13 +105,19 @@ class MultiHold:
         return f"<MultiHold {' '.join(map(repr, self.holds))}>"
 
 
+def _view(client: Client) -> tuple[object, str]:
+    """The same for two views of one client that see the same paths."""
+    api = recipe_api(client)
+    return api.root, api.operations.full("/")
+
+
 def _loss(path: str) -> LockLostError:
     return LockLostError(path, reason="its znode is gone")
 
 
 @final
-class MultiLock:
-    """Several locks held together: taken in the given order, all or none, and released in reverse.
+class MultiLock(EnteredDirectly[MultiHold]):
+    """Several locks held together: taken in the given order, all or none, and released together.
 
         async with zk.MultiLock([zk.Mutex(client, "/a"), zk.Mutex(client, "/b")]) as hold:
             hold.fencing_tokens
@@ -120,46 +137,43 @@ class MultiLock:
     """
 
     def __init__(self, locks: Sequence[_Lock]) -> None:
+        super().__init__()
         self._locks = tuple(locks)
         if not self._locks:
             raise ValueError("a MultiLock needs at least one lock")
-        for number, lock in enumerate(self._locks):
+        known: set[tuple[object, str]] = set()
+        for lock in self._locks:
             if not callable(getattr(lock, "acquire", None)):
                 raise TypeError(f"a MultiLock is made of mutexes and semaphores, not of {lock!r}")
-            if any(lock is other or _are_one(lock, other) for other in self._locks[:number]):
+            key = _key(lock)
+            if key in known:
                 raise ValueError(f"a MultiLock has {lock!r} twice: it would wait for itself")
-        self._entered: EnteredByTask[MultiAcquisition] = EnteredByTask()
+            known.add(key)
 
-    def acquire(self, *, blocking: bool = True) -> MultiAcquisition:
-        """Enter the result to hold all locks: `async with multi.acquire(blocking=False) as hold`.
+    def acquire(self, *, wait: float | None = None) -> MultiAcquisition:
+        """Enter the result to hold all locks: `async with multi.acquire(wait=3) as hold`.
 
         Args:
-            blocking: wait for each in turn. With False entering raises `anyio.WouldBlock` unless all are
-                free.
+            wait: how many seconds to wait at most for all locks together; the block is not limited. With 0 it
+                is one try of each: entering raises unless all are free. None: no limit.
+
+        Raises:
+            TypeError: `wait` is not a number.
+            ValueError: `wait` is negative.
 
         Entering raises what entering each lock does; those that were taken already are released first. One
-        that is lost while the next is waited for is no error: all are released, and it begins anew.
+        that is lost while the next is waited for is no error: all are released, and it begins anew. Two
+        semaphores on one path are a `RuntimeError`: ask one of them for both permits.
 
         Leaving raises:
             LockLostError: one was lost while the block ran; the block was cancelled.
 
         Cancellation: no znode is left behind, whatever was under way; the removal goes on in the background.
         """
-        return MultiAcquisition(self._locks, blocking=blocking, what=repr(self))
+        return MultiAcquisition(self._locks, wait=wait, what=repr(self))
 
-    async def __aenter__(self) -> MultiHold:
-        acquisition = self.acquire()
-        hold = await acquisition.__aenter__()
-        self._entered.push(acquisition)
-        return hold
-
-    async def __aexit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._entered.pop(self).__aexit__(error_type, error, traceback)
+    def _new_use(self) -> MultiAcquisition:
+        return self.acquire()
 
     async def contenders(self) -> list[list[Contender]]:
         """Who has each lock and who waits for it, in the locks' order: one list of each lock."""
@@ -169,27 +183,28 @@ class MultiLock:
         return f"<MultiLock {' '.join(lock.path for lock in self._locks)}>"
 
 
-def _are_one(lock: _Lock, other: _Lock) -> bool:
-    """Whether two objects are contenders in one queue, of one client or of views of it."""
-    if not (isinstance(lock, Mutex) and isinstance(other, Mutex)):
-        return False
-    ours, theirs = recipe_api(lock.client), recipe_api(other.client)
-    is_one_client = ours.session is theirs.session
-    return is_one_client and ours.operations.full(lock.path) == theirs.operations.full(other.path)
+def _key(lock: _Lock) -> tuple[object, str]:
+    """The same for two objects that are contenders in one queue, of one client or of views of it."""
+    if not isinstance(lock, Mutex):
+        return lock, ""
+    api = recipe_api(lock.client)
+    return api.root, api.operations.full(lock.path)
 
 
 @final
-class MultiAcquisition(EnteredOnce):
+class MultiAcquisition(SingleUse[MultiHold]):
     """One acquisition of several locks, to be entered once with `async with`: a `MultiHold`."""
 
-    def __init__(self, locks: Sequence[_Lock], *, blocking: bool, what: str) -> None:
+    def __init__(self, locks: Sequence[_Lock], *, wait: float | None, what: str) -> None:
+        self._wait = check_wait(wait)
         super().__init__(what)
         self._locks = locks
-        self._blocking = blocking
-        self._entered = AsyncExitStack()
+        self._uses: list[GuardedUse[Hold]] = []
+        self._began = math.nan
 
     async def __aenter__(self) -> MultiHold:
         self.enter_once()
+        self._began = anyio.current_time()
         while True:
             holds = await self._take_all()
             if holds is not None:
@@ -201,13 +216,9 @@ class MultiAcquisition(EnteredOnce):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            await self._entered.__aexit__(error_type, error, traceback)
-        except LockLostError as loss:
-            # If several were lost, the inner loss is the outer one's cause; what the block raised counts.
-            while isinstance(loss.__cause__, LockLostError) and loss.__cause__ is not error:
-                loss.__cause__ = loss.__cause__.__cause__
-            raise
+        outcome = await self._leave_all(error)
+        if outcome is not None and outcome is not error:
+            raise outcome
 
     async def _take_all(self) -> list[Hold] | None:
         """One lock after another; None if one was lost while another was waited for.
@@ -216,18 +227,62 @@ class MultiAcquisition(EnteredOnce):
         caller's block has not begun then, nobody has relied on anything, and it may begin anew.
         """
         holds: list[Hold] = []
-        refusal: LockLostError | None = None
         try:
-            async with AsyncExitStack() as taken:
-                for lock in self._locks:
-                    try:
-                        holds.append(await taken.enter_async_context(lock.acquire(blocking=self._blocking)))
-                    except LockLostError as error:
-                        refusal = error  # of a reentrant lock that its task has lost further out
-                        raise
-                self._entered = taken.pop_all()
-        except LockLostError:
-            if refusal is not None:
+            for lock in self._locks:
+                use = lock.acquire(wait=self._rest())
+                holds.append(await use.__aenter__())
+                self._uses.append(use)
+        except BaseException as error:
+            outcome = await self._leave_all(error)
+            # A refusal is of a reentrant lock that its task has lost further out.
+            is_refusal = isinstance(error, LockLostError)
+            if isinstance(outcome, LockLostError) and not is_refusal:
+                return None
+            if isinstance(outcome, AcquireTimeoutError):
+                raise self._time_is_over(outcome) from outcome
+            if outcome is error:
                 raise
-            return None
+            assert outcome is not None  # only a loss replaces an error
+            raise outcome from outcome.__cause__
         return holds
+
+    def _rest(self) -> float | None:
+        """What is left of the limit for the next lock: never 0 unless the limit is, which means one try."""
+        if not self._wait:
+            return self._wait
+        return max(self._began + self._wait - anyio.current_time(), _AT_ONCE)
+
+    def _time_is_over(self, error: AcquireTimeoutError) -> AcquireTimeoutError:
+        assert self._wait is not None
+        return AcquireTimeoutError(
+            f"{self.what}, at {error.lock},",
+            path=error.path,
+            wait=self._wait,
+            waited=anyio.current_time() - self._began,
+            waiting_for=error.waiting_for,
+            holder=error.holder,
+            holder_path=error.holder_path,
+        )
+
+    async def _leave_all(self, error: BaseException | None) -> BaseException | None:
+        """Leave what was entered, in one round trip, and return what is to be raised, or None."""
+        uses, self._uses = self._uses[::-1], []
+        outcome = error
+        for use in uses:
+            inner, outcome = outcome, use._end_block(outcome)  # noqa: SLF001 - halves of `__aexit__`
+            # If several were lost, the inner loss is the outer one's cause; what the block raised counts.
+            if isinstance(inner, LockLostError) and inner is not error and outcome is not inner:
+                assert outcome is not None
+                outcome.__cause__ = inner.__cause__
+        refusals: list[NoAuthError] = []
+
+        async def leave(use: GuardedUse[Hold]) -> None:
+            refusal = await use._leave(outcome)  # noqa: SLF001
+            if refusal is not None:
+                refusals.append(refusal)
+
+        with anyio.CancelScope(shield=True):  # each waits for a limited time
+            async with anyio.create_task_group() as group:
+                for use in uses:
+                    group.start_soon(leave, use)
+        return refusals[0] if refusals and outcome is None else outcome

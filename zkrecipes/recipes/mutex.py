@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
 from typing import final
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Guard, recipe_api
+from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.errors import LockLostError, NoNodeError, SessionExpiredError
 from zkrecipes.paths import check_path, join
-from zkrecipes.recipes.acquisition import Acquisition, HeldByTask
-from zkrecipes.recipes.contender import Place, Queue, in_order
+from zkrecipes.recipes.acquisition import Acquisition
+from zkrecipes.recipes.contender import Queue, in_order
 from zkrecipes.recipes.contenders import (
     Contender,
     check_contender,
@@ -21,12 +20,13 @@ from zkrecipes.recipes.contenders import (
 )
 from zkrecipes.recipes.hold import REVOCATION, Hold
 from zkrecipes.recipes.layouts import MUTEXES, choose_layout
+from zkrecipes.recipes.single_use import EnteredDirectly
 
 __all__ = ["Mutex"]
 
 
 @final
-class Mutex:
+class Mutex(EnteredDirectly[Hold]):
     """A lock that one contender holds at a time, first come first served, across processes and machines.
 
         mutex = zk.Mutex(client, "/locks/job")
@@ -61,24 +61,34 @@ class Mutex:
         acl: Sequence[ACL] | None = None,
         reentrant: bool = False,
     ) -> None:
+        super().__init__()
         self.client = client
         self.path = check_path(path)
         self.identifier = check_identifier(identifier)
         acl = check_contender(client, path, self.identifier.encode(), acl)
         self._queue = Queue(client, path, choose_layout(layout, MUTEXES), acl)
         self._reentrant = reentrant
-        self._held: HeldByTask[Hold] = HeldByTask()
+        self._recipe = object()
 
-    def acquire(self, *, blocking: bool = True) -> Acquisition[Hold]:
-        """Enter the result to hold the lock: `async with mutex.acquire(blocking=False) as hold`.
+    def acquire(self, *, wait: float | None = None) -> Acquisition:
+        """Enter the result to hold the lock: `async with mutex.acquire(wait=3) as hold`.
+
+        For no limit of the wait `async with mutex as hold` is the same.
 
         Args:
-            blocking: wait for one's turn. With False entering raises `anyio.WouldBlock` unless the lock is
-                free.
+            wait: how many seconds to wait at most, from entering to the first statement of the block; the
+                block itself is not limited. With 0 it is one try: entering raises as soon as it sees a
+                contender in front, and immediately while the client has no connection. None: no limit.
+
+        Raises:
+            TypeError: `wait` is not a number.
+            ValueError: `wait` is negative.
 
         Entering raises:
-            anyio.WouldBlock: somebody else has it, with `blocking=False`.
-            RuntimeError: this task has it already, and would wait for itself, unless it is reentrant.
+            AcquireTimeoutError: the lock could not be had within `wait` seconds. Its place in the queue is
+                being removed; the caller has waited for that for an eighth of the session timeout at most.
+            RuntimeError: this task holds or waits for a lock on the same path already, through whichever
+                object of the client, and would wait for itself, unless it is this object and reentrant.
             LockLostError: this task has it already, and it is lost.
             NoAuthError: the ACL of the directory does not let this client in, or that of the contender before
                 it does not let it read and watch.
@@ -87,36 +97,22 @@ class Mutex:
 
         Leaving raises:
             LockLostError: the lock was lost while the block ran; the block was cancelled.
+            RuntimeError: another task left the block than the one that entered it. The lock is released.
 
         Cancellation: no znode is left behind, whatever was under way; the removal goes on in the background.
         """
         return Acquisition(
             self._queue,
             self.identifier.encode(),
-            self._held,
-            self._make_hold,
             lost=LockLostError,
-            blocking=blocking,
+            wait=wait,
             what=repr(self),
+            recipe=self._recipe,
             reentrant=self._reentrant,
         )
 
-    def _make_hold(self, guard: Guard, place: Place) -> Hold:
-        return Hold(self._queue.client, guard, place.path, place.token, LockLostError)
-
-    async def __aenter__(self) -> Hold:
-        return await self.acquire().__aenter__()
-
-    async def __aexit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        acquisition = self._held.of_this_task()
-        if acquisition is None:
-            raise RuntimeError(f"{self!r} is left by another task than the one that entered it")
-        await acquisition.__aexit__(error_type, error, traceback)
+    def _new_use(self) -> Acquisition:
+        return self.acquire()
 
     async def contenders(self) -> list[Contender]:
         """Who holds the lock and who waits for it, in order; the first one holds it, or is about to."""

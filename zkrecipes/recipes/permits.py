@@ -69,20 +69,25 @@ class Pool(NamedTuple):
     layout: SemaphoreLayout
     acl: Sequence[ACL] | None
 
-    async def agree(self, limit: int) -> int:
+    async def agree(self, limit: int | None) -> int | None:
         """The limit that the directory holds; it is set to `limit` where there is none yet.
 
         Text that is no number is left alone, and `limit` it is, as for kazoo.
+
+        Args:
+            limit: None to write none; then the result is None where there is none.
         """
         read = partial(self.client.get, self.directory)
         while True:
             try:
                 data, stat = await self.persist(read)
-                if data:
+                if data or limit is None:
                     found = parse_limit(data)
                     return limit if found is None else found
                 version = stat.version
             except NoNodeError:
+                if limit is None:
+                    return None
                 await self.make(limit)
                 continue
             with suppress(NoNodeError, BadVersionError):  # somebody else was faster: look again

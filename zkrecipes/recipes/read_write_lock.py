@@ -7,19 +7,19 @@ from typing import final
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Guard
+from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.errors import LockLostError
 from zkrecipes.paths import check_path
-from zkrecipes.recipes.acquisition import Acquisition, HeldByTask
-from zkrecipes.recipes.contender import Place, Queue
+from zkrecipes.recipes.acquisition import Acquisition
+from zkrecipes.recipes.contender import Queue
 from zkrecipes.recipes.contenders import (
     Contender,
     check_contender,
     check_identifier,
     list_contenders,
 )
-from zkrecipes.recipes.hold import Hold
 from zkrecipes.recipes.layouts import READERS, WRITERS, choose_layout
+from zkrecipes.recipes.task_stack import task_stack
 
 __all__ = ["ReadWriteLock"]
 
@@ -67,25 +67,25 @@ class ReadWriteLock:
         self._readers = Queue(client, path, choose_layout(layout, READERS), acl)
         self._writers = self._readers._replace(layout=choose_layout(layout, WRITERS))
         self._reentrant = reentrant
-        self._held: HeldByTask[Hold] = HeldByTask()
+        self._recipe = object()
 
-    def read(self, *, blocking: bool = True) -> Acquisition[Hold]:
+    def read(self, *, wait: float | None = None) -> Acquisition:
         """Hold the lock with other readers: `async with lock.read() as hold`.
 
         Args:
-            blocking: wait for one's turn. With False entering raises `anyio.WouldBlock` unless it is free.
+            wait: how many seconds to wait at most, as for `Mutex.acquire`.
 
         Entering and leaving raise what `Mutex.acquire` says; entering raises a `RuntimeError` if this task
         has the lock in either way, unless it is reentrant.
         """
-        return self._acquisition(self._readers, blocking)
+        return self._acquisition(self._readers, wait)
 
-    def write(self, *, blocking: bool = True) -> Acquisition[Hold]:
+    def write(self, *, wait: float | None = None) -> Acquisition:
         """Hold the lock alone: `async with lock.write() as hold`; arguments and errors as for `read`.
 
         Entering raises a `RuntimeError` if this task reads, reentrant or not: it would wait for itself.
         """
-        return self._acquisition(self._writers, blocking)
+        return self._acquisition(self._writers, wait)
 
     async def contenders(self) -> list[Contender]:
         """Who holds the lock and who waits for it, readers and writers, in order of arrival."""
@@ -105,27 +105,29 @@ class ReadWriteLock:
 
         Cancellation: it is a write lock still, or a read lock already; leaving the block releases either.
         """
-        acquisition = self._held.of_this_task()
-        if acquisition is None or acquisition.outermost.queue is not self._writers:
+        client = self._readers.client
+        entered = task_stack(client).innermost(recipe_api(client).operations.full(self.path))
+        acquisition = None if entered is None else entered.use
+        if (
+            not isinstance(acquisition, Acquisition)
+            or acquisition.recipe is not self._recipe
+            or acquisition.outermost.queue is not self._writers
+        ):
             raise RuntimeError(f"this task does not hold {self!r} for writing: there is nothing to downgrade")
         if acquisition is not acquisition.outermost:
             raise RuntimeError(f"{self!r} is downgraded in the outermost block, when those within are left")
         await acquisition.move_to(self._readers)
 
-    def _acquisition(self, queue: Queue, blocking: bool) -> Acquisition[Hold]:
+    def _acquisition(self, queue: Queue, wait: float | None) -> Acquisition:
         return Acquisition(
             queue,
             self.identifier.encode(),
-            self._held,
-            self._make_hold,
             lost=LockLostError,
-            blocking=blocking,
+            wait=wait,
             what=repr(self),
+            recipe=self._recipe,
             reentrant=self._reentrant,
         )
-
-    def _make_hold(self, guard: Guard, place: Place) -> Hold:
-        return Hold(self._readers.client, guard, place.path, place.token, LockLostError)
 
     def __repr__(self) -> str:
         return f"<ReadWriteLock {self.path} {self.identifier}>"

@@ -1,8 +1,7 @@
-"""On what terms the tasks that share a semaphore object enter: its limit, and what they have already."""
+"""On what terms the tasks that share a semaphore object enter: its limit."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import final
 
@@ -13,23 +12,23 @@ __all__ = ["Terms", "check_count"]
 
 @final
 class Terms:
-    """What one semaphore object knows of its limit, and which of its tasks has how many permits.
+    """What one semaphore object knows of its limit.
 
     Args:
         pool: where the permits lie, and perhaps the limit.
-        limit: what the object was given.
+        limit: what the object was given; None for the limit that is stored already.
         describe: how messages name the object.
 
     Attributes:
-        limit: how many permits there are, as far as is known.
+        limit: how many permits there are, as far as is known; None if it is not.
         has_agreed: whether all contenders have this limit; where nothing holds it nobody knows better.
-        taken: how many permits each task has.
     """
 
-    def __init__(self, pool: Pool, limit: int, describe: Callable[[], str]) -> None:
-        self.limit = check_count("a semaphore's limit", limit)
+    def __init__(self, pool: Pool, limit: int | None, describe: Callable[[], str]) -> None:
+        if limit is None and not pool.layout.has_limit:
+            raise ValueError("limit must be a number in Curator's layout, which stores none: not None")
+        self.limit = None if limit is None else check_count("a semaphore's limit", limit)
         self.has_agreed = not pool.layout.has_limit
-        self.taken: Counter[int] = Counter()
         self._pool = pool
         self._describe = describe
 
@@ -37,11 +36,15 @@ class Terms:
         """Before the first entry: the limit is the one that all others have.
 
         Raises:
-            ValueError: it is not.
+            ValueError: it is not; or none is stored, and this object was given none.
         """
         if self.has_agreed:
             return
         limit = await self._pool.agree(self.limit)
+        if limit is None:
+            raise ValueError(f"no limit is stored at {self._pool.directory} yet: give one, as limit=3")
+        if self.limit is None:
+            self.limit = limit
         if limit != self.limit:
             raise ValueError(
                 f"the semaphore at {self._pool.directory} has a limit of {limit}, not {self.limit}: "
@@ -60,7 +63,7 @@ class Terms:
         Raises:
             ValueError: there are fewer.
         """
-        if permits > self.limit:
+        if self.limit is not None and permits > self.limit:
             raise ValueError(f"{permits} permits are more than there are of {self._describe()}")
 
     def admit(self, room: Room, permits: int) -> bool:
@@ -72,19 +75,7 @@ class Terms:
         if room.limit is not None:
             self.limit = room.limit
         self.check(permits)
-        return room.out + permits <= self.limit
-
-    def check_wait(self, task: int, permits: int) -> None:
-        """Return if it makes sense that the task waits for so many.
-
-        Raises:
-            RuntimeError: only when it gives some back itself are there enough.
-        """
-        own = self.taken[task]
-        if own + permits > self.limit:
-            raise RuntimeError(
-                f"this task has {own} permits of {self._describe()} already: it would wait for itself"
-            )
+        return self.limit is not None and room.out + permits <= self.limit
 
 
 def check_count(what: str, count: int) -> int:
