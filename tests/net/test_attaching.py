@@ -261,7 +261,8 @@ async def test_an_answer_that_is_read_a_whole_timeout_later_attaches_nothing(
 
     network = MemoryNetwork()
     async with scripted(network, greet=sleep_through_the_first_answer):
-        connected = await _attach(_attacher(network, "scripted"), attempt=100.0)
+        old = Greeting(10.0, session_id=0x42, password=bytes(16))
+        connected = await _attach(_attacher(network, "scripted"), old, attempt=100.0)
     assert len(greetings) == 2
     assert connected.sent_at >= greetings[0] + 20
 

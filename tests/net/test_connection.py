@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 import pytest
+import trio.testing
 
 from tests.net.peers import accept_all, saying, scripted
 from zkrecipes.codec.messages import ExistsRequest
@@ -54,6 +55,7 @@ class Driver:
         self.side = side
         self.events: list[object] = []
         self.ticks: list[float] = []
+        self.blocks: list[tuple[float, float]] = []
         self.deadline = float("inf")
         self.on_event: Callable[[], None] = lambda: None
 
@@ -62,6 +64,9 @@ class Driver:
 
     def look_at_clock(self) -> None:
         """Nobody suspends a test."""
+
+    def was_blocked(self, at_least: float, at_most: float) -> None:
+        self.blocks.append((at_least, at_most))
 
     def tick(self, now: float) -> None:
         self.ticks.append(now)
@@ -277,3 +282,68 @@ async def test_a_greeting_that_is_answered_with_nonsense_is_a_broken_connection(
         connection = Connection(await network.connect("stranger", 2181), side, current_parking())
         assert isinstance(await connection.greet(), Broken)
         await connection.aclose()
+
+
+@pytest.mark.trio
+async def test_a_loop_that_was_blocked_is_noticed_before_time_is_judged(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    network = MemoryNetwork()
+    async with (
+        scripted(network, greet=accept_all(), answer=answer_all),
+        greeted(network) as (connection, stream, driver),
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(connection.run, driver)
+        await anyio.sleep(4.0)  # its last turn was the ping at 3.33 s, and it looks at the clock every 1.25 s
+        sent = len(stream.sent)
+        autojump_clock.jump(8.0)
+        await anyio.wait_all_tasks_blocked()
+        [(at_least, at_most)] = driver.blocks
+        assert (at_least, at_most) == pytest.approx((12 - 10 / 3 - 1.25, 12 - 10 / 3))
+        assert [at for at, _ in stream.sent[sent:]] == [anyio.current_time()]  # the ping
+        assert driver.events == []
+        await anyio.sleep(20.0)
+        assert driver.events == []
+        assert len(driver.blocks) == 1
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.trio
+async def test_a_timer_that_is_a_little_late_is_no_block(autojump_clock: trio.testing.MockClock) -> None:
+    network = MemoryNetwork()
+    async with (
+        scripted(network, greet=accept_all(), answer=answer_all),
+        greeted(network) as (connection, _, driver),
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(connection.run, driver)
+        await anyio.wait_all_tasks_blocked()
+        autojump_clock.jump(1.8)  # the next look is due after 1.25 s, and 0.625 s late is a block
+        await anyio.wait_all_tasks_blocked()
+        assert driver.blocks == []
+        connection.hurry(float("-inf"))
+        await anyio.wait_all_tasks_blocked()
+        assert driver.blocks == []
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.trio
+async def test_whoever_looks_at_the_clock_first_after_a_block_notices_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    network = MemoryNetwork()
+    async with (
+        scripted(network, greet=accept_all(), answer=answer_all),
+        greeted(network) as (connection, _, driver),
+        anyio.create_task_group() as tasks,
+    ):
+        connection.look_at_clock()  # nobody serves it yet
+        tasks.start_soon(connection.run, driver)
+        await anyio.wait_all_tasks_blocked()
+        autojump_clock.jump(5.0)
+        connection.look_at_clock()
+        assert driver.blocks == [(3.75, 5.0)]
+        await anyio.wait_all_tasks_blocked()
+        assert len(driver.blocks) == 1
+        tasks.cancel_scope.cancel()

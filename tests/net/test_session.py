@@ -35,14 +35,18 @@ async def test_it_takes_its_id_and_its_timeout_from_the_server() -> None:
 
 
 @pytest.mark.trio
-async def test_it_is_given_up_one_timeout_after_the_send_of_the_newest_answered_request() -> None:
+async def test_it_is_given_up_one_timeout_after_the_later_of_what_was_answered_and_what_was_heard() -> None:
     session = Session(10.0)
     session.adopt(_connected(timeout=6.0, sent_at=100.0))
     assert session.gives_up_at == 106.0
-    session.saw(7, 103.0)
+    session.saw(7, 103.0, 102.0)
     assert session.gives_up_at == 109.0
     assert session.last_zxid == 7
-    session.saw(8, 101.0)  # an older answer proves nothing new
+    session.saw(8, 101.0, 101.5)  # an older connection proves nothing new
+    assert session.gives_up_at == 109.0
+    session.saw(8, 103.0, 105.0)
+    assert session.gives_up_at == 111.0
+    session.suspended(2.0)
     assert session.gives_up_at == 109.0
 
 

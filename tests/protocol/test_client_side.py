@@ -223,10 +223,19 @@ def test_an_end_of_the_stream_is_a_loss_that_names_the_stage() -> None:
 
 def test_an_answer_that_comes_when_the_session_may_be_gone_again_does_not_connect() -> None:
     """The process slept after it had sent its greeting."""
-    pair = Pair()
+    pair = Pair(Greeting(T, session_id=SESSION_ID, password=PASSWORD))
     pair.greet()
     pair.now = T
     assert isinstance(broken_by(pair.accept()), ConnectionLossError)
+    assert not pair.has_unsent()
+
+
+def test_a_new_session_may_take_longer_to_be_made_than_it_lives_in_silence() -> None:
+    """The server counts from the moment at which it made the session."""
+    pair = Pair()
+    pair.greet()
+    pair.now = 2 * T
+    assert isinstance(one(pair.accept()), Connected)
 
 
 def test_time_counts_from_when_the_greeting_was_sent() -> None:
@@ -869,23 +878,69 @@ def test_any_byte_breaks_the_silence() -> None:
     assert not pair.client.is_dead
 
 
-def test_without_an_answer_for_a_whole_timeout_the_session_is_given_up_whatever_else_is_heard() -> None:
-    """Counted from the send of the newest request that was answered."""
+def test_while_bytes_are_heard_the_session_is_not_given_up() -> None:
+    """However long one reply takes: the server reports the end of a session."""
     pair = live_pair()
-    pair.now = 2.0
     asked(pair, GET)
-    pair.now = 7.0
-    pair.reply(1, NODE)
-    for _ in range(4):
-        pair.now = min(pair.now + 3.0, 13.9)
-        pair.notify(EventType.DATA_CHANGED, "/b")
+    pair.server.reply(1, 1, 0, NODE)
+    reply = pair.server.data_to_send()
+    for byte in reply[:-1]:
+        pair.now += T / 3
         pair.client.tick(pair.now)
-        pair.flush()
+        assert [each.xid for each in pair.flush()] == [PING]
+        pair.client.receive_data(bytes([byte]), pair.now)
+        assert events_of(pair.client) == []
+    assert pair.now > 10 * T
+    pair.client.receive_data(reply[-1:], pair.now)
+    assert isinstance(one(events_of(pair.client)), Replied)
+    assert pair.client.answered_sent_at == 0.0
+    assert pair.client.heard_at == pair.now
+
+
+def test_after_a_block_the_socket_is_looked_at_first_and_silence_counts_from_there() -> None:
+    pair = live_pair()
+    pair.now = 0.9 * T
+    pair.client.was_blocked(0.1 * T, pair.now)
+    pair.client.tick(pair.now)
+    assert [each.xid for each in pair.flush()] == [PING]
+    pair.now = 0.99 * T
+    pair.client.tick(pair.now)
+    assert pair.reply(PING) == []
+    pair.now = 0.9 * T + 2 * T / 3
+    pair.client.tick(pair.now - 0.001)
     assert not pair.client.is_dead
-    assert pair.client.next_deadline() == 14.0
-    pair.client.tick(14.0)
+
+
+def test_what_waited_in_the_socket_during_a_block_counts_as_heard_when_the_loop_last_ran() -> None:
+    pair = live_pair()
+    pair.now = 0.3 * T
+    asked(pair, GET)
+    pair.now = 1.2 * T  # a timeout after what was heard before, but not after the loop ran
+    pair.client.was_blocked(0.3 * T, pair.now)
+    pair.client.tick(pair.now)
+    assert isinstance(one(pair.reply(1, NODE)), Replied)
+    assert pair.client.heard_at == 0.3 * T
+    assert pair.client.answered_sent_at == 0.3 * T
+
+
+def test_after_a_block_that_the_session_cannot_have_outlived_nothing_is_looked_for() -> None:
+    pair = live_pair()
+    asked(pair, GET)
+    pair.now = 1.3 * T
+    pair.client.was_blocked(0.3 * T, pair.now)
+    assert isinstance(broken_by(pair.reply(1, NODE)), ConnectionLossError)
+
+
+def test_if_nothing_waited_in_the_socket_the_session_ends_at_its_own_limit() -> None:
+    pair = live_pair()
+    pair.now = 1.2 * T
+    pair.client.was_blocked(0.3 * T, pair.now)
+    pair.client.tick(pair.now)
+    assert not pair.client.is_dead
+    pair.now = pair.client.next_deadline()
+    assert pair.now == pytest.approx(1.2 * T + T / 16)
+    pair.client.tick(pair.now)
     assert isinstance(broken_by(events_of(pair.client)), ConnectionLossError)
-    assert pair.client.answered_sent_at == 2.0
 
 
 def test_a_process_that_slept_longer_than_its_session_takes_no_old_bytes_as_a_proof_of_life() -> None:

@@ -45,13 +45,69 @@ def test_silence_begins_two_thirds_after_the_last_byte_heard() -> None:
     assert heartbeat.is_silent(9.0)
 
 
-def test_a_session_is_given_up_a_timeout_after_the_send_of_what_was_answered_last() -> None:
+def test_a_session_is_given_up_a_timeout_after_the_later_of_what_was_answered_and_what_was_heard() -> None:
     heartbeat = _begun_at(0.0)
-    heartbeat.sent_at = heartbeat.heard_at = 11.0
     heartbeat.answered(3.0)
-    assert heartbeat.next_deadline() == 15.0
+    heartbeat.heard(2.0)
     assert not heartbeat.is_given_up(14.999)
     assert heartbeat.is_given_up(15.0)
+    heartbeat.heard(4.0)
+    assert not heartbeat.is_given_up(15.999)
+    assert heartbeat.is_given_up(16.0)
+
+
+def test_a_block_does_not_count_as_silence_and_a_ping_is_due_after_it() -> None:
+    heartbeat = _begun_at(0.0)
+    heartbeat.heard(4.0)
+    heartbeat.pinged(4.0)
+    heartbeat.was_blocked(5.0, 13.0)
+    assert heartbeat.is_ping_due(13.0)
+    heartbeat.pinged(13.0)
+    assert not heartbeat.is_silent(20.999)
+    assert heartbeat.is_silent(21.0)
+
+
+def test_the_first_bytes_after_a_block_count_as_heard_when_the_loop_last_ran() -> None:
+    heartbeat = _begun_at(0.0)
+    heartbeat.was_blocked(5.0, 13.0)
+    heartbeat.heard(13.0)
+    assert heartbeat.heard_at == 5.0
+    heartbeat.heard(13.1)
+    assert heartbeat.heard_at == 13.1
+
+
+def test_two_blocks_before_anything_is_read_are_one() -> None:
+    heartbeat = _begun_at(0.0)
+    heartbeat.was_blocked(3.0, 8.0)
+    heartbeat.was_blocked(8.0, 14.0)
+    heartbeat.heard(14.0)
+    assert heartbeat.heard_at == 3.0
+
+
+def test_after_a_block_there_is_time_to_look_before_a_session_is_given_up() -> None:
+    heartbeat = _begun_at(0.0)
+    heartbeat.was_blocked(5.0, 13.0)
+    assert heartbeat.next_deadline() <= 13.0  # the ping
+    heartbeat.pinged(13.0)
+    assert not heartbeat.is_given_up(13.0)
+    assert heartbeat.next_deadline() == 13.75
+    heartbeat.advance(13.749)
+    assert not heartbeat.is_given_up(13.749)
+    heartbeat.advance(13.75)
+    assert heartbeat.is_given_up(13.75)
+
+
+def test_a_session_that_cannot_have_outlived_the_block_is_given_up_without_a_look() -> None:
+    heartbeat = _begun_at(0.0)
+    heartbeat.was_blocked(5.0, 17.0)
+    assert heartbeat.is_given_up(17.0)
+
+
+def test_a_suspension_makes_all_that_was_heard_and_answered_older() -> None:
+    heartbeat = _begun_at(10.0)
+    heartbeat.heard(12.0)
+    heartbeat.suspended(5.0)
+    assert (heartbeat.answered_sent_at, heartbeat.heard_at) == (5.0, 7.0)
 
 
 def test_a_late_answer_to_an_old_request_takes_nothing_back() -> None:
@@ -80,10 +136,7 @@ def test_a_ping_that_the_stream_has_not_taken_yet_is_not_followed_by_another_at_
     assert heartbeat.next_deadline() == 8.0
 
 
-def test_the_description_tells_silence_from_want_of_an_answer() -> None:
+def test_the_description_says_for_how_long_nothing_was_heard() -> None:
     heartbeat = _begun_at(0.0)
-    heartbeat.heard_at = 4.0
+    heartbeat.heard(4.0)
     assert heartbeat.describe(13.0) == "nothing heard for 9.0 of 12.0 seconds"
-    heartbeat.heard_at = 11.0
-    expected = "nothing answered that was sent in the last 13.0 of 12.0 seconds"
-    assert heartbeat.describe(13.0) == expected

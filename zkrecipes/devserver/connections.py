@@ -1,8 +1,8 @@
 """The connections of a server: one task reads each, and one at a time sends on it.
 
-A chunk that was received is processed whole, and its replies leave in one send by the task that reads. Only
-events that others cause need a task of their own for their way out. While that send waits for a client that
-does not take its bytes, nothing more is read from it.
+A chunk that was received is processed whole, and its replies leave in one send by the task that reads. Events
+that others cause and large replies leave in a task of their own: a real server reads requests, and touches
+the session, whatever it still has to write (`NIOServerCnxn`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ GREETING_TIME_MAX = 10.0
 
 CLOSING_TIME_MAX = 10.0
 """How long a connection that is to be closed may take to take its last bytes, in seconds."""
+
+_SENT_WITHOUT_TASK_MAX = 16 * 1024
+"""So many bytes leave without a task of their own: a client that reads at all takes them soon."""
 
 logger = logging.getLogger("zkrecipes.devserver")
 
@@ -152,8 +155,14 @@ class Connections:
             moment = self._clock.moment()
             conversation.traffic.arrived_ms = moment.time_ms
             conversation.receive(data, moment)
-            if conversation.due is not None or conversation in self._sending:
-                self._send_soon(conversation)  # what is late must not keep the next requests waiting
+            if (
+                conversation.due is not None
+                or conversation in self._sending
+                or conversation.queued > _SENT_WITHOUT_TASK_MAX
+            ):
+                # Neither a late reply nor a client that reads slowly keeps the next requests waiting: the
+                # session lives as long as those arrive.
+                self._send_soon(conversation)
             else:
                 self._sending.add(conversation)
                 await self._send(conversation)

@@ -21,6 +21,7 @@ from zkrecipes.net.wakeup import Parking
 from zkrecipes.protocol.client_side import ClientSide
 from zkrecipes.protocol.events import Broken, Challenged, ClientEvent, Connected, Replied
 from zkrecipes.protocol.sasl import SaslExchange
+from zkrecipes.protocol.states import BLOCKED_AFTER, LOOK_EVERY
 
 __all__ = ["Connection", "Driver"]
 
@@ -35,6 +36,9 @@ class Driver(Protocol):
 
     def look_at_clock(self) -> object:
         """The task has slept, and perhaps the whole machine: before any bytes count as proof of life."""
+
+    def was_blocked(self, at_least: float, at_most: float) -> None:
+        """The loop did not run for so many seconds; called before any bytes are read or time is judged."""
 
     def tick(self, now: float) -> None:
         """Time has passed."""
@@ -60,6 +64,9 @@ class Connection:
         self._parking = parking
         self._now = parking.current_time
         self._timer: anyio.CancelScope | None = None
+        self._driver: Driver | None = None
+        self._ran_at = self._due_at = float("inf")
+        """When this connection last had its turn in the loop, and by when it should have the next one."""
 
     async def greet(self, exchange: SaslExchange | None = None) -> Connected | Broken:
         """Say the greeting and wait until the session is attached, or until it is clear that it will not be.
@@ -113,6 +120,8 @@ class Connection:
 
         Cancellation: the stream is of no more use.
         """
+        self._driver = driver
+        self._ran_at = self._now()
         with bare_errors():
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._write)
@@ -128,6 +137,21 @@ class Connection:
         """A deadline has come nearer than it was."""
         if self._timer is not None and deadline < self._timer.deadline:
             self._timer.deadline = deadline
+            self._due_at = min(self._due_at, max(deadline, self._now()))
+
+    def look_at_clock(self) -> float:
+        """Return the time, and notice first whether the loop was blocked until now.
+
+        A timer that is late tells it. The connection looks at the clock often enough to know the length.
+        """
+        now, driver = self._now(), self._driver
+        if driver is not None and now - self._due_at > BLOCKED_AFTER * self.side.timeout:
+            ran_at, due_at = self._ran_at, self._due_at
+            self._ran_at = self._due_at = now
+            self.side.was_blocked(ran_at, now)
+            driver.was_blocked(now - due_at, now - ran_at)
+        self._ran_at = now
+        return now
 
     async def aclose(self) -> None:
         """Close the stream."""
@@ -141,10 +165,12 @@ class Connection:
         while not side.is_dead:
             # Deadlines mostly move away while data comes, so one scope serves for many reads; when its
             # deadline passes, `tick` decides whether anything is due.
-            with anyio.CancelScope(deadline=self._next_deadline(driver)) as self._timer:
+            deadline = self._next_deadline(driver)
+            self._due_at = max(deadline, self._now())
+            with anyio.CancelScope(deadline=deadline) as self._timer:
                 await self._read_until_dead(driver)
             driver.look_at_clock()
-            now = self._now()
+            now = self.look_at_clock()
             side.tick(now)
             driver.tick(now)
             driver.take_events(now)
@@ -166,7 +192,7 @@ class Connection:
     async def _write(self) -> None:
         side = self.side
         while True:
-            data = side.data_to_send(self._now())
+            data = side.data_to_send(self.look_at_clock())
             if side.has_events:  # a request that is not sent is answered already
                 self.hurry(float("-inf"))
             if not data:
@@ -183,7 +209,7 @@ class Connection:
     def _feed(self, received: bytes) -> None:
         if received:
             self.traffic.bytes_received += len(received)
-            self.side.receive_data(received, self._now())
+            self.side.receive_data(received, self.look_at_clock())
         else:
             self.side.receive_eof()
 
@@ -192,4 +218,5 @@ class Connection:
             self.wake()
 
     def _next_deadline(self, driver: Driver) -> float:
-        return min(self.side.next_deadline(), driver.next_deadline())
+        look_at = self._now() + LOOK_EVERY * self.side.timeout
+        return min(self.side.next_deadline(), driver.next_deadline(), look_at)

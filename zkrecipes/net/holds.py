@@ -81,7 +81,7 @@ class Guard:
         """Why the hold is no longer valid, at this very moment; empty while it is."""
         self._holds.look_at_clock()
         if not self._lost and self.is_proven and anyio.current_time() >= self._scope.deadline:
-            self.lose("no proof that the session lives came in time")
+            self.lose(f"no proof that the session lives came in time{self._holds.blocked}")
         return self._lost
 
     async def wait_proven(self) -> bool:
@@ -172,6 +172,8 @@ class Holds:
         self._ticket: Ticket | None = None
         self._connection = 0
         self._answered = self._committed = _NEVER
+        self.blocked = ""
+        """How long the loop was blocked since the newest proof, for the errors of the holds lost by it."""
         self.proof = HoldProof(half_tick=self._half_tick)
         self.checks = HoldChecks(self.proof)
 
@@ -273,6 +275,14 @@ class Holds:
         self._connection += 1  # what was noted before, as evidence, is of another time
         self._move_deadlines()
 
+    def was_blocked(self, blocked: str, now: float) -> None:
+        """Note that the loop was blocked until `now`; `blocked` says for how long.
+
+        A check on its way has its time again, as nobody could read its answer. What is proven stays as it is.
+        """
+        self.blocked = f": {blocked}"
+        self.checks.replied_to_earlier(now)
+
     def due_check(self, now: float) -> Ticket | None:
         """The check to send now, or None."""
         paths = self.checks.due(now)
@@ -302,6 +312,7 @@ class Holds:
             self.answered(replied.ticket.sent_at, replied.ticket.sent_at, now)
             self.checks.succeeded(now)
             self._move_deadlines()
+            self.blocked = ""
         else:
             path = self.checks.failed(index if code in _BLAMED else None)
             if path is not None and path in self._guards:

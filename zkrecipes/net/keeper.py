@@ -440,13 +440,14 @@ class SessionKeeper:
         """The connection is over: decide for each of its requests whether it is sent again."""
         self._connection = self.address = None
         self._watch_remover.detached()
-        session.saw(connection.side.last_zxid, connection.side.answered_sent_at)
+        side = connection.side
+        session.saw(side.last_zxid, side.answered_sent_at, side.heard_at)
         self.holds.detached()
         reason = _reason(self._broken)
         ends = isinstance(self._broken, (SessionExpiredError, AuthFailedError))
         if not ends and self._over is None:
             self._move(SessionEvent.DETACHED, reason)
-        in_flight, unsent = connection.side.leftover()
+        in_flight, unsent = side.leftover()
         again: list[Pending[Any]] = []
         for ticket in in_flight:
             if isinstance(ticket, Pending) and not ticket.is_dropped:
@@ -497,9 +498,11 @@ class SessionKeeper:
     def look_at_clock(self) -> float:
         """If the machine was suspended, all that was proven is as much older; for how many seconds it was."""
         seconds = self._suspensions.since_last_look()
-        if not seconds:
-            return 0.0
         session, connection = self.session, self._connection
+        if not seconds:
+            if connection is not None:
+                connection.look_at_clock()
+            return 0.0
         extra = {"session_id": session.id}
         logger.warning("the machine was suspended for %.1f seconds", seconds, extra=extra)
         session.suspended(seconds)
@@ -508,6 +511,12 @@ class SessionKeeper:
             connection.side.suspended(seconds)
             connection.hurry(float("-inf"))
         return seconds
+
+    def was_blocked(self, at_least: float, at_most: float) -> None:
+        """Log it, let holds that are lost by it say so, and give a check on its way its time again."""
+        blocked = f"the event loop was blocked for {at_least:.1f} to {at_most:.1f} seconds"
+        logger.warning("%s (reading and pinging now)", blocked, extra={"session_id": self.session.id})
+        self.holds.was_blocked(blocked, anyio.current_time())
 
     def next_deadline(self) -> float:
         """When the next check of the holds is due, or when an unanswered one is too old."""

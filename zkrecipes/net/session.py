@@ -54,7 +54,7 @@ class Session:
         self._state = SessionState.CONNECTING
         self._password = bytes(16)
         self._last_zxid = 0
-        self._answered_sent_at = float("-inf")
+        self._answered_sent_at = self._heard_at = float("-inf")
         self._closed = anyio.Event()
 
     @classmethod
@@ -99,10 +99,13 @@ class Session:
     def gives_up_at(self) -> float:
         """When the client gives the session up unless it is answered, on `anyio.current_time()`'s clock.
 
-        One timeout after the send of the newest answered request: an upper bound of the session's life, not
-        a proof of it.
+        One timeout after the later of two moments: the send of the newest answered request, and the last
+        byte from a connection that had the session attached. It bounds the client's patience, and proves
+        nothing.
         """
-        return float("inf") if self._id == 0 else self._answered_sent_at + GIVE_UP_AFTER * self.timeout
+        if self._id == 0:
+            return float("inf")
+        return max(self._answered_sent_at, self._heard_at) + GIVE_UP_AFTER * self.timeout
 
     async def wait_closed(self) -> None:
         """Wait until the session is in a final state."""
@@ -113,16 +116,18 @@ class Session:
         self._id = connected.session_id
         self._password = connected.password
         self.timeout = connected.timeout
-        self.saw(self._last_zxid, connected.sent_at)
+        self.saw(self._last_zxid, connected.sent_at, connected.sent_at)
 
-    def saw(self, last_zxid: int, answered_sent_at: float) -> None:
-        """The connection has been answered."""
+    def saw(self, last_zxid: int, answered_sent_at: float, heard_at: float) -> None:
+        """Note what a connection that had the session attached has seen, and when it last heard a byte."""
         self._last_zxid = last_zxid
         self._answered_sent_at = max(self._answered_sent_at, answered_sent_at)
+        self._heard_at = max(self._heard_at, heard_at)
 
     def suspended(self, seconds: float) -> None:
         """So much time has passed that the loop's clock has not counted."""
         self._answered_sent_at -= seconds
+        self._heard_at -= seconds
 
     def move(self, event: SessionEvent, reason: str = "") -> bool:
         """Something happened; whether the state is another one now."""

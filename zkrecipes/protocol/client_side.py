@@ -59,6 +59,7 @@ from zkrecipes.protocol.events import (
 from zkrecipes.protocol.greeting import greeting_frame, why_refused
 from zkrecipes.protocol.heartbeat import Heartbeat
 from zkrecipes.protocol.request_queue import RequestQueue
+from zkrecipes.protocol.states import GIVE_UP_AFTER
 from zkrecipes.protocol.watch_registration import WatchRegistrations
 from zkrecipes.protocol.watch_restore import set_watches_requests
 from zkrecipes.protocol.watch_table import FIRES, ONE_SHOT, WatchTable
@@ -175,7 +176,7 @@ class ClientSide:
         if self.stage is Stage.DEAD or self._is_given_up(now):
             # Given up: the process slept longer than its session may live, so old bytes are no proof of life.
             return
-        self._heartbeat.heard_at = now
+        self._heartbeat.heard(now)
         try:
             self._frames.feed(data)
             while not self.is_dead and (frame := self._frames.next_frame()) is not None:
@@ -210,6 +211,13 @@ class ClientSide:
         self._heartbeat.suspended(seconds)
         self.lose(f"the machine was suspended for {seconds:.1f} seconds")
 
+    def was_blocked(self, ran_at: float, now: float) -> None:
+        """Note that the driver's loop did not run between `ran_at` and `now`. Call it before anything else.
+
+        The next `tick` pings. What is received next counts as heard at `ran_at`, and silence from `now`.
+        """
+        self._heartbeat.was_blocked(ran_at, now)
+
     def retire(self, reason: str) -> None:
         """Send no more requests but urgent ones, and end the connection once all that were sent are answered.
 
@@ -229,6 +237,7 @@ class ClientSide:
 
     def tick(self, now: float) -> None:
         """Time has passed. After calling this, take the events and send what is due."""
+        self._heartbeat.advance(now)
         if self.is_dead or self._is_given_up(now):
             return
         if self._heartbeat.is_silent(now):
@@ -266,6 +275,16 @@ class ClientSide:
     def answered_sent_at(self) -> float:
         """When the newest answered request, ping or greeting was sent; `-inf` before any was answered."""
         return self._heartbeat.answered_sent_at
+
+    @property
+    def timeout(self) -> float:
+        """The session timeout in seconds: as negotiated; before that, as asked for."""
+        return self._heartbeat.timeout
+
+    @property
+    def heard_at(self) -> float:
+        """When a byte was heard last; of use once the session is attached."""
+        return self._heartbeat.heard_at
 
     @property
     def has_unsent(self) -> bool:
@@ -453,7 +472,7 @@ class ClientSide:
             sent_at=self._greeted_at,
         )
         self._heartbeat.begin(self._connected.timeout, self._greeted_at)
-        if self._is_given_up(self._heartbeat.heard_at):
+        if self._greeting.session_id != 0 and self._has_slept():
             return
         self.stage = Stage.AUTHENTICATING
         if self._sasl_token is None:
@@ -525,6 +544,17 @@ class ClientSide:
         self._fired_early.clear()
 
     # --- ending --------------------------------------------------------------------------------------------
+
+    def _has_slept(self) -> bool:
+        """Whether the process slept so long after its greeting that the session may have ended again.
+
+        Only a new session may take so long to be made.
+        """
+        waited = self._heartbeat.heard_at - self._greeted_at
+        if waited < self._connected.timeout * GIVE_UP_AFTER:
+            return False
+        self.lose(f"the answer to the greeting was read {waited:.1f} seconds after it")
+        return True
 
     def _is_given_up(self, now: float) -> bool:
         """Whether the session may be gone by now; the connection has ended then."""

@@ -12,7 +12,17 @@ from typing import Final
 
 from zkrecipes.enums import SessionState
 
-__all__ = ["GIVE_UP_AFTER", "PING_AFTER", "SILENT_AFTER", "TRANSITIONS", "SessionEvent", "next_state"]
+__all__ = [
+    "BLOCKED_AFTER",
+    "GIVE_UP_AFTER",
+    "LOOK_AFTER_BLOCK",
+    "LOOK_EVERY",
+    "PING_AFTER",
+    "SILENT_AFTER",
+    "TRANSITIONS",
+    "SessionEvent",
+    "next_state",
+]
 
 PING_AFTER: Final = 1 / 3
 """A ping goes out when nothing was sent for this part of the timeout, as in Java's `ClientCnxn`."""
@@ -20,8 +30,18 @@ SILENT_AFTER: Final = 2 / 3
 """A connection on which nothing was heard for so long is dead, which leaves a third to find another server
 (`ClientCnxn.SendThread`: readTimeout)."""
 GIVE_UP_AFTER: Final = 1.0
-"""Counted from the send of the newest answered request: no server can have counted from earlier, so the
-session may be gone by then."""
+"""Counted from the later of two moments: the send of the newest answered request, and the last byte from a
+connection that had the session attached. A server touches the session when it reads a request or a ping,
+whatever it still has to write, and closes the connection of a session that has ended: so while bytes arrive,
+the session's end is for the server to report. After a timeout of silence it may be gone."""
+
+
+LOOK_EVERY: Final = 1 / 8
+"""An idle connection looks at the clock so often, to know well enough since when the loop was blocked."""
+BLOCKED_AFTER: Final = 1 / 16
+"""A timer that is so late means that the loop was blocked, or the process stopped, and not only busy."""
+LOOK_AFTER_BLOCK: Final = 1 / 16
+"""For so long after a block the client looks for what has come meanwhile before it gives the session up."""
 
 
 class SessionEvent(Enum):
@@ -34,7 +54,7 @@ class SessionEvent(Enum):
     DETACHED = "detached"
     """The connection is gone."""
     EXPIRED = "expired"
-    """A server said so, or nobody answered for a whole timeout."""
+    """A server said so, or nothing was heard for a whole timeout."""
     CLOSED = "closed"
     """The client closed it."""
     AUTH_REFUSED = "authentication refused"

@@ -1,0 +1,132 @@
+"""A session that answers is not given up: slow links, large replies, a loop that was blocked; both loops."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AbstractAsyncContextManager
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+import zkrecipes as zk
+from tests.recipes.hurting import TIMEOUT, World, block_the_loop, virtual_time, world
+from zkrecipes.net.transport import Address, Handler, Stream
+
+pytestmark = pytest.mark.anyio
+anyio_backend = virtual_time()
+
+CHUNK = 8 * 1024
+
+
+class SlowLink:
+    """A network on which a client receives so many bytes a second, and no more.
+
+    Args:
+        there: where the server is.
+        rate: bytes a second.
+    """
+
+    def __init__(self, there: World, rate: float) -> None:
+        self._network = there.network
+        self._rate = rate
+        self.resolve = there.network.resolve
+
+    async def connect(self, host: str, port: int) -> Stream:
+        stream = await self._network.connect_from("slow", host, port)
+        link = self._network.links[-1]
+        link.to_client.chunk_size = CHUNK
+        receive, arriving = stream.receive, list[bytes]()
+
+        async def receive_slowly() -> bytes:
+            if not arriving:
+                arriving.append(await receive())
+            await anyio.sleep(len(arriving[0]) / self._rate)  # when this is cancelled, the bytes stay
+            return arriving.pop()
+
+        stream.receive = receive_slowly  # type: ignore[method-assign]
+        return stream
+
+    def serve(self, host: str, port: int, handler: Handler) -> AbstractAsyncContextManager[Address]:
+        raise NotImplementedError
+
+
+async def test_one_reply_that_takes_longer_than_the_session_timeout_keeps_the_session() -> None:
+    async with world() as there, there.connect("b") as other:
+        await other.create("/big", b"x" * 800_000)
+        async with there.connect("a", network=SlowLink(there, 800_000 / (2 * TIMEOUT))) as client:
+            session = client.session
+            await client.create("/mine", ephemeral=True)
+            start = anyio.current_time()
+            node = await client.get("/big")
+            assert len(node.data) == 800_000
+            assert anyio.current_time() - start > 1.9 * TIMEOUT
+            assert client.session is session
+            assert client.stats().connections == 1
+            assert await other.exists("/mine") is not None
+
+
+@pytest.mark.parametrize("part", [0.5, 0.7, 0.9])
+async def test_a_block_that_is_shorter_than_the_timeout_loses_nothing(
+    part: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with world() as there, there.connect("a") as client:
+        await client.create("/a")
+        session, versions = client.session, []
+
+        async def write() -> None:
+            versions.append((await client.set("/a", b"1")).version)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(write)
+            await anyio.lowlevel.checkpoint()
+            block_the_loop(part * TIMEOUT)
+        assert sorted(versions) == [1, 2, 3]
+        await anyio.sleep(TIMEOUT)
+        assert client.session is session
+        assert client.stats().connections == 1
+        [line] = [each.getMessage() for each in caplog.records if "blocked" in each.getMessage()]
+        assert "the event loop was blocked for " in line
+
+
+async def test_a_hold_that_is_lost_because_the_loop_was_blocked_says_so() -> None:
+    async with world() as there, there.connect("a") as client:
+        with pytest.raises(zk.LockLostError) as caught:  # noqa: PT012 - where it comes out is the point
+            async with zk.Mutex(client, "/lock"):
+                await anyio.sleep(TIMEOUT)
+                block_the_loop(15.0)
+                await anyio.sleep_forever()
+        assert "the event loop was blocked for " in str(caught.value)
+        assert client.stats().sessions == 1
+
+
+async def test_a_hold_that_outlives_a_block_is_not_moved_to_another_server() -> None:
+    async with world() as there, there.connect("a") as client, zk.Mutex(client, "/lock") as hold:
+        await anyio.sleep(TIMEOUT)
+        block_the_loop(TIMEOUT / 4)
+        await anyio.sleep(TIMEOUT)
+        hold.check()
+        assert client.stats().connections == 1
+
+
+async def test_a_block_moves_no_proof() -> None:
+    async with world() as there, there.connect("a") as client, zk.Mutex(client, "/lock") as hold:
+        await anyio.sleep(TIMEOUT)
+        before = hold.valid_until
+        block_the_loop(TIMEOUT / 4)
+        hold.check()
+        assert hold.valid_until == before
+
+
+async def test_a_hold_lost_long_after_a_block_does_not_blame_it(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    async with world() as there, there.connect("a") as client:
+        with pytest.raises(zk.LockLostError) as caught:  # noqa: PT012 - where it comes out is the point
+            async with zk.Mutex(client, "/lock"):
+                block_the_loop(TIMEOUT / 4)
+                await anyio.sleep(TIMEOUT)
+                there.network.cut()
+                await anyio.sleep_forever()
+        assert "blocked" not in str(caught.value)
+        there.network.heal()
