@@ -26,7 +26,7 @@ from zkrecipes.ensemble import ApacheServer
 
 __all__ = ["Growth", "exponent", "run_all"]
 
-MODULES: Final = ("benchmarks.growing_locks",)
+MODULES: Final = ("benchmarks.growing_locks", "benchmarks.growing_trees")
 SETTINGS: Final[dict[str, str | int]] = {"forceSync": "no", "maxClientCnxns": 0}
 
 Figures = dict[str, float]
