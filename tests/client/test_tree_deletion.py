@@ -21,6 +21,7 @@ from zkrecipes.codec.messages import CreateRequest, DeleteRequest
 from zkrecipes.devserver.faults import Hurt
 from zkrecipes.devserver.writes import WRITES
 from zkrecipes.enums import CreateMode, OpCode
+from zkrecipes.net.transport import Network
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -69,6 +70,42 @@ async def test_a_leaf_costs_one_request_and_wide_children_two_more_than_they_are
         await client.delete("/a", recursive=True)
         assert len(there.seen) == before + 1 + 999 + 3
         assert there.znodes() == set()
+
+
+class FarAway:
+    """A network on which each chunk of bytes takes a second to arrive at the client."""
+
+    def __init__(self, network: Network) -> None:
+        self.resolve = network.resolve
+        self.serve = network.serve
+        self._network = network
+
+    async def connect(self, host: str, port: int) -> FarStream:
+        return FarStream(await self._network.connect(host, port))
+
+
+class FarStream:
+    def __init__(self, stream: Any) -> None:
+        self.peer, self.send, self.aclose = stream.peer, stream.send, stream.aclose
+        self._stream = stream
+
+    async def receive(self) -> bytes:
+        data: bytes = await self._stream.receive()
+        await anyio.sleep(1)
+        return data
+
+
+async def test_round_trips_depend_on_the_depth_and_not_on_how_many_znodes_have_children() -> None:
+    """400 znodes with children took three round trips each, one after the other."""
+    async with world() as there, there.connect("planter") as planter:
+        folders = [f"/a/{number}" for number in range(400)]
+        await plant(planter, ("/a", *folders, *(f"{folder}/leaf" for folder in folders)))
+        hosts = there.server.connect_string
+        async with zk.connect(hosts, session_timeout=40.0, network=FarAway(there.network)) as client:
+            began = anyio.current_time()
+            await client.delete("/a", recursive=True)
+            took = anyio.current_time() - began
+    assert took <= 40
 
 
 async def test_a_tree_that_is_deeper_than_the_stack_goes() -> None:
