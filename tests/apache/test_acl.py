@@ -142,3 +142,23 @@ async def test_a_server_without_the_scheme_refuses_it() -> None:
         with pytest.raises(zk.AuthFailedError, match="the server refused the credentials"):
             async with zk.connect(server.connect_string, auth=[CREDENTIAL]):
                 raise AssertionError("attached")
+
+
+async def test_a_directory_without_delete_is_reported_before_anything_is_created_there() -> None:
+    """In one transaction that is rolled back: every release sees what an earlier operation of it created."""
+    async with ApacheServer() as server, zk.connect(server.connect_string) as client:
+        for path in ("/mutex", "/group", "/semaphore", "/semaphore-__lock__"):
+            await client.create(path, acl=[zk.ACL(zk.Perms.ALL & ~zk.Perms.DELETE, zk.ANYONE)])
+        for entered in (
+            zk.Mutex(client, "/mutex"),
+            zk.Group(client, "/group").join("a"),
+            zk.Semaphore(client, "/semaphore", limit=1),
+        ):
+            with pytest.raises(zk.NoAuthError, match="must permit DELETE"):
+                await entered.__aenter__()
+        for path in ("/mutex", "/group", "/semaphore", "/semaphore-__lock__"):
+            assert await client.get_children(path) == []
+        await client.create("/open")
+        async with zk.Mutex(client, "/open") as hold:  # the probe and the contender, of one transaction
+            assert hold.fencing_token == (await client.get(hold.path)).stat.czxid
+            assert await client.get_children("/open") == [hold.path.removeprefix("/open/")]

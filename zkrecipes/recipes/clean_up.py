@@ -15,7 +15,8 @@ from weakref import WeakKeyDictionary
 
 from zkrecipes.client.recipe_api import Pauses, Pending, RecipeApi, Session
 from zkrecipes.errors import ConnectionLossError, NoAuthError, NoNodeError, TransactionError, ZooKeeperError
-from zkrecipes.paths import join
+from zkrecipes.paths import join, parent_of
+from zkrecipes.recipes.delete_permission import forget_permission
 
 __all__ = ["Meaning", "clean_up", "is_leaving", "meaning_of", "remove"]
 
@@ -134,6 +135,7 @@ async def _repeat(
                     "the removal of %s %s (%s): %s", what, meaning.value, ending, error, extra={"path": what}
                 )
             if meaning is Meaning.REFUSED:
+                forget_permission(api, parent_of(what))
                 return _refusal(error, what)
         else:
             return None

@@ -28,6 +28,7 @@ from zkrecipes.errors import (
 )
 from zkrecipes.paths import join, name_of
 from zkrecipes.recipes.clean_up import is_leaving, remove
+from zkrecipes.recipes.delete_permission import probing
 from zkrecipes.recipes.directories import make_directory
 from zkrecipes.recipes.layouts import LockLayout
 from zkrecipes.recipes.strangers import name_strangers
@@ -169,6 +170,7 @@ class Place:
                 losses += 1
                 # a list that is too large would be too large again
                 if not error.is_transient or is_too_much(len(self._data), losses):
+                    error.path = error.path or self._queue.directory
                     raise
             except SessionExpiredError:
                 if self._api.is_over:
@@ -332,10 +334,8 @@ class Place:
         """One round trip: a server answers one session in order, so the list holds the new znode."""
         queue, api = self._queue, self._api
         path = join(queue.directory, queue.layout.prefix(self._guid))
-        create = api.submit(
-            api.operations.create(path, self._data, ephemeral=True, sequential=True, acl=queue.acl),
-            is_evidence=True,
-        )
+        operation = api.operations.create(path, self._data, ephemeral=True, sequential=True, acl=queue.acl)
+        create = api.submit(probing(api, queue.directory, operation, queue.acl), is_evidence=True)
         listing = api.submit(api.operations.get_children(queue.directory))
         try:
             made = await create.wait()

@@ -8,6 +8,7 @@ from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.errors import NodeExistsError, NoNodeError
 from zkrecipes.paths import parent_of
+from zkrecipes.recipes.delete_permission import created_by_us
 
 __all__ = ["make_directory"]
 
@@ -27,6 +28,7 @@ async def make_directory(client: Client, directory: str, *, container: bool = Tr
     try:
         await client.ensure_path(parent_of(directory))
         await client.create(directory, b"", container=container)
+        created_by_us(recipe_api(client), directory)
     except NodeExistsError:
         return
     except NoNodeError:

@@ -37,6 +37,7 @@ from zkrecipes.errors import (
 )
 from zkrecipes.paths import check_path, parent_of
 from zkrecipes.recipes.clean_up import clean_up
+from zkrecipes.recipes.delete_permission import probing
 from zkrecipes.recipes.directories import make_directory
 
 __all__ = ["OnConflict", "PersistentNode"]
@@ -289,9 +290,8 @@ class PersistentNode:
             self._made_in, self._unsettled = session, None
         before = self._unsettled
         self._unsettled = wanted.number if before in (None, wanted.number) else _MIXED
-        create = self._api.submit(
-            self._api.operations.create(self.path, wanted.data, ephemeral=True, acl=self._acl)
-        )
+        operation = self._api.operations.create(self.path, wanted.data, ephemeral=True, acl=self._acl)
+        create = self._api.submit(probing(self._api, parent_of(self.path), operation, self._acl))
         try:
             await create.wait()
         except NodeExistsError:

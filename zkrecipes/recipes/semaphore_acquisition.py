@@ -20,6 +20,7 @@ from zkrecipes.paths import join
 from zkrecipes.recipes.acquisition import is_proven
 from zkrecipes.recipes.contender import Place
 from zkrecipes.recipes.contenders import contender_at, leave_and_see
+from zkrecipes.recipes.delete_permission import check_probe, probe_unless_known
 from zkrecipes.recipes.hold import Hold, HoldBlock
 from zkrecipes.recipes.permits import Permits, Pool
 from zkrecipes.recipes.semaphore_terms import Terms
@@ -79,7 +80,11 @@ class SemaphoreAcquisition(GuardedUse[Hold]):
         await self._terms.agree()
         while True:
             limit.waiting_for = "connection"
+            # asked now, in the round trip of the place, and not when it has waited for its turn
+            probe = probe_unless_known(self._api, self._pool.directory, self._pool.acl)
             children = await place.take()
+            if probe is not None:
+                await check_probe(probe)
             limit.waiting_for = "turn"
             if limit.is_one_try and place.is_blocked(children):
                 return None
