@@ -122,3 +122,33 @@ async def test_it_shows_what_was_asked_and_how_that_stands_but_no_data() -> None
     failed = _pending()
     failed.complete(None, NoNodeError("/a"))
     assert repr(failed) == "<Pending GetDataRequest failed>"
+
+
+async def test_a_task_that_waits_is_told_when_the_request_is_dropped() -> None:
+    pending, told = _pending(is_kept=True), []
+
+    async def wait() -> None:
+        with pytest.raises(RuntimeError, match="dropped"):
+            await pending.wait()
+        told.append(True)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        tasks.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        pending.drop()
+    assert told == [True, True]
+
+
+async def test_an_answer_that_comes_in_the_same_pass_as_the_drop_stands() -> None:
+    pending, got = _pending(is_kept=True), []
+
+    async def wait() -> None:
+        got.append(await pending.wait())
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        pending.drop()
+        pending.complete(None, None)
+    assert got == ["converted None"]

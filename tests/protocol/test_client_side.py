@@ -774,6 +774,51 @@ def test_beside_a_recursive_watch_a_change_of_children_is_told_after_what_happen
     assert pair.notify(EventType.CREATED, "/a/b") == []
 
 
+ADD_WATCH = AddWatchRequest("/a", AddWatchMode.PERSISTENT)
+
+
+def test_a_read_does_not_rely_on_a_persistent_watch_that_was_dropped_before_it_left() -> None:
+    pair = live_pair()
+    pair.ask(ADD_WATCH, "you").is_dropped = True
+    pair.ask(GET_AND_WATCH, "me")
+    assert [each.request for each in pair.flush()] == [GET_AND_WATCH]
+
+
+def test_on_the_next_connection_it_is_decided_again_on_what_reaches_the_server_first() -> None:
+    pair = live_pair()
+    adding, reading = pair.ask(ADD_WATCH, "you"), pair.ask(GET_AND_WATCH, "me")
+    assert [each.request for each in pair.flush()] == [ADD_WATCH, GET]
+    pair.client.lose("cut")
+    next_pair = live_pair()
+    for ticket in (reading, adding):
+        next_pair.client.send(ticket)
+    assert [each.request for each in next_pair.flush()] == [GET_AND_WATCH, ADD_WATCH]
+
+
+def test_a_read_that_relied_on_a_refused_watch_gets_one_with_the_zxid_of_what_it_read() -> None:
+    pair = live_pair()
+    pair.ask(ADD_WATCH, "you")
+    reading = pair.ask(GET_AND_WATCH, "me")
+    pair.flush()
+    pair.reply(1, err=-127, zxid=70)
+    assert one(pair.reply(2, Node(b"", stat_at(60)), zxid=70)) == Replied(
+        reading, Node(b"", stat_at(60)), None, 70
+    )
+    (repair,) = pair.flush()
+    assert (repair.xid, repair.request) == (3, SetWatchesRequest(60, ["/a"], [], []))
+    fired = one(pair.notify(EventType.DATA_CHANGED, "/a"))
+    assert fired == WatchFired(["me"], WatchEvent(EventType.DATA_CHANGED, "/a"))
+
+
+def test_a_removal_that_is_no_longer_needed_is_answered_without_being_sent() -> None:
+    pair = live_pair()
+    pair.ask(GET_AND_WATCH, "me")
+    removal = pair.tidy("/a")
+    assert [each.request for each in pair.flush()] == [GET_AND_WATCH]
+    assert pair.client.has_events
+    assert events_of(pair.client) == [Replied(removal, None, None, 0)]
+
+
 def test_an_event_before_the_reply_of_the_request_that_set_the_watch_is_held_until_then() -> None:
     """Case 39."""
     pair = live_pair()

@@ -27,6 +27,7 @@ import trio.testing
 import zkrecipes as zk
 from zkrecipes.client import opening
 from zkrecipes.devserver.faults import Hurt
+from zkrecipes.devserver.processor import Reply
 from zkrecipes.enums import OpCode
 from zkrecipes.net.transport import Address, Handler, Stream
 from zkrecipes.testing import MemoryNetwork
@@ -123,7 +124,8 @@ class World:
 
     Attributes:
         seen: every request but pings, oldest first.
-        meanwhile: called with each of them just before it is applied.
+        meanwhile: called with each of them just before it is applied; if it raises a `ServerError`, that is
+            the answer, and nothing is applied.
     """
 
     server: zk.DevServer
@@ -141,7 +143,10 @@ class World:
                 session_id = 0 if peer.session is None else peer.session.id
                 seen = Seen(anyio.current_time(), session_id, opcode, request)
                 self.seen.append(seen)
-                self.meanwhile(seen)
+                try:
+                    self.meanwhile(seen)
+                except zk.ServerError as error:
+                    return Reply(processor.zxid, error.code)
             return process(peer, opcode, request, moment)
 
         processor.process = recorded  # type: ignore[method-assign]

@@ -33,8 +33,10 @@ class ChangedPaths:
         self._paths: dict[str, None] = {}
         self._asked: list[Pending[Any]] = []
         self._look_for_answered_at = _ANSWERED_MAX
-        self._error: ZooKeeperError | None = None
+        self._error: ZooKeeperError | RuntimeError | None = None
         self._news = anyio.Event()
+        self.is_left = False
+        """Whether the block has been left."""
 
     @property
     def has_news(self) -> bool:
@@ -52,6 +54,7 @@ class ChangedPaths:
         Raises:
             SessionExpiredError: the session ended, and all watches with it.
             ZooKeeperError: the client ended.
+            RuntimeError: the block of the watches has been left.
 
         Cancellation: nothing is taken.
         """
@@ -69,11 +72,6 @@ class ChangedPaths:
             self._look_for_answered_at = max(_ANSWERED_MAX, 2 * len(self._asked))
         self._asked.append(pending)
 
-    def drop(self) -> None:
-        """Nobody waits any longer: watches that are yet to be set are not wanted."""
-        for pending in self._asked:
-            pending.drop()
-
     def fired(self, event: WatchEvent) -> None:
         """The session's call: a watch fired."""
         self._paths[self._seen(event.path)] = None
@@ -84,5 +82,18 @@ class ChangedPaths:
 
     def ended(self, error: ZooKeeperError) -> None:
         """The session's call: the watches are over."""
+        self._end(error)
+
+    def left(self) -> None:
+        """The session's call: the block has been left, and watches that are yet to be set are not wanted."""
+        if self.is_left:
+            return
+        self.is_left = True
+        for pending in self._asked:
+            pending.drop()
+        self._asked.clear()
+        self._end(RuntimeError("the block of these watches has been left: no change is reported any longer"))
+
+    def _end(self, error: ZooKeeperError | RuntimeError) -> None:
         self._error = error
         self._news.set()

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from typing import Any, TypeVar, final
 
 import anyio
+import anyio.lowlevel
 
 from zkrecipes.client.calls import Calls
 from zkrecipes.client.credentials import check_credential
@@ -593,8 +594,11 @@ class Client:
         if await self._keeper.generation() < ServerGeneration.V3_6:
             if recursive:
                 raise UnimplementedError(full_path, detail="recursive watches need ZooKeeper 3.6")
-            async with self._rearmed(path, full_path, events):
-                yield events
+            try:
+                async with self._rearmed(path, full_path, events):
+                    yield events
+            finally:
+                events.left()
             return
         mode = AddWatchMode.PERSISTENT_RECURSIVE if recursive else AddWatchMode.PERSISTENT
         request: Operation[object] = Operation(AddWatchRequest(full_path, mode), _itself)
@@ -655,6 +659,8 @@ class Client:
             yield await self._run(operation, watcher=watcher)
         finally:
             self._keeper.unwatch(watcher)
+            # One task may leave very many, one after the other: the loop must turn in between.
+            await anyio.lowlevel.cancel_shielded_checkpoint()
 
     @asynccontextmanager
     async def _rearmed(self, path: str, full_path: str, events: WatchEvents) -> AsyncIterator[None]:

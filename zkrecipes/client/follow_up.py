@@ -31,8 +31,10 @@ class FollowUp(Generic[T]):
     def __init__(self, ask: Callable[[], Pending[T]]) -> None:
         self._ask = ask
         self._asked: Pending[T] | None = None
-        self._error: ZooKeeperError | None = None
+        self._error: ZooKeeperError | RuntimeError | None = None
         self._happened = anyio.Event()
+        self.is_left = False
+        """Whether the block has been left."""
 
     async def wait(self) -> T:
         """Wait until the watch has fired, and for the answer.
@@ -40,6 +42,7 @@ class FollowUp(Generic[T]):
         Raises:
             SessionExpiredError: the session ended first, and the watch with it.
             ZooKeeperError: the client ended first, or what the server answered.
+            RuntimeError: the block of the watch has been left.
 
         Cancellation: nobody waits for the answer any longer; the watch stays until its block is left.
         """
@@ -49,14 +52,9 @@ class FollowUp(Generic[T]):
             raise copy.copy(self._error)
         return await self._asked.wait()
 
-    def drop(self) -> None:
-        """Nobody waits any longer: what is not sent yet need not be."""
-        if self._asked is not None:
-            self._asked.drop()
-
     def fired(self, event: WatchEvent) -> None:  # noqa: ARG002
         """The session's call: the watch fired."""
-        if self._asked is None:
+        if self._asked is None and not self.is_left:
             self._asked = self._ask()
             self._happened.set()
 
@@ -65,6 +63,16 @@ class FollowUp(Generic[T]):
 
     def ended(self, error: ZooKeeperError) -> None:
         """The session's call: the watch is over."""
+        self._end(error)
+
+    def left(self) -> None:
+        """The session's call: the block has been left, and what is not asked yet need not be."""
+        self.is_left = True
+        if self._asked is not None:
+            self._asked.drop()
+        self._end(RuntimeError("the block of this watch has been left: it reports no change any longer"))
+
+    def _end(self, error: ZooKeeperError | RuntimeError) -> None:
         if not self._happened.is_set():
             self._error = error
             self._happened.set()

@@ -160,7 +160,6 @@ class RecipeApi:
         try:
             yield changed
         finally:
-            changed.drop()
             self._keeper.unwatch(changed)
 
     @asynccontextmanager
@@ -174,7 +173,6 @@ class RecipeApi:
         try:
             yield follow_up
         finally:
-            follow_up.drop()
             self._keeper.unwatch(follow_up)
 
     def guard(

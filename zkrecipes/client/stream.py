@@ -188,6 +188,12 @@ class AsyncSource(_Source[T]):
         self._check_open()
         self._tell()  # a reply was taken since, perhaps
         await self._until(lambda: bool(self.under_way) or self._is_over)
+        self._check_open()
+
+    def close(self) -> None:
+        """The same, also for a task that waits for a request."""
+        super().close()
+        self._tell()
 
     async def _until(self, is_so: Callable[[], bool]) -> None:
         while not is_so():

@@ -30,7 +30,8 @@ class OneShotWatch:
         self._on_missed = on_missed
         self._happened = anyio.Event()
         self._event: WatchEvent | None = None
-        self._error: ZooKeeperError | None = None
+        self._error: ZooKeeperError | RuntimeError | None = None
+        self._is_left = False
 
     async def wait(self) -> WatchEvent:
         """Wait until what was read may have changed, and return the event.
@@ -38,6 +39,7 @@ class OneShotWatch:
         Raises:
             SessionExpiredError: the session ended first, and the watch with it.
             ZooKeeperError: the client ended first.
+            RuntimeError: the block of the watch was left first, perhaps by another task.
         """
         await self._happened.wait()
         if self._error is not None:
@@ -63,6 +65,19 @@ class OneShotWatch:
 
     def ended(self, error: ZooKeeperError) -> None:
         """The session's call: the watch is over."""
+        self._end(error)
+
+    def left(self) -> None:
+        """The session's call: the block has been left."""
+        self._is_left = True
+        self._end(RuntimeError("the block of this watch has been left: no event will come"))
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the block has been left."""
+        return self._is_left
+
+    def _end(self, error: ZooKeeperError | RuntimeError) -> None:
         if not self._happened.is_set():
             self._error = error
             self._happened.set()
@@ -82,7 +97,8 @@ class WatchEvents:
         self._path = path
         self._seen = seen
         self._events: deque[WatchEvent] = deque()
-        self._error: ZooKeeperError | None = None
+        self._error: ZooKeeperError | RuntimeError | None = None
+        self._is_left = False
         self._news = anyio.Event()
         self._is_waiting = False
 
@@ -94,6 +110,7 @@ class WatchEvents:
 
         Raises:
             ZooKeeperError: the client is over; all events before that were handed out.
+            RuntimeError: the block of the watch has been left, perhaps by another task.
             anyio.BusyResourceError: another task is iterating.
         """
         if self._is_waiting:
@@ -133,9 +150,24 @@ class WatchEvents:
 
     def ended(self, error: ZooKeeperError) -> None:
         """The session's call: no more events will come."""
+        self._end(error)
+
+    def left(self) -> None:
+        """The session's call: the block has been left, and what was not read is dropped."""
+        self._is_left = True
+        self._events.clear()
+        self._end(RuntimeError(f"the block that watched {self._path} has been left: no more events come"))
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the block has been left."""
+        return self._is_left
+
+    def _end(self, error: ZooKeeperError | RuntimeError) -> None:
         self._error = error
         self._news.set()
 
     def _append(self, event: WatchEvent) -> None:
-        self._events.append(event)
-        self._news.set()
+        if not self._is_left:
+            self._events.append(event)
+            self._news.set()

@@ -46,6 +46,7 @@ from zkrecipes.net.watches import PERSISTENT, WatchOwner, end_persistent
 from zkrecipes.protocol.events import Broken, Connected, Greeting, Replied, WatchFired
 from zkrecipes.protocol.hold_proof import CONNECT_ATTEMPT_WITH_HOLDS
 from zkrecipes.protocol.states import SessionEvent
+from zkrecipes.protocol.watch_registration import UPKEEP
 from zkrecipes.protocol.watch_table import ONE_SHOT, WatchTable
 
 __all__ = ["KeeperOptions", "SessionChange", "SessionKeeper"]
@@ -563,8 +564,8 @@ class SessionKeeper:
         ticket.complete(replied.reply, replied.error, replied.zxid)
         if ticket is self._closing and replied.error is None:
             self._finish(SessionEvent.CLOSED, SessionClosedError(self.session.id))
-        elif ticket.is_dropped and ticket.watcher is not None:
-            self.unwatch(ticket.watcher)
+        elif ticket.watcher not in (None, UPKEEP) and ticket.watcher.is_left:
+            self.unwatch(ticket.watcher)  # its block was left while the request was under way
 
     def _send_due_check(self) -> None:
         connection = self._connection

@@ -106,8 +106,7 @@ class Pending(Ticket, Generic[T]):
         """Wait until there is an answer, a result or an error; cancellation as in `wait`."""
         if self.is_done:
             return
-        if self.is_dropped:
-            raise RuntimeError("the request was dropped when an earlier wait for it was cancelled")
+        self._check_not_dropped()
         try:
             if self.parked is None:
                 await self._parking.park(self)
@@ -118,11 +117,20 @@ class Pending(Ticket, Generic[T]):
             if not (self.is_errand or self.is_kept or is_awaited):
                 self.drop()
             raise
+        if not self.is_done:
+            self._check_not_dropped()
+
+    def _check_not_dropped(self) -> None:
+        if self.is_dropped:
+            raise RuntimeError(
+                "the request was dropped: an earlier wait for it was cancelled, or its block has been left"
+            )
 
     def drop(self) -> None:
-        """Nobody waits for it any longer: if it was not sent it will not be."""
+        """Do not send it if it was not sent. A task that waits for it is told so at once."""
         self.is_dropped = True
         self._tell_done()
+        self._wake()
 
     async def _wait_beside(self) -> None:
         """There is room for one task to be parked; any other, which is rare, waits for an event."""
@@ -168,6 +176,9 @@ class Pending(Ticket, Generic[T]):
         self.is_done = True
         if self.on_done is not None:
             self._tell_done()
+        self._wake()
+
+    def _wake(self) -> None:
         if self.parked is not None:
             self._parking.wake(self)
         if self._done is not None:

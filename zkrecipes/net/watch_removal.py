@@ -67,7 +67,8 @@ class WatchRemover:
         self._removals: list[Pending[None]] = []
 
     def unwatch(self, owner: WatchOwner) -> None:
-        """Take `owner` out of the table; the server's watch goes when no other watcher needs it."""
+        """Note that the block of `owner` has been left; the server's watch goes if no other one needs it."""
+        owner.left()
         paths = [path for _, path in self._carrier.watches.drop(owner)]
         connection = self._carrier.connection
         if connection is None:

@@ -28,6 +28,13 @@ class WatchOwner(Hashable, Protocol):
     def ended(self, error: ZooKeeperError) -> None:
         """The watch is over, with its session or its client."""
 
+    def left(self) -> None:
+        """The block of the watch has been left: every wait for an event ends with an error."""
+
+    @property
+    def is_left(self) -> bool:
+        """Whether it has: a request under way must leave no watch behind."""
+
 
 def end_persistent(table: WatchTable[WatchOwner], generation: ServerGeneration) -> None:
     """End the watches that a server of this generation does not have, if any: nothing would ever be told.
