@@ -299,8 +299,7 @@ class Desk:
         self.holds.attached(Connected(1, bytes(16), timeout, read_only=False, sent_at=anyio.current_time()))
 
     def send(self) -> Any:
-        ticket = self.holds.due_check(anyio.current_time())
-        assert ticket is not None
+        (ticket,) = self.holds.take_due_checks(anyio.current_time())
         ticket.sent_at = anyio.current_time()
         return ticket
 
@@ -327,10 +326,10 @@ async def test_a_guard_is_proven_by_the_first_check_that_finds_it() -> None:
     desk.prove()
     assert await guard.wait_proven()
     assert guard.valid_until == pytest.approx(anyio.current_time() + TIMEOUT * 15 / 16)
-    assert guard.scope.deadline == pytest.approx(guard.valid_until - EIGHTH)
+    assert desk.holds.cancel_at == pytest.approx(guard.valid_until - EIGHTH)
     guard.release()
     assert not desk.holds
-    assert desk.holds.due_check(anyio.current_time() + TIMEOUT) is None
+    assert desk.holds.take_due_checks(anyio.current_time() + TIMEOUT) == []
 
 
 async def test_a_check_proves_no_guard_that_it_does_not_name() -> None:
@@ -354,7 +353,7 @@ async def test_a_smaller_timeout_moves_the_end_nearer_before_any_check() -> None
     desk.holds.detached()
     desk.attach(timeout=TIMEOUT / 4)
     now = anyio.current_time()
-    assert guard.scope.deadline == pytest.approx(now + TIMEOUT / 4 * (15 / 16 - 1 / 8))
+    assert desk.holds.cancel_at == pytest.approx(now + TIMEOUT / 4 * (15 / 16 - 1 / 8))
     desk.holds.detached()
     desk.attach(timeout=TIMEOUT)  # and a larger one does not move it away again
     assert guard.valid_until == pytest.approx(now + TIMEOUT / 4 * 15 / 16)
@@ -443,7 +442,6 @@ async def test_a_lost_guard_stays_lost() -> None:
     assert "no proof" in guard.why_lost()
     assert not desk.holds
     guard.lose("another reason")
-    guard.prove_until(anyio.current_time() + TIMEOUT)
     guard.release()
     assert "no proof" in guard.why_lost()
     assert guard.valid_until == float("-inf")
@@ -507,13 +505,12 @@ async def test_a_creation_that_proves_too_little_is_followed_by_a_check_at_once(
     await anyio.sleep(TIMEOUT * 5 / 8)
     guard = holds.guard("/lock", session, made=evidence)
     assert not guard.is_proven
-    assert holds.due_check(anyio.current_time()) is not None
+    assert holds.take_due_checks(anyio.current_time())
 
 
 async def test_a_creation_proves_nothing_of_the_other_znodes_of_a_hold() -> None:
     holds, session = await _holds_of_a_session()
     guard = holds.guard("/lock", session, also=("/beside",), made=holds.evidence())
     assert not guard.is_proven
-    ticket = holds.due_check(anyio.current_time())
-    assert ticket is not None
+    (ticket,) = holds.take_due_checks(anyio.current_time())
     assert ticket.request == MultiRequest((CheckRequest("/lock", -1), CheckRequest("/beside", -1)))

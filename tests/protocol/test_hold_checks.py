@@ -1,4 +1,4 @@
-"""The heartbeat of checks, with a timeout of 16 s: a check every second, a server is left after two."""
+"""The heartbeat of checks, with a timeout of 16 s: a round every second, a server is left after two."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import math
 
 import pytest
 
-from zkrecipes.protocol.hold_checks import HoldChecks
+from zkrecipes.codec.messages import CheckRequest
+from zkrecipes.codec.multi import MultiRequest
+from zkrecipes.protocol.hold_checks import PART_SIZE_MAX, HoldChecks, in_parts
 from zkrecipes.protocol.hold_proof import VALID_FOR, HoldProof
 
 T = 16.0
@@ -27,9 +29,7 @@ def attached_at(now: float, *paths: str) -> tuple[HoldProof, HoldChecks]:
 
 
 def send(checks: HoldChecks, now: float) -> tuple[str, ...]:
-    paths = checks.due(now)
-    assert paths is not None
-    checks.sent(paths, now)
+    (paths,) = checks.take_due(now)
     return paths
 
 
@@ -43,72 +43,111 @@ def steady_at(now: float, *paths: str) -> tuple[HoldProof, HoldChecks]:
 
 def test_without_holds_or_connection_nothing_is_due() -> None:
     checks = HoldChecks(HoldProof())
-    assert (checks.due(0.0), checks.next_deadline(), checks.unanswered(0.0)) == (None, NEVER, False)
+    assert (checks.take_due(0.0), checks.next_deadline(), checks.unanswered(0.0)) == ([], NEVER, False)
     checks.add("/a")
-    assert (checks.due(0.0), checks.next_deadline(), checks.unanswered(0.0)) == (None, NEVER, False)
+    assert (checks.take_due(0.0), checks.next_deadline(), checks.unanswered(0.0)) == ([], NEVER, False)
     _, checks = attached_at(0.0)
-    assert (checks.due(0.0), checks.next_deadline(), checks.unanswered(0.0)) == (None, NEVER, False)
+    assert (checks.take_due(0.0), checks.next_deadline(), checks.unanswered(0.0)) == ([], NEVER, False)
 
 
 def test_a_fresh_hold_is_checked_at_once_and_then_every_sixteenth() -> None:
     proof, checks = attached_at(0.0, "/a")
     assert checks.next_deadline() == SOON
     assert send(checks, 3.0) == ("/a",)
-    assert checks.due(3.0) is None
+    assert checks.take_due(3.0) == []
     assert not checks.is_proven("/a", 3.1)
     assert checks.succeeded(3.1) == ("/a",)
     assert proof.valid_until == VALID
     assert checks.is_proven("/a", 3.1)
     assert checks.next_deadline() == 3.0 + EVERY
-    assert checks.due(3.99) is None
+    assert checks.take_due(3.99) == []
     assert send(checks, 4.0) == ("/a",)
 
 
-def test_all_holds_are_named_in_the_order_in_which_they_came() -> None:
+def test_a_round_names_all_holds_in_the_order_in_which_they_came() -> None:
+    _, checks = steady_at(0.0, "/b", "/a")
+    checks.add_found("/c", 0.1)
+    assert checks.paths == ("/b", "/a", "/c")
+    assert send(checks, EVERY) == ("/b", "/a", "/c")
+
+
+def test_the_first_check_of_new_holds_names_only_these_and_does_not_put_off_the_round() -> None:
     _, checks = steady_at(0.0, "/b", "/a")
     checks.add("/c")
-    assert checks.paths == ("/b", "/a", "/c")
-    assert send(checks, 0.1) == ("/b", "/a", "/c")
+    checks.add("/d")
+    assert checks.next_deadline() == SOON
+    assert send(checks, 0.1) == ("/c", "/d")
+    checks.succeeded(0.2)
+    assert checks.is_proven("/d", 0.2)
+    assert checks.next_deadline() == EVERY
+    assert send(checks, EVERY) == ("/b", "/a", "/c", "/d")
+
+
+def test_a_round_that_is_due_names_the_new_holds_too() -> None:
+    _, checks = steady_at(0.0, "/a")
+    send(checks, EVERY)
+    checks.add("/b")
+    checks.succeeded(2.5)
+    assert send(checks, 2.5) == ("/a", "/b")
+    checks.succeeded(2.6)
+    assert checks.next_deadline() == 2.5 + EVERY
+
+
+def test_a_new_hold_that_is_over_before_its_first_check_is_not_checked() -> None:
+    _, checks = steady_at(0.0, "/a")
+    checks.add("/b")
+    checks.discard("/b")
+    assert checks.next_deadline() == EVERY
+    assert checks.take_due(0.1) == []
 
 
 def test_a_check_waits_for_its_predecessor_and_is_then_sent_at_once() -> None:
     _, checks = steady_at(0.0, "/a")
     send(checks, 1.0)
-    assert checks.due(2.5) is None
+    assert checks.take_due(2.5) == []
     checks.succeeded(2.5)
     assert checks.next_deadline() == 2.0
-    assert checks.due(2.5) == ("/a",)
+    assert checks.take_due(2.5) == [("/a",)]
 
 
 def test_a_hold_is_proven_only_when_a_check_has_found_its_node_and_time_is_left() -> None:
     proof, checks = steady_at(0.0, "/a")
-    end = VALID - T / 8
     assert proof.valid_until == VALID
-    assert checks.is_proven("/a", end - 0.01)
-    assert not checks.is_proven("/a", end)
+    # in this test no answer is told to the proof, so the forecast has only its own checks
+    assert checks.is_proven("/a", 6.0)
+    assert not checks.is_proven("/a", 8.0)
     send(checks, 1.0)
     checks.add("/b")
     assert checks.succeeded(1.1) == ("/a",)
     assert not checks.is_proven("/b", 1.1)
-    assert send(checks, 1.1) == ("/a", "/b")
+    assert send(checks, 1.1) == ("/b",)
     checks.succeeded(1.2)
     assert checks.is_proven("/b", 1.2)
     checks.discard("/b")
     assert not checks.is_proven("/b", 1.2)
 
 
-def test_a_demand_is_answered_by_a_check_sent_after_it() -> None:
+def test_a_check_asked_for_is_sent_later_and_names_only_its_hold() -> None:
+    _, checks = steady_at(0.0, "/a", "/b")
+    assert checks.ask("/b") == 2
+    assert send(checks, 0.5) == ("/b",)
+    checks.succeeded(0.6)
+    assert (checks.found_number("/a"), checks.found_number("/b")) == (1, 2)
+    assert checks.next_deadline() == EVERY
+
+
+def test_what_is_asked_for_while_a_check_is_on_its_way_is_answered_by_the_next() -> None:
     _, checks = steady_at(0.0, "/a")
-    assert checks.demand() == 2
+    assert checks.ask("/a") == 2
     assert checks.next_deadline() == SOON
     send(checks, 0.5)
-    assert checks.demand() == 3  # the one on its way may have been committed before
+    assert checks.ask("/a") == 3  # the one on its way may have been committed before
     assert checks.next_deadline() == 0.5 + LEAVE
     checks.succeeded(0.6)
-    assert checks.succeeded_number == 2
+    assert checks.found_number("/a") == 2
     send(checks, 0.6)
     checks.succeeded(0.7)
-    assert checks.succeeded_number == 3
+    assert checks.found_number("/a") == 3
     assert checks.next_deadline() == 0.6 + EVERY
 
 
@@ -169,7 +208,7 @@ def test_a_server_is_not_left_for_holds_that_are_over() -> None:
     assert not checks.unanswered(9.0)
     assert checks.next_deadline() == NEVER
     assert checks.succeeded(9.0) == ("/a",)
-    assert not checks.is_proven("/a", 9.0)
+    assert not checks.is_proven("/a", 8.0)
 
 
 @pytest.mark.parametrize(("index", "lost", "rest"), [(0, "/a", ("/b", "/c")), (2, "/c", ("/a", "/b"))])
@@ -178,9 +217,8 @@ def test_a_failure_loses_one_hold_and_checks_the_rest_at_once(
 ) -> None:
     proof, checks = attached_at(0.0, "/a", "/b", "/c")
     send(checks, 0.0)
-    assert checks.failed(index) == lost
+    assert checks.failed(index, 0.1) == lost
     assert proof.valid_until == -math.inf
-    assert checks.succeeded_number == 0
     assert not any(checks.is_proven(path, 0.1) for path in ("/a", "/b", "/c"))
     assert checks.next_deadline() == SOON
     assert send(checks, 0.1) == rest
@@ -191,7 +229,7 @@ def test_a_failure_loses_one_hold_and_checks_the_rest_at_once(
 def test_the_last_hold_lost_leaves_nothing_to_check() -> None:
     _, checks = steady_at(0.0, "/a")
     send(checks, 1.0)
-    assert checks.failed(0) == "/a"
+    assert checks.failed(0, 1.1) == "/a"
     assert checks.next_deadline() == NEVER
 
 
@@ -199,7 +237,7 @@ def test_a_failure_on_a_hold_that_is_over_loses_nothing() -> None:
     _, checks = steady_at(0.0, "/a", "/b")
     send(checks, 1.0)
     checks.discard("/a")
-    assert checks.failed(0) is None
+    assert checks.failed(0, 1.1) is None
     assert send(checks, 1.1) == ("/b",)
 
 
@@ -207,7 +245,7 @@ def test_a_failure_that_names_no_hold_waits_for_the_next_check() -> None:
     proof, checks = steady_at(0.0, "/a")
     proved = proof.valid_until
     send(checks, 1.0)
-    assert checks.failed(None) is None
+    assert checks.failed(None, 1.1) is None
     assert checks.paths == ("/a",)
     assert proof.valid_until == proved
     assert checks.next_deadline() == 1.0 + EVERY
@@ -224,7 +262,7 @@ def test_a_reconnect_checks_at_once_and_keeps_the_holds() -> None:
     send(checks, 1.0)
     proof.detached()
     checks.detached()
-    assert (checks.due(2.0), checks.next_deadline(), checks.unanswered(9.0)) == (None, NEVER, False)
+    assert (checks.take_due(2.0), checks.next_deadline(), checks.unanswered(9.0)) == ([], NEVER, False)
     assert checks.is_proven("/a", 2.0)
     proof.attached(sent_at=2.0, timeout=T)
     checks.attached()
@@ -238,4 +276,119 @@ def test_an_answer_to_no_check_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="no check is on its way"):
         checks.succeeded(1.0)
     with pytest.raises(RuntimeError, match="no check is on its way"):
-        checks.failed(0)
+        checks.failed(0, 1.0)
+
+
+# --- parts ---------------------------------------------------------------------------------------------
+
+
+def test_a_round_is_split_into_parts_that_any_server_takes() -> None:
+    paths = [f"/locks/é{number:04}/" + "x" * 50 for number in range(2500)]
+    parts = list(in_parts(paths))
+    sizes = [
+        len(MultiRequest(tuple(CheckRequest(path, -1) for path in part)).encode_frame(1)) for part in parts
+    ]
+    assert [path for part in parts for path in part] == paths
+    assert len(parts) == 4
+    assert all(PART_SIZE_MAX - 100 < size <= PART_SIZE_MAX for size in sizes[:-1])
+    assert list(in_parts([])) == []
+    assert list(in_parts(["/" + "x" * PART_SIZE_MAX, "/b"])) == [("/" + "x" * PART_SIZE_MAX,), ("/b",)]
+
+
+LONG = ["/" + letter * (PART_SIZE_MAX // 2) for letter in "abc"]
+A, B, C = LONG
+
+
+def test_the_parts_of_a_round_are_sent_together_and_any_of_them_proves_the_session() -> None:
+    proof, checks = attached_at(0.0, *LONG)
+    assert checks.take_due(1.0) == [(A,), (B,), (C,)]
+    assert checks.take_due(9.0) == []
+    checks.succeeded(1.1)
+    assert proof.valid_until == VALID
+    assert [checks.is_found(path) for path in LONG] == [True, False, False]
+    checks.succeeded(1.2)
+    checks.succeeded(1.3)
+    assert [checks.found_number(path) for path in LONG] == [1, 2, 3]
+    assert checks.next_deadline() == 1.0 + EVERY
+
+
+def test_each_part_has_as_much_time_as_a_check_from_the_answer_to_the_one_before() -> None:
+    _, checks = attached_at(0.0, *LONG)
+    checks.take_due(1.0)
+    assert checks.next_deadline() == 1.0 + LEAVE
+    checks.succeeded(2.5)
+    assert checks.next_deadline() == 2.5 + LEAVE
+    checks.failed(None, 3.0)
+    assert not checks.unanswered(4.99)
+    assert checks.unanswered(5.0)
+
+
+def test_a_part_that_fails_loses_its_hold_and_leaves_the_other_parts_alone() -> None:
+    _, checks = attached_at(0.0, *LONG)
+    checks.take_due(1.0)
+    checks.succeeded(1.1)
+    assert checks.failed(0, 1.2) == B
+    checks.succeeded(1.3)
+    assert checks.paths == (A, C)
+    assert checks.next_deadline() == 1.0 + EVERY
+
+
+def test_only_the_first_part_is_repeated_at_once_for_a_proof() -> None:
+    _, checks = attached_at(0.0, *LONG)
+    checks.take_due(20.0)  # nothing is proven by then, so a second check may follow at once
+    for now in (20.1, 20.2, 20.3):
+        checks.succeeded(now)
+    assert checks.take_due(20.3) == [(A,)]
+
+
+def test_many_nodes_gone_at_once_are_found_in_few_checks() -> None:
+    """As when an administrator removes a directory of locks: each failure names one."""
+    paths = [f"/{number}" for number in range(1000)]
+    gone = set(paths[::2])
+    _, checks = attached_at(0.0, *paths)
+    flights = names = 0
+    now = 0.0
+    while checks.next_deadline() == SOON:
+        flights += 1
+        for part in checks.take_due(now):
+            names += len(part)
+            missing = [index for index, path in enumerate(part) if path in gone]
+            if missing:
+                assert checks.failed(missing[0], now) == part[missing[0]]
+            else:
+                checks.succeeded(now)
+    assert set(checks.paths) == set(paths) - gone
+    assert (flights, names) == (28, 20_153)
+
+
+# --- slow links ----------------------------------------------------------------------------------------
+
+
+def slow_link(round_trip: float) -> tuple[HoldProof, HoldChecks]:
+    proof = HoldProof()
+    checks = HoldChecks(proof)
+    proof.attached(sent_at=0.0, timeout=T)
+    checks.attached(greeting_took=round_trip)
+    checks.add("/a")
+    return proof, checks
+
+
+@pytest.mark.parametrize(("round_trip", "leaves_after"), [(1.0, LEAVE), (1.5, 3.0), (3.0, 6.0), (7.0, 8.0)])
+def test_a_server_behind_a_long_link_is_not_left_for_that(round_trip: float, leaves_after: float) -> None:
+    proof, checks = slow_link(round_trip)
+    send(checks, 10.0)
+    assert checks.next_deadline() == 10.0 + leaves_after
+    proof.answered(sent_at=10.0, now=10.5, committed=False)  # but it can be faster
+    assert checks.next_deadline() == 10.0 + LEAVE
+
+
+def test_a_link_is_slow_when_three_checks_in_a_row_were() -> None:
+    _, checks = slow_link(0.1)
+    now = 0.0
+    seen = []
+    for takes in (1.4, 1.4, 0.1, 1.4, 1.4, 1.4, 0.1):
+        send(checks, now)
+        checks.succeeded(now + takes)
+        seen.append(checks.is_link_slow)
+        now += 2.0
+    assert seen == [False, False, False, False, False, True, False]

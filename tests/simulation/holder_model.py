@@ -169,7 +169,7 @@ class Holder(Machine):
         self._sent_at = self._connect_sent_at
         self._hosts = []
         self.proof.attached(sent_at=self._connect_sent_at, timeout=self.timeout)
-        self.checks.attached()
+        self.checks.attached(self.clock() - self._connect_sent_at)
         if not self._was_attached and self.plan.lock_after is not None:
             self.after(self.plan.lock_after * self.timeout, self.take_lock)
         self._was_attached = True
@@ -269,10 +269,8 @@ class Holder(Machine):
         return self.checks.unanswered(now)
 
     def _check_if_due(self, now: float) -> None:
-        paths = self.checks.due(now)
-        if paths is not None:
+        for _ in self.checks.take_due(now):
             self._request(Operation.CHECK)
-            self.checks.sent(paths, now)
 
     def _next_check_deadline(self) -> float:
         return self.checks.next_deadline()

@@ -24,7 +24,7 @@ from tests.simulation.fault_schedules import SCHEDULES, TELLING_WHEN_TO_LOCK
 from tests.simulation.hold_model import Settings
 from tests.simulation.holder_model import NAME as HOLDER
 from zkrecipes.net.holds import Holds
-from zkrecipes.protocol.events import Connected
+from zkrecipes.protocol.events import Connected, Ticket
 from zkrecipes.protocol.hold_proof import CHECK_EVERY, CHECK_UNANSWERED_AFTER
 from zkrecipes.testing import SimulatedEnsemble
 
@@ -132,11 +132,11 @@ class Scene:
 
     def tap(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Hear of the answers that the holder gets, of its writes, and of what it takes them to prove."""
-        attached, answered, evidence, due_check = (
+        attached, answered, evidence, take_due_checks = (
             Holds.attached,
             Holds.answered,
             Holds.evidence,
-            Holds.due_check,
+            Holds.take_due_checks,
         )
 
         def on_attached(holds: Holds, connected: Connected) -> None:
@@ -159,17 +159,17 @@ class Scene:
                 self.holder.on_request(Operation.WRITE)
             return evidence(holds)
 
-        def on_due_check(holds: Holds, now: float) -> object:
-            ticket = due_check(holds, now)
-            if ticket is not None and id(holds) in self._holds:
+        def on_due_checks(holds: Holds, now: float) -> list[Ticket]:
+            tickets = take_due_checks(holds, now)
+            if tickets and id(holds) in self._holds:
                 self.observe()
                 self.holder.on_request(Operation.CHECK)
-            return ticket
+            return tickets
 
         monkeypatch.setattr(Holds, "attached", on_attached)
         monkeypatch.setattr(Holds, "answered", on_answered)
         monkeypatch.setattr(Holds, "evidence", on_evidence)
-        monkeypatch.setattr(Holds, "due_check", on_due_check)
+        monkeypatch.setattr(Holds, "take_due_checks", on_due_checks)
 
     def _claim(self, valid_until: float) -> None:
         outcome = self.outcome

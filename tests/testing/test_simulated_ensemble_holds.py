@@ -44,7 +44,7 @@ def test_with_the_checks_off_there_are_two_holders(schedule: str, monkeypatch: p
 
     def had_two_holders(seed: int) -> bool:
         with monkeypatch.context() as patch:
-            patch.setattr(HoldChecks, "due", lambda checks, now: None)
+            patch.setattr(HoldChecks, "take_due", lambda checks, now: [])
             patch.setattr(HoldChecks, "unanswered", lambda checks, now: False)
             patch.setattr(HoldChecks, "next_deadline", lambda checks: math.inf)
             patch.setattr(HoldProof, "valid_until", property(lambda proof: math.inf))

@@ -1,15 +1,16 @@
 """The holds of one client: their proof, their checks, and the scopes that end with them.
 
-A hold's scope has a deadline, and that deadline is the end of what is proven: when no proof comes the runtime
-itself cancels the body, whatever else the client is busy with. Proofs move the deadline; nothing else does.
+All holds of a session are proven until the same moment, so one alarm serves for them: a scope of the client's
+own whose deadline is the end of what is proven. Proofs move this deadline, and nothing else does; if no proof
+comes, the runtime wakes the alarm's task, whatever else the client is busy with, and that cancels the bodies.
 """
 
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable, Iterable
-from typing import Final, final
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final, final
 
 import anyio
 
@@ -20,15 +21,15 @@ from zkrecipes.net.pending import Evidence
 from zkrecipes.net.session import Session
 from zkrecipes.protocol.events import Connected, Replied, Ticket
 from zkrecipes.protocol.hold_checks import HoldChecks
-from zkrecipes.protocol.hold_proof import CANCEL_BEFORE_END, CHECK_EVERY, HoldProof
+from zkrecipes.protocol.hold_forecast import ROUND_TRIP_MAX
+from zkrecipes.protocol.hold_proof import CANCEL_BEFORE_END, HoldProof
 
 __all__ = ["Guard", "Holds"]
 
 logger = logging.getLogger("zkrecipes.recipes")
 
 _NEVER: Final = float("-inf")
-# In session timeouts: the first check goes out after one interval, and two more bring the proof up to date.
-_HEADROOM: Final = 4 * CHECK_EVERY
+_NO_PROOF: Final = "no proof that the session lives came in time"
 _BLAMED: Final = {
     NoNodeError.code: "its znode is gone",
     NoAuthError.code: "its znode may not be read by its owner: the ACL must give READ",
@@ -36,39 +37,31 @@ _BLAMED: Final = {
 
 
 @final
-class _NoScope:
-    """Stands in for the scope of a body that nothing can cancel; only its deadline counts."""
-
-    def __init__(self, deadline: float) -> None:
-        self.deadline = deadline
-
-    def cancel(self) -> None:
-        """Do nothing."""
-
-
-@final
 class Guard:
     """The proof of one hold: a cancel scope for its body, and how long it is valid.
 
+    Its body ends before it does: the scope is cancelled an eighth of a timeout before the end of the proof,
+    and the hold is valid until then, for what the body does to clean up.
+
     Attributes:
         paths: the hold's own znodes, full paths on the server; it is lost with the first of them.
-        is_proven: whether it was proven once; what ended it later is told by `why_lost`.
+        is_proven: whether it was proven once; `why_ended` reports what ended it later.
         is_unreadable: it was lost because the znode's ACL does not let its owner read it.
     """
 
     def __init__(self, paths: tuple[str, ...], holds: Holds) -> None:
         self.paths = paths
-        self._scope: anyio.CancelScope | _NoScope = anyio.CancelScope()
+        self._scope: anyio.CancelScope | None = anyio.CancelScope()
         self._holds = holds
-        self._lost = ""
+        self._lost = self._ended = ""
         self.is_proven = False
         self.is_unreadable = False
-        self._news = anyio.Event()
+        self._news: anyio.Event | None = None
 
     @property
     def scope(self) -> anyio.CancelScope:
-        """The scope of the body, cancelled when the hold can no longer be proven; none after `drop_scope`."""
-        assert not isinstance(self._scope, _NoScope)
+        """The scope of the body, cancelled when its hold can no longer be proven; none after `drop_scope`."""
+        assert self._scope is not None
         return self._scope
 
     @property
@@ -80,9 +73,20 @@ class Guard:
     def why_lost(self) -> str:
         """Why the hold is no longer valid, at this very moment; empty while it is."""
         self._holds.look_at_clock()
-        if not self._lost and self.is_proven and anyio.current_time() >= self._scope.deadline:
-            self.lose(f"no proof that the session lives came in time{self._holds.blocked}")
+        if not self._lost and self.is_proven and anyio.current_time() >= self._holds.proof.valid_until:
+            self.lose(_NO_PROOF + self._holds.blocked)
         return self._lost
+
+    def why_ended(self) -> str:
+        """Why the body may no longer run, at this very moment; empty while it may.
+
+        Once there is a reason it stays, even if the hold is proven again. A body that nothing can cancel may
+        run as long as the hold is valid.
+        """
+        self.why_lost()
+        if self._scope is not None and self.is_proven and anyio.current_time() >= self._holds.cancel_at:
+            self.end(_NO_PROOF + self._holds.blocked)
+        return self._ended
 
     async def wait_proven(self) -> bool:
         """Wait until the hold is proven for the first time, or lost; whether it is proven.
@@ -90,16 +94,27 @@ class Guard:
         Cancellation: nothing has changed; the hold is still checked until `release`.
         """
         while not self.is_proven and not self._lost:
-            await self._news.wait()
-        return not self.why_lost()
+            await self._wait_for_news()
+        return not self.why_ended()
 
     async def confirm(self) -> bool:
-        """One proof now: a check that is sent after this call. Whether it found the hold valid."""
-        number = self._holds.checks.demand()
+        """Get one proof now: a check that is sent after this call. Whether it found the hold valid."""
+        return await self.wait_confirmed(self.ask())
+
+    def ask(self) -> int:
+        """Ask for a check at once, and return its number for `wait_confirmed`."""
+        number = max(self._holds.checks.ask(path) for path in self.paths)
         self._holds.hurry()
-        while not self.why_lost() and self._holds.checks.succeeded_number < number:
-            with anyio.CancelScope(deadline=self._scope.deadline):
-                await self._news.wait()
+        return number
+
+    async def wait_confirmed(self, number: int) -> bool:
+        """Wait until a check from this number on finds the hold, or it is lost; whether it is valid."""
+        while not self.why_lost() and any(
+            self._holds.checks.found_number(path) < number for path in self.paths
+        ):
+            # nothing else reports the end of the proof once the body was cancelled
+            with anyio.CancelScope(deadline=self._holds.proof.valid_until):
+                await self._wait_for_news()
         return not self._lost
 
     def move_to(self, path: str) -> None:
@@ -108,7 +123,7 @@ class Guard:
             self._holds.move(self, path)
 
     def release(self) -> None:
-        """The body has ended: check the hold no longer. Whoever still asks is told that it is over."""
+        """Check the hold no longer: the body has ended. Later questions are answered that it is over."""
         self._lost = self._lost or "its block has ended"
         self._holds.forget(self)
         self.tell()
@@ -116,36 +131,47 @@ class Guard:
     def drop_scope(self) -> None:
         """Prove the hold without cancelling anything from now on: no task is left to cancel.
 
-        Another task than the one that entered the scope cannot leave it, and it must not fire there later.
-        It works in a callback of the loop, too.
+        Another task than the one that entered the scope cannot leave it. It works in a callback of the loop,
+        too.
         """
-        if not isinstance(self._scope, _NoScope):
-            # The scope knows its task, whose result may be what holds: it must not stay alive by that.
-            entered, self._scope = self._scope, _NoScope(self._scope.deadline)
-            entered.deadline = math.inf
+        self._scope = (
+            None  # it knows its task, whose result may be what holds: that must not stay alive by it
+        )
 
     def lose(self, reason: str) -> None:
         """The hold is over without its owner's doing."""
-        if self._lost:
+        if not self._lost:
+            self._lost = reason
+            self._holds.forget(self)
+            self.end(reason)
+
+    def end(self, reason: str) -> None:
+        """Cancel the body, for good."""
+        if self._ended:
             return
-        self._lost = reason
+        self._ended = reason
         logger.warning("a hold is lost: %s: %s", self.paths[0], reason, extra={"path": self.paths[0]})
-        self._holds.forget(self)
-        self._scope.cancel()
+        if self._scope is not None:
+            self._scope.cancel()
         self.tell()
 
-    def prove_until(self, cancel_at: float) -> None:
-        """The hold is proven: its body may run until then."""
-        if self.why_lost():
-            return
+    def prove(self) -> None:
+        """The hold is proven for the first time: its body may begin."""
         self.is_proven = True
-        self._scope.deadline = cancel_at
         self.tell()
 
     def tell(self) -> None:
-        """Something has changed: whoever waits looks again."""
-        news, self._news = self._news, anyio.Event()
-        news.set()
+        """Something has changed: wake the tasks that wait for it, which look again."""
+        self._holds.waiting.pop(self, None)
+        news, self._news = self._news, None
+        if news is not None:
+            news.set()
+
+    async def _wait_for_news(self) -> None:
+        if self._news is None:
+            self._news = anyio.Event()
+        self._holds.waiting[self] = None
+        await self._news.wait()
 
 
 @final
@@ -153,9 +179,14 @@ class Holds:
     """All holds of a client, each of its present session.
 
     Args:
-        tick_time: the ensemble's tick in seconds where the caller knows it, else None.
+        tick_time: the ensemble's tick in seconds if the caller knows it, else None.
         send_check: called when a check may be due at once.
-        look_at_clock: called before time is trusted; calls `suspended` where it has not counted some.
+        look_at_clock: called before time is trusted; calls `suspended` if it has not counted some.
+        start: starts a task of the client's, which ends with it; called once, with the first hold.
+
+    Attributes:
+        waiting: the guards whose tasks wait for news.
+        blocked: how long the loop was blocked since the newest proof, for the errors of the holds lost by it.
     """
 
     def __init__(
@@ -163,17 +194,22 @@ class Holds:
         tick_time: float | None,
         send_check: Callable[[], None],
         look_at_clock: Callable[[], object] = lambda: None,
+        start: Callable[[Callable[[], Coroutine[Any, Any, None]]], None] = lambda _: None,
     ) -> None:
         self.hurry = send_check
         self.look_at_clock = look_at_clock
+        self.waiting: dict[Guard, None] = {}
+        self.blocked = ""
+        self._start = start
         self._half_tick = None if tick_time is None else tick_time / 2
         self._guards: dict[str, Guard] = {}
+        self._unproven: dict[Guard, None] = {}
         self._session: Session | None = None
-        self._ticket: Ticket | None = None
+        self._tickets: deque[Ticket] = deque()
         self._connection = 0
         self._answered = self._committed = _NEVER
-        self.blocked = ""
-        """How long the loop was blocked since the newest proof, for the errors of the holds lost by it."""
+        self._alarm: anyio.CancelScope | None = None
+        self._is_warned = False
         self.proof = HoldProof(half_tick=self._half_tick)
         self.checks = HoldChecks(self.proof)
 
@@ -186,10 +222,10 @@ class Holds:
 
         Args:
             path: the hold's znode.
-            session: whose it is.
+            session: its owner.
             also: more znodes of the same hold.
             made: what the creation of `path` proves, which was a write like any check, and found the znode
-                as surely: where it proves enough there is nothing to wait for.
+                as surely: if it proves enough there is nothing to wait for.
         """
         self.look_at_clock()
         guard = Guard((path, *also), self)
@@ -198,9 +234,11 @@ class Holds:
         elif len(guard.paths) == 1 and made is not None and self._is_proven_by(made):
             self._guards[path] = guard
             self.checks.add_found(path, anyio.current_time())
-            self._move_deadlines()
+            guard.prove()
+            self._set_alarm()
             self.hurry()
         else:
+            self._unproven[guard] = None
             self._check(guard)
         return guard
 
@@ -212,18 +250,20 @@ class Holds:
         if made.connection != self._connection:
             return False
         self.proof.write_committed(made.proves_until)
-        cancel_at = self.proof.valid_until - CANCEL_BEFORE_END * self.proof.timeout
-        # A body that would be cancelled before the heartbeat of checks can prove more has nothing of it.
-        return anyio.current_time() < cancel_at - _HEADROOM * self.proof.timeout
+        return self.checks.will_last(anyio.current_time())
 
     def move(self, guard: Guard, path: str) -> None:
         """Check `path` in place of the guard's znodes."""
+        is_unproven = guard in self._unproven
         self.forget(guard)
         guard.paths = (path,)
+        if is_unproven:
+            self._unproven[guard] = None
         self._check(guard)
 
     def forget(self, guard: Guard) -> None:
         """The hold is over."""
+        self._unproven.pop(guard, None)
         for path in guard.paths:
             if self._guards.get(path) is guard:
                 del self._guards[path]
@@ -243,9 +283,15 @@ class Holds:
 
     # --- for the keeper ------------------------------------------------------------------------------------
 
+    @property
+    def cancel_at(self) -> float:
+        """When the bodies of all holds are cancelled, unless a proof comes."""
+        return self.proof.valid_until - CANCEL_BEFORE_END * self.proof.timeout
+
     def begin(self, session: Session) -> None:
         """A new session: what was proven of the last one means nothing."""
         self._session = session
+        self._is_warned = False
         self.proof = HoldProof(half_tick=self._half_tick)
         self.checks = HoldChecks(self.proof)
 
@@ -259,12 +305,12 @@ class Holds:
         self._connection += 1
         self._answered = self._committed = _NEVER
         self.proof.attached(sent_at=connected.sent_at, timeout=connected.timeout)
-        self.checks.attached()
-        self._move_deadlines()  # a smaller timeout ends holds earlier
+        self.checks.attached(anyio.current_time() - connected.sent_at)
+        self._set_alarm()  # a smaller timeout ends holds earlier
 
     def detached(self) -> None:
         """The connection is gone; what was proven stays proven until its time."""
-        self._ticket = None
+        self._tickets.clear()
         self._connection += 1
         self.proof.detached()
         self.checks.detached()
@@ -273,7 +319,7 @@ class Holds:
         """So much time has passed that the loop's clock has not counted: every proof ends the sooner."""
         self.proof.suspended(seconds)
         self._connection += 1  # what was noted before, as evidence, is of another time
-        self._move_deadlines()
+        self._set_alarm()
 
     def was_blocked(self, blocked: str, now: float) -> None:
         """Note that the loop was blocked until `now`; `blocked` says for how long.
@@ -283,14 +329,14 @@ class Holds:
         self.blocked = f": {blocked}"
         self.checks.replied_to_earlier(now)
 
-    def due_check(self, now: float) -> Ticket | None:
-        """The check to send now, or None."""
-        paths = self.checks.due(now)
-        if paths is None:
-            return None
-        self.checks.sent(paths, now)
-        self._ticket = Ticket(MultiRequest(tuple(CheckRequest(path, -1) for path in paths)))
-        return self._ticket
+    def take_due_checks(self, now: float) -> list[Ticket]:
+        """Return the checks to send now, in this order; after this call they count as sent."""
+        tickets = [
+            Ticket(MultiRequest(tuple(CheckRequest(path, -1) for path in paths)))
+            for paths in self.checks.take_due(now)
+        ]
+        self._tickets.extend(tickets)
+        return tickets
 
     def answered(self, sent_at: float, committed_sent_at: float, now: float) -> None:
         """Replies have come: to the newest answered request, and to the newest write that succeeded."""
@@ -303,34 +349,77 @@ class Holds:
             self.checks.replied_to_earlier(now)
 
     def take_reply(self, replied: Replied, now: float) -> bool:
-        """Whether the reply was to our check; then it has had its effect."""
-        if replied.ticket is not self._ticket:
+        """Whether the reply was to a check of ours; then it has had its effect."""
+        if not self._tickets or replied.ticket is not self._tickets[0]:
             return False
-        self._ticket = None
+        self._tickets.popleft()
         index, code = _first_failure(replied)
         if code == 0:
             self.answered(replied.ticket.sent_at, replied.ticket.sent_at, now)
             self.checks.succeeded(now)
-            self._move_deadlines()
+            self._warn_if_slow()
+            self._take_proof(now)
             self.blocked = ""
         else:
-            path = self.checks.failed(index if code in _BLAMED else None)
+            path = self.checks.failed(index if code in _BLAMED else None, now)
             if path is not None and path in self._guards:
                 self._guards[path].is_unreadable = code == NoAuthError.code
                 self._guards[path].lose(_BLAMED[code])
         return True
 
-    def _move_deadlines(self) -> None:
-        cancel_at = self.proof.valid_until - CANCEL_BEFORE_END * self.proof.timeout
-        now = anyio.current_time()
-        for guard in dict.fromkeys(self._guards.values()):
-            if guard.is_proven or all(self.checks.is_proven(path, now) for path in guard.paths):
-                guard.prove_until(cancel_at)
+    def _take_proof(self, now: float) -> None:
+        if self._unproven and self.checks.will_last(now):
+            for guard in list(self._unproven):
+                if all(map(self.checks.is_found, guard.paths)):
+                    del self._unproven[guard]
+                    guard.prove()
+        for guard in list(self.waiting):
             guard.tell()
+        self._set_alarm()
+
+    def _warn_if_slow(self) -> None:
+        if self._is_warned or not self.checks.is_link_slow:
+            return
+        self._is_warned = True
+        logger.warning(
+            "the server takes %.3f seconds to answer a write, and holds need less than %.3f, a tenth of the "
+            "session timeout: they are lost, or are never acquired, if it gets slower (use a longer "
+            "session_timeout, or a nearer server)",
+            self.proof.round_trip,
+            ROUND_TRIP_MAX * self.proof.timeout,
+        )
+
+    # --- the alarm -----------------------------------------------------------------------------------------
+
+    def _set_alarm(self) -> None:
+        """Move the one deadline of all bodies to where the proof says."""
+        if not self._guards:
+            return
+        cancel_at = self.cancel_at
+        if cancel_at <= anyio.current_time():
+            self._end_unless_proven()
+        elif self._alarm is None:
+            self._alarm = anyio.CancelScope(deadline=cancel_at)
+            self._start(self._watch_alarm)
+        else:
+            self._alarm.deadline = cancel_at
+
+    async def _watch_alarm(self) -> None:
+        """Wait for the alarm, again and again: from the first hold on, and until the client ends."""
+        while self._alarm is not None:
+            with self._alarm:
+                await anyio.sleep_forever()
+            self._alarm = anyio.CancelScope()
+            self._set_alarm()
+
+    def _end_unless_proven(self) -> None:
+        """Cancel the bodies of all holds whose time has come. The holds are checked until these have left."""
+        for guard in list(self._guards.values()):
+            guard.why_ended()
 
 
 def _first_failure(replied: Replied) -> tuple[int | None, int]:
-    """Which check failed first, and with which code; (None, 0) where none did."""
+    """Which check failed first, and with which code; (None, 0) if none did."""
     if replied.error is not None:
         return None, getattr(replied.error, "code", RuntimeInconsistencyError.code)
     assert isinstance(replied.reply, MultiReply)

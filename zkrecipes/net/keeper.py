@@ -115,7 +115,7 @@ class SessionKeeper:
         self.session = session or Session(options.session_timeout)
         self.watches: WatchTable[WatchOwner] = WatchTable()
         self._suspensions = Suspensions()
-        self.holds = Holds(options.tick_time, self._send_due_check, self.look_at_clock)
+        self.holds = Holds(options.tick_time, self._send_due_check, self.look_at_clock, self.start_chore)
         self.attacher = Attacher(network, hosts, self.watches, parking, options.packet_size_max)
         self.credentials: list[tuple[str, bytes]] = []
         self.traffic = Traffic()
@@ -573,8 +573,7 @@ class SessionKeeper:
             return
         side = connection.side
         side.window.is_limited = True
-        check = self.holds.due_check(anyio.current_time())
-        if check is not None:
+        for check in self.holds.take_due_checks(anyio.current_time()):
             side.send(check, urgent=True)
             connection.wake()
         connection.hurry(self.holds.checks.next_deadline())

@@ -1,22 +1,43 @@
-"""The heartbeat of checks that keeps the holds of one session proven: what is due when, and what it told.
+"""The heartbeat of checks that keeps the holds of one session proven: what is due when, and what it showed.
 
-A check is a `multi` of nothing but a `check` (no version) of each hold's own node: a write as far as the
+A check is a `multi` of nothing but a `check` (no version) of some holds' own nodes: a write as far as the
 quorum is concerned (so an answer proves something, see `zkrecipes.protocol.hold_proof`), yet it changes
 nothing and fires no watch. Pure: the caller sends, receives and tells the time.
 """
 
+# Two kinds of checks go out.
+#
+# - A round names every hold, each sixteenth of a timeout. It goes in parts that any server takes, all sent
+#   together. Whichever part is answered proves the session; each part proves that the nodes exist that it
+#   names.
+# - Between the rounds, a check names only what was asked for: a new hold's node, or the one whose owner wants
+#   a proof now. So a client with thousands of holds enters one more at the price of one.
+#
+# Either waits until all that was sent before is answered.
+
 from __future__ import annotations
 
 import math
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, final
 
-from zkrecipes.protocol.hold_proof import CANCEL_BEFORE_END, CHECK_EVERY, CHECK_UNANSWERED_AFTER
+from zkrecipes.protocol.hold_forecast import will_last
+from zkrecipes.protocol.hold_proof import CHECK_EVERY, CHECK_UNANSWERED_AFTER
 
 if TYPE_CHECKING:
     from zkrecipes.protocol.hold_proof import HoldProof
 
-__all__ = ["HoldChecks"]
+__all__ = ["PART_SIZE_MAX", "HoldChecks", "in_parts"]
+
+PART_SIZE_MAX: Final = 2**16
+"""Bytes of the largest check: no server's `jute.maxbuffer` (1 MiB by default) is smaller."""
+
+# What a check takes in a multi beside its path: the operation's header, the path's length, the version.
+_BESIDE_THE_PATH: Final = 9 + 4 + 4
+# A frame's length, its header, and the end of the multi.
+_BESIDE_THE_CHECKS: Final = 4 + 8 + 9
 
 # A check that was asked for needs a write answered before it, or it proves no more than the last one did. On
 # a session that has written nothing for long the first check is that write, and a second at once is the
@@ -24,14 +45,29 @@ __all__ = ["HoldChecks"]
 # answer.
 _AT_ONCE_MAX: Final = 2
 
+# From this round trip on (in timeouts) a link is called slow: near a tenth, where no hold can be proven.
+_SLOW_FROM: Final = 1 / 12
+# So many checks in a row, or it is not the link.
+_SLOW_CHECKS: Final = 3
+
+# Whose link is that slow waits for twice the fastest answer before it leaves a server, or it would leave
+# every server in turn. At most so long, in timeouts.
+_PATIENCE_MAX: Final = 1 / 2
+
+# So few names are asked for again together after a failure.
+_HALVED_DOWN_TO: Final = 32
+
+_NOT_FOUND: Final = -1
+
 
 @dataclass(slots=True)
 class _Check:
-    """The one check that is on its way."""
+    """A check that is on its way."""
 
     number: int
     paths: tuple[str, ...]
     proves_until: float
+    sent_at: float
     waiting_since: float
     """Its send, or the last answer to a request sent before it, whichever is later."""
     at_once: int
@@ -40,39 +76,46 @@ class _Check:
 
 @final
 class HoldChecks:
-    """Which checks one session sends for all its holds together, on whichever connection it has.
+    """Which checks one session sends for its holds, on whichever connection it has.
 
-    The conversation: when `due` returns paths, send the check and say `sent`; then one of `succeeded`,
-    `failed` and `detached` follows. Ask `unanswered` and `due` again at `next_deadline`. A hold is its node's
-    full path, which belongs to this hold alone and is never used again.
+    The conversation: send what `take_due` returns, in that order; then one of `succeeded` and `failed`
+    follows for each, or `detached`. Ask `unanswered` and `take_due` again at `next_deadline`. A hold is its
+    node's full path, which belongs to this hold alone and is never used again.
 
-    Answers are told to the proof (`HoldProof.answered`) as those of all other requests are; here only what
-    they mean.
+    Answers are reported to the proof (`HoldProof.answered`) as those of all other requests are; here only
+    what they mean.
 
     Args:
         proof: The proof of the same session. Tell it `attached` and `detached` first, then this object.
     """
 
     __slots__ = (
+        "_asked",
         "_at_once",
         "_attached",
-        "_check",
         "_due_at",
         "_found",
+        "_greeting_took",
+        "_names_max",
         "_number",
+        "_on_way",
         "_proof",
-        "_succeeded_number",
+        "_slow_checks",
     )
 
     def __init__(self, proof: HoldProof) -> None:
         self._proof = proof
         self._attached = False
-        self._found: dict[str, bool] = {}
-        self._check: _Check | None = None
+        # Each hold, and the number of the newest check that found its node.
+        self._found: dict[str, int] = {}
+        self._asked: dict[str, None] = {}
+        self._on_way: deque[_Check] = deque()
         self._due_at = -math.inf
         self._at_once = 1
         self._number = 0
-        self._succeeded_number = 0
+        self._names_max = math.inf
+        self._greeting_took = 0.0
+        self._slow_checks = 0
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -80,132 +123,186 @@ class HoldChecks:
         return tuple(self._found)
 
     @property
-    def succeeded_number(self) -> int:
-        """The number of the newest check that found all its nodes; 0 before the first. See `demand`."""
-        return self._succeeded_number
+    def is_link_slow(self) -> bool:
+        """Whether round trips are so long that holds can hardly be proven, or not at all."""
+        return self._slow_checks >= _SLOW_CHECKS
 
     def add(self, path: str) -> None:
         """A node was created, or has come to its turn: check it from now on, the first time at once."""
-        self._found[path] = False
-        self.demand()
+        self._found[path] = _NOT_FOUND
+        self.ask(path)
 
     def add_found(self, path: str, now: float) -> None:
         """A node has just been created by a write that proved the hold: its first check has time."""
         if not self._found:
             self._due_at = now + CHECK_EVERY * self._proof.timeout
-        self._found[path] = True
+        self._found[path] = 0
 
     def discard(self, path: str) -> None:
         """The hold is over: check it no more. A path that is not held is ignored."""
         self._found.pop(path, None)
+        self._asked.pop(path, None)
 
-    def demand(self) -> int:
-        """Ask for a check at once.
+    def ask(self, path: str) -> int:
+        """Ask for a check of one hold at once.
 
         Returns:
-            The number of the check that will answer: it is sent after this call. It has when
-            `succeeded_number` is at least that.
+            The least number of a check that answers: it is sent after this call. See `found_number`.
         """
-        self._due_at = -math.inf
-        self._at_once = _AT_ONCE_MAX
+        if path in self._found:
+            self._asked[path] = None
+            self._at_once = _AT_ONCE_MAX
         return self._number + 1
 
+    def found_number(self, path: str) -> int:
+        """The number of the newest check that found the node; below 1 before the first."""
+        return self._found.get(path, _NOT_FOUND)
+
+    def is_found(self, path: str) -> bool:
+        """Whether the node was found since it was added."""
+        return self.found_number(path) != _NOT_FOUND
+
     def is_proven(self, path: str, now: float) -> bool:
-        """Whether a body may run in this hold: its node was found since it was added, and there is time left.
+        """Whether a body may begin in this hold: its node was found, and the proof will last.
 
-        That is what a fresh hold waits for. A hold once proven ends by `failed` or by the time of the proof.
+        A hold once proven ends by `failed` or by the time of the proof.
         """
-        return self._found.get(path, False) and self._has_time_left(now)
+        return self.is_found(path) and self.will_last(now)
 
-    def attached(self) -> None:
-        """A connection is up: the first check on it is due at once."""
+    def will_last(self, now: float) -> bool:
+        """Whether each coming check extends the proof in time, if it takes as long as the newest write."""
+        return will_last(self._proof, now=now, next_check_at=self._due_at)
+
+    def attached(self, greeting_took: float = 0.0) -> None:
+        """A connection is up: the first round on it is due at once.
+
+        Args:
+            greeting_took: How long its greeting took to be answered.
+        """
         self._attached = True
-        self._check = None
-        self.demand()
+        self._greeting_took = greeting_took
+        self._on_way.clear()
+        self._due_at = -math.inf
+        self._at_once = _AT_ONCE_MAX
 
     def detached(self) -> None:
-        """The connection is gone, and a check that was on its way with it."""
+        """The connection is gone, and the checks that were on their way with it."""
         self._attached = False
-        self._check = None
+        self._on_way.clear()
 
-    def due(self, now: float) -> tuple[str, ...] | None:
-        """Return the paths to check now. None: not yet, or no hold, no connection, or a check on its way."""
-        if not self._attached or not self._found or self._check is not None or now < self._due_at:
-            return None
-        return self.paths
-
-    def sent(self, paths: tuple[str, ...], now: float) -> None:
-        """The check of these paths (from `due`) goes out. After calling this: `next_deadline` has changed."""
-        self._number += 1
-        self._check = _Check(self._number, paths, self._proof.write_proves_until, now, self._at_once)
-        self._due_at = now + CHECK_EVERY * self._proof.timeout
-        self._at_once = 1
-
-    def replied_to_earlier(self, now: float) -> None:
-        """A request sent before the check on its way was answered: the server works, it has a backlog."""
-        if self._check is not None:
-            self._check.waiting_since = now
-
-    def succeeded(self, now: float) -> tuple[str, ...]:
-        """The check found all its nodes. After calling this: `valid_until`, `is_proven` and deadlines differ.
+    def take_due(self, now: float) -> list[tuple[str, ...]]:
+        """Return the paths of each check to send now; after this call they count as sent.
 
         Returns:
-            The paths that it named, those discarded meanwhile included.
+            Nothing if none is due, if there is no hold or no connection, or while a check is on its way.
         """
-        check = self._take_check()
-        self._succeeded_number = check.number
+        if not self._attached or not self._found or self._on_way:
+            return []
+        is_round = now >= self._due_at or len(self._asked) == len(self._found)
+        if not (is_round or self._asked):
+            return []
+        parts = list(in_parts(self._found if is_round else self._asked, self._names_max))
+        for paths in parts:
+            self._number += 1
+            proves_until, at_once = self._proof.write_proves_until, self._at_once
+            self._on_way.append(_Check(self._number, paths, proves_until, now, now, at_once))
+            self._at_once = 1
+        self._asked.clear()
+        self._names_max = math.inf
+        if is_round:
+            self._due_at = now + CHECK_EVERY * self._proof.timeout
+        return parts
+
+    def replied_to_earlier(self, now: float) -> None:
+        """A request sent before the checks on their way was answered: the server works, it has a backlog."""
+        if self._on_way:
+            self._on_way[0].waiting_since = now
+
+    def succeeded(self, now: float) -> tuple[str, ...]:
+        """The oldest check found all its nodes. After calling this, proof, `is_proven` and deadlines differ.
+
+        Returns:
+            The paths that it named, including those discarded meanwhile.
+        """
+        check = self._take_check(now)
+        self._note_round_trip(now - check.sent_at)
         self._proof.write_committed(check.proves_until)
         for path in check.paths:
             if path in self._found:
-                self._found[path] = True
-        if not self._has_time_left(now):
-            self._go_on_at_once(check.at_once - 1)
+                self._found[path] = check.number
+        if check.at_once > 1 and not self.will_last(now):
+            self._ask_again(check.paths, check.at_once - 1)
         return check.paths
 
-    def failed(self, index: int | None) -> str | None:
-        """The check was answered with an error.
+    def failed(self, index: int | None, now: float) -> str | None:
+        """The oldest check was answered with an error.
 
         Args:
-            index: Which of its paths is to blame, the first that is missing or may not be read. None where
-                none is (a server that refuses to serve): then only the next regular check follows.
+            index: Which of its paths is to blame, the first that is missing or may not be read. None if none
+            is
+                (a server that refuses to serve): then only the next regular check follows.
+            now: When the answer came.
 
         Returns:
             The path that was lost by it, and is no longer checked; the rest is due at once. None if there is
             none, or its hold has been discarded meanwhile.
         """
-        check = self._take_check()
+        check = self._take_check(now)
         if index is None:
             return None
-        # Those before it were found, those behind it were not looked at, so nothing is said of either.
-        self._go_on_at_once(check.at_once)
+        # Those before it were found, those behind it were not looked at, so nothing is said of either. If
+        # many are gone, as when an administrator removes a directory, halves find them in few round trips.
+        self._names_max = min(self._names_max, max(_HALVED_DOWN_TO, len(check.paths) // 2))
         path = check.paths[index]
-        return path if self._found.pop(path, None) is not None else None
+        is_held = path in self._found
+        self.discard(path)
+        self._ask_again(check.paths, check.at_once)
+        return path if is_held else None
 
     def unanswered(self, now: float) -> bool:
         """Whether the server must be left for another one, since a check has waited for too long."""
-        return bool(self._found) and self._check is not None and now >= self._leave_at(self._check)
+        return bool(self._found and self._on_way) and now >= self._leave_at(self._on_way[0])
 
     def next_deadline(self) -> float:
-        """Return when to ask `unanswered` and `due` again: infinite for never, `-inf` for at once."""
+        """Return when to ask `unanswered` and `take_due` again: infinite for never, `-inf` for at once."""
         if not self._attached or not self._found:
             return math.inf
-        if self._check is not None:
-            return self._leave_at(self._check)
-        return self._due_at
+        if self._on_way:
+            return self._leave_at(self._on_way[0])
+        return -math.inf if self._asked else self._due_at
 
-    def _take_check(self) -> _Check:
-        check, self._check = self._check, None
-        if check is None:
+    def _take_check(self, now: float) -> _Check:
+        if not self._on_way:
             raise RuntimeError("no check is on its way")
+        check = self._on_way.popleft()
+        self.replied_to_earlier(now)
         return check
 
-    def _go_on_at_once(self, at_once: int) -> None:
-        if at_once > 0:
-            self._due_at = -math.inf
-            self._at_once = max(self._at_once, at_once)
+    def _ask_again(self, paths: Iterable[str], at_once: int) -> None:
+        self._asked.update((path, None) for path in paths if path in self._found)
+        self._at_once = max(self._at_once, at_once)
 
-    def _has_time_left(self, now: float) -> bool:
-        return now < self._proof.valid_until - CANCEL_BEFORE_END * self._proof.timeout
+    def _note_round_trip(self, seconds: float) -> None:
+        is_slow = seconds >= _SLOW_FROM * self._proof.timeout
+        self._slow_checks = self._slow_checks + 1 if is_slow else 0
 
     def _leave_at(self, check: _Check) -> float:
-        return check.waiting_since + CHECK_UNANSWERED_AFTER * self._proof.timeout
+        timeout = self._proof.timeout
+        fastest = min(self._proof.fastest_answer, self._greeting_took)
+        patience = max(CHECK_UNANSWERED_AFTER * timeout, min(2 * fastest, _PATIENCE_MAX * timeout))
+        return check.waiting_since + patience
+
+
+def in_parts(paths: Iterable[str], names_max: float = math.inf) -> Iterator[tuple[str, ...]]:
+    """Split paths into checks of at most `PART_SIZE_MAX` bytes and `names_max` names each, in order."""
+    part: list[str] = []
+    size = _BESIDE_THE_CHECKS
+    for path in paths:
+        takes = _BESIDE_THE_PATH + len(path.encode())
+        if part and (size + takes > PART_SIZE_MAX or len(part) >= names_max):
+            yield tuple(part)
+            part, size = [], _BESIDE_THE_CHECKS
+        part.append(path)
+        size += takes
+    if part:
+        yield tuple(part)

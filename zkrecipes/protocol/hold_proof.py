@@ -120,8 +120,10 @@ class HoldProof:
 
     __slots__ = (
         "_attached",
+        "_fastest_answer",
         "_half_tick",
         "_newest_write",
+        "_round_trip",
         "_timeout",
         "_touches",
         "_valid_until",
@@ -139,6 +141,17 @@ class HoldProof:
         self._touches: list[_Touch] = []  # the candidates for j, oldest first
         self._newest_write = -math.inf  # when m was sent
         self._write_proves = -math.inf
+        self._fastest_answer = math.inf
+        # Of the newest write that was answered, on whichever connection:
+        self._round_trip = 0.0
+
+    def copy(self) -> HoldProof:
+        """Return a proof that goes its own way from here, for a forecast."""
+        other = HoldProof(half_tick=self._half_tick)
+        for name in self.__slots__:
+            setattr(other, name, getattr(self, name))
+        other._touches = self._touches.copy()
+        return other
 
     @property
     def timeout(self) -> float:
@@ -162,6 +175,16 @@ class HoldProof:
         the same time, and which of them was first decides what is proven.)
         """
         return self._write_proves
+
+    @property
+    def round_trip(self) -> float:
+        """How long the newest write took to be answered; 0 before the first."""
+        return self._round_trip
+
+    @property
+    def fastest_answer(self) -> float:
+        """The shortest time in which this connection has answered a request; infinite before the first."""
+        return self._fastest_answer
 
     def attached(self, *, sent_at: float, timeout: float) -> None:
         """A connection is up: forget what the previous one showed.
@@ -192,6 +215,7 @@ class HoldProof:
         self._touches.clear()
         self._newest_write = -math.inf
         self._write_proves = -math.inf
+        self._fastest_answer = math.inf
 
     def answered(self, *, sent_at: float, now: float, committed: bool) -> None:
         """A request of this connection was answered: it may serve as j, and a committed one as m.
@@ -211,9 +235,11 @@ class HoldProof:
         """
         if not self._attached:
             return
+        self._fastest_answer = min(self._fastest_answer, now - sent_at)
         self._remember_touch(sent_at, now)
         if committed and sent_at > self._newest_write:
             self._newest_write = sent_at
+            self._round_trip = now - sent_at
             self._raise_what_a_write_proves()
 
     def suspended(self, seconds: float) -> None:

@@ -86,12 +86,16 @@ class Hold:
         return self._guard.valid_until
 
     def remaining(self) -> float:
-        """How many seconds the hold is still proven for; 0 when it is lost."""
+        """How many seconds the hold is still proven for; 0 when it is lost.
+
+        The block is cancelled an eighth of the session timeout before that, which is its time to clean up.
+        """
         return max(0.0, self.valid_until - anyio.current_time())
 
     def check(self) -> None:
-        """Raise if the hold is lost, without waiting: for code that cancellation does not reach.
+        """Raise if the hold is no longer valid, without waiting: for code that cancellation does not reach.
 
+        While a cancelled block cleans up, the hold is still valid for an eighth of the session timeout.
         A thread calls it through `anyio.from_thread.run_sync`.
 
         Raises:
@@ -219,7 +223,7 @@ class HoldBlock:
 
     def exit(self, error: BaseException | None) -> BaseException | None:
         """End the block, which has ended with `error`, and return what is to be raised, or None."""
-        reason = self.guard.why_lost()
+        reason = self.guard.why_ended()
         self._unfollow()
         if self._forgotten is not None:
             self._forgotten.detach()
@@ -240,7 +244,7 @@ class HoldBlock:
 
     def exit_inner(self, error: BaseException | None) -> BaseException | None:
         """End a block within, and return what is to be raised, or None."""
-        return self._outcome(self.guard.why_lost(), error)
+        return self._outcome(self.guard.why_ended(), error)
 
     def _outcome(self, reason: str, outcome: BaseException | None) -> BaseException | None:
         if not reason:
