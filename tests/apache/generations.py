@@ -17,7 +17,12 @@ import zkrecipes as zk
 from zkrecipes.ensemble import ApacheEnsemble, ApacheServer
 from zkrecipes.ensemble.four_letter import parse_srvr
 from zkrecipes.enums import ServerGeneration
-from zkrecipes.net.capabilities import generation_of
+
+
+def generation_of(major: int, minor: int) -> ServerGeneration:
+    """The generation of a release."""
+    known = [each for each in ServerGeneration if each <= major * 100 + minor]
+    return max(known, default=ServerGeneration.V3_4)
 
 
 def since(generation: ServerGeneration, name: str) -> pytest.MarkDecorator:

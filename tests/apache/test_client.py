@@ -16,9 +16,6 @@ from tests.apache.loops import every_loop
 from tests.apache.served import Served
 from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.enums import ServerGeneration
-from zkrecipes.net.capabilities import find_generation
-from zkrecipes.net.transport import Address, Handler, Network, Stream, TcpNetwork
-from zkrecipes.net.wakeup import current_parking
 
 pytestmark = pytest.mark.anyio
 anyio_backend = every_loop()
@@ -648,32 +645,13 @@ async def test_parents_above_a_missing_chroot_are_made(server: Served, fresh_pat
 # --- what a server can do --------------------------------------------------------------------------------
 
 
-class WordlessNetwork:
-    """TCP, but for the first stream, on which nothing can be sent: as if four-letter words were forbidden."""
-
-    def __init__(self) -> None:
-        self._network = TcpNetwork()
-        self._is_first = True
-
-    async def resolve(self, host: str, port: int) -> list[Address]:
-        return await self._network.resolve(host, port)
-
-    async def connect(self, host: str, port: int) -> Stream:
-        stream = await self._network.connect(host, port)
-        if self._is_first:
-            self._is_first = False
-            await stream.aclose()
-        return stream
-
-    def serve(self, host: str, port: int, handler: Handler) -> AbstractAsyncContextManager[Address]:
-        return self._network.serve(host, port, handler)
-
-
-@pytest.mark.parametrize("network", [TcpNetwork, WordlessNetwork])
-async def test_what_the_server_can_do_is_found_out(server: Served, network: Callable[[], Network]) -> None:
-    host, _, port = server.connect_string.rpartition(":")
-    found = await find_generation(network(), Address(host, int(port)), current_parking())
-    assert found is server.generation
+async def test_what_the_server_can_do_is_found_out_in_the_same_session(server: Served) -> None:
+    async with connect(server) as client:
+        session_id = client.session.id
+        for generation in ServerGeneration:
+            has_it = await client._keeper.has(generation)  # noqa: SLF001 - it has no public name
+            assert has_it is (server.generation >= generation)
+        assert client.session.id == session_id
 
 
 async def test_a_client_knows_what_its_server_can_do(server: Served) -> None:

@@ -203,24 +203,10 @@ async def test_what_a_server_can_do_is_asked_only_when_that_matters() -> None:
             await client.get("/n")
             async with client.transaction() as tx:
                 tx.delete("/n")
-            assert old.words_seen == 0
-            await client.create("/c", container=True)
-            assert old.words_seen == 1
-
-
-async def test_a_server_that_does_not_say_what_it_can_do_is_asked_again() -> None:
-    async with world() as there, there.connect("a") as client:
-        there.network.black_hole(source="a")
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_heal_after, there.network, 30.0)
-            start = anyio.current_time()
-            assert await client.create("/c", container=True) == "/c"
-            assert 30 <= anyio.current_time() - start <= 40
-
-
-async def _heal_after(network: object, seconds: float) -> None:
-    await anyio.sleep(seconds)
-    network.heal()  # type: ignore[attr-defined]  # MemoryNetwork
+            assert OpCode.EXISTS not in old.opcodes_seen
+            for name in ("/c", "/d"):
+                await client.create(name, container=True)
+            assert old.opcodes_seen.count(OpCode.EXISTS) == 1
 
 
 async def test_sync_is_answered() -> None:

@@ -53,12 +53,14 @@ async def test_a_call_is_answered_from_its_release_on_and_not_sent_before(name: 
                     await call(client)
                 except zk.ReconfigDisabledError:
                     assert name == "reconfig"
-                assert len(there.seen) == before + 1
+                assert len({each.opcode for each in there.seen[before:]}) == 1
             else:
                 with pytest.raises(zk.UnimplementedError, match=f"{name} needs ZooKeeper {first}"):
                     await call(client)
                 assert len(there.seen) == before
-            assert set(old.opcodes_seen) <= opcodes
+            unknown = set(old.opcodes_seen) - opcodes
+            assert unknown <= {OpCode.GET_ALL_CHILDREN_NUMBER, OpCode.WHO_AM_I}, "only questions"
+            assert not unknown or OpCode.CREATE2 in opcodes, "not even those are for 3.4"
             assert client.session.state is zk.SessionState.CONNECTED
 
 

@@ -17,6 +17,7 @@ from zkrecipes.errors import (
     SessionError,
     ZooKeeperError,
 )
+from zkrecipes.protocol.capabilities import Capabilities
 from zkrecipes.protocol.client_side import ClientSide, Stage
 from zkrecipes.protocol.events import Broken, ClientEvent, Connected, Greeting, Replied, Ticket, WatchFired
 from zkrecipes.protocol.watch_table import WatchTable
@@ -47,7 +48,7 @@ class Player:
             watches,
             now=0.0,
             packet_size_max=PACKET_SIZE_MAX,
-            generation=conversation.generation,
+            guess=Capabilities(conversation.generation),
         )
         self.events: list[ClientEvent] = []
         self._tickets = [Ticket(ask.request, ask if ask.is_watch else None) for ask in script.requests]

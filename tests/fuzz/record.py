@@ -12,10 +12,10 @@ import sys
 
 import anyio
 
+from tests.apache.generations import generation_of
 from tests.fuzz.conversations import RECORDED, SCRIPTS, Conversation
 from tests.fuzz.player import Player
 from zkrecipes.ensemble import ApacheServer
-from zkrecipes.net.capabilities import generation_of
 from zkrecipes.protocol.client_side import Stage
 
 

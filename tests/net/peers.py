@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import anyio
 
 from zkrecipes.codec.framing import FrameBuffer
-from zkrecipes.codec.messages import ConnectReply, ConnectRequest
+from zkrecipes.codec.messages import (
+    ConnectReply,
+    ConnectRequest,
+    ExistsRequest,
+    GetAllChildrenNumberRequest,
+    Request,
+)
 from zkrecipes.enums import OpCode
 from zkrecipes.net.transport import Address, Network, Stream, bare_errors
 from zkrecipes.protocol.server_side import FourLetterWord, Greeted, Requested, ServerSide
@@ -53,6 +60,16 @@ OPCODES_3_6 = OPCODES_3_5 | {
     OpCode.SET_WATCHES2,
     OpCode.ADD_WATCH,
 }
+
+
+QUESTIONS: Sequence[Request[Any]] = (
+    ExistsRequest("/zookeeper/config", watch=False),
+    ExistsRequest("/zookeeper/absent", watch=False),
+    GetAllChildrenNumberRequest("/zookeeper"),
+)
+"""What a client asks to learn what the server can do; `OldServer` may have changed the first."""
+_CONFIG = b"/zookeeper/config"
+_NO_CONFIG = b"/zookeeper/absent"
 
 
 def accept_all(session_id: int = 0x1234, *, timeout_ms: int = 10_000, read_only: bool = False) -> Greet:
@@ -122,7 +139,8 @@ class OldServer:
     Args:
         network: where both are.
         behind: the address of the dev server.
-        opcodes: what it knows; it drops the connection on anything else, as 3.4 does.
+        opcodes: what it knows; it drops the connection on anything else, as 3.4 does. Without `CREATE2` it is
+            a 3.4, which has no `/zookeeper/config`.
         version: what `srvr` says; None where the word is switched off.
     """
 
@@ -135,7 +153,8 @@ class OldServer:
         """How often `srvr` was asked."""
         self._network = network
         self._behind = behind
-        self._opcodes = opcodes
+        self.opcodes = opcodes
+        """What it knows; a test may put another release in its place."""
         self._version = version
 
     @asynccontextmanager
@@ -159,7 +178,7 @@ class OldServer:
                     frames.next_frame()  # the greeting
                     data = first
                     while data and self._knows_all(frames):
-                        await server.send(data)
+                        await server.send(self._hidden(data))
                         data = await client.receive()
                         frames.feed(data)
                     tasks.cancel_scope.cancel()
@@ -169,6 +188,10 @@ class OldServer:
             with anyio.CancelScope(shield=True):
                 await server.aclose()
                 await client.aclose()
+
+    def _hidden(self, data: bytes) -> bytes:
+        """The same for a znode of the same length of name that is not there."""
+        return data if OpCode.CREATE2 in self.opcodes else data.replace(_CONFIG, _NO_CONFIG)
 
     def _answer(self) -> str:
         if self._version is None:
@@ -180,7 +203,7 @@ class OldServer:
             buffer, start, _ = frame
             opcode = int.from_bytes(buffer[start + 4 : start + 8], "big", signed=True)
             self.opcodes_seen.append(opcode)
-            if opcode not in self._opcodes:
+            if opcode not in self.opcodes:
                 return False
         return True
 

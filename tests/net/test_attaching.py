@@ -15,7 +15,7 @@ import trio.testing
 from tests.net.peers import accept_all, saying, scripted
 from zkrecipes import AuthFailedError, DevServer, SessionExpiredError
 from zkrecipes.codec.messages import ConnectReply, ConnectRequest
-from zkrecipes.enums import OpCode, ServerGeneration
+from zkrecipes.enums import OpCode
 from zkrecipes.net.attaching import Attacher
 from zkrecipes.net.hosts import Host, HostList
 from zkrecipes.net.transport import Address, Network, Stream
@@ -315,25 +315,6 @@ async def test_a_close_that_is_not_answered_is_bounded(autojump_clock: object) -
         start = anyio.current_time()
         await _attacher(network, "scripted").close_session(Greeting(10.0, session_id=0x99), 1.0)
         assert anyio.current_time() - start == pytest.approx(3.0, abs=0.5)
-
-
-async def test_a_server_is_asked_once_what_it_can_do_however_many_want_to_know(
-    autojump_clock: object,
-) -> None:
-    network = MemoryNetwork(record=True)
-    async with DevServer(host="zk", port=2181, network=network):
-        attacher = _attacher(network, "zk")
-        found = []
-
-        async def ask() -> None:
-            found.append(await attacher.generation(Address("zk", 2181)))
-
-        async with anyio.create_task_group() as tasks:
-            for _ in range(5):
-                tasks.start_soon(ask)
-        await ask()
-        assert found == [ServerGeneration.V3_7] * 6
-        assert len(network.links) == 1
 
 
 async def test_a_server_that_closes_every_connection_soon_is_not_tried_in_a_hot_loop(

@@ -1,155 +1,160 @@
-"""What a server can do: asked by a word, or by requests where the word is switched off."""
+"""What is remembered of servers at addresses, and how a client goes on when it was wrong."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import anyio
 import pytest
-import trio
 
-from tests.net.peers import OPCODES_3_4, OPCODES_3_5, OPCODES_3_6, OldServer, accept_all, saying, scripted
-from zkrecipes import DevServer
+import zkrecipes as zk
+from tests.net.peers import OPCODES_3_4, OPCODES_3_5, OPCODES_3_6, OldServer
+from tests.recipes.hurting import virtual_time, world
 from zkrecipes.enums import OpCode, ServerGeneration
-from zkrecipes.net.capabilities import find_generation, generation_of
-from zkrecipes.net.transport import Address, Stream
-from zkrecipes.net.wakeup import current_parking
-from zkrecipes.testing import MemoryNetwork
+from zkrecipes.net.capabilities import CapabilityGuesses
+from zkrecipes.net.transport import Address
+from zkrecipes.protocol.capabilities import Capabilities
+from zkrecipes.protocol.client_side import ClientSide
+from zkrecipes.protocol.events import Greeting
+from zkrecipes.protocol.watch_table import WatchTable
 
-OLD = Address("old", 2181)
+pytestmark = pytest.mark.anyio
+anyio_backend = virtual_time()
+
+NEWEST = OPCODES_3_6 | {OpCode.WHO_AM_I}
 
 
-@pytest.mark.parametrize(
-    ("version", "generation"),
-    [
-        ((3, 3), ServerGeneration.V3_4),
-        ((3, 4), ServerGeneration.V3_4),
-        ((3, 5), ServerGeneration.V3_5),
-        ((3, 6), ServerGeneration.V3_6),
-        ((3, 7), ServerGeneration.V3_7),
-        ((3, 9), ServerGeneration.V3_7),
-        ((3, 10), ServerGeneration.V3_7),
-        ((4, 0), ServerGeneration.V3_7),
-    ],
-)
-def test_a_release_is_of_the_newest_generation_that_it_has_reached(
-    version: tuple[int, int], generation: ServerGeneration
+async def test_no_second_connection_is_needed_to_learn_what_a_server_can_do() -> None:
+    """A server that gives this address no other connection: `maxClientCnxns` is reached."""
+    async with world() as there, there.connect("a") as client:
+        there.network.refuse()
+        async with client.watch("/", recursive=True), zk.Mutex(client, "/locks"):
+            await client.create_with_stat("/n", b"")
+            await client.whoami()
+        async with zk.Group(client, "/group").join("a", b""):
+            pass
+
+
+RELEASES = {"3.4": OPCODES_3_4, "3.5": OPCODES_3_5, "3.6": OPCODES_3_6, "3.7": NEWEST}
+
+
+@pytest.mark.parametrize("is_down_meanwhile", [False, True])
+@pytest.mark.parametrize("then", RELEASES)
+@pytest.mark.parametrize("first", RELEASES)
+async def test_another_release_at_the_same_address_is_found_out(
+    first: str, then: str, is_down_meanwhile: bool
 ) -> None:
-    assert generation_of(*version) is generation
+    """An upgrade, or one that is rolled back; a reused address; a proxy before a mixed ensemble."""
+    async with world() as there:
+        server = OldServer(there.network, Address("zk", 2181), RELEASES[first], None)
+        async with (
+            server.serving(),
+            zk.connect("old", network=there.network) as client,
+            client.watch("/n") as events,
+        ):
+            session = client.session
+            with suppress(zk.UnimplementedError):
+                await client.whoami()
+            if is_down_meanwhile:
+                there.network.refuse(host="old")
+            server.opcodes = RELEASES[then]
+            there.network.reset(host="old")
+            if is_down_meanwhile:
+                await anyio.sleep(2)
+                there.network.heal()
+            # Without a pause a refusal of before is still believed, which breaks nothing.
+            believed = first if first in {"3.5", "3.6"} and not is_down_meanwhile else "3.7"
+            newest = min(then, believed)
+            with anyio.fail_after(5):
+                await client.exists("/n")
+                await client.create("/n")
+                path, _ = await client.create_with_stat("/m", b"")
+                assert path == "/m"
+                assert await _can(client.whoami()) is (newest >= "3.7")
+                assert await _can(client.get_ephemerals()) is (newest >= "3.6")
+                assert await _can(client.create("/c", container=True)) is (then >= "3.5")
+            assert client.session is session
+            if RELEASES[then] >= RELEASES[first]:
+                with anyio.fail_after(5):
+                    await anext(events)  # it goes on, or was set again one by one
 
 
-@pytest.mark.trio
-@pytest.mark.parametrize(
-    ("version", "generation"),
-    [
-        ("3.4.14-4c25d480e66aadd371de8bd2fd8da255ac140bcf", ServerGeneration.V3_4),
-        ("3.5.10", ServerGeneration.V3_5),
-        ("3.6.4--d65253dcf68e9097c6e95a126463fd5fdeb4521c", ServerGeneration.V3_6),
-    ],
-)
-async def test_the_word_srvr_tells_the_release_without_a_session(
-    autojump_clock: object, version: str, generation: ServerGeneration
-) -> None:
-    network = MemoryNetwork()
-    async with DevServer(host="zk", port=2181, network=network) as server:
-        old = OldServer(network, Address("zk", 2181), OPCODES_3_4, version)
-        async with old.serving():
-            assert await find_generation(network, OLD, current_parking()) is generation
-        assert old.opcodes_seen == []
-        assert len(server.processor.sessions) == 0
+async def _can(asked: Awaitable[object]) -> bool:
+    try:
+        await asked
+    except zk.UnimplementedError:
+        return False
+    return True
 
 
-@pytest.mark.trio
-@pytest.mark.parametrize(
-    ("opcodes", "generation"),
-    [
-        (OPCODES_3_4, ServerGeneration.V3_4),
-        (OPCODES_3_5, ServerGeneration.V3_5),
-        (OPCODES_3_6, ServerGeneration.V3_6),
-        (OPCODES_3_6 | {OpCode.WHO_AM_I}, ServerGeneration.V3_7),
-    ],
-)
-async def test_where_srvr_is_switched_off_requests_tell_and_leave_no_session_behind(
-    autojump_clock: object, opcodes: frozenset[OpCode], generation: ServerGeneration
-) -> None:
-    """Case 51."""
-    network = MemoryNetwork()
-    async with DevServer(host="zk", port=2181, network=network) as server:
-        old = OldServer(network, Address("zk", 2181), opcodes, None)
-        async with old.serving():
-            assert await find_generation(network, OLD, current_parking()) is generation
-        answered = len(set(old.opcodes_seen) & opcodes - {OpCode.CLOSE_SESSION}) > 0
-        # one whose connection was dropped ends by its timeout
-        unanswered = len(server.processor.sessions)
-        assert unanswered == sum(opcode not in opcodes for opcode in old.opcodes_seen)
-        assert answered == (generation is not ServerGeneration.V3_4)
+@pytest.mark.parametrize("then", RELEASES)
+async def test_what_waits_while_there_is_no_server_is_not_sent_to_an_older_one(then: str) -> None:
+    calls: dict[str, Callable[[zk.Client], Awaitable[object]]] = {
+        "3.7": lambda client: client.whoami(),
+        "3.6": lambda client: client.get_ephemerals(),
+        "3.5": lambda client: client.create("/c", container=True),
+        "3.4": lambda client: client.create("/n"),
+    }
+    done: dict[str, bool] = {}
+    async with world() as there:
+        server = OldServer(there.network, Address("zk", 2181), NEWEST, None)
+        async with server.serving(), zk.connect("old", network=there.network) as client:
+            await client.whoami()
+            there.network.refuse(host="old")
+            there.network.reset(host="old")
+            server.opcodes = RELEASES[then]
+
+            async def call(release: str) -> None:
+                done[release] = await _can(calls[release](client))
+
+            async with anyio.create_task_group() as tasks:
+                for release in calls:
+                    tasks.start_soon(call, release)
+                await anyio.sleep(1)
+                before = len(server.opcodes_seen)
+                there.network.heal()
+            assert done == {release: release <= then for release in calls}
+            unknown = set(server.opcodes_seen[before:]) - RELEASES[then]
+            assert unknown <= {OpCode.GET_ALL_CHILDREN_NUMBER, OpCode.WHO_AM_I}
 
 
-@pytest.mark.trio
-async def test_a_server_that_refuses_an_opcode_politely_does_not_know_it(autojump_clock: object) -> None:
-    """Case 50."""
-    network = MemoryNetwork()
-
-    def refuse(side: object, requested: object) -> bool:
-        side.reply(requested.xid, 1, -6)  # type: ignore[attr-defined]  # a ServerSide and a Requested
-        return True
-
-    async with scripted(network, "old", greet=accept_all(), answer=refuse):
-        assert await find_generation(network, OLD, current_parking()) is ServerGeneration.V3_4
+async def test_a_server_that_leaves_a_question_unanswered_for_ever_is_left_after_a_bounded_time() -> None:
+    async with world() as there, there.connect("a", session_timeout=6) as client:
+        there.server.faults.drop_request(OpCode.GET_ALL_CHILDREN_NUMBER, times=2)
+        with anyio.fail_after(5):
+            async with client.watch("/n"):  # one-shot watches in place of a persistent one
+                assert not there.count(OpCode.ADD_WATCH)
+        with pytest.raises(zk.UnimplementedError):
+            async with client.watch("/n", recursive=True):
+                raise AssertionError("it is not known whether it can be")
 
 
-@pytest.mark.trio
-async def test_a_server_that_cannot_be_reached_is_an_os_error(autojump_clock: object) -> None:
-    with pytest.raises(ConnectionRefusedError):
-        await find_generation(MemoryNetwork(), OLD, current_parking())
+async def test_a_connection_that_breaks_by_chance_says_nothing_of_what_the_server_knows() -> None:
+    async with world() as there, there.connect("a") as client:
+        there.server.faults.drop_request(OpCode.GET_ALL_CHILDREN_NUMBER, times=1)
+        async with client.watch("/n", recursive=True):
+            assert there.count(OpCode.ADD_WATCH) == 1
 
 
-@pytest.mark.trio
-async def test_a_server_that_gives_the_probe_no_session_is_an_os_error(autojump_clock: object) -> None:
-    network = MemoryNetwork()
-    async with saying(network, b"no\n", "old", then_close=True):
-        with pytest.raises(ConnectionRefusedError, match="gave no session to a probe"):
-            await find_generation(network, OLD, current_parking())
+async def test_a_failed_pass_drops_what_was_refused_before() -> None:
+    async with world() as there, there.connect("a") as client:
+        there.server.faults.drop_request(OpCode.GET_ALL_CHILDREN_NUMBER, times=2)
+        with pytest.raises(zk.UnimplementedError):
+            await client.get_ephemerals()
+        there.network.refuse()
+        there.network.reset()
+        await anyio.sleep(1)
+        there.network.heal()
+        await client.get_ephemerals()
 
 
-@pytest.mark.trio
-async def test_a_connection_that_breaks_on_the_word_is_no_answer_and_requests_are_tried(
-    autojump_clock: object,
-) -> None:
-    network = MemoryNetwork()
-
-    async def break_off(stream: Stream) -> None:
-        await stream.receive()
-        network.reset()
-
-    async with network.serve("old", 2181, break_off):
-        with pytest.raises(OSError, match="gave no session"):
-            await find_generation(network, OLD, current_parking())
-
-
-@pytest.mark.trio
-async def test_a_connection_that_breaks_by_chance_says_nothing_of_what_the_server_knows(
-    autojump_clock: object,
-) -> None:
-    network = MemoryNetwork()
-    async with DevServer(host="zk", port=2181, network=network) as server:
-        old = OldServer(network, Address("zk", 2181), OPCODES_3_6 | {OpCode.WHO_AM_I}, None)
-        server.faults.drop_request(OpCode.WHO_AM_I)
-        async with old.serving():
-            assert await find_generation(network, OLD, current_parking()) is ServerGeneration.V3_7
-
-
-@pytest.mark.trio
-@pytest.mark.parametrize("pieces", [[b"Zookeeper version: 3.1", b"0.2-x\n"], [b"Zookeeper version: 3.10.2"]])
-async def test_an_answer_to_srvr_is_taken_as_it_comes_and_its_end_not_waited_for(
-    autojump_clock: object, pieces: list[bytes]
-) -> None:
-    network = MemoryNetwork()
-
-    async def answer(stream: Stream) -> None:
-        await stream.receive()
-        for piece in pieces:
-            await stream.send(piece)
-            await trio.sleep(0.1)
-        await trio.sleep_forever()
-
-    async with network.serve("old", 2181, answer):
-        with trio.fail_after(1):
-            assert await find_generation(network, OLD, current_parking()) is ServerGeneration.V3_7
+async def test_a_surprise_drops_the_guess() -> None:
+    guesses, address = CapabilityGuesses(), Address("zk", 2181)
+    side = ClientSide(Greeting(10.0), WatchTable(), now=0.0, packet_size_max=1000)
+    side.capabilities = Capabilities(ServerGeneration.V3_6)
+    guesses.attached(address, side)
+    assert guesses.of(address).at_least is ServerGeneration.V3_6
+    side.is_surprising = True
+    assert not guesses.ended(address, side)
+    assert guesses.of(address) == Capabilities()

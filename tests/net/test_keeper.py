@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -130,7 +131,7 @@ async def test_what_is_asked_after_the_end_gets_an_error_of_its_own() -> None:
         assert [type(error) for error in errors] == [zk.SessionClosedError] * 2
         assert errors[0] is not errors[1]
         assert errors[0] is not keeper.over
-        for wait in (keeper.wait_connected, keeper.generation):
+        for wait in (keeper.wait_connected, partial(keeper.has, ServerGeneration.V3_5)):
             with pytest.raises(zk.SessionClosedError):
                 await wait()
         assert isinstance(await keeper.wait_over(), zk.SessionClosedError)
@@ -179,10 +180,13 @@ async def test_each_host_has_its_turn_twice_before_the_session_is_given_up() -> 
 
 async def test_the_generation_of_the_server_is_known_once_it_was_asked() -> None:
     async with world() as there, _running(there) as keeper:
-        links = len(there.network.links)
+        links, asked = len(there.network.links), there.server.processor.zxid
         for _ in range(3):
-            assert await keeper.generation() is ServerGeneration.V3_7
-        assert len(there.network.links) <= links + 1
+            for generation in ServerGeneration:
+                assert await keeper.has(generation)
+        assert len(there.network.links) == links
+        assert there.count(OpCode.WHO_AM_I) == 1
+        assert there.server.processor.zxid == asked
 
 
 async def test_a_listener_hears_the_end_and_then_nothing_more() -> None:
@@ -220,7 +224,7 @@ async def test_what_a_server_can_do_is_asked_while_the_connection_of_a_session_t
     network = MemoryNetwork()
 
     def answer(side: ServerSide, requested: Requested) -> bool:
-        if requested.opcode == OpCode.EXISTS:
+        if requested.opcode == OpCode.GET_DATA:
             side.reply(requested.xid, 1, zk.SessionExpiredError.code)
         else:
             side.reply(requested.xid, 1, 0, WhoAmIReply([]))
@@ -231,6 +235,6 @@ async def test_what_a_server_can_do_is_asked_while_the_connection_of_a_session_t
         zk.connect("scripted", network=_SlowToClose(network)) as client,
     ):
         with pytest.raises(zk.SessionExpiredError):
-            await client.exists("/n")
+            await client.get("/n")
         await anyio.sleep(0.5)
         assert await client.whoami() == []

@@ -19,7 +19,7 @@ import zkrecipes as zk
 from tests.net.peers import OPCODES_3_6, OldServer
 from tests.net.sasl_peers import CHALLENGE, Answer, Mute, SaslServer, Say, rspauth
 from tests.recipes.hurting import virtual_time
-from zkrecipes.enums import OpCode, ServerGeneration, SessionState
+from zkrecipes.enums import OpCode, SessionState
 from zkrecipes.net.transport import Address
 from zkrecipes.protocol.sasl import SaslExchange
 from zkrecipes.testing import MemoryNetwork
@@ -136,8 +136,8 @@ async def test_what_a_server_can_do_is_asked_with_sasl_as_well() -> None:
         old = OldServer(server.network, Address("zk", 2181), OPCODES_3_6, None)
         server.behind = Address("old", 2181)
         async with old.serving(), connect(server) as client, client.watch("/a", recursive=True):
-            generation = await client._keeper.generation()  # noqa: SLF001 - it has no public name
-            assert generation is ServerGeneration.V3_6
+            with pytest.raises(zk.UnimplementedError, match=r"whoami needs ZooKeeper 3\.7"):
+                await client.whoami()
 
 
 class Expiring:
@@ -158,21 +158,6 @@ class Expiring:
 
     def respond(self, challenge: bytes | None) -> bytes | None:
         raise AssertionError("it never begins")
-
-
-async def test_what_a_server_can_do_is_asked_again_where_there_was_nothing_to_begin_with() -> None:
-    """Case 67. The session lives on."""
-    async with sasl_server() as server:
-        old = OldServer(server.network, Address("zk", 2181), OPCODES_3_6, None)
-        server.behind = Address("old", 2181)
-        tickets = Expiring()
-        async with old.serving(), connect(server, sasl=tickets) as client:
-            tickets.is_expired = True
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(client._keeper.generation)  # noqa: SLF001 - it has no public name
-                await anyio.sleep(5)
-                tickets.is_expired = False
-            assert client.state is SessionState.CONNECTED
 
 
 async def test_a_reconnect_waits_for_tickets_as_long_as_the_session_may_live(

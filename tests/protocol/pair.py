@@ -14,6 +14,7 @@ from zkrecipes.codec.messages import (
 )
 from zkrecipes.codec.records import Stat
 from zkrecipes.enums import EventType, KeeperState, ServerGeneration, WatcherType
+from zkrecipes.protocol.capabilities import Capabilities
 from zkrecipes.protocol.client_side import ClientSide, Stage
 from zkrecipes.protocol.events import ClientEvent, Greeting, Ticket
 from zkrecipes.protocol.server_side import Greeted, Requested, ServerSide
@@ -25,6 +26,7 @@ T = 12.0
 SESSION_ID = 0x1234
 PASSWORD = b"sixteen bytes ok"
 LIMIT = 100_000
+NEWEST = Capabilities(ServerGeneration.V3_7)
 
 
 def stat_at(zxid: int) -> Stat:
@@ -53,7 +55,7 @@ class Pair:
         greeting: Greeting | None = None,
         *,
         watches: WatchTable[Any] | None = None,
-        generation: ServerGeneration | None = ServerGeneration.V3_7,
+        guess: Capabilities | None = NEWEST,
         packet_size_max: int = LIMIT,
         first_xid: int = 1,
         sasl_token: bytes | None = None,
@@ -66,7 +68,7 @@ class Pair:
             self.watches,
             now=self.now,
             packet_size_max=packet_size_max,
-            generation=generation,
+            guess=guess,
             first_xid=first_xid,
             sasl_token=sasl_token,
             sasl_suspects=sasl_suspects,

@@ -52,6 +52,7 @@ from zkrecipes.errors import (
     UnknownServerError,
     ZooKeeperError,
 )
+from zkrecipes.protocol.capabilities import Capabilities
 from zkrecipes.protocol.client_side import ClientSide, Stage
 from zkrecipes.protocol.events import (
     Broken,
@@ -349,7 +350,8 @@ def test_persistent_watches_are_re_armed_where_the_server_can() -> None:
     pair.greet()
     pair.accept()
     assert [each.request for each in pair.flush()] == [SetWatches2Request(50, [], [], [], [], ["/a"])]
-    pair = Pair(RESUMED, watches=watching((WatchKind.RECURSIVE, "/a")), generation=ServerGeneration.V3_5)
+    older = Capabilities(ServerGeneration.V3_5, below=ServerGeneration.V3_6)
+    pair = Pair(RESUMED, watches=watching((WatchKind.RECURSIVE, "/a")), guess=older)
     pair.greet()
     assert isinstance(one(pair.accept()), Connected)
 

@@ -25,6 +25,7 @@ import trio
 import trio.testing
 
 import zkrecipes as zk
+from tests.net.peers import QUESTIONS
 from zkrecipes.client import opening
 from zkrecipes.devserver.faults import Hurt
 from zkrecipes.devserver.processor import Reply
@@ -123,7 +124,7 @@ class World:
     """A dev server in memory, and the way to it.
 
     Attributes:
-        seen: every request but pings, oldest first.
+        seen: every request but pings and the questions of what the server can do, oldest first.
         meanwhile: called with each of them just before it is applied; if it raises a `ServerError`, that is
             the answer, and nothing is applied.
     """
@@ -139,7 +140,7 @@ class World:
         process = processor.process
 
         def recorded(peer: Any, opcode: int, request: Any, moment: Any) -> Any:
-            if opcode != OpCode.PING:
+            if opcode != OpCode.PING and request not in QUESTIONS:
                 session_id = 0 if peer.session is None else peer.session.id
                 seen = Seen(anyio.current_time(), session_id, opcode, request)
                 self.seen.append(seen)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeVar, final
+from typing import TypeVar, final
 
 from zkrecipes.client.observing import Observer
 from zkrecipes.client.operations import Operation, Operations
 from zkrecipes.client.requirements import requirement_of
-from zkrecipes.errors import NoNodeError, ZooKeeperError
+from zkrecipes.errors import NoNodeError
 from zkrecipes.net.keeper import SessionKeeper
 from zkrecipes.net.pending import Pending
 from zkrecipes.net.watches import WatchOwner
@@ -45,7 +45,7 @@ class Calls:
         is_evidence: bool = False,
         is_kept: bool = False,
     ) -> Pending[T]:
-        """Send it in its turn; the flags are those of `Pending`."""
+        """Send it in its turn, if the server has it; the flags are those of `Pending`."""
         pending = Pending(
             operation.request,
             operation.convert,
@@ -56,20 +56,11 @@ class Calls:
             is_evidence=is_evidence,
             is_kept=is_kept,
         )
+        pending.requirement = requirement_of(operation.request)
         if self._observer is not None:
             self._observer.submitted(pending)
         self._keeper.submit(pending)
         return pending
-
-    async def submit_or_refuse(self, operation: Operation[T]) -> Pending[T]:
-        """Send it, whether anybody waits for it or not; where the server is too old, that is its error."""
-        try:
-            await self.require_for(operation)
-        except ZooKeeperError as error:
-            refused = Pending(operation.request, operation.convert, self._keeper.parking)
-            refused.complete(None, error)
-            return refused
-        return self.submit(operation, is_kept=True)
 
     async def run(self, operation: Operation[T], *, watcher: WatchOwner | None = None) -> T:
         """Send it and wait for its result."""
@@ -78,26 +69,6 @@ class Calls:
         except NoNodeError as error:
             await self.explain([error])
             raise
-
-    async def run_checked(self, operation: Operation[T]) -> T:
-        """The same for what a server may be too old for.
-
-        Raises:
-            UnimplementedError: it is; nothing was sent.
-        """
-        await self.require_for(operation)
-        return await self.run(operation)
-
-    async def require_for(self, operation: Operation[Any]) -> None:
-        """Return if the server knows the operation. It is asked only where that is not clear.
-
-        Raises:
-            UnimplementedError: it does not, and might drop the connection.
-        """
-        request = operation.request
-        requirement = requirement_of(request)
-        if requirement is not None:
-            requirement.check(await self._keeper.generation(), getattr(request, "path", None))
 
     async def explain(self, errors: Iterable[NoNodeError]) -> None:
         """Under a chroot that is missing itself every path is; say so once it is clear."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing, suppress
 from typing import Any, TypeVar, final
 
 import anyio
@@ -27,7 +27,7 @@ from zkrecipes.client.walking import Walk
 from zkrecipes.client.watching import OneShotWatch, WatchEvents
 from zkrecipes.codec.messages import AddWatchRequest
 from zkrecipes.codec.records import ACL, Id, Node, Stat
-from zkrecipes.enums import AddWatchMode, ServerGeneration, SessionState, WatcherType
+from zkrecipes.enums import AddWatchMode, SessionState, WatcherType
 from zkrecipes.errors import (
     ConnectionLossError,
     NoNodeError,
@@ -161,7 +161,7 @@ class Client:
         Raises:
             UnimplementedError: the server is older.
         """
-        return await self._calls.run_checked(self._operations.whoami())
+        return await self._calls.run(self._operations.whoami())
 
     # --- the ensemble --------------------------------------------------------------------------------------
 
@@ -174,7 +174,7 @@ class Client:
         Raises:
             UnimplementedError: the server is older.
         """
-        return await self._calls.run_checked(self._operations.get_config())
+        return await self._calls.run(self._operations.get_config())
 
     async def four_letter_word(self, word: str) -> str:
         """What the server that this client is attached to says to a four-letter word.
@@ -227,7 +227,7 @@ class Client:
             UnimplementedError: the server is older, or stands alone.
         """
         operation = self._operations.reconfig(joining, leaving, new_members, from_version=from_version)
-        return await self._calls.run_checked(operation)
+        return await self._calls.run(operation)
 
     # --- writing -------------------------------------------------------------------------------------------
 
@@ -268,7 +268,6 @@ class Client:
         operation = self._operations.create(
             path, data, ephemeral=ephemeral, sequential=sequential, container=container, ttl=ttl, acl=acl
         )
-        await self._calls.require_for(operation)
         return await self._create(path, operation, acl, make_parents)
 
     async def create_with_stat(
@@ -295,8 +294,10 @@ class Client:
             "acl": acl,
         }
         operation = self._operations.create_with_stat(path, data, **options)
-        if await self._keeper.generation() >= ServerGeneration.V3_5:
+        try:
             return await self._create(path, operation, acl, make_parents)
+        except UnimplementedError:
+            pass  # nothing was sent
         made = await self.create(path, data, make_parents=make_parents, **options)
         stat = await self.exists(made)
         if stat is None:
@@ -541,7 +542,7 @@ class Client:
             NoNodeError: there is no znode.
             UnimplementedError: the server is older.
         """
-        return await self._calls.run_checked(self._operations.get_all_children_number(path))
+        return await self._calls.run(self._operations.get_all_children_number(path))
 
     async def get_ephemerals(self, prefix: str = "/") -> list[str]:
         """The paths of this session's ephemeral znodes, in no order (servers from 3.6).
@@ -552,7 +553,7 @@ class Client:
         Raises:
             UnimplementedError: the server is older.
         """
-        return await self._calls.run_checked(self._operations.get_ephemerals(prefix))
+        return await self._calls.run(self._operations.get_ephemerals(prefix))
 
     # --- watching ------------------------------------------------------------------------------------------
 
@@ -570,7 +571,7 @@ class Client:
         Raises:
             UnimplementedError: the server is older.
         """
-        return await self._calls.run_checked(self._operations.check_watches(path, kind))
+        return await self._calls.run(self._operations.check_watches(path, kind))
 
     @asynccontextmanager
     async def watch(self, path: str, *, recursive: bool = False) -> AsyncIterator[WatchEvents]:
@@ -591,18 +592,17 @@ class Client:
         """
         full_path = self._operations.full(path)
         events = WatchEvents(path, self._operations.seen)
-        if await self._keeper.generation() < ServerGeneration.V3_6:
-            if recursive:
-                raise UnimplementedError(full_path, detail="recursive watches need ZooKeeper 3.6")
-            try:
-                async with self._rearmed(path, full_path, events):
-                    yield events
-            finally:
-                events.left()
-            return
         mode = AddWatchMode.PERSISTENT_RECURSIVE if recursive else AddWatchMode.PERSISTENT
         request: Operation[object] = Operation(AddWatchRequest(full_path, mode), _itself)
-        async with self._watched(request, events):
+        async with AsyncExitStack() as watching:
+            try:
+                await watching.enter_async_context(self._watched(request, events))
+            except UnimplementedError:
+                if recursive:
+                    raise
+                events = WatchEvents(path, self._operations.seen)  # the first has ended with its request
+                watching.callback(events.left)
+                await watching.enter_async_context(self._rearmed(path, full_path, events))
             yield events
 
     @asynccontextmanager

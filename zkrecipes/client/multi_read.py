@@ -67,7 +67,7 @@ class MultiRead:
             return
         request = MultiReadRequest(tuple(each.request for each in self._collected))
         try:
-            self._take_reply(await calls.run_checked(Operation(request, _itself)))
+            self._take_reply(await calls.run(Operation(request, _itself)))
         except ZooKeeperError as error:
             for each in self._collected:
                 each.complete(None, error)

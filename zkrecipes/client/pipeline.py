@@ -84,13 +84,12 @@ class Pipeline:
     async def submit(self, operation: Operation[T]) -> Pending[T]:
         """Send any operation that `client.operations` makes, also one that not every server knows.
 
-        This waits only where it must be asked what the server can do, which is once for each server, and is
-        no checkpoint otherwise. Where the server is too old, `UnimplementedError` is in the result's place.
+        This is no checkpoint. If the server is too old, `UnimplementedError` is in the result's place.
 
         Raises:
             ValueError: the operation is a check, or sets a watch.
         """
-        pending = await self._calls.submit_or_refuse(check_alone(operation))
+        pending = self._calls.submit(check_alone(operation), is_kept=True)
         self._pending.append(pending)
         return pending
 

@@ -243,7 +243,7 @@ class RecipeApi:
 
     async def has_containers(self) -> bool:
         """Whether the server can make containers (from 3.5)."""
-        return await self._keeper.generation() >= ServerGeneration.V3_5
+        return await self._keeper.has(ServerGeneration.V3_5)
 
 
 @final

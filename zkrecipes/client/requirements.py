@@ -1,15 +1,16 @@
 """Which operations a server may be too old for.
 
-A 3.4 server drops the connection on what it does not know, so these are not sent before it is clear that they
-are known.
+A server closes the connection on an operation that it does not know, so the connection asks what the server
+has before it sends one of these (`protocol/capabilities.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from zkrecipes.codec.messages import (
+    AddWatchRequest,
     CheckWatchesRequest,
     Create2Request,
     CreateContainerRequest,
@@ -22,34 +23,20 @@ from zkrecipes.codec.messages import (
     WhoAmIRequest,
 )
 from zkrecipes.codec.multi import MultiReadRequest, MultiRequest
-from zkrecipes.enums import ServerGeneration
-from zkrecipes.errors import UnimplementedError
+from zkrecipes.enums import AddWatchMode, ServerGeneration
+from zkrecipes.protocol.requirement import Requirement
 
-__all__ = ["CONFIG_PATH", "Requirement", "requirement_of"]
+__all__ = ["CONFIG_PATH", "requirement_of"]
 
 CONFIG_PATH: Final = "/zookeeper/config"
 """The znode that holds the members of the ensemble, from 3.5 on."""
 
 
-class Requirement(NamedTuple):
-    """What an operation is called, and the first release that has it."""
-
-    name: str
-    generation: ServerGeneration
-
-    def check(self, generation: ServerGeneration, path: str | None) -> None:
-        """Return if a server of this generation has the operation.
-
-        Raises:
-            UnimplementedError: it has not; the message names the operation and the release.
-        """
-        if generation < self.generation:
-            major, minor = divmod(self.generation, 100)
-            raise UnimplementedError(path, detail=f"{self.name} needs ZooKeeper {major}.{minor}")
-
-
 # A read like any other, but older servers have no such znode; a NoNodeError would not say why.
 _GET_CONFIG: Final = Requirement("get_config", ServerGeneration.V3_5)
+
+_PERSISTENT_WATCH: Final = Requirement("a persistent watch", ServerGeneration.V3_6)
+_RECURSIVE_WATCH: Final = Requirement("a recursive watch", ServerGeneration.V3_6)
 
 _BY_REQUEST: Final[Mapping[type[Request[Any]], Requirement]] = {
     Create2Request: Requirement("create_with_stat", ServerGeneration.V3_5),
@@ -66,12 +53,18 @@ _BY_REQUEST: Final[Mapping[type[Request[Any]], Requirement]] = {
 
 def requirement_of(request: Request[Any]) -> Requirement | None:
     """What a server must have for this request, and all that is in it; None where every server has it."""
+    found = _BY_REQUEST.get(type(request))
+    if found is not None:
+        return found
     if isinstance(request, MultiRequest):
         needed = _BY_REQUEST.keys() & {type(each) for each in request.operations}
         return max((_BY_REQUEST[each] for each in needed), key=_generation_of, default=None)
     if isinstance(request, GetDataRequest) and request.path == CONFIG_PATH:
         return _GET_CONFIG
-    return _BY_REQUEST.get(type(request))
+    if isinstance(request, AddWatchRequest):
+        is_recursive = request.mode == AddWatchMode.PERSISTENT_RECURSIVE
+        return _RECURSIVE_WATCH if is_recursive else _PERSISTENT_WATCH
+    return None
 
 
 def _generation_of(requirement: Requirement) -> ServerGeneration:

@@ -142,7 +142,7 @@ class SyncSource(_Source[T]):
         await anyio.lowlevel.checkpoint()
         while len(self.under_way) < self._window and self._ask():
             assert self._asked is not None
-            self.under_way.append(await self._calls.submit_or_refuse(self._asked))
+            self.under_way.append(self._calls.submit(self._asked, is_kept=True))
             # Not before: a cancelled wait must not lose it.
             self._asked = None
 
@@ -171,7 +171,7 @@ class AsyncSource(_Source[T]):
         try:
             async for operation in self._requests:
                 await self._until(lambda: len(self.under_way) < self._window)
-                pending = await self._calls.submit_or_refuse(check_alone(operation))
+                pending = self._calls.submit(check_alone(operation), is_kept=True)
                 self.under_way.append(pending)
                 self._tell()
             self._end()

@@ -103,7 +103,6 @@ class Transaction:
             return
         operation = Operation(MultiRequest(tuple(each.request for each in self._collected)), _itself)
         try:
-            await calls.require_for(operation)
             pending = calls.submit(operation)
             self._take_reply(await pending.wait(), pending.zxid)
         except ZooKeeperError as error:

@@ -9,16 +9,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final, NamedTuple, final
 
 import anyio
 
 from zkrecipes.codec.messages import CloseSessionRequest
-from zkrecipes.enums import ServerGeneration
 from zkrecipes.errors import AuthFailedError, ConnectionLossError, ProtocolError, SessionExpiredError
 from zkrecipes.net import four_letter, sasl_steps
-from zkrecipes.net.capabilities import find_generation
+from zkrecipes.net.capabilities import CapabilityGuesses
 from zkrecipes.net.connection import Connection
 from zkrecipes.net.full_server import find_full_server
 from zkrecipes.net.hosts import Host, HostList
@@ -29,7 +27,7 @@ from zkrecipes.net.wakeup import Parking
 from zkrecipes.protocol.client_side import ClientSide
 from zkrecipes.protocol.events import Broken, Connected, Greeting, Replied, Ticket
 from zkrecipes.protocol.sasl import SaslExchange, SaslMechanism
-from zkrecipes.protocol.watch_table import WatchKind, WatchTable
+from zkrecipes.protocol.watch_table import WatchTable
 
 __all__ = ["Attacher"]
 
@@ -85,8 +83,7 @@ class Attacher:
         self._parking = parking
         self._packet_size_max = packet_size_max
         self._names: dict[Address, str] = {}
-        self._generations: dict[Address, ServerGeneration] = {}
-        self._probing: dict[Address, anyio.Lock] = {}
+        self.guesses = CapabilityGuesses()
 
     def reasons(self) -> dict[str, str]:
         """Why each host has not attached the session the last time that it was tried, by `host:port`."""
@@ -137,21 +134,6 @@ class Attacher:
                 with anyio.CancelScope(shield=True):
                     await connection.aclose()
 
-    async def generation(self, address: Address) -> ServerGeneration:
-        """What the server at `address` can do; asked once, however many want to know it.
-
-        Raises:
-            OSError: it could not be asked.
-        """
-        if address not in self._generations:
-            async with self._probing.setdefault(address, anyio.Lock()):
-                if address not in self._generations:
-                    exchange = partial(self._exchange, address)
-                    found = await find_generation(self._network, address, self._parking, exchange)
-                    remember(self._generations, address, found)
-                    self._probing.pop(address, None)
-        return self._generations[address]
-
     async def ask(self, address: Address, word: bytes) -> bytes:
         """The server's answer to a four-letter word, as far as a reply may be long.
 
@@ -196,6 +178,8 @@ class Attacher:
 
     async def _end_pass(self, host_timeout: float) -> None:
         pause = self.hosts.end_pass()
+        if self._reasons:
+            self.guesses.forget_all()
         # Where none failed, one attached the session and closed the connection soon after: it is tried again
         # at once, but only once, for something that we send may be the cause.
         if self._reasons or self.hosts.passes > 1:
@@ -236,15 +220,12 @@ class Attacher:
         self._asked = "from the KDC " if exchange is not None and exchange.blocks else ""
         token = None if exchange is None else await _begin(exchange, search)
         self._asked = ""
-        generation = self._generations.get(address)
-        if generation is None and _has_persistent(search.watches):
-            generation = await self.generation(address)
         side = ClientSide(
             search.greeting,
             search.watches,
             now=anyio.current_time(),
             packet_size_max=self._packet_size_max,
-            generation=generation,
+            guess=self.guesses.of(address),
             sasl_token=token,
             sasl_suspects="" if exchange is None else exchange.suspects,
         )
@@ -256,8 +237,12 @@ class Attacher:
                 await connection.aclose()
             raise
         if isinstance(outcome, Connected):
+            self.guesses.attached(address, side)
             return connection, outcome
         await connection.aclose()
+        if self.guesses.ended(address, side):
+            return await self._try_address(address, search)  # at once: it only told what it does not have
+        self.guesses.forget(address)
         if connection.first_bytes.startswith(_TLS_ALERT):
             raise ConnectionAbortedError("it answers with an alert of TLS: this is a port for TLS (`tls=`)")
         # A server that waits for TLS closes so; but one that has served the client before has other reasons.
@@ -279,10 +264,6 @@ async def _begin(exchange: SaslExchange, search: _Search) -> bytes:
         if not search.waits_for_tickets:
             raise
         raise ConnectionAbortedError(error.reason) from error
-
-
-def _has_persistent(watches: WatchTable[Any]) -> bool:
-    return bool(watches.paths(WatchKind.PERSISTENT) or watches.paths(WatchKind.RECURSIVE))
 
 
 def _error_of(broken: Broken, hint: str) -> Exception:

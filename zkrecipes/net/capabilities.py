@@ -1,135 +1,79 @@
-"""What a server can do, found out once per address by a probe that is alone on its connection.
+"""What servers at addresses could do, remembered as a guess for the next connection.
 
-A 3.4 server closes the connection on an opcode that it does not know, so newer opcodes are never tried on a
-connection that others use. First the word `srvr` is asked, which every release answers unless it is
-forbidden; a server that does not answer it is given a session of its own and asked newer and newer requests.
+Another server may stand at the same address by then, so a guess decides only two things: how the watches are
+set again, and which questions are not worth breaking another connection. Everything else is asked on the
+connection itself (`protocol/capabilities.py`).
 """
 
 from __future__ import annotations
 
-import logging
-import re
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final, final
 
-import anyio
-
-from zkrecipes.codec.messages import (
-    CheckWatchesRequest,
-    CloseSessionRequest as CloseSession,
-    GetAllChildrenNumberRequest,
-    Request,
-    WhoAmIRequest,
-)
-from zkrecipes.enums import ServerGeneration, WatcherType
-from zkrecipes.errors import AuthFailedError, UnimplementedError
-from zkrecipes.net import four_letter, sasl_steps
-from zkrecipes.net.connection import Connection
-from zkrecipes.net.transport import Address, Network
-from zkrecipes.net.wakeup import Parking
+from zkrecipes.enums import ServerGeneration
+from zkrecipes.net.remembering import remember
+from zkrecipes.net.transport import Address
+from zkrecipes.protocol.capabilities import Capabilities
 from zkrecipes.protocol.client_side import ClientSide
-from zkrecipes.protocol.events import Connected, Greeting, Replied, Ticket
-from zkrecipes.protocol.sasl import SaslExchange
-from zkrecipes.protocol.watch_table import WatchTable
 
-__all__ = ["find_generation"]
+__all__ = ["CapabilityGuesses"]
 
-logger = logging.getLogger("zkrecipes.connection")
-
-_VERSION: Final = re.compile(rb"Zookeeper version: *(\d+)\.(\d+)\D")
-_PROBE_TIMEOUT: Final = 4.0
-# A connection that breaks may do so on an unknown opcode, or by chance; what is found out counts for long.
-_TRIES: Final = 2
-# From the newest on; the request must be harmless and known to exactly the generations from there.
-_PROBES: Final[tuple[tuple[ServerGeneration, Request[Any]], ...]] = (
-    (ServerGeneration.V3_7, WhoAmIRequest()),
-    (ServerGeneration.V3_6, GetAllChildrenNumberRequest("/zookeeper")),
-    (ServerGeneration.V3_5, CheckWatchesRequest("/zookeeper", WatcherType.ANY)),
-)
+_SILENT_REFUSALS: Final = 2
+"""A connection that ends on a question without an answer may do so by chance; two in a row do not."""
 
 
-NewExchange = Callable[[], SaslExchange | None]
-"""Gives the SASL exchange for one connection; None where clients do not authenticate so."""
+@final
+class CapabilityGuesses:
+    """The guesses of one client, by address."""
 
+    def __init__(self) -> None:
+        self._guesses: dict[Address, Capabilities] = {}
+        self._refusals: dict[Address, tuple[ServerGeneration, int]] = {}
 
-async def find_generation(
-    network: Network, address: Address, parking: Parking, exchange: NewExchange = lambda: None
-) -> ServerGeneration:
-    """Ask the server at `address` what it can do.
+    def of(self, address: Address) -> Capabilities:
+        """The guess for a new connection to the address."""
+        return self._guesses.get(address, Capabilities())
 
-    Raises:
-        OSError: it could not be asked.
-    """
-    generation = await _ask_version(network, address)
-    if generation is None:
-        generation = await _try_requests(network, address, parking, exchange)
-    logger.debug("the server at %s:%d is of generation %s", *address, generation.name)
-    return generation
+    def forget(self, address: Address) -> None:
+        """Drop the guess for one address."""
+        self._guesses.pop(address, None)
 
+    def forget_all(self) -> None:
+        """Drop every guess: no server could be reached, so others may stand there next time."""
+        self._guesses.clear()
+        self._refusals.clear()
 
-async def _ask_version(network: Network, address: Address) -> ServerGeneration | None:
-    try:
-        answer = await four_letter.ask(network, address, b"srvr", is_enough=_VERSION.search)
-    except OSError:
-        return None  # if it cannot be reached, the requests tell
-    found = _VERSION.search(answer)
-    return None if found is None else generation_of(int(found[1]), int(found[2]))
+    def attached(self, address: Address, side: ClientSide) -> None:
+        """Note what a server that has attached the session is known to have."""
+        self._note(address, side.capabilities)
 
+    def ended(self, address: Address, side: ClientSide) -> bool:
+        """Note how a connection has ended.
 
-def generation_of(major: int, minor: int) -> ServerGeneration:
-    """The generation of a release."""
-    known = [each for each in ServerGeneration if each <= major * 100 + minor]
-    return max(known, default=ServerGeneration.V3_4)
+        Returns:
+            Whether a question ended it. The server is well, then, and has the next turn.
+        """
+        if side.is_surprising:
+            self.forget(address)
+            return False
+        question = side.open_question
+        if question is not None and question > ServerGeneration.V3_5:  # no server minds the first question
+            self._refused_silently(address, question, side.capabilities)
+            return True
+        below = side.capabilities.below
+        if below is not None and below > max(ServerGeneration.V3_5, self.of(address).below or 0):
+            self._note(address, side.capabilities)
+            return True
+        return False
 
+    def _refused_silently(self, address: Address, question: ServerGeneration, known: Capabilities) -> None:
+        earlier, count = self._refusals.pop(address, (question, 0))
+        count = count + 1 if earlier is question else 1
+        if count < _SILENT_REFUSALS:
+            remember(self._refusals, address, (question, count))
+        else:
+            self._note(address, known.learned(question, has_it=False))
 
-async def _try_requests(
-    network: Network, address: Address, parking: Parking, exchange: NewExchange
-) -> ServerGeneration:
-    for generation, request in _PROBES:
-        for _ in range(_TRIES):
-            is_known = await _is_known(network, address, parking, request, exchange())
-            if is_known:
-                return generation
-            if is_known is not None:
-                break
-    return ServerGeneration.V3_4
-
-
-async def _is_known(
-    network: Network,
-    address: Address,
-    parking: Parking,
-    request: Request[Any],
-    exchange: SaslExchange | None,
-) -> bool | None:
-    """Whether the server knows the request; None where the connection broke on it."""
-    watches: WatchTable[Any] = WatchTable()
-    side = ClientSide(
-        Greeting(_PROBE_TIMEOUT),
-        watches,
-        now=anyio.current_time(),
-        packet_size_max=four_letter.SIZE_MAX,
-        # a server may answer nothing before that
-        sasl_token=None if exchange is None else await _begin(exchange),
-    )
-    connection = Connection(await network.connect(*address), side, parking)
-    try:
-        if not isinstance(await connection.greet(exchange), Connected):
-            raise ConnectionRefusedError(f"{address.host}:{address.port} gave no session to a probe")
-        probe = Ticket(request)
-        side.send(probe)
-        side.send(Ticket(CloseSession()))
-        replied = await connection.next_reply()
-        if not isinstance(replied, Replied):
-            return None
-        return getattr(replied.error, "code", 0) != UnimplementedError.code
-    finally:
-        await connection.aclose()
-
-
-async def _begin(exchange: SaslExchange) -> bytes:
-    try:
-        return await sasl_steps.begin(exchange)
-    except AuthFailedError as error:
-        # A probe ends no client: the next connection does, if it is still so.
-        raise ConnectionRefusedError(error.reason) from error
+    def _note(self, address: Address, known: Capabilities) -> None:
+        # That a server is older than 3.5 is asked anew each time: the question costs nothing.
+        below = None if known.below is ServerGeneration.V3_5 else known.below
+        remember(self._guesses, address, Capabilities(known.at_least, below))

@@ -20,13 +20,14 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from zkrecipes.codec.messages import CloseSessionRequest
+from zkrecipes.codec.messages import CloseSessionRequest, ExistsRequest
 from zkrecipes.enums import ServerGeneration, SessionState
 from zkrecipes.errors import (
     AuthFailedError,
     ConnectionLossError,
     SessionClosedError,
     SessionExpiredError,
+    UnimplementedError,
     ZooKeeperError,
 )
 from zkrecipes.net.attaching import Attacher
@@ -42,9 +43,10 @@ from zkrecipes.net.transport import Address, Network, bare_errors
 from zkrecipes.net.waiting import WaitingRequests
 from zkrecipes.net.wakeup import Parking
 from zkrecipes.net.watch_removal import WatchRemover
-from zkrecipes.net.watches import PERSISTENT, WatchOwner, end_persistent
+from zkrecipes.net.watches import WatchOwner, end_persistent
 from zkrecipes.protocol.events import Broken, Connected, Greeting, Replied, WatchFired
 from zkrecipes.protocol.hold_proof import CONNECT_ATTEMPT_WITH_HOLDS
+from zkrecipes.protocol.requirement import Requirement
 from zkrecipes.protocol.states import SessionEvent
 from zkrecipes.protocol.watch_registration import UPKEEP
 from zkrecipes.protocol.watch_table import ONE_SHOT, WatchTable
@@ -171,20 +173,24 @@ class SessionKeeper:
         connection = self._connection
         return self.session.answered_sent_at if connection is None else connection.side.answered_sent_at
 
-    async def generation(self) -> ServerGeneration:
-        """What the server that the client is attached to can do; waits until there is one.
+    async def has(self, generation: ServerGeneration) -> bool:
+        """Whether the server is of this generation or a later one; waits until there is a server.
 
         Raises:
             ZooKeeperError: the client is over.
         """
-        while True:
-            address = await self.wait_address()
-            try:
-                with anyio.fail_after(self.session.timeout / 3):
-                    return await self.attacher.generation(address)
-            except OSError as error:
-                logger.info("the server could not be asked what it can do: %s", error)
-                await anyio.sleep(min(1.0, self.session.timeout / 8))
+        known = None if self._connection is None else self._connection.side.capabilities.has(generation)
+        if known is not None:
+            return known
+        # Any read will do: the connection settles what it requires before it sends it.
+        asking = Pending(ExistsRequest("/", watch=False), _nothing, self.parking)
+        asking.requirement = Requirement("this", generation)
+        self.submit(asking)
+        try:
+            await asking.wait()
+        except UnimplementedError:
+            return False
+        return True
 
     def authenticate(self, scheme: str, credential: bytes) -> None:
         """Add a credential to this connection and to every later one; the caller waits for a later reply."""
@@ -398,7 +404,7 @@ class SessionKeeper:
             for pending in self._waiting.take():
                 self.submit(pending)
             self._move(SessionEvent.ATTACHED_READ_ONLY if connected.read_only else SessionEvent.ATTACHED)
-            await self._tell_watches(address)
+            await self._tell_watches(connection)
             self._watch_remover.attached()
             self._send_due_check()
             if connected.read_only:
@@ -413,10 +419,9 @@ class SessionKeeper:
         if isinstance(self._broken, (SessionExpiredError, AuthFailedError)):
             raise self._broken
 
-    async def _tell_watches(self, address: Address) -> None:
-        if self.watches.owners(*PERSISTENT):
-            # known already: it was asked before they were set again
-            end_persistent(self.watches, await self.attacher.generation(address))
+    async def _tell_watches(self, connection: Connection) -> None:
+        if connection.side.capabilities.has(ServerGeneration.V3_6) is False:
+            end_persistent(self.watches)
         # Before any event of this connection is taken. There may be many: let the loop turn in between.
         for number, owner in enumerate(self.watches.owners(), 1):
             owner.missed()
@@ -439,6 +444,10 @@ class SessionKeeper:
 
     def _detach(self, session: Session, connection: Connection) -> None:
         """The connection is over: decide for each of its requests whether it is sent again."""
+        hosts = self.attacher.hosts
+        address, host = self.address, hosts.last_tried
+        if address is not None and self.attacher.guesses.ended(address, connection.side) and host is not None:
+            hosts.prefer(host, address)
         self._connection = self.address = None
         self._watch_remover.detached()
         side = connection.side

@@ -44,8 +44,8 @@ class Carrier(Protocol):
     def submit(self, pending: Pending[Any]) -> None:
         """Send a request in its turn."""
 
-    async def generation(self) -> ServerGeneration:
-        """What the server can do."""
+    async def has(self, generation: ServerGeneration) -> bool:
+        """Whether the server is of this generation or a later one."""
         raise NotImplementedError
 
     def start_chore(self, func: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
@@ -107,7 +107,7 @@ class WatchRemover:
         carrier = self._carrier
         try:
             while (connection := carrier.connection) is not None and connection.side.registrations.unneeded:
-                can_remove = await carrier.generation() >= ServerGeneration.V3_5
+                can_remove = await carrier.has(ServerGeneration.V3_5)
                 if connection is carrier.connection:
                     paths = connection.side.registrations.take_unneeded(_SLICE)
                     await self._remove_slice(paths if can_remove else [])

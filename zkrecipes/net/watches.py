@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Final, Protocol
 
-from zkrecipes.enums import ServerGeneration
 from zkrecipes.errors import UnimplementedError, ZooKeeperError
 from zkrecipes.protocol.events import WatchEvent
 from zkrecipes.protocol.watch_table import WatchKind, WatchTable
@@ -36,13 +35,11 @@ class WatchOwner(Hashable, Protocol):
         """Whether it has: a request under way must leave no watch behind."""
 
 
-def end_persistent(table: WatchTable[WatchOwner], generation: ServerGeneration) -> None:
-    """End the watches that a server of this generation does not have, if any: nothing would ever be told.
+def end_persistent(table: WatchTable[WatchOwner]) -> None:
+    """End the watches that a server before 3.6 does not have, if any: nothing would ever be told.
 
     So it goes where the members of an ensemble are of different releases, while it is upgraded.
     """
-    if generation >= ServerGeneration.V3_6:
-        return
     for owner in table.owners(*PERSISTENT):
         paths = [path for kind, path in table.drop(owner) if kind in PERSISTENT]
         detail = "the client came to a server that cannot go on with this watch, which needs ZooKeeper 3.6"

@@ -42,9 +42,11 @@ from zkrecipes.errors import (
     ProtocolError,
     SessionError,
     SessionMovedError,
+    UnimplementedError,
     ZooKeeperError,
     error_from_code,
 )
+from zkrecipes.protocol.capabilities import Capabilities, Question, questions_for
 from zkrecipes.protocol.events import (
     Broken,
     Challenged,
@@ -62,7 +64,7 @@ from zkrecipes.protocol.request_queue import RequestQueue
 from zkrecipes.protocol.states import GIVE_UP_AFTER
 from zkrecipes.protocol.watch_registration import WatchRegistrations
 from zkrecipes.protocol.watch_restore import set_watches_requests
-from zkrecipes.protocol.watch_table import FIRES, ONE_SHOT, WatchTable
+from zkrecipes.protocol.watch_table import FIRES, ONE_SHOT, WatchKind, WatchTable
 
 __all__ = ["ClientSide", "Stage"]
 
@@ -96,7 +98,8 @@ class ClientSide:
         watches: the client's watch table; replies add to it and events take from it.
         now: the current time in seconds, on the clock of every later `now`.
         packet_size_max: the largest reply to accept, in bytes.
-        generation: what the server can do, where it is known; persistent watches need it.
+        guess: what a server at this address could do before. Persistent watches are set again by it; if that
+            breaks the connection, the guess was wrong.
         first_xid: the number of the first request.
         sasl_token: the first token of a SASL exchange; None where there is none.
         sasl_suspects: what to look at when the server refuses that exchange, for it gives no reason.
@@ -109,7 +112,7 @@ class ClientSide:
         *,
         now: float,
         packet_size_max: int,
-        generation: ServerGeneration | None = None,
+        guess: Capabilities | None = None,
         first_xid: int = 1,
         sasl_token: bytes | None = None,
         sasl_suspects: str = "",
@@ -123,7 +126,14 @@ class ClientSide:
         self._greeted_at = now
         self._connected: Connected
         self._watches = watches
-        self._generation = generation
+        guess = guess or Capabilities()
+        self._may_guess = guess.at_least >= ServerGeneration.V3_6
+        self.capabilities = Capabilities(below=guess.below)
+        """What this server is known to have, as far as requests have needed it."""
+        self.is_surprising = False
+        """Whether it refused an operation that it was taken to have."""
+        self._asked: set[ServerGeneration] = set()
+        self._is_learning = self._is_guess_tested = False
         self._sasl_token = sasl_token
         self._sasl_suspects = sasl_suspects
         self._is_token_unanswered = False
@@ -150,6 +160,8 @@ class ClientSide:
             ticket: the request; it comes back in a `Replied` event or in `leftover`.
             urgent: before whatever is queued, and whether the window is full or not.
         """
+        if ticket.requirement is not None:
+            self._ask(ticket.requirement.generation)
         self._requests.add(ticket, urgent=urgent)
 
     def data_to_send(self, now: float) -> bytes:
@@ -159,7 +171,7 @@ class ClientSide:
         turn in between.
         """
         frames = self._control
-        if self.stage is Stage.LIVE:
+        if self.stage is Stage.LIVE or self._is_learning:
             self._encode_queued(frames, now)
         elif self.stage is Stage.AUTHENTICATING:
             self._encode_restore(frames)
@@ -289,7 +301,7 @@ class ClientSide:
     @property
     def has_unsent(self) -> bool:
         """Whether `data_to_send` may give something."""
-        if self.stage is Stage.LIVE:
+        if self.stage is Stage.LIVE or self._is_learning:
             return bool(self._control) or self._requests.has_due()
         return bool(self._control) or self._next_restore is not None
 
@@ -324,6 +336,8 @@ class ClientSide:
         for ticket in requests.take_due():
             if ticket.is_dropped:
                 continue
+            if (ticket.requirement is not None or ticket.is_alone) and not self._can_be_sent(ticket):
+                continue
             concerns_watch = ticket.watcher is not None
             if concerns_watch and not registrations.decide(ticket):
                 self._events.append(Replied(ticket, None, None, 0))  # as good as done
@@ -345,8 +359,22 @@ class ClientSide:
         if request is not None:
             frames.append(request.encode_frame(SpecialXid.SET_WATCHES))
             self.registrations.restored(request)
+            self._is_guess_tested |= isinstance(request, SetWatches2Request)
             self._rearmings_unanswered += 1
             self._next_restore = next(self._restoring, None)
+
+    def _can_be_sent(self, ticket: Ticket) -> bool:
+        """Whether the server has what the request needs; the questions before it have settled that.
+
+        A question that others have settled meanwhile is left out.
+        """
+        if isinstance(ticket, Question):
+            return self.capabilities.has(ticket.generation) is None
+        requirement = ticket.requirement
+        if requirement is None or self.capabilities.has(requirement.generation):
+            return True
+        self._events.append(Replied(ticket, None, requirement.refusal(_path_of(ticket)), 0))
+        return False
 
     def _refuse_request(self, ticket: Ticket, error: Exception) -> None:
         refused = BadArgumentsError(_path_of(ticket), detail=str(error))
@@ -357,10 +385,7 @@ class ClientSide:
 
     def _receive_frame(self, buffer: bytes, start: int, end: int) -> None:
         if self.stage is Stage.GREETING:
-            if end - start == _REPLY_HEADER.size:
-                self._receive_refusal(buffer, start)
-            else:
-                self._receive_greeting(ConnectReply.read(buffer, start, end)[0])
+            self._receive_greeting_or_refusal(buffer, start, end)
             return
         body = start + _REPLY_HEADER.size
         if body > end:
@@ -368,6 +393,8 @@ class ClientSide:
         xid, zxid, code = _REPLY_HEADER.unpack_from(buffer, start)
         if self._is_token_unanswered and xid == _SASL_XID:
             self._receive_token(code, buffer, body, end)
+        elif xid > 0 and self._requests.is_due_alone(xid):
+            self._learn(self._requests.answered(xid), code)
         elif xid > 0:
             self._receive_reply(xid, zxid, code, buffer, body, end)
         elif xid == SpecialXid.NOTIFICATION:
@@ -401,6 +428,7 @@ class ClientSide:
                 self.committed_sent_at = ticket.sent_at
         else:
             error = error_from_code(code, _path_of(ticket))
+            self.is_surprising |= isinstance(error, UnimplementedError)
         self._events.append(Replied(ticket, reply, error, zxid))
         if ticket.watcher is not None:
             self._receive_watch(ticket, code, reply)
@@ -421,6 +449,39 @@ class ClientSide:
         for repair in registrations.repairs:
             self._requests.add(repair, urgent=False)
         registrations.repairs.clear()
+
+    # --- what the server can do ----------------------------------------------------------------------------
+
+    def _ask(self, generation: ServerGeneration) -> None:
+        """Queue the questions that settle whether the server is of this generation, each once."""
+        for question in questions_for(generation, self.capabilities):
+            if question.generation not in self._asked:
+                self._asked.add(question.generation)
+                self._requests.add(question, urgent=False)
+
+    def _learn(self, question: Ticket, code: int) -> None:
+        """Take the answer to a question. Watches are set again by `last_zxid`, so that stays."""
+        assert isinstance(question, Question), "nothing else is alone"
+        self._heartbeat.answered(question.sent_at)
+        error = error_from_code(code) if code != 0 else None
+        if isinstance(error, SessionError):
+            self._break(error)
+            return
+        has_it = question.is_yes(code)
+        self.capabilities = self.capabilities.learned(question.generation, has_it=has_it)
+        if isinstance(error, UnimplementedError):
+            # It closes the connection now, so nothing must follow.
+            name = type(question.request).__name__
+            self.lose(f"the server does not know {name} and closes the connection on it")
+        elif self._is_learning and self.capabilities.has(ServerGeneration.V3_6) is not None:
+            self._is_learning = False
+            self._set_watches_again()
+
+    @property
+    def open_question(self) -> ServerGeneration | None:
+        """After `Broken`: the generation that the unanswered question was about, if there was one."""
+        alone = self._requests.alone
+        return alone.generation if isinstance(alone, Question) else None
 
     def _receive_notification(self, message: WatchEventMessage, zxid: int) -> None:
         if message.type not in FIRES:
@@ -458,6 +519,12 @@ class ClientSide:
         self.registrations.fired(event)
 
     # --- greeting and authenticating -----------------------------------------------------------------------
+
+    def _receive_greeting_or_refusal(self, buffer: bytes, start: int, end: int) -> None:
+        if end - start == _REPLY_HEADER.size:
+            self._receive_refusal(buffer, start)
+        else:
+            self._receive_greeting(ConnectReply.read(buffer, start, end)[0])
 
     def _receive_greeting(self, reply: ConnectReply) -> None:
         refusal = why_refused(self._greeting, reply)
@@ -509,7 +576,16 @@ class ClientSide:
         """Send what goes before any request. A server may refuse even that to whom SASL has not proven."""
         for scheme, credential in self._greeting.credentials:
             self.authenticate(scheme, credential)
-        self._restoring = set_watches_requests(self._watches, self.last_zxid, self._generation)
+        is_persistent = self._watches.paths(WatchKind.PERSISTENT) or self._watches.paths(WatchKind.RECURSIVE)
+        if is_persistent and not self._may_guess and self.capabilities.has(ServerGeneration.V3_6) is None:
+            self._is_learning = True
+            self._ask(ServerGeneration.V3_6)
+        else:
+            self._set_watches_again()
+
+    def _set_watches_again(self) -> None:
+        generation = ServerGeneration.V3_6 if self._may_guess else self.capabilities.at_least
+        self._restoring = set_watches_requests(self._watches, self.last_zxid, generation)
         self._next_restore = next(self._restoring, None)
         self._encode_restore(self._control)
         self._go_live_when_ready()
@@ -530,10 +606,13 @@ class ClientSide:
                 return
             raise ProtocolError(f"the server refused to re-arm the watches, with code {code}")
         self._rearmings_unanswered -= 1
+        if self._is_guess_tested and not self._rearmings_unanswered and self._next_restore is None:
+            self.capabilities = self.capabilities.learned(ServerGeneration.V3_6, has_it=True)
         self._go_live_when_ready()
 
     def _go_live_when_ready(self) -> None:
-        if self.stage is Stage.LIVE or self._auths_unanswered or self._rearmings_unanswered:
+        is_waiting = self._auths_unanswered or self._rearmings_unanswered or self._is_learning
+        if self.stage is Stage.LIVE or is_waiting:
             return
         if self._next_restore is not None:
             return

@@ -10,6 +10,7 @@ from zkrecipes.codec.jute import Record
 from zkrecipes.codec.messages import Request
 from zkrecipes.enums import EventType
 from zkrecipes.errors import ZooKeeperError
+from zkrecipes.protocol.requirement import Requirement
 
 __all__ = [
     "Broken",
@@ -49,18 +50,31 @@ class Ticket:
         xid: its number on the connection, 0 until it is sent.
         sent_at: when it was handed to the stream; NaN until then.
         is_dropped: nobody waits for it any longer: an unsent one is not sent.
+        is_alone: it is sent when nothing is in flight, and nothing is sent until it is answered.
+        requirement: what the server must have for it; None if every server has it.
         request_size: of its frame, in bytes; 0 until it is sent.
         reply_size: of the reply's, without the header; 0 where there is none.
     """
 
-    __slots__ = ("is_dropped", "reply_size", "request", "request_size", "sent_at", "watcher", "xid")
+    __slots__ = (
+        "is_alone",
+        "is_dropped",
+        "reply_size",
+        "request",
+        "request_size",
+        "requirement",
+        "sent_at",
+        "watcher",
+        "xid",
+    )
 
     def __init__(self, request: Request[Any], watcher: Any = None) -> None:
         self.request = request
         self.watcher = watcher
         self.xid = 0
         self.sent_at = float("nan")
-        self.is_dropped = False
+        self.is_dropped = self.is_alone = False
+        self.requirement: Requirement | None = None
         self.request_size = self.reply_size = 0
 
 

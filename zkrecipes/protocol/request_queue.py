@@ -1,7 +1,8 @@
 """The requests of one connection: queued, numbered as they leave, matched with replies in that order.
 
 Urgent requests (the checks of holds) go before all others and are not kept back by the window, which bounds
-what is in flight while there are holds.
+what is in flight while there are holds. A request that is alone leaves when nothing is in flight, and nothing
+but urgent requests follows it until it is answered.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class RequestQueue:
         window: how many requests may be in flight.
     """
 
-    __slots__ = ("_in_flight", "_queue", "_urgent", "next_xid", "window")
+    __slots__ = ("_alone", "_in_flight", "_queue", "_urgent", "next_xid", "window")
 
     def __init__(self, first_xid: int) -> None:
         self.next_xid = first_xid
@@ -37,6 +38,7 @@ class RequestQueue:
         self._urgent: list[Ticket] = []
         self._queue: deque[Ticket] = deque()
         self._in_flight: deque[Ticket] = deque()
+        self._alone: Ticket | None = None
 
     def __len__(self) -> int:
         return len(self._urgent) + len(self._queue) + len(self._in_flight)
@@ -48,7 +50,7 @@ class RequestQueue:
 
     def has_due(self) -> bool:
         """Whether `take_due` would give a request."""
-        return bool(self._urgent) or (bool(self._queue) and self.window.has_room(len(self._in_flight)))
+        return bool(self._urgent) or (bool(self._queue) and self._may_leave())
 
     def add(self, ticket: Ticket, *, urgent: bool) -> None:
         """Queue a request; `urgent` ones are before all others."""
@@ -56,17 +58,26 @@ class RequestQueue:
 
     def take_due(self) -> Iterator[Ticket]:
         """Take the requests that may leave now, each to be `sent` or forgotten before the next."""
-        urgent, queue, in_flight, window = self._urgent, self._queue, self._in_flight, self.window
+        urgent, queue = self._urgent, self._queue
         while urgent:
             yield urgent.pop(0)
-        while queue and window.has_room(len(in_flight)):
+        while queue and self._may_leave():
             yield queue.popleft()
+
+    def _may_leave(self) -> bool:
+        """Whether the first of the queue may: not beside one that is alone, in either order."""
+        in_flight = self._in_flight
+        if self._alone is not None or (in_flight and self._queue[0].is_alone):
+            return False
+        return self.window.has_room(len(in_flight))
 
     def sent(self, ticket: Ticket, now: float) -> None:
         """The request leaves under `next_xid`."""
         xid = ticket.xid = self.next_xid
         ticket.sent_at = now
         self._in_flight.append(ticket)
+        if ticket.is_alone:
+            self._alone = ticket
         self.next_xid = xid + 1 if xid < _XID_MAX else 1  # never one of the reserved negative ones
 
     def answered(self, xid: int) -> Ticket:
@@ -79,7 +90,10 @@ class RequestQueue:
         if not in_flight or in_flight[0].xid != xid:
             due = f"xid {in_flight[0].xid} was due" if in_flight else "none was due"
             raise ProtocolError(f"a reply to xid {xid} where {due}")
-        return in_flight.popleft()
+        ticket = in_flight.popleft()
+        if ticket is self._alone:
+            self._alone = None
+        return ticket
 
     def refused(self, xid: int) -> Ticket:
         """Take the request that a read-only server refuses, which may do so before it answers earlier ones.
@@ -95,6 +109,15 @@ class RequestQueue:
                 del self._in_flight[index]
                 return ticket
         return self.answered(xid)
+
+    @property
+    def alone(self) -> Ticket | None:
+        """The request that is in flight alone, or None."""
+        return self._alone
+
+    def is_due_alone(self, xid: int) -> bool:
+        """Whether this xid is that of the request that is in flight alone, and due."""
+        return self._alone is not None and self._alone.xid == xid and self.is_due(xid)
 
     def is_due(self, xid: int) -> bool:
         """Whether the next reply should be to this xid."""

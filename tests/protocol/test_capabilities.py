@@ -1,0 +1,246 @@
+"""What a server can do: the arithmetic of answers, and the questions as a connection asks them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.protocol.pair import Pair, live_pair
+from tests.protocol.test_client_side import RESUMED, broken_by, one, watching
+from zkrecipes.codec.messages import (
+    ExistsRequest,
+    GetAllChildrenNumberRequest,
+    GetDataRequest,
+    GetEphemeralsRequest,
+    SetWatches2Request,
+    SetWatchesRequest,
+    WhoAmIRequest,
+)
+from zkrecipes.enums import ServerGeneration, SpecialXid
+from zkrecipes.errors import NoAuthError, NoNodeError, SessionExpiredError, UnimplementedError
+from zkrecipes.protocol.capabilities import Capabilities, questions_for
+from zkrecipes.protocol.client_side import Stage
+from zkrecipes.protocol.events import Connected, Replied, Ticket
+from zkrecipes.protocol.requirement import Requirement
+from zkrecipes.protocol.watch_table import WatchKind
+
+V3_4, V3_5, V3_6, V3_7 = ServerGeneration
+CONFIG = ExistsRequest("/zookeeper/config", watch=False)
+COUNT = GetAllChildrenNumberRequest("/zookeeper")
+
+
+@pytest.mark.parametrize(
+    ("answers", "known"),
+    [
+        ({}, (True, None, None, None)),
+        ({V3_5: True}, (True, True, None, None)),
+        ({V3_5: False}, (True, False, False, False)),
+        ({V3_5: True, V3_6: True}, (True, True, True, None)),
+        ({V3_5: True, V3_6: False}, (True, True, False, False)),
+        ({V3_6: True}, (True, True, True, None)),
+        ({V3_6: False}, (True, None, False, False)),
+        ({V3_5: True, V3_6: True, V3_7: False}, (True, True, True, False)),
+        ({V3_7: True}, (True, True, True, True)),
+    ],
+)
+def test_answers_tell_of_other_generations_as_well(
+    answers: dict[ServerGeneration, bool], known: tuple[bool | None, ...]
+) -> None:
+    capabilities = Capabilities()
+    for generation, has_it in answers.items():
+        capabilities = capabilities.learned(generation, has_it=has_it)
+    assert tuple(map(capabilities.has, ServerGeneration)) == known
+    unsettled = [each for each in ServerGeneration if capabilities.has(each) is None]
+    unsettled = [] if capabilities.has(V3_7) is False else unsettled
+    assert [each.generation for each in questions_for(V3_7, capabilities)] == unsettled
+
+
+@pytest.mark.parametrize("generation", [V3_5, V3_6, V3_7])
+def test_a_newer_answer_replaces_an_older_one(generation: ServerGeneration) -> None:
+    for first in (True, False):
+        learned = Capabilities().learned(generation, has_it=first).learned(generation, has_it=not first)
+        assert learned.has(generation) is not first
+
+
+def _ask(pair: Pair, generation: ServerGeneration, request: Any = None) -> Ticket:
+    ticket = Ticket(request or GetEphemeralsRequest("/"))
+    ticket.requirement = Requirement("get_ephemerals", generation)
+    pair.client.send(ticket)
+    return ticket
+
+
+def _requests(pair: Pair) -> list[Any]:
+    return [each.request for each in pair.flush()]
+
+
+def _answer(pair: Pair, code: int = 0) -> list[Any]:
+    """Answer the request that is in flight."""
+    xid = pair.client.leftover()[0][0].xid
+    return pair.reply(xid, err=code)
+
+
+def test_a_question_waits_until_nothing_is_in_flight_and_nothing_follows_it() -> None:
+    pair = live_pair(guess=None)
+    pair.ask(GetDataRequest("/before"))
+    _ask(pair, V3_6)
+    pair.ask(GetDataRequest("/after"))
+    assert _requests(pair) == [GetDataRequest("/before")]
+    assert not pair.has_unsent()
+    _answer(pair, NoNodeError.code)
+    assert _requests(pair) == [CONFIG]
+    assert not pair.has_unsent()
+    assert _answer(pair) == []
+    assert _requests(pair) == [COUNT]
+    assert not pair.has_unsent()
+    assert _answer(pair) == []
+    assert _requests(pair) == [GetEphemeralsRequest("/"), GetDataRequest("/after")]
+
+
+def test_a_check_of_holds_does_not_wait_for_the_answer_to_a_question() -> None:
+    pair = live_pair(guess=None)
+    _ask(pair, V3_5)
+    assert _requests(pair) == [CONFIG]
+    pair.ask(GetDataRequest("/check"), urgent=True)
+    pair.ask(GetDataRequest("/after"))
+    assert _requests(pair) == [GetDataRequest("/check")]
+    assert not pair.has_unsent()
+
+
+def test_each_question_is_asked_once_on_a_connection() -> None:
+    pair = live_pair(guess=None)
+    for _ in range(2):
+        _ask(pair, V3_5)
+    assert _requests(pair) == [CONFIG]
+    _answer(pair)
+    assert len(_requests(pair)) == 2
+    _ask(pair, V3_5)
+    assert len(_requests(pair)) == 1
+
+
+def test_before_3_5_an_operation_is_refused_in_its_turn_and_nothing_else_is_asked() -> None:
+    pair = live_pair(guess=None)
+    refused = _ask(pair, V3_6)
+    pair.ask(GetDataRequest("/after"))
+    assert _requests(pair) == [CONFIG]
+    assert _answer(pair, NoNodeError.code) == []
+    assert _requests(pair) == [GetDataRequest("/after")]
+    assert pair.client.has_events
+    replied = pair.client.next_event()
+    assert isinstance(replied, Replied)
+    assert replied.ticket is refused
+    assert isinstance(replied.error, UnimplementedError)
+    assert "get_ephemerals needs ZooKeeper 3.6" in str(replied.error)
+    assert pair.stage() is Stage.LIVE
+
+
+def test_an_unknown_opcode_ends_the_connection_before_anything_follows_it() -> None:
+    pair = live_pair(guess=None)
+    waiting = [_ask(pair, V3_6), pair.ask(GetDataRequest("/after"))]
+    pair.flush()
+    _answer(pair)
+    assert _requests(pair) == [COUNT]
+    error = broken_by(_answer(pair, UnimplementedError.code))
+    assert "does not know GetAllChildrenNumberRequest" in str(error)
+    assert pair.client.leftover() == ([], waiting)
+    assert pair.client.capabilities == Capabilities(V3_5, V3_6)
+    # the next connection to the same server does not ask it again
+    pair = live_pair(guess=pair.client.capabilities)
+    _ask(pair, V3_6)
+    assert _requests(pair) == []
+    assert isinstance(pair.client.next_event(), Replied)
+
+
+def test_a_connection_that_ends_on_a_question_tells_on_which() -> None:
+    pair = live_pair(guess=None)
+    _ask(pair, V3_6)
+    assert pair.client.open_question is None
+    pair.flush()
+    asked = [pair.client.open_question]
+    _answer(pair)
+    pair.flush()
+    pair.client.receive_eof()
+    asked.append(pair.client.open_question)
+    assert asked == [V3_5, V3_6]
+
+
+@pytest.mark.parametrize("code", [NoAuthError.code, -127])
+def test_any_answer_but_that_it_is_unknown_comes_from_a_server_that_knows_it(code: int) -> None:
+    pair = live_pair(guess=None)
+    _ask(pair, V3_7, WhoAmIRequest())
+    for question in (CONFIG, COUNT, WhoAmIRequest()):
+        assert _requests(pair) == [question]
+        assert _answer(pair, code) == []
+    assert pair.client.capabilities.has(V3_7)
+
+
+def test_a_session_that_has_expired_is_no_answer() -> None:
+    pair = live_pair(guess=None)
+    _ask(pair, V3_5)
+    pair.flush()
+    assert isinstance(broken_by(_answer(pair, SessionExpiredError.code)), SessionExpiredError)
+
+
+def test_persistent_watches_are_set_again_once_it_is_known_that_the_server_has_them() -> None:
+    watches = watching((WatchKind.DATA, "/one-shot"), (WatchKind.PERSISTENT, "/a"))
+    pair = Pair(RESUMED, watches=watches, guess=None)
+    pair.greet()
+    assert pair.accept() == []
+    assert _requests(pair) == [CONFIG]
+    pair.reply(1, zxid=77)
+    assert _requests(pair) == [COUNT]
+    pair.reply(2, zxid=77)
+    # with the zxid of the greeting, or what changed before the questions would not be told
+    [request] = _requests(pair)
+    assert request == SetWatches2Request(50, ["/one-shot"], [], [], ["/a"], [])
+    assert pair.stage() is Stage.AUTHENTICATING
+    assert isinstance(one(pair.reply(SpecialXid.SET_WATCHES)), Connected)
+    assert pair.client.capabilities.has(V3_6)
+
+
+def test_one_shot_watches_alone_need_no_question() -> None:
+    pair = Pair(RESUMED, watches=watching((WatchKind.DATA, "/one-shot")), guess=None)
+    pair.greet()
+    pair.accept()
+    assert _requests(pair) == [SetWatchesRequest(50, ["/one-shot"], [], [])]
+
+
+def test_an_older_server_gets_the_one_shot_watches_only() -> None:
+    watches = watching((WatchKind.DATA, "/one-shot"), (WatchKind.PERSISTENT, "/a"))
+    pair = Pair(RESUMED, watches=watches, guess=None)
+    pair.greet()
+    pair.accept()
+    pair.flush()
+    pair.reply(1, err=NoNodeError.code)
+    assert _requests(pair) == [SetWatchesRequest(50, ["/one-shot"], [], [])]
+    assert isinstance(one(pair.reply(SpecialXid.SET_WATCHES)), Connected)
+    assert pair.client.capabilities.has(V3_5) is False
+
+
+def test_watches_that_were_set_again_by_a_guess_prove_it() -> None:
+    pair = Pair(RESUMED, watches=watching((WatchKind.PERSISTENT, "/a")), guess=Capabilities(V3_7))
+    pair.greet()
+    pair.accept()
+    assert pair.client.capabilities.has(V3_5) is None
+    assert _requests(pair) == [SetWatches2Request(50, [], [], [], ["/a"], [])]
+    pair.reply(SpecialXid.SET_WATCHES)
+    assert pair.client.capabilities.has(V3_6)
+    _ask(pair, V3_6)
+    assert _requests(pair) == [GetEphemeralsRequest("/")]
+
+
+def test_a_guess_alone_lets_no_request_go_without_a_question() -> None:
+    pair = live_pair(guess=Capabilities(V3_7))
+    _ask(pair, V3_6)
+    assert _requests(pair) == [CONFIG]
+
+
+def test_an_operation_that_comes_back_as_unknown_is_a_surprise() -> None:
+    pair = live_pair(guess=None)
+    _ask(pair, V3_5)
+    pair.flush()
+    _answer(pair)
+    pair.flush()
+    assert not pair.client.is_surprising
+    _answer(pair, UnimplementedError.code)
+    assert pair.client.is_surprising
