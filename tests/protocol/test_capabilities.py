@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.protocol.pair import Pair, live_pair
+from tests.protocol.pair import Pair, T, events_of, live_pair
 from tests.protocol.test_client_side import RESUMED, broken_by, one, watching
 from zkrecipes.codec.messages import (
     ExistsRequest,
@@ -172,6 +172,22 @@ def test_any_answer_but_that_it_is_unknown_comes_from_a_server_that_knows_it(cod
         assert _requests(pair) == [question]
         assert _answer(pair, code) == []
     assert pair.client.capabilities.has(V3_7)
+
+
+def test_a_question_that_is_never_answered_ends_the_connection() -> None:
+    """Its reply is lost, say; pings are answered, and no later reply would show the loss."""
+    pair = live_pair(guess=None)
+    _ask(pair, V3_5)
+    pair.flush()
+    while pair.stage() is Stage.LIVE:
+        assert pair.now < 2 * T
+        pair.now = pair.client.next_deadline()
+        pair.client.tick(pair.now)
+        if pair.has_unsent():
+            pair.flush()
+            pair.reply(SpecialXid.PING)
+    assert pair.now == T
+    assert "did not answer what it can do" in str(broken_by(events_of(pair.client)))
 
 
 def test_a_session_that_has_expired_is_no_answer() -> None:

@@ -18,7 +18,10 @@ from zkrecipes.enums import ServerGeneration
 from zkrecipes.errors import NoNodeError, UnimplementedError
 from zkrecipes.protocol.events import Ticket
 
-__all__ = ["Capabilities", "Question", "questions_for"]
+__all__ = ["ANSWERED_WITHIN", "Capabilities", "Question", "questions_for"]
+
+ANSWERED_WITHIN: Final = 1.0
+"""In session timeouts: how long a question may go unanswered before the connection ends."""
 
 _QUESTIONS: Final[tuple[tuple[ServerGeneration, Request[Any]], ...]] = (
     (ServerGeneration.V3_5, ExistsRequest("/zookeeper/config", watch=False)),

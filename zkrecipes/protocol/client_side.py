@@ -46,7 +46,7 @@ from zkrecipes.errors import (
     ZooKeeperError,
     error_from_code,
 )
-from zkrecipes.protocol.capabilities import Capabilities, Question, questions_for
+from zkrecipes.protocol.capabilities import ANSWERED_WITHIN, Capabilities, Question, questions_for
 from zkrecipes.protocol.events import (
     Broken,
     Challenged,
@@ -245,7 +245,7 @@ class ClientSide:
 
     def next_deadline(self) -> float:
         """When `tick` must be called at the latest; before the greeting is answered, never."""
-        return float("inf") if self.is_dead else self._heartbeat.next_deadline()
+        return float("inf") if self.is_dead else min(self._heartbeat.next_deadline(), self._answer_due_at())
 
     def tick(self, now: float) -> None:
         """Time has passed. After calling this, take the events and send what is due."""
@@ -254,6 +254,8 @@ class ClientSide:
             return
         if self._heartbeat.is_silent(now):
             self.lose(self._heartbeat.describe(now))
+        elif now >= self._answer_due_at():
+            self.lose("the server did not answer what it can do")
         elif self._heartbeat.is_ping_due(now):
             self._heartbeat.pinged(now)
             self._control.append(_PING_FRAME)
@@ -476,6 +478,11 @@ class ClientSide:
         elif self._is_learning and self.capabilities.has(ServerGeneration.V3_6) is not None:
             self._is_learning = False
             self._set_watches_again()
+
+    def _answer_due_at(self) -> float:
+        """When an unanswered question ends the connection: no later reply would show that it is lost."""
+        alone = self._requests.alone
+        return float("inf") if alone is None else alone.sent_at + ANSWERED_WITHIN * self._heartbeat.timeout
 
     @property
     def open_question(self) -> ServerGeneration | None:
