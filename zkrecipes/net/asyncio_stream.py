@@ -9,26 +9,15 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import threading
 from typing import Final, cast, final
 
 from zkrecipes.net.address import Address
+from zkrecipes.net.read_buffer import read_buffer
 
 __all__ = ["AsyncioStream"]
 
-_RECEIVE_SIZE: Final = 64 * 1024
 _CHUNKS_MAX: Final = 4
 """So many reads may wait to be taken before the transport reads no more."""
-
-
-class _ReadBuffer(threading.local):
-    """What every transport of a thread reads into: each takes its bytes out before the next one reads."""
-
-    def __init__(self) -> None:
-        self.view = memoryview(bytearray(_RECEIVE_SIZE))
-
-
-_read_buffer = _ReadBuffer()
 
 
 @final
@@ -129,11 +118,11 @@ class AsyncioStream(asyncio.BufferedProtocol):
 
     def get_buffer(self, _sizehint: int) -> memoryview:
         """Where to read into."""
-        return _read_buffer.view
+        return read_buffer.view
 
     def buffer_updated(self, nbytes: int) -> None:
         """So much was read."""
-        self._chunks.append(bytes(_read_buffer.view[:nbytes]))
+        self._chunks.append(bytes(read_buffer.view[:nbytes]))
         if len(self._chunks) >= _CHUNKS_MAX:
             self._is_paused = True
             self._transport.pause_reading()

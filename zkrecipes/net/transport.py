@@ -56,7 +56,7 @@ class Stream(Protocol):
         """
 
     async def receive(self) -> bytes:
-        """The next bytes, as many as are there and at most 64 KiB; `b""` at the end of the stream.
+        """The next bytes, as many as are there and at most 256 KiB; `b""` at the end of the stream.
 
         Raises:
             OSError: the connection is broken or closed.

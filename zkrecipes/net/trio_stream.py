@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import Final, final
+from typing import final
 
 import trio
 
 from zkrecipes.net.address import Address
+from zkrecipes.net.read_buffer import read_buffer
 
 __all__ = ["TrioStream"]
-
-_RECEIVE_SIZE: Final = 64 * 1024
 
 
 @final
@@ -75,7 +74,8 @@ class TrioStream:
         while True:
             try:
                 await trio.lowlevel.wait_readable(connected)
-                return connected.recv(_RECEIVE_SIZE)
+                view = read_buffer.view
+                return bytes(view[: connected.recv_into(view)])
             except BlockingIOError:
                 pass  # it was said to be readable, and is not
             except trio.ClosedResourceError as error:
