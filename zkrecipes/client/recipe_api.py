@@ -31,7 +31,7 @@ from zkrecipes.net.holds import Guard
 from zkrecipes.net.keeper import SessionChange, SessionKeeper
 from zkrecipes.net.pending import Pending
 from zkrecipes.net.session import Session
-from zkrecipes.net.wakeup import CallingTask, callable_from_threads
+from zkrecipes.net.wakeup import CallingTask, callable_from_threads_in_task
 
 __all__ = [
     "CallingTask",
@@ -46,7 +46,7 @@ __all__ = [
     "Session",
     "Stat",
     "as_transaction",
-    "callable_from_threads",
+    "callable_from_threads_in_task",
     "recipe_api",
 ]
 

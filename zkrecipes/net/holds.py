@@ -128,15 +128,17 @@ class Guard:
         self._holds.forget(self)
         self.tell()
 
-    def drop_scope(self) -> None:
+    def drop_scope(self) -> anyio.CancelScope | None:
         """Prove the hold without cancelling anything from now on: no task is left to cancel.
 
         Another task than the one that entered the scope cannot leave it. It works in a callback of the loop,
         too.
+
+        Returns:
+            The scope, which is not cancelled any more; None if it was dropped before.
         """
-        self._scope = (
-            None  # it knows its task, whose result may be what holds: that must not stay alive by it
-        )
+        dropped, self._scope = self._scope, None
+        return dropped
 
     def lose(self, reason: str) -> None:
         """The hold is over without its owner's doing."""

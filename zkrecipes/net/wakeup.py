@@ -12,14 +12,24 @@ import sys
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol, final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
 if TYPE_CHECKING:
     import asyncio
 
+    import anyio
     import trio
 
-__all__ = ["CallingTask", "Parking", "Spot", "callable_from_threads", "current_parking", "is_on_trio"]
+__all__ = [
+    "CallingTask",
+    "Parking",
+    "Spot",
+    "callable_from_threads",
+    "callable_from_threads_in_task",
+    "current_parking",
+    "is_on_trio",
+]
 
 
 class Spot(Protocol):
@@ -124,8 +134,8 @@ class CallingTask:
             and inspect.getcoroutinestate(coro) == inspect.CORO_CLOSED
         )
 
-    def call_at_end(self, func: Callable[[], object]) -> Callable[[], object]:
-        """Call `func` when the task ends, where the loop reports it; return what takes that back.
+    def call_at_end(self, func: Callable[[], object], scope: anyio.CancelScope) -> Callable[[], object]:
+        """Call `func` if the task ends within `scope`, which is then left; return what takes that back.
 
         trio does not report it, and does not need to: a scope of trio's does nothing once its task has ended.
         """
@@ -133,15 +143,65 @@ class CallingTask:
         if task is None or is_on_trio():
             return _nothing
 
-        def ended(_: object) -> None:
-            func()
+        if task not in _open_scopes:
+            _open_scopes[task] = {}
+            task.add_done_callback(_leave_open_scopes)
+        _open_scopes[task][scope] = partial(self._end, func, scope)
+        return partial(_forget_scope, self._task, scope)
 
-        task.add_done_callback(ended)
-        return lambda: task.remove_done_callback(ended)
+    def _end(self, func: Callable[[], object], scope: anyio.CancelScope) -> None:
+        func()
+        self.leave_scope(scope)
+
+    def leave_scope(self, scope: anyio.CancelScope) -> None:
+        """Leave `scope` on behalf of the task, which entered it and will not leave it any more, or has ended.
+
+        On asyncio. Otherwise anyio would refuse to leave the scopes around it; and it would keep a task that
+        has ended for ever, and with it the task's result, which may be a hold (`wait_for` around entering, up
+        to Python 3.11). If the task is in further scopes within, it is left as it is; so it is on trio.
+        """
+        task = self._task()
+        if task is None or is_on_trio():
+            return
+        import asyncio
+
+        loop, caller = asyncio.get_running_loop(), asyncio.current_task()
+        # asyncio's hooks for task implementations ("Extending" in its documentation).
+        if caller is not None:
+            asyncio._leave_task(loop, caller)  # noqa: SLF001
+        asyncio._enter_task(loop, task)  # noqa: SLF001
+        try:
+            with suppress(RuntimeError):
+                scope.__exit__(None, None, None)
+        finally:
+            asyncio._leave_task(loop, task)  # noqa: SLF001
+            if caller is not None:
+                asyncio._enter_task(loop, caller)  # noqa: SLF001
 
 
 def _nothing() -> None:
     pass
+
+
+# On asyncio: what to do about the scopes in which a task may end, by task, in the order of their entering.
+_open_scopes: Final[weakref.WeakKeyDictionary[Any, dict[anyio.CancelScope, Callable[[], None]]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _leave_open_scopes(task: object) -> None:
+    for leave in reversed(_open_scopes.pop(task, {}).values()):
+        leave()
+
+
+def _forget_scope(task: weakref.ref[Any], scope: anyio.CancelScope) -> None:
+    alive = task()
+    if alive is None or alive not in _open_scopes:
+        return
+    _open_scopes[alive].pop(scope, None)
+    if not _open_scopes[alive]:
+        del _open_scopes[alive]
+        alive.remove_done_callback(_leave_open_scopes)
 
 
 def _coroutine_of(task: Any) -> object:
@@ -171,7 +231,7 @@ def callable_from_threads(func: Callable[[], object]) -> Callable[[], None]:
     """What any thread may call to have `func` run soon by the loop that runs the calling task.
 
     It does not wait, for a loop that is about to end may never come to it, and it does not raise where the
-    loop has ended.
+    loop has ended. `func` runs in no task of the caller's; see `callable_from_threads_in_task`.
     """
     run_soon: Callable[[Callable[[], object]], object]
     if is_on_trio():
@@ -188,6 +248,26 @@ def callable_from_threads(func: Callable[[], object]) -> Callable[[], None]:
             run_soon(func)
 
     return call
+
+
+def callable_from_threads_in_task(func: Callable[[], object]) -> Callable[[], None]:
+    """As `callable_from_threads`, with `func` run inside some task, so that it may start tasks with anyio."""
+    if is_on_trio():
+        return callable_from_threads(func)  # trio runs it in a task of its own
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    started: set[asyncio.Task[None]] = set()  # a loop keeps no task alive
+
+    async def run() -> None:
+        func()
+
+    def start() -> None:
+        task = loop.create_task(run())
+        started.add(task)
+        task.add_done_callback(started.discard)
+
+    return callable_from_threads(start)
 
 
 def is_on_trio() -> bool:

@@ -214,7 +214,7 @@ class HoldBlock:
         self.guard.scope.__enter__()
         # Its task may end within the block, if the program enters it in one task and leaves it in another.
         # There is nothing to cancel from then on, and everything to keep: the znode, the proof.
-        self._unfollow = self._task.call_at_end(self.guard.drop_scope)
+        self._unfollow = self._task.call_at_end(self.guard.drop_scope, self.guard.scope)
 
     def when_forgotten(self, func: Callable[[], object]) -> None:
         """Call `func`, in any thread, when nothing refers to the block any longer and it was never left."""
@@ -229,7 +229,7 @@ class HoldBlock:
             self._forgotten.detach()
         try:
             if not self._task.is_current:
-                self.guard.drop_scope()
+                self._drop_scope()
                 return left_elsewhere(self._what, self._new_loss(reason, error), error)
             outcome: BaseException | None
             try:
@@ -241,6 +241,11 @@ class HoldBlock:
         finally:
             self.guard.release()
         return self._outcome(reason, outcome)
+
+    def _drop_scope(self) -> None:
+        scope = self.guard.drop_scope()
+        if scope is not None:
+            self._task.leave_scope(scope)
 
     def exit_inner(self, error: BaseException | None) -> BaseException | None:
         """End a block within, and return what is to be raised, or None."""

@@ -19,7 +19,7 @@ from zkrecipes.client.recipe_api import (
     CallingTask,
     Guard,
     RecipeApi,
-    callable_from_threads,
+    callable_from_threads_in_task,
     recipe_api,
 )
 from zkrecipes.errors import AcquireTimeoutError, NoAuthError
@@ -202,14 +202,19 @@ class GuardedUse(SingleUse[H]):
     def _begin_block(self, guard: Guard) -> HoldBlock:
         block = self._block = HoldBlock(guard, self._hold_path, self._lost, self.what)
         block.enter()
-        forget = partial(
-            _release_forgotten, self.what, self._api, guard, self._remove, self._forget_entered()
+        # None of these may refer to this object, or it would never be forgotten.
+        forget = partial(self._stack.remove, self._entered)
+        release = partial(
+            _release_forgotten,
+            self.what,
+            api=self._api,
+            guard=guard,
+            task=self.task,
+            remove=self._remove,
+            forget=forget,
         )
-        block.when_forgotten(callable_from_threads(forget))
+        block.when_forgotten(callable_from_threads_in_task(release))
         return block
-
-    def _forget_entered(self) -> Callable[[], None]:
-        return partial(self._stack.remove, self._entered)
 
     async def _time_is_over(self) -> AcquireTimeoutError:
         waited = self._limit.waited()
@@ -229,8 +234,10 @@ class GuardedUse(SingleUse[H]):
 
 def _release_forgotten(
     what: str,
+    *,
     api: RecipeApi,
     guard: Guard,
+    task: CallingTask,
     remove: Removal,
     forget: Callable[[], None],
 ) -> None:
@@ -245,7 +252,9 @@ def _release_forgotten(
         extra={"path": guard.paths[0]},
     )
     forget()
-    guard.drop_scope()
+    scope = guard.drop_scope()
+    if scope is not None:
+        task.leave_scope(scope)
     guard.release()
     api.start_clean_up(remove)
 
