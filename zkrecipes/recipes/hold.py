@@ -28,7 +28,7 @@ from zkrecipes.errors import (
 )
 from zkrecipes.recipes.guarded_transaction import guarded_transaction
 
-__all__ = ["REVOCATION", "Hold", "HoldBlock", "LossType", "left_elsewhere"]
+__all__ = ["REVOCATION", "Hold", "HoldBlock", "LossType", "confirm_all", "left_elsewhere"]
 
 logger = logging.getLogger("zkrecipes.recipes")
 
@@ -168,6 +168,19 @@ class Hold:
     def __repr__(self) -> str:
         state = self._guard.why_lost() or "held"
         return f"<Hold {self.path} token={self.fencing_token} {state}>"
+
+
+async def confirm_all(holds: Sequence[Hold]) -> None:
+    """Get one proof of each hold now; the checks of all are asked for before the first is waited for.
+
+    Raises:
+        HoldLostError: for the first that is lost.
+    """
+    asked = [(hold, hold._guard.ask()) for hold in holds]  # noqa: SLF001 - of this module's class
+    for hold, number in asked:
+        await hold._guard.wait_confirmed(number)  # noqa: SLF001
+    for hold in holds:
+        hold.check()  # the first may have been lost while the last was proven
 
 
 @final

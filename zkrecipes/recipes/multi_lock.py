@@ -16,7 +16,7 @@ from zkrecipes.client.transaction import Transaction
 from zkrecipes.errors import AcquireTimeoutError, LockLostError, NoAuthError
 from zkrecipes.recipes.contenders import Contender
 from zkrecipes.recipes.guarded_transaction import guarded_transaction
-from zkrecipes.recipes.hold import Hold
+from zkrecipes.recipes.hold import Hold, confirm_all
 from zkrecipes.recipes.mutex import Mutex
 from zkrecipes.recipes.single_use import EnteredDirectly, GuardedUse, SingleUse
 from zkrecipes.recipes.wait_limit import check_wait
@@ -71,15 +71,12 @@ class MultiHold:
             hold.check()
 
     async def confirm(self) -> None:
-        """Get one proof of each now: one for each client, as one proof is for all holds of a client.
+        """Get one proof of each now: all that one client has are proven together.
 
         Raises:
             LockLostError: for the first that is lost.
         """
-        one_of_each_client = {recipe_api(hold.client).root: hold for hold in self.holds}
-        for hold in one_of_each_client.values():
-            await hold.confirm()
-        self.check()  # another may have been lost meanwhile
+        await confirm_all(self.holds)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
