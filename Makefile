@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix fuzz soak lint format docs bench dev clean
+.PHONY: help demo test test-matrix fuzz refusals soak lint format docs bench dev clean
 
 help:
 	@echo "make demo    several workers share jobs under a lock; two of them fail on purpose (20 s)"
@@ -17,6 +17,8 @@ help:
 	@echo "make test-matrix ZOOKEEPER_HOMES=\"dir installed …\""
 	@echo "             the tests against real servers, once for each release"
 	@echo "make fuzz    millions of mutated answers, until one does harm"
+	@echo "make refusals"
+	@echo "             every recipe, with each of its requests answered by each error code"
 	@echo "make soak    clients of three real servers whose connections are cut at random (5 min)"
 	@echo "make bench   measure beside kazoo on a real server"
 	@echo "make dev     everything above in one environment, $(VENV)"
@@ -34,6 +36,9 @@ test-matrix: $(VENV)/.has-cli,test
 
 fuzz: $(VENV)/.has-cli,test
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+refusals: $(VENV)/.has-cli,test
+	@WHOLE_SWEEP=1 $(BIN)/python -m pytest tests/recipes/test_refusals.py $(ARGS)
 
 soak: $(VENV)/.has-cli,test
 	@scripts/install-test-peers $(BIN)/python

@@ -12,7 +12,7 @@ import asyncio
 import random
 import selectors
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -253,6 +253,85 @@ def _trio_tasks() -> Iterator[str]:
         assert task is not None
         yield task.name
         tasks += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+
+
+# --- answers that are an error --------------------------------------------------------------------------
+
+
+class Refusal(NamedTuple):
+    """An answer with an error code, in place of the right one."""
+
+    code: int
+    is_applied: bool
+    """Whether the request was applied all the same."""
+
+
+_NOT_REFUSED = frozenset(
+    {OpCode.PING, OpCode.CREATE_SESSION, OpCode.CLOSE_SESSION, OpCode.SET_WATCHES, OpCode.SET_WATCHES2}
+)
+
+
+@contextmanager
+def refusing(there: World, session_id: int, choose: Callable[[Seen], Refusal | None]) -> Iterator[None]:
+    """Let the server answer requests of one session with an error.
+
+    Args:
+        there: with the server.
+        session_id: whose requests.
+        choose: called with each of them; None for the right answer.
+    """
+    processor = there.server.processor
+    process = processor.process
+
+    def refuse(peer: Any, opcode: int, request: Any, moment: Any) -> Any:
+        refusal: Refusal | None = None
+        if opcode not in _NOT_REFUSED and peer.session is not None and peer.session.id == session_id:
+            refusal = choose(Seen(anyio.current_time(), session_id, opcode, request))
+        if refusal is None:
+            return process(peer, opcode, request, moment)
+        if refusal.is_applied:
+            with suppress(zk.ZooKeeperError):
+                process(peer, opcode, request, moment)
+        return Reply(processor.zxid, refusal.code)
+
+    setattr(processor, "process", refuse)  # noqa: B010 - a checker wants the same names of arguments
+    try:
+        yield
+    finally:
+        setattr(processor, "process", process)  # noqa: B010
+
+
+async def refuse_nth_request(
+    act: Act, nth: int, refusal: Refusal, *, stays: set[str], **options: Any
+) -> tuple[Outcome, Seen | None, set[str]]:
+    """Let the server answer one request of an act with an error.
+
+    Returns:
+        How the act ended, which request was refused (None: the act has sent fewer), and what znodes were left
+        while the client lived.
+    """
+    refused: list[Seen] = []
+    number = 0
+
+    def choose(seen: Seen) -> Refusal | None:
+        nonlocal number
+        number += 1
+        if number != nth:
+            return None
+        refused.append(seen)
+        return refusal
+
+    outcome = Outcome(None, nth)
+    async with world() as there, there.connect("refused", **options) as client:
+        with refusing(there, client.session.id, choose):
+            try:
+                with anyio.fail_after(20 * TIMEOUT):
+                    outcome.result = await act(there, client)
+            except Exception as error:  # noqa: BLE001 - it is judged
+                outcome.error = error
+        await anyio.sleep(TIMEOUT / 2)
+        left = there.znodes() - stays
+    return outcome, refused[0] if refused else None, left
 
 
 # --- hurting -------------------------------------------------------------------------------------------

@@ -131,7 +131,7 @@ async def test_what_it_costs() -> None:
             await gate(client).remove()
             await anyio.sleep(1)
             # whoever waits is told, and asks nothing
-            assert [seen.opcode for seen in there.seen] == [OpCode.SYNC, OpCode.EXISTS, OpCode.DELETE]
+            assert [seen.opcode for seen in there.seen] == [OpCode.MULTI, OpCode.EXISTS, OpCode.DELETE]
         there.seen.clear()
         await gate(client).create()
         assert [seen.opcode for seen in there.seen] == [OpCode.CREATE]

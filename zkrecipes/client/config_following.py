@@ -9,6 +9,7 @@ from typing import Final, final
 import anyio
 
 from zkrecipes.client.client import Client
+from zkrecipes.client.pauses import Pauses
 from zkrecipes.errors import (
     NoAuthError,
     NoNodeError,
@@ -47,10 +48,12 @@ class ConfigFollower:
 
     async def run(self) -> None:
         """Follow until the client is over, or until it is clear that there is nothing to follow."""
+        pauses = Pauses()
         while self._keeper.over is None:
             try:
                 async with self._client.get_and_watch(_CONFIG_PATH) as (node, changed):
                     await self._take(hosts_in(node.data))
+                    pauses.reset()
                     await changed.wait()
             except (NoNodeError, NoAuthError) as error:  # servers before 3.5 have none
                 logger.warning("the ensemble's members cannot be followed: %s", error)
@@ -60,6 +63,9 @@ class ConfigFollower:
             except SessionClosedError:
                 return
             except ZooKeeperError as error:
+                if error.is_transient:
+                    await pauses.wait()
+                    continue
                 logger.info("the ensemble's members are no longer followed: %s", error)
                 return
 

@@ -145,10 +145,12 @@ class RecipeApi:
         Raises:
             ZooKeeperError: what the server answered to the read or to the write before it (`catch_up`).
         """
-        caught_up, reading = self.catch_up(), self.submit(read)
-        result = await reading.wait()
-        await caught_up.wait()
-        return result
+        while True:
+            session, caught_up, reading = self.session, self.catch_up(), self.submit(read)
+            result = await reading.wait()
+            await caught_up.wait()
+            if session is self.session:  # or another server may have been read, which knows less
+                return result
 
     @asynccontextmanager
     async def changed_paths(self) -> AsyncIterator[ChangedPaths]:

@@ -10,9 +10,15 @@ from typing import final
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Stat, recipe_api
+from zkrecipes.client.recipe_api import Pauses, RecipeApi, Stat, recipe_api
 from zkrecipes.enums import EventType
-from zkrecipes.errors import ConnectionLossError, NoNodeError, NotEmptyError, SessionExpiredError
+from zkrecipes.errors import (
+    ConnectionLossError,
+    NoNodeError,
+    NotEmptyError,
+    SessionExpiredError,
+    ZooKeeperError,
+)
 from zkrecipes.paths import check_path
 
 __all__ = ["Barrier"]
@@ -47,6 +53,7 @@ class Barrier:
             raise ValueError("the root is no barrier: it cannot be removed")
         self.path = check_path(path)
         self._client = client
+        self._api: RecipeApi = recipe_api(client)
         self._acl = acl
 
     async def create(self) -> None:
@@ -61,14 +68,12 @@ class Barrier:
 
         Cancellation: the gate may be closed or not.
         """
+        pauses = Pauses()
         while True:
             try:
                 await self._client.ensure_path(self.path, acl=self._acl)
-            except ConnectionLossError:
-                continue  # again is the same as once
-            except SessionExpiredError:
-                if self._is_over():
-                    raise
+            except ZooKeeperError as error:
+                await self._after(error, pauses)  # again is the same as once
             else:
                 return
 
@@ -84,17 +89,17 @@ class Barrier:
 
         Cancellation: the gate may be open or not.
         """
-        found = gate = await self._look()
+        pauses = Pauses()
+        found = gate = await self._look(pauses)
+        # a gate that was created later is another one: ours has gone
         while gate is not None and found is not None and gate.czxid == found.czxid:
             try:
                 await self._client.delete(self.path)
             except NoNodeError:
                 return
-            except ConnectionLossError:
-                gate = await self._look()  # one of another birth is another gate: ours has gone
-            except SessionExpiredError:
-                if self._is_over():
-                    raise
+            except ZooKeeperError as error:
+                await self._after(error, pauses)
+                gate = await self._look(pauses)
             else:
                 return
 
@@ -112,35 +117,44 @@ class Barrier:
 
         Cancellation: nothing is left behind.
         """
+        pauses = Pauses()
         closed_at: int | None = None
         while True:
             try:
-                self._catch_up()
+                session, caught_up = self._api.session, self._api.catch_up()
                 async with self._client.exists_and_watch(self.path) as (gate, changed):
+                    await caught_up.wait()
+                    if session is not self._api.session:
+                        continue  # another server may have been read, which knows less
                     if gate is None or closed_at not in (None, gate.czxid):
                         return
                     if gate.num_children:
-                        full_path = recipe_api(self._client).operations.full(self.path)
+                        full_path = self._api.operations.full(self.path)
                         raise NotEmptyError(full_path, detail="so it is no barrier")
                     closed_at = gate.czxid
+                    pauses.reset()
                     event = await changed.wait()
                     if event.type is EventType.DELETED:
                         return
-            except SessionExpiredError:
-                if self._is_over():
-                    raise
+            except ZooKeeperError as error:
+                await self._after(error, pauses)
 
-    async def _look(self) -> Stat | None:
-        self._catch_up()
-        return await self._client.exists(self.path)
+    async def _look(self, pauses: Pauses) -> Stat | None:
+        """The gate, with all that was done to it before this call."""
+        while True:
+            try:
+                return await self._api.read_caught_up(self._api.operations.exists(self.path))
+            except ZooKeeperError as error:
+                await self._after(error, pauses)
 
-    def _catch_up(self) -> None:
-        """What was done before is seen by the next read: a server may be behind the one that took it."""
-        api = recipe_api(self._client)
-        api.submit(api.operations.sync(self.path))
-
-    def _is_over(self) -> bool:
-        return recipe_api(self._client).is_over
+    async def _after(self, error: ZooKeeperError, pauses: Pauses) -> None:
+        """Return when it may be tried again; raise what is not transient."""
+        if isinstance(error, SessionExpiredError) and not self._api.is_over:
+            return  # in the next session
+        if not error.is_transient:
+            raise error
+        if not isinstance(error, ConnectionLossError):
+            await pauses.wait()
 
     def __repr__(self) -> str:
         return f"<Barrier {self.path}>"

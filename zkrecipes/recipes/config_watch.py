@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 import anyio
 
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import RecipeApi, Stat, recipe_api
+from zkrecipes.client.recipe_api import Pauses, RecipeApi, Stat, recipe_api
 from zkrecipes.errors import (
     BadVersionError,
     ConnectionLossError,
@@ -118,6 +118,7 @@ class ConfigWatch(Generic[T]):
         self._bad_data: Exception | None = None
         self._unreadable: ZooKeeperError | None = None
         self._retry_after = _RETRY_AFTER
+        self._pauses = Pauses()
         self._seen: _Read | None = None
         self._values: Latest[T] = Latest()
         self._following: AbstractAsyncContextManager[None] | None = None
@@ -286,7 +287,11 @@ class ConfigWatch(Generic[T]):
                         await self._wait_until_worth_a_try(self._unreadable)
                     await self._take_and_wait()
                 except ZooKeeperError as error:
-                    self._after(error)
+                    if error.is_transient and not self._api.is_over:
+                        logger.info("%s is read again: %s", self.path, error, extra={"path": self.path})
+                        await self._pauses.wait()
+                    else:
+                        self._after(error)
         except Exception as error:
             self._values.fail(error)
             raise
@@ -339,6 +344,7 @@ class ConfigWatch(Generic[T]):
     def _take(self, read: _Read) -> None:
         """The znode was read: whether it brings another value or bad data."""
         self._unreadable, self._retry_after = None, _RETRY_AFTER
+        self._pauses.reset()
         is_first, is_news = self._seen is None, _key(read) != _key(self._seen)
         self._seen = read
         if not is_news:

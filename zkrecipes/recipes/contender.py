@@ -339,9 +339,8 @@ class Place:
         listing = api.submit(api.operations.get_children(queue.directory))
         try:
             made = await create.wait()
-        except ZooKeeperError as error:
-            if error.nothing_changed:
-                self.is_left()
+        except NoAuthError:
+            self.is_left()  # decided before anything is created; after any other error it may be there
             raise
         self.path, self.token = made, create.zxid
         self.made = create if self._is_surely_readable() else None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import NoReturn, final
+from typing import Final, NoReturn, final
+
+import anyio
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import recipe_api
+from zkrecipes.client.recipe_api import Pauses, recipe_api
 from zkrecipes.client.watching import OneShotWatch
 from zkrecipes.errors import LeadershipLostError, NoNodeError, SessionExpiredError, ZooKeeperError
 from zkrecipes.paths import check_path, join
@@ -30,6 +33,10 @@ from zkrecipes.recipes.layouts import ELECTIONS, choose_layout
 __all__ = ["Election"]
 
 logger = logging.getLogger("zkrecipes.recipes")
+
+
+_SHORT_TERM: Final = 1.0
+"""Seconds: `run` pauses after a shorter term."""
 
 
 @final
@@ -118,18 +125,24 @@ class Election:
         """Take part for ever: `func(leadership)` runs whenever this candidate leads, and again after a loss.
 
         When `func` returns, the leadership goes to the next candidate and this one queues up again, behind
-        the others. What `func` raises while it leads releases the leadership and comes out as itself; what it
-        raises because of the loss is logged with the loss.
+        the others. If `func` returns at once again and again, this candidate pauses before it queues up, for
+        longer each time, up to two seconds.
+
+        What `func` raises while it leads releases the leadership and comes out as itself; what it raises
+        because of the loss is logged with the loss. Answers of the server that are transient end nothing.
 
         Raises:
             ZooKeeperError: as entering `lead`: the client is over, say.
 
         Cancellation: as of `lead`.
         """
+        pauses = Pauses()
         while True:
             leadership: Hold | None = None
+            began = math.inf
             try:
                 async with self.lead() as leadership:
+                    began = anyio.current_time()
                     await func(leadership)
             except LeadershipLostError as loss:
                 if leadership is None or loss.path != leadership.path:
@@ -141,6 +154,10 @@ class Election:
                     exc_info=loss.__cause__,
                     extra={"path": self.path},
                 )
+            if anyio.current_time() - began >= _SHORT_TERM:
+                pauses.reset()
+            else:
+                await pauses.wait()
 
     async def leader(self, *, sync: bool = True) -> Contender | None:
         """Who leads, as of this read; None while nobody does.
@@ -148,24 +165,25 @@ class Election:
         Who was replaced is never returned: its znode, with its data, is what makes it the leader.
 
         Args:
-            sync: let the server catch up with its leader first: the answer is then not older than the call.
+            sync: let the server catch up first, by a write that changes nothing and needs a quorum. The
+                answer is then not older than the call, even if the server follows a replaced leader.
                 Without it the answer may be as old as that server is behind.
 
         Raises:
             NoAuthError: the directory, or the leader's znode, may not be read.
-            NotReadOnlyError: a read-only server cannot sync.
+            NotReadOnlyError: the server is read-only, and cannot catch up.
             ZooKeeperError: the client is over.
         """
         api = recipe_api(self._queue.client)
         while True:
             session = api.session
-            synced = api.submit(api.operations.sync(self.path)) if sync else None
+            caught_up = api.catch_up() if sync else None
             try:
                 candidates = await self._candidates()
                 # The first stays the first for as long as its znode is there, so its data is a leader's.
                 first = await read_contenders(self._queue, candidates[:1]) if candidates else []
-                if synced is not None:
-                    await synced.wait()
+                if caught_up is not None:
+                    await caught_up.wait()
             except SessionExpiredError:
                 if api.is_over:
                     raise
@@ -230,6 +248,7 @@ class _Observer:
         self._api = recipe_api(queue.client)
         self._session = self._api.session
         self._last: Contender | None = None
+        self._pauses = Pauses()
 
     async def run(self) -> None:
         """Observe until the client is over, or may not read; readers are told why."""
@@ -240,6 +259,11 @@ class _Observer:
                 except SessionExpiredError:
                     if self._api.is_over:
                         raise
+                except ZooKeeperError as error:
+                    if not error.is_transient:
+                        raise
+                    logger.info("%s is read again: %s", self._queue.directory, error)
+                    await self._pauses.wait()
         except Exception as error:
             self.leaders.fail(error)
             if not isinstance(error, ZooKeeperError):
@@ -278,6 +302,7 @@ class _Observer:
                 await self._tell(None, changed)
 
     async def _tell(self, leader: Contender | None, changed: OneShotWatch) -> None:
+        self._pauses.reset()
         if self._session is not self._api.session:
             return  # the two reads were of two sessions, and perhaps of two servers
         if self.leaders.number == 0 or leader != self._last:

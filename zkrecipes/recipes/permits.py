@@ -229,8 +229,6 @@ class Permits:
                 return False
             raise error.error from error
         except ZooKeeperError as error:
-            if error.nothing_changed:
-                self._guids = []
             if not error.is_transient:
                 raise
             if not isinstance(error, ConnectionLossError):
@@ -260,8 +258,6 @@ class Permits:
 
     async def _settle(self, place: Place, error: ZooKeeperError) -> bool:
         """After an answer that leaves it open whether they were made: find out."""
-        if not self._guids:
-            return False
         is_taken = await self._adopt(place)
         if not is_taken and isinstance(error, ConnectionLossError):
             self._losses += 1

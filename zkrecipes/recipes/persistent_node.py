@@ -300,9 +300,8 @@ class PersistentNode:
         except NoNodeError:
             self._unsettled = before
             await make_directory(self._client, parent_of(self.path), container=self._container)
-        except ZooKeeperError as error:
-            if error.nothing_changed:
-                self._unsettled = before
+        except NoAuthError:
+            self._unsettled = before  # decided before anything is created; after other errors it may be there
             raise
         else:
             self._know(create.zxid, 0)

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple, final
 
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import ChangedPaths, Node, Pending, RecipeApi, Stat, recipe_api
+from zkrecipes.client.recipe_api import ChangedPaths, Node, Pauses, Pending, RecipeApi, Stat, recipe_api
 from zkrecipes.errors import NoAuthError, NoNodeError, SessionExpiredError, ZooKeeperError
 from zkrecipes.paths import join
 from zkrecipes.recipes.latest import Latest
@@ -71,6 +71,7 @@ class TreeFollower:
         self._nodes: SnapshotDict[TreeNode] = SnapshotDict()
         self._children: dict[str, set[str] | frozenset[str]] = {}  # of each znode that is watched
         self._unreadable: set[str] = set()
+        self._is_refused = False  # something, for the moment
 
     async def run(self) -> None:
         """Follow until the client is over, or may not read; readers are told why."""
@@ -89,6 +90,7 @@ class TreeFollower:
             self.views.fail(RuntimeError(f"the block that followed {self._root} has ended"))
 
     async def _follow_session(self) -> None:
+        pauses = Pauses()
         async with self._api.changed_paths() as changed:
             self._api.submit(self._api.operations.sync(self._root))
             self._nodes = SnapshotDict()
@@ -96,7 +98,11 @@ class TreeFollower:
             due = [ROOT]
             while True:
                 while due:
+                    self._is_refused = False
                     due = await self._read(due, changed)
+                    if self._is_refused:
+                        await pauses.wait()
+                pauses.reset()
                 if not changed.has_news or (self._is_group and not changed.is_over):
                     self.views.put(self._nodes.snapshot())
                 due = [self._relative(path) for path in await changed.wait()]
@@ -123,6 +129,17 @@ class TreeFollower:
         return _Reads(node, children)
 
     async def _take(self, path: str, reads: _Reads, changed: ChangedPaths) -> list[str]:
+        """Take the answers about one znode; return what is to be read next: it again, if it was refused."""
+        try:
+            return await self._take_answers(path, reads, changed)
+        except ZooKeeperError as error:
+            if not error.is_transient:
+                raise
+            logger.info("%s is read again: %s", self._root, error, extra={"path": self._root})
+            self._is_refused = True
+            return [path]
+
+    async def _take_answers(self, path: str, reads: _Reads, changed: ChangedPaths) -> list[str]:
         """Take the answers about one znode; return the paths below it that are not known yet."""
         try:
             if reads.node is not None:

@@ -1,0 +1,154 @@
+"""Every recipe, with each of its requests answered by each error code, once applied and once not.
+
+`make test` takes a sample of them, by a seed; `make refusals` takes all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import pytest
+
+import zkrecipes as zk
+from tests.recipes.hurting import Outcome, Refusal, Seen, World, refuse_nth_request, virtual_time
+from zkrecipes.devserver.faults import paths_of
+from zkrecipes.enums import OpCode
+from zkrecipes.errors import error_from_code
+
+pytestmark = pytest.mark.anyio
+anyio_backend = virtual_time()
+
+TRANSIENT = (-1, -2, -7, -14, -118, -119, -122, -127)
+FOR_GOOD = (-3, -5, -6, -8, -100, -102, -125, -999)
+REQUESTS_MAX = 40
+SAMPLE = 3
+"""How many refusals `make test` tries for each request."""
+
+Act = Callable[[World, zk.Client], Awaitable[Any]]
+Entered = Callable[[zk.Client], Any]
+
+
+def _block(make: Entered) -> Act:
+    async def act(_: World, client: zk.Client) -> str:
+        async with make(client):
+            await anyio.sleep(1)
+        return "done"
+
+    return act
+
+
+async def _downgrade(_: World, client: zk.Client) -> str:
+    lock = zk.ReadWriteLock(client, "/d/rw")
+    async with lock.write():
+        await lock.downgrade()
+    return "done"
+
+
+async def _update(_: World, client: zk.Client) -> str:
+    async with zk.Group(client, "/d/g").join("a") as member:
+        await member.update(b"1")
+        assert (await _read(client, "/d/g/a")) == b"1"
+    return "done"
+
+
+async def _read(client: zk.Client, path: str) -> bytes | None:
+    while True:
+        try:
+            return (await client.get(path)).data
+        except zk.ZooKeeperError:
+            await anyio.sleep(0.1)
+
+
+async def _barrier(_: World, client: zk.Client) -> str:
+    gate = zk.Barrier(client, "/d/gate")
+    await gate.create()
+    with anyio.move_on_after(1):
+        await gate.wait()
+        raise AssertionError("it is closed")
+    await gate.remove()
+    await gate.wait()
+    return "done"
+
+
+async def _observe(_: World, client: zk.Client) -> str:
+    async with zk.Election(client, "/d/e").observe() as leaders:
+        assert await anext(leaders) is None
+    return "done"
+
+
+async def _follow_group(_: World, client: zk.Client) -> str:
+    async with zk.Group(client, "/d/g").changes() as changes:
+        assert (await anext(changes)).members == {}
+    return "done"
+
+
+async def _follow_tree(_: World, client: zk.Client) -> str:
+    async with zk.ConfigTree(client, "/d").changes() as changes:
+        assert "" not in (await anext(changes)).values
+    return "done"
+
+
+async def _watch_value(_: World, client: zk.Client) -> str:
+    async with zk.ConfigWatch(client, "/d/c", default=b"none") as config:
+        assert config.value == b"none"
+    return "done"
+
+
+ACTS: dict[str, Act] = {
+    "mutex": _block(lambda client: zk.Mutex(client, "/d/m")),
+    "mutex, one try": _block(lambda client: zk.Mutex(client, "/d/m").acquire(wait=0)),
+    "mutex, curator": _block(lambda client: zk.Mutex(client, "/d/m", layout="curator")),
+    "downgrade": _downgrade,
+    "semaphore": _block(lambda client: zk.Semaphore(client, "/d/s", limit=3).acquire(permits=2)),
+    "semaphore, curator": _block(lambda client: zk.Semaphore(client, "/d/s", limit=3, layout="curator")),
+    "several locks": _block(
+        lambda client: zk.MultiLock([zk.Mutex(client, "/d/m"), zk.Mutex(client, "/d/n")])
+    ),
+    "election": _block(lambda client: zk.Election(client, "/d/e").lead()),
+    "member": _update,
+    "persistent node": _block(lambda client: zk.PersistentNode(client, "/d/p/a")),
+    "barrier": _barrier,
+    "observer": _observe,
+    "group": _follow_group,
+    "tree": _follow_tree,
+    "value": _watch_value,
+}
+DIRECTORIES = ("m", "n", "rw", "s", "s-__lock__", "s/leases", "s/locks", "e", "g", "p")
+STAYS = {"/d", *(f"/d/{name}" for name in DIRECTORIES)}
+
+
+def _judge(outcome: Outcome, refusal: Refusal, refused: Seen, left: set[str]) -> None:
+    told = f"{refusal} to {OpCode(refused.opcode).name} {paths_of(refused.request)}: {outcome}"
+    if refusal.code in TRANSIENT:
+        # one try ends when it would have to wait
+        is_one_try = isinstance(outcome.error, zk.AcquireTimeoutError)
+        assert outcome.result == "done" or is_one_try, told
+        assert not left, f"{told}: left behind: {left}"
+        return
+    expected = type(error_from_code(refusal.code))
+    is_told = outcome.result == "done" or isinstance(outcome.error, expected)
+    assert is_told, told
+    is_gate = left == {"/d/gate"}  # which is not the client's alone, and whose removal has raised
+    is_refused_for_good = refusal.code == zk.NoAuthError.code and refused.opcode == OpCode.DELETE
+    is_reported = outcome.error is not None and (is_gate or is_refused_for_good)
+    assert not left or is_reported, f"{told}: left behind: {left}"
+
+
+@pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
+async def test_each_request_refused(act: Act, request: pytest.FixtureRequest) -> None:
+    rng = random.Random(request.node.name)
+    every = [Refusal(code, is_applied) for code in (*TRANSIENT, *FOR_GOOD) for is_applied in (False, True)]
+    every.remove(Refusal(zk.NoAuthError.code, True))  # a server decides that first
+    for nth in range(1, REQUESTS_MAX):
+        chosen = every if "WHOLE_SWEEP" in os.environ else rng.sample(every, SAMPLE)
+        for refusal in chosen:
+            outcome, refused, left = await refuse_nth_request(act, nth, refusal, stays=STAYS)
+            if refused is None:
+                assert nth > 1
+                return
+            _judge(outcome, refusal, refused, left)
+    raise AssertionError("the act sends requests without end")
