@@ -10,13 +10,14 @@ import pytest
 import trio.testing
 
 from tests.net.peers import accept_all, saying, scripted
-from zkrecipes.codec.messages import ExistsRequest
+from zkrecipes.codec.messages import ExistsRequest, SetDataRequest, SyncRequest
 from zkrecipes.enums import OpCode
 from zkrecipes.net.connection import Connection
 from zkrecipes.net.transport import Address, Stream
 from zkrecipes.net.wakeup import current_parking
 from zkrecipes.protocol.client_side import ClientSide
 from zkrecipes.protocol.events import Broken, Connected, Greeting, Replied, Ticket
+from zkrecipes.protocol.send_window import FIRST_SIZE
 from zkrecipes.protocol.server_side import Requested, ServerSide
 from zkrecipes.protocol.watch_table import WatchTable
 from zkrecipes.testing import MemoryNetwork
@@ -28,6 +29,7 @@ class Watched:
     def __init__(self, stream: Stream) -> None:
         self.sent: list[tuple[float, bytes]] = []
         self.is_broken = False
+        self.rate = float("inf")
         self._stream = stream
 
     @property
@@ -39,6 +41,7 @@ class Watched:
             await anyio.lowlevel.checkpoint()
             raise ConnectionResetError("broken")
         self.sent.append((anyio.current_time(), data))
+        await anyio.sleep(len(data) / self.rate)
         await self._stream.send(data)
 
     async def receive(self) -> bytes:
@@ -113,12 +116,12 @@ async def test_what_is_queued_in_one_pass_leaves_in_one_send(autojump_clock: obj
         tasks.start_soon(connection.run, driver)
         await anyio.wait_all_tasks_blocked()
         before = len(stream.sent)
-        for _ in range(100):
+        for _ in range(FIRST_SIZE):
             connection.side.send(Ticket(ExistsRequest("/a")))
             connection.wake()
         await anyio.wait_all_tasks_blocked()
         assert len(stream.sent) == before + 1
-        assert len(driver.events) == 100
+        assert len(driver.events) == FIRST_SIZE
         tasks.cancel_scope.cancel()
 
 
@@ -346,4 +349,35 @@ async def test_whoever_looks_at_the_clock_first_after_a_block_notices_it(
         assert driver.blocks == [(3.75, 5.0)]
         await anyio.wait_all_tasks_blocked()
         assert len(driver.blocks) == 1
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.trio
+async def test_nothing_urgent_waits_for_a_whole_batch_that_the_stream_takes_slowly(
+    autojump_clock: object,
+) -> None:
+    network = MemoryNetwork()
+
+    def take_in(_side: ServerSide, _requested: Requested) -> bool:
+        return True
+
+    async with (
+        scripted(network, greet=accept_all(timeout_ms=10_000), answer=take_in),
+        greeted(network) as (connection, stream, driver),
+        anyio.create_task_group() as tasks,
+    ):
+        stream.rate = 200_000.0
+        tasks.start_soon(connection.run, driver)
+        for _ in range(FIRST_SIZE):
+            connection.side.send(Ticket(SetDataRequest("/a", b"x" * 200_000, -1)))
+        connection.wake()
+        await anyio.sleep(2.5)
+        connection.side.send(Ticket(SyncRequest("/urgent")), urgent=True)
+        connection.side.authenticate("digest", b"credential")
+        await anyio.sleep(1.0)
+        at, data = stream.sent[-1]
+        assert at == pytest.approx(3.0, abs=0.01)
+        assert b"/urgent" in data
+        assert b"credential" in data
+        assert all(len(data) < 300_000 for _, data in stream.sent)
         tasks.cancel_scope.cancel()

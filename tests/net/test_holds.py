@@ -20,6 +20,7 @@ from zkrecipes.enums import OpCode
 from zkrecipes.net.holds import Guard, Holds
 from zkrecipes.net.session import Session
 from zkrecipes.protocol.events import Connected, Replied
+from zkrecipes.protocol.send_window import FIRST_SIZE
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -122,9 +123,9 @@ async def test_a_server_with_a_backlog_is_not_left() -> None:
             line.hold()
             line.chunk_size = 500
             async with client.pipeline() as pipe:
-                replies = [pipe.get("/data") for _ in range(24)]
+                replies = [pipe.get("/data") for _ in range(FIRST_SIZE)]
                 for reply in replies:
-                    await anyio.sleep(SIXTEENTH / 4)
+                    await anyio.sleep(SIXTEENTH / 3)
                     line.release()
                     while not reply.is_done:
                         await anyio.lowlevel.checkpoint()

@@ -16,8 +16,6 @@ from zkrecipes.net.transport import Address, Handler, Stream
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
 
-CHUNK = 8 * 1024
-
 
 class SlowLink:
     """A network on which a client receives so many bytes a second, and no more.
@@ -25,17 +23,19 @@ class SlowLink:
     Args:
         there: where the server is.
         rate: bytes a second.
+        chunk_size: how many of them arrive at once.
     """
 
-    def __init__(self, there: World, rate: float) -> None:
+    def __init__(self, there: World, rate: float, *, chunk_size: int = 8 * 1024) -> None:
         self._network = there.network
         self._rate = rate
+        self._chunk_size = chunk_size
         self.resolve = there.network.resolve
 
     async def connect(self, host: str, port: int) -> Stream:
         stream = await self._network.connect_from("slow", host, port)
         link = self._network.links[-1]
-        link.to_client.chunk_size = CHUNK
+        link.to_client.chunk_size = self._chunk_size
         receive, arriving = stream.receive, list[bytes]()
 
         async def receive_slowly() -> bytes:
@@ -130,3 +130,53 @@ async def test_a_hold_lost_long_after_a_block_does_not_blame_it(caplog: pytest.L
                 await anyio.sleep_forever()
         assert "blocked" not in str(caught.value)
         there.network.heal()
+
+
+# --- many requests ---------------------------------------------------------------------------------------
+
+
+async def test_a_slow_link_full_of_replies_keeps_the_session() -> None:
+    async with world() as there, there.connect("b") as other:
+        await other.create("/data", b"x" * 50_000)
+        async with there.connect("a", network=SlowLink(there, 50_000)) as client:
+            session = client.session
+            await client.create("/mine", ephemeral=True)
+            start = anyio.current_time()
+            requests = (client.operations.get("/data") for _ in range(60))
+            async with client.stream(requests) as replies:
+                sizes = [len(reply.result().data) async for reply in replies]
+            assert sizes == [50_000] * 60
+            assert anyio.current_time() - start > 3 * TIMEOUT
+            assert client.session is session
+            assert client.stats().connections == 1
+            assert await other.exists("/mine") is not None
+
+
+async def test_a_slow_link_full_of_replies_keeps_a_hold() -> None:
+    async with world() as there, there.connect("b") as other:
+        await other.create("/data", b"x" * 5_000)
+        async with (
+            there.connect("a", network=SlowLink(there, 50_000)) as client,
+            zk.Mutex(client, "/lock") as hold,
+        ):
+            requests = (client.operations.get("/data") for _ in range(400))
+            async with client.stream(requests) as replies:
+                async for reply in replies:
+                    reply.result()
+                    hold.check()
+            assert client.stats().connections == 1
+
+
+async def test_a_break_leaves_few_writes_in_doubt_if_they_are_answered_slowly() -> None:
+    async with world() as there:
+        slow = SlowLink(there, 2000, chunk_size=200)  # some 20 answers a second
+        async with there.connect("a", network=slow) as client:
+            await client.create("/a")
+            async with client.pipeline() as pipe:
+                writes = [pipe.set("/a", b"x") for _ in range(400)]
+                await writes[200].wait()
+                there.network.reset()
+            lost = sum(isinstance(write.error, zk.ConnectionLossError) for write in writes)
+            assert 0 < lost <= TIMEOUT / 8 * 20
+            assert sum(write.error is None for write in writes) == len(writes) - lost
+            assert client.stats().sessions == 1

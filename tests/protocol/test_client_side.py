@@ -642,10 +642,62 @@ def test_the_window_opens_with_every_reply() -> None:
     assert pair.has_unsent()
     assert len(pair.flush()) >= 1
     assert pair.client.outstanding == 99
-    pair.client.window.is_limited = False
-    pair.flush()
-    assert pair.client.leftover()[1] == []
     assert in_flight < 100
+
+
+def test_no_more_bytes_leave_at_once_than_a_ping_can_wait_for() -> None:
+    pair = live_pair()
+    for _ in range(6):
+        pair.ask(SetDataRequest("/a", b"x" * 50_000, -1))
+    assert [len(pair.client.data_to_send(pair.now)) for _ in range(4)] == [100_052] * 3 + [0]
+
+
+def test_the_window_follows_the_rate_of_the_answers() -> None:
+    pair = live_pair()
+    tickets = [pair.ask(GET) for _ in range(1000)]
+    for size in (16, 32, 64):
+        requests = pair.flush()
+        assert len(requests) == size
+        assert pair.flush() == []
+        pair.now += T / 16
+        for request in requests:
+            pair.reply(request.xid, NODE)
+    pair.flush()
+    pair.now += T / 8 + 0.001
+    pair.reply(tickets[112].xid, NODE)  # the oldest; the window shrinks, and the next are not sent
+    assert pair.client.window.size == 64
+    assert not pair.has_unsent()
+
+
+def test_a_window_that_nobody_fills_does_not_grow() -> None:
+    pair = live_pair()
+    for _ in range(100):
+        [ticket] = asked(pair, GET)
+        pair.reply(ticket.xid, NODE)
+    assert pair.client.window.size == 16
+
+
+def test_time_during_which_the_loop_was_blocked_does_not_shrink_the_window() -> None:
+    pair = live_pair()
+    [ticket] = asked(pair, GET)
+    pair.now = T / 2
+    pair.client.was_blocked(0.0, pair.now)
+    pair.reply(ticket.xid, NODE)
+    assert pair.client.window.size == 16
+
+
+def test_a_request_that_is_alone_in_flight_takes_no_other_with_it() -> None:
+    pair = live_pair()
+    pair.client.window.is_alone = True
+    suspect, other = pair.ask(GET), pair.ask(GET)
+    assert [each.xid for each in pair.flush()] == [1]
+    urgent = pair.ask(SyncRequest("/"), urgent=True)
+    assert [each.request for each in pair.flush()] == [urgent.request]
+    assert not pair.has_unsent()
+    assert one(pair.reply(suspect.xid, NODE)).ticket is suspect
+    assert [each.xid for each in pair.flush()] == [3]
+    assert other.xid == 3
+    assert pair.client.window.size == 16
 
 
 def test_a_request_that_cannot_be_encoded_fails_alone() -> None:

@@ -8,6 +8,7 @@ from zkrecipes.codec.messages import SyncRequest
 from zkrecipes.errors import ProtocolError
 from zkrecipes.protocol.events import Ticket
 from zkrecipes.protocol.request_queue import RequestQueue
+from zkrecipes.protocol.send_window import BYTES_IN_FLIGHT_MAX, FIRST_SIZE
 
 
 def _add(queue: RequestQueue, name: str, *, urgent: bool = False) -> Ticket:
@@ -84,3 +85,59 @@ def test_what_is_left_over_is_in_order_without_what_was_dropped_unsent() -> None
     urgent = _add(queue, "x", urgent=True)
     unsent[1].is_dropped = True
     assert queue.leftover() == (in_flight, [urgent, unsent[0], unsent[2]])
+
+
+def test_with_holds_the_bytes_of_the_requests_in_flight_are_bounded_too() -> None:
+    queue = RequestQueue(1)
+    queue.window.is_limited = True
+    for name in "abcdef":
+        _add(queue, name).request_size = BYTES_IN_FLIGHT_MAX // 2
+    assert len(_send(queue)) == 2
+    assert not queue.has_due()
+    queue.answered(1)
+    assert len(_send(queue)) == 1
+    assert len(queue) == 5
+
+
+def test_without_holds_they_are_not() -> None:
+    queue = RequestQueue(1)
+    for name in "abcdef":
+        _add(queue, name).request_size = BYTES_IN_FLIGHT_MAX
+    assert len(_send(queue)) == 6
+
+
+def test_the_window_grows_when_the_last_request_of_a_full_one_is_answered() -> None:
+    queue = RequestQueue(1)
+    queue.window.timeout = 16.0
+    for _ in range(100):
+        _add(queue, "a")
+    sent = _send(queue)
+    for ticket in sent[:-1]:
+        queue.answered(ticket.xid)
+        queue.adapt(1.5)
+    assert queue.window.size == len(sent)
+    queue.answered(sent[-1].xid)
+    queue.adapt(1.5)
+    assert queue.window.size == 2 * len(sent)
+
+
+def test_a_refusal_out_of_turn_may_answer_the_last_request_of_a_window() -> None:
+    queue = RequestQueue(1)
+    for _ in range(100):
+        _add(queue, "a")
+    sent = _send(queue)
+    queue.refused(sent[-1].xid)
+    queue.adapt(1.0)
+    assert queue.window.size == 2 * len(sent)
+
+
+def test_a_window_that_shrinks_while_its_last_request_is_being_answered_does_not_grow() -> None:
+    queue = RequestQueue(1)
+    queue.window.timeout = 16.0
+    for _ in range(100):
+        _add(queue, "a")
+    for ticket in _send(queue):
+        queue.answered(ticket.xid)
+    queue.window.forget(1.0)
+    queue.adapt(1.0)
+    assert queue.window.size == FIRST_SIZE

@@ -2,33 +2,108 @@
 
 from __future__ import annotations
 
-from zkrecipes.protocol.send_window import BYTES_IN_FLIGHT_MAX, REQUESTS_IN_FLIGHT_MAX, SendWindow
+from zkrecipes.codec.messages import SyncRequest
+from zkrecipes.protocol.events import Ticket
+from zkrecipes.protocol.send_window import (
+    BYTES_IN_FLIGHT_MAX,
+    FIRST_SIZE,
+    REQUESTS_IN_FLIGHT_MAX,
+    SendWindow,
+)
+
+T = 16.0
 
 
 def _room(window: SendWindow) -> int:
-    """How many requests have room."""
-    return next(count for count in range(100_000) if not window.has_room(count))
+    """How many requests have room when none is in flight."""
+    return next(count for count in range(2 * 10**6) if not window.has_room(count, 0))
+
+
+def _window(*, size: int = FIRST_SIZE) -> SendWindow:
+    window = SendWindow(T)
+    window.size = size
+    return window
 
 
 def _limited(*reply_sizes: int) -> SendWindow:
-    window = SendWindow()
+    window = _window(size=10**6)
     window.is_limited = True
     for size in reply_sizes:
         window.saw_reply(size)
     return window
 
 
-def test_a_window_is_unlimited_until_it_is_told() -> None:
-    window = SendWindow()
-    assert window.has_room(10**9)
-    window.is_limited = True
-    assert not window.has_room(10**9)
-    window.is_limited = False
-    assert window.has_room(10**9)
+def test_a_window_is_small_at_first() -> None:
+    window = _window()
+    assert _room(window) == 16
+    assert not window.is_full(15)
+    assert window.is_full(16)
+
+
+def test_it_doubles_when_a_whole_window_was_answered_within_a_sixteenth_of_the_timeout() -> None:
+    window = _window()
+    window.mark_answered(10.0, 11.0)
+    assert window.size == 32
+    window.mark_answered(10.0, 11.001)
+    assert window.size == 32
+
+
+def test_it_halves_when_the_oldest_request_has_waited_for_an_eighth() -> None:
+    window = _window(size=64)
+    window.waits_since(10.0, 12.0)
+    assert window.size == 64
+    window.waits_since(10.0, 12.001)
+    assert window.size == 32
+
+
+def test_it_halves_again_only_an_eighth_later() -> None:
+    window = _window(size=64)
+    window.waits_since(10.0, 12.001)
+    window.waits_since(10.0, 14.001)
+    assert window.size == 32
+    window.waits_since(10.0, 14.002)
+    assert window.size == 16
+
+
+def test_one_request_may_always_be_in_flight() -> None:
+    window = _window(size=2)
+    for now in (10.0, 20.0, 30.0):
+        window.waits_since(0.0, now)
+    assert window.size == 1
+    assert _room(window) == 1
+
+
+def test_a_window_that_has_shrunk_is_not_judged_by_what_was_sent_before() -> None:
+    window = _window()
+    window.mark = Ticket(SyncRequest("/"))
+    window.waits_since(0.0, 10.0)
+    assert window.mark is None
+
+
+def test_a_suspect_is_alone_until_it_is_answered_and_says_nothing_of_the_rate() -> None:
+    window = _window()
+    window.is_alone = True
+    assert _room(window) == 1
+    assert window.is_full(1)
+    window.mark = Ticket(SyncRequest("/"))
+    window.forget(1.0)
+    assert window.mark is not None
+    window.mark_answered(0.0, 1.0)
+    assert not window.is_alone
+    assert window.size == FIRST_SIZE
+
+
+# --- with holds ----------------------------------------------------------------------------------------
 
 
 def test_before_any_reply_was_seen_few_may_be_in_flight() -> None:
     assert _room(_limited()) == 32
+
+
+def test_with_holds_the_rate_of_answers_bounds_the_window_as_well() -> None:
+    window = _limited()
+    window.size = 4
+    assert _room(window) == 4
 
 
 def test_one_request_may_always_be_in_flight_however_large_its_reply() -> None:
@@ -52,14 +127,22 @@ def test_the_replies_of_as_many_as_have_room_are_no_more_than_the_bytes_allowed(
         assert _room(_limited(size, size)) * size <= max(size, BYTES_IN_FLIGHT_MAX)
 
 
-def test_replies_count_only_while_the_window_is_limited() -> None:
-    window = SendWindow()
+def test_replies_count_only_while_there_are_holds() -> None:
+    window = _window(size=10**6)
     window.saw_reply(BYTES_IN_FLIGHT_MAX)
+    assert _room(window) == 10**6
     window.is_limited = True
     assert _room(window) == 32
 
 
+def test_the_bytes_of_the_requests_in_flight_are_bounded_too() -> None:
+    window = _limited()
+    assert window.has_room(1, BYTES_IN_FLIGHT_MAX - 1)
+    assert not window.has_room(1, BYTES_IN_FLIGHT_MAX)
+    assert _window().has_room(1, BYTES_IN_FLIGHT_MAX)
+
+
 def test_nothing_has_room_in_a_closed_window() -> None:
-    window = SendWindow()
+    window = _window()
     window.is_closed = True
-    assert not window.has_room(0)
+    assert _room(window) == 0

@@ -205,6 +205,8 @@ class Connection:
                 side.lose(str(error))
                 self.hurry(float("-inf"))
                 return
+            if side.has_unsent:  # it is cut in pieces so that a ping, and other tasks, can come between them
+                await anyio.lowlevel.checkpoint()
 
     def _feed(self, received: bytes) -> None:
         if received:

@@ -72,6 +72,9 @@ SetWatches = SetWatchesRequest | SetWatches2Request
 
 _REPLY_HEADER: Final = Struct("!iqi")
 _PING_FRAME: Final = PingRequest().encode_frame(SpecialXid.PING)
+# A ping or a check that becomes due waits until the stream has taken what it was handed: so many bytes at a
+# time, or one frame.
+_SEND_SIZE_MAX: Final = 64 * 1024
 # Tokens go one at a time and before any request, so one number does for all of them.
 _SASL_XID: Final = 1
 
@@ -193,6 +196,7 @@ class ClientSide:
             self._frames.feed(data)
             while not self.is_dead and (frame := self._frames.next_frame()) is not None:
                 self._receive_frame(*frame)
+            self._requests.adapt(now)
             if self._retires_because:
                 self._end_if_idle()
         except FrameTooLargeError as error:
@@ -229,6 +233,7 @@ class ClientSide:
         The next `tick` pings. What is received next counts as heard at `ran_at`, and silence from `now`.
         """
         self._heartbeat.was_blocked(ran_at, now)
+        self.window.forget(now)
 
     def retire(self, reason: str) -> None:
         """Send no more requests but urgent ones, and end the connection once all that were sent are answered.
@@ -335,6 +340,8 @@ class ClientSide:
 
     def _encode_queued(self, frames: list[bytes], now: float) -> None:
         requests, registrations = self._requests, self.registrations
+        requests.adapt(now)
+        size = 0
         for ticket in requests.take_due():
             if ticket.is_dropped:
                 continue
@@ -355,6 +362,9 @@ class ClientSide:
             requests.sent(ticket, now)
             if concerns_watch:
                 registrations.sent(ticket)
+            size += len(frame)
+            if size >= _SEND_SIZE_MAX:
+                break
 
     def _encode_restore(self, frames: list[bytes]) -> None:
         request = self._next_restore
@@ -546,6 +556,7 @@ class ClientSide:
             sent_at=self._greeted_at,
         )
         self._heartbeat.begin(self._connected.timeout, self._greeted_at)
+        self.window.timeout = self._connected.timeout
         if self._greeting.session_id != 0 and self._has_slept():
             return
         self.stage = Stage.AUTHENTICATING

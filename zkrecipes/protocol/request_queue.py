@@ -1,7 +1,7 @@
 """The requests of one connection: queued, numbered as they leave, matched with replies in that order.
 
 Urgent requests (the checks of holds) go before all others and are not kept back by the window, which bounds
-what is in flight while there are holds. A request that is alone leaves when nothing is in flight, and nothing
+what is in flight. A request that is alone leaves when nothing is in flight, and nothing
 but urgent requests follows it until it is answered.
 """
 
@@ -30,7 +30,16 @@ class RequestQueue:
         window: how many requests may be in flight.
     """
 
-    __slots__ = ("_alone", "_in_flight", "_queue", "_urgent", "next_xid", "window")
+    __slots__ = (
+        "_alone",
+        "_bytes_in_flight",
+        "_in_flight",
+        "_is_mark_answered",
+        "_queue",
+        "_urgent",
+        "next_xid",
+        "window",
+    )
 
     def __init__(self, first_xid: int) -> None:
         self.next_xid = first_xid
@@ -38,7 +47,9 @@ class RequestQueue:
         self._urgent: list[Ticket] = []
         self._queue: deque[Ticket] = deque()
         self._in_flight: deque[Ticket] = deque()
+        self._bytes_in_flight = 0
         self._alone: Ticket | None = None
+        self._is_mark_answered = False
 
     def __len__(self) -> int:
         return len(self._urgent) + len(self._queue) + len(self._in_flight)
@@ -58,24 +69,36 @@ class RequestQueue:
 
     def take_due(self) -> Iterator[Ticket]:
         """Take the requests that may leave now, each to be `sent` or forgotten before the next."""
-        urgent, queue = self._urgent, self._queue
+        urgent, queue, in_flight, window = self._urgent, self._queue, self._in_flight, self.window
         while urgent:
             yield urgent.pop(0)
         while queue and self._may_leave():
             yield queue.popleft()
+        if queue and window.mark is None and not window.is_closed and window.is_full(len(in_flight)):
+            window.mark = in_flight[-1]
+
+    def adapt(self, now: float) -> None:
+        """Let the window follow the answers that have come, and those that have not."""
+        if self._is_mark_answered:
+            self._is_mark_answered = False
+            if self.window.mark is not None:
+                self.window.mark_answered(self.window.mark.sent_at, now)
+        if self._in_flight:
+            self.window.waits_since(self._in_flight[0].sent_at, now)
 
     def _may_leave(self) -> bool:
         """Whether the first of the queue may: not beside one that is alone, in either order."""
         in_flight = self._in_flight
         if self._alone is not None or (in_flight and self._queue[0].is_alone):
             return False
-        return self.window.has_room(len(in_flight))
+        return self.window.has_room(len(in_flight), self._bytes_in_flight)
 
     def sent(self, ticket: Ticket, now: float) -> None:
         """The request leaves under `next_xid`."""
         xid = ticket.xid = self.next_xid
         ticket.sent_at = now
         self._in_flight.append(ticket)
+        self._bytes_in_flight += ticket.request_size
         if ticket.is_alone:
             self._alone = ticket
         self.next_xid = xid + 1 if xid < _XID_MAX else 1  # never one of the reserved negative ones
@@ -91,8 +114,7 @@ class RequestQueue:
             due = f"xid {in_flight[0].xid} was due" if in_flight else "none was due"
             raise ProtocolError(f"a reply to xid {xid} where {due}")
         ticket = in_flight.popleft()
-        if ticket is self._alone:
-            self._alone = None
+        self._left(ticket)
         return ticket
 
     def refused(self, xid: int) -> Ticket:
@@ -107,8 +129,16 @@ class RequestQueue:
         for index, ticket in enumerate(self._in_flight):
             if ticket.xid == xid:
                 del self._in_flight[index]
+                self._left(ticket)
                 return ticket
         return self.answered(xid)
+
+    def _left(self, ticket: Ticket) -> None:
+        self._bytes_in_flight -= ticket.request_size
+        if ticket is self.window.mark:
+            self._is_mark_answered = True
+        if ticket is self._alone:
+            self._alone = None
 
     @property
     def alone(self) -> Ticket | None:
