@@ -48,6 +48,27 @@ def test_a_user_with_a_password(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (r"a\101b", "aAb"),
+        (r"\7\12\3777", "\x07\n\xff7"),
+        (r"\477", "'7"),
+        (r"\8\9", "89"),
+        (r"a\"b\\c\td", 'a"b\\c\td'),
+        ("it's", "it's"),
+    ],
+)
+def test_escapes_in_a_value_mean_what_they_mean_to_java(file: Path, written: str, meant: str) -> None:
+    file.write_text(BOB.replace(SECRET, written))
+    assert read_jaas(file) == DigestMD5("bob", meant)
+
+
+def test_single_quotes_are_refused_as_java_refuses_them(file: Path) -> None:
+    text = BOB.replace('"bob"', "'bob'")
+    assert why_not(file, text).endswith("a value must be in double quotes, not in single ones")
+
+
+@pytest.mark.parametrize(
     "text",
     [
         BOB.replace("\n", " "),

@@ -28,11 +28,13 @@ _TOKEN: Final = re.compile(
     r"""
     (?P<blank>     \s+ | //[^\n]* | /\*.*?\*/ )
   | " (?P<quoted>  (?:[^"\\\n]|\\.)* ) "
+  | (?P<single>    ' )
   | (?P<mark>      [{}=;] )
-  | (?P<word>      [^\s{}=;"/]+ )
+  | (?P<word>      [^\s{}=;"'/]+ )
     """,
     re.DOTALL | re.VERBOSE,
 )
+_ESCAPE: Final = re.compile(r"\\(?:(?P<octal>[0-3][0-7]{0,2}|[4-7][0-7]?)|(?P<letter>.))", re.DOTALL)
 # What a backslash before them stands for; any other character stands for itself (Java's `StreamTokenizer`).
 _ESCAPED: Final = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _FLAGS: Final = frozenset({"required", "requisite", "sufficient", "optional"})
@@ -156,6 +158,8 @@ class _Tokens:
             found = _TOKEN.match(self._text, self._position)
             if found is None:
                 raise ValueError(f"line {self.line}: this is not understood")
+            if found.lastgroup == "single":
+                raise ValueError(f"line {self.line}: a value must be in double quotes, not in single ones")
             self.line += self._text.count("\n", self._position, found.end())
             self._position = found.end()
             if found.lastgroup != "blank":
@@ -195,4 +199,9 @@ def _read_module(tokens: _Tokens) -> _Module:
 
 
 def _unescape(quoted: str) -> str:
-    return re.sub(r"\\(.)", lambda found: _ESCAPED.get(found[1], found[1]), quoted, flags=re.DOTALL)
+    return _ESCAPE.sub(_meaning, quoted)
+
+
+def _meaning(escape: re.Match[str]) -> str:
+    octal, letter = escape["octal"], escape["letter"]
+    return chr(int(octal, 8)) if octal else _ESCAPED.get(letter, letter)

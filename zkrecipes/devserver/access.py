@@ -10,9 +10,9 @@ import base64
 import hashlib
 import re
 from collections.abc import Collection, Sequence
-from ipaddress import ip_address, ip_network
 
 from zkrecipes.codec.records import ACL, ClientInfo, Id
+from zkrecipes.devserver.acl_ids import is_valid_id, lets_in_address
 from zkrecipes.errors import InvalidACLError, NoAuthError
 
 __all__ = ["authenticate", "check_permission", "client_infos", "digest_id", "expand_acl", "masked"]
@@ -58,13 +58,12 @@ def expand_acl(
     """
     expanded: list[ACL] = []
     for entry in dict.fromkeys(acl or ()):
-        scheme, name = entry.id
-        if scheme == "auth":
+        if entry.id.scheme == "auth":
             own = [identity for identity in ids if identity.scheme in ("digest", "sasl", "x509")]
             if not own:
                 raise InvalidACLError(path)
             expanded += [ACL(entry.perms, identity) for identity in own]
-        elif entry.id == _ANYONE or _is_valid(scheme, name) or scheme in schemes:
+        elif entry.id == _ANYONE or _is_taken(entry.id, schemes):
             expanded.append(entry)
         else:
             raise InvalidACLError(path)
@@ -122,23 +121,11 @@ def client_infos(ids: Sequence[Id]) -> list[ClientInfo]:
 def _matches(entry: Id, own: Id) -> bool:
     if entry.scheme != own.scheme:
         return False
-    if entry.scheme != "ip":
-        return bool(entry.id == own.id)
-    try:
-        return ip_address(own.id) in ip_network(entry.id, strict=False)
-    except ValueError:
-        return bool(entry.id == own.id)
+    return bool(entry.id == own.id) or (entry.scheme == "ip" and lets_in_address(entry.id, own.id))
 
 
-def _is_valid(scheme: str, name: str) -> bool:
-    if scheme == "digest":
-        # `id.split(":").length == 2` in Java, where empty parts at the end do not count.
-        parts = name.rstrip(":").split(":")
-        return len(parts) == 2
-    if scheme == "ip":
-        try:
-            ip_network(name, strict=False)
-        except ValueError:
-            return False
-        return True
-    return False
+def _is_taken(identity: Id, schemes: Collection[str]) -> bool:
+    scheme, name = identity
+    if scheme in schemes:
+        return scheme != "x509" or is_valid_id(scheme, name)
+    return scheme in ("digest", "ip") and is_valid_id(scheme, name)
