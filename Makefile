@@ -11,7 +11,7 @@ ARGS ?=
 help:
 	@echo "make demo    several workers share jobs under a lock; two of them fail on purpose (20 s)"
 	@echo "make test    all tests; those against real servers and Curator where these are or can be installed"
-	@echo "make lint    ruff and mypy --strict"
+	@echo "make lint    ruff, mypy --strict, and pyright for the public types"
 	@echo "make format  rewrite the code as 'make lint' wants it"
 	@echo "make docs    build the documentation into site/"
 	@echo "make test-matrix ZOOKEEPER_HOMES=\"dir installed …\""
@@ -48,6 +48,7 @@ lint: $(VENV)/.has-cli,lint,otel,test
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy zkrecipes tests
+	@scripts/run-pyright $(BIN)/pyright
 
 format: $(VENV)/.has-cli,lint,otel,test
 	@$(BIN)/ruff check --fix .

@@ -18,7 +18,7 @@ from tests.codec.test_multi import REPLY_CASES, REQUEST_CASES
 from tests.java_program import compile_java
 from zkrecipes.codec import kinds
 from zkrecipes.codec.compiling import Kind
-from zkrecipes.codec.jute import Record, fields_of
+from zkrecipes.codec.jute import Record, fields_of, values_of
 from zkrecipes.codec.messages import ConnectReply, ConnectRequest, SyncRequest
 from zkrecipes.codec.records import Id
 from zkrecipes.ensemble import find_installation
@@ -106,7 +106,8 @@ def fits(record: Record, java_fields: int) -> bool:
     """Whether this release's class has the fields that this record has (`readOnly` came with 3.9)."""
     has_read_only = isinstance(record, ConnectRequest | ConnectReply) and record.read_only is not None
     return (
-        len(record) - (isinstance(record, ConnectRequest | ConnectReply) and not has_read_only) == java_fields
+        len(values_of(record)) - (isinstance(record, ConnectRequest | ConnectReply) and not has_read_only)
+        == java_fields
     )
 
 

@@ -35,7 +35,7 @@ class ChangedPaths:
         self._look_for_answered_at = _ANSWERED_MAX
         self._error: ZooKeeperError | RuntimeError | None = None
         self._news = anyio.Event()
-        self.is_left = False
+        self.is_left: bool = False
         """Whether the block has been left."""
 
     @property

@@ -23,7 +23,7 @@ from zkrecipes.net.member_list import hosts_in
 
 __all__ = ["ConfigFollower"]
 
-logger = logging.getLogger("zkrecipes.connection")
+logger: logging.Logger = logging.getLogger("zkrecipes.connection")
 
 _CONFIG_PATH: Final = "/zookeeper/config"
 _MOVES_WITHIN: Final = 2.0

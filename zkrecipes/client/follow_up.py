@@ -33,7 +33,7 @@ class FollowUp(Generic[T]):
         self._asked: Pending[T] | None = None
         self._error: ZooKeeperError | RuntimeError | None = None
         self._happened = anyio.Event()
-        self.is_left = False
+        self.is_left: bool = False
         """Whether the block has been left."""
 
     async def wait(self) -> T:

@@ -13,7 +13,7 @@ from zkrecipes.net.pending import Pending
 
 __all__ = ["Instrument", "ObservedRequest", "Observer"]
 
-logger = logging.getLogger("zkrecipes.client")
+logger: logging.Logger = logging.getLogger("zkrecipes.client")
 
 
 @final
@@ -52,12 +52,13 @@ class ObservedRequest:
     def __init__(self, request: Request[Any], started_at: float, outstanding: int) -> None:
         self.operation = request.opcode.name.lower()
         self.path: str | None = getattr(request, "path", None)
-        self.started_at = started_at
-        self.outstanding = outstanding
-        self.latency = 0.0
+        self.started_at: float = started_at
+        self.outstanding: int = outstanding
+        self.latency: float = 0.0
         self.error: ZooKeeperError | None = None
-        self.is_cancelled = False
-        self.request_size = self.reply_size = 0
+        self.is_cancelled: bool = False
+        self.request_size: int = 0
+        self.reply_size: int = 0
         self.tag: Any = None
 
     def __repr__(self) -> str:

@@ -91,7 +91,7 @@ class Operations:
 
     def __init__(self, chroot: str, default_acl: Sequence[ACL] | None, data_size_max: int) -> None:
         self.chroot = chroot
-        self.default_acl = list(OPEN) if default_acl is None else _check_acl(default_acl)
+        self.default_acl: list[ACL] = list(OPEN) if default_acl is None else _check_acl(default_acl)
         self.data_size_max = data_size_max
 
     def full(self, path: str) -> str:

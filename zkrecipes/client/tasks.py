@@ -20,7 +20,7 @@ from zkrecipes.net.transport import bare_errors
 
 __all__ = ["AsyncFunction", "ClientTasks"]
 
-logger = logging.getLogger("zkrecipes.client")
+logger: logging.Logger = logging.getLogger("zkrecipes.client")
 
 AsyncFunction = Callable[[], Coroutine[Any, Any, None]]
 

@@ -15,7 +15,7 @@ __all__ = ["Creator", "ensure_path"]
 class Creator(Protocol):
     """A client, as far as it is needed here."""
 
-    async def create(self, path: str, data: bytes | None = ..., *, acl: Sequence[ACL] | None = ...) -> str:
+    async def create(self, path: str, data: bytes | None = b"", *, acl: Sequence[ACL] | None = None) -> str:
         """Make a znode."""
 
     async def exists(self, path: str) -> Stat | None:

@@ -166,7 +166,7 @@ class _Source:
 class Reader(_Source):
     """A function that takes a record from `buffer` at `pos` and goes no further than `end`."""
 
-    end_is_checked = False
+    end_is_checked: bool = False
     """Whether all that was read so far is known to lie before `end`."""
 
     def flush(self, position: str = "pos") -> None:

@@ -14,6 +14,7 @@ import inspect
 from functools import cache
 from operator import itemgetter
 from typing import (
+    TYPE_CHECKING,
     Annotated,
     Any,
     ClassVar,
@@ -49,6 +50,7 @@ __all__ = [
     "UString",
     "Vector",
     "fields_of",
+    "values_of",
 ]
 
 T = TypeVar("T")
@@ -79,8 +81,18 @@ class _RecordType(type):
         return super().__new__(cls, name, bases, {"__slots__": (), **namespace}, **options)
 
 
+if TYPE_CHECKING:
+    # A record that users unpack names its tuple itself, `class Node(Record, tuple[bytes | None, Stat])`: a
+    # checker takes the items' types from there. A tuple of `Any` up here would hide every mistake in them.
+    class _Values:
+        """What stands for the tuple."""
+
+else:
+    _Values = tuple
+
+
 @dataclass_transform(frozen_default=True)
-class Record(tuple[Any, ...], metaclass=_RecordType):
+class Record(_Values, metaclass=_RecordType):
     """The base of all records: an immutable tuple with named fields that knows its wire form.
 
     Two records are equal if they are of one class and their fields are equal. Making one does not check types
@@ -97,6 +109,7 @@ class Record(tuple[Any, ...], metaclass=_RecordType):
         )
         if names:
             cls.fields = names
+            setattr(cls, "__match_args__", names)  # noqa: B010 - to checkers it is theirs
             cls._install_constructor({name: cls.__dict__[name] for name in names if name in cls.__dict__})
             for index, name in enumerate(names):
                 setattr(cls, name, _tuplegetter(index, None))
@@ -108,7 +121,7 @@ class Record(tuple[Any, ...], metaclass=_RecordType):
         source = f"def __new__(_cls{parameters}):\n    return _make(_cls, ({values}))\n"
         scope: dict[str, Any] = {"_make": tuple.__new__, **defaults}
         exec(source, scope)  # noqa: S102 - the source is made of our own field names
-        cls.__new__ = scope["__new__"]  # type: ignore[method-assign]
+        setattr(cls, "__new__", scope["__new__"])  # noqa: B010 - as above
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -141,21 +154,30 @@ class Record(tuple[Any, ...], metaclass=_RecordType):
         return self.encode()
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and tuple.__eq__(self, other)
+        return type(self) is type(other) and tuple.__eq__(values_of(self), other)
 
     def __ne__(self, other: object) -> bool:
         return not self == other
 
     def __hash__(self) -> int:
-        return hash((type(self), tuple(self)))
+        return hash((type(self), tuple(values_of(self))))
 
     def __getnewargs__(self) -> tuple[Any, ...]:
-        return tuple(self)
+        return tuple(values_of(self))
 
     def __repr__(self) -> str:
         fields = fields_of(type(self)).kinds
-        shown = (f"{name}={_shown(value, fields[name])}" for name, value in zip(fields, self, strict=True))
+        shown = (
+            f"{name}={_shown(value, fields[name])}"
+            for name, value in zip(fields, values_of(self), strict=True)
+        )
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def values_of(record: Record) -> tuple[Any, ...]:
+    """The record as the tuple that it is, for code that takes records of any class."""
+    values: tuple[Any, ...] = record  # type: ignore[assignment]  # checkers know only named tuples as such
+    return values
 
 
 def _shown(value: object, kind: Kind) -> str:

@@ -12,7 +12,6 @@ Each kind is a `Kind`; what `smallest`, `read` and `write` mean stands there.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from zkrecipes.codec.compiling import Kind, Reader, Writer, struct
 from zkrecipes.codec.texts import decode_text, encode_text, read_texts
@@ -218,7 +217,7 @@ def _too_many(label: str, count: int, room: int) -> ProtocolError:
 class Fields:
     """A record: its fields, one after the other."""
 
-    record: type[tuple[Any, ...]]
+    record: type
     kinds: dict[str, Kind]
 
     @property

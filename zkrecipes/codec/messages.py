@@ -123,7 +123,7 @@ class RequestHeader(Record):
     type: Int
 
 
-class ReplyHeader(Record):
+class ReplyHeader(Record, tuple[int, int, int]):
     """Stands before every reply but the greeting's; a body follows only where `err` is 0."""
 
     xid: Int
@@ -240,7 +240,7 @@ class ErrorReply(Record):
     err: Int
 
 
-class WatchEventMessage(Record):
+class WatchEventMessage(Record, tuple[int, int, str]):
     """A watch event (jute: `WatcherEvent`), under the header's xid -1."""
 
     type: Int
@@ -474,7 +474,7 @@ class SASLRequest(Request[SASLReply], opcode=OpCode.SASL):
     token: Secret
 
 
-class MultiHeader(Record):
+class MultiHeader(Record, tuple[int, bool, int]):
     """Stands before each operation and each result of a multi, and ends both lists with (-1, True, -1)."""
 
     type: Int

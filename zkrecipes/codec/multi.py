@@ -171,13 +171,13 @@ class _Operations(Request[MultiReply], opcode=OpCode.MULTI):
 class MultiRequest(_Operations, opcode=OpCode.MULTI, is_write=True):
     """Apply all operations or none: creates, deletes, set-data, checks."""
 
-    allowed = _WRITES
+    allowed: ClassVar[Mapping[int, type[Request[Any]]]] = _WRITES
 
 
 class MultiReadRequest(_Operations, opcode=OpCode.MULTI_READ):
     """Read several znodes in one step; each read has its own result or error (servers from 3.6)."""
 
-    allowed = _READS
+    allowed: ClassVar[Mapping[int, type[Request[Any]]]] = _READS
 
 
 def _read_list(

@@ -13,7 +13,7 @@ __all__ = ["ACL", "ClientInfo", "Id", "Node", "Stat", "StatPersisted"]
 
 
 @final
-class Id(Record):
+class Id(Record, tuple[str, str]):
     """Who an ACL entry is about.
 
     Fields: `scheme` (`world`, `digest`, `ip`, `auth`, `sasl`, `x509`) and `id` in that scheme's form.
@@ -24,7 +24,7 @@ class Id(Record):
 
 
 @final
-class ACL(Record):
+class ACL(Record, tuple[int, Id]):
     """One entry of an access control list: what (`Perms`) is permitted to whom (`Id`)."""
 
     perms: Int
@@ -32,7 +32,7 @@ class ACL(Record):
 
 
 @final
-class Stat(Record):
+class Stat(Record, tuple[int, int, int, int, int, int, int, int, int, int, int]):
     """What the server keeps about a znode besides its data.
 
     Fields: `czxid`, `mzxid`, `pzxid` are the zxids of its creation, its last change of data and the last
@@ -55,7 +55,7 @@ class Stat(Record):
 
 
 @final
-class StatPersisted(Record):
+class StatPersisted(Record, tuple[int, int, int, int, int, int, int, int, int]):
     """A `Stat` as snapshots keep it: without what can be counted."""
 
     czxid: Long
@@ -70,7 +70,7 @@ class StatPersisted(Record):
 
 
 @final
-class Node(Record):
+class Node(Record, tuple[bytes | None, Stat]):
     """A znode's data and `Stat`, as `Client.get` returns it (jute: `GetDataResponse`).
 
     Fields: `data`, None where the znode was made with null data; `stat`.
@@ -81,7 +81,7 @@ class Node(Record):
 
 
 @final
-class ClientInfo(Record):
+class ClientInfo(Record, tuple[str, str]):
     """One identity of a session, as `whoAmI` lists them."""
 
     auth_scheme: UString

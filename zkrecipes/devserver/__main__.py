@@ -19,7 +19,7 @@ from zkrecipes.devserver.zoo_cfg import ConfigError, read_zoo_cfg
 
 __all__ = ["chosen_settings", "main", "serve"]
 
-logger = logging.getLogger("zkrecipes.devserver")
+logger: logging.Logger = logging.getLogger("zkrecipes.devserver")
 
 _EPILOG = """\
 exit codes: 0 after SIGINT or SIGTERM, 1 where the address cannot be listened on, 2 for wrong arguments,

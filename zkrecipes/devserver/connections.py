@@ -32,7 +32,7 @@ CLOSING_TIME_MAX = 10.0
 _SENT_WITHOUT_TASK_MAX = 16 * 1024
 """So many bytes leave without a task of their own: a client that reads at all takes them soon."""
 
-logger = logging.getLogger("zkrecipes.devserver")
+logger: logging.Logger = logging.getLogger("zkrecipes.devserver")
 
 
 class ByteStream(Protocol):
@@ -71,11 +71,11 @@ class Connections:
         per_address_max: int = 0,
         settled: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        self.traffic = Traffic(established_ms=clock.moment().time_ms)
+        self.traffic: Traffic = Traffic(established_ms=clock.moment().time_ms)
         """Of all connections since the start."""
-        self.refused = 0
+        self.refused: int = 0
         """How many were one too many from their address."""
-        self.cut_off = 0
+        self.cut_off: int = 0
         """How many did not say in time who they are."""
         self._per_address_max = per_address_max
         self._settled = settled

@@ -25,7 +25,7 @@ from zkrecipes.protocol.server_side import Broken, FourLetterWord, Greeted, Requ
 
 __all__ = ["QUEUED_MAX", "Conversation", "Host"]
 
-logger = logging.getLogger("zkrecipes.devserver")
+logger: logging.Logger = logging.getLogger("zkrecipes.devserver")
 
 QUEUED_MAX = 16 * 1024 * 1024
 """How many bytes may wait for a client that does not read before its connection is dropped."""
@@ -91,16 +91,16 @@ class Conversation:
         certified: Id | None = None,
     ) -> None:
         self.session: Session | None = None
-        self.ids = [Id("ip", address)] if certified is None else [Id("ip", address), certified]
+        self.ids: list[Id] = [Id("ip", address)] if certified is None else [Id("ip", address), certified]
         self.sasl: SaslExchange | None = None
-        self.is_closing = False
+        self.is_closing: bool = False
         """Whether the connection is to be closed when all that is queued has been sent."""
         self._host = host
         self._address = address
         self._on_output = on_output
         self.traffic = traffic
         self._side = ServerSide(frame_size_max=frame_size_max)
-        self.is_aborted = False
+        self.is_aborted: bool = False
         """Whether it is to be closed at once."""
         self._receiving = False
         # What has left `_side`, because something is special about it or what follows.

@@ -73,17 +73,21 @@ class ZNode:
         ttl_ms: int = 0,
         creates: int = 0,
     ) -> None:
-        self.data = data
-        self.acl = acl
-        self.czxid = self.mzxid = self.pzxid = zxid
-        self.ctime = self.mtime = time_ms
-        self.version = self.aversion = 0
+        self.data: bytes | None = data
+        self.acl: tuple[ACL, ...] = acl
+        self.czxid: int = zxid
+        self.mzxid: int = zxid
+        self.pzxid: int = zxid
+        self.ctime: int = time_ms
+        self.mtime: int = time_ms
+        self.version: int = 0
+        self.aversion: int = 0
         # How many children were ever created: the sequence counter, and the cversion that is stored.
-        self.creates = creates
-        self.kind = kind
-        self.owner = owner
-        self.ttl_ms = ttl_ms
-        self.path = "/"
+        self.creates: int = creates
+        self.kind: Kind = kind
+        self.owner: int = owner
+        self.ttl_ms: int = ttl_ms
+        self.path: str = "/"
         # A dict for its order (a set of names has another in each process); most znodes never need one.
         self.children: dict[str, None] | None = None
 

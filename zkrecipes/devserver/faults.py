@@ -55,7 +55,7 @@ class Fault:
         self.how = how
         self.seconds = seconds
         """How much later the reply leaves, for `DELAY`."""
-        self.times_used = 0
+        self.times_used: int = 0
         """How many requests it has hit."""
         self._opcodes = opcodes
         self._path = path

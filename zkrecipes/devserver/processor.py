@@ -48,7 +48,7 @@ from zkrecipes.protocol.watch_table import WatchTable
 
 __all__ = ["Processor", "Reply"]
 
-logger = logging.getLogger("zkrecipes.devserver")
+logger: logging.Logger = logging.getLogger("zkrecipes.devserver")
 
 # SESSIONCLOSEDREQUIRESASLAUTH (`KeeperException.Code`, 3.6).
 _MUST_AUTHENTICATE = -124
@@ -101,11 +101,11 @@ class Processor:
     ) -> None:
         self.tree = tree
         self.sessions = sessions
-        self.zxid = zxid
+        self.zxid: int = zxid
         self.watches: WatchTable[Peer] = WatchTable()
         self.attached: dict[int, Peer] = {}
         """The connection of each session that has one."""
-        self.is_read_only = False
+        self.is_read_only: bool = False
         """Whether it serves as one that has lost its quorum; see `become_read_only`."""
         self._local: set[int] = set()  # the sessions that a read-only server has made
         self._super_digest = super_digest

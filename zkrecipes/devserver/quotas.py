@@ -16,7 +16,7 @@ from zkrecipes.devserver.data_tree import DataTree, ZNode
 
 __all__ = ["Growth", "Quotas"]
 
-logger = logging.getLogger("zkrecipes.devserver")
+logger: logging.Logger = logging.getLogger("zkrecipes.devserver")
 
 _QUOTAS = "/zookeeper/quota"
 _LIMITS = "/zookeeper_limits"

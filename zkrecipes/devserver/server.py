@@ -34,7 +34,7 @@ from zkrecipes.protocol.server_side import FRAME_SIZE_MAX
 
 __all__ = ["DevServer"]
 
-logger = logging.getLogger("zkrecipes.devserver")
+logger: logging.Logger = logging.getLogger("zkrecipes.devserver")
 
 # A deadline that was reached is taken as reached, whatever adding and subtracting floats made of it.
 _EPSILON = 1e-6
@@ -142,9 +142,9 @@ class DevServer:
         self._data_dir = data_dir
         self._journal: Journal | None = None
         self._per_address_max = connections_per_address_max
-        self.faults = Faults(on_release=self._send_all, on_drop=self._drop_session)
+        self.faults: Faults = Faults(on_release=self._send_all, on_drop=self._drop_session)
         """What shall go wrong with requests and replies."""
-        self.processor = self._beginnings.first(self._start_time, start_zxid)
+        self.processor: Processor = self._beginnings.first(self._start_time, start_zxid)
         """The state: the tree, the sessions, the watches, the zxid."""
         self._is_down = False
         self._running: AbstractAsyncContextManager[None] | None = None

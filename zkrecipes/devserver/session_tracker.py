@@ -25,11 +25,11 @@ class Session:
     __slots__ = ("id", "last_tick", "password", "timeout")
 
     def __init__(self, session_id: int, timeout: float, password: bytes) -> None:
-        self.id = session_id
-        self.timeout = timeout
+        self.id: int = session_id
+        self.timeout: float = timeout
         """As negotiated when the session was last attached, in seconds."""
-        self.password = password
-        self.last_tick = 0
+        self.password: bytes = password
+        self.last_tick: int = 0
         """The tick at which it expires unless it is touched."""
 
     def __repr__(self) -> str:
@@ -59,8 +59,8 @@ class SessionTracker:
         first_id: int,
     ) -> None:
         self.tick_time = tick_time
-        self.timeout_min = 2 * tick_time if timeout_min is None else timeout_min
-        self.timeout_max = 20 * tick_time if timeout_max is None else timeout_max
+        self.timeout_min: float = 2 * tick_time if timeout_min is None else timeout_min
+        self.timeout_max: float = 20 * tick_time if timeout_max is None else timeout_max
         if not (tick_time > 0 and 0 < self.timeout_min <= self.timeout_max):
             raise ValueError(
                 f"times must be above 0 and the minimum not above the maximum: {tick_time=}, "

@@ -18,7 +18,11 @@ class Latency:
 
     def reset(self) -> None:
         """As if there had been none."""
-        self.count = self.last_ms = self.max_ms = self.min_ms = self.total_ms = 0
+        self.count: int = 0
+        self.last_ms: int = 0
+        self.max_ms: int = 0
+        self.min_ms: int = 0
+        self.total_ms: int = 0
 
     def add(self, latency_ms: int, count: int) -> None:
         """So many requests took so long."""
@@ -60,25 +64,25 @@ class Traffic:
     )
 
     def __init__(self, total: Traffic | None = None, *, peer: str = "", established_ms: int = 0) -> None:
-        self.total = total
-        self.peer = peer
-        self.established_ms = established_ms
-        self.latency = Latency()
+        self.total: Traffic | None = total
+        self.peer: str = peer
+        self.established_ms: int = established_ms
+        self.latency: Latency = Latency()
         self.reset()
 
     def reset(self) -> None:
         """Begin to count anew, as `crst` and `srst` ask."""
-        self.received = 0
+        self.received: int = 0
         """How many requests (greetings and words too) came."""
-        self.sent = 0
+        self.sent: int = 0
         """How many replies and events were queued for the way out."""
-        self.arrived_ms = 0
+        self.arrived_ms: int = 0
         """When the bytes of the last requests came."""
         self._timed = 0
         self.last_opcode: int | None = None
-        self.last_xid = -1
-        self.last_zxid = 0
-        self.last_response_ms = 0
+        self.last_xid: int = -1
+        self.last_zxid: int = 0
+        self.last_response_ms: int = 0
         self.latency.reset()
 
     def came(self) -> None:

@@ -97,13 +97,13 @@ class Change:
         extended_types: bool = False,
         schemes: Collection[str] = (),
     ) -> None:
-        self.tree = tree
-        self.schemes = schemes
-        self.session_id = session_id
-        self.ids = ids
-        self.zxid = zxid
-        self.time_ms = time_ms
-        self.extended_types = extended_types
+        self.tree: DataTree = tree
+        self.schemes: Collection[str] = schemes
+        self.session_id: int = session_id
+        self.ids: list[Id] = ids
+        self.zxid: int = zxid
+        self.time_ms: int = time_ms
+        self.extended_types: bool = extended_types
         self.happened: list[Happened] = []
         self.growths: list[Growth] = []
         """What quotas count."""

@@ -43,7 +43,7 @@ class AsyncioStream(asyncio.BufferedProtocol):
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, peer: Address) -> None:
-        self.peer = peer
+        self.peer: Address = peer
         self._loop = loop
         self._transport: asyncio.Transport
         self._chunks: list[bytes] = []

@@ -31,7 +31,7 @@ from zkrecipes.protocol.watch_table import WatchTable
 
 __all__ = ["Attacher"]
 
-logger = logging.getLogger("zkrecipes.connection")
+logger: logging.Logger = logging.getLogger("zkrecipes.connection")
 
 _CLOSE_TRIES: Final = 3
 _NONCE_SIZE: Final = 24
@@ -83,7 +83,7 @@ class Attacher:
         self._parking = parking
         self._packet_size_max = packet_size_max
         self._names: dict[Address, str] = {}
-        self.guesses = CapabilityGuesses()
+        self.guesses: CapabilityGuesses = CapabilityGuesses()
 
     def reasons(self) -> dict[str, str]:
         """Why each host has not attached the session the last time that it was tried, by `host:port`."""

@@ -25,7 +25,7 @@ from zkrecipes.protocol.states import BLOCKED_AFTER, LOOK_EVERY
 
 __all__ = ["Connection", "Driver"]
 
-logger = logging.getLogger("zkrecipes.connection")
+logger: logging.Logger = logging.getLogger("zkrecipes.connection")
 
 
 class Driver(Protocol):
@@ -56,9 +56,9 @@ class Connection:
 
     def __init__(self, stream: Stream, side: ClientSide, parking: Parking) -> None:
         self.side = side
-        self.traffic = Traffic()
+        self.traffic: Traffic = Traffic()
         self.parked: Any = None
-        self.first_bytes = b""
+        self.first_bytes: bytes = b""
         """How the peer's first words begin, ZooKeeper's or not: two bytes at least, if so many came."""
         self._stream = stream
         self._parking = parking

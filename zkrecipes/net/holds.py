@@ -26,7 +26,7 @@ from zkrecipes.protocol.hold_proof import CANCEL_BEFORE_END, HoldProof
 
 __all__ = ["Guard", "Holds"]
 
-logger = logging.getLogger("zkrecipes.recipes")
+logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 
 _NEVER: Final = float("-inf")
 _NO_PROOF: Final = "no proof that the session lives came in time"
@@ -54,7 +54,7 @@ class Guard:
         self._scope: anyio.CancelScope | None = anyio.CancelScope()
         self._holds = holds
         self._lost = self._ended = ""
-        self.is_proven = False
+        self.is_proven: bool = False
         self.is_unreadable = False
         self._news: anyio.Event | None = None
 
@@ -201,7 +201,7 @@ class Holds:
         self.hurry = send_check
         self.look_at_clock = look_at_clock
         self.waiting: dict[Guard, None] = {}
-        self.blocked = ""
+        self.blocked: str = ""
         self._start = start
         self._half_tick = None if tick_time is None else tick_time / 2
         self._guards: dict[str, Guard] = {}
@@ -212,8 +212,8 @@ class Holds:
         self._answered = self._committed = _NEVER
         self._alarm: anyio.CancelScope | None = None
         self._is_warned = False
-        self.proof = HoldProof(half_tick=self._half_tick)
-        self.checks = HoldChecks(self.proof)
+        self.proof: HoldProof = HoldProof(half_tick=self._half_tick)
+        self.checks: HoldChecks = HoldChecks(self.proof)
 
     # --- for recipes ---------------------------------------------------------------------------------------
 

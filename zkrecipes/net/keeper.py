@@ -53,7 +53,7 @@ from zkrecipes.protocol.watch_table import ONE_SHOT, WatchTable
 
 __all__ = ["KeeperOptions", "SessionChange", "SessionKeeper"]
 
-logger = logging.getLogger("zkrecipes.session")
+logger: logging.Logger = logging.getLogger("zkrecipes.session")
 
 _CLOSE_AT_MOST: Final = 2.0
 """Seconds that closing may take when no server answers; the session ends by itself after its timeout."""
@@ -114,13 +114,15 @@ class SessionKeeper:
     ) -> None:
         self.parking = parking
         self.options = options
-        self.session = session or Session(options.session_timeout)
+        self.session: Session = session or Session(options.session_timeout)
         self.watches: WatchTable[WatchOwner] = WatchTable()
         self._suspensions = Suspensions()
-        self.holds = Holds(options.tick_time, self._send_due_check, self.look_at_clock, self.start_chore)
-        self.attacher = Attacher(network, hosts, self.watches, parking, options.packet_size_max)
+        self.holds: Holds = Holds(
+            options.tick_time, self._send_due_check, self.look_at_clock, self.start_chore
+        )
+        self.attacher: Attacher = Attacher(network, hosts, self.watches, parking, options.packet_size_max)
         self.credentials: list[tuple[str, bytes]] = []
-        self.traffic = Traffic()
+        self.traffic: Traffic = Traffic()
         self.address: Address | None = None
         self.on_over: Callable[[], None] | None = None
         self.on_change: Callable[[SessionChange], None] | None = None
@@ -130,7 +132,7 @@ class SessionKeeper:
         self._over: ZooKeeperError | None = None
         self._given_up: Session | None = None
         self._watch_remover = WatchRemover(self)
-        self.unwatch = self._watch_remover.unwatch
+        self.unwatch: Callable[[WatchOwner], None] = self._watch_remover.unwatch
         self._credentials_sent = 0
         self._closing: Pending[None] | None = None
         self._chores: TaskGroup

@@ -73,13 +73,13 @@ class Pending(Ticket, Generic[T]):
         is_kept: bool = False,
     ) -> None:
         super().__init__(request, watcher)
-        self.is_errand = is_errand
-        self.is_evidence = is_evidence
+        self.is_errand: bool = is_errand
+        self.is_evidence: bool = is_evidence
         self.evidence: Evidence | None = None
-        self.is_kept = is_kept
+        self.is_kept: bool = is_kept
         self.on_done: Callable[[], None] | None = None
-        self.is_done = False
-        self.zxid = 0
+        self.is_done: bool = False
+        self.zxid: int = 0
         self.parked: Any = None
         self._convert = convert
         self._recover = recover

@@ -18,7 +18,7 @@ _SIZE: Final = 256 * 1024
 @final
 class _ReadBuffer(threading.local):
     def __init__(self) -> None:
-        self.view = memoryview(bytearray(_SIZE))
+        self.view: memoryview[int] = memoryview(bytearray(_SIZE))
 
 
 read_buffer: Final = _ReadBuffer()

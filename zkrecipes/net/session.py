@@ -17,7 +17,7 @@ from zkrecipes.protocol.states import GIVE_UP_AFTER, SessionEvent, next_state
 
 __all__ = ["Session", "SessionKey"]
 
-logger = logging.getLogger("zkrecipes.session")
+logger: logging.Logger = logging.getLogger("zkrecipes.session")
 
 
 @final
@@ -49,7 +49,8 @@ class Session:
     """
 
     def __init__(self, timeout: float) -> None:
-        self.timeout = self.asked_timeout = timeout
+        self.timeout: float = timeout
+        self.asked_timeout: float = timeout
         self._id = 0
         self._state = SessionState.CONNECTING
         self._password = bytes(16)

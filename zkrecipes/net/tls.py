@@ -17,7 +17,7 @@ from typing import Final, final
 
 __all__ = ["TLS", "ContextSource", "context_source"]
 
-logger = logging.getLogger("zkrecipes.connection")
+logger: logging.Logger = logging.getLogger("zkrecipes.connection")
 
 ContextSource = Callable[[], ssl.SSLContext]
 """Gives the context for the next connection."""

@@ -17,7 +17,7 @@ from zkrecipes.net.transport import Address, Handler, Network, Stream
 
 __all__ = ["TlsListeningNetwork", "x509_id"]
 
-logger = logging.getLogger("zkrecipes.devserver")
+logger: logging.Logger = logging.getLogger("zkrecipes.devserver")
 
 _HANDSHAKE_TIME_MAX: Final = 10.0
 # How Java names the attributes of a subject (RFC 2253, 2.3). Any other is a number there, with its value in

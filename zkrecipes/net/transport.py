@@ -24,9 +24,9 @@ from zkrecipes.net.wakeup import is_on_trio
 
 __all__ = ["Address", "Handler", "Network", "Stream", "TcpNetwork", "bare_errors"]
 
-logger = logging.getLogger("zkrecipes.connection")
+logger: logging.Logger = logging.getLogger("zkrecipes.connection")
 # Who listens is the dev server, whose users look there.
-listening_logger = logging.getLogger("zkrecipes.devserver")
+listening_logger: logging.Logger = logging.getLogger("zkrecipes.devserver")
 
 # Above this a receive gains nothing: one wake-up of the loop already brings dozens of whole frames.
 _RECEIVE_SIZE = 64 * 1024

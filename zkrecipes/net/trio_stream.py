@@ -26,7 +26,7 @@ class TrioStream:
 
     def __init__(self, connected: socket.socket, peer: Address) -> None:
         self._socket = connected
-        self.peer = peer
+        self.peer: Address = peer
 
     @classmethod
     async def connect(cls, host: str, port: int) -> TrioStream:

@@ -117,7 +117,7 @@ class CallingTask:
 
     def __init__(self) -> None:
         task = _current_task()
-        self.number = id(task)
+        self.number: int = id(task)
         self._task = weakref.ref(task)
 
     @property

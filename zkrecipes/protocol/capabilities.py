@@ -62,7 +62,7 @@ class Question(Ticket):
 
     def __init__(self, generation: ServerGeneration, request: Request[Any]) -> None:
         super().__init__(request)
-        self.generation = generation
+        self.generation: ServerGeneration = generation
         self.is_alone = True
 
     def is_yes(self, code: int) -> bool:

@@ -61,6 +61,7 @@ from zkrecipes.protocol.events import (
 from zkrecipes.protocol.greeting import greeting_frame, why_refused
 from zkrecipes.protocol.heartbeat import Heartbeat
 from zkrecipes.protocol.request_queue import RequestQueue
+from zkrecipes.protocol.send_window import SendWindow
 from zkrecipes.protocol.states import GIVE_UP_AFTER
 from zkrecipes.protocol.watch_registration import WatchRegistrations
 from zkrecipes.protocol.watch_restore import set_watches_requests
@@ -120,10 +121,10 @@ class ClientSide:
         sasl_token: bytes | None = None,
         sasl_suspects: str = "",
     ) -> None:
-        self.stage = Stage.GREETING
-        self.last_zxid = greeting.last_zxid
+        self.stage: Stage = Stage.GREETING
+        self.last_zxid: int = greeting.last_zxid
         """The newest transaction seen, for the next connection's greeting."""
-        self.committed_sent_at = float("-inf")
+        self.committed_sent_at: float = float("-inf")
         """When the newest write that succeeded, so that a quorum has committed it, was sent."""
         self._greeting = greeting
         self._greeted_at = now
@@ -131,9 +132,9 @@ class ClientSide:
         self._watches = watches
         guess = guess or Capabilities()
         self._may_guess = guess.at_least >= ServerGeneration.V3_6
-        self.capabilities = Capabilities(below=guess.below)
+        self.capabilities: Capabilities = Capabilities(below=guess.below)
         """What this server is known to have, as far as requests have needed it."""
-        self.is_surprising = False
+        self.is_surprising: bool = False
         """Whether it refused an operation that it was taken to have."""
         self._asked: set[ServerGeneration] = set()
         self._is_learning = self._is_guess_tested = False
@@ -144,14 +145,14 @@ class ClientSide:
         self._restoring: Iterator[SetWatches] = iter(())
         self._next_restore: SetWatches | None = None
         self._fired_early: dict[tuple[EventType, str], WatchEvent] = {}
-        self.registrations = WatchRegistrations(watches)
+        self.registrations: WatchRegistrations = WatchRegistrations(watches)
         """What the server watches for the client."""
         self._heartbeat = Heartbeat(greeting.timeout, now)
         self._frames = FrameBuffer(packet_size_max)
         self._events: deque[ClientEvent] = deque()
         self._requests = RequestQueue(first_xid)
         self._retires_because = ""
-        self.window = self._requests.window
+        self.window: SendWindow = self._requests.window
         self._control = [greeting_frame(greeting)]
 
     # --- what the driver calls -----------------------------------------------------------------------------

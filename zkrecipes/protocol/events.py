@@ -69,13 +69,15 @@ class Ticket:
     )
 
     def __init__(self, request: Request[Any], watcher: Any = None) -> None:
-        self.request = request
-        self.watcher = watcher
-        self.xid = 0
-        self.sent_at = float("nan")
-        self.is_dropped = self.is_alone = False
+        self.request: Request[Any] = request
+        self.watcher: Any = watcher
+        self.xid: int = 0
+        self.sent_at: float = float("nan")
+        self.is_dropped: bool = False
+        self.is_alone: bool = False
         self.requirement: Requirement | None = None
-        self.request_size = self.reply_size = 0
+        self.request_size: int = 0
+        self.reply_size: int = 0
 
 
 @final

@@ -37,9 +37,10 @@ class Heartbeat:
     )
 
     def __init__(self, timeout: float, now: float) -> None:
-        self.timeout = timeout
-        self.sent_at = self.heard_at = now
-        self.answered_sent_at = float("-inf")
+        self.timeout: float = timeout
+        self.sent_at: float = now
+        self.heard_at: float = now
+        self.answered_sent_at: float = float("-inf")
         self._has_begun = False
         self._pings: list[float] = []  # one, as a rule
         self._listens_since = float("-inf")  # silence counts from here at the earliest

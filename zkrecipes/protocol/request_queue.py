@@ -42,8 +42,8 @@ class RequestQueue:
     )
 
     def __init__(self, first_xid: int) -> None:
-        self.next_xid = first_xid
-        self.window = SendWindow()
+        self.next_xid: int = first_xid
+        self.window: SendWindow = SendWindow()
         self._urgent: list[Ticket] = []
         self._queue: deque[Ticket] = deque()
         self._in_flight: deque[Ticket] = deque()

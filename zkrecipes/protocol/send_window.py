@@ -59,11 +59,11 @@ class SendWindow:
     )
 
     def __init__(self, timeout: float = float("inf")) -> None:
-        self.size = FIRST_SIZE
-        self.timeout = timeout
-        self.is_alone = False
-        self.is_closed = False
-        self.is_limited = False
+        self.size: int = FIRST_SIZE
+        self.timeout: float = timeout
+        self.is_alone: bool = False
+        self.is_closed: bool = False
+        self.is_limited: bool = False
         self.mark: Ticket | None = None
         self._counts_from = float("-inf")
         self._reply_size = _FIRST_GUESS

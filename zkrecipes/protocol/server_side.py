@@ -101,7 +101,7 @@ class ServerSide:
         self._read_only_asked = False
         self._events: deque[Event] = deque()
         self._out: list[bytes] = []
-        self.queued = 0
+        self.queued: int = 0
         """How many bytes wait for `data_to_send`."""
 
     def receive_data(self, data: bytes) -> None:

@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Final, final
 
-from zkrecipes.codec.jute import Record
+from zkrecipes.codec.jute import Record, values_of
 from zkrecipes.codec.messages import (
     AddWatchRequest,
     ExistsRequest,
@@ -350,7 +350,7 @@ def _path_of(request: Request[Any]) -> str:
         assert request.persistent_watches
         return request.persistent_watches[0]
     if isinstance(request, SetWatchesRequest):
-        (restored,) = [each for paths in request[1:] for each in paths]
+        (restored,) = [each for paths in values_of(request)[1:] for each in paths]
         return str(restored)
     path: str = request.path  # type: ignore[attr-defined] # every other one that concerns watches has a path
     return path
@@ -370,7 +370,7 @@ def _repair(kind: WatchKind, path: str, zxid: int) -> Ticket:
 
 
 def _kinds_in(request: SetWatchesRequest) -> list[WatchKind]:
-    lists = zip((_DATA, _EXIST, _CHILD), request[1:], strict=True)
+    lists = zip((_DATA, _EXIST, _CHILD), values_of(request)[1:], strict=True)
     return [kind for kind, paths in lists if paths]
 
 

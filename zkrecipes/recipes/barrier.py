@@ -51,7 +51,7 @@ class Barrier:
     def __init__(self, client: Client, path: str, *, acl: Sequence[ACL] | None = None) -> None:
         if path == "/":
             raise ValueError("the root is no barrier: it cannot be removed")
-        self.path = check_path(path)
+        self.path: str = check_path(path)
         self._client = client
         self._api: RecipeApi = recipe_api(client)
         self._acl = acl

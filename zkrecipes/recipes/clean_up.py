@@ -20,7 +20,7 @@ from zkrecipes.recipes.delete_permission import forget_permission
 
 __all__ = ["Meaning", "clean_up", "is_leaving", "meaning_of", "remove"]
 
-logger = logging.getLogger("zkrecipes.recipes")
+logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 
 
 class Meaning(Enum):

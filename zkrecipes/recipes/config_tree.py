@@ -66,7 +66,7 @@ class ConfigTree:
     """
 
     def __init__(self, client: Client, path: str) -> None:
-        self.path = check_path(path)
+        self.path: str = check_path(path)
         self._client = client
         self._api: RecipeApi = recipe_api(client)
 

@@ -29,7 +29,7 @@ from zkrecipes.recipes.latest import Latest
 
 __all__ = ["ConfigWatch"]
 
-logger = logging.getLogger("zkrecipes.recipes")
+logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -105,7 +105,7 @@ class ConfigWatch(Generic[T]):
     def __init__(
         self, client: Client, path: str, *, decode: Callable[[bytes], Any] = bytes, default: Any = None
     ) -> None:
-        self.path = check_path(path)
+        self.path: str = check_path(path)
         if not callable(decode):
             # or each reading would look like bad data
             raise TypeError(f"decode is a function from bytes to a value, not {decode!r}")

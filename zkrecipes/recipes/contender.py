@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from zkrecipes.acl import ACL, ANYONE
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Node, Pauses, Pending, RecipeApi, recipe_api
+from zkrecipes.client.recipe_api import Node, Pauses, Pending, RecipeApi, Session, recipe_api
 from zkrecipes.enums import Perms
 from zkrecipes.errors import (
     ConnectionLossError,
@@ -141,12 +141,12 @@ class Place:
         self._api: RecipeApi = recipe_api(queue.client)
         self._data = data
         self._guid = ""
-        self.path = ""
-        self.token = 0
+        self.path: str = ""
+        self.token: int = 0
         self.made: Pending[str] | None = None
-        self.session = self._api.session
+        self.session: Session = self._api.session
         self._moved_from = ""  # after a move, the znode that stood for it
-        self.first = ""
+        self.first: str = ""
         self.watched: tuple[str, Node] | None = None
         self._second = ""  # while it moves, the znode that will stand for it
 

@@ -29,7 +29,7 @@ __all__ = [
     "probing",
 ]
 
-logger = logging.getLogger("zkrecipes.recipes")
+logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from zkrecipes.recipes.delete_permission import created_by_us
 
 __all__ = ["make_directory"]
 
-logger = logging.getLogger("zkrecipes.recipes")
+logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 
 
 async def make_directory(client: Client, directory: str, *, container: bool = True) -> None:

@@ -88,9 +88,9 @@ class DoubleBarrier(EnteredDirectly["DoubleBarrier"]):
             raise ValueError(f"a double barrier has at least one party, not {parties}")
         if on_member_lost not in ("go_on", "raise"):
             raise ValueError(f"on_member_lost is 'go_on' or 'raise', not {on_member_lost!r}")
-        self.path = check_path(path)
+        self.path: str = check_path(path)
         self.parties = parties
-        self.identifier = check_identifier(identifier)
+        self.identifier: str = check_identifier(identifier)
         data = self.identifier.encode()
         self._api = recipe_api(client)
         # raises for what cannot be right

@@ -32,7 +32,7 @@ from zkrecipes.recipes.layouts import ELECTIONS, choose_layout
 
 __all__ = ["Election"]
 
-logger = logging.getLogger("zkrecipes.recipes")
+logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 
 
 _SHORT_TERM: Final = 1.0
@@ -76,8 +76,8 @@ class Election:
         layout: str = "kazoo",
         acl: Sequence[ACL] | None = None,
     ) -> None:
-        self.path = check_path(path)
-        self.identifier = check_identifier(identifier)
+        self.path: str = check_path(path)
+        self.identifier: str = check_identifier(identifier)
         self._data = self.identifier.encode() if data is None else data
         acl = check_contender(client, path, self._data, acl)
         self._queue = Queue(client, path, choose_layout(layout, ELECTIONS), acl)

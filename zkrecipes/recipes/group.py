@@ -73,7 +73,7 @@ class Group:
     def __init__(
         self, client: Client, path: str, *, layout: str = "curator", acl: Sequence[ACL] | None = None
     ) -> None:
-        self.path = check_path(path)
+        self.path: str = check_path(path)
         self._client = client
         self._layout = group_layout(layout)
         self._acl = acl

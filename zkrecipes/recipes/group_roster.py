@@ -15,7 +15,7 @@ from zkrecipes.recipes.tree_follower import TreeNode
 
 __all__ = ["Member", "MemberData", "Roster"]
 
-logger = logging.getLogger("zkrecipes.recipes")
+logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 
 _OWNER_OF_CONTAINER: Final = -(2**63)
 """What a container has in place of an owner (`EphemeralType.CONTAINER_EPHEMERAL_OWNER`)."""

@@ -30,7 +30,7 @@ from zkrecipes.recipes.guarded_transaction import guarded_transaction
 
 __all__ = ["REVOCATION", "Hold", "HoldBlock", "LossType", "confirm_all", "left_elsewhere"]
 
-logger = logging.getLogger("zkrecipes.recipes")
+logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 
 REVOCATION: Final = b"__REVOKE__"
 """Written into a holder's znode it is the request to release the lock (Curator 5.4: `LockInternals`)."""

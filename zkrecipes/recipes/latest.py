@@ -22,7 +22,7 @@ class Latest(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self.number = 0
+        self.number: int = 0
         self._value: T
         self._error: Exception | None = None
         self._changed = anyio.Event()

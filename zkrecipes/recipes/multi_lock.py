@@ -45,7 +45,7 @@ class MultiHold:
     """
 
     def __init__(self, holds: Sequence[Hold]) -> None:
-        self.holds = tuple(holds)
+        self.holds: tuple[Hold, ...] = tuple(holds)
 
     @property
     def fencing_tokens(self) -> tuple[int, ...]:

@@ -63,8 +63,8 @@ class Mutex(EnteredDirectly[Hold]):
     ) -> None:
         super().__init__()
         self.client = client
-        self.path = check_path(path)
-        self.identifier = check_identifier(identifier)
+        self.path: str = check_path(path)
+        self.identifier: str = check_identifier(identifier)
         acl = check_contender(client, path, self.identifier.encode(), acl)
         self._queue = Queue(client, path, choose_layout(layout, MUTEXES), acl)
         self._reentrant = reentrant

@@ -63,7 +63,7 @@ from zkrecipes.recipes.meeting_place import (
 
 __all__ = ["Passage"]
 
-logger = logging.getLogger("zkrecipes.recipes")
+logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 
 
 class _Departures(NamedTuple):

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import ChangedPaths, Pauses, recipe_api
+from zkrecipes.client.recipe_api import ChangedPaths, Pauses, Session, recipe_api
 from zkrecipes.errors import (
     BadVersionError,
     ConnectionLossError,
@@ -186,8 +186,8 @@ class Permits:
         self._guids: list[str] = []
         self._losses = 0
         self.paths: list[str] = []
-        self.token = 0
-        self.session = self._api.session
+        self.token: int = 0
+        self.session: Session = self._api.session
 
     async def take(self, place: Place, room: Room) -> bool:
         """Take them if the room is as it was; False: it is not, or the place is gone. Look again.

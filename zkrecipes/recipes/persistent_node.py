@@ -42,7 +42,7 @@ from zkrecipes.recipes.directories import make_directory
 
 __all__ = ["OnConflict", "PersistentNode"]
 
-logger = logging.getLogger("zkrecipes.recipes")
+logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 
 OnConflict = Literal["wait", "raise", "replace"]
 """What to do while somebody else holds the name."""
@@ -107,7 +107,7 @@ class PersistentNode:
     ) -> None:
         if on_conflict not in ("wait", "raise", "replace"):
             raise ValueError(f"on_conflict is 'wait', 'raise' or 'replace', not {on_conflict!r}")
-        self.path = check_path(path)
+        self.path: str = check_path(path)
         if acl is not None and not any(entry.perms & Perms.READ for entry in acl):
             # or it could not be watched
             raise ValueError(f"the ACL must give its owner READ: {acl!r}")

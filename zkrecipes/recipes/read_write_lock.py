@@ -61,8 +61,8 @@ class ReadWriteLock:
         acl: Sequence[ACL] | None = None,
         reentrant: bool = False,
     ) -> None:
-        self.path = check_path(path)
-        self.identifier = check_identifier(identifier)
+        self.path: str = check_path(path)
+        self.identifier: str = check_identifier(identifier)
         acl = check_contender(client, path, self.identifier.encode(), acl)
         self._readers = Queue(client, path, choose_layout(layout, READERS), acl)
         self._writers = self._readers._replace(layout=choose_layout(layout, WRITERS))

@@ -71,8 +71,8 @@ class Semaphore(EnteredDirectly[Hold]):
         acl: Sequence[ACL] | None = None,
     ) -> None:
         super().__init__()
-        self.path = check_path(path)
-        self.identifier = check_identifier(identifier)
+        self.path: str = check_path(path)
+        self.identifier: str = check_identifier(identifier)
         names = choose_layout(layout, SEMAPHORES)
         if path == "/" and names.has_limit:
             # the queue beside it would lie in it, and count as a permit for ever

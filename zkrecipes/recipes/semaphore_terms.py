@@ -28,7 +28,7 @@ class Terms:
         if limit is None and not pool.layout.has_limit:
             raise ValueError("limit must be a number in Curator's layout, which stores none: not None")
         self.limit = None if limit is None else check_count("a semaphore's limit", limit)
-        self.has_agreed = not pool.layout.has_limit
+        self.has_agreed: bool = not pool.layout.has_limit
         self._pool = pool
         self._describe = describe
 

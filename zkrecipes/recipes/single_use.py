@@ -29,7 +29,7 @@ from zkrecipes.recipes.wait_limit import WaitLimit
 
 __all__ = ["EnteredDirectly", "GuardedUse", "Holder", "SingleUse"]
 
-logger = logging.getLogger("zkrecipes.recipes")
+logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 
 H = TypeVar("H")
 Removal = Callable[[], Awaitable[NoAuthError | None]]

@@ -14,7 +14,7 @@ from zkrecipes.recipes.layouts import LockLayout
 
 __all__ = ["is_news", "name_miscounted", "name_once", "name_strangers"]
 
-logger = logging.getLogger("zkrecipes.recipes")
+logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 
 _NAMED_MAX: Final = 1000
 """So many are remembered for each client; then all are forgotten, so that a crowd fills no memory."""

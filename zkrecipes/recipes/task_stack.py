@@ -35,9 +35,9 @@ class Entered:
     __slots__ = ("_use", "path", "task", "what")
 
     def __init__(self, path: str, task: CallingTask, use: Use) -> None:
-        self.path = path
-        self.task = task
-        self.what = use.what
+        self.path: str = path
+        self.task: CallingTask = task
+        self.what: str = use.what
         self._use = weakref.ref(use)
 
     @property

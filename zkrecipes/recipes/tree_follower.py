@@ -24,7 +24,7 @@ from zkrecipes.recipes.windowed import ask_each
 
 __all__ = ["TreeFollower", "TreeNode", "View"]
 
-logger = logging.getLogger("zkrecipes.recipes")
+logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 
 ROOT: Final = ""
 _NO_CHILDREN: Final[frozenset[str]] = frozenset()

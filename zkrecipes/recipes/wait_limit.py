@@ -35,7 +35,7 @@ class WaitLimit:
     """
 
     def __init__(self, wait: float | None) -> None:
-        self.wait = check_wait(wait)
+        self.wait: float | None = check_wait(wait)
         self.waiting_for: WaitingFor = "connection"
         self._began = math.nan
 

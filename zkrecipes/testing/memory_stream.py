@@ -40,10 +40,10 @@ class Direction:
         self._recorded: bytearray | None = bytearray() if record else None
         # The rest is for the two streams alone.
         self._is_held = False
-        self.buffer = bytearray()
+        self.buffer: bytearray = bytearray()
         self.has_ended = False
-        self.is_broken = False
-        self.changed = anyio.Event()
+        self.is_broken: bool = False
+        self.changed: anyio.Event = anyio.Event()
 
     @property
     def recorded(self) -> bytes:
@@ -132,12 +132,12 @@ class Link:
     ) -> None:
         self.source = source
         self.server = server
-        self.to_server = Direction(chunk_size=chunk_size, record=record)
+        self.to_server: Direction = Direction(chunk_size=chunk_size, record=record)
         """The client's bytes on their way."""
-        self.to_client = Direction(chunk_size=chunk_size, record=record)
+        self.to_client: Direction = Direction(chunk_size=chunk_size, record=record)
         """The server's bytes on their way."""
-        self.client_end = MemoryStream(server, self.to_server, self.to_client)
-        self.server_end = MemoryStream(client, self.to_client, self.to_server)
+        self.client_end: MemoryStream = MemoryStream(server, self.to_server, self.to_client)
+        self.server_end: MemoryStream = MemoryStream(client, self.to_client, self.to_server)
 
     @property
     def is_open(self) -> bool:
@@ -176,7 +176,7 @@ class MemoryStream:
     """One end of a `Link`: a `zkrecipes.net.transport.Stream`."""
 
     def __init__(self, peer: Address, out: Direction, back: Direction) -> None:
-        self.is_closed = False
+        self.is_closed: bool = False
         self._peer = peer
         self._out = out
         self._back = back

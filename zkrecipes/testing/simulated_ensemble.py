@@ -82,7 +82,7 @@ class SimulatedEnsemble:
     ) -> None:
         if min(size, sync_limit, init_limit) < 1 or not tick_time > 0 or latency < 0:
             raise ValueError(f"out of range: {size=}, {tick_time=}, {sync_limit=}, {init_limit=}, {latency=}")
-        self.network = MemoryNetwork() if network is None else network
+        self.network: MemoryNetwork = MemoryNetwork() if network is None else network
         """Where the replicas listen; clients pass it to `connect`."""
         random, started_at = Random(seed), time.time()
         session_id = first_session_id(started_at)

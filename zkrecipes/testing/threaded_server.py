@@ -44,9 +44,9 @@ class ThreadedDevServer:
     """
 
     def __init__(self, server: DevServer | None = None) -> None:
-        self.server = DevServer() if server is None else server
+        self.server: DevServer = DevServer() if server is None else server
         """The server itself. It belongs to its thread: use it through `run`."""
-        self.faults = ThreadedFaults(self)
+        self.faults: ThreadedFaults = ThreadedFaults(self)
         """What shall go wrong with requests and replies."""
         self._portal: BlockingPortal | None = None
         self._leave = ExitStack()

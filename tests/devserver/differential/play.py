@@ -23,7 +23,7 @@ from tests.devserver.differential.steps import (
     Step,
 )
 from tests.devserver.differential.wire_session import CLOSED, Closed, Frame, WireSession
-from zkrecipes.codec.jute import Record
+from zkrecipes.codec.jute import Record, values_of
 from zkrecipes.codec.messages import (
     ChildrenReply,
     CloseSessionRequest,
@@ -178,7 +178,7 @@ class _Player:
         if isinstance(value, list):
             return [self._below_root(each) for each in value]
         if isinstance(value, Record):
-            return type(value)(*(self._below_root(each) for each in value))
+            return type(value)(*(self._below_root(each) for each in values_of(value)))
         if isinstance(value, tuple):
             return tuple(self._below_root(each) for each in value)
         return value
@@ -197,7 +197,7 @@ class _Player:
         if isinstance(body, GetChildren2Reply):
             return (sorted(body.children or ()), self._plain_stat(body.stat))
         if isinstance(body, (ChildrenReply, EphemeralsReply, WhoAmIReply)):
-            return sorted((self._plain_body(each) for each in body[0] or ()), key=repr)
+            return sorted((self._plain_body(each) for each in values_of(body)[0] or ()), key=repr)
         if isinstance(body, str):
             return body.replace(self._root, "~", 1)
         if isinstance(body, (tuple, list)):

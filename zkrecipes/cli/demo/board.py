@@ -49,8 +49,8 @@ class Board:
     """
 
     def __init__(self, client: Client, root: str) -> None:
-        self.lock_path = join(root, "lock")
-        self.election_path = join(root, "leader")
+        self.lock_path: str = join(root, "lock")
+        self.election_path: str = join(root, "leader")
         self._client = client
         self._root = root
         self._jobs = join(root, "jobs")

@@ -26,7 +26,7 @@ from zkrecipes.testing.simulated.history import Asked, NewSession, Origin
 
 __all__ = ["Attachment", "Host"]
 
-logger = logging.getLogger("zkrecipes.devserver")
+logger: logging.Logger = logging.getLogger("zkrecipes.devserver")
 
 # A check that stands alone is answered where it arrives (with an error, as on a real server).
 _FOR_THE_LEADER = frozenset(WRITES) - {OpCode.CHECK} | {OpCode.MULTI, OpCode.CLOSE_SESSION, OpCode.SYNC}
@@ -92,10 +92,10 @@ class Attachment:
 
     def __init__(self, host: Host, address: str, on_output: Callable[[], None]) -> None:
         self.session: Session | None = None
-        self.ids = [Id("ip", address)]
+        self.ids: list[Id] = [Id("ip", address)]
         self.sasl: SaslExchange | None = None
         self.address = address
-        self.is_closing = False
+        self.is_closing: bool = False
         """Whether the connection ends when all that is queued has been sent."""
         self._host = host
         self._on_output = on_output

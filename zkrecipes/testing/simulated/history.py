@@ -121,7 +121,7 @@ class Store:
     """
 
     def __init__(self, *, tick_time: float, first_session_id: int, random: Random) -> None:
-        self.processor = Processor(
+        self.processor: Processor = Processor(
             tree=DataTree(),
             # It knows which sessions there are; how long they live is the leader's affair.
             sessions=SessionTracker(tick_time=tick_time, first_id=first_session_id),

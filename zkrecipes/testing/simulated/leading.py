@@ -77,8 +77,8 @@ class Leading(Role):
 
     def __init__(self, replica: Replica) -> None:
         super().__init__(replica)
-        self.has_started = False
-        self.sessions = LeaderSessions(replica.world.times.tick)
+        self.has_started: bool = False
+        self.sessions: LeaderSessions = LeaderSessions(replica.world.times.tick)
         self._epoch: int | None = None
         self._accepted_epochs: dict[int, int] = {}
         self._learners: dict[int, _Learner] = {}

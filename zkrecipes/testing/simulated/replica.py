@@ -72,8 +72,8 @@ class World:
         self.times = times
         self.random = random
         self.first_session_id = first_session_id
-        self.timetable = Timetable()
-        self.wires = Wires(self.timetable, latency)
+        self.timetable: Timetable = Timetable()
+        self.wires: Wires = Wires(self.timetable, latency)
         self.replicas: dict[int, Replica] = {}
         self.preferred_leader = 0
         """Who wins an election among those with the same log; 0: who has the highest number."""
@@ -170,7 +170,7 @@ class Replica:
         self.log: list[Entry] = []
         self.accepted_epoch = 0
         self.current_epoch = 0
-        self.lag = 0.0
+        self.lag: float = 0.0
         """How long a commit waits before it is applied here, in seconds."""
         self.attachments: dict[Attachment, None] = {}  # in order
         self._applied = 0

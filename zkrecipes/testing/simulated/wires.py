@@ -21,8 +21,8 @@ class Channel:
     __slots__ = ("ends", "open_ends")
 
     def __init__(self, one: int, other: int) -> None:
-        self.ends = (one, other)
-        self.open_ends = {one, other}
+        self.ends: tuple[int, int] = (one, other)
+        self.open_ends: set[int] = {one, other}
 
     def peer_of(self, end: int) -> int:
         """The number of the other end."""
