@@ -11,6 +11,7 @@ import pytest
 from zkrecipes import errors
 from zkrecipes.codec.framing import FrameTooLargeError
 from zkrecipes.errors import (
+    AcquireTimeoutError,
     AuthFailedError,
     BrokenBarrierError,
     ConnectionLossError,
@@ -97,6 +98,28 @@ EXAMPLES: list[tuple[ZooKeeperError, str]] = [
         ConnectTimeoutError(1.5, {"a:2181": "refused", "b:2181": "silent"}),
         "no ZooKeeper session within 1.5 seconds\n  a:2181: refused\n  b:2181: silent",
     ),
+    (
+        AcquireTimeoutError(
+            "<Mutex /a>",
+            path="/a",
+            wait=3,
+            waited=3.0004,
+            waiting_for="turn",
+            holder="b",
+            holder_path="/a/x",
+        ),
+        "<Mutex /a> was not acquired within 3 seconds: waited 3 s for its turn, behind 'b' (/a/x)",
+    ),
+    (
+        AcquireTimeoutError(
+            "<Mutex /a>", path="/a", wait=0, waited=0.0, waiting_for="turn", holder_path="/a/x"
+        ),
+        "<Mutex /a> was not acquired at the first try: waited 0 s for its turn, behind a contender (/a/x)",
+    ),
+    (
+        AcquireTimeoutError("<Mutex /a>", path="/a", wait=1.5, waited=1.5, waiting_for="connection"),
+        "<Mutex /a> was not acquired within 1.5 seconds: waited 1.5 s for a connection",
+    ),
     (ConnectTimeoutError(15, {}), "no ZooKeeper session within 15 seconds: no host answered"),
     (LockLostError("/locks/a", reason="unproven"), "the lock was lost (/locks/a): unproven"),
     (LeadershipLostError(), "the leadership was lost"),
@@ -168,6 +191,7 @@ def test_the_branches_of_the_tree() -> None:
             assert issubclass(getattr(errors, name), ZooKeeperError)
     assert issubclass(PacketTooLargeError, ConnectionLossError)
     assert issubclass(ConnectTimeoutError, TimeoutError)
+    assert issubclass(AcquireTimeoutError, TimeoutError)
     assert issubclass(LockLostError, HoldLostError)
     assert issubclass(LeadershipLostError, HoldLostError)
 

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from unittest.mock import patch
 
 import anyio
@@ -359,6 +359,8 @@ class Outcome:
 
 
 Act = Callable[[World, zk.Client], Awaitable[Any]]
+Native = Literal["cancel", "timeout", "wait_for"]
+"""How asyncio cancels: `Task.cancel` (Ctrl-C does it, too), `asyncio.timeout`, `asyncio.wait_for`."""
 Judge = Callable[[Outcome], None]
 Surroundings = Callable[[World], Any]
 """A context manager: what others do meanwhile."""
@@ -416,7 +418,7 @@ async def cancel_at_each_pass(
     *,
     stays: set[str],
     surroundings: Surroundings = nobody_else,
-    native: bool = False,
+    native: bool | Native = False,
     again_after: int | None = None,
     every: int = 1,
     **options: Any,
@@ -428,7 +430,7 @@ async def cancel_at_each_pass(
         judge: asserts that the outcome is right; `error` is the cancellation, if that came out.
         stays: the znodes that may be there afterwards.
         surroundings: a context manager around the act: what others do meanwhile.
-        native: by asyncio's `Task.cancel`, not by a scope.
+        native: by asyncio's `Task.cancel` or in another of its ways, not by a scope.
         again_after: cancel natively once more, so many passes later.
         every: of so many passes try one.
         options: of the client.
@@ -439,7 +441,9 @@ async def cancel_at_each_pass(
     for nth in range(1, _RUNS_MAX, every):
         async with _stage(stays, surroundings, options) as (there, client):
             outcome = Outcome(None, nth)
-            run = _cancelled_natively if native else _cancelled_by_scope
+            run: Any = _cancelled_by_scope
+            if native:
+                run = partial(_cancelled_natively, "cancel" if native is True else native)
             is_over = await run(partial(act, there, client), outcome, again_after)
             _ask(judge, outcome)
         if is_over:
@@ -472,19 +476,34 @@ async def _cancelled_by_scope(act: Callable[[], Awaitable[Any]], outcome: Outcom
 
 
 async def _cancelled_natively(
-    act: Callable[[], Awaitable[Any]], outcome: Outcome, again_after: int | None
+    how: Native, act: Callable[[], Awaitable[Any]], outcome: Outcome, again_after: int | None
 ) -> bool:
-    task = asyncio.ensure_future(act())
+    limits: list[asyncio.Timeout] = []
+
+    async def limited() -> Any:
+        async with asyncio.timeout(None) as limit:
+            limits.append(limit)
+            return await act()
+
+    if how == "timeout":
+        task = asyncio.ensure_future(limited())
+    elif how == "wait_for":  # up to Python 3.11 it runs the act in a task of its own
+        task = asyncio.ensure_future(asyncio.wait_for(act(), 1e6))
+    else:
+        task = asyncio.ensure_future(act())
     for _pass in range(outcome.nth):
         await asyncio.sleep(0)
     is_over = task.done()
-    task.cancel()
+    if limits and not is_over:
+        limits[0].reschedule(asyncio.get_running_loop().time())
+    else:
+        task.cancel()
     if again_after is not None:
         for _pass in range(again_after):
             await asyncio.sleep(0)
         task.cancel()
     await asyncio.wait([task])
-    if task.cancelled():
+    if task.cancelled() or (limits and isinstance(task.exception(), TimeoutError)):
         outcome.error = asyncio.CancelledError()
     else:
         outcome.error = task.exception()

@@ -24,6 +24,7 @@ from tests.recipes.hurting import (
     virtual_time,
     world,
 )
+from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.devserver.faults import Hurt
 from zkrecipes.enums import OpCode
 
@@ -133,6 +134,58 @@ async def test_it_takes_in_order_and_releases_together() -> None:
         ]
         assert done[:2] == [(OpCode.CREATE, ONE), (OpCode.CREATE, TWO)]
         assert sorted(done[2:]) == [(OpCode.DELETE, ONE), (OpCode.DELETE, TWO)]
+
+
+def _many(client: zk.Client, number: int) -> zk.MultiLock:
+    return zk.MultiLock([_mutex(client, f"/locks/{which}") for which in range(number)])
+
+
+async def test_a_transaction_takes_locks_of_equal_views() -> None:
+    """Each call of `chroot` makes a view of its own."""
+    async with _two_clients() as (_, client, _other):
+        await client.ensure_path("/team")
+        locks = [zk.Mutex(client.chroot("/team"), "/one"), zk.Mutex(client.chroot("/team"), "/two")]
+        async with zk.MultiLock(locks) as hold:
+            async with hold.transaction() as transaction:
+                transaction.create("/applied")
+            assert await client.exists("/team/applied")
+        async with zk.MultiLock([*locks, zk.Mutex(client, "/three")]) as hold:
+            with pytest.raises(ValueError, match="one chroot"):
+                async with hold.transaction():
+                    raise AssertionError("which view's paths?")
+
+
+async def test_all_are_released_in_one_round_trip() -> None:
+    async with _two_clients() as (there, client, _):
+        async with _many(client, 20):
+            there.server.faults.delay_reply(1.0, OpCode.DELETE, times=20)
+            began = anyio.current_time()
+        assert anyio.current_time() - began == pytest.approx(1)
+
+
+@pytest.mark.parametrize("number", [10, 40])
+async def test_a_confirmation_is_one_check_of_each(number: int) -> None:
+    async with _two_clients() as (there, client, _):
+        async with _many(client, number) as hold:
+            await anyio.sleep(TIMEOUT)
+            del there.seen[:]
+            await hold.confirm()
+            checked = sum(len(seen.request.operations) for seen in there.seen if seen.opcode == OpCode.MULTI)
+            assert number <= checked <= 2 * number
+
+
+async def test_building_one_looks_at_each_lock_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with _two_clients() as (_, client, _other):
+        looks = 0
+
+        def counted(client: zk.Client) -> Any:
+            nonlocal looks
+            looks += 1
+            return recipe_api(client)
+
+        monkeypatch.setattr("zkrecipes.recipes.multi_lock.recipe_api", counted)
+        _many(client, 200)
+        assert looks == 200
 
 
 async def test_locks_of_several_clients_layouts_and_kinds() -> None:

@@ -243,6 +243,28 @@ async def test_a_task_that_would_wait_for_itself_is_told() -> None:
         assert there.znodes() <= STAYS
 
 
+async def test_without_a_limit_the_one_that_is_stored_counts() -> None:
+    async with _clients("a", "b") as (there, (client, other)):
+        unlimited = zk.Semaphore(client, PATH, limit=None)
+        before = unlimited.limit
+        assert before is None
+        with pytest.raises(ValueError, match=r"no limit is stored at .* yet: give one"):
+            async with unlimited:
+                raise AssertionError("how many are there?")
+        async with _semaphore(other, limit=3).acquire(permits=2):
+            async with unlimited:
+                assert unlimited.limit == 3
+            with pytest.raises(zk.AcquireTimeoutError):
+                async with unlimited.acquire(permits=2, wait=0):
+                    raise AssertionError("four of three")
+        with pytest.raises(ValueError, match="4 permits are more than there are"):
+            async with zk.Semaphore(client, PATH, limit=None).acquire(permits=4):
+                raise AssertionError("four of three")
+        with pytest.raises(ValueError, match="must be a number in Curator's layout"):
+            zk.Semaphore(client, PATH, limit=None, layout="curator")
+        assert there.znodes() <= STAYS
+
+
 async def test_what_cannot_be_right_is_refused_before_anything_is_sent() -> None:
     async with _clients("a") as (there, (client,)):
         before = len(there.seen)

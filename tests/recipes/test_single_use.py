@@ -9,6 +9,7 @@ import gc
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -17,7 +18,16 @@ import pytest
 import trio
 
 import zkrecipes as zk
-from tests.recipes.hurting import TIMEOUT, World, asyncio_only, virtual_time, world
+from tests.recipes.hurting import (
+    TIMEOUT,
+    Native,
+    Outcome,
+    World,
+    asyncio_only,
+    cancel_at_each_pass,
+    virtual_time,
+    world,
+)
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -350,3 +360,36 @@ async def test_the_id_of_an_ended_task_is_not_taken_for_the_task() -> None:
         for _ in range(5):
             with pytest.raises(RuntimeError, match="left by another task"):
                 await semaphore.__aexit__(None, None, None)
+
+
+# --- cancelled in each of asyncio's ways ---------------------------------------------------------------
+
+
+async def _hold_for_a_moment(make: Make, _: World, client: zk.Client) -> str:
+    async with make(client) as hold:
+        await anyio.lowlevel.checkpoint()
+        hold.check()
+    return "held"
+
+
+def _is_held_or_cancelled(outcome: Outcome) -> None:
+    is_cancelled = isinstance(outcome.error, anyio.get_cancelled_exc_class())
+    assert is_cancelled or outcome.result == "held"
+
+
+@asyncio_only
+@pytest.mark.parametrize("kind", ["mutex", "write()", "semaphore", "multi", "lead()"])
+@pytest.mark.parametrize("again_after", [None, 1])
+@pytest.mark.parametrize("native", ["cancel", "timeout", "wait_for"])
+async def test_cancelled_at_a_pass_of_entering_and_leaving(
+    native: Native, again_after: int | None, kind: str
+) -> None:
+    """Once, or again one pass later; every third pass, so that the sweep is short."""
+    await cancel_at_each_pass(
+        partial(_hold_for_a_moment, HOLDS[kind]),
+        _is_held_or_cancelled,
+        stays=STAYS,
+        native=native,
+        again_after=again_after,
+        every=3,
+    )

@@ -18,7 +18,6 @@ from tests.recipes.hurting import (
     TIMEOUT,
     Outcome,
     World,
-    asyncio_only,
     cancel_at_each_pass,
     virtual_time,
     world,
@@ -347,13 +346,4 @@ async def test_cancelled_at_each_pass() -> None:
     number = await cancel_at_each_pass(
         _try_once, _is_refused_or_cancelled, stays=STAYS, surroundings=_a_rival
     )
-    assert number >= 10
-
-
-@asyncio_only
-@pytest.mark.parametrize("again_after", [None, 0, 1, 3])
-async def test_cancelled_natively_at_each_pass(again_after: int | None) -> None:
-    how: dict[str, Any] = {"stays": STAYS, "native": True, "again_after": again_after}
-    assert await cancel_at_each_pass(_hold_for_a_moment, _is_held_or_cancelled, **how) >= 15
-    number = await cancel_at_each_pass(_try_once, _is_refused_or_cancelled, surroundings=_a_rival, **how)
     assert number >= 10
