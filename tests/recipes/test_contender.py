@@ -13,9 +13,10 @@ import pytest
 import zkrecipes as zk
 from tests.recipes.hurting import TIMEOUT, World, virtual_time, world
 from zkrecipes.enums import OpCode
-from zkrecipes.recipes.contender import Entry, Place, Queue, in_order, who_goes_before
+from zkrecipes.recipes.contender import Place, Queue
 from zkrecipes.recipes.directories import make_directory
 from zkrecipes.recipes.layouts import MUTEXES, READERS, WRITERS
+from zkrecipes.recipes.queue_order import Entry, in_order, who_goes_before
 
 anyio_backend = virtual_time()
 
@@ -114,13 +115,13 @@ async def _one_client() -> AsyncIterator[tuple[World, zk.Client]]:
 async def test_a_place_is_taken_in_one_round_trip_and_its_token_is_the_czxid() -> None:
     async with _one_client() as (there, client):
         await make_directory(client, "/locks/job")
-        place = Place(_queue(client), b"me")
-        children = await place.take()
+        place = Place(_queue(client), b"me", is_one_try=True)
+        await place.take()
         data, stat = await client.get(place.path)
         assert (data, stat.ephemeral_owner) == (b"me", client.session.id)
         assert place.token == stat.czxid
-        assert [f"/locks/job/{name}" for name in children] == [place.path]
-        assert not place.is_blocked(children)
+        assert place.first == place.path
+        assert not place.is_blocked
         await place.leave()
         assert there.znodes() == {"/locks", "/locks/job"}
 
@@ -198,7 +199,7 @@ async def test_waiting_goes_on_in_no_other_session() -> None:
     async with _one_client() as (there, client), there.connect("rival") as rival:
         first, second = Place(_queue(rival), b"first"), Place(_queue(client), b"second")
         await first.take()
-        children = await second.take()
+        await second.take()
         there.network.cut(source="a")
         there.network.reset(source="a")
         await anyio.sleep(0.1)
@@ -211,7 +212,7 @@ async def test_waiting_goes_on_in_no_other_session() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(come_back_in_another_session)
             with anyio.fail_after(TIMEOUT):  # and not when the one before has left
-                assert not await second.wait_turn(children)
+                assert not await second.wait_turn()
 
 
 @pytest.mark.anyio

@@ -12,9 +12,9 @@ from hypothesis import given, settings, strategies as st
 import zkrecipes as zk
 from tests.recipes.histories import Step, Worker, histories, play
 from tests.recipes.hurting import Seen, World, jumping_backend
-from zkrecipes.recipes.contender import in_order
 from zkrecipes.recipes.latest import LatestReader
 from zkrecipes.recipes.layouts import ELECTIONS
+from zkrecipes.recipes.queue_order import in_order
 
 DIRECTORY = "/services/leader"
 STAYS = {"/services", DIRECTORY}

@@ -13,8 +13,8 @@ import zkrecipes as zk
 from tests.recipes.hurting import World, virtual_time, world
 from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.recipes import strangers
-from zkrecipes.recipes.contender import Entry, in_order, who_goes_before
 from zkrecipes.recipes.layouts import MUTEXES
+from zkrecipes.recipes.queue_order import Entry, in_order, who_goes_before
 
 anyio_backend = virtual_time()
 

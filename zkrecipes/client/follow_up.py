@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Generic, TypeVar, final
+from typing import Generic, Protocol, TypeVar, final
 
 import anyio
 
 from zkrecipes.errors import ZooKeeperError
-from zkrecipes.net.pending import Pending
 from zkrecipes.protocol.events import WatchEvent
 
-__all__ = ["FollowUp"]
+__all__ = ["Asked", "FollowUp"]
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Asked(Protocol[T_co]):
+    """A read that was submitted: a `Pending`, or a share of one."""
+
+    async def wait(self) -> T_co:
+        """Wait for the answer and return it."""
+
+    def drop(self) -> None:
+        """Wait no longer: if it was not sent it need not be."""
 
 
 @final
@@ -28,9 +38,9 @@ class FollowUp(Generic[T]):
         ask: submits the read; it is called once.
     """
 
-    def __init__(self, ask: Callable[[], Pending[T]]) -> None:
+    def __init__(self, ask: Callable[[], Asked[T]]) -> None:
         self._ask = ask
-        self._asked: Pending[T] | None = None
+        self._asked: Asked[T] | None = None
         self._error: ZooKeeperError | RuntimeError | None = None
         self._happened = anyio.Event()
         self.is_left: bool = False

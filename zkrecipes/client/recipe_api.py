@@ -20,7 +20,7 @@ import anyio
 
 from zkrecipes.client.changed_paths import ChangedPaths
 from zkrecipes.client.client import Client
-from zkrecipes.client.follow_up import FollowUp
+from zkrecipes.client.follow_up import Asked, FollowUp
 from zkrecipes.client.operations import Operation, Operations
 from zkrecipes.client.pauses import Pauses
 from zkrecipes.client.tasks import ClientTasks
@@ -106,6 +106,7 @@ class RecipeApi:
         *,
         is_errand: bool = False,
         is_evidence: bool = False,
+        is_kept: bool = False,
         watcher: ChangedPaths | FollowUp[Any] | None = None,
     ) -> Pending[T]:
         """Send a request now and await it later; requests reach the server in the order of these calls.
@@ -116,11 +117,12 @@ class RecipeApi:
                 is the same as once (the deletion of a znode whose name nobody else uses). It is sent until
                 it is answered or its session is over, whether anybody waits for it or not.
             is_evidence: a creation whose success shall help to prove a hold: hand it to `guard` as `made`.
+            is_kept: a task that is cancelled while it waits does not drop it, as others may wait, too.
             watcher: from `changed_paths` or `ask_when_changed`: whom to tell when the watch fires that a
                 read sets.
         """
         pending = self._client._submit(  # noqa: SLF001
-            operation, is_errand=is_errand, is_evidence=is_evidence, watcher=watcher
+            operation, is_errand=is_errand, is_evidence=is_evidence, is_kept=is_kept, watcher=watcher
         )
         if isinstance(watcher, ChangedPaths):
             watcher.asked(pending)
@@ -165,13 +167,20 @@ class RecipeApi:
             self._keeper.unwatch(changed)
 
     @asynccontextmanager
-    async def ask_when_changed(self, question: Operation[T]) -> AsyncIterator[FollowUp[T]]:
+    async def ask_when_changed(
+        self, question: Operation[T] | Callable[[], Asked[T]]
+    ) -> AsyncIterator[FollowUp[T]]:
         """Own one one-shot watch, and ask something the moment it fires; leaving the block removes it.
 
         Args:
-            question: a read, sent ahead of all that other tasks submit when they are woken by the same bytes.
+            question: a read, sent ahead of all that other tasks submit when they are woken by the same bytes;
+                or a function that submits one.
         """
-        follow_up = FollowUp(lambda: self.submit(question))
+        if isinstance(question, Operation):
+            operation = question
+            follow_up: FollowUp[T] = FollowUp(lambda: self.submit(operation))
+        else:
+            follow_up = FollowUp(question)
         try:
             yield follow_up
         finally:

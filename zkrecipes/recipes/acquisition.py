@@ -47,7 +47,7 @@ class Acquisition(GuardedUse[Hold]):
         recipe: object,
         reentrant: bool = False,
     ) -> None:
-        place = Place(queue, data)
+        place = Place(queue, data, is_one_try=wait == 0)
         super().__init__(queue.client, queue.directory, what=what, lost=lost, wait=wait, remove=place.leave)
         self.queue = queue
         self.recipe = recipe
@@ -75,11 +75,11 @@ class Acquisition(GuardedUse[Hold]):
         place, limit = self._place, self._limit
         while True:
             limit.waiting_for = "connection"
-            children = await place.take()
+            await place.take()
             limit.waiting_for = "turn"
-            if limit.is_one_try and place.is_blocked(children):
+            if limit.is_one_try and place.is_blocked:
                 return None
-            if await place.wait_turn(children):
+            if await place.wait_turn():
                 limit.waiting_for = "proof"
                 guard = self._api.guard(place.path, place.session, made=place.made)
                 if await is_proven(guard, place.path):

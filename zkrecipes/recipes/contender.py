@@ -1,4 +1,4 @@
-"""A place in a queue of ephemeral sequential znodes, and the pure question of who goes first.
+"""A place in a queue of ephemeral sequential znodes.
 
 Each contender makes a znode whose name holds a GUID of its own, fresh for each try. Whoever has the lowest
 number goes first; everybody else watches the one directly before, so that each departure wakes one (the
@@ -9,8 +9,7 @@ znode was made.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cmp_to_key, lru_cache
-from operator import itemgetter
+from functools import partial
 from typing import Final, NamedTuple, final
 from uuid import uuid4
 
@@ -31,74 +30,17 @@ from zkrecipes.recipes.clean_up import is_leaving, remove
 from zkrecipes.recipes.delete_permission import probing
 from zkrecipes.recipes.directories import make_directory
 from zkrecipes.recipes.layouts import LockLayout
+from zkrecipes.recipes.queue_listing import list_in_order, share_list
+from zkrecipes.recipes.queue_order import QueueOrder
 from zkrecipes.recipes.strangers import name_strangers
 
-__all__ = ["Entry", "Place", "Queue", "in_order", "is_too_much", "who_goes_before"]
+__all__ = ["Place", "Queue", "is_too_much"]
 
-_HALF_CIRCLE: Final = 2**31
-_CIRCLE: Final = 2**32
-_BY_NUMBER: Final = itemgetter(1, 0)
+_SHORT: Final = 64
+"""Contenders. In a queue that is no longer a list is asked for although it may not be needed."""
 _LOSSES_MAX: Final = 5
 _SURELY_TAKEN: Final = 2**16
 """Bytes that no server's `jute.maxbuffer` refuses."""
-
-
-class Entry(NamedTuple):
-    """A contender's znode among the children of the queue's directory."""
-
-    name: str
-    sequence: int
-    tag: str
-
-
-def in_order(children: Iterable[str], layout: LockLayout) -> list[Entry]:
-    """The contenders among `children`, first come first; names that are no contender's are left out.
-
-    Those that another library has made stand among them: their numbers are of the same counter.
-    """
-    entries = [entry for name in children if (entry := _entry(name, layout)) is not None]
-    numbers = [entry.sequence for entry in entries]
-    if not numbers or max(numbers) - min(numbers) < _HALF_CIRCLE or max(map(abs, numbers)) > _HALF_CIRCLE:
-        # none has wrapped; longer numbers than the 32 bits of today (ZOOKEEPER-4706) do not
-        return sorted(entries, key=_BY_NUMBER)
-    return sorted(entries, key=cmp_to_key(_compare))
-
-
-@lru_cache(maxsize=4096)  # a name is listed again and again while its contender waits
-def _entry(name: str, layout: LockLayout) -> Entry | None:
-    found = layout.tag_and_sequence_of(name)
-    if found is not None:
-        return Entry(name, found[1], found[0])
-    other = layout.other_family_and_sequence_of(name)
-    return None if other is None else Entry(name, other[1], other[0].tag)
-
-
-def _is_of(layout: LockLayout, name: str) -> bool:
-    entry = _entry(name, layout)
-    return entry is not None and entry.tag in layout.seen
-
-
-def _compare(one: Entry, other: Entry) -> int:
-    """Serial number arithmetic (RFC 1982): the counter wraps; the living are never half a circle apart."""
-    ahead = (other.sequence - one.sequence) % _CIRCLE
-    if ahead == 0:
-        return -1 if one.name < other.name else int(one.name > other.name)
-    return -1 if ahead < _HALF_CIRCLE else 1
-
-
-def who_goes_before(children: Iterable[str], own_name: str, layout: LockLayout) -> str | None:
-    """The name of the last contender before `own_name` that blocks it, or None if that may go.
-
-    Raises:
-        LookupError: `own_name` is not among them.
-    """
-    before: str | None = None
-    for entry in in_order(children, layout):
-        if entry.name == own_name:
-            return before
-        if entry.tag in layout.blocked_by:
-            before = entry.name
-    raise LookupError(own_name)
 
 
 def is_too_much(size: int, losses: int) -> bool:
@@ -134,9 +76,15 @@ class Place:
         made: its creation, where that can serve to prove the hold.
         first: the path of the first contender in the queue, as last seen; empty before a list was seen.
         watched: the last contender that was watched, its path and what was read.
+        is_blocked: whether another contender was before this place and blocked it, in the one try.
+
+    Args:
+        queue: where to stand.
+        data: of its znode.
+        is_one_try: it will not wait for its turn.
     """
 
-    def __init__(self, queue: Queue, data: bytes) -> None:
+    def __init__(self, queue: Queue, data: bytes, *, is_one_try: bool = False) -> None:
         self._queue = queue
         self._api: RecipeApi = recipe_api(queue.client)
         self._data = data
@@ -148,10 +96,13 @@ class Place:
         self._moved_from = ""  # after a move, the znode that stood for it
         self.first: str = ""
         self.watched: tuple[str, Node] | None = None
+        self._before = ""  # the name of the contender that this one waits for
+        self._is_in_queue = self._is_queue_short = self.is_blocked = False
+        self._is_one_try = is_one_try
         self._second = ""  # while it moves, the znode that will stand for it
 
-    async def take(self) -> list[str]:
-        """Make the znode, and return the names in the directory as of then or later.
+    async def take(self) -> None:
+        """Make the znode, and look at the queue as of then or later.
 
         Answers that are transient are not the end: it tries again, after a pause.
 
@@ -165,7 +116,7 @@ class Place:
         pauses = Pauses()
         while True:
             try:
-                children = await self._try_to_take()
+                is_taken = await self._try_to_take()
             except ConnectionLossError as error:
                 losses += 1
                 # a list that is too large would be too large again
@@ -180,25 +131,20 @@ class Place:
                     raise
                 await pauses.wait()
             else:
-                if children is not None:
-                    self._name_strangers(children)
-                    return children
+                if is_taken:
+                    return
 
-    async def wait_turn(self, children: list[str]) -> bool:
+    async def wait_turn(self) -> bool:
         """Wait until nobody before this place blocks it; False if its znode has gone meanwhile.
 
-        Args:
-            children: as `take` returned them.
+        While it waits it remembers the one name that it waits for: lists would take memory for each waiter.
         """
         pauses = Pauses()
-        while True:
+        while self._is_in_queue:
+            if not self._before:
+                return True
             try:
-                before = self._look(children)
-                if before is None:
-                    return True
-                children = await self._list_after_it_left(before, children)
-            except LookupError:
-                return False
+                await self._look_after_it_left(self._before)
             except NoNodeError:
                 return False  # the directory
             except SessionExpiredError:
@@ -211,47 +157,40 @@ class Place:
                 await pauses.wait()
             if self.session.state.is_final:
                 return False  # what was read is of the next session, and our znode has gone with the last
+        return False
 
-    async def _list_after_it_left(self, before: str, children: list[str]) -> list[str]:
-        """Wait until `before` has left or has changed, and return the names in the directory as of later."""
+    async def _look_after_it_left(self, before: str) -> None:
+        """Wait until `before` has left or has changed, and look at the queue as of later."""
         queue, api = self._queue, self._api
-        list_all = api.operations.get_children(queue.directory)
-        async with api.ask_when_changed(list_all) as news:
+        async with api.ask_when_changed(partial(share_list, api, queue.directory, queue.layout)) as news:
             path = join(queue.directory, before)
             watch = api.submit(api.operations.get(path, watch=True), watcher=news)
             # Whoever goes first may have left already: the list comes with the answer that says so.
-            listing = api.submit(list_all) if path == self.first else None
+            listing = self._ask_for_list() if path == self.first and self._is_queue_short else None
             try:
                 self.watched = (path, await watch.wait())
             except NoNodeError:
-                return await (listing or api.submit(list_all)).wait()
-            if self.session.state.is_final:
-                return children  # the watch is of the next session: what it waits for is not our turn
-            return await news.wait()
+                self._look(await (listing or self._ask_for_list()).wait())
+                return
+            del listing  # it would be kept while this waits
+            if not self.session.state.is_final:  # or the watch, of the next session, is not for our turn
+                self._look(await news.wait())
 
-    def _look(self, children: list[str]) -> str | None:
-        """The name of the last contender before this place that blocks it, or None.
+    def _ask_for_list(self) -> Pending[QueueOrder]:
+        return self._api.submit(list_in_order(self._api, self._queue.directory, self._queue.layout))
 
-        Raises:
-            LookupError: this place is not among them.
-        """
-        queue = self._queue
-        first = in_order(children, queue.layout)[:1]
-        self.first = join(queue.directory, first[0].name) if first else ""
-        return who_goes_before(children, name_of(self.path), queue.layout)
-
-    def is_blocked(self, children: list[str]) -> bool:
-        """Whether another contender before this place blocks it.
-
-        A contender that is not in the queue any longer is not blocked; and one of this client's that has
-        left, and whose znode is still being removed, blocks no other for long.
-        """
-        directory = self._queue.directory
-        here = [name for name in children if not is_leaving(self._api, join(directory, name))]
+    def _look(self, order: QueueOrder) -> None:
+        """Remember what of the queue's order concerns this place."""
+        queue, own_name = self._queue, name_of(self.path)
+        self._is_queue_short = len(order.entries) <= _SHORT
+        first = order.first()
+        self.first = "" if first is None else join(queue.directory, first)
         try:
-            return self._look(here) is not None
+            self._before = order.before(own_name, queue.layout) or ""
         except LookupError:
-            return False
+            self._is_in_queue, self._before = False, ""
+        else:
+            self._is_in_queue = True
 
     def read_first(self) -> Pending[Node] | None:
         """Ask for the first contender in the queue, if there is another one and a connection."""
@@ -307,8 +246,8 @@ class Place:
         """Its znode was removed by a transaction of the recipe's: there is nothing to leave any longer."""
         self._guid = self.path = self._moved_from = self._second = ""
 
-    async def _try_to_take(self) -> list[str] | None:
-        """One step towards a place whose names were listed. None: it left nothing behind, try again.
+    async def _try_to_take(self) -> bool:
+        """One step towards a place in a queue that was looked at. False: it left nothing behind, try again.
 
         Each error leaves a place of which it is known what it lacks: the next step begins there.
         """
@@ -316,27 +255,29 @@ class Place:
             self.is_left()  # the znode, if there was one, goes with its session
         try:
             if self.path:
-                return await self._list()
+                self._look_first(await self._ask_for_list().wait())
+                return True
             if self._guid:
                 return await self._adopt()
             # A fresh GUID each time: what an earlier try left behind must not be taken for this one's.
             self._guid = uuid4().hex
             self.made = None
             self.session = self._api.session
-            return await self._create_and_list()
+            await self._create_and_look()
+            return True
         except NoNodeError:
             queue = self._queue
             self.is_left()
             await make_directory(queue.client, queue.directory, container=queue.layout.is_container)
-        return None
+        return False
 
-    async def _create_and_list(self) -> list[str]:
+    async def _create_and_look(self) -> None:
         """One round trip: a server answers one session in order, so the list holds the new znode."""
         queue, api = self._queue, self._api
         path = join(queue.directory, queue.layout.prefix(self._guid))
         operation = api.operations.create(path, self._data, ephemeral=True, sequential=True, acl=queue.acl)
         create = api.submit(probing(api, queue.directory, operation, queue.acl), is_evidence=True)
-        listing = api.submit(api.operations.get_children(queue.directory))
+        listing = self._ask_for_list()
         try:
             made = await create.wait()
         except NoAuthError:
@@ -344,23 +285,36 @@ class Place:
             raise
         self.path, self.token = made, create.zxid
         self.made = create if self._is_surely_readable() else None
-        return await listing.wait()
+        self._look_first(await listing.wait())
 
-    def _name_strangers(self, children: list[str]) -> None:
+    def _look_first(self, order: QueueOrder) -> None:
         queue = self._queue
-        strange = [name for name in children if not _is_of(queue.layout, name)]
-        name_strangers(queue.client, queue.directory, strange, queue.layout)
+        self._look(order)
+        if self._before and self._is_one_try:
+            self._look_past_leaving(order)
+        name_strangers(queue.client, queue.directory, order.unexpected, queue.layout)
+
+    def _look_past_leaving(self, order: QueueOrder) -> None:
+        """Overlook contenders of this client's that have left, and whose znodes are still being removed.
+
+        They block no other for long.
+        """
+        queue = self._queue
+
+        def is_gone(name: str) -> bool:
+            return is_leaving(self._api, join(queue.directory, name))
+
+        first = order.first(is_gone)
+        self.first = "" if first is None else join(queue.directory, first)
+        self.is_blocked = order.before(name_of(self.path), queue.layout, is_gone) is not None
 
     def _is_surely_readable(self) -> bool:
         """Whether everybody may read the znode: any other ACL is tried by a check before it is relied on."""
         acl = self._api.operations.default_acl if self._queue.acl is None else self._queue.acl
         return any(entry.id == ANYONE and entry.perms & Perms.READ for entry in acl)
 
-    async def _list(self) -> list[str]:
-        return await self._api.submit(self._api.operations.get_children(self._queue.directory)).wait()
-
-    async def _adopt(self) -> list[str] | None:
-        """After a lost reply: the names in the directory if our znode is among them and is ours."""
+    async def _adopt(self) -> bool:
+        """After a lost reply: look at the queue if our znode is in it and is ours."""
         api, queue = self._api, self._queue
         try:
             children = await api.read_caught_up(api.operations.get_children(queue.directory))
@@ -375,11 +329,12 @@ class Place:
             is_current = self.session is api.session
             if is_current and stat is not None and stat.ephemeral_owner == self.session.id:
                 self.path, self.token = path, stat.czxid
-                return children
+                self._look_first(QueueOrder(children, queue.layout))
+                return True
             # It should go with its session. As the name is ours alone, nobody is harmed if it goes now.
             await remove(api, api.session, queue.directory, names=[name])
         self.is_left()
-        return None
+        return False
 
     async def _create_second(self, queue: Queue) -> bool:
         operation = self._api.operations.create(self._second, self._data, ephemeral=True, acl=queue.acl)

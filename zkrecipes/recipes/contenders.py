@@ -14,7 +14,8 @@ from zkrecipes.client.recipe_api import Node, recipe_api
 from zkrecipes.enums import Perms
 from zkrecipes.errors import NoNodeError
 from zkrecipes.paths import join
-from zkrecipes.recipes.contender import Entry, Place, Queue, in_order
+from zkrecipes.recipes.contender import Place, Queue
+from zkrecipes.recipes.queue_order import Entry, in_order
 from zkrecipes.recipes.single_use import Holder
 
 __all__ = [

@@ -17,7 +17,7 @@ from zkrecipes.client.watching import OneShotWatch
 from zkrecipes.errors import LeadershipLostError, NoNodeError, SessionExpiredError, ZooKeeperError
 from zkrecipes.paths import check_path, join
 from zkrecipes.recipes.acquisition import Acquisition
-from zkrecipes.recipes.contender import Entry, Queue, in_order
+from zkrecipes.recipes.contender import Queue
 from zkrecipes.recipes.contenders import (
     Contender,
     check_contender,
@@ -29,6 +29,7 @@ from zkrecipes.recipes.contenders import (
 from zkrecipes.recipes.hold import Hold
 from zkrecipes.recipes.latest import Latest, LatestReader
 from zkrecipes.recipes.layouts import ELECTIONS, choose_layout
+from zkrecipes.recipes.queue_order import Entry, in_order
 
 __all__ = ["Election"]
 

@@ -11,7 +11,7 @@ from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.errors import LockLostError, NoNodeError, SessionExpiredError
 from zkrecipes.paths import check_path, join
 from zkrecipes.recipes.acquisition import Acquisition
-from zkrecipes.recipes.contender import Queue, in_order
+from zkrecipes.recipes.contender import Queue
 from zkrecipes.recipes.contenders import (
     Contender,
     check_contender,
@@ -20,6 +20,7 @@ from zkrecipes.recipes.contenders import (
 )
 from zkrecipes.recipes.hold import REVOCATION, Hold
 from zkrecipes.recipes.layouts import MUTEXES, choose_layout
+from zkrecipes.recipes.queue_order import in_order
 from zkrecipes.recipes.single_use import EnteredDirectly
 
 __all__ = ["Mutex"]

@@ -9,7 +9,7 @@ from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
 from zkrecipes.errors import NoNodeError
 from zkrecipes.paths import check_path
-from zkrecipes.recipes.contender import Entry, Queue
+from zkrecipes.recipes.contender import Queue
 from zkrecipes.recipes.contenders import (
     Contender,
     check_contender,
@@ -20,6 +20,7 @@ from zkrecipes.recipes.contenders import (
 from zkrecipes.recipes.hold import Hold
 from zkrecipes.recipes.layouts import SEMAPHORES, choose_layout
 from zkrecipes.recipes.permits import Pool
+from zkrecipes.recipes.queue_order import Entry
 from zkrecipes.recipes.semaphore_acquisition import SemaphoreAcquisition
 from zkrecipes.recipes.semaphore_terms import Terms, check_count
 from zkrecipes.recipes.single_use import EnteredDirectly

@@ -45,7 +45,8 @@ class SemaphoreAcquisition(GuardedUse[Hold]):
         wait: float | None,
         what: str,
     ) -> None:
-        place, permits = Place(pool.queue, data), Permits(pool, count, data)
+        place = Place(pool.queue, data, is_one_try=wait == 0)
+        permits = Permits(pool, count, data)
         remove = partial(_leave, permits, place)
         super().__init__(pool.client, path, what=what, lost=LockLostError, wait=wait, remove=remove)
         self.count = count
@@ -82,13 +83,13 @@ class SemaphoreAcquisition(GuardedUse[Hold]):
             limit.waiting_for = "connection"
             # asked now, in the round trip of the place, and not when it has waited for its turn
             probe = probe_unless_known(self._api, self._pool.directory, self._pool.acl)
-            children = await place.take()
+            await place.take()
             if probe is not None:
                 await check_probe(probe)
             limit.waiting_for = "turn"
-            if limit.is_one_try and place.is_blocked(children):
+            if limit.is_one_try and place.is_blocked:
                 return None
-            if await place.wait_turn(children) and await self._take_permits():
+            if await place.wait_turn() and await self._take_permits():
                 limit.waiting_for = "proof"
                 path, *others = permits.paths
                 guard = self._api.guard(path, permits.session, also=others)
