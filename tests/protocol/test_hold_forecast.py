@@ -59,11 +59,14 @@ def test_a_hold_that_begins_is_kept_and_each_begins(round_trip: float, idle: flo
     client = Client(round_trip)
     client.idle_until(idle)
     client.write()  # the creation of its znode
-    client.checks.add_found("/lock", client.now)
     created_at = client.now
-    while not client.checks.will_last(client.now):
-        client.check()
-        assert client.now < created_at + T
+    if client.checks.will_last(client.now):
+        client.checks.add_found("/lock", client.now)
+    else:
+        client.checks.add("/lock")
+        while not client.checks.is_proven("/lock", client.now):
+            client.check()
+            assert client.now < created_at + T
     for _ in range(40):
         before = client.cancel_at
         client.check()
@@ -76,10 +79,11 @@ def test_beyond_the_bound_no_hold_begins(round_trip: float) -> None:
         client = Client(round_trip)
         client.idle_until(idle)
         client.write()
-        client.checks.add_found("/lock", client.now)
+        assert not client.checks.will_last(client.now)
+        client.checks.add("/lock")
         for _ in range(40):
-            assert not client.checks.will_last(client.now)
             client.check()
+            assert not client.checks.is_proven("/lock", client.now)
 
 
 def test_on_a_fast_link_a_hold_begins_with_the_first_check() -> None:

@@ -171,7 +171,9 @@ class HoldChecks:
 
     def will_last(self, now: float) -> bool:
         """Whether each coming check extends the proof in time, if it takes as long as the newest write."""
-        return will_last(self._proof, now=now, next_check_at=self._due_at)
+        # with the first hold the rounds begin: see `add_found`
+        next_check_at = self._due_at if self._found else now + CHECK_EVERY * self._proof.timeout
+        return will_last(self._proof, now=now, next_check_at=next_check_at)
 
     def attached(self, greeting_took: float = 0.0) -> None:
         """A connection is up: the first round on it is due at once.
