@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import anyio
 import pytest
@@ -55,6 +55,7 @@ async def test_waiters_keep_no_list_of_the_queue(kind: str) -> None:
         semaphore = zk.Semaphore(client, "/s", limit=1)
 
         async def wait() -> None:
+            acquisition: AbstractAsyncContextManager[object, bool | None]
             if kind == "mutex":
                 acquisition = zk.Mutex(client, "/q").acquire()
             elif kind == "semaphore":
