@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import ssl
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Final
 
@@ -26,7 +26,7 @@ from zkrecipes.net.session import Session, SessionKey
 from zkrecipes.net.tls import TLS
 from zkrecipes.net.tls_network import TlsNetwork
 from zkrecipes.net.transport import Network, TcpNetwork, bare_errors
-from zkrecipes.net.wakeup import current_parking
+from zkrecipes.net.wakeup import CallingTask, current_parking
 from zkrecipes.protocol.sasl import SaslMechanism
 
 __all__ = ["connect"]
@@ -148,7 +148,7 @@ async def connect(
         engines.append(ConfigFollower(whole, keeper, _RNG).run)
     run = partial(tasks.run, *engines, close=partial(_close, keeper, tasks))
     error: BaseException | None = None
-    with bare_errors():
+    with _one_task(), bare_errors():
         async with anyio.create_task_group() as group:
             group.start_soon(run)
             try:
@@ -166,6 +166,22 @@ async def connect(
             raise error
         finally:
             del error  # or it and this frame would keep each other
+
+
+@contextmanager
+def _one_task() -> Iterator[None]:
+    """Name the remedy if the block was left by another task, which the loop reports as a matter of scopes."""
+    task = CallingTask()
+    try:
+        yield
+    except RuntimeError as error:
+        if task.is_current:
+            raise
+        raise RuntimeError(
+            "the client was left by another task than the one that entered it; its session is closed. "
+            "Enter and leave it in one task: keep `async with` in the task that does the work, or give it a "
+            "task of its own (see 'Blocks left in another task' on the documentation's page on asyncio)"
+        ) from error
 
 
 async def _enter(keeper: SessionKeeper, connect_timeout: float | None, chrooted: Client | None) -> None:
