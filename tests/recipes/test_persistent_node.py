@@ -22,7 +22,7 @@ from tests.recipes.hurting import (
     virtual_time,
     world,
 )
-from zkrecipes.devserver.faults import Hurt
+from zkrecipes.devserver.faults import Hurt, paths_of
 from zkrecipes.enums import OpCode, SessionState
 
 pytestmark = pytest.mark.anyio
@@ -98,7 +98,8 @@ async def test_it_is_made_with_one_request_and_removed_with_one() -> None:
             there.seen.clear()
             async with node(client):
                 await anyio.sleep(1)
-            opcodes = [seen.opcode for seen in there.seen if seen.opcode != OpCode.REMOVE_WATCHES]
+            about_it = [seen for seen in there.seen if PATH in paths_of(seen.request)]
+            opcodes = [seen.opcode for seen in about_it if seen.opcode != OpCode.REMOVE_WATCHES]
             assert opcodes == [first, OpCode.EXISTS, OpCode.DELETE]
 
 

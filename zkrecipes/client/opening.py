@@ -16,6 +16,7 @@ from zkrecipes.client.config_following import ConfigFollower
 from zkrecipes.client.credentials import check_credentials, check_resume, check_sasl
 from zkrecipes.client.observing import Instrument, Observer
 from zkrecipes.client.operations import Operations
+from zkrecipes.client.recipe_api import note_resumption, recipe_api
 from zkrecipes.client.tasks import AsyncFunction, ClientTasks
 from zkrecipes.codec.records import ACL
 from zkrecipes.enums import SessionState
@@ -89,8 +90,10 @@ async def connect(
             it raises `SessionExpiredError`.
         resume: go on with the session of an earlier client, and its ephemeral znodes: its `session.key`.
             Where it has expired by now it is as with any session, so by default a new one begins;
-            `client.session.id` tells. No two clients may have one session at the same time. What the earlier
-            one has read is not remembered: `sync` before a read that must not be older.
+            `client.session.id` tells. No two clients may have one session at the same time. When a recipe
+            comes to what the earlier client left of it in the session, it removes it or takes it over, so
+            that this client does not wait for its own session. What the earlier one has read is not
+            remembered: `sync` before a read that must not be older.
         keep_session: leave the session alive when the block ends, for `resume`; it then expires by itself,
             `Session.timeout` later.
         create_chroot: make the chroot where it is missing.
@@ -152,7 +155,8 @@ async def connect(
         async with anyio.create_task_group() as group:
             group.start_soon(run)
             try:
-                await _enter(keeper, connect_timeout, client if create_chroot and parsed.chroot else None)
+                chrooted = client if create_chroot and parsed.chroot else None
+                await _enter(keeper, connect_timeout, chrooted, None if key is None else client)
                 with block:
                     yield client
                 error = keeper.over
@@ -184,10 +188,14 @@ def _one_task() -> Iterator[None]:
         ) from error
 
 
-async def _enter(keeper: SessionKeeper, connect_timeout: float | None, chrooted: Client | None) -> None:
+async def _enter(
+    keeper: SessionKeeper, connect_timeout: float | None, chrooted: Client | None, resuming: Client | None
+) -> None:
     """Wait until there is a session, and a chroot if there shall be one."""
     with anyio.move_on_after(connect_timeout):
         await keeper.wait_connected()
+        if resuming is not None:
+            await note_resumption(recipe_api(resuming))
         if chrooted is not None:
             await chrooted.ensure_path("/")
         return

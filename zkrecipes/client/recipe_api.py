@@ -27,6 +27,7 @@ from zkrecipes.client.tasks import ClientTasks
 from zkrecipes.client.transaction import as_transaction
 from zkrecipes.codec.records import Node, Stat
 from zkrecipes.enums import ServerGeneration, SessionState
+from zkrecipes.errors import NotReadOnlyError, SessionExpiredError, ZooKeeperError
 from zkrecipes.net.holds import Guard
 from zkrecipes.net.keeper import SessionChange, SessionKeeper
 from zkrecipes.net.pending import Pending
@@ -286,3 +287,25 @@ def recipe_api(client: Client) -> RecipeApi:
     # The one friend of `Client`: what others may not touch is offered here under names that stay.
     keeper, operations, tasks = client._keeper, client._operations, client._tasks  # noqa: SLF001
     return RecipeApi(client, keeper, operations, tasks)
+
+
+async def note_resumption(api: RecipeApi) -> None:
+    """Note in a resumed session where the transactions of this client begin.
+
+    A read-only server cannot tell; nothing is noted then.
+    """
+    session = api.session
+    pauses = Pauses()
+    while session is api.session and not session.state.is_final:
+        caught_up = api.catch_up()
+        try:
+            await caught_up.wait()
+        except (NotReadOnlyError, SessionExpiredError):
+            return
+        except ZooKeeperError as error:
+            if not error.is_transient:
+                raise
+            await pauses.wait()
+        else:
+            session.resumed_zxid = caught_up.zxid
+            return

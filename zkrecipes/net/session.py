@@ -46,11 +46,14 @@ class Session:
     Attributes:
         timeout: in seconds, as negotiated; before there is a session, as asked for.
         asked_timeout: in seconds, what each connection asks for.
+        resumed_zxid: a transaction between those of an earlier client and those of this one, if this one has
+            resumed the session; otherwise 0. What the session owns of a later transaction is this client's.
     """
 
     def __init__(self, timeout: float) -> None:
         self.timeout: float = timeout
         self.asked_timeout: float = timeout
+        self.resumed_zxid: int = 0
         self._id = 0
         self._state = SessionState.CONNECTING
         self._password = bytes(16)

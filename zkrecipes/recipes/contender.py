@@ -30,6 +30,7 @@ from zkrecipes.recipes.clean_up import is_leaving, remove
 from zkrecipes.recipes.delete_permission import probing
 from zkrecipes.recipes.directories import make_directory
 from zkrecipes.recipes.layouts import LockLayout
+from zkrecipes.recipes.leftovers import remove_leftovers
 from zkrecipes.recipes.queue_listing import list_in_order, share_list
 from zkrecipes.recipes.queue_order import QueueOrder
 from zkrecipes.recipes.strangers import name_strangers
@@ -259,6 +260,7 @@ class Place:
                 return True
             if self._guid:
                 return await self._adopt()
+            await remove_leftovers(self._api, self._queue.directory, self._is_contender)
             # A fresh GUID each time: what an earlier try left behind must not be taken for this one's.
             self._guid = uuid4().hex
             self.made = None
@@ -312,6 +314,9 @@ class Place:
         """Whether everybody may read the znode: any other ACL is tried by a check before it is relied on."""
         acl = self._api.operations.default_acl if self._queue.acl is None else self._queue.acl
         return any(entry.id == ANYONE and entry.perms & Perms.READ for entry in acl)
+
+    def _is_contender(self, name: str) -> bool:
+        return self._queue.layout.tag_and_sequence_of(name) is not None
 
     async def _adopt(self) -> bool:
         """After a lost reply: look at the queue if our znode is in it and is ours."""

@@ -31,6 +31,7 @@ from zkrecipes.recipes.clean_up import remove
 from zkrecipes.recipes.contender import Place, Queue, is_too_much
 from zkrecipes.recipes.directories import make_directory
 from zkrecipes.recipes.layouts import SemaphoreLayout
+from zkrecipes.recipes.leftovers import remove_leftovers
 from zkrecipes.recipes.strangers import name_miscounted
 
 __all__ = ["Permits", "Pool", "Room"]
@@ -120,6 +121,11 @@ class Pool(NamedTuple):
         await self.client.ensure_path(self.queue.directory)
         await self.client.ensure_path(parent_of(self.directory))
         await self.client.create(self.directory, b"%d" % limit)
+
+    async def remove_leftovers(self) -> None:
+        """Remove the permits that an earlier client left in a session that this one has resumed."""
+        api, is_permit = recipe_api(self.client), self.layout.is_permit
+        await self.persist(partial(remove_leftovers, api, self.directory, is_permit))
 
     async def persist(self, request: Callable[[], Awaitable[T]]) -> T:
         """Repeat a read, or a write that may be applied twice, until its end is known."""

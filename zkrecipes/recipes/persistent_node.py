@@ -39,6 +39,7 @@ from zkrecipes.paths import check_path, parent_of
 from zkrecipes.recipes.clean_up import clean_up
 from zkrecipes.recipes.delete_permission import probing
 from zkrecipes.recipes.directories import make_directory
+from zkrecipes.recipes.leftovers import is_leftover
 
 __all__ = ["OnConflict", "PersistentNode"]
 
@@ -319,10 +320,14 @@ class PersistentNode:
         except ConnectionLossError as error:
             self._losses += 1
             if self._losses >= _LOSSES_MAX:
+                if self._written is None:
+                    raise
                 self._reject(wanted, error)
         except ZooKeeperError as error:
             if error.is_transient:
                 raise  # it is written again once it is known what there is
+            if self._written is None:
+                raise  # of an earlier client's znode, which this one took over
             self._reject(wanted, error)
         else:
             self._version = stat.version
@@ -356,6 +361,10 @@ class PersistentNode:
                     if self._unsettled == wanted.number:
                         self._has(wanted)
                     self._unsettled = None
+                    return
+                if self._is_inherited(stat):
+                    # the membership goes on; the data are written next
+                    self._know(stat.czxid, stat.version)
                     return
                 if self._may_replace(stat):
                     await self._replace(stat)
@@ -407,6 +416,11 @@ class PersistentNode:
         if self._unsettled is None or stat.ephemeral_owner != self._made_in.id:
             return False
         return stat.czxid not in _known.get(self._api.root, ())
+
+    def _is_inherited(self, stat: Stat) -> bool:
+        """Whether an earlier client left it in a session that this one has resumed."""
+        is_known = stat.czxid in _known.get(self._api.root, ())
+        return self._made_in is self._api.session and is_leftover(self._made_in, stat) and not is_known
 
     def _know(self, czxid: int | None, version: int | None = None) -> None:
         """Which znode is ours: the creation and the version; None while there is none."""

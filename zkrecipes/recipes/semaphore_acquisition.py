@@ -79,6 +79,7 @@ class SemaphoreAcquisition(GuardedUse[Hold]):
         place, permits, limit = self._place, self._permits, self._limit
         limit.waiting_for = "connection"
         await self._terms.agree()
+        await self._pool.remove_leftovers()
         while True:
             limit.waiting_for = "connection"
             # asked now, in the round trip of the place, and not when it has waited for its turn
