@@ -199,7 +199,7 @@ async def test_a_kdc_that_is_silent_is_told_from_a_server_that_is() -> None:
             async with connect(server, sasl=silent, connect_timeout=7):
                 raise AssertionError("attached")
         silent.hangs.set()
-    assert caught.value.reasons == {"sasl:2181": "no answer from the KDC within 5 seconds"}
+    assert caught.value.reasons == {"sasl:2181": "no answer from the KDC within 3.5 seconds"}
 
 
 async def test_a_client_that_gets_no_tickets_ends_when_its_session_has_run_out() -> None:
@@ -298,7 +298,7 @@ async def test_a_server_that_stalls_is_left_for_the_next() -> None:
                 while not stalled.seen:  # hosts are tried in random order
                     start = anyio.current_time()
                     async with connect(good, "stalled,sasl", session_timeout=10) as client:
-                        assert anyio.current_time() - start < 3
+                        assert anyio.current_time() - start < 4
                         assert await client.get_children("/") == ["zookeeper"]
 
 
@@ -314,7 +314,7 @@ async def test_a_server_that_stalls_and_is_the_only_one_is_bounded() -> None:
             async with connect(server, connect_timeout=12, session_timeout=10):
                 raise AssertionError("attached")
         assert anyio.current_time() - start < 12.1
-        assert caught.value.reasons == {"sasl:2181": "no answer within 5 seconds"}
+        assert caught.value.reasons == {"sasl:2181": "no answer within 6 seconds, while authenticating"}
         assert server.seen.count(0) <= 3
 
 

@@ -211,7 +211,8 @@ async def test_a_handshake_that_stalls_takes_no_more_than_its_share_of_the_attem
             saying(serving.network, b"\x16\x03\x03\x40\x00half", "half"),
         ):
             reasons = await why_not(serving, tls, "silent,half")
-            assert set(reasons.values()) == {"no answer within 2.5 seconds"}
+            [reason] = set(reasons.values())
+            assert reason.startswith("no answer in the TLS handshake within ")
             start = anyio.current_time()
             async with connect(serving, tls, f"silent,half,{NAME}:{PORT}"):
                 assert anyio.current_time() - start <= 5
@@ -369,7 +370,8 @@ async def test_a_client_without_tls_at_a_port_for_tls_is_told_so(ours: Papers) -
         reasons = await why_not(serving, None, f"{NAME}:{PORT},alert,silent")
     assert "port for TLS" in reasons[f"{NAME}:{PORT}"]
     assert reasons["alert:2181"] == "it answers with an alert of TLS: this is a port for TLS (`tls=`)"
-    assert reasons["silent:2181"] == "closed by the server while greeting; is this a port for TLS?"
+    assert reasons["silent:2181"].startswith("closed by the server while greeting; usual causes: ")
+    assert "a port for TLS" in reasons["silent:2181"]
 
 
 async def test_a_client_with_tls_at_a_port_without_is_told_so(ours: Papers) -> None:

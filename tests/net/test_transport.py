@@ -240,11 +240,11 @@ async def test_a_link_local_address_keeps_the_interface_that_it_is_behind() -> N
     assert await TcpNetwork().resolve("fe80::1%lo", 2181) == [Address("fe80::1%lo", 2181)]
     # a name in its place, as the system's table of hosts has it
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(anyio, "getaddrinfo", _find_link_local)
+        patch.setattr(socket, "getaddrinfo", _find_link_local)
         assert await TcpNetwork().resolve("zk", 2181) == [Address("fe80::1%3", 2181)]
 
 
-async def _find_link_local(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+def _find_link_local(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
     return [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", port, 0, 3))]
 
 

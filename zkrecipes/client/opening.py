@@ -132,7 +132,9 @@ async def connect(
     keeper = SessionKeeper(
         carrier if tls is None else TlsNetwork(carrier, tls),
         HostList(parsed.hosts, _RNG),
-        KeeperOptions(session_timeout, read_only, renew, tick_time, max_packet_size, keep_session),
+        KeeperOptions(
+            session_timeout, read_only, renew, tick_time, max_packet_size, keep_session, connect_timeout
+        ),
         current_parking(),
         None if key is None else Session.resumed(key, session_timeout, anyio.current_time()),
     )

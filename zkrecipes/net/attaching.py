@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, final
 
 import anyio
@@ -17,12 +18,16 @@ from zkrecipes.codec.messages import CloseSessionRequest
 from zkrecipes.errors import AuthFailedError, ConnectionLossError, ProtocolError, SessionExpiredError
 from zkrecipes.net import four_letter, sasl_steps
 from zkrecipes.net.capabilities import CapabilityGuesses
-from zkrecipes.net.connection import Connection
+from zkrecipes.net.connection import NO_ANSWER, Connection
 from zkrecipes.net.full_server import find_full_server
 from zkrecipes.net.hosts import Host, HostList
+from zkrecipes.net.known_addresses import KnownAddresses
+from zkrecipes.net.pace import Pace
+from zkrecipes.net.pass_reports import PassReports
 from zkrecipes.net.remembering import remember
+from zkrecipes.net.strangers import name_stranger
 from zkrecipes.net.tls_network import TlsNetwork
-from zkrecipes.net.transport import Address, Network
+from zkrecipes.net.transport import Address, Network, Stream
 from zkrecipes.net.wakeup import Parking
 from zkrecipes.protocol.client_side import ClientSide
 from zkrecipes.protocol.events import Broken, Connected, Greeting, Replied, Ticket
@@ -35,21 +40,19 @@ logger: logging.Logger = logging.getLogger("zkrecipes.connection")
 
 _CLOSE_TRIES: Final = 3
 _NONCE_SIZE: Final = 24
-# How an alert of TLS begins: the record's type, and the first byte of its version.
-_TLS_ALERT: Final = b"\x15\x03"
 
 
 @final
 class _Search(NamedTuple):
     """What a server is looked for with.
 
-    `host_timeout` is what one host may take, in seconds. `waits_for_tickets` says what to do when the client
-    has nothing to authenticate with: wait, as for a server, or say so at once.
+    `waits_for_tickets` says what to do when the client has nothing to authenticate with: wait, as for a
+    server, or say so at once.
     """
 
     greeting: Greeting
     watches: WatchTable[Any]
-    host_timeout: float
+    pace: Pace
     waits_for_tickets: bool
 
 
@@ -77,7 +80,8 @@ class Attacher:
         """How each connection authenticates, before anything else."""
         self._reasons: dict[Host, str] = {}
         self._trying: Host | None = None
-        self._asked = ""
+        self._reports = PassReports()
+        self._addresses = KnownAddresses(network)
         self._network = network
         self._watches = watches
         self._parking = parking
@@ -89,17 +93,15 @@ class Attacher:
         """Why each host has not attached the session the last time that it was tried, by `host:port`."""
         unknown = dict.fromkeys(self.hosts.hosts, "not tried yet")
         if self._trying in unknown:
-            unknown[self._trying] = "no answer yet"
+            unknown[self._trying] = "resolving" if self._addresses.is_resolving else "no answer yet"
         return {str(host): self._reasons.get(host, reason) for host, reason in unknown.items()}
 
-    async def attach(
-        self, greeting: Greeting, attempt_timeout: float
-    ) -> tuple[Connection, Connected, Address]:
+    async def attach(self, greeting: Greeting, pace: Pace) -> tuple[Connection, Connected, Address]:
         """Try hosts until one attaches the session. There is no time limit but the caller's.
 
         Args:
             greeting: which session.
-            attempt_timeout: what one host may take, in seconds.
+            pace: the time limits of its steps.
 
         Raises:
             SessionExpiredError: a server knows the session no longer.
@@ -108,25 +110,25 @@ class Attacher:
         # A session that may be alive is worth waiting for: tickets are renewed by others, who may be late, or
         # are about to write what has just been read. Without one the caller had better know at once.
         may_be_alive = greeting.session_id != 0
-        return await self._attach(_Search(greeting, self._watches, attempt_timeout, may_be_alive))
+        return await self._attach(_Search(greeting, self._watches, pace, may_be_alive))
 
-    async def close_session(self, greeting: Greeting, attempt_timeout: float) -> None:
+    async def close_session(self, greeting: Greeting, pace: Pace) -> None:
         """Close a session that was given up, on whichever server can be reached first.
 
         Its ephemerals go at once then. Best effort: a session that is not closed ends by itself.
 
         Args:
             greeting: which session.
-            attempt_timeout: what one host may take, in seconds.
+            pace: the time limits of its steps.
         """
         for _ in range(_CLOSE_TRIES):
             try:
                 # without the watches, which are for the next session
-                connection, *_ = await self._attach(_Search(greeting, WatchTable(), attempt_timeout, False))
+                connection, *_ = await self._attach(_Search(greeting, WatchTable(), pace, False))
             except (SessionExpiredError, AuthFailedError):
                 return
             try:
-                with anyio.move_on_after(attempt_timeout):
+                with anyio.move_on_after(pace.step(0, 1)):
                     connection.side.send(Ticket(CloseSessionRequest()))
                     if isinstance(await connection.next_reply(), Replied):
                         return
@@ -156,7 +158,7 @@ class Attacher:
     async def _attach(self, search: _Search) -> tuple[Connection, Connected, Address]:
         while True:
             if self.hosts.is_pass_over:
-                await self._end_pass(search.host_timeout)
+                await self._end_pass(search.pace)
             host = self.hosts.next_host()
             try:
                 attached = await self._try_host(host, search)
@@ -166,89 +168,126 @@ class Attacher:
             if attached is not None:
                 self._found()
                 return attached
-            if self.hosts.is_pass_over:
-                reasons = "; ".join(f"{name}: {reason}" for name, reason in self.reasons().items())
-                logger.warning("no server attached the session in this pass: %s", reasons)
 
     def _found(self) -> None:
         """A server that works, whatever it said."""
+        self._trying = None
+        self._reports.succeeded()
         if self._reasons:
             self._reasons.clear()
             self.hosts.succeeded()
 
-    async def _end_pass(self, host_timeout: float) -> None:
-        pause = self.hosts.end_pass()
+    async def _end_pass(self, pace: Pace) -> None:
+        pause = self.hosts.end_pass(pace.longest_pause())
         if self._reasons:
             self.guesses.forget_all()
-        # Where none failed, one attached the session and closed the connection soon after: it is tried again
+            self._addresses.forget_others(self.hosts.hosts)
+            self._reports.failed(self.reasons(), pause, anyio.current_time())
+        # If none failed, one attached the session and closed the connection soon after: it is tried again
         # at once, but only once, for something that we send may be the cause.
         if self._reasons or self.hosts.passes > 1:
-            # A session that runs out must not wait longer than it can afford.
-            await anyio.sleep(min(pause, host_timeout))
+            await anyio.sleep(pause)
 
     async def _try_host(self, host: Host, search: _Search) -> tuple[Connection, Connected, Address] | None:
-        ends_at = anyio.current_time() + search.host_timeout
-        reason = ""
-        self._trying, self._asked = host, ""
-        with anyio.move_on_at(ends_at):
+        self._trying, reason = host, ""
+        try:
+            addresses, is_guess = await self._addresses.resolve(
+                host,
+                search.pace.step(self.hosts.passes, len(self.hosts.hosts)),
+                # A session proves that an ensemble is the one that it was; a new one would prove nothing.
+                may_guess=search.greeting.session_id != 0,
+            )
+        except OSError as error:
+            addresses, is_guess, reason = [], False, str(error)
+        for address in self.hosts.in_order(addresses):
+            remember(self._names, address, host.name)
+            self.hosts.last_address = address
+            step = search.pace.step(self.hosts.passes, len(self.hosts.hosts), len(addresses))
             try:
-                addresses = self.hosts.in_order(await self._network.resolve(host.name, host.port))
+                return (*await self._try_address(address, search, step), address)
+            except (SessionExpiredError, AuthFailedError) as error:
+                if not is_guess:
+                    self.hosts.prefer(host, address)  # it serves, so the next session may begin there
+                    raise
+                reason = f"resolving: the server at the last known address, {address}, says: {error.reason}"
             except OSError as error:
-                addresses = []
-                reason = f"the name does not resolve: {error}"
-            for index, address in enumerate(addresses):
-                reason = ""
-                remember(self._names, address, host.name)
-                # A name may stand for many servers: one that is silent leaves the others their share.
-                share = (ends_at - anyio.current_time()) / (len(addresses) - index)
-                with anyio.move_on_after(share):
-                    self.hosts.last_address = address
-                    try:
-                        return (*await self._try_address(address, search), address)
-                    except (SessionExpiredError, AuthFailedError):
-                        self.hosts.prefer(host, address)  # it serves, so the next session may begin there
-                        raise
-                    except OSError as error:
-                        reason = str(error) or type(error).__name__
-        reason = reason or f"no answer {self._asked}within {search.host_timeout:.3g} seconds"
+                where = f"resolving: the last known address, {address}: " if is_guess else ""
+                reason = where + (str(error) or type(error).__name__)
         self._reasons[host] = reason
         logger.info("%s did not attach the session: %s", host, reason, extra={"host": str(host)})
         return None
 
-    async def _try_address(self, address: Address, search: _Search) -> tuple[Connection, Connected]:
+    async def _try_address(
+        self, address: Address, search: _Search, step: float
+    ) -> tuple[Connection, Connected]:
         exchange = self._exchange(address)
-        self._asked = "from the KDC " if exchange is not None and exchange.blocks else ""
-        token = None if exchange is None else await _begin(exchange, search)
-        self._asked = ""
-        side = ClientSide(
-            search.greeting,
-            search.watches,
-            now=anyio.current_time(),
-            packet_size_max=self._packet_size_max,
-            guess=self.guesses.of(address),
-            sasl_token=token,
-            sasl_suspects="" if exchange is None else exchange.suspects,
-        )
-        connection = Connection(await self._network.connect(*address), side, self._parking)
-        try:
-            outcome = await connection.greet(exchange)
-        except BaseException:
-            with anyio.CancelScope(shield=True):
-                await connection.aclose()
-            raise
-        if isinstance(outcome, Connected):
-            self.guesses.attached(address, side)
-            return connection, outcome
-        await connection.aclose()
-        if self.guesses.ended(address, side):
-            return await self._try_address(address, search)  # at once: it only told what it does not have
-        self.guesses.forget(address)
-        if connection.first_bytes.startswith(_TLS_ALERT):
-            raise ConnectionAbortedError("it answers with an alert of TLS: this is a port for TLS (`tls=`)")
-        # A server that waits for TLS closes so; but one that has served the client before has other reasons.
-        is_without_a_word = not connection.first_bytes and search.greeting.last_zxid == 0
-        is_hint_wanted = is_without_a_word and not isinstance(self._network, TlsNetwork)
-        raise _error_of(outcome, hint="; is this a port for TLS?" if is_hint_wanted else "")
+        with _bounded(step, "from the KDC " if exchange is not None and exchange.blocks else ""):
+            token = None if exchange is None else await _begin(exchange, search)
+        while True:
+            side = ClientSide(
+                search.greeting,
+                search.watches,
+                now=anyio.current_time(),
+                packet_size_max=self._packet_size_max,
+                guess=self.guesses.of(address),
+                sasl_token=token,
+                sasl_suspects="" if exchange is None else exchange.suspects,
+            )
+            connection = Connection(await self._open(address, step), side, self._parking)
+            try:
+                outcome = await connection.greet(exchange, step)
+            except BaseException:
+                with anyio.CancelScope(shield=True):
+                    await connection.aclose()
+                raise
+            if isinstance(outcome, Connected):
+                self.guesses.attached(address, side)
+                return connection, outcome
+            await connection.aclose()
+            if not self.guesses.ended(address, side):
+                self.guesses.forget(address)
+                raise self._reason_of(outcome, connection.first_bytes, search.greeting)
+            # It only told what it does not have: again, at once, and without that question.
+            exchange = self._exchange(address)
+            token = None if exchange is None else await _begin(exchange, search)
+
+    async def _open(self, address: Address, step: float) -> Stream:
+        network = self._network
+        carrier = network.carrier if isinstance(network, TlsNetwork) else network
+        with _bounded(step, "to the attempt to connect "):
+            stream = await carrier.connect(*address)
+        if isinstance(network, TlsNetwork):
+            with _bounded(step, "in the TLS handshake "):
+                stream = await network.secure(stream, address)
+        return stream
+
+    def _reason_of(self, broken: Broken, first_bytes: bytes, greeting: Greeting) -> Exception:
+        """What ends the session as it is; anything else only counts against the host."""
+        error = broken.error
+        if isinstance(error, (SessionExpiredError, AuthFailedError)):
+            return error
+        stranger = name_stranger(first_bytes)
+        if stranger:
+            return ConnectionAbortedError(stranger)
+        if isinstance(error, ProtocolError):
+            return ConnectionAbortedError(f"it does not speak ZooKeeper's protocol: {error}")
+        if not isinstance(error, ConnectionLossError):
+            return ConnectionAbortedError(str(getattr(error, "reason", "") or error))
+        is_silent = error.reason.startswith(NO_ANSWER)
+        hint = "" if first_bytes or is_silent else self._usual_causes(greeting)
+        return ConnectionAbortedError(f"{error.reason or error}{hint}")
+
+    def _usual_causes(self, greeting: Greeting) -> str:
+        """Why a server closes a connection without a word, the most usual cause first."""
+        causes = [
+            "it has no quorum or is starting",
+            "this address has too many connections to it (maxClientCnxns)",
+        ]
+        if greeting.last_zxid > 0:
+            causes.insert(0, "its data is older than that")
+        elif not isinstance(self._network, TlsNetwork):
+            causes.append("this is a port for TLS (`tls=`)")
+        return f"; usual causes: {', '.join(causes[:-1])}, or {causes[-1]}"
 
     def _exchange(self, address: Address) -> SaslExchange | None:
         """A SASL exchange with the server at `address`, which is known to mechanisms by its name."""
@@ -266,18 +305,14 @@ async def _begin(exchange: SaslExchange, search: _Search) -> bytes:
         raise ConnectionAbortedError(error.reason) from error
 
 
-def _error_of(broken: Broken, hint: str) -> Exception:
-    """What ends the session as it is; anything else only counts against the host.
+@contextmanager
+def _bounded(seconds: float, what: str) -> Iterator[None]:
+    """Let one step take so long.
 
-    Args:
-        broken: how the connection ended.
-        hint: added to the reason if the connection was lost.
+    Raises:
+        TimeoutError: it took longer; the message says what was not answered.
     """
-    error = broken.error
-    if isinstance(error, (SessionExpiredError, AuthFailedError)):
-        return error
-    if isinstance(error, ProtocolError):
-        return ConnectionAbortedError(f"it does not speak ZooKeeper's protocol: {error}")
-    if isinstance(error, ConnectionLossError):
-        return ConnectionAbortedError(f"{error.reason or error}{hint}")
-    return ConnectionAbortedError(str(getattr(error, "reason", "") or error))
+    with anyio.move_on_after(seconds) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise TimeoutError(f"{NO_ANSWER} {what}within {seconds:.3g} seconds")

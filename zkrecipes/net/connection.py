@@ -8,13 +8,14 @@ before the next wake-up. System calls are what a client's time goes into, not Py
 from __future__ import annotations
 
 import logging
-from typing import Any, Protocol, final
+from typing import Any, Final, Protocol, final
 
 import anyio
 import anyio.lowlevel
 
 from zkrecipes.errors import AuthFailedError
 from zkrecipes.net import sasl_steps
+from zkrecipes.net.strangers import FIRST_BYTES_MAX
 from zkrecipes.net.traffic import Traffic
 from zkrecipes.net.transport import Stream, bare_errors
 from zkrecipes.net.wakeup import Parking
@@ -23,7 +24,10 @@ from zkrecipes.protocol.events import Broken, Challenged, ClientEvent, Connected
 from zkrecipes.protocol.sasl import SaslExchange
 from zkrecipes.protocol.states import BLOCKED_AFTER, LOOK_EVERY
 
-__all__ = ["Connection", "Driver"]
+__all__ = ["NO_ANSWER", "Connection", "Driver"]
+
+NO_ANSWER: Final = "no answer"
+"""How the reason begins if a peer, or a step of ours, took too long."""
 
 logger: logging.Logger = logging.getLogger("zkrecipes.connection")
 
@@ -59,7 +63,7 @@ class Connection:
         self.traffic: Traffic = Traffic()
         self.parked: Any = None
         self.first_bytes: bytes = b""
-        """How the peer's first words begin, ZooKeeper's or not: two bytes at least, if so many came."""
+        """How the peer's first words begin, ZooKeeper's or not: at most `FIRST_BYTES_MAX`."""
         self._stream = stream
         self._parking = parking
         self._now = parking.current_time
@@ -68,19 +72,25 @@ class Connection:
         self._ran_at = self._due_at = float("inf")
         """When this connection last had its turn in the loop, and by when it should have the next one."""
 
-    async def greet(self, exchange: SaslExchange | None = None) -> Connected | Broken:
+    async def greet(
+        self, exchange: SaslExchange | None = None, step_timeout: float = float("inf")
+    ) -> Connected | Broken:
         """Say the greeting and wait until the session is attached, or until it is clear that it will not be.
 
-        There is no time limit but the caller's. Events that came in the same chunk stay in the client side.
+        Events that came in the same chunk stay in the client side.
 
         Args:
             exchange: the one whose first token the client side has, if any.
+            step_timeout: how long each step may take, in seconds; the connection is lost then.
         """
         while True:
-            event = await self._next_event()
+            event = await self._next_event(step_timeout)
             if isinstance(event, Challenged):
                 assert exchange is not None, "the first token came from somewhere"
-                await self._respond(exchange, event.token)
+                with anyio.move_on_after(step_timeout) as responding:
+                    await self._respond(exchange, event.token)
+                if responding.cancelled_caught:
+                    self.side.lose(f"{NO_ANSWER} from the KDC within {step_timeout:.3g} seconds")
             elif isinstance(event, (Connected, Broken)):
                 return event
 
@@ -99,21 +109,31 @@ class Connection:
             if isinstance(event, (Replied, Broken)):
                 return event
 
-    async def _next_event(self) -> ClientEvent:
+    async def _next_event(self, step_timeout: float = float("inf")) -> ClientEvent:
         side = self.side
+        progress, deadline = side.progress, self._now() + step_timeout
         while (event := side.next_event()) is None:
-            try:
-                while data := side.data_to_send(self._now()):
-                    await self._stream.send(data)
-                    await anyio.lowlevel.checkpoint()  # a send may be none
-                received = await self._stream.receive()
-            except OSError as error:
-                side.lose(str(error))
-            else:
-                if len(self.first_bytes) < 2:
-                    self.first_bytes += received[:2]
-                self._feed(received)
+            with anyio.CancelScope(deadline=deadline) as step:
+                await self._exchange()
+            if step.cancelled_caught:
+                side.lose(f"{NO_ANSWER} within {step_timeout:.3g} seconds, while {side.stage.value}")
+            elif side.progress != progress:
+                progress, deadline = side.progress, self._now() + step_timeout
         return event
+
+    async def _exchange(self) -> None:
+        """Send what is due, and take what comes."""
+        side = self.side
+        try:
+            while data := side.data_to_send(self._now()):
+                await self._stream.send(data)
+                await anyio.lowlevel.checkpoint()  # a send may be none
+            received = await self._stream.receive()
+        except OSError as error:
+            side.lose(str(error))
+        else:
+            self.first_bytes += received[: FIRST_BYTES_MAX - len(self.first_bytes)]
+            self._feed(received)
 
     async def run(self, driver: Driver) -> None:
         """Serve until the connection has ended; the last event that the driver can take is `Broken`.

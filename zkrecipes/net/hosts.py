@@ -196,9 +196,13 @@ class HostList:
 
         return sorted(self._rng.sample(addresses, len(addresses)), key=rank)
 
-    def end_pass(self) -> float:
-        """How long to wait before the next pass, in seconds: longer from pass to pass, up to 5 s."""
-        longest = min(_PAUSE_MAX, _PAUSE_FIRST * _PAUSE_GROWS ** min(self._passes, _GROWS_AT_MOST))
+    def end_pass(self, at_most: float = _PAUSE_MAX) -> float:
+        """How long to wait before the next pass, in seconds: longer from pass to pass, up to 5 s.
+
+        Args:
+            at_most: the longest pause that the session can afford, in seconds.
+        """
+        longest = min(_PAUSE_MAX, at_most, _PAUSE_FIRST * _PAUSE_GROWS ** min(self._passes, _GROWS_AT_MOST))
         self._passes += 1
         return self._rng.uniform(0, longest)
 

@@ -35,6 +35,7 @@ from zkrecipes.net.connection import Connection
 from zkrecipes.net.forks import tell_when_forked
 from zkrecipes.net.holds import Holds
 from zkrecipes.net.hosts import Host, HostList
+from zkrecipes.net.pace import SearchPace
 from zkrecipes.net.pending import Pending
 from zkrecipes.net.session import Session
 from zkrecipes.net.suspension import Suspensions
@@ -45,7 +46,6 @@ from zkrecipes.net.wakeup import Parking
 from zkrecipes.net.watch_removal import WatchRemover
 from zkrecipes.net.watches import WatchOwner, end_persistent
 from zkrecipes.protocol.events import Broken, Connected, Greeting, Replied, WatchFired
-from zkrecipes.protocol.hold_proof import CONNECT_ATTEMPT_WITH_HOLDS
 from zkrecipes.protocol.requirement import Requirement
 from zkrecipes.protocol.states import SessionEvent
 from zkrecipes.protocol.watch_registration import UPKEEP
@@ -88,6 +88,8 @@ class KeeperOptions:
     tick_time: float | None
     packet_size_max: int
     keep_session: bool = False
+    connect_timeout: float | None = None
+    """How long `connect()` waits for the first session, in seconds; None for no limit."""
 
 
 @final
@@ -358,13 +360,13 @@ class SessionKeeper:
 
     async def _attach(self, session: Session) -> tuple[Connection, Connected, Address] | None:
         """A connection that has attached the session, or None when its time is over."""
-        attempt_timeout = self._attempt_timeout()
+        pace = self._pace(session)
         if self._given_up is not None:
             # a zxid of 0, for any server may do this
-            await self.attacher.close_session(self._greeting(self._given_up, 0), attempt_timeout)
+            await self.attacher.close_session(self._greeting(self._given_up, 0), pace)
             self._given_up = None
         with anyio.move_on_at(session.gives_up_at):
-            return await self.attacher.attach(self._greeting(session, session.last_zxid), attempt_timeout)
+            return await self.attacher.attach(self._greeting(session, session.last_zxid), pace)
         return None
 
     def _greeting(self, session: Session, last_zxid: int) -> Greeting:
@@ -378,12 +380,18 @@ class SessionKeeper:
             credentials=tuple(self.credentials),
         )
 
-    def _attempt_timeout(self) -> float:
-        """What one host may take: every host has its turn twice before the session is given up."""
-        timeout = self.session.timeout
-        if self.holds:
-            return timeout * CONNECT_ATTEMPT_WITH_HOLDS
-        return timeout / (2 * len(self.attacher.hosts.hosts))
+    def _pace(self, session: Session) -> SearchPace:
+        def ends_at() -> float:
+            return min(session.gives_up_at, self.holds.cancel_at) if self.holds else session.gives_up_at
+
+        is_first = not self.traffic.sessions
+        return SearchPace(
+            timeout=session.timeout,
+            is_new=session.id == 0,
+            connect_timeout=self.options.connect_timeout if is_first else None,
+            ends_at=ends_at,
+            has_holds=lambda: bool(self.holds),
+        )
 
     async def _serve(
         self, session: Session, connection: Connection, connected: Connected, address: Address

@@ -39,14 +39,15 @@ class TlsNetwork:
     """
 
     def __init__(self, network: Network, tls: TLS | ssl.SSLContext) -> None:
-        self._network = network
+        self.carrier = network
+        """What carries it."""
         self._contexts: ContextSource = context_source(tls)
         self._lacks_certificate = isinstance(tls, TLS) and tls.cert_file is None
         self._names: dict[Address, str] = {}
 
     async def resolve(self, host: str, port: int) -> list[Address]:
         """The addresses of a name; see `Network.resolve`. Who is there will have to prove this name."""
-        addresses = await self._network.resolve(host, port)
+        addresses = await self.carrier.resolve(host, port)
         for address in addresses:
             remember(self._names, address, host)
         return addresses
@@ -63,10 +64,13 @@ class TlsNetwork:
 
         Cancellation: the connection is closed.
         """
-        context = self._contexts()
-        name = self._names.get(Address(host, port), host)
-        stream = await self._network.connect(host, port)
+        return await self.secure(await self.carrier.connect(host, port), Address(host, port))
+
+    async def secure(self, stream: Stream, address: Address) -> Stream:
+        """Shake hands on a stream to an address that `carrier` has opened; otherwise as `connect`."""
         try:
+            context = self._contexts()
+            name = self._names.get(address, address.host)
             tls = TlsStream.of_client(stream, context, OtherSide(name, self._lacks_certificate))
             await tls.shake_hands()
         except BaseException:
@@ -77,7 +81,7 @@ class TlsNetwork:
 
     def serve(self, host: str, port: int, handler: Handler) -> AbstractAsyncContextManager[Address]:
         """Listen without TLS, as the network below does: TLS is for clients here."""
-        return self._network.serve(host, port, handler)
+        return self.carrier.serve(host, port, handler)
 
 
 @final

@@ -20,6 +20,7 @@ import anyio.lowlevel
 from anyio.abc import Listener, SocketAttribute, SocketStream, TaskGroup
 
 from zkrecipes.net.address import Address
+from zkrecipes.net.lookups import look_up
 from zkrecipes.net.wakeup import is_on_trio
 
 __all__ = ["Address", "Handler", "Network", "Stream", "TcpNetwork", "bare_errors"]
@@ -112,11 +113,11 @@ class TcpNetwork:
             await anyio.lowlevel.checkpoint()
             return [Address(host, port)]
         try:
-            found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = await look_up(host, port)
         except UnicodeError as error:
-            raise socket.gaierror(socket.EAI_NONAME, f"{host!r} is no host name") from error
+            raise socket.gaierror(socket.EAI_NONAME, f"{host!r} is not a host name") from error
         # dict.fromkeys: the resolver may list an address twice, and its order is worth keeping
-        return list(dict.fromkeys(Address(_host_of(sockaddr), port) for *_, sockaddr in found))
+        return list(dict.fromkeys(Address(_host_of(sockaddr), port) for sockaddr in found))
 
     async def connect(self, host: str, port: int) -> Stream:
         """Open a TCP connection; see `Network.connect`."""

@@ -314,6 +314,13 @@ class ClientSide:
         return bool(self._control) or self._next_restore is not None
 
     @property
+    def progress(self) -> object:
+        """A value that changes with each step towards `Connected`."""
+        is_asking = self._requests.alone is not None
+        waits = (self._is_token_unanswered, self._auths_unanswered, self._rearmings_unanswered, is_asking)
+        return self.stage, waits
+
+    @property
     def has_events(self) -> bool:
         """Whether `next_event` would give one."""
         return bool(self._events)

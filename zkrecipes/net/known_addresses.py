@@ -1,0 +1,77 @@
+"""The addresses of the hosts: resolved afresh for each attempt, and the last ones while a resolver hangs."""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+import anyio
+
+from zkrecipes.net.hosts import Host
+from zkrecipes.net.transport import Address, Network
+
+__all__ = ["KnownAddresses"]
+
+_WAIT_IF_KNOWN: Final = 1 / 2
+_WAIT_IF_HANGING: Final = 1 / 8
+"""In steps: how long to wait for a resolver when there are addresses to try meanwhile."""
+
+
+@final
+class KnownAddresses:
+    """What the names of one client's hosts resolve to.
+
+    Args:
+        network: resolves them.
+
+    Attributes:
+        is_resolving: whether a name is being resolved at this moment.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.is_resolving = False
+        self._network = network
+        self._last: dict[Host, list[Address]] = {}
+        self._hanging: set[Host] = set()
+
+    async def resolve(self, host: Host, step: float, *, may_guess: bool) -> tuple[list[Address], bool]:
+        """The addresses of a host, and whether they are only the last known ones.
+
+        Args:
+            host: whose.
+            step: how long this may take, in seconds.
+            may_guess: whether the last known addresses will do while the resolver does not answer. The
+                servers of another ensemble may have them by now.
+
+        Raises:
+            OSError: the name does not resolve, or not in time.
+        """
+        last = self._last.get(host, []) if may_guess else []
+        wait = step * (1.0 if not last else _WAIT_IF_HANGING if host in self._hanging else _WAIT_IF_KNOWN)
+        self.is_resolving = True
+        try:
+            with anyio.move_on_after(wait):
+                found = await self._resolve(host)
+                return found, False
+        finally:
+            self.is_resolving = False
+        self._hanging.add(host)
+        if last:
+            return last, True
+        raise TimeoutError(f"resolving: no answer from the name service within {wait:.3g} seconds")
+
+    def forget_others(self, hosts: tuple[Host, ...]) -> None:
+        """Keep the addresses of these hosts only."""
+        self._last = {host: found for host, found in self._last.items() if host in hosts}
+        self._hanging.intersection_update(hosts)
+
+    async def _resolve(self, host: Host) -> list[Address]:
+        try:
+            found = await self._network.resolve(host.name, host.port)
+        except OSError as error:
+            self._hanging.discard(host)
+            raise OSError(f"the name does not resolve: {error}") from error
+        self._hanging.discard(host)
+        if not found:
+            raise OSError("the name resolves to no address")
+        self._last[host] = found
+        return found
