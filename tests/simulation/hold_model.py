@@ -187,6 +187,9 @@ def play(holder: str, schedule: str, seed: int, *, traced: bool = False) -> Outc
     plan = plan_of(choices, settings)
     if schedule in TELLING_WHEN_TO_LOCK and choices.random() < 0.7:
         plan = replace(plan, lock_after=None)
+    # chosen apart, for the runs of the other holders are known by their seeds
+    has_others = holder == "ours" and random.Random(f"others {schedule} {seed}").random() < 0.25
+    plan = replace(plan, has_others=has_others)
     world = World(settings, plan, choices, HOLDERS[holder], traced=traced)
     slack = world.play(SCHEDULES[schedule])
     return Outcome(seed, schedule, settings, plan, slack, world.network.trace or [])

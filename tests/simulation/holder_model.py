@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from tests.simulation.ensemble_model import Connect, Connected, Ensemble, Operation, Reply, Request
 from tests.simulation.network_model import Connection, Machine, Reset
-from zkrecipes.protocol.hold_checks import HoldChecks
+from zkrecipes.protocol.hold_checks import PART_SIZE_MAX, HoldChecks
 from zkrecipes.protocol.hold_proof import (
     CHECK_EVERY,
     CHECK_UNANSWERED_AFTER,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 NAME = "C"
 PATH = "/lock/mine"
+OTHERS = ("/other/1", "/other/2", "/other/3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class Plan:
     reads_every: float | None = None
     """The mean; None: it does not read."""
     writes_every: float | None = None
+    has_others: bool = False
+    """It has other holds already, too many for one check, and asks for a proof of one now and then."""
 
 
 class Pending(NamedTuple):
@@ -62,7 +65,9 @@ class Holder(Machine):
         self.ensemble, self.plan = ensemble, plan
         self.timeout = ensemble.settings.timeout
         self.proof = HoldProof(half_tick=ensemble.settings.half_tick_known)
-        self.checks = HoldChecks(self.proof)
+        self.checks = HoldChecks(
+            self.proof, part_size_max=len(OTHERS[0]) if plan.has_others else PART_SIZE_MAX
+        )
         self.has_held = self.is_over = False
         self.server: str | None = None
         self.on_answer: Callable[[float, Operation], None] | None = None
@@ -170,6 +175,9 @@ class Holder(Machine):
         self._hosts = []
         self.proof.attached(sent_at=self._connect_sent_at, timeout=self.timeout)
         self.checks.attached(self.clock() - self._connect_sent_at)
+        if not self._was_attached and self.plan.has_others:
+            for path in OTHERS:
+                self.checks.add(path)
         if not self._was_attached and self.plan.lock_after is not None:
             self.after(self.plan.lock_after * self.timeout, self.take_lock)
         self._was_attached = True
@@ -177,6 +185,8 @@ class Holder(Machine):
             self.take_lock()
         self._idle_with(Operation.READ, self.plan.reads_every)
         self._idle_with(Operation.WRITE, self.plan.writes_every)
+        if self.plan.has_others:
+            self._confirm_at_times()
         self._wake()
 
     # Requests.
@@ -191,10 +201,18 @@ class Holder(Machine):
 
         self._on_this_attempt(self.network.rng.expovariate(1 / (every * self.timeout)), send_one)
 
+    def _confirm_at_times(self) -> None:
+        def confirm() -> None:
+            self.checks.ask(OTHERS[1])
+            self._wake()
+            self._confirm_at_times()
+
+        self._on_this_attempt(self.network.rng.expovariate(4 / self.timeout), confirm)
+
     def take_lock(self) -> None:
         """Take it, if it is not had or asked for; after a connection loss, ask again."""
         self._wants_lock = True
-        if self.is_over or not self._is_connected or self.checks.paths:
+        if self.is_over or not self._is_connected or PATH in self.checks.paths:
             return
         if self.plan.has_waited:
             self._add_hold()

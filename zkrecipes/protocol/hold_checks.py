@@ -87,6 +87,7 @@ class HoldChecks:
 
     Args:
         proof: The proof of the same session. Tell it `attached` and `detached` first, then this object.
+        part_size_max: Bytes of the largest check.
     """
 
     __slots__ = (
@@ -99,12 +100,14 @@ class HoldChecks:
         "_names_max",
         "_number",
         "_on_way",
+        "_part_size_max",
         "_proof",
         "_slow_checks",
     )
 
-    def __init__(self, proof: HoldProof) -> None:
+    def __init__(self, proof: HoldProof, *, part_size_max: int = PART_SIZE_MAX) -> None:
         self._proof = proof
+        self._part_size_max = part_size_max
         self._attached = False
         # Each hold, and the number of the newest check that found its node.
         self._found: dict[str, int] = {}
@@ -203,7 +206,8 @@ class HoldChecks:
         is_round = now >= self._due_at or len(self._asked) == len(self._found)
         if not (is_round or self._asked):
             return []
-        parts = list(in_parts(self._found if is_round else self._asked, self._names_max))
+        names = self._found if is_round else self._asked
+        parts = list(in_parts(names, self._names_max, self._part_size_max))
         for paths in parts:
             self._number += 1
             proves_until, at_once = self._proof.write_proves_until, self._at_once
@@ -295,13 +299,15 @@ class HoldChecks:
         return check.waiting_since + patience
 
 
-def in_parts(paths: Iterable[str], names_max: float = math.inf) -> Iterator[tuple[str, ...]]:
-    """Split paths into checks of at most `PART_SIZE_MAX` bytes and `names_max` names each, in order."""
+def in_parts(
+    paths: Iterable[str], names_max: float = math.inf, size_max: int = PART_SIZE_MAX
+) -> Iterator[tuple[str, ...]]:
+    """Split paths into checks of at most `size_max` bytes and `names_max` names each, in order."""
     part: list[str] = []
     size = _BESIDE_THE_CHECKS
     for path in paths:
         takes = _BESIDE_THE_PATH + len(path.encode())
-        if part and (size + takes > PART_SIZE_MAX or len(part) >= names_max):
+        if part and (size + takes > size_max or len(part) >= names_max):
             yield tuple(part)
             part, size = [], _BESIDE_THE_CHECKS
         part.append(path)
