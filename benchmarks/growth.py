@@ -26,7 +26,7 @@ from zkrecipes.ensemble import ApacheServer
 
 __all__ = ["Growth", "exponent", "run_all"]
 
-MODULES: Final = ("benchmarks.growing_locks", "benchmarks.growing_trees")
+MODULES: Final = ("benchmarks.growing_locks", "benchmarks.growing_trees", "benchmarks.growing_watches")
 SETTINGS: Final[dict[str, str | int]] = {"forceSync": "no", "maxClientCnxns": 0}
 
 Figures = dict[str, float]

@@ -212,7 +212,7 @@ async def test_a_one_shot_watch_beside_a_refused_persistent_one_fires(
     async with world() as there, there.connect("a") as client, there.connect("b") as other:
         await client.create("/n")
         await client.whoami()  # so that it is known what the server can do
-        refused = _throttle(there, OpCode.ADD_WATCH, OpCode.SET_WATCHES, times=times)
+        refused = _throttle(there, OpCode.ADD_WATCH, times=times)
 
         async def watch() -> None:
             with pytest.raises(zk.ThrottledError):

@@ -367,6 +367,20 @@ def test_connected_comes_before_the_events_of_re_armed_watches() -> None:
     assert len(pair.watches) == 0
 
 
+def test_an_event_of_a_re_armed_watch_concerns_no_persistent_one() -> None:
+    """Persistent ones are told to read everything again; what is reported may not have happened like that."""
+    watches = watching((WatchKind.DATA, "/a"))
+    watches.add(WatchKind.PERSISTENT, "/a", "you")
+    watches.add(WatchKind.RECURSIVE, "/", "third")
+    pair = Pair(RESUMED, watches=watches)
+    pair.greet()
+    pair.accept()
+    pair.flush()
+    pair.notify(EventType.DATA_CHANGED, "/a")
+    _, fired = pair.reply(SET_WATCHES)
+    assert fired == WatchFired(["me"], WatchEvent(EventType.DATA_CHANGED, "/a"))
+
+
 def test_a_re_armed_watch_that_fires_on_a_connection_that_never_serves_has_not_fired() -> None:
     """It is re-armed on the next one, and fires there; else nobody would be told."""
     pair = set_up_pair()
@@ -849,18 +863,17 @@ def test_on_the_next_connection_it_is_decided_again_on_what_reaches_the_server_f
     assert [each.request for each in next_pair.flush()] == [GET_AND_WATCH, ADD_WATCH]
 
 
-def test_a_read_that_relied_on_a_refused_watch_gets_one_with_the_zxid_of_what_it_read() -> None:
+def test_a_read_that_relied_on_a_refused_watch_gets_one_of_its_own() -> None:
     pair = live_pair()
     pair.ask(ADD_WATCH, "you")
     reading = pair.ask(GET_AND_WATCH, "me")
     pair.flush()
     pair.reply(1, err=-127, zxid=70)
-    assert one(pair.reply(2, Node(b"", stat_at(60)), zxid=70)) == Replied(
-        reading, Node(b"", stat_at(60)), None, 70
-    )
+    read = Node(b"", stat_at(60))
+    assert one(pair.reply(2, read, zxid=70)) == Replied(reading, read, None, 70)
     (repair,) = pair.flush()
-    assert (repair.xid, repair.request) == (3, SetWatchesRequest(60, ["/a"], [], []))
-    fired = one(pair.notify(EventType.DATA_CHANGED, "/a"))
+    assert (repair.xid, repair.request) == (3, ExistsRequest("/a", True))
+    _, fired = pair.reply(3, StatReply(stat_at(75)), zxid=75)
     assert fired == WatchFired(["me"], WatchEvent(EventType.DATA_CHANGED, "/a"))
 
 
@@ -1211,8 +1224,8 @@ def recorded_conversation() -> list[bytes]:
     pair.flush()
     pair.reply(1, NODE, zxid=61)
     pair.notify(EventType.CREATED, "/b/c", zxid=62)
-    pair.reply(2, err=-101, zxid=62)
-    pair.reply(3, ErrorReply(0), zxid=62)
+    pair.reply(2, err=-101, zxid=61)
+    pair.reply(3, ErrorReply(0), zxid=61)
     pair.notify(EventType.CHILDREN_CHANGED, "/a", zxid=63)
     pair.reply(4, NODE, zxid=63)
     assert not pair.client.is_dead

@@ -193,6 +193,25 @@ def test_an_event_that_came_before_the_request_was_sent_belongs_to_an_earlier_wa
     assert fixture.server.replied(ticket, 0, Node(b"", stat_at(1)), 0) == []
 
 
+@pytest.mark.parametrize(
+    ("request_", "code", "event_type"),
+    [
+        (PERSISTENT, 0, CHANGED),
+        (RECURSIVE, 0, CHANGED),
+        (GetChildrenRequest("/a", True), 0, CHILDREN),
+        (ExistsRequest("/a", True), NO_NODE, CREATED),
+    ],
+)
+def test_without_a_stat_the_zxid_in_the_header_tells_what_is_news(
+    request_: Request[Any], code: int, event_type: EventType
+) -> None:
+    """An event of an earlier watch was still on its way when the request was executed."""
+    for zxid, is_news in ((8, False), (9, False), (10, True)):
+        fixture = Fixture(request_)
+        fixture.hold(event_type, zxid=zxid)
+        assert bool(fixture.server.replied(fixture.ticket, code, None, 9)) == is_news
+
+
 def test_a_request_that_sets_no_watch_after_all_has_no_events() -> None:
     fixture = Fixture(GetDataRequest("/a", True))
     fixture.hold(DELETED)
@@ -388,39 +407,79 @@ def test_a_read_relies_on_no_persistent_watch_of_another_connection() -> None:
     assert not fixture.sets_watch(GET)
 
 
-@pytest.mark.parametrize(
-    ("read", "reply", "code", "repair"),
-    [
-        (GET, Node(b"", stat_at(5)), 0, SetWatchesRequest(5, ["/a"], [], [])),
-        (ExistsRequest("/a", True), StatReply(stat_at(5)), 0, SetWatchesRequest(5, ["/a"], [], [])),
-        (ExistsRequest("/a", True), None, NO_NODE, SetWatchesRequest(9, [], ["/a"], [])),
-        (
-            GetChildren2Request("/a", True),
-            GetChildren2Reply([], stat_at(5)),
-            0,
-            SetWatchesRequest(5, [], [], ["/a"]),
-        ),
-        (GetChildrenRequest("/a", True), ChildrenReply([]), 0, SetWatchesRequest(9, [], [], ["/a"])),
-    ],
-)
-def test_a_read_that_relied_on_a_refused_watch_is_given_one_of_its_own_with_the_zxid_of_what_was_read(
-    read: Request[Any], reply: Record | None, code: int, repair: SetWatchesRequest
-) -> None:
+READS_THAT_RELIED = [
+    (GET, Node(b"", stat_at(5)), 0, ExistsRequest("/a", True), StatReply),
+    (ExistsRequest("/a", True), StatReply(stat_at(5)), 0, ExistsRequest("/a", True), StatReply),
+    (
+        GetChildren2Request("/a", True),
+        GetChildren2Reply([], stat_at(5)),
+        0,
+        GetChildren2Request("/a", True),
+        lambda stat: GetChildren2Reply([], stat),
+    ),
+    (
+        GetChildrenRequest("/a", True),
+        ChildrenReply([]),
+        0,
+        GetChildren2Request("/a", True),
+        lambda stat: GetChildren2Reply([], stat),
+    ),
+    (ExistsRequest("/a", True), None, NO_NODE, ExistsRequest("/a", True), lambda _: None),
+]
+that_relied = pytest.mark.parametrize(("read", "reply", "code", "repair", "reread"), READS_THAT_RELIED)
+
+
+def _reader_that_relied(read: Request[Any], reply: Record | None, code: int) -> tuple[Fixture, Ticket]:
+    """A read that relied on a refused watch, and the repair, which is on its way."""
     fixture = Fixture(PERSISTENT)
     reading = fixture.send(read, "reader")
     assert not getattr(reading.request, "watch")  # noqa: B009
     fixture.replied(code=THROTTLED)
-    assert fixture.server.replied(reading, code, reply, 9) == []
-    assert len(fixture.watches) == 1
+    assert fixture.server.replied(reading, code, reply, 5) == []
     (ticket,) = fixture.server.repairs
-    assert (ticket.request, ticket.watcher) == (repair, UPKEEP)
+    fixture.server.repairs.clear()
     assert fixture.server.decide(ticket)
     assert fixture.sets_watch(read), "nothing else may rely on it"
     fixture.server.sent(ticket)
-    fixture.server.replied(ticket, 0, None, 0)
-    assert fixture.tidied() is None
+    return fixture, ticket
+
+
+@that_relied
+def test_a_read_that_relied_on_a_refused_watch_is_given_one_of_its_own(
+    read: Request[Any], reply: Record | None, code: int, repair: Request[Any], reread: Any
+) -> None:
+    fixture, ticket = _reader_that_relied(read, reply, code)
+    assert (ticket.request, ticket.watcher) == (repair, UPKEEP)
+    assert fixture.server.replied(ticket, code, reread(stat_at(5)), 5) == []
+    assert (len(fixture.watches), fixture.tidied()) == (1, None)
     fixture.leave("reader")
     assert fixture.tidied() == REMOVAL
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+@that_relied
+def test_it_fires_at_once_if_what_was_read_has_changed(
+    read: Request[Any], reply: Record | None, code: int, repair: Request[Any], reread: Any, is_gone: bool
+) -> None:
+    fixture, ticket = _reader_that_relied(read, reply, code)
+    fixture.watches.add(WatchKind.RECURSIVE, "/", "another")
+    if code == NO_NODE:
+        expected, code, reread = CREATED, 0, StatReply
+    elif is_gone:
+        expected, code = DELETED, NO_NODE
+    else:
+        expected = CHANGED if isinstance(repair, ExistsRequest) else CHILDREN
+    fired = fixture.server.replied(ticket, code, reread(stat_at(6)), 6)
+    assert fired == [WatchFired(["reader"], WatchEvent(expected, "/a"))]
+    assert len(fixture.watches) == 1
+    assert fixture.tidied() == REMOVAL, "it has set a watch"
+
+
+def test_an_event_that_overtakes_the_reply_to_a_repair_fires_the_watch_and_only_once() -> None:
+    fixture, ticket = _reader_that_relied(GET, Node(b"", stat_at(5)), 0)
+    fixture.fire(CHANGED)
+    assert len(fixture.watches) == 0
+    assert fixture.server.replied(ticket, 0, StatReply(stat_at(6)), 6) == []
 
 
 def test_a_read_that_relied_on_two_watches_needs_one_of_them() -> None:
@@ -434,13 +493,7 @@ def test_a_read_that_relied_on_two_watches_needs_one_of_them() -> None:
 
 
 def test_a_refused_repair_is_sent_again_and_one_without_a_watcher_is_not_sent() -> None:
-    fixture = Fixture(PERSISTENT)
-    reading = fixture.send(GET, "reader")
-    fixture.replied(code=THROTTLED)
-    fixture.server.replied(reading, 0, Node(b"", stat_at(5)), 0)
-    (repair,) = fixture.server.repairs
-    fixture.server.repairs.clear()
-    fixture.server.sent(repair)
+    fixture, repair = _reader_that_relied(GET, Node(b"", stat_at(5)), 0)
     fixture.server.replied(repair, THROTTLED, None, 0)
     (again,) = fixture.server.repairs
     assert again.request == repair.request

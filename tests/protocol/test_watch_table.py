@@ -209,3 +209,12 @@ TestWatchTableMatchesAPlainList = WatchTableMatchesAPlainList.TestCase
 def test_the_firing_table_is_the_one_above() -> None:
     assert {(event, kind) for event, kinds in FIRES.items() for kind in kinds} == TOLD
     assert {DATA, EXIST, CHILD} == ONE_SHOT
+
+
+def test_what_a_server_replays_concerns_one_shot_watches_only() -> None:
+    table: WatchTable[str] = WatchTable()
+    for kind in WatchKind:
+        table.add(kind, "/a", kind.value)
+    table.add(WatchKind.RECURSIVE, "/", "root")
+    assert table.fire(EventType.DELETED, "/a", is_replay=True) == ["data", "exist", "child"]
+    assert [table.has(kind) for kind in WatchKind] == [False, False, False, True, True]

@@ -451,7 +451,7 @@ class ClientSide:
             self.is_surprising |= isinstance(error, UnimplementedError)
         self._events.append(Replied(ticket, reply, error, zxid))
         if ticket.watcher is not None:
-            self._receive_watch(ticket, code, reply)
+            self._receive_watch(ticket, code, reply, zxid)
         if ticket.sent_at > self._heartbeat.answered_sent_at:
             self._heartbeat.answered(ticket.sent_at)
         if self.window.is_limited:
@@ -463,9 +463,9 @@ class ClientSide:
         if isinstance(error, SessionError):
             self._break(error)
 
-    def _receive_watch(self, ticket: Ticket, code: int, reply: Record | None) -> None:
+    def _receive_watch(self, ticket: Ticket, code: int, reply: Record | None, zxid: int) -> None:
         registrations = self.registrations
-        self._events.extend(registrations.replied(ticket, code, reply, self.last_zxid))
+        self._events.extend(registrations.replied(ticket, code, reply, zxid))
         for repair in registrations.repairs:
             self._requests.add(repair, urgent=False)
         registrations.repairs.clear()
@@ -537,8 +537,8 @@ class ClientSide:
         if any(self._watches.is_watched(kind, event.path) for kind in kinds):
             self._fired_early[event.type, event.path] = event
 
-    def _fire(self, event: WatchEvent) -> None:
-        owners = self._watches.fire(event.type, event.path)
+    def _fire(self, event: WatchEvent, *, is_replay: bool = False) -> None:
+        owners = self._watches.fire(event.type, event.path, is_replay=is_replay)
         if owners:
             self._events.append(WatchFired(owners, event))
         self.registrations.fired(event)
@@ -645,7 +645,7 @@ class ClientSide:
         self.stage = Stage.LIVE
         self._events.append(self._connected)
         for event in self._fired_early.values():
-            self._fire(event)
+            self._fire(event, is_replay=True)
         self._fired_early.clear()
 
     # --- ending --------------------------------------------------------------------------------------------

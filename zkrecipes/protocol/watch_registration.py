@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Final, final
 
-from zkrecipes.codec.jute import Record, values_of
+from zkrecipes.codec.jute import Record
 from zkrecipes.codec.messages import (
     AddWatchRequest,
     ExistsRequest,
@@ -94,6 +94,27 @@ class _InFlight:
 
 
 @final
+class _Repair(Ticket):
+    """Sets a one-shot watch that relied on one that the server refused, and looks whether it is due by now.
+
+    Args:
+        kind: of the watch.
+        path: the znode.
+        owner: whose watch it is.
+        read: the newest change that the owner has read.
+    """
+
+    __slots__ = ("kind", "owner", "read")
+
+    def __init__(self, kind: WatchKind, path: str, owner: Any, read: int) -> None:
+        request = GetChildren2Request if kind is _CHILD else ExistsRequest
+        super().__init__(request(path, True), UPKEEP)
+        self.kind = kind
+        self.owner = owner
+        self.read = read
+
+
+@final
 class WatchRegistrations:
     """What the server at the other end of one connection watches for the client.
 
@@ -159,9 +180,9 @@ class WatchRegistrations:
                 paths.discard(path)
 
     def _decide_upkeep(self, ticket: Ticket) -> bool:
-        request, path = ticket.request, _path_of(ticket.request)
-        if isinstance(request, SetWatchesRequest):
-            return any(self._watches.is_watched(kind, path) for kind in _kinds_in(request))
+        path = _path_of(ticket.request)
+        if isinstance(ticket, _Repair):
+            return (ticket.kind, path) in self._watches.watches_of(ticket.owner)
         if not self._is_needed(path):
             ticket.request = RemoveWatchesRequest(path, WatcherType.ANY)
             return self._is_on_server(path)
@@ -170,18 +191,20 @@ class WatchRegistrations:
 
     # --- receiving -----------------------------------------------------------------------------------------
 
-    def replied(self, ticket: Ticket, code: int, reply: Record | None, last_zxid: int) -> list[WatchFired]:
+    def replied(self, ticket: Ticket, code: int, reply: Record | None, zxid: int) -> list[WatchFired]:
         """Take a reply: the watch of its request, if it has set one, is in the table now.
 
         Args:
             ticket: the request.
             code: the one in the reply's header.
             reply: the reply's body, or None if there is an error.
-            last_zxid: the newest transaction that the client had seen before this reply.
+            zxid: the one in the reply's header: the last that the server had applied at that moment.
 
         Returns:
             The events that its watch was already fired with.
         """
+        if isinstance(ticket, _Repair):
+            return self._repaired(ticket, code, reply, zxid)
         if ticket.watcher is UPKEEP:
             self._upkeep_replied(ticket, code)
             return []
@@ -190,9 +213,9 @@ class WatchRegistrations:
         kind = _watch_set_by(request, code)
         fired: list[WatchFired] = []
         if kind in ONE_SHOT:
-            fired = self._one_shot_set(ticket, kind, early, reply, last_zxid)
+            fired = self._one_shot_set(ticket, kind, early, _zxid_read(kind, reply, zxid))
         elif kind is not None:
-            fired = self._persistent_set(ticket, kind, early)
+            fired = self._persistent_set(ticket, kind, early, zxid)
         self._look_at(path)
         return fired
 
@@ -205,30 +228,40 @@ class WatchRegistrations:
         return early or deque()
 
     def _one_shot_set(
-        self,
-        ticket: Ticket,
-        kind: WatchKind,
-        early: deque[WatchEvent],
-        reply: Record | None,
-        last_zxid: int,
+        self, ticket: Ticket, kind: WatchKind, early: deque[WatchEvent], read: int
     ) -> list[WatchFired]:
         path, has_own_watch = _path_of(ticket.request), ticket.request.watch  # type: ignore[attr-defined] # a read
-        news = [event for event in early if kind in FIRES[event.type] and _is_news(event, kind, reply)]
+        news = [event for event in early if _is_news(event, kind, read)]
         if news:
-            if has_own_watch and not (kind is not _EXIST and news[0].zxid and _zxid_seen(kind, reply)):
+            if has_own_watch and news[0].zxid is None:
                 self._doubtful.add(path)  # perhaps an event of an earlier watch, and this one stands
             return [WatchFired([ticket.watcher], news[0])]
         self._watches.add(kind, path, ticket.watcher)
         if has_own_watch:
             self._confirmed[_CHILD if kind is _CHILD else _DATA].add(path)
         elif not self._is_confirmed(path, of_children=kind is _CHILD):
-            # It relied on a persistent watch that the server has refused. Whatever has happened since the
-            # read, the server fires when the watch is set with the zxid of what was read.
-            seen = _zxid_seen(kind, reply)
-            self.repairs.append(_repair(kind, path, last_zxid if seen is None else seen))
+            # It relied on a persistent watch that the server has refused.
+            self.repairs.append(_Repair(kind, path, ticket.watcher, read))
         return []
 
-    def _persistent_set(self, ticket: Ticket, kind: WatchKind, early: deque[WatchEvent]) -> list[WatchFired]:
+    def _repaired(self, repair: _Repair, code: int, reply: Record | None, zxid: int) -> list[WatchFired]:
+        """Take the reply to a repair, which has set a watch now, or shows that it is already due."""
+        kind, owner, path = repair.kind, repair.owner, _path_of(repair.request)
+        if code == ThrottledError.code:
+            self.repairs.append(_Repair(kind, path, owner, repair.read))
+            return []
+        event_type = _change_since(repair, code, _zxid_read(kind, reply, zxid))
+        if event_type is None:
+            self._confirmed[_CHILD if kind is _CHILD else _DATA].add(path)
+        else:
+            self._doubtful.add(path)
+        is_due = event_type is not None and self._watches.remove(kind, path, owner)
+        self._look_at(path)
+        return [WatchFired([owner], WatchEvent(event_type, path))] if event_type and is_due else []
+
+    def _persistent_set(
+        self, ticket: Ticket, kind: WatchKind, early: deque[WatchEvent], zxid: int
+    ) -> list[WatchFired]:
         path, owner = _path_of(ticket.request), ticket.watcher
         self._watches.add(kind, path, owner)
         self._confirmed[kind].add(path)
@@ -236,7 +269,7 @@ class WatchRegistrations:
             self._set_recursive(path, is_recursive=_asks_for_recursive(ticket.request))
         if len(early) == EARLY_EVENTS_MAX:
             return [WatchFired([owner], WatchEvent(EventType.RESYNC, path))]
-        return [WatchFired([owner], event) for event in early if kind in FIRES[event.type]]
+        return [WatchFired([owner], event) for event in early if _is_news(event, kind, zxid)]
 
     def _set_recursive(self, path: str, *, is_recursive: bool) -> None:
         recursive = self._confirmed[_RECURSIVE]
@@ -244,15 +277,8 @@ class WatchRegistrations:
 
     def _upkeep_replied(self, ticket: Ticket, code: int) -> None:
         request, path = ticket.request, _path_of(ticket.request)
-        if code == ThrottledError.code:  # the server has not executed it
-            if isinstance(request, SetWatchesRequest):
-                self.repairs.append(Ticket(request, UPKEEP))
-                return
-            if isinstance(request, RemoveWatchesRequest):
-                self._doubtful.add(path)
-        elif code == 0 and isinstance(request, SetWatchesRequest):
-            for kind in _kinds_in(request):
-                self._confirmed[_CHILD if kind is _CHILD else _DATA].add(path)
+        if code == ThrottledError.code and isinstance(request, RemoveWatchesRequest):
+            self._doubtful.add(path)  # the server has not executed it
         elif code == 0 and isinstance(request, AddWatchRequest):
             self._set_recursive(path, is_recursive=False)
         self._look_at(path)
@@ -349,9 +375,6 @@ def _path_of(request: Request[Any]) -> str:
     if isinstance(request, SetWatches2Request):
         assert request.persistent_watches
         return request.persistent_watches[0]
-    if isinstance(request, SetWatchesRequest):
-        (restored,) = [each for paths in values_of(request)[1:] for each in paths]
-        return str(restored)
     path: str = request.path  # type: ignore[attr-defined] # every other one that concerns watches has a path
     return path
 
@@ -364,14 +387,15 @@ def _beside_recursive(path: str) -> SetWatches2Request:
     return SetWatches2Request(0, [], [], [], [path], [path])
 
 
-def _repair(kind: WatchKind, path: str, zxid: int) -> Ticket:
-    lists = [[path] if each is kind else [] for each in (_DATA, _EXIST, _CHILD)]
-    return Ticket(SetWatchesRequest(zxid, *lists), UPKEEP)
-
-
-def _kinds_in(request: SetWatchesRequest) -> list[WatchKind]:
-    lists = zip((_DATA, _EXIST, _CHILD), values_of(request)[1:], strict=True)
-    return [kind for kind, paths in lists if paths]
+def _change_since(repair: _Repair, code: int, zxid: int) -> EventType | None:
+    """What has happened since the owner of a repaired watch has read; None if nothing has."""
+    if repair.kind is _EXIST:
+        return None if code == NoNodeError.code else EventType.CREATED
+    if code == NoNodeError.code:
+        return EventType.DELETED
+    if code == 0 and zxid <= repair.read:
+        return None
+    return EventType.CHILDREN_CHANGED if repair.kind is _CHILD else EventType.DATA_CHANGED
 
 
 def _asks_for_persistent(request: Request[Any]) -> bool:
@@ -402,20 +426,23 @@ def _watch_set_by(request: Request[Any], code: int) -> WatchKind | None:
     return _PERSISTENT if _asks_for_persistent(request) else _RECURSIVE
 
 
-def _is_news(event: WatchEvent, kind: WatchKind, reply: Record | None) -> bool:
-    """Whether what was read may be from before the event."""
-    if kind is _EXIST:
-        return event.type is EventType.CREATED  # nothing else can happen first to a znode that is not there
-    seen = _zxid_seen(kind, reply)
-    return seen is None or event.zxid is None or event.zxid > seen
+def _is_news(event: WatchEvent, kind: WatchKind, zxid: int) -> bool:
+    """Whether a watch is told of an early event, given the newest change that its request has seen."""
+    if kind is _EXIST and event.type is not EventType.CREATED:
+        return False  # nothing else can happen first to a znode that is not there
+    return kind in FIRES[event.type] and (event.zxid is None or event.zxid > zxid)
 
 
-def _zxid_seen(kind: WatchKind, reply: Record | None) -> int | None:
-    """The newest change that was read, or None if the reply does not tell."""
+def _zxid_read(kind: WatchKind, reply: Record | None, zxid: int) -> int:
+    """The newest change that was read.
+
+    A stat tells it. Otherwise the zxid in the header does: no server applies a write while it answers a read
+    (`CommitProcessor`, `SyncRequestProcessor`).
+    """
     # Each is at least the zxid of the znode's creation, so this also holds for a znode that was deleted and
     # created again.
     stat = getattr(reply, "stat", None)
     if stat is None:
-        return None
-    seen: int = stat.pzxid if kind is _CHILD else stat.mzxid
-    return seen
+        return zxid
+    read: int = stat.pzxid if kind is _CHILD else stat.mzxid
+    return read

@@ -90,10 +90,18 @@ class WatchTable(Generic[Owner]):
             self.remove(kind, path, owner)
         return owners
 
-    def fire(self, event: EventType, path: str) -> list[Owner]:
-        """The owners whom the event concerns, each once; their one-shot watches of it are gone."""
+    def fire(self, event: EventType, path: str, *, is_replay: bool = False) -> list[Owner]:
+        """The owners that the event concerns, each once; their one-shot watches of it are gone.
+
+        Args:
+            event: what happened.
+            path: to which znode.
+            is_replay: it is the server's answer to setWatches, which concerns one-shot watches only.
+        """
         told: dict[Owner, None] = {}
         for kind in FIRES.get(event, ()):
+            if is_replay and kind not in ONE_SHOT:
+                continue
             owners = self._owners[kind].get(path)
             if owners:
                 told.update(owners)
@@ -102,7 +110,7 @@ class WatchTable(Generic[Owner]):
                         self._forget(kind, path, owner)
                     del self._owners[kind][path]
         recursive = self._owners[WatchKind.RECURSIVE]
-        if recursive and WatchKind.RECURSIVE in FIRES.get(event, ()):
+        if recursive and not is_replay and WatchKind.RECURSIVE in FIRES.get(event, ()):
             above = path
             while above != "/":
                 above = parent_of(above)
@@ -113,14 +121,20 @@ class WatchTable(Generic[Owner]):
         """Whether anybody watches `path` this way."""
         return path in self._owners[kind]
 
+    def has(self, kind: WatchKind) -> bool:
+        """Whether there is a watch of this kind."""
+        return bool(self._owners[kind])
+
     def paths(self, kind: WatchKind) -> list[str]:
         """Every path that is watched this way."""
         return list(self._owners[kind])
 
     def owners(self, *kinds: WatchKind) -> list[Owner]:
         """Every owner of a watch of one of these kinds (of any kind where none is named), each once."""
+        if not kinds:
+            return list(self._watches)
         found: dict[Owner, None] = {}
-        for kind in kinds or WatchKind:
+        for kind in kinds:
             for owners in self._owners[kind].values():
                 found.update(owners)
         return list(found)

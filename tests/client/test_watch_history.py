@@ -1,0 +1,119 @@
+"""The checker of watches' histories: what it accepts, and what it must not."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.client.watch_history import (
+    CHANGED,
+    CHILDREN,
+    CREATED,
+    DELETED,
+    RESYNC,
+    Change,
+    Record,
+    Told,
+    Watch,
+)
+from zkrecipes.enums import EventType
+
+# A history is one line: changes as c(reated), d(eleted), s(et) of /n, or k(id created), each done at once;
+# what the watch is told as C, D, S, K, or R for a RESYNC; and | where the watch has been entered.
+CHANGES = {"c": (CREATED, "/n"), "d": (DELETED, "/n"), "s": (CHANGED, "/n"), "k": (CREATED, "/n/kid")}
+TOLD: dict[str, EventType] = {"C": CREATED, "D": DELETED, "S": CHANGED, "K": CHILDREN, "R": RESYNC}
+
+
+def watch_of(kind: str, history: str) -> Watch:
+    record = Record()
+    watch = Watch(record, kind, "/n")
+    for letter in history:
+        if letter == "|":
+            watch.entered = record.moment()
+        elif letter in CHANGES:
+            record.changes.append(Change(*CHANGES[letter], record.moment(), record.moment()))
+        else:
+            watch.told.append(Told(TOLD[letter], "/n", record.moment()))
+    return watch
+
+
+@pytest.mark.parametrize(
+    "history", ["|", "|sS", "|ssSS", "|sSsS", "s|", "s|S", "s|sS", "|kK", "|csdCSD", "c|ssSS"]
+)
+def test_a_persistent_watch_is_told_each_change_in_order_and_once(history: str) -> None:
+    assert watch_of("persistent", history).complaint(0) is None
+
+
+@pytest.mark.parametrize(
+    "history", ["|R", "|sR", "|sSsR", "|sRsS", "|ssSRsS", "|sdRcC", "|sRS", "|sRsRsS", "|sSRR", "|ssSR"]
+)
+def test_it_is_told_resync_in_place_of_what_it_may_have_missed(history: str) -> None:
+    assert watch_of("persistent", history).complaint(2) is None
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        "|s",
+        "|ssS",
+        "|S",
+        "|sSS",
+        "|sdDS",
+        "|Rs",
+        "|sRs",
+        "|sSRss",
+        "|RsRssS",
+        "|csdCD",
+        "s|sSSS",
+        "|sD",
+        "|kS",
+    ],
+)
+def test_what_is_lost_invented_repeated_or_out_of_order_is_found(history: str) -> None:
+    assert watch_of("persistent", history).complaint(2) is not None
+
+
+@pytest.mark.parametrize(("history", "is_wrong"), [("|R", True), ("|sR", True), ("|sS", False)])
+def test_without_a_reconnect_there_is_no_resync(history: str, is_wrong: bool) -> None:
+    assert (watch_of("persistent", history).complaint(0) is not None) == is_wrong
+
+
+@pytest.mark.parametrize(
+    ("kind", "history", "is_wrong"),
+    [
+        ("data", "|", False),
+        ("data", "|sS", False),
+        ("data", "s|S", False),
+        ("data", "|s", True),
+        ("data", "|S", True),
+        ("data", "|kS", True),
+        ("exists", "|cC", False),
+        ("exists", "|c", True),
+        ("children", "|kK", False),
+        ("children", "|sK", True),
+        ("children", "|k", True),
+        ("children", "|s", False),
+    ],
+)
+def test_a_one_shot_watch_fires_if_and_only_if_something_may_have_changed(
+    kind: str, history: str, is_wrong: bool
+) -> None:
+    assert (watch_of(kind, history).complaint(1) is not None) == is_wrong
+
+
+def test_a_change_that_was_done_before_the_watch_was_asked_for_explains_nothing() -> None:
+    record = Record()
+    record.changes.append(Change(CHANGED, "/n", record.moment(), record.moment()))
+    watch = Watch(record, "data", "/n")
+    watch.entered = record.moment()
+    assert watch.complaint(0) is None
+    watch.told.append(Told(CHANGED, "/n", record.moment()))
+    assert watch.complaint(0) is not None
+
+
+def test_a_watch_that_has_no_answer_while_all_is_at_rest_is_lost() -> None:
+    assert Watch(Record(), "data", "/n").complaint(0) is not None
+
+
+def test_an_emulated_watch_is_told_something_of_its_changes() -> None:
+    assert watch_of("persistent", "|ssS").complaint(0, is_emulated=True) is None
+    assert watch_of("persistent", "|ss").complaint(0, is_emulated=True) is not None
