@@ -1,81 +1,13 @@
-"""The connect string, and which host is next and after how long."""
+"""Which host is next, and after how long."""
 
 from __future__ import annotations
 
 import random
-import re
 
-import pytest
-
-from zkrecipes.net.hosts import Host, HostList, parse_connect_string
+from zkrecipes.net.hosts import Host, HostList
 from zkrecipes.net.transport import Address
 
 A, B, C = Host("a", 2181), Host("b", 2181), Host("c", 2181)
-
-
-@pytest.mark.parametrize(
-    ("text", "hosts", "chroot"),
-    [
-        ("h1", [("h1", 2181)], ""),
-        ("h1:2182", [("h1", 2182)], ""),
-        ("h1:1,h2:65535", [("h1", 1), ("h2", 65535)], ""),
-        (" h1 , h2:5 ", [("h1", 2181), ("h2", 5)], ""),
-        ("h1,h1:2181,h2", [("h1", 2181), ("h2", 2181)], ""),
-        ("h1,h2:5/app/team", [("h1", 2181), ("h2", 5)], "/app/team"),
-        ("h1/", [("h1", 2181)], ""),
-        ("[::1]", [("::1", 2181)], ""),
-        ("[::1]:7,[fe80::1%eth0]:8/x", [("::1", 7), ("fe80::1%eth0", 8)], "/x"),
-        ("::1", [("::1", 2181)], ""),
-        ("10.0.0.1:2181", [("10.0.0.1", 2181)], ""),
-    ],
-)
-def test_a_connect_string_is_taken_apart(text: str, hosts: list[tuple[str, int]], chroot: str) -> None:
-    parsed = parse_connect_string(text)
-    assert parsed.hosts == tuple(Host(*host) for host in hosts)
-    assert parsed.chroot == chroot
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        " ",
-        "/app",
-        "h1,",
-        ",h1",
-        "h1,,h2",
-        ":2181",
-        "h1:",
-        "h1:0",
-        "h1:65536",
-        "h1:-1",
-        "h1:2181x",
-        "h1:²",
-        "h 1",
-        "[::1",
-        "::1]",
-        "[::1]2181",
-        "[]:2181",
-        "h[1]",
-        "h1/app/",
-        "h1/a//b",
-        "h1/a/../b",
-        "h1//",
-    ],
-)
-def test_a_wrong_connect_string_is_a_value_error_that_names_it(text: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(repr(text))):
-        parse_connect_string(text)
-
-
-def test_a_connect_string_that_is_no_string_is_a_type_error() -> None:
-    with pytest.raises(TypeError, match=r"not list: \['h1'\]"):
-        parse_connect_string(["h1"])  # type: ignore[arg-type]  # what is tested
-
-
-def test_a_host_shows_as_it_is_written() -> None:
-    assert str(Host("h1", 2181)) == "h1:2181"
-    assert str(Host("::1", 5)) == "[::1]:5"
 
 
 def test_every_host_has_its_turn_in_each_pass_and_the_order_is_random() -> None:

@@ -215,7 +215,7 @@ async def test_a_handshake_that_stalls_takes_no_more_than_its_share_of_the_attem
             assert reason.startswith("no answer in the TLS handshake within ")
             start = anyio.current_time()
             async with connect(serving, tls, f"silent,half,{NAME}:{PORT}"):
-                assert anyio.current_time() - start <= 5
+                assert anyio.current_time() - start <= 8
     assert isinstance(serving.network, MemoryNetwork)
     assert all(link.client_end.is_closed for link in serving.network.links)
 

@@ -1,4 +1,4 @@
-"""The connect string, and which server is tried next and after how long.
+"""Which server is tried next, and after how long.
 
 Every name is resolved afresh at every attempt, because pods move. Hosts come in random order, the next one at
 once; only after a whole pass without success there is a pause, exponential with full jitter
@@ -9,97 +9,20 @@ together.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
-from typing import Final, NamedTuple, final
+from typing import Final, final
 
+from zkrecipes.net.connect_string import DEFAULT_PORT, ConnectString, Host, parse_connect_string
 from zkrecipes.net.rebalancing import host_to_move_to
 from zkrecipes.net.transport import Address
-from zkrecipes.paths import check_path
 
 __all__ = ["DEFAULT_PORT", "ConnectString", "Host", "HostList", "parse_connect_string"]
 
-DEFAULT_PORT: Final = 2181
 _PAUSE_FIRST: Final = 0.1
 _PAUSE_GROWS: Final = 1.5
 """Not twice, as is usual: most outages are elections of less than a second, and half of what a pause is too
 long is waited for nothing."""
 _PAUSE_MAX: Final = 5.0
 _GROWS_AT_MOST: Final = 20
-
-
-class Host(NamedTuple):
-    """One entry of a connect string: a name or an address, and a port."""
-
-    name: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.name}]:{self.port}" if ":" in self.name else f"{self.name}:{self.port}"
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class ConnectString:
-    """A connect string taken apart.
-
-    Attributes:
-        hosts: in the order in which they were written, without repetitions.
-        chroot: the path under which the client lives; empty for none.
-    """
-
-    hosts: tuple[Host, ...]
-    chroot: str
-
-
-def parse_connect_string(text: str) -> ConnectString:
-    """Read `host:port,host:port/chroot`.
-
-    Ports may be left out (2181); IPv6 addresses with a port stand in brackets; blanks around hosts are
-    ignored.
-
-    Raises:
-        ValueError: it is empty, or a host, a port or the chroot is wrong; the message names it.
-        TypeError: it is not a string.
-    """
-    if not isinstance(text, str):
-        raise TypeError(f"a connect string is a str, not {type(text).__name__}: {text!r}")
-    slash = text.find("/")
-    hosts_text, chroot = (text, "") if slash < 0 else (text[:slash], text[slash:])
-    if chroot == "/":
-        chroot = ""
-    if chroot:
-        try:
-            check_path(chroot)
-        except ValueError as error:
-            raise ValueError(f"connect string {text!r}: the chroot is wrong: {error}") from None
-    hosts = tuple(dict.fromkeys(_parse_host(each.strip(), text) for each in hosts_text.split(",")))
-    return ConnectString(hosts, chroot)
-
-
-def _parse_host(text: str, whole: str) -> Host:
-    if not text:
-        raise ValueError(f"connect string {whole!r}: a host is empty")
-    if text.startswith("["):
-        name, bracket, rest = text[1:].partition("]")
-        if not bracket or not name or (rest and not rest.startswith(":")):
-            raise ValueError(f"connect string {whole!r}: unbalanced bracket in {text!r}")
-        return Host(name, _parse_port(rest[1:], whole) if rest else DEFAULT_PORT)
-    if "[" in text or "]" in text:
-        raise ValueError(f"connect string {whole!r}: unbalanced bracket in {text!r}")
-    if text.count(":") > 1:  # a bare IPv6 address
-        return Host(text, DEFAULT_PORT)
-    name, colon, port = text.partition(":")
-    if not name:
-        raise ValueError(f"connect string {whole!r}: a host is empty")
-    if any(each.isspace() for each in name):
-        raise ValueError(f"connect string {whole!r}: the host {name!r} has a blank in it")
-    return Host(name, _parse_port(port, whole) if colon else DEFAULT_PORT)
-
-
-def _parse_port(text: str, whole: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 65536):
-        raise ValueError(f"connect string {whole!r}: {text!r} is not a port")
-    return int(text)
 
 
 @final
