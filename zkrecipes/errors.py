@@ -8,7 +8,8 @@
     │   └── UnknownServerError         a code that this table does not know
     ├── TransactionError               a transaction was rolled back; names the operation that failed
     ├── ConnectionLossError            sent and not answered: the outcome is unknown
-    │   └── PacketTooLargeError        the reply was larger than `max_packet_size`
+    │   ├── PacketTooLargeError        the reply was larger than `max_packet_size`
+    │   └── ReplyTooSlowError          the reply took so long that it would have cost the session's holds
     ├── SessionError                   the session is over
     │   ├── SessionExpiredError  SessionMovedError  SessionClosedError  AuthFailedError
     ├── AcquireTimeoutError            a lock was not had within `wait`; names its holder
@@ -61,6 +62,7 @@ __all__ = [
     "QuotaExceededError",
     "ReconfigDisabledError",
     "ReconfigInProgressError",
+    "ReplyTooSlowError",
     "RequestTimeoutError",
     "RuntimeInconsistencyError",
     "ServerError",
@@ -395,6 +397,36 @@ class PacketTooLargeError(ConnectionLossError):
         return (
             f"the reply to {what} has {self.size} bytes, more than max_packet_size={self.limit}; "
             "the connection was dropped"
+        )
+
+
+class ReplyTooSlowError(ConnectionLossError):
+    """The reply took so long that the client left the server, twice, to save the session's holds.
+
+    A check of the holds waits behind it. The request will not be sent again.
+
+    Attributes:
+        size: the size of the reply in bytes.
+        rate: how fast it arrived, in bytes a second.
+        timeout: the session timeout in seconds.
+    """
+
+    is_transient = False
+
+    def __init__(
+        self, request: str = "", *, path: str | None = None, size: int, rate: float, timeout: float
+    ) -> None:
+        self.size = size
+        self.rate = rate
+        self.timeout = timeout
+        super().__init__(request, path=path)
+
+    def __str__(self) -> str:
+        what = f"{self.request} {self.path or ''}".strip() or "a request"
+        return (
+            f"the reply to {what} has {self.size} bytes and arrived at {self.rate:.0f} bytes a second, too "
+            f"slowly for the holds of a session with a timeout of {self.timeout:g} seconds: the client left "
+            "two servers before its end (read it by a client without holds, or raise session_timeout)"
         )
 
 

@@ -138,3 +138,17 @@ def test_any_bytes_are_frames_or_a_protocol_error_and_no_more_is_kept_than_was_f
         except ProtocolError:
             return
         assert frames.unfinished <= 64 + 4 + 40
+
+
+def test_the_frame_whose_end_has_not_come_is_known_by_its_first_bytes() -> None:
+    frames = FrameBuffer(100)
+    frames.feed(frame(b"whole") + frame(b"\x00\x00\x00\x07 and the rest")[:7])
+    assert len(frames_of(frames)) == 1
+    assert frames.incoming is None
+    for position, byte in enumerate(frame(b"\x00\x00\x00\x07 and the rest")[7:-1], start=4):
+        frames.feed(bytes([byte]))
+        assert frames_of(frames) == []
+        assert frames.incoming == (7, 17, position)
+    frames.feed(b"t")
+    assert len(frames_of(frames)) == 1
+    assert frames.incoming is None

@@ -54,6 +54,7 @@ class Player:
         self._tickets = [Ticket(ask.request, ask if ask.is_watch else None) for ask in script.requests]
         self._now = 0.0
         self._has_pinged = False
+        self.side.window.size = len(self._tickets) + 1  # the server answered when all had been sent
         for ticket in self._tickets:
             self.side.send(ticket)
 

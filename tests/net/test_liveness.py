@@ -11,6 +11,7 @@ import pytest
 
 import zkrecipes as zk
 from tests.recipes.hurting import TIMEOUT, World, block_the_loop, virtual_time, world
+from zkrecipes.enums import OpCode
 from zkrecipes.net.transport import Address, Handler, Stream
 
 pytestmark = pytest.mark.anyio
@@ -180,3 +181,114 @@ async def test_a_break_leaves_few_writes_in_doubt_if_they_are_answered_slowly() 
             assert 0 < lost <= TIMEOUT / 8 * 20
             assert sum(write.error is None for write in writes) == len(writes) - lost
             assert client.stats().sessions == 1
+
+
+# --- replies that break every connection -----------------------------------------------------------------
+
+
+async def _set_repeatedly(client: zk.Client, outcomes: list[bool]) -> None:
+    while True:
+        try:
+            await client.set("/ok", b"x")
+            outcomes.append(True)
+        except zk.ConnectionLossError:
+            outcomes.append(False)
+        await anyio.sleep(0.01)
+
+
+async def test_a_read_that_breaks_every_connection_ends_and_takes_few_others_with_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with world() as there, there.connect("a") as client:
+        for path in ("/ok", "/poison"):
+            await client.create(path)
+        there.server.faults.drop_request(OpCode.GET_DATA, path="/poison", times=10**9)
+        outcomes: list[bool] = []
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_set_repeatedly, client, outcomes)
+            await anyio.sleep(0.1)
+            with pytest.raises(zk.ConnectionLossError, match="6 connections broke while it was the oldest"):
+                await client.get("/poison")
+            await anyio.sleep(TIMEOUT)
+            tasks.cancel_scope.cancel()
+        assert outcomes.count(False) <= 1
+        assert outcomes[-1]
+        assert there.count(OpCode.GET_DATA) == 0
+        assert client.stats().connections == 7
+        assert client.stats().sessions == 1
+        [line] = [each.getMessage() for each in caplog.records if "sent again" in each.getMessage()]
+        assert "/poison" in line
+
+
+async def test_reads_beside_the_one_that_breaks_every_connection_are_answered() -> None:
+    async with world() as there, there.connect("a") as client:
+        for path in ("/ok", "/poison"):
+            await client.create(path)
+        there.server.faults.drop_request(OpCode.GET_DATA, path="/poison", times=10**9)
+        async with client.pipeline() as pipe:
+            before = [pipe.get("/ok") for _ in range(20)]
+            poison = pipe.get("/poison")
+            after = [pipe.get("/ok") for _ in range(20)]
+        assert isinstance(poison.error, zk.ConnectionLossError)
+        assert [each.error for each in before + after] == [None] * 40
+
+
+async def test_a_read_that_breaks_every_connection_costs_no_hold() -> None:
+    async with world() as there, there.connect("a") as client:
+        await client.create("/poison")
+        there.server.faults.drop_request(OpCode.GET_DATA, path="/poison", times=10**9)
+        async with zk.Mutex(client, "/lock") as hold:
+            with pytest.raises(zk.ConnectionLossError):
+                await client.get("/poison")
+            await anyio.sleep(TIMEOUT)
+            hold.check()
+
+
+async def test_a_read_on_which_the_connection_broke_five_times_is_answered_the_sixth_time() -> None:
+    async with world() as there, there.connect("a") as client:
+        await client.create("/a", b"data")
+        there.server.faults.drop_request(OpCode.GET_DATA, path="/a", times=5)
+        assert (await client.get("/a")).data == b"data"
+
+
+async def test_a_clean_up_is_repeated_however_often_the_connection_breaks() -> None:
+    async with world() as there, there.connect("a") as client:
+        there.server.faults.drop_request(OpCode.DELETE, times=10)
+        async with zk.Mutex(client, "/lock"):
+            pass
+        await anyio.sleep(TIMEOUT / 2)
+        assert there.znodes() <= {"/lock"}
+
+
+async def test_a_reply_that_is_too_slow_for_the_holds_ends_after_two_moves(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with world() as there, there.connect("b") as other:
+        await other.create("/big", b"x" * 800_000)
+        slow = SlowLink(there, 800_000 / (2 * TIMEOUT), chunk_size=1024)
+        async with there.connect("a", network=slow) as client, zk.Mutex(client, "/lock") as hold:
+            with pytest.raises(zk.ReplyTooSlowError) as caught:
+                await client.get("/big")
+            assert caught.value.path == "/big"
+            assert caught.value.size == pytest.approx(800_000, abs=200)
+            assert caught.value.rate == pytest.approx(25_000, rel=0.1)
+            assert caught.value.timeout == TIMEOUT
+            said = "bytes a second, too slowly for the holds of a session with a timeout of 16 seconds"
+            assert said in str(caught.value)
+            await anyio.sleep(TIMEOUT)
+            hold.check()
+            assert client.stats().connections == 3
+        assert str(caught.value) in [each.getMessage() for each in caplog.records]
+
+
+async def test_a_large_reply_that_the_holds_can_wait_for_moves_nothing() -> None:
+    async with world() as there, there.connect("b") as other:
+        await other.create("/big", b"x" * 800_000)
+        slow = SlowLink(there, 800_000 / (TIMEOUT / 4), chunk_size=1024)  # a check may wait for an eighth
+        client_of_slow = there.connect("a", network=slow, tick_time=TIMEOUT / 8)
+        async with client_of_slow as client, zk.Mutex(client, "/lock") as hold:
+            await anyio.sleep(TIMEOUT)
+            assert len((await client.get("/big")).data) == 800_000
+            assert client.stats().connections == 1
+            await anyio.sleep(TIMEOUT)
+            hold.check()

@@ -35,10 +35,11 @@ from zkrecipes.codec.messages import (
     StatReply,
     SyncReply,
     SyncRequest,
+    WatchEventMessage,
 )
 from zkrecipes.codec.multi import MultiReply, MultiRequest
 from zkrecipes.codec.records import Node
-from zkrecipes.enums import AddWatchMode, EventType, OpCode, ServerGeneration, SpecialXid
+from zkrecipes.enums import AddWatchMode, EventType, KeeperState, OpCode, ServerGeneration, SpecialXid
 from zkrecipes.errors import (
     AuthFailedError,
     BadArgumentsError,
@@ -55,6 +56,7 @@ from zkrecipes.errors import (
 from zkrecipes.protocol.capabilities import Capabilities
 from zkrecipes.protocol.client_side import ClientSide, Stage
 from zkrecipes.protocol.events import (
+    Arriving,
     Broken,
     ClientEvent,
     Connected,
@@ -1007,6 +1009,53 @@ def test_while_bytes_are_heard_the_session_is_not_given_up() -> None:
     assert isinstance(one(events_of(pair.client)), Replied)
     assert pair.client.answered_sent_at == 0.0
     assert pair.client.heard_at == pair.now
+
+
+def arriving_at(pair: Pair) -> Arriving | None:
+    return pair.client.arriving
+
+
+def test_a_reply_whose_end_has_not_come_is_known_by_its_request() -> None:
+    pair = live_pair()
+    first, second = asked(pair, GET, GET)
+    pair.server.reply(first.xid, 1, 0, NODE)
+    pair.server.reply(second.xid, 1, 0, NODE)
+    data = pair.server.data_to_send()
+    size = len(data) // 2
+    assert arriving_at(pair) is None
+    pair.client.receive_data(data[:7], 1.0)
+    assert arriving_at(pair) is None  # its number is not there yet
+    pair.client.receive_data(data[7:20], 2.0)
+    assert arriving_at(pair) == Arriving(first, size - 4, 16, 2.0)
+    pair.client.receive_data(data[20:30], 3.0)
+    assert arriving_at(pair) == Arriving(first, size - 4, 26, 2.0)
+    pair.client.receive_data(data[30 : size + 8], 4.0)
+    assert arriving_at(pair) == Arriving(second, size - 4, 4, 4.0)
+    pair.client.receive_data(data[size + 8 :], 5.0)
+    assert arriving_at(pair) is None
+
+
+def test_a_frame_that_announces_more_than_the_server_sent_ends_the_connection() -> None:
+    """All that follows is taken for its rest, and as bytes arrive, nothing else would end the wait."""
+    pair = live_pair()
+    asked(pair, GET)
+    pair.client.receive_data((50_000).to_bytes(4) + b"\x00\x00\x00\x01 and no more", pair.now)
+    answers = []
+    for _ in range(2):
+        pair.now = pair.client.next_deadline()
+        pair.client.tick(pair.now)
+        assert [each.xid for each in pair.flush()] == [PING]
+        answers.append(pair.reply(PING))
+    assert answers[0] == []
+    assert "its length was wrong" in str(broken_by(answers[1]))
+
+
+def test_an_event_whose_end_has_not_come_is_no_reply() -> None:
+    pair = live_pair()
+    asked(pair, GET)
+    pair.server.notify(1, WatchEventMessage(EventType.CREATED, KeeperState.CONNECTED, "/a"))
+    pair.client.receive_data(pair.server.data_to_send()[:-1], 1.0)
+    assert arriving_at(pair) is None
 
 
 def test_after_a_block_the_socket_is_looked_at_first_and_silence_counts_from_there() -> None:

@@ -201,6 +201,29 @@ def test_answers_to_what_was_sent_before_the_check_give_the_server_more_time() -
     assert checks.unanswered(4.5)
 
 
+def test_bytes_of_an_earlier_reply_give_the_server_time_while_a_move_can_still_save_the_holds() -> None:
+    proof, checks = steady_at(0.0, "/a")
+    assert proof.valid_until == 15.0  # the bodies are cancelled at 13 s, so a move must begin at 9 s
+    checks.heard_earlier(0.5)
+    assert checks.next_deadline() == EVERY
+    send(checks, 1.0)
+    checks.heard_earlier(2.5)
+    assert checks.next_deadline() == 2.5 + LEAVE
+    checks.heard_earlier(8.9)
+    assert checks.next_deadline() == 9.0
+    assert not checks.unanswered(8.99)
+    assert checks.unanswered(9.0)
+
+
+def test_bytes_of_an_earlier_reply_never_shorten_the_time() -> None:
+    _, checks = steady_at(0.0, "/a")
+    send(checks, 8.5)
+    checks.heard_earlier(8.6)
+    assert checks.next_deadline() == 8.5 + LEAVE
+    checks.replied_to_earlier(8.7)
+    assert checks.next_deadline() == 8.7 + LEAVE
+
+
 def test_a_server_is_not_left_for_holds_that_are_over() -> None:
     _, checks = steady_at(0.0, "/a")
     send(checks, 1.0)

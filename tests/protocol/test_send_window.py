@@ -93,6 +93,15 @@ def test_a_suspect_is_alone_until_it_is_answered_and_says_nothing_of_the_rate() 
     assert window.size == FIRST_SIZE
 
 
+def test_a_suspect_that_is_not_answered_keeps_the_others_back_only_for_an_eighth() -> None:
+    window = _window()
+    window.is_alone = True
+    window.waits_since(0.0, T / 8)
+    assert not window.has_room(1, 100)
+    window.waits_since(0.0, T / 8 + 0.001)
+    assert window.has_room(1, 100)
+
+
 # --- with holds ----------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from zkrecipes.errors import ProtocolError
 __all__ = ["FrameBuffer", "FrameTooLargeError"]
 
 _LENGTH = Struct("!i")
+_HEAD = Struct("!ii")
 # Behind the length stands the xid: enough to tell which request a reply that is too large belongs to.
 _XID_SIZE = 4
 _HEAD_SIZE = _LENGTH.size + _XID_SIZE
@@ -94,6 +95,17 @@ class FrameBuffer:
         start = position + 4
         self._position = start + size
         return buffer, start, start + size
+
+    @property
+    def incoming(self) -> tuple[int, int, int] | None:
+        """The frame whose end has not come, as (xid, size, bytes that have come); None if there is none.
+
+        Its length and its xid must have come.
+        """
+        if not self._missing:
+            return None
+        size, xid = _HEAD.unpack_from(self._buffer, self._position)
+        return xid, size, size - self._missing
 
     @property
     def unfinished(self) -> int:

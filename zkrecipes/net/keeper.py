@@ -25,6 +25,7 @@ from zkrecipes.enums import ServerGeneration, SessionState
 from zkrecipes.errors import (
     AuthFailedError,
     ConnectionLossError,
+    ReplyTooSlowError,
     SessionClosedError,
     SessionExpiredError,
     UnimplementedError,
@@ -45,6 +46,7 @@ from zkrecipes.net.waiting import WaitingRequests
 from zkrecipes.net.wakeup import Parking
 from zkrecipes.net.watch_removal import WatchRemover
 from zkrecipes.net.watches import WatchOwner, end_persistent
+from zkrecipes.protocol.client_side import ClientSide
 from zkrecipes.protocol.events import Broken, Connected, Greeting, Replied, WatchFired
 from zkrecipes.protocol.requirement import Requirement
 from zkrecipes.protocol.states import SessionEvent
@@ -59,6 +61,10 @@ _CLOSE_AT_MOST: Final = 2.0
 """Seconds that closing may take when no server answers; the session ends by itself after its timeout."""
 _MISSED_SLICE: Final = 1000
 """How many watches are told of a new connection in one go: a millisecond or two."""
+_REPEATED_AT_MOST: Final = 5
+"""How many times a read is sent again on which the connection broke each time."""
+_MOVES_MAX: Final = 2
+"""How many times a reply may make the client leave a server before its request ends."""
 _SERVED_AFTER: Final = 1.0
 """Seconds after which a connection counts as one that served: the next server is then sought at once."""
 
@@ -411,7 +417,11 @@ class SessionKeeper:
             for scheme, credential in self.credentials[self._credentials_sent :]:
                 connection.side.authenticate(scheme, credential)
             self._connection = connection
-            for pending in self._waiting.take():
+            waiting = self._waiting.take()
+            if waiting and waiting[0].breaks:
+                # If this connection breaks on it, too, it takes no other with it.
+                connection.side.window.is_alone = True
+            for pending in waiting:
                 self.submit(pending)
             self._move(SessionEvent.ATTACHED_READ_ONLY if connected.read_only else SessionEvent.ATTACHED)
             await self._tell_watches(connection)
@@ -469,16 +479,30 @@ class SessionKeeper:
             self._move(SessionEvent.DETACHED, reason)
         in_flight, unsent = side.leftover()
         again: list[Pending[Any]] = []
-        for ticket in in_flight:
-            if isinstance(ticket, Pending) and not ticket.is_dropped:
-                if ticket.is_repeatable:
-                    again.append(ticket)
+        pendings = [each for each in in_flight if isinstance(each, Pending)]
+        if pendings and not ends and self._over is None:
+            self._blame(pendings[0], reason)
+        for pending in pendings:
+            if not (pending.is_dropped or pending.is_done):
+                if pending.is_repeatable:
+                    again.append(pending)
                 else:
-                    ticket.complete(None, _loss(ticket, reason))
+                    pending.complete(None, _loss(pending, reason))
         again += [ticket for ticket in unsent if isinstance(ticket, Pending)]
         self._waiting.put_first(again)
         if self._over is not None:
             self._waiting.fail(self._over)
+
+    def _blame(self, oldest: Pending[Any], reason: str) -> None:
+        """Count the break against the oldest request in flight; end a read that breaks every connection."""
+        oldest.breaks += 1
+        if oldest.breaks <= _REPEATED_AT_MOST or oldest.is_dropped or oldest.is_done:
+            return
+        if oldest.is_repeatable and not oldest.is_errand:
+            reason += f"; {oldest.breaks} connections broke while it was the oldest request in flight"
+            error = _loss(oldest, reason)
+            logger.warning("%s: it is not sent again", error, extra={"session_id": self.session.id})
+            oldest.complete(None, error)
 
     def _end_session(self, error: SessionExpiredError) -> None:
         """The session has expired; the client goes on in another one if it may."""
@@ -548,8 +572,27 @@ class SessionKeeper:
         if connection is None:
             return
         if self.holds.checks.unanswered(now):
-            connection.side.lose("a check of the holds was not answered: the server may have no quorum")
+            self._leave(connection.side, now)
         self._send_due_check()
+
+    def _leave(self, side: ClientSide, now: float) -> None:
+        """Leave a server that has not answered a check in time; a reply may be the cause."""
+        arriving = side.arriving
+        if arriving is None or not isinstance(arriving.ticket, Pending):
+            side.lose("a check of the holds was not answered: the server may have no quorum")
+            return
+        pending, rate = arriving.ticket, arriving.received / max(now - arriving.since, 1e-9)
+        side.lose(
+            f"a check of the holds waits behind a reply of {arriving.size} bytes, which arrives at "
+            f"{rate:.0f} bytes a second"
+        )
+        pending.moves += 1
+        if pending.moves >= _MOVES_MAX and not (pending.is_dropped or pending.is_done):
+            error = ReplyTooSlowError(
+                _name(pending), path=_path(pending), size=arriving.size, rate=rate, timeout=side.timeout
+            )
+            logger.warning("%s", error, extra={"session_id": self.session.id})
+            pending.complete(None, error)
 
     def take_events(self, now: float) -> None:
         """Hand every event to whom it concerns."""
@@ -573,6 +616,8 @@ class SessionKeeper:
         self.traffic.replies += replies
         side.window.is_limited = bool(self.holds)
         self.holds.answered(side.answered_sent_at, side.committed_sent_at, now)
+        if has_holds and (arriving := side.arriving) is not None and isinstance(arriving.ticket, Pending):
+            self.holds.checks.heard_earlier(side.heard_at)
         self._send_due_check()
 
     def _take_reply(self, replied: Replied, now: float) -> None:
@@ -606,8 +651,15 @@ def _reason(error: ZooKeeperError | None) -> str:
     return "" if error is None else str(getattr(error, "reason", "") or error)
 
 
+def _name(pending: Pending[Any]) -> str:
+    return type(pending.request).__name__.removesuffix("Request")
+
+
+def _path(pending: Pending[Any]) -> str | None:
+    return getattr(pending.request, "path", None)
+
+
 def _loss(pending: Pending[Any], reason: str) -> ConnectionLossError:
-    name = type(pending.request).__name__.removesuffix("Request")
     if pending.is_suspiciously_large:
         reason += f"; the request has {pending.request_size} bytes: more than the server's jute.maxbuffer?"
-    return ConnectionLossError(name, path=getattr(pending.request, "path", None), reason=reason)
+    return ConnectionLossError(_name(pending), path=_path(pending), reason=reason)

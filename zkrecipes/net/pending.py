@@ -40,6 +40,8 @@ class Pending(Ticket, Generic[T]):
             write, until it is answered or the session is over, whether anybody waits for it or not.
         is_evidence: its success shall help to prove a hold: `evidence` says what it proves.
         is_kept: cancelling a wait does not drop it; who submitted it does that by itself.
+        breaks: how many connections have broken while it was the oldest of the callers' requests in flight.
+        moves: how many times the client has left a server because of its reply, to save holds.
         on_done: called once when it is answered or dropped, for whoever observes; it must not raise.
     """
 
@@ -50,11 +52,13 @@ class Pending(Ticket, Generic[T]):
         "_error",
         "_parking",
         "_recover",
+        "breaks",
         "evidence",
         "is_done",
         "is_errand",
         "is_evidence",
         "is_kept",
+        "moves",
         "on_done",
         "parked",
         "zxid",
@@ -78,6 +82,8 @@ class Pending(Ticket, Generic[T]):
         self.evidence: Evidence | None = None
         self.is_kept: bool = is_kept
         self.on_done: Callable[[], None] | None = None
+        self.breaks: int = 0
+        self.moves: int = 0
         self.is_done: bool = False
         self.zxid: int = 0
         self.parked: Any = None

@@ -48,6 +48,7 @@ from zkrecipes.errors import (
 )
 from zkrecipes.protocol.capabilities import ANSWERED_WITHIN, Capabilities, Question, questions_for
 from zkrecipes.protocol.events import (
+    Arriving,
     Broken,
     Challenged,
     ClientEvent,
@@ -72,6 +73,8 @@ __all__ = ["ClientSide", "Stage"]
 SetWatches = SetWatchesRequest | SetWatches2Request
 
 _REPLY_HEADER: Final = Struct("!iqi")
+_FRAME_HEAD: Final = Struct("!iiqi")
+_PING_REPLY_SIZE: Final = _FRAME_HEAD.size
 _PING_FRAME: Final = PingRequest().encode_frame(SpecialXid.PING)
 # A ping or a check that becomes due waits until the stream has taken what it was handed: so many bytes at a
 # time, or one frame.
@@ -152,6 +155,9 @@ class ClientSide:
         self._events: deque[ClientEvent] = deque()
         self._requests = RequestQueue(first_xid)
         self._retires_because = ""
+        self._arriving_xid: int | None = None
+        self._arriving_since = now
+        self._pings_inside = 0
         self.window: SendWindow = self._requests.window
         self._control = [greeting_frame(greeting)]
 
@@ -194,10 +200,13 @@ class ClientSide:
             return
         self._heartbeat.heard(now)
         try:
+            if len(data) == _PING_REPLY_SIZE and self._frames.unfinished:
+                self._look_for_ping_inside(data)
             self._frames.feed(data)
             while not self.is_dead and (frame := self._frames.next_frame()) is not None:
                 self._receive_frame(*frame)
             self._requests.adapt(now)
+            self._note_arriving(now)
             if self._retires_because:
                 self._end_if_idle()
         except FrameTooLargeError as error:
@@ -256,6 +265,7 @@ class ClientSide:
     def tick(self, now: float) -> None:
         """Time has passed. After calling this, take the events and send what is due."""
         self._heartbeat.advance(now)
+        self._requests.adapt(now)
         if self.is_dead or self._is_given_up(now):
             return
         if self._heartbeat.is_silent(now):
@@ -305,6 +315,15 @@ class ClientSide:
     def heard_at(self) -> float:
         """When a byte was heard last; of use once the session is attached."""
         return self._heartbeat.heard_at
+
+    @property
+    def arriving(self) -> Arriving | None:
+        """The reply whose end has not come, or None."""
+        incoming, oldest = self._frames.incoming, self._requests.oldest
+        if incoming is None or oldest is None or incoming[0] != oldest.xid:
+            return None
+        _, size, received = incoming
+        return Arriving(oldest, size, received, self._arriving_since)
 
     @property
     def has_unsent(self) -> bool:
@@ -402,6 +421,24 @@ class ClientSide:
         self._events.append(Replied(ticket, None, refused, 0))
 
     # --- receiving -----------------------------------------------------------------------------------------
+
+    def _note_arriving(self, now: float) -> None:
+        incoming = self._frames.incoming
+        xid = None if incoming is None else incoming[0]
+        if xid != self._arriving_xid:
+            self._arriving_xid, self._arriving_since = xid, now
+            self._pings_inside = 0
+
+    def _look_for_ping_inside(self, data: bytes) -> None:
+        """End a connection on which a frame announced more bytes than the server sent.
+
+        All that follows would be taken for its rest, and as bytes arrive, nothing else would end the wait.
+        """
+        size, xid, _, code = _FRAME_HEAD.unpack(data)
+        if (size, xid, code) == (_REPLY_HEADER.size, SpecialXid.PING, 0):
+            self._pings_inside += 1
+            if self._pings_inside > 1:  # one could be the data of a znode
+                raise ProtocolError("pings were answered in the middle of a reply: its length was wrong")
 
     def _receive_frame(self, buffer: bytes, start: int, end: int) -> None:
         if self.stage is Stage.GREETING:

@@ -13,6 +13,7 @@ from zkrecipes.errors import ZooKeeperError
 from zkrecipes.protocol.requirement import Requirement
 
 __all__ = [
+    "Arriving",
     "Broken",
     "Challenged",
     "ClientEvent",
@@ -103,6 +104,19 @@ class Greeting:
 
     def __repr__(self) -> str:
         return f"Greeting(session_id=0x{self.session_id:x}, last_zxid=0x{self.last_zxid:x})"
+
+
+class Arriving(NamedTuple):
+    """A reply whose end has not come."""
+
+    ticket: Ticket
+    """The request that it is for: the oldest in flight."""
+    size: int
+    """Of the whole reply, in bytes."""
+    received: int
+    """How many of them have come."""
+    since: float
+    """When the first of them came."""
 
 
 class Challenged(NamedTuple):

@@ -24,7 +24,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, final
 
 from zkrecipes.protocol.hold_forecast import will_last
-from zkrecipes.protocol.hold_proof import CHECK_EVERY, CHECK_UNANSWERED_AFTER
+from zkrecipes.protocol.hold_proof import (
+    CANCEL_BEFORE_END,
+    CHECK_EVERY,
+    CHECK_UNANSWERED_AFTER,
+    MOVE_BEFORE_CANCEL,
+)
 
 if TYPE_CHECKING:
     from zkrecipes.protocol.hold_proof import HoldProof
@@ -72,6 +77,8 @@ class _Check:
     """Its send, or the last answer to a request sent before it, whichever is later."""
     at_once: int
     """How many checks in a row, this one included, may go at once to get a proof."""
+    heard_at: float = -math.inf
+    """When bytes of a reply to a request sent before it came last."""
 
 
 @final
@@ -224,6 +231,15 @@ class HoldChecks:
         if self._on_way:
             self._on_way[0].waiting_since = now
 
+    def heard_earlier(self, now: float) -> None:
+        """Bytes came of a reply to a request sent before the checks on their way.
+
+        The server works, and a large reply has not ended. The holds can afford to wait for its end only while
+        a move to another server can still save them.
+        """
+        if self._on_way:
+            self._on_way[0].heard_at = now
+
     def succeeded(self, now: float) -> tuple[str, ...]:
         """The oldest check found all its nodes. After calling this, proof, `is_proven` and deadlines differ.
 
@@ -296,7 +312,8 @@ class HoldChecks:
         timeout = self._proof.timeout
         fastest = min(self._proof.fastest_answer, self._greeting_took)
         patience = max(CHECK_UNANSWERED_AFTER * timeout, min(2 * fastest, _PATIENCE_MAX * timeout))
-        return check.waiting_since + patience
+        move_until = self._proof.valid_until - (CANCEL_BEFORE_END + MOVE_BEFORE_CANCEL) * timeout
+        return max(check.waiting_since + patience, min(check.heard_at + patience, move_until))
 
 
 def in_parts(

@@ -55,6 +55,7 @@ __all__ = [
     "CHECK_UNANSWERED_AFTER",
     "CONNECT_ATTEMPT_WITH_HOLDS",
     "HALF_TICK_AT_MOST",
+    "MOVE_BEFORE_CANCEL",
     "VALID_FOR",
     "HoldProof",
 ]
@@ -79,6 +80,10 @@ clocks that drift apart and for pings that leave late."""
 
 CANCEL_BEFORE_END: Final = 1 / 8
 """The body of a hold is cancelled so long before the proof ends, which leaves it that time to clean up."""
+
+MOVE_BEFORE_CANCEL: Final = 1 / 4
+"""A move to another server, so long before the bodies are cancelled, can still save the holds: an attempt to
+connect and a check take an eighth each at most."""
 
 HALF_TICK_AT_MOST: Final = 1 / 4
 """What half a tick can be at most: `minSessionTimeout` is two ticks unless it is configured to be less."""

@@ -149,6 +149,11 @@ class RequestQueue:
         """Whether this xid is that of the request that is in flight alone, and due."""
         return self._alone is not None and self._alone.xid == xid and self.is_due(xid)
 
+    @property
+    def oldest(self) -> Ticket | None:
+        """The request that the next reply is for, or None."""
+        return self._in_flight[0] if self._in_flight else None
+
     def is_due(self, xid: int) -> bool:
         """Whether the next reply should be to this xid."""
         return bool(self._in_flight) and self._in_flight[0].xid == xid

@@ -40,8 +40,8 @@ class SendWindow:
     Attributes:
         size: how many requests may be in flight.
         timeout: the session timeout in seconds, as negotiated.
-        is_alone: the next request is in flight alone, until it is answered: it may be the one on which the
-            last connection broke, and shall take no other with it.
+        is_alone: the next request is in flight alone, until it is answered or has waited for long: it may be
+            the one on which the last connection broke, and shall take no other with it.
         is_closed: nothing may be sent any more.
         is_limited: the session has holds.
         mark: the last request of a full window, until it is answered; then the window is judged.
@@ -99,6 +99,7 @@ class SendWindow:
         """Shrink the window if the oldest request, sent at `sent_at`, has waited for too long."""
         if now - max(sent_at, self._counts_from) > self.timeout * _SHRINKS_AFTER:
             self.size = max(1, self.size // 2)
+            self.is_alone = False
             self.forget(now)
 
     def forget(self, now: float) -> None:
