@@ -49,8 +49,13 @@ async def test_several_permits_at_once_on_either_side(
     apache_server: ApacheServer, curator: StartPeer, fresh_path: str
 ) -> None:
     with anyio.fail_after(LIMIT):
-        async with zk.connect(apache_server.connect_string) as client, curator() as peer:
+        async with (
+            zk.connect(apache_server.connect_string) as client,
+            zk.connect(apache_server.connect_string) as other,
+            curator() as peer,
+        ):
             semaphore = zk.Semaphore(client, fresh_path, limit=3, identifier="ours", layout="curator")
+            another = zk.Semaphore(other, fresh_path, limit=3, layout="curator")
             await peer.call("InterProcessSemaphoreV2", "theirs", fresh_path, 3, "theirs")
             async with semaphore.acquire(permits=2):
                 assert not await peer.call("acquire", "theirs", 2, 0.3)
@@ -60,7 +65,7 @@ async def test_several_permits_at_once_on_either_side(
                 shown = await peer.call("participants", "theirs")
                 assert len(shown) == 3
                 with pytest.raises(zk.AcquireTimeoutError):
-                    async with semaphore.acquire(wait=0):
+                    async with another.acquire(wait=0):
                         pass
             assert await peer.call("acquire", "theirs", 2, 5)
             await peer.call("return", "theirs", 3)
