@@ -289,6 +289,7 @@ def refusing(there: World, session_id: int, choose: Callable[[Seen], Refusal | N
             refusal = choose(Seen(anyio.current_time(), session_id, opcode, request))
         if refusal is None:
             return process(peer, opcode, request, moment)
+        processor.sessions.touch(peer.session, moment.now)  # as a real server does for any request
         if refusal.is_applied:
             with suppress(zk.ZooKeeperError):
                 process(peer, opcode, request, moment)

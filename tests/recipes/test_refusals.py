@@ -22,6 +22,8 @@ from zkrecipes.errors import error_from_code
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
 
+_IS_WHOLE = "WHOLE_SWEEP" in os.environ
+
 TRANSIENT = (-1, -2, -7, -14, -118, -119, -122, -127)
 FOR_GOOD = (-3, -5, -6, -8, -100, -102, -125, -999)
 REQUESTS_MAX = 40
@@ -138,13 +140,14 @@ def _judge(outcome: Outcome, refusal: Refusal, refused: Seen, left: set[str]) ->
     assert not left or is_reported, f"{told}: left behind: {left}"
 
 
+@pytest.mark.timeout(600 if _IS_WHOLE else 20)
 @pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
 async def test_each_request_refused(act: Act, request: pytest.FixtureRequest) -> None:
     rng = random.Random(request.node.name)
     every = [Refusal(code, is_applied) for code in (*TRANSIENT, *FOR_GOOD) for is_applied in (False, True)]
     every.remove(Refusal(zk.NoAuthError.code, True))  # a server decides that first
     for nth in range(1, REQUESTS_MAX):
-        chosen = every if "WHOLE_SWEEP" in os.environ else rng.sample(every, SAMPLE)
+        chosen = every if _IS_WHOLE else rng.sample(every, SAMPLE)
         for refusal in chosen:
             outcome, refused, left = await refuse_nth_request(act, nth, refusal, stays=STAYS)
             if refused is None:
