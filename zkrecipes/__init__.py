@@ -20,6 +20,9 @@ if TYPE_CHECKING:
         READ_ONLY as READ_ONLY,
         digest_id as digest_id,
     )
+    from zkrecipes.client.async_block import (
+        AsyncBlock as AsyncBlock,
+    )
     from zkrecipes.client.client import (
         Client as Client,
     )
@@ -132,9 +135,6 @@ if TYPE_CHECKING:
         UnknownSessionError as UnknownSessionError,
         ZooKeeperError as ZooKeeperError,
     )
-    from zkrecipes.net.keeper import (
-        SessionChange as SessionChange,
-    )
     from zkrecipes.net.kerberos import (
         Kerberos as Kerberos,
     )
@@ -144,6 +144,10 @@ if TYPE_CHECKING:
     from zkrecipes.net.session import (
         Session as Session,
         SessionKey as SessionKey,
+    )
+    from zkrecipes.net.session_changes import (
+        SessionChange as SessionChange,
+        SessionChanges as SessionChanges,
     )
     from zkrecipes.net.tls import (
         TLS as TLS,
@@ -215,6 +219,7 @@ _NAMES_BY_MODULE = {
         "READ_ONLY",
         "digest_id",
     ),
+    "zkrecipes.client.async_block": ("AsyncBlock",),
     "zkrecipes.client.client": ("Client",),
     "zkrecipes.client.jaas": ("read_jaas",),
     "zkrecipes.client.multi_read": ("MultiRead",),
@@ -307,10 +312,10 @@ _NAMES_BY_MODULE = {
         "UnknownSessionError",
         "ZooKeeperError",
     ),
-    "zkrecipes.net.keeper": ("SessionChange",),
     "zkrecipes.net.kerberos": ("Kerberos",),
     "zkrecipes.net.pending": ("Pending",),
     "zkrecipes.net.session": ("Session", "SessionKey"),
+    "zkrecipes.net.session_changes": ("SessionChange", "SessionChanges"),
     "zkrecipes.net.tls": ("TLS",),
     "zkrecipes.protocol.digest_md5": ("DigestMD5",),
     "zkrecipes.protocol.events": ("WatchEvent",),

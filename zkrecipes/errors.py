@@ -145,10 +145,19 @@ class NodeExistsError(ServerError):
 
 
 class BadVersionError(ServerError):
-    """The znode's version is not the one that was asked for: somebody changed it meanwhile."""
+    """The znode's version is not the one that was asked for: another client changed it meanwhile.
+
+    Attributes:
+        expected: the version that the request named, or None if that is not known.
+    """
 
     code = -103
     summary = "the znode has another version"
+    expected: int | None = None
+
+    def __str__(self) -> str:
+        than = "" if self.expected is None else f" than the expected {self.expected}"
+        return super().__str__().replace(self.summary, self.summary + than, 1)
 
 
 class NotEmptyError(ServerError):

@@ -8,6 +8,7 @@ import pytest
 import zkrecipes as zk
 from tests.apache.raw_session import end_session, raw_session
 from tests.apache.served import Served
+from zkrecipes.recipes.group_layouts import GroupLayoutName
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +23,7 @@ async def until(changes: zk.GroupChanges, members: dict[str, bytes]) -> None:
 
 
 @pytest.mark.parametrize("layout", ["curator", "kazoo"])
-async def test_members_are_seen_by_others(server: Served, fresh_path: str, layout: str) -> None:
+async def test_members_are_seen_by_others(server: Served, fresh_path: str, layout: GroupLayoutName) -> None:
     path = f"{fresh_path}/group"
     async with (
         zk.connect(server.connect_string) as a,

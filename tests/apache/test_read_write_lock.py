@@ -7,12 +7,15 @@ import pytest
 
 import zkrecipes as zk
 from tests.apache.served import Served
+from zkrecipes.recipes.layouts import LockLayoutName
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("layout", ["kazoo", "curator"])
-async def test_a_writer_is_alone_and_becomes_a_reader(server: Served, fresh_path: str, layout: str) -> None:
+async def test_a_writer_is_alone_and_becomes_a_reader(
+    server: Served, fresh_path: str, layout: LockLayoutName
+) -> None:
     with anyio.fail_after(15):
         async with (
             zk.connect(server.connect_string, session_timeout=10) as one,

@@ -7,12 +7,13 @@ import pytest
 
 import zkrecipes as zk
 from tests.apache.served import Served
+from zkrecipes.recipes.layouts import LockLayoutName
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("layout", ["kazoo", "curator"])
-async def test_so_many_at_a_time(server: Served, fresh_path: str, layout: str) -> None:
+async def test_so_many_at_a_time(server: Served, fresh_path: str, layout: LockLayoutName) -> None:
     with anyio.fail_after(15):
         async with zk.connect(server.connect_string, session_timeout=10) as client:
             semaphore = zk.Semaphore(client, fresh_path, limit=3, layout=layout)

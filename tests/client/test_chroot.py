@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
 import zkrecipes as zk
@@ -118,14 +120,91 @@ async def test_an_error_says_when_the_chroot_itself_is_missing() -> None:
             assert there.znodes() == set()
 
 
-async def test_once_the_chroot_is_known_to_exist_it_is_not_looked_for_again() -> None:
+async def test_once_something_below_the_chroot_was_found_it_is_not_suspected() -> None:
     async with world() as there, there.connect("a") as client:
+        await client.ensure_path("/app/n")
+        finders: list[Callable[[zk.Client], Awaitable[object]]] = [
+            lambda view: view.ensure_path("/"),
+            lambda view: view.get("/n"),
+            lambda view: view.exists("/n"),
+            lambda view: view.get_children("/n"),
+            lambda view: view.create("/m-", sequential=True),
+            lambda view: view.create("/m/o", make_parents=True),
+        ]
+        for find in finders:
+            view = client.chroot("/app")
+            assert await view.exists("/missing") is None
+            with pytest.raises(zk.NoNodeError, match="if the chroot /app"):
+                await view.get("/missing")
+            await find(view)
+            with pytest.raises(zk.NoNodeError, match=r"no such znode: /app/missing$"):
+                await view.get("/missing")
+
+
+async def test_an_explanation_asks_no_server() -> None:
+    """So neither an unreadable chroot nor an outage right after the answer touches the error."""
+    async with world() as there:
+        async with zk.connect(f"{there.server.connect_string}/app", network=there.network) as client:
+            for call in (client.get, client.create, client.get_children, client.delete):
+                before = len(there.seen)
+                with pytest.raises(zk.NoNodeError):
+                    await call("/n")
+                assert len(there.seen) == before + 1
+
+
+MakeOne = Callable[[zk.Client], Awaitable[str]]
+
+
+async def _in_a_transaction(view: zk.Client) -> str:
+    async with view.transaction() as tx:
+        made = tx.create("/", sequential=True)
+    return made.result()
+
+
+async def _in_a_pipeline(view: zk.Client) -> str:
+    async with view.pipeline() as pipe:
+        made = pipe.create("/", sequential=True)
+    return made.result()
+
+
+async def _in_a_stream(view: zk.Client) -> str:
+    async with view.stream([view.operations.create("/", sequential=True)]) as replies:
+        return (await anext(replies)).result()
+
+
+async def _with_stat(view: zk.Client) -> str:
+    path, _ = await view.create_with_stat("/", sequential=True)
+    return path
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda view: view.create("/", sequential=True),
+        lambda view: view.create("/", sequential=True, ephemeral=True),
+        lambda view: view.create("/", sequential=True, make_parents=True),
+        _with_stat,
+        _in_a_transaction,
+        _in_a_pipeline,
+        _in_a_stream,
+    ],
+)
+async def test_a_sequential_znode_at_the_root_of_a_view_is_made_in_it(make: MakeOne) -> None:
+    async with world() as there, there.connect("a") as client:
+        await client.create("/app")
         view = client.chroot("/app")
-        await view.ensure_path("/")
-        for _ in range(3):
-            with pytest.raises(zk.NoNodeError, match=r"no such znode: /app/n$"):
-                await view.get("/n")
-        assert there.count(OpCode.EXISTS) == 1
+        made = await make(view)
+        assert made == "/0000000000"
+        assert there.znodes() == {"/app", "/app/0000000000"}
+        assert (await view.get(made)).data == b""
+        await view.delete(made)
+
+
+async def test_parents_of_a_sequential_znode_at_the_root_are_made() -> None:
+    async with world() as there:
+        async with zk.connect(f"{there.server.connect_string}/a/b", network=there.network) as client:
+            assert await client.create("/", sequential=True, make_parents=True) == "/0000000000"
+            assert there.znodes() == {"/a", "/a/b", "/a/b/0000000000"}
 
 
 async def test_without_a_chroot_a_missing_znode_costs_one_request() -> None:

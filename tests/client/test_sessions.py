@@ -603,3 +603,28 @@ def _greeting(session_id: int, password: bytes) -> bytes:
         + b"\0"
     )
     return len(body).to_bytes(4, "big") + body
+
+
+async def test_changes_cannot_be_closed_inside_their_block_and_are_over_after_it() -> None:
+    async with world() as there, there.connect("a") as client:
+        async with client.session_changes() as changes:
+            assert not hasattr(changes, "close")
+            assert not hasattr(changes, "aclose")
+            there.server.drop_connections()
+            assert (await anext(changes)).state is SessionState.SUSPENDED
+        with pytest.raises(RuntimeError, match="the block of session_changes has been left"):
+            await anext(changes)
+        assert await client.exists("/") is not None
+
+
+async def test_one_task_iterates_over_changes_and_a_cancelled_wait_loses_none() -> None:
+    async with world() as there, there.connect("a") as client, client.session_changes() as changes:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anext, changes)
+            await anyio.wait_all_tasks_blocked()
+            with pytest.raises(anyio.BusyResourceError):
+                await anext(changes)
+            tasks.cancel_scope.cancel()
+        there.server.drop_connections()
+        assert (await anext(changes)).state is SessionState.SUSPENDED
+        assert (await anext(changes)).state is SessionState.CONNECTED

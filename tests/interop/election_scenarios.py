@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, cast, final
 
 import anyio
 import anyio.abc
@@ -17,6 +17,7 @@ import zkrecipes as zk
 from tests.interop.mutex_scenarios import LIMIT, Family, both, until
 from tests.interop.peer import Peer, PeerEndedError
 from zkrecipes.recipes.latest import LatestReader
+from zkrecipes.recipes.layouts import ElectionLayoutName
 
 _HAND_OVER_LIMIT = 5.0
 
@@ -92,7 +93,9 @@ async def candidate(family: Family, peer: Peer, words: Words, name: str) -> Cand
 
 def election(family: Family, client: zk.Client, data: str) -> zk.Election:
     """One of ours."""
-    return zk.Election(client, family.path, data=data.encode(), layout=family.layout)
+    return zk.Election(
+        client, family.path, data=data.encode(), layout=cast(ElectionLayoutName, family.layout)
+    )
 
 
 async def _names(election: zk.Election) -> list[str]:

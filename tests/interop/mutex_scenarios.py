@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, final
+from typing import Protocol, cast, final
 
 import anyio
 import anyio.lowlevel
@@ -19,6 +19,7 @@ import zkrecipes as zk
 from tests.interop.peer import Peer, StartPeer
 from tests.interop.recorder import Recorder
 from zkrecipes.ensemble import ask
+from zkrecipes.recipes.layouts import LockLayoutName
 
 LIMIT = 15.0
 _POLL_INTERVAL = 0.02
@@ -76,7 +77,7 @@ class Family:
         return zk.connect(self.server.connect_string, session_timeout=4.0)
 
     def ours(self, client: zk.Client, name: str) -> zk.Mutex:
-        return zk.Mutex(client, self.path, identifier=name, layout=self.layout)
+        return zk.Mutex(client, self.path, identifier=name, layout=cast(LockLayoutName, self.layout))
 
     async def theirs(self, peer: Peer, name: str) -> PeerLock:
         await peer.call(self.lock_class, name, self.path, name)

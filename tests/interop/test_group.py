@@ -13,6 +13,7 @@ import zkrecipes as zk
 from tests.interop.mutex_scenarios import LIMIT, until
 from tests.interop.peer import Peer, StartPeer
 from zkrecipes.ensemble import ApacheServer
+from zkrecipes.recipes.group_layouts import GroupLayoutName
 
 pytestmark = [pytest.mark.anyio, pytest.mark.interop]
 
@@ -23,7 +24,7 @@ def anyio_backend() -> str:
 
 
 @asynccontextmanager
-async def ours(server: ApacheServer, path: str, layout: str) -> AsyncIterator[zk.Group]:
+async def ours(server: ApacheServer, path: str, layout: GroupLayoutName) -> AsyncIterator[zk.Group]:
     with anyio.fail_after(LIMIT):
         async with zk.connect(server.connect_string, session_timeout=4.0) as client:
             yield zk.Group(client, path, layout=layout)

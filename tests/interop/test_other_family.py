@@ -11,6 +11,7 @@ import zkrecipes as zk
 from tests.interop.mutex_scenarios import LIMIT, Family
 from tests.interop.peer import StartPeer
 from zkrecipes.ensemble import ApacheServer
+from zkrecipes.recipes.layouts import LockLayoutName
 
 pytestmark = [pytest.mark.anyio, pytest.mark.interop]
 
@@ -20,7 +21,9 @@ def anyio_backend() -> str:
     return "trio"
 
 
-async def _their_lock_is_waited_for(family: Family, layout: str, caplog: pytest.LogCaptureFixture) -> None:
+async def _their_lock_is_waited_for(
+    family: Family, layout: LockLayoutName, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.WARNING)
     with anyio.fail_after(LIMIT):
         async with family.connect() as client, family.start() as peer:

@@ -192,11 +192,11 @@ async def test_the_generation_of_the_server_is_known_once_it_was_asked() -> None
 
 async def test_a_listener_hears_the_end_and_then_nothing_more() -> None:
     async with world() as there, _running(there) as keeper:
-        async with keeper.changes() as changes:
+        with keeper.changes() as changes:
             session = keeper.session
             await keeper.close()
             assert [change async for change in changes] == [zk.SessionChange(session.id, SessionState.CLOSED)]
-        async with keeper.changes() as changes:
+        with keeper.changes() as changes:
             assert [change async for change in changes] == []
 
 

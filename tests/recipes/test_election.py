@@ -31,7 +31,7 @@ from zkrecipes.devserver.faults import Hurt, paths_of
 from zkrecipes.devserver.processor import Reply
 from zkrecipes.enums import OpCode
 from zkrecipes.recipes.latest import LatestReader
-from zkrecipes.recipes.layouts import ELECTIONS
+from zkrecipes.recipes.layouts import ELECTIONS, ElectionLayoutName
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -106,7 +106,7 @@ async def test_building_an_election_does_no_io_and_refuses_what_cannot_be_right(
         with pytest.raises(ValueError, match="path"):
             zk.Election(client, "leader")
         with pytest.raises(ValueError, match="unknown layout 'curator': one of kazoo, curator-latch"):
-            zk.Election(client, DIRECTORY, layout="curator")
+            zk.Election(client, DIRECTORY, layout="curator")  # type: ignore[arg-type]
         with pytest.raises(ValueError, match=r"must give its owner READ|at least one entry"):
             zk.Election(client, DIRECTORY, acl=[])
         with pytest.raises(TypeError, match="is bytes or None, not str"):
@@ -117,7 +117,7 @@ async def test_building_an_election_does_no_io_and_refuses_what_cannot_be_right(
 
 
 @pytest.mark.parametrize("layout", sorted(ELECTIONS))
-async def test_each_layout_has_its_names_and_a_leader(layout: str) -> None:
+async def test_each_layout_has_its_names_and_a_leader(layout: ElectionLayoutName) -> None:
     async with _clients("a") as (_, (client,)):
         election = _election(client, "ü", layout=layout)
         async with election.lead() as leadership:

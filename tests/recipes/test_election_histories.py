@@ -13,7 +13,7 @@ import zkrecipes as zk
 from tests.recipes.histories import Step, Worker, histories, play
 from tests.recipes.hurting import Seen, World, jumping_backend
 from zkrecipes.recipes.latest import LatestReader
-from zkrecipes.recipes.layouts import ELECTIONS
+from zkrecipes.recipes.layouts import ELECTIONS, ElectionLayoutName
 from zkrecipes.recipes.queue_order import in_order
 
 DIRECTORY = "/services/leader"
@@ -27,7 +27,7 @@ Leader = tuple[str, bytes] | None
 class _Service:
     """Each worker is a candidate that observes, too: from before it stands until after it has led."""
 
-    layout = "kazoo"
+    layout: ElectionLayoutName = "kazoo"
 
     def __init__(self, there: World) -> None:
         self._there = there

@@ -27,6 +27,7 @@ from tests.recipes.hurting import (
 )
 from zkrecipes.devserver.faults import Hurt
 from zkrecipes.enums import OpCode
+from zkrecipes.recipes.group_layouts import GroupLayoutName
 
 anyio_backend = virtual_time()
 
@@ -68,7 +69,7 @@ def apply(changes: list[zk.GroupChange]) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("layout", ["curator", "kazoo"])
-async def test_who_joins_is_a_member_and_who_leaves_is_none(layout: str) -> None:
+async def test_who_joins_is_a_member_and_who_leaves_is_none(layout: GroupLayoutName) -> None:
     async with stage("a", "b") as (there, (a, b)):
         before = Traces.of(there, a)
         group = zk.Group(a, PATH, layout=layout)
@@ -144,7 +145,7 @@ async def test_what_cannot_be_right_is_told_before_anything_is_sent() -> None:
         with pytest.raises(ValueError, match="znode path"):
             zk.Group(client, "workers")
         with pytest.raises(ValueError, match="unknown layout"):
-            zk.Group(client, PATH, layout="etcd")
+            zk.Group(client, PATH, layout="etcd")  # type: ignore[arg-type]
         group = zk.Group(client, PATH)
         with pytest.raises(ValueError, match="znode name"):
             group.join("a/b")
@@ -172,7 +173,7 @@ async def test_under_a_chroot_that_is_missing_everything_is_made() -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("layout", ["curator", "kazoo"])
-async def test_a_name_is_held_by_one(layout: str) -> None:
+async def test_a_name_is_held_by_one(layout: GroupLayoutName) -> None:
     async with stage("a", "b") as (_, (a, b)), zk.Group(a, PATH, layout=layout).join("one", b"a"):
         with pytest.raises(zk.NodeExistsError, match=f"session 0x{a.session.id:x}"):
             async with zk.Group(b, PATH, layout=layout).join("one", b"b", on_conflict="raise"):
@@ -607,7 +608,7 @@ def test_in_every_history_the_view_becomes_that_of_the_members(backend: str) -> 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(("layout", "kind"), [("kazoo", "persistent"), ("curator", "container")])
-async def test_the_directory_is_as_its_layout_wants_it(layout: str, kind: str) -> None:
+async def test_the_directory_is_as_its_layout_wants_it(layout: GroupLayoutName, kind: str) -> None:
     """kazoo's members remember that they have made it, and could not join again if it went."""
     async with stage("a") as (there, (client,)), zk.Group(client, PATH, layout=layout).join("me"):
         assert there.server.processor.tree.get(PATH).kind.value == kind

@@ -351,7 +351,7 @@ async def test_an_acquisition_is_entered_once_not_awaited_not_dropped() -> None:
         with pytest.warns(RuntimeWarning, match="was never entered: nothing is held"):
             del acquisition
         with pytest.raises(TypeError, match="entered, not awaited"):
-            await _multi(client).acquire()
+            await _multi(client).acquire()  # type: ignore[misc]  # the point of the test
         gc.collect()
         acquisition = _multi(client).acquire()
         async with acquisition:

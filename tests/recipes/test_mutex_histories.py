@@ -12,6 +12,7 @@ from hypothesis import given, settings, strategies as st
 import zkrecipes as zk
 from tests.recipes.histories import Step, Worker, histories, play
 from tests.recipes.hurting import jumping_backend
+from zkrecipes.recipes.layouts import LockLayoutName
 
 PATH = "/locks/job"
 STAYS = {"/locks", PATH}
@@ -21,7 +22,7 @@ WISHES = st.sampled_from(["shared object", "own object", "if it is free"])
 class _Job:
     """All clients contend in one layout; tasks of one client share an object, or have their own."""
 
-    def __init__(self, layout: str) -> None:
+    def __init__(self, layout: LockLayoutName) -> None:
         self._layout = layout
         self._shared: dict[int, zk.Mutex] = {}
         self._tokens: list[int] = []
@@ -72,7 +73,9 @@ class _IfFree:
 @pytest.mark.parametrize("backend", ["trio", "asyncio"])
 @settings(max_examples=40)
 @given(steps=histories(WISHES))
-def test_one_has_it_at_a_time_and_nobody_waits_for_ever(backend: str, layout: str, steps: list[Step]) -> None:
+def test_one_has_it_at_a_time_and_nobody_waits_for_ever(
+    backend: str, layout: LockLayoutName, steps: list[Step]
+) -> None:
     name, options = jumping_backend(backend)
     workers = anyio.run(play, steps, lambda there: _Job(layout), STAYS, backend=name, backend_options=options)
     assert all(worker.wish == "if it is free" for worker in workers if worker.ended == "refused")

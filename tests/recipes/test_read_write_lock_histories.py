@@ -12,6 +12,7 @@ from hypothesis import given, settings, strategies as st
 import zkrecipes as zk
 from tests.recipes.histories import Step, Worker, histories, play
 from tests.recipes.hurting import World, jumping_backend
+from zkrecipes.recipes.layouts import LockLayoutName
 
 PATH = "/locks/table"
 STAYS = {"/locks", PATH}
@@ -19,7 +20,7 @@ WISHES = st.sampled_from(["read", "read", "write", "downgrade"])
 
 
 class _Table:
-    layout = "kazoo"
+    layout: LockLayoutName = "kazoo"
 
     def __init__(self, there: World) -> None:
         del there

@@ -300,7 +300,7 @@ async def test_an_acquisition_is_entered_once_and_not_awaited_or_dropped() -> No
     async with _clients("a") as (_, (client,)):
         semaphore = _semaphore(client)
         with pytest.raises(TypeError, match="entered, not awaited"):
-            await semaphore.acquire()
+            await semaphore.acquire()  # type: ignore[misc]  # the point of the test
         acquisition: Any = semaphore.acquire()
         async with acquisition:
             with pytest.raises(RuntimeError, match="entered once"):

@@ -12,6 +12,7 @@ from hypothesis import given, settings, strategies as st
 import zkrecipes as zk
 from tests.recipes.histories import Step, Worker, histories, play
 from tests.recipes.hurting import Seen, World, jumping_backend
+from zkrecipes.recipes.layouts import LockLayoutName
 
 PATH = "/limits/api"
 STAYS = {"/limits", PATH, f"{PATH}-__lock__", f"{PATH}/locks", f"{PATH}/leases"}
@@ -20,7 +21,7 @@ WISHES = st.integers(1, LIMIT)
 
 
 class _Api:
-    layout = "kazoo"
+    layout: LockLayoutName = "kazoo"
     permits = PATH
 
     def __init__(self, there: World) -> None:

@@ -13,7 +13,7 @@ import zkrecipes as zk
 from tests.recipes.hurting import World, virtual_time, world
 from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.recipes import strangers
-from zkrecipes.recipes.layouts import MUTEXES
+from zkrecipes.recipes.layouts import MUTEXES, LockLayoutName
 from zkrecipes.recipes.queue_order import Entry, in_order, who_goes_before
 
 anyio_backend = virtual_time()
@@ -43,7 +43,7 @@ def _log(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @LAYOUTS
-def test_the_numbers_of_both_families_are_of_one_counter(layout: str) -> None:
+def test_the_numbers_of_both_families_are_of_one_counter(layout: LockLayoutName) -> None:
     ours, theirs = MUTEXES[layout].prefix("a" * 32), THEIRS[layout]
     top, bottom = 2**31 - 1, -(2**31)
     names = [f"{ours}{top - 1:010d}", f"{theirs}{top:010d}", f"{ours}{bottom:010d}", f"{theirs}-000000001"]
@@ -77,7 +77,9 @@ def test_goes_names_are_curators() -> None:
 
 @LAYOUTS
 @pytest.mark.anyio
-async def test_one_that_came_before_is_waited_for(layout: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_one_that_came_before_is_waited_for(
+    layout: LockLayoutName, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.WARNING)
     async with _two_clients() as (_, client, other):
         mutex = zk.Mutex(client, DIRECTORY, layout=layout)
@@ -110,7 +112,7 @@ async def test_one_that_came_before_is_waited_for(layout: str, caplog: pytest.Lo
 
 @LAYOUTS
 @pytest.mark.anyio
-async def test_one_that_comes_later_is_not_waited_for(layout: str) -> None:
+async def test_one_that_comes_later_is_not_waited_for(layout: LockLayoutName) -> None:
     """Clients that take both families into account would wait for us: both would wait for ever."""
     async with _two_clients() as (_, client, other):
         mutex, waiting = (zk.Mutex(client, DIRECTORY, layout=layout) for _ in range(2))

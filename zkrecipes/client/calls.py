@@ -2,36 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeVar, final
+import copy
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, TypeVar, final
 
 from zkrecipes.client.observing import Observer
 from zkrecipes.client.operations import Operation, Operations
 from zkrecipes.client.requirements import requirement_of
-from zkrecipes.errors import NoNodeError
+from zkrecipes.client.tasks import ClientTasks
+from zkrecipes.codec.messages import (
+    Create2Request,
+    CreateContainerRequest,
+    CreateRequest,
+    CreateTTLRequest,
+    Request,
+)
+from zkrecipes.errors import BadVersionError, NoNodeError, ServerError, ZooKeeperError
 from zkrecipes.net.keeper import SessionKeeper
 from zkrecipes.net.pending import Pending
 from zkrecipes.net.watches import WatchOwner
+from zkrecipes.paths import parent_of
 
 __all__ = ["Calls"]
 
 T = TypeVar("T")
 
+_CREATIONS: Final = (CreateRequest, Create2Request, CreateContainerRequest, CreateTTLRequest)
+
 
 @final
 class Calls:
-    """Hands operations to the session, and explains errors that the chroot is the cause of.
+    """Hands operations to the session, and explains errors whose cause the request tells.
 
     Args:
         keeper: the engine of the client.
         operations: those of the view.
+        tasks: the client's own.
         observer: who is told of each request, if anybody.
     """
 
     def __init__(
-        self, keeper: SessionKeeper, operations: Operations, observer: Observer | None = None
+        self,
+        keeper: SessionKeeper,
+        operations: Operations,
+        tasks: ClientTasks,
+        observer: Observer | None = None,
     ) -> None:
         self._keeper = keeper
+        self._tasks = tasks
         self._operations = operations
         self._observer = observer
         self._is_chroot_known = not operations.chroot
@@ -65,19 +84,50 @@ class Calls:
     async def run(self, operation: Operation[T], *, watcher: WatchOwner | None = None) -> T:
         """Send it and wait for its result."""
         try:
-            return await self.submit(operation, watcher=watcher).wait()
-        except NoNodeError as error:
-            await self.explain([error])
+            result = await self.submit(operation, watcher=watcher).wait()
+        except ServerError as error:
+            self.explain(error, operation.request)
             raise
+        if result is not None:
+            self.found()
+        return result
 
-    async def explain(self, errors: Iterable[NoNodeError]) -> None:
-        """Under a chroot that is missing itself every path is; say so once it is clear."""
-        unexplained = [] if self._is_chroot_known else list(errors)
-        if not unexplained:
-            return
+    def background(self, func: Callable[[], Awaitable[None]]) -> AbstractAsyncContextManager[None]:
+        """Run `func` in a task of the client's, ended with the block; its errors are logged, never raised.
+
+        Raises:
+            ZooKeeperError: the client is over.
+        """
+        if self._keeper.over is not None:
+            raise copy.copy(self._keeper.over)
+        return self._tasks.background(func)
+
+    def found(self) -> None:
+        """Note that something below the chroot exists, and so the chroot itself."""
+        self._is_chroot_known = True
+
+    def explain(self, error: ZooKeeperError | None, request: Request[Any]) -> None:
+        """Add to a server's refusal what the request tells of its cause.
+
+        It asks no server: an explanation must neither delay nor replace the error that it explains.
+        """
+        if isinstance(error, BadVersionError) and error.expected is None:
+            error.expected = _version_in(request)
+        elif isinstance(error, NoNodeError) and not error.detail:
+            error.detail = self._why_missing(request)
+
+    def _why_missing(self, request: Request[Any]) -> str:
         chroot = self._operations.chroot
-        if await self.submit(self._operations.without_chroot().exists(chroot)).wait() is not None:
-            self._is_chroot_known = True
-            return
-        for error in unexplained:
-            error.detail = f"the chroot {chroot} itself does not exist; connect(create_chroot=True) makes it"
+        hint = f"the chroot {chroot} itself does not exist"
+        remedy = "connect(create_chroot=True) makes it"
+        if isinstance(request, _CREATIONS):
+            parent = parent_of(request.path)
+            if parent == chroot:
+                return f"{hint}; {remedy}"
+            return f"its parent {parent} does not exist; client.create(…, make_parents=True) makes it, too"
+        return "" if self._is_chroot_known else f"if {hint}, {remedy}"
+
+
+def _version_in(request: Request[Any]) -> int | None:
+    version = getattr(request, "version", getattr(request, "cur_config_id", None))
+    return version if isinstance(version, int) else None

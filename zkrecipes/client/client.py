@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from typing import Any, TypeVar, final
 
 import anyio
 import anyio.lowlevel
 
+from zkrecipes.client.async_block import async_block
 from zkrecipes.client.calls import Calls
 from zkrecipes.client.credentials import check_credential
 from zkrecipes.client.multi_read import MultiRead
@@ -36,8 +37,9 @@ from zkrecipes.errors import (
     UnimplementedError,
 )
 from zkrecipes.net.hosts import parse_connect_string
-from zkrecipes.net.keeper import SessionChange, SessionKeeper
+from zkrecipes.net.keeper import SessionKeeper
 from zkrecipes.net.session import Session
+from zkrecipes.net.session_changes import SessionChanges
 from zkrecipes.net.watches import WatchOwner
 from zkrecipes.paths import check_path, parent_of
 
@@ -76,7 +78,7 @@ class Client:
         self._operations = operations
         self._tasks = tasks
         self._observer = observer
-        self._calls = Calls(keeper, operations, observer)
+        self._calls = Calls(keeper, operations, tasks, observer)
         self._submit = self._calls.submit
         self._run = self._calls.run
 
@@ -96,9 +98,11 @@ class Client:
         """The state of the present session."""
         return self._keeper.session.state
 
-    def session_changes(self) -> AbstractAsyncContextManager[AsyncIterator[SessionChange]]:
+    @async_block("client.session_changes()", "changes")
+    async def session_changes(self) -> AsyncIterator[SessionChanges]:
         """Follow the client's state across sessions: an async iterator of every change from now on."""
-        return self._keeper.changes()
+        with self._keeper.changes() as changes:
+            yield changes
 
     def stats(self) -> ClientStats:
         """The client's figures at this moment: state, server, requests, bytes, watches, holds."""
@@ -363,8 +367,9 @@ class Client:
         operations = self._operations
         entries = operations.default_acl if acl is None else acl
         await ensure_path(self._root(), operations.full(path), acl=entries)
+        self._calls.found()
 
-    @asynccontextmanager
+    @async_block("client.transaction()", "tx")
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Collect operations in the block, and apply all of them or none when it ends without an error.
 
@@ -434,7 +439,7 @@ class Client:
         """
         return await self._run(self._operations.get_acl(path))
 
-    @asynccontextmanager
+    @async_block("client.multi_read()", "reads")
     async def multi_read(self) -> AsyncIterator[MultiRead]:
         """Collect reads in the block, and ask for all of them in one request when it ends (servers from 3.6).
 
@@ -458,7 +463,7 @@ class Client:
         """
         await self._run(self._operations.sync(path))
 
-    @asynccontextmanager
+    @async_block("client.walk(…)", "znodes")
     async def walk(self, path: str = "/", *, window: int = 100) -> AsyncIterator[Walk]:
         """Come to a znode and to every one below it: an async iterator of paths with their stats.
 
@@ -485,7 +490,7 @@ class Client:
         """The calls of this client as values, for `stream` and pipelines: `client.operations.get("/n")`."""
         return self._operations
 
-    @asynccontextmanager
+    @async_block("client.stream(…)", "replies")
     async def stream(
         self, requests: Iterable[Operation[T]] | AsyncIterable[Operation[T]], *, window: int = 1000
     ) -> AsyncIterator[Replies[T]]:
@@ -513,13 +518,13 @@ class Client:
         if isinstance(requests, AsyncIterable):
             source = AsyncSource(requests, self._calls, window)
             with closing(source):
-                async with self._tasks.background(source.run):
+                async with self._calls.background(source.run):
                     yield Replies(source, self._calls)
         else:
             with closing(SyncSource(requests, self._calls, window)) as plain:
                 yield Replies(plain, self._calls)
 
-    @asynccontextmanager
+    @async_block("client.pipeline()", "pipe")
     async def pipeline(self) -> AsyncIterator[Pipeline]:
         """Not atomic: send many requests without waiting for each other, and wait once, at the end.
 
@@ -533,7 +538,6 @@ class Client:
         except BaseException:
             pipeline.drop()
             raise
-        await self._calls.explain(error for error in pipeline.errors() if isinstance(error, NoNodeError))
 
     async def get_all_children_number(self, path: str) -> int:
         """How many znodes there are below one, at any depth (servers from 3.6).
@@ -573,7 +577,7 @@ class Client:
         """
         return await self._calls.run(self._operations.check_watches(path, kind))
 
-    @asynccontextmanager
+    @async_block("client.watch(…)", "events")
     async def watch(self, path: str, *, recursive: bool = False) -> AsyncIterator[WatchEvents]:
         """Watch a znode, whether it exists or not, for as long as the block runs.
 
@@ -605,7 +609,7 @@ class Client:
                 await watching.enter_async_context(self._rearmed(path, full_path, events))
             yield events
 
-    @asynccontextmanager
+    @async_block("client.get_and_watch(…)", "(node, changed)")
     async def get_and_watch(self, path: str) -> AsyncIterator[tuple[Node, OneShotWatch]]:
         """A znode's data and stat, and a watch that fires once when they may have changed.
 
@@ -618,14 +622,14 @@ class Client:
         async with self._watched(self._operations.get(path, watch=True), changed) as node:
             yield node, changed
 
-    @asynccontextmanager
+    @async_block("client.exists_and_watch(…)", "(stat, changed)")
     async def exists_and_watch(self, path: str) -> AsyncIterator[tuple[Stat | None, OneShotWatch]]:
         """A znode's stat or None, and a watch that fires once when it is made, changed or removed."""
         changed = OneShotWatch(self._operations.seen)
         async with self._watched(self._operations.exists(path, watch=True), changed) as stat:
             yield stat, changed
 
-    @asynccontextmanager
+    @async_block("client.get_children_and_watch(…)", "(children, changed)")
     async def get_children_and_watch(self, path: str) -> AsyncIterator[tuple[list[str], OneShotWatch]]:
         """The names of a znode's children, in no order, and a watch that fires once when they change.
 
@@ -645,12 +649,12 @@ class Client:
     async def _create(
         self, path: str, operation: Operation[T], acl: Sequence[ACL] | None, make_parents: bool
     ) -> T:
-        if not make_parents:
-            return await self._run(operation)
         while True:
             try:
-                return await self._submit(operation).wait()
+                return await self._run(operation)
             except NoNodeError:
+                if not make_parents:
+                    raise
                 await self.ensure_path(parent_of(path), acl=acl)
 
     @asynccontextmanager
@@ -678,7 +682,7 @@ class Client:
         async def watch_on() -> None:
             await keep_watching(read, self._keeper, full_path, events, is_set.set)
 
-        async with self._tasks.background(watch_on):
+        async with self._calls.background(watch_on):
             await is_set.wait()
             events.check()
             yield

@@ -10,7 +10,7 @@ from zkrecipes.codec.jute import Record
 from zkrecipes.codec.messages import ErrorReply
 from zkrecipes.codec.multi import MultiReadRequest, MultiReply
 from zkrecipes.codec.records import Node
-from zkrecipes.errors import NoNodeError, ZooKeeperError, error_from_code
+from zkrecipes.errors import ZooKeeperError, error_from_code
 from zkrecipes.net.pending import Pending
 from zkrecipes.net.wakeup import Parking
 
@@ -72,7 +72,8 @@ class MultiRead:
             for each in self._collected:
                 each.complete(None, error)
             raise
-        await calls.explain(each.error for each in self._collected if isinstance(each.error, NoNodeError))
+        for each in self._collected:
+            calls.explain(each.error, each.request)
 
     def _take_reply(self, reply: MultiReply) -> None:
         reply.check_answers([each.request for each in self._collected], errors=True)

@@ -8,8 +8,9 @@ from typing import Any, final
 
 from zkrecipes.codec.messages import Request
 from zkrecipes.errors import ZooKeeperError
-from zkrecipes.net.keeper import SessionChange, SessionKeeper
+from zkrecipes.net.keeper import SessionKeeper
 from zkrecipes.net.pending import Pending
+from zkrecipes.net.session_changes import SessionChange
 
 __all__ = ["Instrument", "ObservedRequest", "Observer"]
 

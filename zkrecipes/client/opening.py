@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
 import anyio
 
+from zkrecipes.client.async_block import async_block
 from zkrecipes.client.client import Client
 from zkrecipes.client.config_following import ConfigFollower
 from zkrecipes.client.credentials import check_credentials, check_resume, check_sasl
@@ -40,7 +41,7 @@ _SESSION_TIMEOUT_MAX: Final = 1000.0
 _RNG: Final = random.Random()  # one for all clients of a process: its state is 2.5 KiB
 
 
-@asynccontextmanager
+@async_block("zk.connect(…)", "client")
 async def connect(
     hosts: str,
     *,

@@ -248,7 +248,9 @@ class Operations:
     ) -> tuple[str, bytes | None, list[ACL], int]:
         check_path(path, sequential=sequential)
         entries = self.default_acl if acl is None else _check_acl(acl)
-        return chroot_on(self.chroot, path), self._check_data(data), entries, mode
+        # A sequential "/" becomes a child of the chroot: the server appends the number to what it is given.
+        full_path = self.chroot + path if sequential else chroot_on(self.chroot, path)
+        return full_path, self._check_data(data), entries, mode
 
     def _check_data(self, data: bytes | None) -> bytes | None:
         if data is None or isinstance(data, bytes):

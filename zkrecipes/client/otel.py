@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, final
 
 from zkrecipes.client.observing import Instrument, ObservedRequest
-from zkrecipes.net.keeper import SessionChange
+from zkrecipes.net.session_changes import SessionChange
 
 if TYPE_CHECKING:
     from opentelemetry import metrics, trace

@@ -8,7 +8,6 @@ from typing import Any, TypeVar, final
 from zkrecipes.client.calls import Calls
 from zkrecipes.client.operations import Operation, Operations, check_alone
 from zkrecipes.codec.records import ACL, Node, Stat
-from zkrecipes.errors import ZooKeeperError
 from zkrecipes.net.pending import Pending
 
 __all__ = ["Pipeline"]
@@ -99,14 +98,12 @@ class Pipeline:
         return pending
 
     async def wait_all(self) -> None:
-        """Wait until every request is answered, one way or the other."""
+        """Wait until every request is answered, one way or the other, and explain the errors."""
         # The last first: replies come in order, so mostly one wake-up is all it takes.
         for pending in reversed(self._pending):
             await pending.wait_done()
-
-    def errors(self) -> list[ZooKeeperError]:
-        """The errors of those requests that failed, in the order of the calls."""
-        return [pending.error for pending in self._pending if pending.error is not None]
+        for pending in self._pending:
+            self._calls.explain(pending.error, pending.request)
 
     def drop(self) -> None:
         """Nobody waits for the results any longer: what was not sent need not be."""

@@ -11,13 +11,13 @@ Small, documented and stable, so that others can write recipes too:
 
 from __future__ import annotations
 
-import copy
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, Self, TypeVar, final
 
 import anyio
 
+from zkrecipes.client.async_block import async_block
 from zkrecipes.client.changed_paths import ChangedPaths
 from zkrecipes.client.client import Client
 from zkrecipes.client.follow_up import Asked, FollowUp
@@ -29,9 +29,10 @@ from zkrecipes.codec.records import Node, Stat
 from zkrecipes.enums import ServerGeneration, SessionState
 from zkrecipes.errors import NotReadOnlyError, SessionExpiredError, ZooKeeperError
 from zkrecipes.net.holds import Guard
-from zkrecipes.net.keeper import SessionChange, SessionKeeper
+from zkrecipes.net.keeper import SessionKeeper
 from zkrecipes.net.pending import Pending
 from zkrecipes.net.session import Session
+from zkrecipes.net.session_changes import SessionChange
 from zkrecipes.net.wakeup import CallingTask, callable_from_threads_in_task
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "Session",
     "Stat",
     "as_transaction",
+    "async_block",
     "callable_from_threads_in_task",
     "recipe_api",
 ]
@@ -219,9 +221,7 @@ class RecipeApi:
         Raises:
             ZooKeeperError: the client is over.
         """
-        if self._keeper.over is not None:
-            raise copy.copy(self._keeper.over)
-        return self._tasks.background(func)
+        return self._client._calls.background(func)  # noqa: SLF001
 
     async def clean_up(self, func: Callable[[], Awaitable[None]]) -> None:
         """Run `func` in a task of the client's, and wait, shielded, an eighth of a timeout at most.
@@ -250,7 +250,7 @@ class RecipeApi:
     @asynccontextmanager
     async def on_new_session(self) -> AsyncIterator[AsyncIterator[Session]]:
         """An async iterator of sessions: each that begins from now on, once it is connected."""
-        async with self._keeper.changes() as changes:
+        with self._keeper.changes() as changes:
             yield _NewSessions(self._keeper, changes)
 
     async def has_containers(self) -> bool:

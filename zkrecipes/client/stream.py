@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
-from contextlib import suppress
 from typing import Generic, Self, TypeVar, final
 
 import anyio
@@ -12,7 +11,6 @@ import anyio.lowlevel
 
 from zkrecipes.client.calls import Calls
 from zkrecipes.client.operations import Operation, check_alone
-from zkrecipes.errors import NoNodeError, ZooKeeperError
 from zkrecipes.net.pending import Pending
 
 __all__ = ["AsyncSource", "Replies", "SyncSource", "check_window"]
@@ -79,9 +77,7 @@ class Replies(Generic[T]):
         reply = under_way[0]
         if not reply.is_done:
             await reply.wait_done()
-        if isinstance(reply.error, NoNodeError):
-            with suppress(ZooKeeperError):  # its own error says enough
-                await self._calls.explain([reply.error])
+        self._calls.explain(reply.error, reply.request)
         # Not before: a cancelled wait must not lose it.
         return under_way.popleft()
 

@@ -12,7 +12,6 @@ from zkrecipes.codec.messages import ErrorReply, Request
 from zkrecipes.codec.multi import MultiReply, MultiRequest
 from zkrecipes.codec.records import ACL, Stat
 from zkrecipes.errors import (
-    NoNodeError,
     RuntimeInconsistencyError,
     ServerError,
     TransactionError,
@@ -107,8 +106,8 @@ class Transaction:
             self._take_reply(await pending.wait(), pending.zxid)
         except ZooKeeperError as error:
             self.fail(error)
-            if isinstance(error, TransactionError) and isinstance(error.error, NoNodeError):
-                await calls.explain([error.error])
+            if isinstance(error, TransactionError):
+                calls.explain(error.error, self._collected[error.index].request)
             raise
 
     def fail(self, error: ZooKeeperError) -> None:

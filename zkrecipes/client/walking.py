@@ -79,8 +79,8 @@ class Walk:
             raise StopAsyncIteration
         path, listing = self._under_way[0]
         await listing.wait_done()
-        if isinstance(listing.error, NoNodeError) and path == self._start:
-            await self._calls.explain([listing.error])
+        if path == self._start:
+            self._calls.explain(listing.error, listing.request)
         # Not before: a cancelled wait must not lose it.
         self._under_way.popleft()
         if isinstance(listing.error, NoNodeError) and path != self._start:

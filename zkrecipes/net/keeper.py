@@ -10,15 +10,14 @@ from __future__ import annotations
 import copy
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, final
 
 import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from zkrecipes.codec.messages import CloseSessionRequest, ExistsRequest
 from zkrecipes.enums import ServerGeneration, SessionState
@@ -39,6 +38,7 @@ from zkrecipes.net.hosts import Host, HostList
 from zkrecipes.net.pace import SearchPace
 from zkrecipes.net.pending import Pending
 from zkrecipes.net.session import Session
+from zkrecipes.net.session_changes import SessionChange, SessionChanges
 from zkrecipes.net.suspension import Suspensions
 from zkrecipes.net.traffic import Traffic
 from zkrecipes.net.transport import Address, Network, bare_errors
@@ -53,7 +53,7 @@ from zkrecipes.protocol.states import SessionEvent
 from zkrecipes.protocol.watch_registration import UPKEEP
 from zkrecipes.protocol.watch_table import ONE_SHOT, WatchTable
 
-__all__ = ["KeeperOptions", "SessionChange", "SessionKeeper"]
+__all__ = ["KeeperOptions", "SessionKeeper"]
 
 logger: logging.Logger = logging.getLogger("zkrecipes.session")
 
@@ -67,20 +67,6 @@ _MOVES_MAX: Final = 2
 """How many times a reply may make the client leave a server before its request ends."""
 _SERVED_AFTER: Final = 1.0
 """Seconds after which a connection counts as one that served: the next server is then sought at once."""
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class SessionChange:
-    """A session has come to another state.
-
-    Attributes:
-        session_id: whose; 0 for one that has no id yet.
-        state: the new state.
-    """
-
-    session_id: int
-    state: SessionState
 
 
 @final
@@ -144,7 +130,7 @@ class SessionKeeper:
         self._credentials_sent = 0
         self._closing: Pending[None] | None = None
         self._chores: TaskGroup
-        self._listeners: list[MemoryObjectSendStream[SessionChange]] = []
+        self._listeners: list[SessionChanges] = []
         self._on_changes: dict[Callable[[SessionChange], None], None] = {}
         self._changed = anyio.Event()
         self.holds.begin(self.session)
@@ -256,22 +242,20 @@ class SessionKeeper:
             await self._changed.wait()
         return self._over
 
-    @asynccontextmanager
-    async def changes(self) -> AsyncIterator[MemoryObjectReceiveStream[SessionChange]]:
+    @contextmanager
+    def changes(self) -> Iterator[SessionChanges]:
         """Every change of state from now on, across sessions; it ends with the client."""
-        # unbounded: there are few, and none may be lost
-        send, receive = anyio.create_memory_object_stream[SessionChange](float("inf"))
+        changes = SessionChanges()
         if self._over is None:
-            self._listeners.append(send)
+            self._listeners.append(changes)
         else:
-            send.close()
+            changes.end()
         try:
-            yield receive
+            yield changes
         finally:
-            if send in self._listeners:
-                self._listeners.remove(send)
-            send.close()
-            receive.close()
+            changes.leave()
+            if changes in self._listeners:
+                self._listeners.remove(changes)
 
     @contextmanager
     def calling_on_change(self, func: Callable[[SessionChange], None]) -> Iterator[None]:
@@ -292,7 +276,7 @@ class SessionKeeper:
         for func in tuple(self._on_changes):
             func(change)
         for listener in self._listeners:
-            listener.send_nowait(change)
+            listener.tell(change)
         self._tell_changed()
 
     def _tell_changed(self) -> None:
@@ -524,7 +508,7 @@ class SessionKeeper:
             owner.ended(copy.copy(error))
         self._waiting.fail(error)
         for listener in self._listeners:
-            listener.close()
+            listener.end()
         self._listeners.clear()
         self._tell_changed()
         if self.on_over is not None:

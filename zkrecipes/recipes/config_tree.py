@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Self, final
 
 import anyio.lowlevel
 
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Node, Pending, RecipeApi, Stat, recipe_api
+from zkrecipes.client.recipe_api import Node, Pending, RecipeApi, Stat, async_block, recipe_api
 from zkrecipes.errors import NoNodeError, SnapshotConflictError
 from zkrecipes.paths import check_path, join
 from zkrecipes.recipes.latest import LatestReader
@@ -95,7 +94,7 @@ class ConfigTree:
                 return {path: node.data for path, node in found.items()}
         raise SnapshotConflictError(self.path, tries)
 
-    @asynccontextmanager
+    @async_block("tree.changes()", "changes")
     async def changes(self) -> AsyncIterator[ConfigTreeChanges]:
         """Follow the tree: an async iterator that begins with the tree as it is.
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
 from typing import Final, NoReturn, final
 
 import anyio
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Pauses, recipe_api
+from zkrecipes.client.recipe_api import Pauses, async_block, recipe_api
 from zkrecipes.client.watching import OneShotWatch
 from zkrecipes.errors import LeadershipLostError, NoNodeError, SessionExpiredError, ZooKeeperError
 from zkrecipes.paths import check_path, join
@@ -28,7 +27,7 @@ from zkrecipes.recipes.contenders import (
 )
 from zkrecipes.recipes.hold import Hold
 from zkrecipes.recipes.latest import Latest, LatestReader
-from zkrecipes.recipes.layouts import ELECTIONS, choose_layout
+from zkrecipes.recipes.layouts import ELECTIONS, ElectionLayoutName, choose_layout
 from zkrecipes.recipes.queue_order import Entry, in_order
 
 __all__ = ["Election"]
@@ -74,7 +73,7 @@ class Election:
         *,
         identifier: str | None = None,
         data: bytes | None = None,
-        layout: str = "kazoo",
+        layout: ElectionLayoutName = "kazoo",
         acl: Sequence[ACL] | None = None,
     ) -> None:
         self.path: str = check_path(path)
@@ -197,7 +196,7 @@ class Election:
         """The candidates in order: the first one leads, or is about to. Each one's identifier is its data."""
         return await list_contenders(self._queue)
 
-    @asynccontextmanager
+    @async_block("election.observe()", "leaders")
     async def observe(self) -> AsyncIterator[LatestReader[Contender | None]]:
         """Follow the leadership: `async with election.observe() as leaders`, then `async for` each of them.
 

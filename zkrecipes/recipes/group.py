@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Self, final
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Node, Pending, recipe_api
+from zkrecipes.client.recipe_api import Node, Pending, async_block, recipe_api
 from zkrecipes.errors import NoAuthError, NoNodeError
 from zkrecipes.paths import check_path, join
-from zkrecipes.recipes.group_layouts import group_layout
+from zkrecipes.recipes.group_layouts import GroupLayoutName, group_layout
 from zkrecipes.recipes.group_roster import Member, MemberData, Roster
 from zkrecipes.recipes.latest import LatestReader
 from zkrecipes.recipes.persistent_node import OnConflict, PersistentNode
@@ -71,7 +70,12 @@ class Group:
     """
 
     def __init__(
-        self, client: Client, path: str, *, layout: str = "curator", acl: Sequence[ACL] | None = None
+        self,
+        client: Client,
+        path: str,
+        *,
+        layout: GroupLayoutName = "curator",
+        acl: Sequence[ACL] | None = None,
     ) -> None:
         self.path: str = check_path(path)
         self._client = client
@@ -137,7 +141,7 @@ class Group:
         await ask_each(nodes, lambda node: api.submit(api.operations.get(join(self.path, node))), take)
         return dict(MemberData(roster.snapshot()))
 
-    @asynccontextmanager
+    @async_block("group.changes()", "changes")
     async def changes(self) -> AsyncIterator[GroupChanges]:
         """Follow the group: an async iterator that begins with the group as it is.
 

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Final, Literal, final
 from uuid import UUID, uuid5
 
 from zkrecipes.paths import check_name
 
-__all__ = ["CURATOR_GROUP", "KAZOO_GROUP", "GroupLayout", "group_layout"]
+__all__ = ["CURATOR_GROUP", "KAZOO_GROUP", "GroupLayout", "GroupLayoutName", "group_layout"]
+
+GroupLayoutName = Literal["curator", "kazoo"]
+"""The layouts of groups."""
 
 _NAMESPACE: Final = UUID("b6d4a5c8-0f0e-5c0b-9f7e-3d1f7c2a9e41")
 _NODE: Final = re.compile("[0-9a-f]{32}-(.*)", re.DOTALL)

@@ -11,13 +11,12 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
 from typing import Final, final
 
 import anyio
 
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import CallingTask, Guard
+from zkrecipes.client.recipe_api import CallingTask, Guard, async_block
 from zkrecipes.client.transaction import Transaction
 from zkrecipes.errors import (
     BrokenBarrierError,
@@ -147,7 +146,7 @@ class Hold:
             except SessionExpiredError as error:
                 raise self._lost(path, reason="its session is over") from error
 
-    @asynccontextmanager
+    @async_block("hold.transaction()", "tx")
     async def transaction(self) -> AsyncIterator[Transaction]:
         """A transaction, as `Client.transaction`, that applies only if the hold's znode still exists then.
 

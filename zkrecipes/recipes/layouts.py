@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, TypeVar, final
+from typing import Final, Literal, TypeVar, final
 
 from zkrecipes.paths import sequence_number
 
@@ -19,13 +19,20 @@ __all__ = [
     "READERS",
     "SEMAPHORES",
     "WRITERS",
+    "ElectionLayoutName",
     "LockLayout",
+    "LockLayoutName",
     "OtherFamily",
     "SemaphoreLayout",
     "choose_layout",
 ]
 
 L = TypeVar("L")
+
+LockLayoutName = Literal["kazoo", "curator"]
+"""The layouts of mutexes, read-write locks and semaphores."""
+ElectionLayoutName = Literal["kazoo", "curator-latch", "curator-selector"]
+"""The layouts of elections."""
 
 
 @final

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Final, Protocol, final
 
 import anyio
 
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import recipe_api
+from zkrecipes.client.recipe_api import async_block, recipe_api
 from zkrecipes.client.transaction import Transaction
 from zkrecipes.errors import AcquireTimeoutError, LockLostError, NoAuthError
 from zkrecipes.recipes.contenders import Contender
@@ -78,7 +77,7 @@ class MultiHold:
         """
         await confirm_all(self.holds)
 
-    @asynccontextmanager
+    @async_block("hold.transaction()", "tx")
     async def transaction(self) -> AsyncIterator[Transaction]:
         """A transaction, as `Hold.transaction`, that applies only if all of them are still held then.
 

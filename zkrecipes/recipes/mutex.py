@@ -19,7 +19,7 @@ from zkrecipes.recipes.contenders import (
     list_contenders,
 )
 from zkrecipes.recipes.hold import REVOCATION, Hold
-from zkrecipes.recipes.layouts import MUTEXES, choose_layout
+from zkrecipes.recipes.layouts import MUTEXES, LockLayoutName, choose_layout
 from zkrecipes.recipes.queue_order import in_order
 from zkrecipes.recipes.single_use import EnteredDirectly
 
@@ -58,7 +58,7 @@ class Mutex(EnteredDirectly[Hold]):
         path: str,
         *,
         identifier: str | None = None,
-        layout: str = "kazoo",
+        layout: LockLayoutName = "kazoo",
         acl: Sequence[ACL] | None = None,
         reentrant: bool = False,
     ) -> None:

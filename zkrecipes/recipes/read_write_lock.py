@@ -18,7 +18,7 @@ from zkrecipes.recipes.contenders import (
     check_identifier,
     list_contenders,
 )
-from zkrecipes.recipes.layouts import READERS, WRITERS, choose_layout
+from zkrecipes.recipes.layouts import READERS, WRITERS, LockLayoutName, choose_layout
 from zkrecipes.recipes.task_stack import task_stack
 
 __all__ = ["ReadWriteLock"]
@@ -57,7 +57,7 @@ class ReadWriteLock:
         path: str,
         *,
         identifier: str | None = None,
-        layout: str = "kazoo",
+        layout: LockLayoutName = "kazoo",
         acl: Sequence[ACL] | None = None,
         reentrant: bool = False,
     ) -> None:

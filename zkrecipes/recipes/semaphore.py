@@ -18,7 +18,7 @@ from zkrecipes.recipes.contenders import (
     read_contenders,
 )
 from zkrecipes.recipes.hold import Hold
-from zkrecipes.recipes.layouts import SEMAPHORES, choose_layout
+from zkrecipes.recipes.layouts import SEMAPHORES, LockLayoutName, choose_layout
 from zkrecipes.recipes.permits import Pool
 from zkrecipes.recipes.queue_order import Entry
 from zkrecipes.recipes.semaphore_acquisition import SemaphoreAcquisition
@@ -68,7 +68,7 @@ class Semaphore(EnteredDirectly[Hold]):
         *,
         limit: int | None,
         identifier: str | None = None,
-        layout: str = "kazoo",
+        layout: LockLayoutName = "kazoo",
         acl: Sequence[ACL] | None = None,
     ) -> None:
         super().__init__()

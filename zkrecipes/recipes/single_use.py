@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from functools import partial
 from types import TracebackType
-from typing import Generic, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, NoReturn, TypeVar
 
 from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import (
@@ -83,9 +83,11 @@ class SingleUse(ABC, Generic[H]):
     ) -> None:
         """Leave, from whichever task."""
 
-    def __await__(self) -> Generator[None, None, NoReturn]:
-        self._is_entered = True  # reported here, so `__del__` need not
-        raise TypeError(f"{self.what} is entered, not awaited: `async with … as hold:`")
+    if not TYPE_CHECKING:  # to a checker, awaiting it is an error without more ado
+
+        def __await__(self) -> NoReturn:
+            self._is_entered = True  # reported here, so `__del__` need not
+            raise TypeError(f"{self.what} is entered, not awaited: `async with … as hold:`")
 
     def __del__(self) -> None:
         if not self._is_entered:
