@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix fuzz refusals soak lint format docs bench dev clean
+.PHONY: help demo test test-matrix fuzz refusals histories soak lint format docs bench dev clean
 
 help:
 	@echo "make demo    several workers share jobs under a lock; two of them fail on purpose (20 s)"
@@ -19,6 +19,8 @@ help:
 	@echo "make fuzz    millions of mutated answers, until one does harm"
 	@echo "make refusals"
 	@echo "             every recipe, with each of its requests answered by each error code"
+	@echo "make histories"
+	@echo "             4000 histories of the double barrier in virtual time (an hour)"
 	@echo "make soak    clients of three real servers whose connections are cut at random (5 min)"
 	@echo "make bench   measure beside kazoo on a real server"
 	@echo "make dev     everything above in one environment, $(VENV)"
@@ -39,6 +41,9 @@ fuzz: $(VENV)/.has-cli,test
 
 refusals: $(VENV)/.has-cli,test
 	@WHOLE_SWEEP=1 $(BIN)/python -m pytest tests/recipes/test_refusals.py $(ARGS)
+
+histories: $(VENV)/.has-cli,test
+	@$(BIN)/python -m tests.recipes.double_barrier_play $(ARGS)
 
 soak: $(VENV)/.has-cli,test
 	@scripts/install-test-peers $(BIN)/python

@@ -15,9 +15,8 @@
     ├── AcquireTimeoutError            a lock was not had within `wait`; names its holder
     ├── ConnectTimeoutError            no session within `connect_timeout`; lists each host's reason
     ├── HoldLostError                  a hold could no longer be proven
-    │   ├── LockLostError  LeadershipLostError
+    │   ├── LockLostError  LeadershipLostError  BrokenBarrierError
     ├── SnapshotConflictError          a tree changed each time that it was read as a whole
-    ├── BrokenBarrierError             a member of a double barrier was lost
     └── ProtocolError                  the peer sent what the protocol does not allow
 
 (`zkrecipes.ensemble` adds its own two: a server that cannot be found, and one that does not start.)
@@ -588,6 +587,12 @@ class LeadershipLostError(HoldLostError):
     summary = "the leadership was lost"
 
 
+class BrokenBarrierError(HoldLostError):
+    """A member of a double barrier could no longer be proven to be inside; its block was cancelled."""
+
+    summary = "the barrier is broken"
+
+
 class SnapshotConflictError(ZooKeeperError):
     """A tree was changed each time while it was read, so there is no snapshot of one moment.
 
@@ -605,23 +610,6 @@ class SnapshotConflictError(ZooKeeperError):
 
     def __str__(self) -> str:
         return f"{self.path} was changed each time while it was read as a whole ({self.tries} tries)"
-
-
-class BrokenBarrierError(ZooKeeperError):
-    """A double barrier was left, and not all who were inside had ended their block.
-
-    Attributes:
-        path: the path of the barrier.
-        reason: who was lost, and how.
-    """
-
-    def __init__(self, path: str, *, reason: str) -> None:
-        self.path = path
-        self.reason = reason
-        super().__init__(path)
-
-    def __str__(self) -> str:
-        return f"the barrier is broken ({self.path}): {self.reason}"
 
 
 class ProtocolError(ZooKeeperError):

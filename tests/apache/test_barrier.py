@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from contextlib import AbstractAsyncContextManager
 
 import anyio
@@ -10,7 +9,6 @@ import pytest
 
 import zkrecipes as zk
 from tests.apache.served import Served
-from zkrecipes.recipes.double_barrier import OnMemberLost
 
 pytestmark = pytest.mark.anyio
 
@@ -47,15 +45,12 @@ async def test_a_gate(server: Served, fresh_path: str) -> None:
         assert await client.exists(path) is None
 
 
-@pytest.mark.parametrize("on_member_lost", ["go_on", "raise"])
-async def test_steps_that_begin_and_end_together(
-    server: Served, fresh_path: str, on_member_lost: OnMemberLost
-) -> None:
+async def test_steps_that_begin_and_end_together(server: Served, fresh_path: str) -> None:
     done: list[int] = []
 
     async def work() -> None:
         async with connect(server) as client:
-            barrier = zk.DoubleBarrier(client, fresh_path, parties=PARTIES, on_member_lost=on_member_lost)
+            barrier = zk.DoubleBarrier(client, fresh_path, parties=PARTIES)
             for step in range(8):
                 async with barrier:
                     assert len(done) >= PARTIES * step
@@ -72,35 +67,31 @@ async def test_steps_that_begin_and_end_together(
         assert stat is None or stat.num_children == 0
 
 
-async def test_a_member_whose_session_ends_inside(server: Served, fresh_path: str) -> None:
-    async with connect(server) as client, connect(server) as other:
-        await client.create(fresh_path)
-        inside = anyio.Event()
-        barriers = [
-            zk.DoubleBarrier(client, fresh_path, parties=3),
-            zk.DoubleBarrier(other, fresh_path, parties=3, on_member_lost="raise"),
-        ]
-        outcomes: list[BaseException | None] = []
+async def test_a_member_whose_znode_is_deleted_inside(server: Served, fresh_path: str) -> None:
+    """Its block is cancelled, the others leave, and nothing is left."""
+    async with connect(server) as client, connect(server) as other, connect(server) as doomed:
+        outcomes: list[str] = []
+        deleted = anyio.Event()
 
-        async def visit(barrier: zk.DoubleBarrier) -> None:
+        async def visit(each: zk.Client) -> None:
             try:
-                async with barrier:
-                    inside.set()
-            except zk.BrokenBarrierError as error:
-                outcomes.append(error)
+                async with zk.DoubleBarrier(each, fresh_path, parties=3) as hold:
+                    if each is doomed:
+                        await client.delete(hold.path)
+                        deleted.set()
+                        await anyio.sleep_forever()
+                    await deleted.wait()
+                    await hold.confirm()
+            except zk.BrokenBarrierError:
+                outcomes.append("broken")
             else:
-                outcomes.append(None)
+                outcomes.append("well")
 
-        async with anyio.create_task_group() as tasks, connect(server) as doomed:
-            for barrier in barriers:
-                tasks.start_soon(visit, barrier)
-            while len(await barriers[0].members()) < 2:  # noqa: ASYNC110 - nor this
-                await anyio.sleep(0.01)
-            assert not inside.is_set()
-            await doomed.create(f"{fresh_path}/{uuid.uuid4()}", ephemeral=True)
-            await doomed.create(f"{fresh_path}/ready")
-            await inside.wait()
-        assert sorted(type(outcome).__name__ for outcome in outcomes) == ["BrokenBarrierError", "NoneType"]
+        with anyio.fail_after(15):
+            async with anyio.create_task_group() as tasks:
+                for each in (client, other, doomed):
+                    tasks.start_soon(visit, each)
+        assert sorted(outcomes) == ["broken", "well", "well"]
         assert await client.get_children(fresh_path) == []
 
 

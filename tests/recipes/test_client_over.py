@@ -93,6 +93,6 @@ async def test_a_block_is_left_well_after_its_client(block: str) -> None:
     elif block in HOLDS:
         assert isinstance(error, zk.LockLostError)
     elif block == "double barrier":
-        assert isinstance(error, zk.SessionClosedError)
+        assert isinstance(error, zk.BrokenBarrierError)
     else:
         assert error is None

@@ -26,10 +26,16 @@ class ChangedPaths:
 
     Replies and events come in the order in which the server sent them. So where every watch was set and there
     is no news when the last reply has come, what was read is how things were when that was sent, all at once.
+
+    Args:
+        seen: from a full path to the path as the caller sees it.
+        and_reconnects: whether `wait` also returns, perhaps without a path, on each new connection: a znode
+            that was created and deleted meanwhile fires no watch.
     """
 
-    def __init__(self, seen: Callable[[str], str]) -> None:
+    def __init__(self, seen: Callable[[str], str], *, and_reconnects: bool = False) -> None:
         self._seen = seen
+        self._and_reconnects = and_reconnects
         self._paths: dict[str, None] = {}
         self._asked: list[Pending[Any]] = []
         self._look_for_answered_at = _ANSWERED_MAX
@@ -79,6 +85,8 @@ class ChangedPaths:
 
     def missed(self) -> None:
         """The session's call: a new connection, on which the server fires what is due."""
+        if self._and_reconnects:
+            self._news.set()
 
     def ended(self, error: ZooKeeperError) -> None:
         """The session's call: the watches are over."""

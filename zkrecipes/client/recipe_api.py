@@ -158,12 +158,15 @@ class RecipeApi:
                 return result
 
     @asynccontextmanager
-    async def changed_paths(self) -> AsyncIterator[ChangedPaths]:
+    async def changed_paths(self, *, and_reconnects: bool = False) -> AsyncIterator[ChangedPaths]:
         """Own the one-shot watches that reads set; leaving the block removes those that are left.
 
         They are of one session: `ChangedPaths.wait` raises when it ends, and another block begins anew.
+
+        Args:
+            and_reconnects: whether `ChangedPaths.wait` also returns on each new connection of the session.
         """
-        changed = ChangedPaths(self.operations.seen)
+        changed = ChangedPaths(self.operations.seen, and_reconnects=and_reconnects)
         try:
             yield changed
         finally:

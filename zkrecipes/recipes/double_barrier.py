@@ -1,74 +1,71 @@
-"""DoubleBarrier: members begin together and end together."""
+"""DoubleBarrier: members begin each round together and end it together."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Literal, final
+from typing import final
 from uuid import uuid4
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import recipe_api
-from zkrecipes.errors import NoNodeError
+from zkrecipes.client.recipe_api import Guard, recipe_api
+from zkrecipes.errors import BrokenBarrierError, NoAuthError, NoNodeError
 from zkrecipes.paths import check_path, join
 from zkrecipes.recipes.contenders import check_identifier
-from zkrecipes.recipes.hold import left_elsewhere
-from zkrecipes.recipes.meeting_place import MeetingPlace, is_member
-from zkrecipes.recipes.passage import Passage
-from zkrecipes.recipes.single_use import EnteredDirectly, SingleUse
-from zkrecipes.recipes.task_stack import Entered, task_stack
+from zkrecipes.recipes.double_barrier_directory import BarrierDirectory, is_member, parties_max
+from zkrecipes.recipes.double_barrier_member import BarrierMember
+from zkrecipes.recipes.hold import Hold, HoldBlock
+from zkrecipes.recipes.single_use import EnteredDirectly, GuardedUse
 
-__all__ = ["DoubleBarrier", "OnMemberLost"]
-
-OnMemberLost = Literal["go_on", "raise"]
-"""What leaving does when another member was lost inside."""
+__all__ = ["DoubleBarrier"]
 
 
 @final
-class DoubleBarrier(EnteredDirectly["DoubleBarrier"]):
+class DoubleBarrier(EnteredDirectly[Hold]):
     """Runs a block in several processes that begin it together and end it together.
 
         async with zk.DoubleBarrier(client, "/steps/7", parties=3):
             ...  # runs when three have entered; is left when all of them are done
 
-    Entering waits until `parties` members have entered; leaving waits until everybody has left who was
-    inside. It may be entered again and again. `parties` is a threshold and no limit: who comes while the
-    others are inside joins them at once, as the restarted process of a member that died should.
+    A *round* begins when `parties` members are waiting, and with all that are waiting then. Leaving waits
+    until each member of the round is out. A member that arrives while a round runs waits for the next one.
+    No member is inside a round while another member is inside an earlier one. The object may be entered
+    again and again.
 
-    **A member that dies keeps nobody waiting** once its session is over; before the block begins it just no
-    longer counts. A member is lost when it went without having ended its block: its session expired, its
-    block raised or was cancelled, or somebody deleted its znode.
+    **The block is guarded like a hold.** It is cancelled if the member can no longer be proven to be inside:
+    the other members stop waiting for it when its session expires. A member that dies keeps no member waiting
+    longer than that.
 
     Building it does no I/O, and tasks may share it: each is a member of its own. Curator's
-    `DistributedDoubleBarrier` may take part; kazoo's may not, as it opens and closes at other moments.
+    `DistributedDoubleBarrier` may take part, under its own rule; kazoo's `DoubleBarrier` may not.
 
     Args:
         client: whose session the member lives in.
-        path: a directory of its own, made when it is missing; no other data belongs there.
-        parties: how many members have to be there before anybody is let in.
+        path: a directory of its own, created when it is missing. Its data belong to the recipe.
+        parties: how many members begin a round. Give all members the same number.
         identifier: what `members` shows of this one; host and process id by default.
-        on_member_lost: what leaving does when another member was lost inside: `"go_on"` as if it had left, or
-            `"raise"` `BrokenBarrierError` when all have gone. Give all members the same. For `"raise"` each
-            must be one of zkrecipes, as Curator's do not say how they went; and the directory stays, which is
-            a container otherwise (where the server has them).
-        acl: of the member's znode. None: the client's default.
+        acl: of the member's znode; it must give READ to every member. None: the client's default.
 
     Raises:
-        ValueError: `parties` is below 1, or path, identifier, ACL or `on_member_lost` cannot be right.
+        TypeError: `parties` is not an integer.
+        ValueError: `parties` is below 1, or above what one transaction can check (16,000 or so, depending on
+            the length of the path); or the path, the identifier or the ACL cannot be right.
 
-    Entering raises:
-        RuntimeError: the same task is in this very object already: it would wait for itself.
-        ZooKeeperError: the server refused, or the client is over. A lost connection is settled, and an
-            expired session entered for anew.
+    Entering gives a `Hold`. Its fencing token is the same for all members of a round, and grows from round to
+    round. Entering raises:
+        RuntimeError: the same task is in this barrier already: it would wait for itself.
+        NoAuthError: the directory must permit all but ADMIN to each member, and each member's znode READ.
+        ZooKeeperError: the server refused, or the client is over. A lost connection is settled. If the
+            session expires, the member enters anew.
 
     Leaving raises:
-        BrokenBarrierError: this member was no longer inside, whatever `on_member_lost` says: its session had
-            expired, or its znode was deleted. Or another member was lost, with `"raise"`.
-        The block's own error, bare and without waiting for anybody.
+        BrokenBarrierError: the member was lost while its block ran: its session could no longer be proven, or
+            its znode was deleted. The block was cancelled.
+        ZooKeeperError: as entering. The block has ended, and the member is out.
+        The block's own error, bare and without waiting for other members.
 
-    Cancellation: no znode is left behind; the removal goes on in the background. A member that is cancelled
-    inside is lost to the others; one that is cancelled while it waits for them has left.
+    Cancellation: no znode is left behind; the removal continues in the background. A member that is cancelled
+    inside is out.
     """
 
     def __init__(
@@ -78,37 +75,33 @@ class DoubleBarrier(EnteredDirectly["DoubleBarrier"]):
         *,
         parties: int,
         identifier: str | None = None,
-        on_member_lost: OnMemberLost = "go_on",
         acl: Sequence[ACL] | None = None,
     ) -> None:
         super().__init__()
-        if isinstance(parties, bool) or not isinstance(parties, int):
-            raise TypeError(f"parties is a number of members, not {parties!r}")
-        if parties < 1:
-            raise ValueError(f"a double barrier has at least one party, not {parties}")
-        if on_member_lost not in ("go_on", "raise"):
-            raise ValueError(f"on_member_lost is 'go_on' or 'raise', not {on_member_lost!r}")
         self.path: str = check_path(path)
-        self.parties = parties
+        operations = recipe_api(client).operations
+        self.parties: int = _check_parties(parties, operations.full(path))
         self.identifier: str = check_identifier(identifier)
         data = self.identifier.encode()
-        self._api = recipe_api(client)
-        # raises for what cannot be right
-        self._api.operations.create(join(path, str(uuid4())), data, ephemeral=True, acl=acl)
-        self._place = MeetingPlace(client, path, parties, data, acl, on_member_lost == "raise")
+        # raises for arguments that cannot be right
+        operations.create(join(path, str(uuid4())), data, ephemeral=True, acl=acl)
+        self._directory = BarrierDirectory(client, path, parties, data, acl)
 
-    def _new_use(self) -> _Membership:
-        return _Membership(self, self._place, repr(self))
+    def _new_use(self) -> _Passage:
+        return _Passage(self._directory, repr(self))
 
     async def members(self) -> list[str]:
-        """The identifiers of who is there, inside or waiting, in order of arrival."""
-        place = self._place
+        """Return the identifiers of the members that are inside or wait with a znode, in order of arrival.
+
+        A member that waits for a running round to end has no znode, and is not among them.
+        """
+        client, path = self._directory.client, self.path
         try:
-            names = [name for name in await place.client.get_children(place.directory) if is_member(name)]
+            names = [name for name in await client.get_children(path) if is_member(name)]
         except NoNodeError:
             return []
-        async with place.client.pipeline() as pipe:
-            nodes = [pipe.get(join(place.directory, name)) for name in names]
+        async with client.pipeline() as pipe:
+            nodes = [pipe.get(join(path, name)) for name in names]
         found = sorted(
             (node.result() for node in nodes if not isinstance(node.error, NoNodeError)),
             key=lambda node: node.stat.czxid,
@@ -120,50 +113,47 @@ class DoubleBarrier(EnteredDirectly["DoubleBarrier"]):
 
 
 @final
-class _Membership(SingleUse[DoubleBarrier]):
-    """One member, in one task."""
+class _Passage(GuardedUse[Hold]):
+    """One passage of one task."""
 
-    def __init__(self, barrier: DoubleBarrier, place: MeetingPlace, what: str) -> None:
-        super().__init__(what)
-        self._barrier = barrier
-        self._place = place
-        self._api = recipe_api(place.client)
-        self._stack = task_stack(place.client)
-        self._entered: Entered
-        self._passage: Passage
+    def __init__(self, directory: BarrierDirectory, what: str) -> None:
+        self._member = BarrierMember(directory)
+        super().__init__(
+            directory.client,
+            directory.path,
+            what=what,
+            lost=BrokenBarrierError,
+            wait=None,
+            remove=self._member.withdraw,
+        )
+        self._client = directory.client
 
-    async def __aenter__(self) -> DoubleBarrier:
-        self.enter_once()
-        path = self._api.operations.full(self._place.directory)
-        if self._stack.innermost(path) is not None:
-            raise RuntimeError(f"this task is in {self.what} already: it would wait for itself")
-        self._entered = Entered(path, self.task, self)
-        self._stack.push(self._entered)
-        self._passage = Passage(self._place)
+    async def _take(self) -> Guard:
+        return await self._member.enter()
+
+    @property
+    def _hold_path(self) -> str:
+        return self._member.path
+
+    def _make_hold(self, block: HoldBlock) -> Hold:
+        return Hold(self._client, block, block.path, self._member.round.zxid, BrokenBarrierError)
+
+    async def _leave(self, outcome: BaseException | None) -> NoAuthError | None:
+        if outcome is not None:
+            return await self._remove()
         try:
-            await self._passage.enter()
+            await self._member.leave()
         except BaseException:
-            self._stack.remove(self._entered)
-            await self._api.clean_up(self._passage.withdraw)
+            await self._remove()
             raise
-        return self._barrier
+        return None
 
-    async def __aexit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stack.remove(self._entered)
-        if error is not None:
-            await self._api.clean_up(self._passage.vanish)
-        else:
-            try:
-                await self._passage.leave()
-            except BaseException:
-                await self._api.clean_up(self._passage.withdraw)
-                raise
-        if not self.task.is_current:
-            outcome = left_elsewhere(self.what, None, error)
-            if outcome is not error:
-                raise outcome
+
+def _check_parties(parties: int, full_path: str) -> int:
+    if isinstance(parties, bool) or not isinstance(parties, int):
+        raise TypeError(f"parties must be an integer, got {parties!r}")
+    limit = parties_max(full_path)
+    if not 1 <= parties <= limit:
+        reason = "" if parties < 1 else ": one transaction checks each of them, and a server takes 1 MiB"
+        raise ValueError(f"parties must be between 1 and {limit} for {full_path!r}, got {parties}{reason}")
+    return parties

@@ -1,0 +1,455 @@
+"""Plays a double barrier as a seed decides, and returns what its checker finds in the history.
+
+Members come again and again. They are slow, they fail, they are cancelled, they are cut off, they crash and
+are started again under the same name or another; their sessions expire, their znodes are deleted; requests
+are lost, applied without a reply, or refused. It happens on a dev server or on a simulated ensemble whose
+servers fail. In the end everything is healthy: then no member may be stuck, and nothing may be left.
+
+`python -m tests.recipes.double_barrier_play` plays many seeds; `make histories` calls it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, Final, Protocol
+from unittest.mock import patch
+from uuid import UUID
+
+import trio
+from trio.testing import MockClock
+
+import zkrecipes as zk
+from tests.recipes.double_barrier_checker import Member, Violation, check
+from tests.recipes.double_barrier_recorder import Recorder
+from tests.recipes.hurting import TIMEOUT, World, world
+from zkrecipes.client import opening
+from zkrecipes.devserver.faults import Hurt
+from zkrecipes.devserver.processor import Reply
+from zkrecipes.enums import OpCode
+from zkrecipes.recipes import double_barrier_member
+from zkrecipes.recipes.double_barrier_directory import is_member
+from zkrecipes.testing import SimulatedEnsemble
+
+PATH: Final = "/steps"
+_MEMBERS: Final = 4
+_REFUSED: Final = (
+    OpCode.CREATE,
+    OpCode.MULTI,
+    OpCode.DELETE,
+    OpCode.EXISTS,
+    OpCode.GET_DATA,
+    OpCode.GET_CHILDREN,
+)
+_CODES: Final = (
+    zk.ThrottledError.code,
+    zk.OperationTimeoutError.code,
+    zk.RequestTimeoutError.code,
+    zk.NotReadOnlyError.code,
+)
+
+
+class Ground(Protocol):
+    """Where it is played."""
+
+    def connect(self, source: str) -> AbstractAsyncContextManager[zk.Client]:
+        """A client that `cut` can cut off."""
+
+    def cut(self, source: str) -> None:
+        """Cut a client off."""
+
+    def heal(self, source: str) -> None:
+        """Let it reach the servers again."""
+
+    def expire(self, session_id: int) -> None:
+        """End a session."""
+
+    def hurt(self, client: zk.Client, rng: random.Random) -> None:
+        """Spoil a request of a client."""
+
+    async def fail(self, rng: random.Random) -> None:
+        """Let a server fail."""
+
+    async def recover(self) -> None:
+        """Everything works again."""
+
+
+class Life:
+    """One process of a member, from its start to its end or its crash."""
+
+    def __init__(self, stage: Stage, name: str, number: int) -> None:
+        self.source = f"{name}-{number}"
+        self.client: zk.Client | None = None
+        self.is_dead = False
+        self._stage = stage
+        self._name = name
+        self._rng = random.Random(f"{stage.seed} {self.source}")
+        self._member: Member
+        self._scope = trio.CancelScope()
+
+    async def run(self) -> None:
+        stage = self._stage
+        with self._scope:
+            async with stage.ground.connect(self.source) as self.client:
+                self._member = stage.recorder.register(self._name, self.client)
+                while not stage.is_over:
+                    await self._pass()
+                    await trio.sleep(self._rng.choice([0, 0.01, 1]))
+                await stage.may_go.wait()
+
+    async def _pass(self) -> None:
+        assert self.client is not None
+        stage, rng = self._stage, self._rng
+        barrier = zk.DoubleBarrier(self.client, PATH, parties=stage.parties, identifier=self._name)
+        patience = rng.choice([0.1, 3, 2 * TIMEOUT]) if rng.random() < 0.15 else float("inf")
+        with (
+            trio.move_on_after(patience),
+            stage.recorder.passing(self._member),
+            suppress(_BlockError, zk.BrokenBarrierError),
+        ):
+            async with barrier:
+                with stage.recorder.block(self._member):
+                    await self._work()
+            stage.passages += 1
+
+    async def _work(self) -> None:
+        await trio.sleep(self._rng.choice([0, 0.05, 1, TIMEOUT / 2]))
+        if self._rng.random() < 0.05:
+            raise _BlockError
+
+    def crash(self) -> None:
+        self.is_dead = True
+        self._stage.ground.cut(self.source)
+        if self.client is not None:
+            self._stage.recorder.crashed(self._member)
+        self._scope.cancel()
+
+
+class _BlockError(Exception):
+    """A block's own error."""
+
+
+class Stage:
+    """The members, and what happens to them."""
+
+    def __init__(self, ground: Ground, recorder: Recorder, nursery: trio.Nursery, seed: int) -> None:
+        self.ground = ground
+        self.recorder = recorder
+        self.seed = seed
+        self.is_over = False
+        self.may_go = trio.Event()
+        self.passages = 0
+        self.rng = random.Random(seed)
+        self.parties = self.rng.choice([1, 2, 2, 3, 3, 4])
+        self._nursery = nursery
+        self._lives: list[Life] = []
+        self._starts = 0
+        for number in range(_MEMBERS):
+            self._start(f"member-{number}")
+
+    def _start(self, name: str) -> None:
+        self._starts += 1
+        life = Life(self, name, self._starts)
+        self._lives.append(life)
+        self._nursery.start_soon(life.run)
+
+    async def play(self, seconds: float) -> None:
+        """Let things happen for a while."""
+        with trio.move_on_after(seconds):
+            while True:
+                await trio.sleep(self.rng.choice([0.001, 0.05, 0.5, 3, TIMEOUT / 2]))
+                await self._happen()
+
+    async def end(self) -> None:
+        """Let everything become healthy, and wait until nothing happens any longer."""
+        await self.ground.recover()
+        for life in self._lives:
+            if not life.is_dead:
+                self.ground.heal(life.source)
+        await trio.sleep(TIMEOUT)
+        self.is_over = True
+        await trio.sleep(3 * TIMEOUT)
+        self.recorder.settled()
+        self.may_go.set()
+        self._nursery.cancel_scope.cancel()
+
+    async def _happen(self) -> None:
+        rng = self.rng
+        life = rng.choice([life for life in self._lives if not life.is_dead])
+        client = life.client
+        match rng.randrange(10):
+            case 0 | 1:
+                life.crash()
+                self._nursery.start_soon(self._start_later, life, rng.choice([0, 0.1, 3, TIMEOUT * 1.5]))
+            case 2 if client is not None:
+                self.ground.expire(client.session.id)
+            case 3 | 4 | 5 if client is not None:
+                self.ground.hurt(client, rng)
+            case 6:
+                self.ground.cut(life.source)
+                self._nursery.start_soon(
+                    self._heal_later, life, rng.choice([0.5, TIMEOUT / 2, TIMEOUT * 1.5])
+                )
+            case 7 | 8:
+                await self.ground.fail(rng)
+
+    async def _start_later(self, life: Life, seconds: float) -> None:
+        await trio.sleep(seconds)
+        name = life.source.rpartition("-")[0]
+        self._start(name if self.rng.random() < 0.7 else f"{name}'")
+
+    async def _heal_later(self, life: Life, seconds: float) -> None:
+        await trio.sleep(seconds)
+        if not life.is_dead:
+            self.ground.heal(life.source)
+
+
+# --- one server ----------------------------------------------------------------------------------------
+
+
+class OneServer:
+    """A dev server, which spoils requests in every way."""
+
+    def __init__(self, there: World, administrator: zk.Client) -> None:
+        self._there = there
+        self._administrator = administrator
+        self._refused: dict[int, tuple[int, int, bool]] = {}
+        processor = there.server.processor
+        process = processor.process
+
+        def refusing(peer: Any, opcode: int, request: Any, moment: Any) -> Any:
+            session_id = 0 if peer.session is None else peer.session.id
+            code, left, is_applied = self._refused.get(session_id, (0, 0, False))
+            if opcode not in _REFUSED or not left:
+                return process(peer, opcode, request, moment)
+            self._refused[session_id] = (code, left - 1, is_applied)
+            if is_applied:
+                process(peer, opcode, request, moment)
+            return Reply(processor.zxid, code)
+
+        processor.process = refusing  # type: ignore[method-assign]
+
+    def connect(self, source: str) -> AbstractAsyncContextManager[zk.Client]:
+        client: AbstractAsyncContextManager[zk.Client] = self._there.connect(source, connect_timeout=None)
+        return client
+
+    def cut(self, source: str) -> None:
+        self._there.network.cut(source=source)
+        self._there.network.reset(source=source)
+
+    def heal(self, source: str) -> None:
+        self._there.network.heal(source=source)
+
+    def expire(self, session_id: int) -> None:
+        with suppress(KeyError):  # it has gone already
+            self._there.server.expire(session_id)
+
+    def hurt(self, client: zk.Client, rng: random.Random) -> None:
+        if rng.random() < 0.4:
+            code = rng.choice(_CODES)
+            # some of these codes say nothing of whether the request was applied
+            is_applied = code in (-7, -122) and rng.random() < 0.5
+            self._refused[client.session.id] = (code, rng.randint(1, 3), is_applied)
+        else:
+            how = rng.choice(list(Hurt))
+            self._there.server.faults.hurt(rng.randint(1, 8), how, session_id=client.session.id)
+
+    async def fail(self, rng: random.Random) -> None:
+        if rng.random() < 0.3:
+            await self._there.server.restart(downtime=rng.choice([0, 1, TIMEOUT]))
+        else:
+            await self._delete_a_znode(rng)
+
+    async def _delete_a_znode(self, rng: random.Random) -> None:
+        """As an administrator does."""
+        members = sorted(path for path in self._there.znodes() if is_member(path.rpartition("/")[2]))
+        if members:
+            with suppress(zk.ZooKeeperError):
+                await self._administrator.delete(rng.choice(members))
+
+    async def recover(self) -> None:
+        await self._there.server.restart()  # it may have been cancelled while it was away
+        self._refused.clear()
+        self._there.server.faults.clear()
+
+
+# --- an ensemble ---------------------------------------------------------------------------------------
+
+
+class Ensemble:
+    """A simulated ensemble, whose servers are late, parted, stopped and killed."""
+
+    def __init__(self, ensemble: SimulatedEnsemble) -> None:
+        self._ensemble = ensemble
+
+    def connect(self, source: str) -> AbstractAsyncContextManager[zk.Client]:
+        return zk.connect(
+            self._ensemble.connect_string,
+            network=self._ensemble.network.view(source),
+            session_timeout=TIMEOUT / 2,
+            connect_timeout=None,
+        )
+
+    def cut(self, source: str) -> None:
+        self._ensemble.network.cut(source=source)
+        self._ensemble.network.reset(source=source)
+
+    def heal(self, source: str) -> None:
+        self._ensemble.network.heal(source=source)
+
+    def expire(self, session_id: int) -> None:
+        pass  # sessions expire by themselves here
+
+    def hurt(self, client: zk.Client, rng: random.Random) -> None:
+        """Kill the server that a client is attached to, perhaps with a request under way."""
+        attached = self._ensemble.attached_to(client.session.id)
+        if attached and len(self._ensemble.numbers) > 2:
+            self._ensemble.crash(attached[0])
+            self._ensemble.restart(attached[0])
+
+    async def fail(self, rng: random.Random) -> None:
+        ensemble = self._ensemble
+        one, other = rng.sample(ensemble.numbers, 2)
+        match rng.randrange(6):
+            case 0:
+                ensemble.crash(one)
+                await trio.sleep(rng.uniform(0, 3))
+                ensemble.restart(one)
+            case 1:
+                ensemble.cut(one, other)
+            case 2:
+                ensemble.isolate(one)
+            case 3:
+                ensemble.pause(one)
+                await trio.sleep(rng.uniform(0, TIMEOUT))
+                ensemble.resume(one)
+            case 4:
+                ensemble.move_leader(one)
+            case _:
+                ensemble.lag(one, rng.uniform(0, 2))
+        if rng.random() < 0.5:
+            ensemble.heal()
+
+    async def recover(self) -> None:
+        ensemble = self._ensemble
+        ensemble.heal()
+        for number in ensemble.numbers:
+            ensemble.lag(number, 0)
+            ensemble.resume(number)
+        await ensemble.serving()
+
+
+# --- one history ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a history.
+
+    Attributes:
+        passages: how many times a member went in and out without an error.
+        left: the znodes that are left in the directory when all members have gone.
+    """
+
+    violations: list[Violation]
+    passages: int
+    left: set[str]
+
+
+def play_on_a_server(seed: int, seconds: float) -> Outcome:
+    """Play a seed on a dev server.
+
+    Args:
+        seed: what happens.
+        seconds: for how long things go wrong.
+    """
+    return _run(_play_on_a_server, seed, seconds)
+
+
+def play_on_an_ensemble(seed: int, seconds: float) -> Outcome:
+    """Play a seed on a simulated ensemble; as `play_on_a_server`."""
+    return _run(_play_on_an_ensemble, seed, seconds)
+
+
+def _run(play: Any, seed: int, seconds: float) -> Outcome:
+    with _nothing_by_chance(seed):
+        outcome: Outcome = trio.run(play, seed, seconds, clock=MockClock(autojump_threshold=0))
+    return outcome
+
+
+async def _play_on_a_server(seed: int, seconds: float) -> Outcome:
+    recorder = Recorder(PATH)
+    async with world() as there, there.connect("administrator") as administrator:
+        recorder.follow_server(there.server)
+        stage = await _play(OneServer(there, administrator), recorder, seed, seconds)
+        await trio.sleep(2 * TIMEOUT)
+        left = there.znodes() - {PATH}
+    return Outcome(violations=check(recorder.events, stage.parties), passages=stage.passages, left=left)
+
+
+async def _play_on_an_ensemble(seed: int, seconds: float) -> Outcome:
+    recorder = Recorder(PATH)
+    async with SimulatedEnsemble(3, tick_time=1, sync_limit=3, seed=seed) as ensemble:
+        recorder.follow_ensemble(ensemble)
+        stage = await _play(Ensemble(ensemble), recorder, seed, seconds)
+        await trio.sleep(2 * TIMEOUT)
+        assert ensemble.leader is not None
+        directory = ensemble.tree(ensemble.leader).find(PATH)
+        left = set() if directory is None else set(directory.children or ())
+    return Outcome(violations=check(recorder.events, stage.parties), passages=stage.passages, left=left)
+
+
+async def _play(ground: Ground, recorder: Recorder, seed: int, seconds: float) -> Stage:
+    async with trio.open_nursery() as nursery:
+        stage = Stage(ground, recorder, nursery, seed)
+        await stage.play(seconds)
+        await stage.end()
+    return stage
+
+
+@contextmanager
+def _nothing_by_chance(seed: int) -> Iterator[None]:
+    """A history depends on nothing but its seed: names, pauses and the order of tasks do not differ."""
+    names = random.Random(seed)
+    with (
+        patch.object(opening, "_RNG", random.Random(seed)),
+        patch.object(double_barrier_member, "uuid4", lambda: UUID(int=names.getrandbits(128), version=4)),
+        patch("trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING", new=True),
+        patch("trio._core._run._r", SimpleNamespace(shuffle=lambda batch: None)),
+    ):
+        yield
+
+
+# --- many histories --------------------------------------------------------------------------------------
+
+
+def main() -> int:
+    """Play many seeds, and report each that breaks a promise."""
+    parser = argparse.ArgumentParser(prog="make histories", description=main.__doc__)
+    parser.add_argument("--seeds", type=int, default=4000, help="how many, half of them on an ensemble")
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--seconds", type=float, default=40, help="for how long things go wrong in each")
+    arguments = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    passages = failed = 0
+    for seed in range(arguments.first, arguments.first + arguments.seeds):
+        play = play_on_an_ensemble if seed % 2 else play_on_a_server
+        outcome = play(seed, arguments.seconds)
+        passages += outcome.passages
+        if outcome.violations or outcome.left:
+            failed += 1
+            print(f"seed {seed} ({play.__name__}): left {sorted(outcome.left)}")  # noqa: T201
+            for violation in outcome.violations:
+                print(f"  {violation}")  # noqa: T201
+    print(f"{arguments.seeds} histories, {passages} passages, {failed} histories with a violation")  # noqa: T201
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
