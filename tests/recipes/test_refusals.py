@@ -114,12 +114,13 @@ ACTS: dict[str, Act] = {
     "member": _update,
     "persistent node": _block(lambda client: zk.PersistentNode(client, "/d/p/a")),
     "barrier": _barrier,
+    "double barrier": _block(lambda client: zk.DoubleBarrier(client, "/d/b", parties=1)),
     "observer": _observe,
     "group": _follow_group,
     "tree": _follow_tree,
     "value": _watch_value,
 }
-DIRECTORIES = ("m", "n", "rw", "s", "s-__lock__", "s/leases", "s/locks", "e", "g", "p")
+DIRECTORIES = ("b", "m", "n", "rw", "s", "s-__lock__", "s/leases", "s/locks", "e", "g", "p")
 STAYS = {"/d", *(f"/d/{name}" for name in DIRECTORIES)}
 
 
