@@ -1,6 +1,6 @@
 """Entering and leaving: in which task, through which object, and what becomes of a hold that is forgotten."""
 
-# ruff: noqa: PT012, SIM117 - what comes out of a whole block is what these tests are about
+# ruff: noqa: PT031, PT012, SIM117 - what comes out of a whole block is what these tests are about
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from tests.recipes.hurting import (
     World,
     asyncio_only,
     cancel_at_each_pass,
+    jumping_backend,
     virtual_time,
     world,
 )
@@ -34,6 +35,8 @@ anyio_backend = virtual_time()
 
 PATH = "/locks/job"
 STAYS = {"/locks", PATH, f"{PATH}-__lock__", f"{PATH}2", f"{PATH}2-__lock__"}
+
+trio_only = pytest.mark.parametrize("anyio_backend", [jumping_backend("trio")], ids=["trio"])
 
 Make = Callable[[zk.Client], AbstractAsyncContextManager[Any]]
 
@@ -258,6 +261,30 @@ async def test_an_async_generator_that_is_never_closed(caplog: pytest.LogCapture
             assert "Enter and leave it in one task" in caplog.text
             async with zk.Mutex(client, PATH) as hold:
                 hold.check()
+
+
+@trio_only
+async def test_an_async_generator_that_is_never_closed_on_trio(caplog: pytest.LogCaptureFixture) -> None:
+    """trio closes it in a task of its own, and warns, too."""
+    async with _one_client() as (there, client):
+
+        async def numbers() -> AsyncIterator[int]:
+            async with zk.Mutex(client, PATH):
+                yield 1
+                yield 2
+
+        async def forget() -> None:
+            async for _ in numbers():
+                return
+
+        with pytest.warns(ResourceWarning, match="numbers"):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(forget)
+            gc.collect()
+            await anyio.sleep(TIMEOUT / 8)
+        assert there.znodes() <= STAYS
+        assert client.stats().holds == 0
+        assert "Enter and leave it in one task" in caplog.text
 
 
 async def test_a_client_that_ends_says_nothing_of_forgotten_holds(caplog: pytest.LogCaptureFixture) -> None:
