@@ -160,9 +160,8 @@ async def test_an_object_leaves_first_what_the_calling_task_entered() -> None:
     """Then what a task left behind."""
     async with _one_client() as (_, client):
         semaphore = zk.Semaphore(client, PATH, limit=3)
-        left_behind = await _enter_in_a_task(semaphore)
         async with semaphore as own:
-            pass
+            left_behind = await _enter_in_a_task(semaphore)
         assert own.remaining() == 0
         left_behind.check()
         with pytest.raises(RuntimeError, match="left by another task"):
