@@ -93,10 +93,12 @@ class Operations:
         self.chroot = chroot
         self.default_acl: list[ACL] = list(OPEN) if default_acl is None else _check_acl(default_acl)
         self.data_size_max = data_size_max
+        self._checks_paths = True
 
     def full(self, path: str) -> str:
         """The path on the server."""
-        check_path(path)
+        if self._checks_paths:
+            check_path(path)
         return chroot_on(self.chroot, path) if self.chroot else path
 
     def seen(self, path: str) -> str:
@@ -110,6 +112,16 @@ class Operations:
     def without_chroot(self) -> Operations:
         """The same for the whole tree."""
         return Operations("", self.default_acl, self.data_size_max)
+
+    def for_listed(self) -> Operations:
+        """The same for paths that the server has listed, which are not checked.
+
+        Servers other than Apache's allow characters that Apache's refuses, and such a znode of another client
+        must not keep this one from listing or deleting what is beside it.
+        """
+        other = Operations(self.chroot, self.default_acl, self.data_size_max)
+        other._checks_paths = False
+        return other
 
     # --- writes --------------------------------------------------------------------------------------------
 
@@ -246,7 +258,8 @@ class Operations:
     def _create_arguments(
         self, path: str, data: bytes | None, acl: Sequence[ACL] | None, mode: CreateMode, sequential: bool
     ) -> tuple[str, bytes | None, list[ACL], int]:
-        check_path(path, sequential=sequential)
+        if self._checks_paths:
+            check_path(path, sequential=sequential)
         entries = self.default_acl if acl is None else _check_acl(acl)
         # A sequential "/" becomes a child of the chroot: the server appends the number to what it is given.
         full_path = self.chroot + path if sequential else chroot_on(self.chroot, path)

@@ -45,7 +45,8 @@ async def delete_tree(calls: Calls, operations: Operations, path: str) -> None:
     """
     if path == "/":
         raise ValueError("the root is not deleted, not even that of a chroot: delete its children by name")
-    deletion = _TreeDeletion(calls, operations)
+    operations.full(path)  # checks it
+    deletion = _TreeDeletion(calls, operations.for_listed())
     if await deletion.delete(path, must_exist=True):
         return
     left = [path]

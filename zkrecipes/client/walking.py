@@ -39,7 +39,7 @@ class Walk:
 
     def __init__(self, calls: Calls, operations: Operations, start: str, window: int) -> None:
         self._calls = calls
-        self._operations = operations
+        self._operations = operations.for_listed()
         self._start = start
         self._window = window
         # The last first, so that the walk goes down before it goes on: that keeps the list short.

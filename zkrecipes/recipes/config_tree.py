@@ -68,6 +68,7 @@ class ConfigTree:
         self.path: str = check_path(path)
         self._client = client
         self._api: RecipeApi = recipe_api(client)
+        self._operations = self._api.operations.for_listed()
 
     async def snapshot(self, *, tries: int = 10) -> dict[str, bytes]:
         """Each znode's data, by path relative to the tree's own, which is `""`; empty where there is none.
@@ -133,7 +134,7 @@ class ConfigTree:
         return found
 
     def _ask(self, path: str) -> _Reads:
-        submit, operations, full = self._api.submit, self._api.operations, self._absolute(path)
+        submit, operations, full = self._api.submit, self._operations, self._absolute(path)
         return _Reads(submit(operations.get(full)), submit(operations.get_children_with_stat(full)))
 
     async def _is_still(self, found: Mapping[str, _Node]) -> bool:
@@ -149,7 +150,7 @@ class ConfigTree:
                 is_still = False
 
         def ask(path: str) -> Pending[Stat | None] | None:
-            exists = self._api.operations.exists(self._absolute(path))
+            exists = self._operations.exists(self._absolute(path))
             return self._api.submit(exists) if is_still else None
 
         await ask_each(found, ask, take)

@@ -138,7 +138,8 @@ class Group:
                 return
             roster.put(node, TreeNode(b"" if data is None else data, stat))
 
-        await ask_each(nodes, lambda node: api.submit(api.operations.get(join(self.path, node))), take)
+        operations = api.operations.for_listed()
+        await ask_each(nodes, lambda node: api.submit(operations.get(join(self.path, node))), take)
         return dict(MemberData(roster.snapshot()))
 
     @async_block("group.changes()", "changes")

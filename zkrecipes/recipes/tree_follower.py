@@ -66,6 +66,7 @@ class TreeFollower:
     def __init__(self, client: Client, root: str, *, is_group: bool = False) -> None:
         self.views: Latest[View] = Latest()
         self._api: RecipeApi = recipe_api(client)
+        self._operations = self._api.operations.for_listed()
         self._root = root
         self._is_group = is_group
         self._nodes: SnapshotDict[TreeNode] = SnapshotDict()
@@ -120,7 +121,7 @@ class TreeFollower:
     def _ask(self, path: str, changed: ChangedPaths) -> _Reads | None:
         if path != ROOT and path not in self._children:
             return None
-        operations, full = self._api.operations, self._absolute(path)
+        operations, full = self._operations, self._absolute(path)
         node = children = None
         if path != ROOT or not self._is_group:
             node = self._api.submit(operations.get(full, watch=True), watcher=changed)
