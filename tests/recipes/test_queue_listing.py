@@ -177,7 +177,7 @@ async def test_a_list_that_was_sent_is_not_joined() -> None:
         await first.wait()
         second = share_list(recipe_api(client), "/q", MUTEXES["kazoo"])
         assert second is not first
-        assert (await second.wait()).entries == []
+        assert list(await second.wait()) == []
         assert there.count(OpCode.GET_CHILDREN) == 2
 
 
@@ -205,5 +205,5 @@ def test_unexpected_names_are_those_of_strangers_and_of_other_libraries() -> Non
     kazoos = "a" * 32 + "__lock__0000000001"
     curators = "_c_12345678-1234-1234-1234-123456789012-lock-0000000002"
     order = QueueOrder([kazoos, curators, "stranger", "x0000000003"], MUTEXES["kazoo"])
-    assert [entry.name for entry in order.entries] == [kazoos, curators]
+    assert list(order) == [kazoos, curators]
     assert order.unexpected == [curators, "stranger", "x0000000003"]

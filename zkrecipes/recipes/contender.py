@@ -183,7 +183,7 @@ class Place:
     def _look(self, order: QueueOrder) -> None:
         """Remember what of the queue's order concerns this place."""
         queue, own_name = self._queue, name_of(self.path)
-        self._is_queue_short = len(order.entries) <= _SHORT
+        self._is_queue_short = len(order) <= _SHORT
         first = order.first()
         self.first = "" if first is None else join(queue.directory, first)
         try:
