@@ -220,6 +220,24 @@ async def test_a_read_that_breaks_every_connection_ends_and_takes_few_others_wit
         assert "/poison" in line
 
 
+async def test_a_question_before_the_read_that_breaks_every_connection_does_not_stand_for_it() -> None:
+    """The server is asked on each connection whether it can do this."""
+    async with world() as there, there.connect("a") as client:
+        await client.create("/ok")
+        there.server.faults.drop_request(OpCode.MULTI_READ, times=10**9)
+        outcomes: list[bool] = []
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_set_repeatedly, client, outcomes)
+            await anyio.sleep(0.1)
+            with pytest.raises(zk.ConnectionLossError):
+                async with client.multi_read() as reads:
+                    reads.get("/ok")
+            await anyio.sleep(TIMEOUT)
+            tasks.cancel_scope.cancel()
+        assert outcomes.count(False) <= 1
+        assert outcomes[-1]
+
+
 async def test_reads_beside_the_one_that_breaks_every_connection_are_answered() -> None:
     async with world() as there, there.connect("a") as client:
         for path in ("/ok", "/poison"):

@@ -702,18 +702,28 @@ def test_time_during_which_the_loop_was_blocked_does_not_shrink_the_window() -> 
     assert pair.client.window.size == 16
 
 
-def test_a_request_that_is_alone_in_flight_takes_no_other_with_it() -> None:
+def test_a_suspect_takes_no_other_request_with_it() -> None:
     pair = live_pair()
-    pair.client.window.is_alone = True
-    suspect, other = pair.ask(GET), pair.ask(GET)
+    before, suspect, other = pair.ask(SyncRequest("/")), pair.ask(GET), pair.ask(GET)
+    pair.client.window.suspect = suspect
     assert [each.xid for each in pair.flush()] == [1]
+    assert one(pair.reply(before.xid, SyncReply("/"))).ticket is before
+    assert [each.xid for each in pair.flush()] == [2]
     urgent = pair.ask(SyncRequest("/"), urgent=True)
     assert [each.request for each in pair.flush()] == [urgent.request]
     assert not pair.has_unsent()
     assert one(pair.reply(suspect.xid, NODE)).ticket is suspect
-    assert [each.xid for each in pair.flush()] == [3]
-    assert other.xid == 3
-    assert pair.client.window.size == 16
+    assert [each.xid for each in pair.flush()] == [4]
+    assert other.xid == 4
+
+
+def test_a_suspect_that_is_not_sent_keeps_no_other_back() -> None:
+    pair = live_pair()
+    suspect, *_ = tickets = [pair.ask(GET) for _ in range(3)]
+    pair.client.window.suspect = suspect
+    suspect.is_dropped = True
+    assert len(pair.flush()) == 2
+    assert tickets[1].xid == 1
 
 
 def test_a_request_that_cannot_be_encoded_fails_alone() -> None:

@@ -80,22 +80,15 @@ def test_a_window_that_has_shrunk_is_not_judged_by_what_was_sent_before() -> Non
     assert window.mark is None
 
 
-def test_a_suspect_is_alone_until_it_is_answered_and_says_nothing_of_the_rate() -> None:
+def test_nothing_is_in_flight_beside_a_suspect() -> None:
     window = _window()
-    window.is_alone = True
+    window.suspect = Ticket(SyncRequest("/"))
     assert _room(window) == 1
-    assert window.is_full(1)
-    window.mark = Ticket(SyncRequest("/"))
-    window.forget(1.0)
-    assert window.mark is not None
-    window.mark_answered(0.0, 1.0)
-    assert not window.is_alone
-    assert window.size == FIRST_SIZE
 
 
 def test_a_suspect_that_is_not_answered_keeps_the_others_back_only_for_an_eighth() -> None:
     window = _window()
-    window.is_alone = True
+    window.suspect = Ticket(SyncRequest("/"))
     window.waits_since(0.0, T / 8)
     assert not window.has_room(1, 100)
     window.waits_since(0.0, T / 8 + 0.001)

@@ -404,7 +404,7 @@ class SessionKeeper:
             waiting = self._waiting.take()
             if waiting and waiting[0].breaks:
                 # If this connection breaks on it, too, it takes no other with it.
-                connection.side.window.is_alone = True
+                connection.side.window.suspect = waiting[0]
             for pending in waiting:
                 self.submit(pending)
             self._move(SessionEvent.ATTACHED_READ_ONLY if connected.read_only else SessionEvent.ATTACHED)

@@ -73,7 +73,10 @@ class RequestQueue:
         while urgent:
             yield urgent.pop(0)
         while queue and self._may_leave():
-            yield queue.popleft()
+            ticket = queue.popleft()
+            yield ticket
+            if ticket is window.suspect and ticket not in in_flight:
+                window.suspect = None  # it was dropped, or is answered already
         if queue and window.mark is None and not window.is_closed and window.is_full(len(in_flight)):
             window.mark = in_flight[-1]
 
@@ -135,8 +138,11 @@ class RequestQueue:
 
     def _left(self, ticket: Ticket) -> None:
         self._bytes_in_flight -= ticket.request_size
-        if ticket is self.window.mark:
+        window = self.window
+        if ticket is window.mark:
             self._is_mark_answered = True
+        if ticket is window.suspect:
+            window.suspect = None
         if ticket is self._alone:
             self._alone = None
 

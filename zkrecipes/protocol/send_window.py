@@ -40,8 +40,8 @@ class SendWindow:
     Attributes:
         size: how many requests may be in flight.
         timeout: the session timeout in seconds, as negotiated.
-        is_alone: the next request is in flight alone, until it is answered or has waited for long: it may be
-            the one on which the last connection broke, and shall take no other with it.
+        suspect: the last connection may have broken on it. Nothing is in flight beside it, so that it takes
+            no other request with it, until it is answered or has waited for long; None if there is none.
         is_closed: nothing may be sent any more.
         is_limited: the session has holds.
         mark: the last request of a full window, until it is answered; then the window is judged.
@@ -50,18 +50,18 @@ class SendWindow:
     __slots__ = (
         "_counts_from",
         "_reply_size",
-        "is_alone",
         "is_closed",
         "is_limited",
         "mark",
         "size",
+        "suspect",
         "timeout",
     )
 
     def __init__(self, timeout: float = float("inf")) -> None:
         self.size: int = FIRST_SIZE
         self.timeout: float = timeout
-        self.is_alone: bool = False
+        self.suspect: Ticket | None = None
         self.is_closed: bool = False
         self.is_limited: bool = False
         self.mark: Ticket | None = None
@@ -77,7 +77,7 @@ class SendWindow:
         """
         if self.is_closed:
             return False
-        if self.is_alone:
+        if self.suspect is not None:
             return in_flight == 0
         if not self.is_limited:
             return in_flight < self.size
@@ -85,28 +85,25 @@ class SendWindow:
 
     def is_full(self, in_flight: int) -> bool:
         """Whether the rate of answers, and nothing else, keeps the next request back."""
-        return in_flight >= (1 if self.is_alone else self.size)
+        return in_flight >= self.size
 
     def mark_answered(self, sent_at: float, now: float) -> None:
         """Judge the window: the last request of a full one, sent at `sent_at`, was answered."""
         self.mark = None
-        if self.is_alone:
-            self.is_alone = False
-        elif now - sent_at <= self.timeout * _GROWS_WITHIN:
+        if now - sent_at <= self.timeout * _GROWS_WITHIN:
             self.size *= 2
 
     def waits_since(self, sent_at: float, now: float) -> None:
         """Shrink the window if the oldest request, sent at `sent_at`, has waited for too long."""
         if now - max(sent_at, self._counts_from) > self.timeout * _SHRINKS_AFTER:
             self.size = max(1, self.size // 2)
-            self.is_alone = False
+            self.suspect = None
             self.forget(now)
 
     def forget(self, now: float) -> None:
         """Count from `now`: what was sent before says nothing of this window."""
         self._counts_from = now
-        if not self.is_alone:
-            self.mark = None
+        self.mark = None
 
     def saw_reply(self, size: int) -> None:
         """A reply of `size` bytes arrived."""
