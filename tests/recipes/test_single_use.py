@@ -51,6 +51,7 @@ HOLDS: dict[str, Make] = {
     "multi": lambda client: zk.MultiLock([zk.Mutex(client, PATH), zk.Mutex(client, f"{PATH}2")]),
     "multi.acquire()": lambda client: zk.MultiLock([zk.Mutex(client, PATH)]).acquire(),
     "lead()": lambda client: zk.Election(client, PATH).lead(),
+    "double barrier": lambda client: zk.DoubleBarrier(client, PATH, parties=1),
 }
 holds = pytest.mark.parametrize("make", HOLDS.values(), ids=HOLDS)
 
@@ -92,7 +93,8 @@ async def test_a_hold_survives_the_task_that_entered_it_and_any_task_leaves_it(m
         assert hold.remaining() > 0
         with pytest.raises(RuntimeError, match=r"(?s)left by another task.*Enter and leave it in one task"):
             await block.__aexit__(None, None, None)
-        with pytest.raises((zk.LockLostError, zk.LeadershipLostError), match="its block has ended"):
+        lost = (zk.LockLostError, zk.LeadershipLostError, zk.BrokenBarrierError)
+        with pytest.raises(lost, match="its block has ended"):
             hold.check()
         assert there.znodes() <= STAYS | {"/applied"}
         assert client.stats().holds == 0
