@@ -33,9 +33,18 @@ def test_alike_failures_are_told_ever_more_rarely_with_a_count(caplog: pytest.Lo
 
 def test_another_reason_is_told_at_once(caplog: pytest.LogCaptureFixture) -> None:
     reports = PassReports()
-    for reason in ("refused", "refused", "no answer", "refused"):
+    for reason in ("refused", "refused", "no answer", "refused", "no answer"):
         reports.failed({"a:1": reason}, 0.1, now=0.0)
-    assert len(_warnings(caplog)) == 3
+    assert len(_warnings(caplog)) == 2
+
+
+def test_reasons_that_change_all_the_time_are_told_at_once_only_for_a_while(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reports = PassReports()
+    for number in range(100):
+        reports.failed({"a:1": chr(ord("A") + number)}, 0.1, now=0.0)
+    assert len(_warnings(caplog)) == 10
 
 
 def test_a_failure_after_a_success_is_told_at_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -124,9 +124,9 @@ def test_a_file_that_is_missing_is_named(ours: Papers, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("ca_file", "ca_file .*junk.pem holds no certificates in PEM"),
-        ("cert_file", "cert_file .*junk.pem holds no certificate in PEM"),
-        ("key_file", "key_file .*junk.pem holds no private key in PEM"),
+        ("ca_file", "ca_file .*junk.pem must hold certificates in PEM"),
+        ("cert_file", "cert_file .*junk.pem must hold a certificate in PEM"),
+        ("key_file", "key_file .*junk.pem must hold a private key in PEM"),
     ],
 )
 def test_a_file_that_is_not_pem_is_named(ours: Papers, name: str, message: str) -> None:
@@ -139,7 +139,7 @@ def test_a_file_that_is_not_pem_is_named(ours: Papers, name: str, message: str) 
 
 
 def test_a_certificate_without_its_key_is_named(ours: Papers) -> None:
-    with pytest.raises(ValueError, match=r"cert_file .*ca\.pem holds no private key in PEM"):
+    with pytest.raises(ValueError, match=r"cert_file .*ca\.pem must hold a private key in PEM"):
         context_source(TLS(cert_file=ours.ca_file))
 
 
@@ -196,7 +196,7 @@ def test_files_that_are_no_good_any_more_leave_the_last_good_ones_in_use(
     with caplog.at_level(logging.WARNING):
         assert contexts() is contexts() is first
     (warning,) = caplog.records
-    assert "client.key is not that of the certificate" in warning.getMessage()
+    assert "client.key is not that of the first certificate" in warning.getMessage()
     key_file.unlink()
     assert contexts() is first
     encrypt_key(cert_file, PASSWORD.encode())

@@ -14,6 +14,8 @@ logger: logging.Logger = logging.getLogger("zkrecipes.connection")
 _NUMBERS: Final = re.compile(r"\d+(\.\d+)?")
 _INTERVAL_FIRST: Final = 2.0
 _INTERVAL_MAX: Final = 60.0
+_KINDS_MAX: Final = 10
+"""So many different reasons are each told at once in one outage."""
 
 
 @final
@@ -21,14 +23,15 @@ class PassReports:
     """Warns of failed passes: at once if the reasons are new, else at growing intervals, with a count."""
 
     def __init__(self) -> None:
-        self._told = ""
+        self._told: set[str] = set()
         self._next_at = float("-inf")
         self._interval = _INTERVAL_FIRST
         self._count = 0
 
     def succeeded(self) -> None:
         """A server was found: the next failure is news."""
-        self._told, self._count = "", 0
+        self._told.clear()
+        self._count = 0
 
     def failed(self, reasons: Mapping[str, str], retry_in: float, now: float) -> None:
         """One pass has failed.
@@ -42,15 +45,17 @@ class PassReports:
         why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
         # "within 2 seconds" and "within 4 seconds" are the same reason
         kind = _NUMBERS.sub("#", why)
-        is_due = kind != self._told or now >= self._next_at
+        is_new = kind not in self._told and len(self._told) < _KINDS_MAX
+        is_due = is_new or now >= self._next_at
         level = logging.WARNING if is_due else logging.INFO
         logger.log(
             level, "could not connect to any server: %s (%sretrying in %.2g s)", why, self._times(), retry_in
         )
         if not is_due:
             return
-        self._interval = _INTERVAL_FIRST if kind != self._told else min(2 * self._interval, _INTERVAL_MAX)
-        self._told, self._next_at = kind, now + self._interval
+        self._interval = _INTERVAL_FIRST if is_new else min(2 * self._interval, _INTERVAL_MAX)
+        self._next_at = now + self._interval
+        self._told.add(kind)
 
     def _times(self) -> str:
         return f"{self._count} times so far; " if self._count > 1 else ""

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, final
 
+from zkrecipes.net.certificate_files import is_out_of_order, name_contents
+
 __all__ = ["TLS", "ContextSource", "context_source"]
 
 logger: logging.Logger = logging.getLogger("zkrecipes.connection")
@@ -140,7 +142,9 @@ def _make_context(tls: TLS) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=tls.ca_file)
     except ssl.SSLError as error:
-        raise ValueError(f"ca_file {tls.ca_file} holds no certificates in PEM: {_reason(error)}") from error
+        assert tls.ca_file is not None, "the system's trust store is not in question"
+        why = name_contents(Path(tls.ca_file).read_bytes()) or _reason(error)
+        raise ValueError(f"ca_file {tls.ca_file} must hold certificates in PEM: {why}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # A renegotiation would want to send while only a receive is under way; TLS 1.3 has none any more.
     context.options |= ssl.OP_NO_RENEGOTIATION
@@ -163,7 +167,7 @@ def _load_own(context: ssl.SSLContext, tls: TLS, cert_file: str | os.PathLike[st
         context.load_cert_chain(cert_file, key_file, password=lambda: tls.key_password or b"")
     except ssl.SSLError as error:
         if error.reason in _MISMATCHES:
-            why = f"the key in {key_name} {key_file} is not that of the certificate in cert_file {cert_file}"
+            why = _mismatch(f"{key_name} {key_file}", cert_file)
         elif is_encrypted:
             why = f"key_password does not open the key in {key_name} {key_file}, or one is damaged"
         else:
@@ -173,7 +177,17 @@ def _load_own(context: ssl.SSLContext, tls: TLS, cert_file: str | os.PathLike[st
 
 def _check_holds(marks: tuple[bytes, ...], what: str, name: str, path: str | os.PathLike[str]) -> None:
     if not _holds(marks, path):
-        raise ValueError(f"{name} {path} holds no {what} in PEM")
+        found = name_contents(Path(path).read_bytes())
+        raise ValueError(f"{name} {path} must hold a {what} in PEM{found and ': '}{found}")
+
+
+def _mismatch(key: str, cert_file: str | os.PathLike[str]) -> str:
+    if is_out_of_order(Path(cert_file).read_bytes()):
+        return (
+            f"the certificates in cert_file {cert_file} must begin with that of the key, and each must be "
+            f"followed by its issuer's; the first one has issued another, and is not that of the key in {key}"
+        )
+    return f"the key in {key} is not that of the first certificate in cert_file {cert_file}"
 
 
 def _holds(marks: tuple[bytes, ...], path: str | os.PathLike[str]) -> bool:

@@ -21,6 +21,9 @@ _FINDINGS: Final = {
     21: "no authority that is trusted here has signed it",
 }
 _WRONG_NAME: Final = (62, 64)
+# Only strict checks find these (`X509_V_FLAG_X509_STRICT` in OpenSSL's x509_vfy.c), which Python turns on from
+# 3.13 on (`ssl.create_default_context`).
+_STRICT: Final = range(80, 95)
 
 # What is said of a certificate, or of none (RFC 8446, 6.2). Java 17 says the first of none.
 _CERTIFICATE_ALERTS: Final = frozenset(
@@ -98,6 +101,8 @@ class OtherSide:
     def _finding(self, error: ssl.SSLCertVerificationError) -> str:
         if error.verify_code in _WRONG_NAME:
             return f"it is not for {self.name!r}"
+        if error.verify_code in _STRICT:
+            return f"{error.verify_message}, which Python checks from 3.13 on (ssl.VERIFY_X509_STRICT)"
         return _FINDINGS.get(error.verify_code, error.verify_message)
 
 
