@@ -21,7 +21,7 @@ _FINDINGS: Final = {
     21: "no authority that is trusted here has signed it",
 }
 _WRONG_NAME: Final = (62, 64)
-# Only strict checks find these (`X509_V_FLAG_X509_STRICT` in OpenSSL's x509_vfy.c), which Python turns on from
+# Only strict checks find these (`X509_V_FLAG_X509_STRICT` in OpenSSL's x509_vfy.c), which Python sets from
 # 3.13 on (`ssl.create_default_context`).
 _STRICT: Final = range(80, 95)
 
