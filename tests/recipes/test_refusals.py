@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import Outcome, Refusal, Seen, World, refuse_nth_request, virtual_time
+from tests.recipes.hurting import TIMEOUT, Outcome, Refusal, Seen, World, refuse_nth_request, virtual_time
 from zkrecipes.devserver.faults import paths_of
 from zkrecipes.enums import OpCode
 from zkrecipes.errors import error_from_code
@@ -27,7 +27,7 @@ _IS_WHOLE = "WHOLE_SWEEP" in os.environ
 TRANSIENT = (-1, -2, -7, -14, -118, -119, -122, -127)
 FOR_GOOD = (-3, -5, -6, -8, -100, -102, -125, -999)
 REQUESTS_MAX = 40
-SAMPLE = 3
+SAMPLE = 2
 """How many refusals `make test` tries for each request."""
 
 Act = Callable[[World, zk.Client], Awaitable[Any]]
@@ -41,6 +41,40 @@ def _block(make: Entered) -> Act:
         return "done"
 
     return act
+
+
+def _behind_another(make: Entered, patience: float = 100.0) -> Act:
+    """Wait until another client has left, or be cancelled before."""
+
+    async def act(there: World, client: zk.Client) -> str:
+        async with there.connect("rival") as rival, anyio.create_task_group() as tasks:
+            tasks.start_soon(_hold, make(rival))
+            await anyio.sleep(1)
+            with anyio.move_on_after(patience) as limit:
+                error = await _error_of(make(client))
+        if limit.cancelled_caught:
+            assert patience < TIMEOUT
+            return "cancelled"
+        if error is not None:
+            raise error
+        return "done"
+
+    return act
+
+
+async def _hold(entered: Any) -> None:
+    async with entered:
+        await anyio.sleep(4)
+
+
+async def _error_of(entered: Any) -> Exception | None:
+    """What entering and leaving raises, if anything: a task group would wrap it."""
+    try:
+        async with entered:
+            pass
+    except Exception as error:  # noqa: BLE001
+        return error
+    return None
 
 
 async def _downgrade(_: World, client: zk.Client) -> str:
@@ -104,6 +138,14 @@ ACTS: dict[str, Act] = {
     "mutex": _block(lambda client: zk.Mutex(client, "/d/m")),
     "mutex, one try": _block(lambda client: zk.Mutex(client, "/d/m").acquire(wait=0)),
     "mutex, curator": _block(lambda client: zk.Mutex(client, "/d/m", layout="curator")),
+    "mutex, second": _behind_another(lambda client: zk.Mutex(client, "/d/m")),
+    "mutex, cancelled": _behind_another(lambda client: zk.Mutex(client, "/d/m"), 1.0),
+    "writer, second": _behind_another(lambda client: zk.ReadWriteLock(client, "/d/rw").write()),
+    "semaphore, second": _behind_another(lambda client: zk.Semaphore(client, "/d/s", limit=1)),
+    "semaphore, cancelled": _behind_another(lambda client: zk.Semaphore(client, "/d/s", limit=1), 1.0),
+    "election, cancelled": _behind_another(lambda client: zk.Election(client, "/d/e").lead(), 1.0),
+    "member, second": _behind_another(lambda client: zk.Group(client, "/d/g").join("a")),
+    "member, cancelled": _behind_another(lambda client: zk.Group(client, "/d/g").join("a"), 1.0),
     "downgrade": _downgrade,
     "semaphore": _block(lambda client: zk.Semaphore(client, "/d/s", limit=3).acquire(permits=2)),
     "semaphore, curator": _block(lambda client: zk.Semaphore(client, "/d/s", limit=3, layout="curator")),
@@ -129,15 +171,16 @@ def _judge(outcome: Outcome, refusal: Refusal, refused: Seen, left: set[str]) ->
     if refusal.code in TRANSIENT:
         # one try ends when it would have to wait
         is_one_try = isinstance(outcome.error, zk.AcquireTimeoutError)
-        assert outcome.result == "done" or is_one_try, told
+        assert outcome.result is not None or is_one_try, told
         assert not left, f"{told}: left behind: {left}"
         return
     expected = type(error_from_code(refusal.code))
-    is_told = outcome.result == "done" or isinstance(outcome.error, expected)
+    is_told = outcome.result is not None or isinstance(outcome.error, expected)
     assert is_told, told
     is_gate = left == {"/d/gate"}  # which is not the client's alone, and whose removal has raised
     is_refused_for_good = refusal.code == zk.NoAuthError.code and refused.opcode == OpCode.DELETE
-    is_reported = outcome.error is not None and (is_gate or is_refused_for_good)
+    is_heard = outcome.error is not None or outcome.result == "cancelled"  # which passes untouched
+    is_reported = is_heard and (is_gate or is_refused_for_good)
     assert not left or is_reported, f"{told}: left behind: {left}"
 
 
