@@ -68,13 +68,38 @@ def test_wrong_arguments_are_one_line_and_code_2(
     assert line.endswith("see --help")
 
 
-def test_without_its_extra_the_command_says_what_to_install() -> None:
+def run_without_extra(*arguments: str) -> subprocess.CompletedProcess[str]:
     program = "import sys; sys.modules['click'] = None; from zkrecipes.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", program, "demo"], check=False, capture_output=True, text=True
-    )
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(command, check=False, capture_output=True, text=True)
+
+
+def test_without_its_extra_the_command_says_what_to_install() -> None:
+    done = run_without_extra("demo")
     assert done.returncode == ExitCode.EXTRA_MISSING
     assert done.stderr == 'zkrecipes: click is missing; type: pip install "zkrecipes[cli]"\n'
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
+def test_help_needs_no_extra_and_names_it(arguments: tuple[str, ...]) -> None:
+    done = run_without_extra(*arguments)
+    assert (done.returncode, done.stderr) == (ExitCode.OK, "")
+    assert done.stdout.startswith("Usage: zkrecipes ")
+    assert 'pip install "zkrecipes[cli]"' in done.stdout
+    assert "python -m zkrecipes.devserver" in done.stdout
+
+
+def test_the_version_needs_no_extra() -> None:
+    done = run_without_extra("--version")
+    assert (done.returncode, done.stderr) == (ExitCode.OK, "")
+    assert done.stdout.startswith("zkrecipes, version 0")
+
+
+def test_python_m_zkrecipes_is_the_command() -> None:
+    command = [sys.executable, "-m", "zkrecipes", "--help"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (ExitCode.OK, "")
+    assert done.stdout.startswith("Usage: zkrecipes ")
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,11 @@ from tests.cli.commands import DEV_SERVER, ZKRECIPES, run_command, running_serve
 from zkrecipes.cli.exit_codes import ExitCode
 from zkrecipes.ensemble.four_letter import ask
 
+IN_USE = (
+    "Address already in use. Another server may be running there; choose another port with --port (0 takes a "
+    "free one)"
+)
+
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -36,7 +41,7 @@ def test_a_port_in_use_is_one_line_and_its_own_code() -> None:
         done = run_command("serve", "--port", str(port))
     assert done.returncode == ExitCode.CANNOT_LISTEN
     assert not done.stdout
-    assert done.stderr == f"zkrecipes: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+    assert done.stderr == f"zkrecipes: cannot listen on 127.0.0.1:{port}: {IN_USE}\n"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX pipes")

@@ -14,6 +14,11 @@ import pytest
 
 COMMAND = [sys.executable, "-m", "zkrecipes.devserver"]
 
+IN_USE = (
+    "Address already in use. Another server may be running there; choose another port with --port (0 takes a "
+    "free one)"
+)
+
 
 @contextmanager
 def _serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
@@ -52,7 +57,7 @@ def test_a_port_in_use_is_one_line_and_an_exit_code() -> None:
         done = _run("--port", str(port))
     assert done.returncode == 1
     assert done.stdout == ""
-    assert done.stderr == f"cannot listen on 127.0.0.1:{port}: Address already in use\n"
+    assert done.stderr == f"cannot listen on 127.0.0.1:{port}: {IN_USE}\n"
 
 
 @pytest.mark.parametrize("arguments", [["--port", "70000"], ["--port", "x"], ["--nonsense"]])

@@ -74,6 +74,7 @@ def _rules() -> dict[str, Rule]:
             up_to_client | {"recipes", "devserver", "ensemble", "testing", "cli"},
             either_loop | {"click", "rich"},
         ),
+        "__main__": Rule(frozenset({"cli"})),
     }
     return rules
 

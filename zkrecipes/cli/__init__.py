@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
 
 from zkrecipes.cli.exit_codes import ExitCode
 
 __all__ = ["main"]
+
+_INSTALL = 'pip install "zkrecipes[cli]"'
+_HELP = f"""\
+Usage: zkrecipes [OPTIONS] COMMAND [ARGS]...
+
+  Coordinate programs through ZooKeeper.
+
+  The commands need an extra: {_INSTALL}
+  Without it, `python -m zkrecipes.devserver` runs a server for development.
+
+Options:
+  --version   Show the version.
+  -h, --help  Show this message.
+"""
 
 
 def main() -> None:
@@ -17,6 +32,16 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in {"click", "rich"}:
             raise
-        sys.stderr.write(f'zkrecipes: {error.name} is missing; type: pip install "zkrecipes[cli]"\n')
-        sys.exit(ExitCode.EXTRA_MISSING)
+        sys.exit(_run_without_extra(sys.argv[1:], error.name))
     sys.exit(run(sys.argv[1:]))
+
+
+def _run_without_extra(arguments: list[str], missing: str | None) -> ExitCode:
+    if arguments == ["--version"]:
+        sys.stdout.write(f"zkrecipes, version {version('zkrecipes')}\n")
+    elif not arguments or arguments in (["--help"], ["-h"]):
+        sys.stdout.write(_HELP)
+    else:
+        sys.stderr.write(f"zkrecipes: {missing} is missing; type: {_INSTALL}\n")
+        return ExitCode.EXTRA_MISSING
+    return ExitCode.OK

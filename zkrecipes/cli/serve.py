@@ -9,7 +9,7 @@ import click
 
 from zkrecipes.cli.errors import CommandError
 from zkrecipes.cli.exit_codes import ExitCode
-from zkrecipes.devserver.__main__ import chosen_settings, serve as serve_until_signal
+from zkrecipes.devserver.__main__ import chosen_settings, serve as serve_until_signal, why_not_listening
 from zkrecipes.devserver.store import DataDirError
 from zkrecipes.devserver.zoo_cfg import ConfigError
 
@@ -49,10 +49,7 @@ def serve(zoo_cfg: Path | None, host: str | None, port: int | None, data_dir: Pa
     except BrokenPipeError as error:
         raise CommandError("", ExitCode.READER_GONE) from error
     except OSError as error:
-        reason = error.strerror or error
-        raise CommandError(
-            f"cannot listen on {settings.address}: {reason}", ExitCode.CANNOT_LISTEN
-        ) from error
+        raise CommandError(why_not_listening(settings, error), ExitCode.CANNOT_LISTEN) from error
 
 
 def _warn(line: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import signal
@@ -17,7 +18,7 @@ from zkrecipes.devserver.settings import Settings
 from zkrecipes.devserver.store import DataDirError
 from zkrecipes.devserver.zoo_cfg import ConfigError, read_zoo_cfg
 
-__all__ = ["chosen_settings", "main", "serve"]
+__all__ = ["chosen_settings", "main", "serve", "why_not_listening"]
 
 logger: logging.Logger = logging.getLogger("zkrecipes.devserver")
 
@@ -52,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _READER_GONE
     except OSError as error:
-        _say(f"cannot listen on {settings.address}: {error.strerror or error}")
+        _say(why_not_listening(settings, error))
         return _CANNOT_LISTEN
     return 0
 
@@ -95,6 +96,14 @@ def _is_folder(path: Path) -> bool:
         return path.is_dir()
     except OSError:
         return False  # whoever opens the data directory will say why it cannot be used
+
+
+def why_not_listening(settings: Settings, error: OSError) -> str:
+    """What to say of an address that cannot be listened on."""
+    hint = ""
+    if error.errno == errno.EADDRINUSE:
+        hint = ". Another server may be running there; choose another port with --port (0 takes a free one)"
+    return f"cannot listen on {settings.address}: {error.strerror or error}{hint}"
 
 
 async def serve(settings: Settings) -> None:
