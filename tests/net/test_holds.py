@@ -271,6 +271,39 @@ async def test_the_end_of_the_client_ends_the_hold() -> None:
         assert there.znodes() == {"/lock"}
 
 
+async def test_a_hold_of_another_task_ends_before_its_client_closes_the_session() -> None:
+    """Not when the close is answered: by then the server has given the lock away."""
+    order: list[str] = []
+    async with world() as there, there.connect("rival") as rival, anyio.create_task_group() as tasks:
+        is_held = anyio.Event()
+
+        async def hold_on() -> None:
+            with pytest.raises(zk.LockLostError, match="the client is closed"):
+                async with zk.Mutex(client, "/lock"):
+                    is_held.set()
+                    try:
+                        await anyio.sleep_forever()
+                    finally:
+                        order.append("out")
+
+        async def take_over() -> None:
+            async with zk.Mutex(rival, "/lock"):
+                order.append("in")
+
+        def hold_back(seen: Seen) -> None:
+            if seen.opcode == OpCode.CLOSE_SESSION:
+                order.append("closed")
+
+        there.meanwhile = hold_back
+        async with there.connect("a") as client:
+            tasks.start_soon(hold_on)
+            await is_held.wait()
+            tasks.start_soon(take_over)
+            await anyio.sleep(1)
+    assert order[0] == "out"
+    assert order[1:3] == ["closed", "in"]
+
+
 async def test_without_renewal_the_clients_block_ends_too() -> None:
     """The body of the lock is cancelled, and then that of the client; which of them tells is a race."""
     async with world() as there:

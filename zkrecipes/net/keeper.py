@@ -304,6 +304,8 @@ class SessionKeeper:
         session = self.session
         try:
             if session.id != 0 and not session.state.is_final and not self.options.keep_session:
+                # before the server gives the locks away, which it does before it answers
+                self.holds.end(str(SessionClosedError(session.id)))
                 self._closing = Pending(CloseSessionRequest(), _nothing, self.parking, is_errand=True)
                 self.submit(self._closing)
                 with anyio.move_on_after(min(session.timeout / 3, _CLOSE_AT_MOST)):
