@@ -58,6 +58,11 @@ class Record:
         """Forget the changes, which are all done and told."""
         self.changes.clear()
 
+    @property
+    def is_changing(self) -> bool:
+        """Whether a change has begun that is not done."""
+        return self._turn.locked()
+
     def moment(self) -> int:
         """The next moment."""
         self.now += 1
