@@ -340,6 +340,11 @@ def test_watches_are_re_armed_in_batches_of_128_kib() -> None:
     pair = Pair(RESUMED, watches=watching(*((WatchKind.CHILD, path) for path in paths)))
     pair.greet()
     pair.accept()
+    sizes = [len(data) for data in iter(lambda: pair.client.data_to_send(0.0), b"")]
+    assert len(sizes) == 3, "each batch in a piece of its own, so that the loop can turn in between"
+    pair = Pair(RESUMED, watches=pair.watches)
+    pair.greet()
+    pair.accept()
     batches = pair.flush()
     assert len(batches) == 3
     assert [path for batch in batches for path in batch.request.child_watches] == paths  # type: ignore[union-attr]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -650,3 +653,73 @@ def test_unneeded_paths_are_taken_in_slices_each_once() -> None:
     slices = [fixture.server.take_unneeded(10) for _ in range(4)]
     assert [len(each) for each in slices] == [10, 10, 5, 0]
     assert sorted(path for each in slices for path in each) == sorted(paths)
+
+
+# --- what it costs ------------------------------------------------------------------------------------------
+
+
+def _lines_run(act: Callable[[], None]) -> int:
+    """How many lines of Python an act runs, which no load of the machine changes."""
+    count = 0
+
+    def trace(_: FrameType, event: str, __: Any) -> Any:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        act()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def _many_at_once(request: Callable[[str], Request[Any]], count: int, *, one_path: bool) -> None:
+    fixture = Fixture()
+    paths = [f"/{0 if one_path else number}" for number in range(count)]
+    tickets = [fixture.send(request(path), number) for number, path in enumerate(paths)]
+    for ticket in tickets:
+        fixture.server.replied(ticket, 0, None, 0)
+    for number in range(count):
+        fixture.leave(number)  # type: ignore[arg-type] # any owner will do
+    for path in fixture.server.take_unneeded(count):
+        fixture.done(RemoveWatchesRequest(path, WatcherType.ANY), UPKEEP)
+
+
+def _two_of_each(count: int) -> None:
+    """Of two watches on each path the first is left."""
+    fixture = Fixture()
+    for owner in ("first", "second"):
+        for number in range(count):
+            fixture.done(GetDataRequest(f"/{number}", True), f"{owner} {number}")
+    for number in range(count):
+        fixture.leave(f"first {number}")
+    assert fixture.server.unneeded == {}
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda count: _many_at_once(lambda path: AddWatchRequest(path, 0), count, one_path=False),
+        lambda count: _many_at_once(lambda path: AddWatchRequest(path, 1), count, one_path=False),
+        lambda count: _many_at_once(lambda path: GetDataRequest(path, True), count, one_path=False),
+        lambda count: _many_at_once(lambda path: AddWatchRequest(path, 0), count, one_path=True),
+        lambda count: _many_at_once(lambda path: AddWatchRequest(path, 1), count, one_path=True),
+        lambda count: _many_at_once(lambda path: GetDataRequest(path, True), count, one_path=True),
+        _two_of_each,
+    ],
+    ids=[
+        "persistent",
+        "recursive",
+        "data",
+        "persistent, one path",
+        "recursive, one path",
+        "data, one path",
+        "two",
+    ],
+)
+def test_the_cost_of_many_watches_at_once_is_linear(act: Callable[[int], None]) -> None:
+    lines = [_lines_run(lambda count=count: act(count)) for count in (200, 400)]  # type: ignore[misc]
+    assert lines[1] < 2.1 * lines[0]

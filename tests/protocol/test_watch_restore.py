@@ -104,3 +104,8 @@ def test_a_watch_that_is_left_between_two_batches_is_not_set_again() -> None:
     table.drop("me")
     assert len(first.data_watches or ()) < 200
     assert list(batches) == []
+
+
+def test_short_paths_go_in_batches_of_two_thousand_so_that_none_takes_long_to_make() -> None:
+    table = _table(*((WatchKind.PERSISTENT, f"/{number}") for number in range(4500)))
+    assert [len(request.persistent_watches) for request in _requests(table)] == [2000, 2000, 500]

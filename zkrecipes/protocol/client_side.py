@@ -183,7 +183,7 @@ class ClientSide:
         frames = self._control
         if self.stage is Stage.LIVE or self._is_learning:
             self._encode_queued(frames, now)
-        elif self.stage is Stage.AUTHENTICATING:
+        elif self.stage is Stage.AUTHENTICATING and not frames:
             self._encode_restore(frames)
         if not frames:
             return b""

@@ -17,6 +17,8 @@ __all__ = ["set_watches_requests"]
 
 _BATCH_BYTES: Final = 128 * 1024
 """As the Java client does it, well below the server's `jute.maxbuffer` (ZOOKEEPER-706)."""
+_BATCH_PATHS: Final = 2000
+"""So that the loop turns every few milliseconds, however short the paths are."""
 
 _ORDER: Final = (
     WatchKind.DATA,
@@ -50,7 +52,7 @@ def set_watches_requests(
 
 def _batches(watches: WatchTable[Any], has_persistent: bool) -> Iterator[dict[WatchKind, list[str]]]:
     batch: dict[WatchKind, list[str]] = {kind: [] for kind in WatchKind}
-    size = 0
+    size = count = 0
     for kind in _ORDER:
         if kind not in ONE_SHOT and not has_persistent:
             continue
@@ -59,8 +61,9 @@ def _batches(watches: WatchTable[Any], has_persistent: bool) -> Iterator[dict[Wa
                 continue  # left since the batch before
             batch[kind].append(path)
             size += 4 + len(path.encode("utf-8", "surrogateescape"))
-            if size >= _BATCH_BYTES:
+            count += 1
+            if size >= _BATCH_BYTES or count >= _BATCH_PATHS:
                 yield batch
-                batch, size = {each: [] for each in WatchKind}, 0
+                batch, size, count = {each: [] for each in WatchKind}, 0, 0
     if size:
         yield batch
