@@ -184,6 +184,28 @@ def kazoo_wait(client: Any) -> None:
         client.Lock("/lock").acquire()
 
 
+# --- one multi-lock --------------------------------------------------------------------------------------
+
+
+async def _multi(connect: str, size: int) -> Figures:
+    async with connected(connect) as client:
+        locks = [zk.Mutex(client, f"/several/{number}") for number in range(size)]
+        begun = cpu_seconds()
+        multi = zk.MultiLock(locks)
+        figures = {"build, CPU ms": 1000 * (cpu_seconds() - begun)}
+        begun = cpu_seconds()
+        async with multi as hold:
+            figures["enter, CPU ms"] = 1000 * (cpu_seconds() - begun)
+            begun, sent = cpu_seconds(), client.stats().bytes_sent
+            await hold.confirm()
+            figures["confirm, CPU ms"] = 1000 * (cpu_seconds() - begun)
+            figures["confirm, bytes sent"] = client.stats().bytes_sent - sent
+            begun, began = cpu_seconds(), time.monotonic()
+        figures["leave, CPU ms"] = 1000 * (cpu_seconds() - begun)
+        figures["leave, ms"] = 1000 * (time.monotonic() - began)
+        return figures
+
+
 DOUBLED: Final = (250, 500, 1000, 2000)
 GROWTHS: Final = {
     "holds": Growth(
@@ -200,6 +222,11 @@ GROWTHS: Final = {
         "so many tasks of one client wait behind a writer, and are let in together",
         DOUBLED,
         {"zkrecipes": partial(on_trio, _readers)},
+    ),
+    "multi": Growth(
+        "one multi-lock over so many mutexes",
+        (200, 400, 800, 1600),
+        {"zkrecipes": partial(on_trio, _multi)},
     ),
     "tries": Growth(
         "a try without waiting, behind so many contenders",
