@@ -13,7 +13,7 @@ import pytest
 
 import zkrecipes as zk
 from tests.net.peers import OPCODES_3_4, OPCODES_3_5, OldServer
-from tests.recipes.hurting import TIMEOUT, World, virtual_time, world
+from tests.recipes.hurting import TIMEOUT, Refusal, World, refusing, virtual_time, world
 from zkrecipes import EventType, Stat
 from zkrecipes.client.rearmed_watch import keep_watching
 from zkrecipes.client.watching import OneShotWatch, WatchEvents
@@ -260,6 +260,19 @@ async def test_the_end_of_the_client_ends_the_watch_and_not_the_loop() -> None:
                         async for event in events:
                             told.append((event.type, event.path))
     assert told in ([], [(EventType.RESYNC, "/n")])
+
+
+async def test_a_transient_answer_does_not_end_a_watch_that_is_set() -> None:
+    async with _old() as (there, _, client, other), client.watch("/n") as events:
+        await _armed(there)
+        refusals = [Refusal(code, is_applied=False) for code in (-7, -127, -122)]
+        with refusing(there, client.session.id, lambda _: refusals.pop() if refusals else None):
+            await other.create("/n")
+            await other.set("/n", b"1")
+            await other.create("/n/child")
+            assert await _told(events, 1) == [(EventType.CREATED, "/n")]
+            assert not refusals
+        assert await _nothing_more(events)
 
 
 async def test_a_znode_that_goes_between_two_reads_is_read_again() -> None:

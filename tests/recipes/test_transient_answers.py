@@ -170,6 +170,32 @@ async def test_locks_and_memberships_come_and_go_through_them() -> None:
                 pass
 
 
+async def test_a_request_to_release_is_waited_for_through_them() -> None:
+    rng = random.Random(7)
+
+    def choose(seen: Seen) -> Refusal | None:
+        is_read = seen.opcode == OpCode.GET_DATA and rng.random() < 0.7
+        return Refusal(rng.choice(CODES), is_applied=False) if is_read else None
+
+    async with (
+        _two_clients() as (there, client, other),
+        zk.Mutex(client, "/m") as hold,
+        anyio.create_task_group() as tasks,
+    ):
+        heard = anyio.Event()
+
+        async def listen() -> None:
+            await hold.wait_revocation()
+            heard.set()
+
+        with refusing(there, client.session.id, choose):
+            tasks.start_soon(listen)
+            await anyio.sleep(5)
+            assert await zk.Mutex(other, "/m").revoke()
+            with anyio.fail_after(TIMEOUT):
+                await heard.wait()
+
+
 async def test_a_function_that_returns_at_once_leads_less_and_less_often() -> None:
     async with _two_clients() as (there, client, _):
         terms: list[float] = []

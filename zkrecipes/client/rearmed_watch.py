@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol
 
+from zkrecipes.client.pauses import Pauses
 from zkrecipes.client.watching import OneShotWatch, WatchEvents
 from zkrecipes.codec.records import Stat
 from zkrecipes.enums import EventType
@@ -52,6 +53,7 @@ async def keep_watching(
     """
     last: Stat | None = None
     is_set = False
+    pauses = Pauses()
     connections = watcher.traffic.connections
 
     def missed() -> None:
@@ -72,14 +74,19 @@ async def keep_watching(
                 connections, is_set = watcher.traffic.connections, True
                 on_set()
             last = stat
+            pauses.reset()
             await watch.wait()
         except NoNodeError:
             continue  # deleted between two reads: the next one tells
         except ZooKeeperError as error:
-            if watcher.over is not None or not isinstance(error, SessionExpiredError):
-                events.ended(error)
-                on_set()
-                return
+            if watcher.over is None and isinstance(error, SessionExpiredError):
+                continue
+            if watcher.over is None and is_set and error.is_transient:
+                await pauses.wait()  # what changes meanwhile is found by the next reading
+                continue
+            events.ended(error)
+            on_set()
+            return
         finally:
             watcher.unwatch(watch)
 
