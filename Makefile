@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix fuzz refusals histories soak lint format docs bench dev clean
+.PHONY: help demo test test-matrix fuzz refusals histories rounds soak lint format docs bench dev clean
 
 help:
 	@echo "make demo    several workers share jobs under a lock; two of them fail on purpose (20 s)"
@@ -21,6 +21,7 @@ help:
 	@echo "             every recipe, with each of its requests answered by each error code"
 	@echo "make histories"
 	@echo "             4000 histories of the double barrier in virtual time (an hour)"
+	@echo "make rounds  100 rounds of a double barrier by 16 processes, of which some are killed (minutes)"
 	@echo "make soak    clients of three real servers whose connections are cut at random (5 min)"
 	@echo "make bench   measure beside kazoo on a real server"
 	@echo "make dev     everything above in one environment, $(VENV)"
@@ -44,6 +45,10 @@ refusals: $(VENV)/.has-cli,test
 
 histories: $(VENV)/.has-cli,test
 	@$(BIN)/python -m tests.recipes.double_barrier_play $(ARGS)
+
+rounds: $(VENV)/.has-cli,test
+	@scripts/install-test-peers $(BIN)/python
+	@$(BIN)/python -m tests.apache.double_barrier_rounds $(ARGS)
 
 soak: $(VENV)/.has-cli,test
 	@scripts/install-test-peers $(BIN)/python

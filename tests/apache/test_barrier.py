@@ -8,7 +8,9 @@ import anyio
 import pytest
 
 import zkrecipes as zk
+from tests.apache.double_barrier_rounds import Members
 from tests.apache.served import Served
+from zkrecipes.ensemble import ApacheEnsemble
 
 pytestmark = pytest.mark.anyio
 
@@ -92,7 +94,8 @@ async def test_a_member_whose_znode_is_deleted_inside(server: Served, fresh_path
                 for each in (client, other, doomed):
                     tasks.start_soon(visit, each)
         assert sorted(outcomes) == ["broken", "well", "well"]
-        assert await client.get_children(fresh_path) == []
+        stat = await client.exists(fresh_path)
+        assert stat is None or stat.num_children == 0
 
 
 async def test_a_ready_that_was_left_behind(server: Served, fresh_path: str) -> None:
@@ -112,3 +115,20 @@ async def test_a_ready_that_was_left_behind(server: Served, fresh_path: str) -> 
             tasks.start_soon(visit, client)
             tasks.start_soon(visit, other)
         assert await client.get_children(fresh_path) == []
+
+
+@pytest.mark.apache
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_rounds_of_several_processes_of_which_some_are_killed(
+    apache_ensemble: ApacheEnsemble, fresh_path: str
+) -> None:
+    """`make rounds` plays more, with more processes."""
+    members = Members(apache_ensemble.connect_string, fresh_path, number=5, seed=1)
+    with anyio.fail_after(50):
+        await members.play(rounds=8, kill_every=1.2)
+    report = members.report
+    assert report.overlaps() == []
+    assert report.kills > 0
+    complete = list(report.rounds.values())[1:-1]
+    assert sum(len(stays) == 5 for stays in complete) > 1

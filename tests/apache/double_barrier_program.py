@@ -1,0 +1,39 @@
+"""A member of a double barrier in a process of its own: it goes through round after round until it is killed.
+
+It prints a line when its block begins and one when it has ended: `in` or `out`, the round's fencing token,
+and the time by the clock that all processes have in common.
+"""
+
+# ruff: noqa: T201 - a program
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+
+import anyio
+
+import zkrecipes as zk
+
+SESSION_TIMEOUT = 3.0
+
+
+async def take_part(connect_string: str, path: str, parties: int, name: str) -> None:
+    """Go through the barrier again and again."""
+    async with zk.connect(connect_string, session_timeout=SESSION_TIMEOUT, connect_timeout=60) as client:
+        barrier = zk.DoubleBarrier(client, path, parties=parties, identifier=name)
+        while True:
+            try:
+                async with barrier as hold:
+                    print("in", hold.fencing_token, time.monotonic(), flush=True)
+                    try:
+                        await anyio.sleep(random.choice([0, 0, 0.01, 0.1]))
+                    finally:
+                        print("out", hold.fencing_token, time.monotonic(), flush=True)
+            except zk.BrokenBarrierError:
+                pass
+
+
+if __name__ == "__main__":
+    anyio.run(take_part, sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], backend="trio")
