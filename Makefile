@@ -21,7 +21,8 @@ help:
 	@echo "             every recipe, with each of its requests answered by each error code"
 	@echo "make histories"
 	@echo "             4000 histories of the double barrier in virtual time (an hour)"
-	@echo "make rounds  100 rounds of a double barrier by 16 processes, of which some are killed (minutes)"
+	@echo "make rounds  100 rounds of a double barrier by 16 processes, of which some are killed, and the"
+	@echo "             rounds with Curator's members in every order (10 min)"
 	@echo "make soak    clients of three real servers whose connections are cut at random (5 min)"
 	@echo "make bench   measure beside kazoo on a real server"
 	@echo "make dev     everything above in one environment, $(VENV)"
@@ -49,6 +50,7 @@ histories: $(VENV)/.has-cli,test
 rounds: $(VENV)/.has-cli,test
 	@scripts/install-test-peers $(BIN)/python
 	@$(BIN)/python -m tests.apache.double_barrier_rounds $(ARGS)
+	@WHOLE_SWEEP=1 $(BIN)/python -m pytest tests/interop/test_barrier_curator.py
 
 soak: $(VENV)/.has-cli,test
 	@scripts/install-test-peers $(BIN)/python

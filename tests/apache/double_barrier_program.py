@@ -8,6 +8,7 @@ and the time by the clock that all processes have in common.
 
 from __future__ import annotations
 
+import logging
 import random
 import sys
 import time
@@ -16,12 +17,10 @@ import anyio
 
 import zkrecipes as zk
 
-SESSION_TIMEOUT = 3.0
 
-
-async def take_part(connect_string: str, path: str, parties: int, name: str) -> None:
-    """Go through the barrier again and again."""
-    async with zk.connect(connect_string, session_timeout=SESSION_TIMEOUT, connect_timeout=60) as client:
+async def take_part(connect_string: str, path: str, parties: int, session_timeout: float, name: str) -> None:
+    """Go through the barrier again and again, in sessions of this timeout."""
+    async with zk.connect(connect_string, session_timeout=session_timeout, connect_timeout=60) as client:
         barrier = zk.DoubleBarrier(client, path, parties=parties, identifier=name)
         while True:
             try:
@@ -36,4 +35,6 @@ async def take_part(connect_string: str, path: str, parties: int, name: str) -> 
 
 
 if __name__ == "__main__":
-    anyio.run(take_part, sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], backend="trio")
+    logging.disable(logging.WARNING)
+    _, servers, where, parties, timeout, name = sys.argv
+    anyio.run(take_part, servers, where, int(parties), float(timeout), name, backend="trio")

@@ -25,6 +25,8 @@ from tests.apache import double_barrier_program
 from tests.conftest import JAVA_OPTIONS, PROPERTIES, SETTINGS
 from zkrecipes.ensemble import ApacheEnsemble
 
+SESSION_TIMEOUT = 8.0
+"""Sixteen processes on few cores keep each other waiting for seconds."""
 _LINE_LENGTH_MAX = 1000
 
 
@@ -71,9 +73,11 @@ class Report:
 class Members:
     """The processes."""
 
-    def __init__(self, connect_string: str, path: str, number: int, seed: int) -> None:
+    def __init__(
+        self, connect_string: str, path: str, *, number: int, session_timeout: float, seed: int
+    ) -> None:
         self.report = Report()
-        self._arguments = connect_string, path, str(number)
+        self._arguments = connect_string, path, str(number), str(session_timeout)
         self._number = number
         self._rng = random.Random(seed)
         self._processes: dict[str, anyio.abc.Process] = {}
@@ -140,7 +144,9 @@ async def _run(processes: int, rounds: int, kill_every: float, seed: int) -> Rep
     ensemble = ApacheEnsemble(size=3, settings=SETTINGS, properties=PROPERTIES, java_options=JAVA_OPTIONS)
     async with ensemble:
         path = f"/rounds-{uuid.uuid4().hex[:8]}"
-        members = Members(ensemble.connect_string, path, processes, seed)
+        members = Members(
+            ensemble.connect_string, path, number=processes, session_timeout=SESSION_TIMEOUT, seed=seed
+        )
         await members.play(rounds, kill_every)
     return members.report
 
@@ -150,7 +156,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make rounds", description=__doc__)
     parser.add_argument("--processes", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--kill-every", type=float, default=3.0, help="seconds")
+    parser.add_argument("--kill-every", type=float, default=10.0, help="seconds")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
     logging.disable(logging.WARNING)

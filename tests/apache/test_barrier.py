@@ -124,7 +124,7 @@ async def test_rounds_of_several_processes_of_which_some_are_killed(
     apache_ensemble: ApacheEnsemble, fresh_path: str
 ) -> None:
     """`make rounds` plays more, with more processes."""
-    members = Members(apache_ensemble.connect_string, fresh_path, number=5, seed=1)
+    members = Members(apache_ensemble.connect_string, fresh_path, number=5, session_timeout=4, seed=1)
     with anyio.fail_after(50):
         await members.play(rounds=8, kill_every=1.2)
     report = members.report

@@ -5,18 +5,23 @@ On one loop: the gate's scenarios run on both with kazoo's, which is started soo
 
 from __future__ import annotations
 
+import os
+import random
 import uuid
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from itertools import permutations
 
 import anyio
 import anyio.lowlevel
 import pytest
 
 import zkrecipes as zk
+from tests.apache.raw_session import end_session
 from tests.interop import barrier_scenarios as scenarios
 from tests.interop.barrier_scenarios import Gate
 from tests.interop.mutex_scenarios import LIMIT, until
-from tests.interop.peer import Peer, StartPeer
+from tests.interop.peer import Peer, PeerEndedError, PeerError, StartPeer
 from zkrecipes.ensemble import ApacheServer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.interop]
@@ -58,14 +63,14 @@ class Meeting:
         self.inside: set[str] = set()
         self.gone: set[str] = set()
         self.may_leave = anyio.Event()
-        self._server = server
+        self.server = server
 
     def again(self) -> Meeting:
         """Another one at the same path, where nobody has been yet."""
-        return Meeting(self._server, self.path)
+        return Meeting(self.server, self.path)
 
     def connect(self) -> AbstractAsyncContextManager[zk.Client]:
-        return zk.connect(self._server.connect_string, session_timeout=4.0)
+        return zk.connect(self.server.connect_string, session_timeout=4.0)
 
     async def ours(self, client: zk.Client, name: str, parties: int) -> None:
         async with zk.DoubleBarrier(client, self.path, parties=parties, identifier=name):
@@ -123,45 +128,6 @@ async def test_in_together_and_out_together(meeting: Meeting, curator: StartPeer
             await until_empty(client, meeting.path)
 
 
-async def test_each_waits_until_the_other_has_left(meeting: Meeting, curator: StartPeer) -> None:
-    """The first by name keeps its znode until the other has gone: ours does it as Curator's does."""
-    seen: set[tuple[str, str]] = set()
-    with anyio.fail_after(3 * LIMIT):
-        async with meeting.connect() as client, curator() as peer:
-            while len(seen) < 4:  # names are random
-                for leaves_first in ("ours", "theirs"):
-                    seen.add(
-                        (leaves_first, await leave_one_by_one(meeting.again(), client, peer, leaves_first))
-                    )
-
-
-async def leave_one_by_one(at: Meeting, client: zk.Client, peer: Peer, leaves_first: str) -> str:
-    """Let one begin to leave, and then the other; who is the first by name."""
-    name = str(uuid.uuid4())
-    may_theirs_leave = anyio.Event()
-
-    async def theirs() -> None:
-        await may_theirs_leave.wait()
-        assert await peer.call("leave", name, SECONDS)
-        at.gone.add("theirs")
-
-    async with anyio.create_task_group() as tasks:
-        await peer.call("DistributedDoubleBarrier", name, at.path, 2)
-        tasks.start_soon(at.ours, client, "ours", 2)
-        assert await peer.call("enter", name, SECONDS)
-        tasks.start_soon(theirs)
-        await at.until(at.inside, 1)
-        first = await client.get(f"{at.path}/{min(await client.get_children(at.path))}")
-        events = [at.may_leave, may_theirs_leave]
-        for event in events if leaves_first == "ours" else reversed(events):
-            assert at.gone == set()
-            event.set()
-            await anyio.sleep(0.2)
-        await at.until(at.gone, 2)
-    await until_empty(client, at.path)
-    return "ours" if first.data == b"ours" else "theirs"
-
-
 async def test_a_killed_curator_keeps_nobody_waiting(meeting: Meeting, curator: StartPeer) -> None:
     with anyio.fail_after(2 * LIMIT):
         async with meeting.connect() as client, anyio.create_task_group() as tasks:
@@ -191,6 +157,223 @@ async def test_again_and_again(meeting: Meeting, curator: StartPeer) -> None:
                     tasks.start_soon(at.theirs, peer, f"c-{number}", 3)
                 assert len(at.gone) == 3
             await until_empty(client, meeting.path)
+
+
+# --- every order, and kills ------------------------------------------------------------------------------
+
+MEMBERS = ("ours-1", "ours-2", "theirs")
+ORDERS = [(arriving, leaving) for arriving in permutations(MEMBERS) for leaving in permutations(MEMBERS)]
+KILLS = [(victim, when) for victim in ("theirs", "ours-1") for when in ("waiting", "inside", "leaving")]
+IS_WHOLE = "WHOLE_SWEEP" in os.environ
+"""Every order and every kill, as `make rounds` tries them; otherwise a sample."""
+
+
+class Round:
+    """A round of two members of ours and one of Curator's, each of which leaves when it is told to."""
+
+    def __init__(self, meeting: Meeting, peer: Peer, clients: dict[str, zk.Client], parties: int) -> None:
+        self.inside: list[str] = []
+        self.out: list[str] = []
+        self.may_leave = {name: anyio.Event() for name in MEMBERS}
+        self.path = meeting.path
+        self.observer = clients["observer"]
+        self._peer = peer
+        self._clients = clients
+        self._parties = parties
+
+    async def enter_and_leave(self, name: str) -> None:
+        """Go through the barrier."""
+        if name == "theirs":
+            await self._theirs()
+        else:
+            barrier = zk.DoubleBarrier(self._clients[name], self.path, parties=self._parties, identifier=name)
+            async with barrier:
+                self.inside.append(name)
+                await self.may_leave[name].wait()
+            self.out.append(name)
+
+    async def _theirs(self) -> None:
+        name = str(uuid.uuid4())
+        await self._peer.call("DistributedDoubleBarrier", name, self.path, self._parties)
+        assert await self._peer.call("enter", name, SECONDS)
+        self.inside.append("theirs")
+        await self.may_leave["theirs"].wait()
+        assert await self._peer.call("leave", name, SECONDS)
+        self.out.append("theirs")
+
+    async def members(self) -> list[str]:
+        """The names of the znodes."""
+        try:
+            names = await self.observer.get_children(self.path)
+        except zk.NoNodeError:
+            return []
+        return sorted(name for name in names if name != "ready")
+
+    async def until_there(self, number: int) -> None:
+        async def are_there() -> bool:
+            return len(await self.members()) == number
+
+        await until(are_there)
+
+    async def until_it_waits_to_leave(self, before: list[str]) -> None:
+        """Wait until a member that may leave has deleted its znode, or has had time to wait as the first."""
+        with anyio.move_on_after(0.3):
+            while await self.members() == before:  # noqa: ASYNC110 - nor this
+                await anyio.sleep(0.01)
+
+
+@asynccontextmanager
+async def three_clients(meeting: Meeting) -> AsyncIterator[dict[str, zk.Client]]:
+    async with AsyncExitStack() as stack:
+        names = ("ours-1", "ours-2", "observer")
+        yield {name: await stack.enter_async_context(meeting.connect()) for name in names}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("parties", [3, 2])
+async def test_every_order_of_arriving_and_leaving(
+    meeting: Meeting, curator: StartPeer, parties: int
+) -> None:
+    """No member is inside before a round begins with it, or out before all are out that are inside."""
+    orders = ORDERS if IS_WHOLE else random.Random(parties).sample(ORDERS, 5)
+    async with three_clients(meeting) as clients, curator() as peer:
+        for number, (arriving, leaving) in enumerate(orders):
+            at = Meeting(meeting.server, f"{meeting.path}-{number}")
+            with anyio.fail_after(LIMIT):
+                if parties == 3:
+                    await three_go_through(Round(at, peer, clients, parties), arriving, leaving)
+                else:
+                    await one_is_late(Round(at, peer, clients, parties), arriving, leaving)
+
+
+async def three_go_through(played: Round, arriving: Sequence[str], leaving: Sequence[str]) -> None:
+    async with anyio.create_task_group() as tasks:
+        for number, name in enumerate(arriving):
+            assert played.inside == []
+            tasks.start_soon(played.enter_and_leave, name)
+            await played.until_there(number + 1)
+        while len(played.inside) < 3:  # noqa: ASYNC110 - nothing announces it
+            await anyio.sleep(0.005)
+        for name in leaving:
+            assert played.out == []
+            before = await played.members()
+            played.may_leave[name].set()
+            if name != leaving[-1]:
+                await played.until_it_waits_to_leave(before)
+    await until_empty(played.observer, played.path)
+
+
+async def one_is_late(played: Round, arriving: Sequence[str], leaving: Sequence[str]) -> None:
+    """Two are enough. A third of Curator's enters at once, a third of ours waits for the next round."""
+    async with anyio.create_task_group() as tasks:
+        for number, name in enumerate(arriving[:2]):
+            tasks.start_soon(played.enter_and_leave, name)
+            await played.until_there(number + 1)
+        while len(played.inside) < 2:  # noqa: ASYNC110
+            await anyio.sleep(0.005)
+        late = arriving[2]
+        tasks.start_soon(played.enter_and_leave, late)
+        if late == "theirs":
+            while late not in played.inside:  # noqa: ASYNC110
+                await anyio.sleep(0.005)
+            assert len(await played.members()) == 3
+        else:
+            await anyio.sleep(0.2)
+            assert late not in played.inside
+            assert len(await played.members()) == 2
+        for name in leaving:
+            if name != late or late == "theirs":
+                before = await played.members()
+                played.may_leave[name].set()
+                await played.until_it_waits_to_leave(before)
+        if late != "theirs":
+            await anyio.sleep(0.2)
+            assert sorted(played.out) == sorted(arriving[:2])
+            assert late not in played.inside, "alone in the next round"
+            tasks.cancel_scope.cancel()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("victim", "when"), KILLS if IS_WHOLE else [KILLS[1], KILLS[5]])
+async def test_a_kill_lets_no_member_in_wrongly_and_keeps_none_for_ever(
+    meeting: Meeting, curator: StartPeer, victim: str, when: str
+) -> None:
+    """A round of three, of which one is killed; ours lose the session as a killed process does."""
+    async with three_clients(meeting) as clients, curator(session_timeout=2.0) as peer:
+        played = Round(meeting, peer, clients, 3)
+        others = [name for name in MEMBERS if name != victim]
+        with anyio.fail_after(2 * LIMIT):
+            async with anyio.create_task_group() as tasks:
+                scope = anyio.CancelScope()
+
+                async def doomed() -> None:
+                    with scope, suppress(PeerEndedError, PeerError, zk.BrokenBarrierError):
+                        await played.enter_and_leave(victim)
+
+                async def kill() -> None:
+                    if victim == "theirs":
+                        peer.kill()
+                    else:
+                        session = clients[victim].session
+                        await end_session(meeting.server.connect_string, session.id, session.password)
+                    scope.cancel()
+
+                tasks.start_soon(doomed)
+                await played.until_there(1)
+                if when == "waiting":
+                    await kill()
+                    await played.until_there(0)
+                for name in others:
+                    tasks.start_soon(played.enter_and_leave, name)
+                if when == "waiting":
+                    await played.until_there(2)
+                    await anyio.sleep(0.3)
+                    assert played.inside == []
+                    tasks.cancel_scope.cancel()
+                    return
+                while len(played.inside) < 3:  # noqa: ASYNC110
+                    await anyio.sleep(0.005)
+                if when == "leaving":
+                    before = await played.members()
+                    played.may_leave[victim].set()
+                    await played.until_it_waits_to_leave(before)
+                assert played.out == []
+                await kill()
+                for name in others:
+                    played.may_leave[name].set()
+            assert sorted(played.out) == sorted(others)
+        await until_empty(played.observer, played.path)
+
+
+@pytest.mark.timeout(60)
+async def test_a_ready_that_curator_deletes_too_early_lets_no_member_of_ours_in(
+    meeting: Meeting, curator: StartPeer
+) -> None:
+    """Its last leaver deletes any `ready`. Then another member of Curator's creates one."""
+    async with three_clients(meeting) as clients, curator() as peer:
+        played = Round(meeting, peer, clients, 2)
+        observer = clients["observer"]
+        with anyio.fail_after(LIMIT):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(played.enter_and_leave, "ours-1")
+                tasks.start_soon(played.enter_and_leave, "theirs")
+                while len(played.inside) < 2:  # noqa: ASYNC110
+                    await anyio.sleep(0.005)
+                await observer.delete(f"{meeting.path}/ready")
+                tasks.start_soon(played.enter_and_leave, "ours-2")
+                second = str(uuid.uuid4())
+                await peer.call("DistributedDoubleBarrier", second, meeting.path, 2)
+                assert await peer.call("enter", second, SECONDS)  # it counts those that are inside
+                await anyio.sleep(0.3)
+                assert "ours-2" not in played.inside
+                for event in played.may_leave.values():
+                    event.set()
+                assert await peer.call("leave", second, SECONDS)
+                while len(played.out) < 2:  # noqa: ASYNC110
+                    await anyio.sleep(0.005)
+                assert "ours-2" not in played.inside
+                tasks.start_soon(played.enter_and_leave, "ours-1")  # the next round
+        assert sorted(played.inside) == ["ours-1", "ours-1", "ours-2", "theirs"]
 
 
 async def until_empty(client: zk.Client, path: str) -> None:

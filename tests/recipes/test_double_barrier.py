@@ -32,11 +32,19 @@ from tests.recipes.hurting import (
     virtual_time,
     world,
 )
+from zkrecipes.codec.messages import CheckRequest, CreateRequest, Request, SetDataRequest
+from zkrecipes.codec.multi import MultiRequest
 from zkrecipes.devserver.faults import Hurt
 from zkrecipes.enums import OpCode
 from zkrecipes.recipes import double_barrier_member
-from zkrecipes.recipes.double_barrier_directory import is_member
-from zkrecipes.recipes.double_barrier_member import next_in_circle
+from zkrecipes.recipes.double_barrier_directory import (
+    BarrierView,
+    Record,
+    is_member,
+    parties_max,
+    record_of,
+)
+from zkrecipes.recipes.double_barrier_member import Step, next_in_circle, next_step
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -145,6 +153,70 @@ async def test_who_is_a_member() -> None:
     assert is_member(str(uuid.uuid4()).upper())
     for name in ("ready", uuid.uuid4().hex, f"_c_{uuid.uuid4()}-lock-0000000001", f"{uuid.uuid4()}\n"):
         assert not is_member(name)
+
+
+CLOSED, OPEN = Record(6, 60), Record(5, 50, is_open=True)
+OLD_READY, YOUNG_READY = (zk.Stat(czxid, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) for czxid in (50, 90))
+
+
+@pytest.mark.parametrize(
+    ("record", "arrived", "ready", "members", "is_called", "step"),
+    [
+        # too few members, and enough, after a round that was over before
+        (CLOSED, CLOSED, None, 2, False, Step.WAIT),
+        (CLOSED, CLOSED, None, 3, False, Step.COUNT),
+        (Record(0), Record(0), None, 3, False, Step.COUNT),
+        # its round has begun, even if `ready` has gone again
+        (Record(7, 90, is_open=True), CLOSED, YOUNG_READY, 3, True, Step.ENTER),
+        (Record(7, 90, is_open=True), CLOSED, None, 1, False, Step.ENTER),
+        # it has missed its round, which is over
+        (Record(8, 95), CLOSED, None, 3, True, Step.WITHDRAW),
+        # a round began before its znode was created
+        (OPEN, CLOSED, OLD_READY, 3, False, Step.WITHDRAW),
+        (OPEN, CLOSED, None, 3, False, Step.WITHDRAW),
+        # a `ready` older than the znode, of Curator's
+        (CLOSED, CLOSED, OLD_READY, 3, False, Step.WITHDRAW),
+        # a member of Curator's has begun a round, which may even be over
+        (CLOSED, CLOSED, YOUNG_READY, 2, True, Step.FOLLOW),
+        (CLOSED, CLOSED, None, 2, True, Step.FOLLOW),
+        # Curator has removed `ready` of the last round, and that round's members had gone before it arrived
+        (OPEN, OPEN, None, 3, False, Step.COUNT),
+        (OPEN, OPEN, YOUNG_READY, 3, True, Step.FOLLOW),
+    ],
+)
+async def test_what_a_waiting_member_does_next(
+    record: Record, arrived: Record, ready: zk.Stat | None, members: int, is_called: bool, step: Step
+) -> None:
+    view = BarrierView(record, ready, ["member"] * members)
+    assert next_step(view, 80, arrived, 3, is_called=is_called) is step
+
+
+async def test_a_record_is_what_a_round_wrote_last() -> None:
+    def read(data: bytes | None, version: int) -> Record:
+        return record_of(zk.Node(data, zk.Stat(1, 77, 0, 0, version, 0, 0, 0, 0, 0, 0)))
+
+    assert read(b"5 open", 5) == Record(5, 77, is_open=True)
+    assert read(b"6 closed", 6) == Record(6, 77, is_open=False)
+    for data in (b"5 open", b"", None, b"settings", b"6 closed ", b"-6 closed"):
+        assert read(data, 6) == Record(6)
+
+
+@pytest.mark.parametrize("path", ["/b", "/a/long/one" * 20])
+async def test_more_parties_than_a_transaction_can_check_are_refused(path: str) -> None:
+    """Servers take requests of 1 MiB (`jute.maxbuffer`)."""
+    async with clients("a") as (_, (client,)):
+        limit = parties_max(f"/chroot{path}")
+        view = client.chroot("/chroot")
+        assert zk.DoubleBarrier(view, path, parties=limit).parties == limit
+        with pytest.raises(ValueError, match=f"between 1 and {limit} for '/chroot{path}', got {limit + 1}"):
+            zk.DoubleBarrier(view, path, parties=limit + 1)
+        checks: list[Request[Any]] = [CheckRequest(f"/chroot{path}/{uuid.uuid4()}", -1)] * limit
+        writes: list[Request[Any]] = [
+            SetDataRequest(f"/chroot{path}", b"123456789 closed", 123456789),
+            CreateRequest(f"/chroot{path}/ready", b"", list(zk.OPEN), 0),
+        ]
+        size = len(MultiRequest((*checks, *writes)).encode())
+        assert 0.9 * 2**20 < size < 0xFFFFF
 
 
 async def test_the_next_in_the_circle() -> None:
