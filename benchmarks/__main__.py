@@ -14,7 +14,17 @@ from typing import Final
 import anyio
 
 import zkrecipes as zk
-from benchmarks import codec, dev_server, failover, growth, holders, imports, limits, subject_curator
+from benchmarks import (
+    codec,
+    dev_server,
+    failover,
+    growth,
+    holders,
+    imports,
+    limits,
+    slow_links,
+    subject_curator,
+)
 from benchmarks.works import (
     DATA,
     LOCK_PATH,
@@ -45,13 +55,23 @@ SUBJECTS: Final = {
 }
 ONLY_PIPELINED: Final = frozenset(name for name in SUBJECTS if "pipeline()" in name)
 PIPELINED: Final = frozenset({"pipelined_get", "pipelined_create", "children_of_1000"})
-ONLY: Final = ("codec", "imports", "works", "limits", "failover", "holders", "dev-server", "growth")
+ONLY: Final = (
+    "codec",
+    "imports",
+    "works",
+    "limits",
+    "failover",
+    "holders",
+    "dev-server",
+    "growth",
+    "slow-links",
+)
 ONLY_LOCKS: Final = frozenset({AIOZK, CURATOR})
 
 Results = dict[str, list[dict[str, float]]]
 
 
-def main() -> None:
+def main() -> None:  # noqa: C901 - a line for each measurement
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
@@ -71,6 +91,8 @@ def main() -> None:
         anyio.run(growth.run_all, ())
     if given.only == "holders":
         print_holders()
+    if given.only == "slow-links":
+        print_slow_links()
     if given.only == "limits":
         print_limits()
     if given.only in (None, "works"):
@@ -200,6 +222,18 @@ def print_holders() -> None:
         for price in anyio.run(holders.measure, backend=backend):
             figures = (price.transactions, price.log_bytes, price.snapshots_a_day, price.cpu)
             rows.append([str(price.holders), *(f"{figure:,.1f}" for figure in figures)])
+        print_table(rows)
+
+
+def print_slow_links() -> None:
+    """One table for each loop."""
+    for backend in ("trio", "asyncio"):
+        print(f"\nslow links and long queues, session timeout {slow_links.SESSION_TIMEOUT:g} s, {backend}")
+        rows = [["", "a hold", "answered", "seconds", "connections", "same session"]]
+        for says, lived in anyio.run(slow_links.measure, backend=backend):
+            hold = {None: "none", True: "kept", False: "lost"}[lived.is_hold_kept]
+            answered, same = f"{lived.done:,} of {lived.asked:,}", "yes" if lived.is_same_session else "no"
+            rows.append([says, hold, answered, f"{lived.seconds:.1f}", str(lived.connections), same])
         print_table(rows)
 
 

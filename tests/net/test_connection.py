@@ -381,3 +381,26 @@ async def test_nothing_urgent_waits_for_a_whole_batch_that_the_stream_takes_slow
         assert b"credential" in data
         assert all(len(data) < 300_000 for _, data in stream.sent)
         tasks.cancel_scope.cancel()
+
+
+@pytest.mark.trio
+async def test_a_timer_that_had_no_turn_while_the_loop_ran_is_no_block(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    network = MemoryNetwork()
+    async with (
+        scripted(network, greet=accept_all(), answer=answer_all),
+        greeted(network) as (connection, _, driver),
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(connection.run, driver)
+        await anyio.wait_all_tasks_blocked()
+        for _ in range(4):
+            autojump_clock.jump(0.6)
+            connection.look_at_clock()
+        assert driver.blocks == []
+        autojump_clock.jump(0.7)
+        connection.look_at_clock()
+        [(at_least, at_most)] = driver.blocks
+        assert at_least == at_most == pytest.approx(0.7)
+        tasks.cancel_scope.cancel()

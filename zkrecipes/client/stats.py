@@ -24,8 +24,8 @@ class ClientStats:
             none.
         last_zxid: the newest transaction that the session has seen.
         unanswered_for: seconds since the newest request or ping was sent that has an answer: about a
-            third of the timeout at most while all is well, and the session is given up when it is a whole
-            one; infinite before there is a session.
+            third of the timeout at most while all is well, or as long as a large reply takes to arrive;
+            infinite before there is a session.
         outstanding: requests that wait for an answer, or for a connection.
         replies: answers received, errors included.
         bytes_sent: on connections that attached a session, heartbeats included.

@@ -165,8 +165,9 @@ class Connection:
         A timer that is late tells it. The connection looks at the clock often enough to know the length.
         """
         now, driver = self._now(), self._driver
-        if driver is not None and now - self._due_at > BLOCKED_AFTER * self.side.timeout:
-            ran_at, due_at = self._ran_at, self._due_at
+        due_at = max(self._due_at, self._ran_at)  # it may have run without the timer's having its turn
+        if driver is not None and now - due_at > BLOCKED_AFTER * self.side.timeout:
+            ran_at = self._ran_at
             self._ran_at = self._due_at = now
             self.side.was_blocked(ran_at, now)
             driver.was_blocked(now - due_at, now - ran_at)
