@@ -17,7 +17,8 @@ from tests.recipes.hurting import TIMEOUT, Doors, Seen, World, virtual_time, wor
 from zkrecipes.codec.messages import CheckRequest, CreateReply, ErrorReply
 from zkrecipes.codec.multi import MultiReply, MultiRequest
 from zkrecipes.enums import OpCode
-from zkrecipes.net.holds import Guard, Holds
+from zkrecipes.net.hold_guard import Guard
+from zkrecipes.net.holds import Holds
 from zkrecipes.net.session import Session
 from zkrecipes.protocol.events import Connected, Replied
 from zkrecipes.protocol.send_window import FIRST_SIZE

@@ -28,7 +28,7 @@ from zkrecipes.client.transaction import as_transaction
 from zkrecipes.codec.records import Node, Stat
 from zkrecipes.enums import ServerGeneration, SessionState
 from zkrecipes.errors import NotReadOnlyError, SessionExpiredError, ZooKeeperError
-from zkrecipes.net.holds import Guard
+from zkrecipes.net.hold_guard import Guard
 from zkrecipes.net.keeper import SessionKeeper
 from zkrecipes.net.pending import Pending
 from zkrecipes.net.session import Session
