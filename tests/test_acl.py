@@ -49,15 +49,15 @@ def test_an_unknown_algorithm_is_a_value_error(algorithm: str) -> None:
 
 
 def test_a_colon_in_the_name_is_a_value_error() -> None:
-    with pytest.raises(ValueError, match="a digest user has no colon: 'a:b'"):
+    with pytest.raises(ValueError, match="a digest user must not contain ':', got 'a:b'"):
         digest_id("a:b", SECRET)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((b"bob", SECRET), "a digest user is a str, not bytes"),
-        (("bob", 5), "a digest password is a str, not int"),
+        ((b"bob", SECRET), "a digest user must be a str, not bytes"),
+        (("bob", 5), "a digest password must be a str, not int"),
     ],
 )
 def test_what_is_no_str_is_a_type_error(arguments: Any, message: str) -> None:

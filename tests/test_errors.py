@@ -187,7 +187,7 @@ def test_repr_has_path_and_code() -> None:
 
 def test_the_branches_of_the_tree() -> None:
     for name in errors.__all__:
-        if name != "error_from_code":
+        if name not in {"error_from_code", "session_hex"}:
             assert issubclass(getattr(errors, name), ZooKeeperError)
     assert issubclass(PacketTooLargeError, ConnectionLossError)
     assert issubclass(ConnectTimeoutError, TimeoutError)
@@ -222,3 +222,14 @@ def test_where_the_outcome_is_unknown_no_error_says_that_nothing_changed() -> No
     for code in (-101, -110, -103, -127):
         assert error_from_code(code).nothing_changed
     assert TransactionError(0, NoNodeError("/a"), 1).nothing_changed
+
+
+@pytest.mark.parametrize(
+    ("session_id", "text"), [(1, "0x1"), (-1, "0xffffffffffffffff"), (-(2**63), "0x8000000000000000")]
+)
+def test_a_session_id_is_shown_as_the_servers_log_writes_it(session_id: int, text: str) -> None:
+    assert errors.session_hex(session_id) == text
+    error = errors.SessionExpiredError(session_id)
+    assert f"(session {text})" in str(error)
+    assert repr(error) == f"SessionExpiredError({text})"
+    assert error.session_id == session_id

@@ -11,6 +11,7 @@ from base64 import b64encode
 from typing import Final
 
 from zkrecipes.codec.records import ACL, Id
+from zkrecipes.codec.secret import hides_arguments
 from zkrecipes.enums import Perms
 
 __all__ = ["ACL", "ANYONE", "AUTHENTICATED", "CREATOR_ALL", "OPEN", "READ_ONLY", "Id", "digest_id"]
@@ -30,6 +31,7 @@ CREATOR_ALL: Final = (ACL(Perms.ALL, AUTHENTICATED),)
 `InvalidACLError`."""
 
 
+@hides_arguments
 def digest_id(user: str, password: str, *, algorithm: str = "SHA-1") -> Id:
     """The identity of who connects with `auth=[("digest", "user:password")]`, as ACLs have it.
 
@@ -49,9 +51,13 @@ def digest_id(user: str, password: str, *, algorithm: str = "SHA-1") -> Id:
     """
     for name, value in (("user", user), ("password", password)):
         if not isinstance(value, str):
-            raise TypeError(f"a digest {name} is a str, not {type(value).__name__}")
+            raise TypeError(f"a digest {name} must be a str, not {type(value).__name__}")
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise ValueError(
+                f"a digest {name} must be text that UTF-8 can encode; this one holds a surrogate"
+            )
     if ":" in user:
-        raise ValueError(f"a digest user has no colon: {user!r}")
+        raise ValueError(f"a digest user must not contain ':', got {user!r}")
     digest = hashlib.new(
         _python_name(algorithm), f"{user}:{password}".encode(), usedforsecurity=False
     ).digest()

@@ -78,6 +78,7 @@ __all__ = [
     "UnknownSessionError",
     "ZooKeeperError",
     "error_from_code",
+    "session_hex",
 ]
 
 
@@ -94,6 +95,11 @@ class ZooKeeperError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         # Errors take facts rather than `args`, so they are copied and pickled without calling them again.
         return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def session_hex(session_id: int) -> str:
+    """Return a session's id as the server's log writes it: hexadecimal and unsigned."""
+    return f"0x{session_id & 0xFFFF_FFFF_FFFF_FFFF:x}"
 
 
 def _rebuild(cls: type[ZooKeeperError], args: tuple[Any, ...], facts: dict[str, Any]) -> ZooKeeperError:
@@ -454,9 +460,12 @@ class SessionError(ZooKeeperError):
         super().__init__(session_id)
 
     def __str__(self) -> str:
-        which = "" if not self.session_id else f" (session 0x{self.session_id:x})"
+        which = "" if not self.session_id else f" (session {session_hex(self.session_id)})"
         why = f": {self.reason}" if self.reason else ""
         return f"{self.summary}{which}{why}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({None if self.session_id is None else session_hex(self.session_id)})"
 
 
 class SessionExpiredError(SessionError):

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from zkrecipes.enums import SessionState
-from zkrecipes.net.session import Session
+from zkrecipes.net.session import Session, SessionKey
 from zkrecipes.protocol.events import Connected
 from zkrecipes.protocol.states import SessionEvent
 
@@ -99,3 +99,18 @@ async def test_it_does_not_show_its_password() -> None:
     session = Session(10.0)
     session.adopt(_connected())
     assert repr(session) == "<Session 0x1234 connecting>"
+
+
+@pytest.mark.trio
+async def test_an_id_with_its_first_bit_set_is_shown_without_a_sign(caplog: pytest.LogCaptureFixture) -> None:
+    """As the server's log writes it; `id` stays the number on the wire."""
+    caplog.set_level(logging.INFO)
+    key = SessionKey(-2, bytes(16), 4.0)
+    session = Session.resumed(key, 4.0, 0.0)
+    session.move(SessionEvent.EXPIRED)
+    shown = "0xfffffffffffffffe"
+    assert session.id == -2
+    assert repr(session) == f"<Session {shown} expired>"
+    assert repr(session.key) == f"SessionKey(id={shown}, timeout=4.0)"
+    assert f"session {shown} is expired" in caplog.text
+    assert repr(Connected(-2, bytes(16), 4.0, False, 0.0)).startswith(f"Connected(session_id={shown},")

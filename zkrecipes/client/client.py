@@ -28,6 +28,7 @@ from zkrecipes.client.walking import Walk
 from zkrecipes.client.watching import OneShotWatch, WatchEvents
 from zkrecipes.codec.messages import AddWatchRequest
 from zkrecipes.codec.records import ACL, Id, Node, Stat
+from zkrecipes.codec.secret import hides_arguments
 from zkrecipes.enums import AddWatchMode, SessionState, WatcherType
 from zkrecipes.errors import (
     ConnectionLossError,
@@ -36,7 +37,7 @@ from zkrecipes.errors import (
     SessionExpiredError,
     UnimplementedError,
 )
-from zkrecipes.net.hosts import parse_connect_string
+from zkrecipes.net.hosts import Host, parse_connect_string
 from zkrecipes.net.keeper import SessionKeeper
 from zkrecipes.net.session import Session
 from zkrecipes.net.session_changes import SessionChanges
@@ -118,9 +119,12 @@ class Client:
         Raises:
             AuthFailedError: the server refused it, which ends the client.
             TypeError: it is neither a string nor bytes.
+            ValueError: it cannot be encoded, or a `digest` has no colon.
         """
-        self._keeper.authenticate(*check_credential(scheme, credential))
-        del credential  # which some tracebacks would show
+        try:
+            self._keeper.authenticate(*check_credential(scheme, credential))
+        finally:
+            del scheme, credential  # which some tracebacks would show
         # The server answers in order, and breaks the connection if it refuses: any later answer is a yes.
         try:
             await self._run(self._operations.exists("/"))
@@ -139,14 +143,15 @@ class Client:
         Raises:
             ValueError: it is not one.
         """
-        parsed = parse_connect_string(hosts)
-        if parsed.chroot:
-            raise ValueError(f"update_hosts takes no chroot: {hosts!r}")
+        try:
+            others = _hosts_without_chroot(hosts)
+        finally:
+            del hosts  # which may hold a password by mistake
         known = self._keeper.attacher.hosts
         if not rebalance:
-            known.replace(parsed.hosts)
+            known.replace(others)
             return
-        host = known.rebalance(parsed.hosts, known.last_tried)
+        host = known.rebalance(others, known.last_tried)
         if host is not None:
             self._keeper.move_to(host, "the list of servers has changed")
 
@@ -686,6 +691,14 @@ class Client:
             await is_set.wait()
             events.check()
             yield
+
+
+@hides_arguments
+def _hosts_without_chroot(hosts: str) -> tuple[Host, ...]:
+    parsed = parse_connect_string(hosts)
+    if parsed.chroot:
+        raise ValueError("update_hosts must be given hosts without a chroot: the client's own stays")
+    return parsed.hosts
 
 
 def _itself(reply: T) -> T:

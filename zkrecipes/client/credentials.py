@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from zkrecipes.codec.secret import SecretBytes, hides_arguments
 from zkrecipes.net.session import SessionKey
 from zkrecipes.protocol.sasl import SaslMechanism
 
@@ -14,35 +15,50 @@ _ID_MIN: Final = -(2**63)
 _ID_MAX: Final = 2**63 - 1
 
 
-def check_credentials(auth: Sequence[object]) -> list[tuple[str, bytes]]:
-    """The (scheme, credential) pairs of `connect(auth=…)`, as they are sent.
+@hides_arguments
+def check_credentials(auth: Sequence[object]) -> list[tuple[str, SecretBytes]]:
+    """Return the (scheme, credential) pairs of `connect(auth=…)` as they are sent.
 
     Raises:
-        TypeError: it is no sequence of such pairs.
+        TypeError: it is not a sequence of such pairs.
+        ValueError: as `check_credential`.
     """
     checked = []
     for pair in (None,) if isinstance(auth, (str, bytes)) else auth:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise TypeError('auth is a list of pairs, as in [("digest", "user:password")]')
+            raise TypeError('auth must be a list of pairs, as in [("digest", "user:password")]')
         checked.append(check_credential(*pair))
     return checked
 
 
-def check_credential(scheme: object, credential: object) -> tuple[str, bytes]:
-    """One pair, as it is sent.
+@hides_arguments
+def check_credential(scheme: object, credential: object) -> tuple[str, SecretBytes]:
+    """Return one pair as it is sent. It is checked before it is kept, for it is sent on every connection.
 
     Raises:
-        TypeError: the scheme is no string, or the credential neither a string nor bytes.
+        TypeError: the scheme is not a string, or the credential neither a string nor bytes.
+        ValueError: one of them cannot be encoded, or a `digest` has no colon.
     """
     if not isinstance(scheme, str):
-        raise TypeError(f"an auth scheme is a str, not {type(scheme).__name__}")
-    if isinstance(credential, str):
-        return scheme, credential.encode()
-    if not isinstance(credential, bytes):
-        raise TypeError(f"a credential is a str or bytes, not {type(credential).__name__}")
-    return scheme, credential
+        raise TypeError(f"an auth scheme must be a str, not {type(scheme).__name__}")
+    if not isinstance(credential, (str, bytes)):
+        raise TypeError(f"a credential must be a str or bytes, not {type(credential).__name__}")
+    data = credential if isinstance(credential, bytes) else _encode("a credential", credential)
+    _encode("an auth scheme", scheme)
+    if scheme == "digest" and b":" not in data:
+        raise ValueError("a digest credential must be 'user:password'; the one given has no ':'")
+    return scheme, SecretBytes(data)
 
 
+def _encode(what: str, text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        # That error holds the whole text.
+        raise ValueError(f"{what} must be text that UTF-8 can encode; this one holds a surrogate") from None
+
+
+@hides_arguments
 def check_resume(resume: object) -> SessionKey | None:
     """What `connect(resume=…)` was given.
 
@@ -67,6 +83,7 @@ def check_resume(resume: object) -> SessionKey | None:
     return resume
 
 
+@hides_arguments
 def check_sasl(sasl: object) -> SaslMechanism | None:
     """What `connect(sasl=…)` was given.
 

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, final
 
+from zkrecipes.codec.secret import hides_arguments
 from zkrecipes.net.kerberos import Kerberos
 from zkrecipes.protocol.digest_md5 import DigestMD5
 
@@ -64,20 +65,25 @@ def read_jaas(
             names the line or the option, and shows no secret. Or `service` cannot be right.
         ModuleNotFoundError: it says Kerberos, and the package `gssapi` is missing.
     """
+    if "{" in os.fspath(path) or "\n" in os.fspath(path):
+        del path  # which may hold a password
+        raise ValueError("path must be the path of a file, not what stands in it")
     # An error of decoding would hold the whole text.
     text = Path(path).read_bytes().decode("utf-8", errors="replace")
     try:
         return _mechanism(text, section, service)
     except ValueError as error:
         reason = str(error)
-    # Nothing that holds a secret may be in reach of the error: some tracebacks show local variables.
-    del text
+    finally:
+        # Nothing that holds a secret may be in reach of the error: some tracebacks show local variables.
+        del text
     raise ValueError(f"{os.fspath(path)}: {reason}")
 
 
 # --- what it means ---------------------------------------------------------------------------------------
 
 
+@hides_arguments
 def _mechanism(text: str, section: str, service: str) -> DigestMD5 | Kerberos:
     if "\ufffd" in text:
         raise ValueError("it is not in UTF-8")

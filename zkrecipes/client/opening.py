@@ -120,14 +120,18 @@ async def connect(
             prove who it is, speaks another mechanism, or none, or when there are no good tickets.
         SessionExpiredError: the session expired, with `renew=False`.
     """
-    parsed = parse_connect_string(hosts)
+    try:
+        parsed, credentials = parse_connect_string(hosts), check_credentials(auth)
+        mechanism, key = check_sasl(sasl), check_resume(resume)
+    finally:
+        # Errors pass through here, and crash reporters show the local variables of each frame.
+        del hosts, auth, sasl, resume
     _check_times(session_timeout, connect_timeout, tick_time)
     _check_packet_size(max_packet_size)
     if follow_config and tls is not None:
         raise ValueError(
             "follow_config: the ensemble's configuration names no secure ports, as tls needs them"
         )
-    credentials, mechanism, key = check_credentials(auth), check_sasl(sasl), check_resume(resume)
     operations = Operations(parsed.chroot, default_acl, max_packet_size - _REQUEST_OVERHEAD)
     carrier = network or TcpNetwork()
     keeper = SessionKeeper(
@@ -141,8 +145,7 @@ async def connect(
     )
     keeper.credentials += credentials
     keeper.attacher.sasl = mechanism
-    # Errors pass through here, and crash reporters show the local variables of each frame.
-    del auth, credentials
+    del credentials
     tasks = ClientTasks()
     observer = None if instrument is None else Observer(instrument, keeper)
     client = Client(keeper, operations, tasks, observer)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zkrecipes.codec.compiling import Kind, Reader, Writer, struct
+from zkrecipes.codec.secret import SecretBytes
 from zkrecipes.codec.texts import decode_text, encode_text, read_texts
 from zkrecipes.errors import ProtocolError
 
@@ -134,7 +135,10 @@ class Bytes:
 
     def read(self, reader: Reader, label: str) -> str:
         data = reader.name(label)
-        reader.counted(label, f"{data} = buffer[start:pos]", null=f"{data} = None")
+        taken = "buffer[start:pos]"
+        if self.secret:
+            taken = f"{reader.bind('secret', SecretBytes)}({taken})"
+        reader.counted(label, f"{data} = {taken}", null=f"{data} = None")
         return data
 
     def write(self, writer: Writer, value: str) -> None:

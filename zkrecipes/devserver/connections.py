@@ -20,6 +20,7 @@ from zkrecipes.devserver.conversation import QUEUED_MAX, Conversation, Host
 from zkrecipes.devserver.four_letter import Client
 from zkrecipes.devserver.server_clock import ServerClock
 from zkrecipes.devserver.traffic import Traffic
+from zkrecipes.errors import session_hex
 
 __all__ = ["CLOSING_TIME_MAX", "GREETING_TIME_MAX", "ByteStream", "Connections"]
 
@@ -127,10 +128,10 @@ class Connections:
         try:
             await self._read(conversation, stream)
         except OSError as error:
-            logger.debug("session 0x%x: its connection broke: %s", conversation.session_id, error)
+            logger.debug("session %s: its connection broke: %s", session_hex(conversation.session_id), error)
         except Exception:
             # A fault of ours ends this connection and no other.
-            logger.exception("session 0x%x: closing its connection", conversation.session_id)
+            logger.exception("session %s: closing its connection", session_hex(conversation.session_id))
         finally:
             processor.leave(conversation)
             del self._streams[conversation]
@@ -221,7 +222,7 @@ class Connections:
             if conversation.is_closing:
                 await self._close(conversation)
         except OSError as error:
-            logger.debug("session 0x%x: its connection broke: %s", conversation.session_id, error)
+            logger.debug("session %s: its connection broke: %s", session_hex(conversation.session_id), error)
             await self._close(conversation)
         finally:
             self._sending.discard(conversation)

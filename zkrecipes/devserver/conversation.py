@@ -21,6 +21,7 @@ from zkrecipes.devserver.sasl import SaslExchange
 from zkrecipes.devserver.session_tracker import PASSWORD_SIZE, Session
 from zkrecipes.devserver.traffic import Traffic
 from zkrecipes.enums import OpCode, SpecialXid
+from zkrecipes.errors import session_hex
 from zkrecipes.protocol.server_side import Broken, FourLetterWord, Greeted, Requested, ServerSide
 
 __all__ = ["QUEUED_MAX", "Conversation", "Host"]
@@ -171,8 +172,8 @@ class Conversation:
         """Close once all that is queued has been sent; `level` is that of the line in the log."""
         if self.is_closing:
             return
-        line = "session 0x%x from %s: closing its connection: %s"
-        logger.log(level, line, self.session_id, self._address, why)
+        line = "session %s from %s: closing its connection: %s"
+        logger.log(level, line, session_hex(self.session_id), self._address, why)
         self.is_closing = True
         if not self._receiving:
             self._on_output(self)
@@ -212,7 +213,7 @@ class Conversation:
         if fault is not None:
             self._hurt_reply(fault, moment)
         if self.session is None:
-            self.close(f"session 0x{greeting.session_id:x} has expired, or this is not its password")
+            self.close(f"session {session_hex(greeting.session_id)} has expired, or this is not its password")
         elif hurt is Hurt.BEFORE_SEND:
             self.close("a fault: dropped before its next request")
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 
 from zkrecipes.devserver.peer import Peer
 from zkrecipes.devserver.status import Status
+from zkrecipes.errors import session_hex
 from zkrecipes.protocol.watch_table import WatchKind
 
 __all__ = ["dump", "wchc", "wchp", "wchs"]
@@ -18,9 +19,9 @@ _DATA_WATCHES = (WatchKind.DATA, WatchKind.EXIST, WatchKind.PERSISTENT, WatchKin
 def dump(status: Status) -> str:
     """Sessions, ephemeral znodes, and the connections that have a session."""
     sessions = status.processor.sessions
-    by_end = _by_end(status, {session.id: f"0x{session.id:x}" for session in sessions})
+    by_end = _by_end(status, {session.id: session_hex(session.id) for session in sessions})
     connected = {
-        client.peer.session.id: f"ip: {client.traffic.peer} sessionId: 0x{client.peer.session.id:x}"
+        client.peer.session.id: f"ip: {client.traffic.peer} sessionId: {session_hex(client.peer.session.id)}"
         for client in status.clients
         if client.peer.session is not None
     }
@@ -29,7 +30,7 @@ def dump(status: Status) -> str:
     return (
         f"SessionTracker dump:\nSession Sets ({len(by_end)})/({len(sessions)}):\n{_sets(by_end)}"
         f"ephemeral nodes dump:\nSessions with Ephemerals ({len(ephemerals)}):\n"
-        + "".join(f"0x{owner:x}:\n" + _indented(paths) for owner, paths in ephemerals.items())
+        + "".join(f"{session_hex(owner)}:\n" + _indented(paths) for owner, paths in ephemerals.items())
         + f"Connections dump:\nConnections Sets ({len(connected_by_end)})/({len(connected)}):\n"
         + _sets(connected_by_end)
     )
@@ -89,4 +90,4 @@ def _data_watches(status: Status) -> list[tuple[str, Peer]]:
 
 
 def _session(peer: Peer) -> str:
-    return f"0x{0 if peer.session is None else peer.session.id:x}"
+    return session_hex(0 if peer.session is None else peer.session.id)

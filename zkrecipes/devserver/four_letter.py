@@ -13,6 +13,7 @@ from zkrecipes.devserver.dumps import dump, wchc, wchp, wchs
 from zkrecipes.devserver.status import VERSION, Client, Status
 from zkrecipes.devserver.surroundings import conf, descriptors, dirs, envi
 from zkrecipes.enums import OpCode
+from zkrecipes.errors import session_hex
 
 __all__ = ["VERSION", "WORDS", "Client", "Status", "answer"]
 
@@ -112,7 +113,7 @@ def _details(client: Client) -> str:
     last = "NA" if traffic.last_opcode is None else _SHORT_NAMES.get(traffic.last_opcode, "NA")
     xid = f",lcxid=0x{traffic.last_xid:x}" if traffic.last_xid >= 0 else ""
     return (
-        f",sid=0x{session.id:x},lop={last},est={traffic.established_ms},to={timeout_ms}{xid}"
+        f",sid={session_hex(session.id)},lop={last},est={traffic.established_ms},to={timeout_ms}{xid}"
         f",lzxid=0x{traffic.last_zxid:x},lresp={traffic.last_response_ms}"
         f",llat={latency.last_ms},minlat={latency.min_ms},avglat={int(latency.average_ms)}"
         f",maxlat={latency.max_ms}"

@@ -43,6 +43,7 @@ from zkrecipes.errors import (
     NotReadOnlyError,
     ServerError,
     UnimplementedError,
+    session_hex,
 )
 from zkrecipes.protocol.watch_table import WatchTable
 
@@ -319,7 +320,7 @@ class Processor:
         try:
             token = peer.sasl.answer(request.token)
         except AuthFailedError as error:
-            logger.warning("session 0x%x: SASL failed: %s", _session_id(peer), error)
+            logger.warning("session %s: SASL failed: %s", session_hex(_session_id(peer)), error)
             return Reply(0, AuthFailedError.code, close=True)
         if peer.sasl.username is not None:
             peer.ids = list(dict.fromkeys([*peer.ids, Id("sasl", peer.sasl.username)]))

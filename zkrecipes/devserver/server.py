@@ -28,6 +28,7 @@ from zkrecipes.devserver.journal import Journal, open_journal
 from zkrecipes.devserver.processor import Processor
 from zkrecipes.devserver.sasl import SaslUsers
 from zkrecipes.devserver.server_clock import ServerClock
+from zkrecipes.errors import session_hex
 from zkrecipes.net.tls_listening import TlsListeningNetwork, x509_id
 from zkrecipes.net.transport import Address, Network, Stream, TcpNetwork, bare_errors
 from zkrecipes.protocol.server_side import FRAME_SIZE_MAX
@@ -193,7 +194,7 @@ class DevServer:
         """
         sessions = self.processor.sessions
         if session_id is not None and sessions.find(session_id) is None:
-            raise KeyError(f"no session 0x{session_id:x}")
+            raise KeyError(f"no session {session_hex(session_id)}")
         for session in sessions:
             if session_id in (None, session.id):
                 self.processor.expire(session, self._clock.moment())
@@ -391,7 +392,7 @@ class DevServer:
             return None
         processor, moment = self.processor, self._clock.moment()
         for session in processor.sessions.expired(moment.now + _EPSILON):
-            logger.info("session 0x%x has expired", session.id)
+            logger.info("session %s has expired", session_hex(session.id))
             processor.expire(session, moment)
         until = processor.sessions.next_expiry()
         return None if until is None else until - moment.now

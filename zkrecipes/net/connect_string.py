@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import Final, NamedTuple, final
 
+from zkrecipes.codec.secret import hides_arguments
 from zkrecipes.paths import check_path
 
 __all__ = ["DEFAULT_PORT", "ConnectString", "Host", "parse_connect_string"]
@@ -56,6 +57,7 @@ class _MistakeError(Exception):
         self.part = part
 
 
+@hides_arguments
 def parse_connect_string(text: str) -> ConnectString:
     """Read `host:port,host:port/chroot`.
 

@@ -20,6 +20,7 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from zkrecipes.codec.messages import CloseSessionRequest, ExistsRequest
+from zkrecipes.codec.secret import SecretBytes
 from zkrecipes.enums import ServerGeneration, SessionState
 from zkrecipes.errors import (
     AuthFailedError,
@@ -29,6 +30,7 @@ from zkrecipes.errors import (
     SessionExpiredError,
     UnimplementedError,
     ZooKeeperError,
+    session_hex,
 )
 from zkrecipes.net.attaching import Attacher
 from zkrecipes.net.connection import Connection
@@ -115,7 +117,7 @@ class SessionKeeper:
             options.tick_time, self._send_due_check, self.look_at_clock, self.start_chore
         )
         self.attacher: Attacher = Attacher(network, hosts, self.watches, parking, options.packet_size_max)
-        self.credentials: list[tuple[str, bytes]] = []
+        self.credentials: list[tuple[str, SecretBytes]] = []
         self.traffic: Traffic = Traffic()
         self.address: Address | None = None
         self.on_over: Callable[[], None] | None = None
@@ -188,7 +190,7 @@ class SessionKeeper:
             return False
         return True
 
-    def authenticate(self, scheme: str, credential: bytes) -> None:
+    def authenticate(self, scheme: str, credential: SecretBytes) -> None:
         """Add a credential to this connection and to every later one; the caller waits for a later reply."""
         if (scheme, credential) not in self.credentials:
             self.credentials.append((scheme, credential))
@@ -312,8 +314,8 @@ class SessionKeeper:
                     await self._closing.wait()
         except ZooKeeperError as error:
             logger.info(
-                "the session 0x%x could not be closed: %s",
-                session.id,
+                "the session %s could not be closed: %s",
+                session_hex(session.id),
                 error,
                 extra={"session_id": session.id},
             )

@@ -15,6 +15,7 @@ from typing import Any, Final, final
 import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
+from zkrecipes.codec.secret import SecretBytes
 from zkrecipes.net.wakeup import callable_from_threads
 from zkrecipes.protocol.sasl import SaslExchange
 
@@ -33,7 +34,7 @@ async def begin(exchange: SaslExchange) -> bytes:
 
     Cancellation: at once; a thread that asks a KDC ends by itself.
     """
-    return bytes(await _take(exchange, exchange.begin))
+    return SecretBytes(await _take(exchange, exchange.begin))
 
 
 async def respond(exchange: SaslExchange, challenge: bytes | None) -> bytes | None:
@@ -42,7 +43,7 @@ async def respond(exchange: SaslExchange, challenge: bytes | None) -> bytes | No
     Raises, cancellation: as above.
     """
     token: bytes | None = await _take(exchange, partial(exchange.respond, challenge))
-    return token
+    return None if token is None else SecretBytes(token)
 
 
 async def _take(exchange: SaslExchange, step: Callable[[], Any]) -> Any:

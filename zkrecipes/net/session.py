@@ -7,11 +7,14 @@ After a renewal there is a new object; the old one stays in its final state. The
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import NamedTuple, final
 
 import anyio
 
+from zkrecipes.codec.secret import SecretBytes
 from zkrecipes.enums import SessionState
+from zkrecipes.errors import session_hex
 from zkrecipes.protocol.events import Connected
 from zkrecipes.protocol.states import GIVE_UP_AFTER, SessionEvent, next_state
 
@@ -35,8 +38,12 @@ class SessionKey(NamedTuple):
     """In seconds, as negotiated. A session is never resumed with a longer one: the ensemble may go on with
     the one that it was made with, and nobody tells."""
 
+    def __rich_repr__(self) -> Iterator[tuple[str, object]]:
+        yield "id", session_hex(self.id)  # `rich` would show a tuple item by item
+        yield "timeout", self.timeout
+
     def __repr__(self) -> str:
-        return f"SessionKey(id=0x{self.id:x}, timeout={self.timeout})"
+        return f"SessionKey(id={session_hex(self.id)}, timeout={self.timeout})"
 
 
 @final
@@ -56,7 +63,7 @@ class Session:
         self.resumed_zxid: int = 0
         self._id = 0
         self._state = SessionState.CONNECTING
-        self._password = bytes(16)
+        self._password: bytes = bytes(16)
         self._last_zxid = 0
         self._answered_sent_at = self._heard_at = float("-inf")
         self._closed = anyio.Event()
@@ -65,7 +72,7 @@ class Session:
     def resumed(cls, key: SessionKey, timeout: float, now: float) -> Session:
         """A session of an earlier client's; given up unless a server answers within its timeout from now."""
         session = cls(min(timeout, key.timeout))
-        session._id, session._password = key.id, key.password
+        session._id, session._password = key.id, SecretBytes(key.password)
         session._answered_sent_at = now
         return session
 
@@ -141,8 +148,8 @@ class Session:
         level = logging.WARNING if event is SessionEvent.EXPIRED else logging.INFO
         logger.log(
             level,
-            "session 0x%x is %s%s",
-            self._id,
+            "session %s is %s%s",
+            session_hex(self._id),
             self._state.value,
             f": {reason}" if reason else "",
             extra={"session_id": self._id, "session_state": self._state.value},
@@ -152,4 +159,4 @@ class Session:
         return True
 
     def __repr__(self) -> str:
-        return f"<Session 0x{self._id:x} {self._state.value}>"
+        return f"<Session {session_hex(self._id)} {self._state.value}>"

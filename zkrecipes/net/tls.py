@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, final
 
+from zkrecipes.codec.secret import hides_arguments_of_init
 from zkrecipes.net.certificate_files import is_out_of_order, name_contents
 
 __all__ = ["TLS", "ContextSource", "context_source"]
@@ -33,6 +34,7 @@ _MISMATCHES: Final = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH")
 
 
 @final
+@hides_arguments_of_init
 @dataclass(frozen=True, kw_only=True)
 class TLS:
     """How to speak TLS with the servers: `zk.connect(…, tls=zk.TLS(ca_file="ca.pem"))`.

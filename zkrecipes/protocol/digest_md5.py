@@ -16,6 +16,7 @@ from base64 import b64encode
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, final
 
+from zkrecipes.codec.secret import hides_arguments, hides_arguments_of_init
 from zkrecipes.errors import AuthFailedError
 
 __all__ = ["Challenge", "DigestExchange", "DigestMD5", "digest_proof", "read_directives"]
@@ -34,6 +35,7 @@ _DIRECTIVE: Final = re.compile(
 
 
 @final
+@hides_arguments_of_init
 @dataclass(frozen=True)
 class DigestMD5:
     """SASL with a user name and a password: `zk.connect(…, sasl=zk.DigestMD5("bob", "secret"))`.
@@ -98,6 +100,7 @@ class DigestExchange:
         self._verify(challenge, self._proof_due)
         return None
 
+    @hides_arguments
     def _answer(self, challenge: Challenge) -> bytes:
         secret = challenge.hashed_secret(self._user)
         agreed = (secret, challenge.nonce, self._nonce, self._digest_uri)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, final
 from zkrecipes.codec.jute import Record
 from zkrecipes.codec.messages import Request
 from zkrecipes.enums import EventType
-from zkrecipes.errors import ZooKeeperError
+from zkrecipes.errors import ZooKeeperError, session_hex
 from zkrecipes.protocol.requirement import Requirement
 
 __all__ = [
@@ -103,7 +103,7 @@ class Greeting:
     credentials: Sequence[tuple[str, bytes]] = ()
 
     def __repr__(self) -> str:
-        return f"Greeting(session_id=0x{self.session_id:x}, last_zxid=0x{self.last_zxid:x})"
+        return f"Greeting(session_id={session_hex(self.session_id)}, last_zxid=0x{self.last_zxid:x})"
 
 
 class Arriving(NamedTuple):
@@ -141,9 +141,8 @@ class Connected(NamedTuple):
     """When the greeting was sent."""
 
     def __repr__(self) -> str:
-        return (
-            f"Connected(session_id=0x{self.session_id:x}, timeout={self.timeout}, read_only={self.read_only})"
-        )
+        session = f"session_id={session_hex(self.session_id)}"
+        return f"Connected({session}, timeout={self.timeout}, read_only={self.read_only})"
 
 
 class Replied(NamedTuple):

@@ -34,6 +34,7 @@ from zkrecipes.errors import (
     SessionError,
     SessionExpiredError,
     ZooKeeperError,
+    session_hex,
 )
 from zkrecipes.paths import check_path, parent_of
 from zkrecipes.recipes.clean_up import clean_up
@@ -456,7 +457,7 @@ class PersistentNode:
         if stat.ephemeral_owner == 0:
             return f"it is not ephemeral and stays until it is deleted, {age}"
         ours = ", which is this client's own" if stat.ephemeral_owner == self._api.session.id else ""
-        return f"its owner is session 0x{stat.ephemeral_owner & 0xFFFF_FFFF_FFFF_FFFF:x}{ours}, {age}"
+        return f"its owner is session {session_hex(stat.ephemeral_owner)}{ours}, {age}"
 
 
 @final

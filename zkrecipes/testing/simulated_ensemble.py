@@ -18,6 +18,7 @@ import anyio
 
 from zkrecipes.devserver.data_tree import DataTree
 from zkrecipes.devserver.session_tracker import first_session_id
+from zkrecipes.errors import session_hex
 from zkrecipes.net.transport import Stream, bare_errors
 from zkrecipes.testing.memory_network import MemoryNetwork
 from zkrecipes.testing.simulated.attachment import Attachment
@@ -245,7 +246,7 @@ class SimulatedEnsemble:
         """
         role = None if self.leader is None else self._replica(self.leader).role
         if not (isinstance(role, Leading) and role.end_session(session_id)):
-            raise KeyError(f"no session 0x{session_id:x}")
+            raise KeyError(f"no session {session_hex(session_id)}")
 
     async def serving(self, *numbers: int) -> None:
         """Wait until these replicas serve under one leader; without arguments, all that run."""
