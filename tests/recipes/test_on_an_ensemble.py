@@ -97,3 +97,66 @@ async def test_a_create_whose_reply_was_lost_is_found_at_a_server_that_is_late()
                 await anyio.sleep(0.0015)  # the create has been forwarded, and not been answered
                 ensemble.crash(attached)
             assert len(holds) == 1
+
+
+@asynccontextmanager
+async def deposed_and_current() -> AsyncIterator[tuple[SimulatedEnsemble, zk.Client, zk.Client]]:
+    """A client at a leader that was cut off and does not know it yet, and one at those that have another."""
+    async with SimulatedEnsemble(3, tick_time=2, sync_limit=5) as ensemble, AsyncExitStack() as stack:
+        deposed, others = ensemble.leader, ensemble.followers
+        assert deposed is not None
+        hosts = [ensemble.address(deposed), ",".join(map(ensemble.address, others))]
+        behind, current = [
+            await stack.enter_async_context(zk.connect(host, network=ensemble.network, session_timeout=30))
+            for host in hosts
+        ]
+        await current.create(PATH)
+        await behind.sync(PATH)
+        ensemble.isolate(deposed)
+        for follower in others:
+            ensemble.restart(follower)  # they notice first
+        while ensemble.leader in (deposed, None):  # noqa: ASYNC110 - it is another's state
+            await anyio.sleep(0.05)
+        assert ensemble.leader is not None
+        await ensemble.serving(ensemble.leader)
+        assert ensemble.is_serving(deposed)
+        yield ensemble, behind, current
+
+
+async def test_who_waits_behind_a_deposed_leader_does_not_pass_a_closed_gate() -> None:
+    """That leader goes on answering a sync."""
+    async with deposed_and_current() as (ensemble, behind, current):
+        await zk.Barrier(current, f"{PATH}/gate").create()
+        await behind.sync(PATH)
+        assert await behind.exists(f"{PATH}/gate") is None
+        passed = anyio.Event()
+
+        async def wait() -> None:
+            await zk.Barrier(behind, f"{PATH}/gate").wait()
+            passed.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            await anyio.sleep(3)
+            ensemble.heal()
+            await anyio.sleep(60)
+            assert not passed.is_set()
+            await zk.Barrier(current, f"{PATH}/gate").remove()
+            with anyio.fail_after(60):
+                await passed.wait()
+
+
+async def test_a_deposed_leader_does_not_tell_who_leads() -> None:
+    async with (
+        deposed_and_current() as (ensemble, behind, current),
+        zk.Election(current, PATH, identifier="new").lead(),
+    ):
+        observed = zk.Election(behind, PATH)
+        assert await observed.leader(sync=False) is None
+        with anyio.move_on_after(3):
+            raise AssertionError(await observed.leader())
+        ensemble.heal()
+        with anyio.fail_after(60):
+            leader = await observed.leader()
+        assert leader is not None
+        assert leader.identifier == "new"
