@@ -151,4 +151,4 @@ def test_the_installed_command_ends_with_the_code() -> None:
     done = run_command("demo", "--hosts", "h:port")
     assert done.returncode == ExitCode.USAGE
     assert not done.stdout
-    assert "'port' is not a port" in done.stderr
+    assert "a port must be a number from 1 to 65535, got 'port'" in done.stderr
