@@ -54,21 +54,21 @@ def test_a_step_with_holds_is_as_long_as_a_check_may_be_unanswered() -> None:
 
 
 @pytest.mark.trio
-@pytest.mark.parametrize(("left", "longest"), [(10.0, 1.25), (4.0, 0.5), (2.0, 0.25), (-1, 0.25)])
+@pytest.mark.parametrize(("left", "longest"), [(12.0, 2.0), (6.0, 1.0), (3.0, 0.5), (0.5, 0.25), (-1, 0.25)])
 async def test_a_pause_is_a_part_of_the_time_that_is_left(
     autojump_clock: object, left: float, longest: float
 ) -> None:
     await trio.sleep(100)
-    assert _pace(ends_at=lambda: 100 + left).longest_pause() == longest
+    assert _pace(ends_at=lambda: 100 + left).longest_pause() == pytest.approx(longest)
 
 
 @pytest.mark.trio
-@pytest.mark.parametrize(("connect_timeout", "longest"), [(None, NEVER), (15.0, 1.875), (0.5, 0.25)])
+@pytest.mark.parametrize(("connect_timeout", "longest"), [(None, NEVER), (15.0, 2.5), (0.5, 0.25)])
 async def test_a_pause_of_a_new_session_does_not_shrink(
     autojump_clock: object, connect_timeout: float | None, longest: float
 ) -> None:
     pace = _pace(is_new=True, connect_timeout=connect_timeout, ends_at=lambda: 0.0)
-    assert pace.longest_pause() == longest
+    assert pace.longest_pause() == pytest.approx(longest)
 
 
 class Outcome(NamedTuple):
@@ -77,7 +77,7 @@ class Outcome(NamedTuple):
     Attributes:
         lost: how many sessions ended.
         back_after: how long after the server's return the last of the others was back, in seconds.
-        most_at_once: the most attempts in a tenth of a second.
+        most_at_once: the most attempts in a tenth of a second after the server's return.
     """
 
     lost: int
@@ -100,11 +100,11 @@ def _outage(seconds: float, clients: int, timeout: float, seed: int) -> Outcome:
                 back_after = max(back_after, now - seconds)
                 break
             # as `SearchPace.longest_pause`, whose clock is the loop's
-            now += hosts.end_pass(max((ends_at - now) / 8, timeout / 40))
+            now += hosts.end_pass(max((ends_at - now) / 6, timeout / 40))
         else:
             lost += 1
-    attempts.pop(0)  # the moment of the loss
-    return Outcome(lost, back_after, max(attempts.values()))
+    later = [count for tenth, count in attempts.items() if tenth >= seconds * 10]
+    return Outcome(lost, back_after, max(later))
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -113,12 +113,12 @@ def test_thousands_of_clients_keep_their_sessions_over_an_outage_and_do_not_come
 ) -> None:
     short = _outage(1.0, clients=2000, timeout=10.0, seed=seed)
     assert short.lost == 0
-    assert short.back_after < 1.5
+    assert short.back_after < 1.6
     longer = _outage(6.0, clients=2000, timeout=10.0, seed=seed)
     assert longer.lost == 0
-    assert longer.back_after < 0.6
-    # spread over the pause: no tenth of a second sees more attempts than there are clients
-    assert longer.most_at_once < 2000
+    assert longer.back_after < 0.7
+    # spread over the pause: no tenth of a second sees half of them
+    assert longer.most_at_once < 1000
 
 
 class SlowNetwork:

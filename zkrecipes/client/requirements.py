@@ -53,18 +53,17 @@ _BY_REQUEST: Final[Mapping[type[Request[Any]], Requirement]] = {
 
 def requirement_of(request: Request[Any]) -> Requirement | None:
     """What a server must have for this request, and all that is in it; None where every server has it."""
-    found = _BY_REQUEST.get(type(request))
-    if found is not None:
-        return found
+    kind = type(request)
+    if kind is GetDataRequest:  # the most frequent
+        assert isinstance(request, GetDataRequest)
+        return _GET_CONFIG if request.path == CONFIG_PATH else None
     if isinstance(request, MultiRequest):
         needed = _BY_REQUEST.keys() & {type(each) for each in request.operations}
         return max((_BY_REQUEST[each] for each in needed), key=_generation_of, default=None)
-    if isinstance(request, GetDataRequest) and request.path == CONFIG_PATH:
-        return _GET_CONFIG
     if isinstance(request, AddWatchRequest):
         is_recursive = request.mode == AddWatchMode.PERSISTENT_RECURSIVE
         return _RECURSIVE_WATCH if is_recursive else _PERSISTENT_WATCH
-    return None
+    return _BY_REQUEST.get(kind)
 
 
 def _generation_of(requirement: Requirement) -> ServerGeneration:

@@ -21,9 +21,9 @@ _STEPS_OF_NEW_SESSION: Final = 3
 must not keep the client from the others."""
 _STEP_MAX: Final = 60.0
 _GROWS_AT_MOST: Final = 20
-_PAUSE_OF_TIME_LEFT: Final = 1 / 8
-"""So at least eight tries are left whenever the server comes back. A larger part loses sessions to outages
-that end shortly before they do; a smaller one brings all clients back at the same moment."""
+_PAUSE_OF_TIME_LEFT: Final = 1 / 6
+"""Whatever is drawn, five sixths of the time are left at the next try. The pauses shrink with the time, and
+clients that began together come back over as long a time as they can afford."""
 _PAUSE_LEAST: Final = 1 / 40
 """In session timeouts: the longest pause of a client whose session is about to end. It bounds the attempts of
 many such clients together."""
