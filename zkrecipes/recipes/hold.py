@@ -266,7 +266,8 @@ class HoldBlock:
 
     def exit_inner(self, error: BaseException | None) -> BaseException | None:
         """End a block within, and return what is to be raised, or None."""
-        return self._outcome(self.guard.why_ended(), error)
+        # A block further out that was left first has released the guard.
+        return self._outcome(self.guard.why_ended() or self.guard.why_lost(), error)
 
     def _outcome(self, reason: str, outcome: BaseException | None) -> BaseException | None:
         if not reason:
