@@ -172,7 +172,7 @@ class Stage:
         for life in self._lives:
             if not life.is_dead:
                 self.ground.heal(life.source)
-        await trio.sleep(TIMEOUT)
+        await trio.sleep(TIMEOUT / 2)
         self.is_over = True
         await trio.sleep(3 * TIMEOUT)
         self.recorder.settled()
@@ -442,6 +442,8 @@ def main() -> int:
         play = play_on_an_ensemble if seed % 2 else play_on_a_server
         outcome = play(seed, arguments.seconds)
         passages += outcome.passages
+        if seed % 500 == 499:
+            print(f"{seed + 1 - arguments.first} histories", flush=True)  # noqa: T201
         if outcome.violations or outcome.left:
             failed += 1
             print(f"seed {seed} ({play.__name__}): left {sorted(outcome.left)}")  # noqa: T201

@@ -38,6 +38,7 @@ from zkrecipes.devserver.faults import Hurt
 from zkrecipes.enums import OpCode
 from zkrecipes.recipes import double_barrier_member
 from zkrecipes.recipes.double_barrier_directory import (
+    BarrierDirectory,
     BarrierView,
     Record,
     is_member,
@@ -495,6 +496,67 @@ async def test_a_directory_without_a_permission_is_refused_on_entering(missing: 
             async with barrier(client, 1):
                 raise AssertionError("inside without a record")
         assert there.znodes() == STAYS
+
+
+# --- rounds are bound to the record ----------------------------------------------------------------------
+
+
+async def test_a_client_that_looked_too_long_ago_neither_begins_nor_ends_a_round() -> None:
+    async with clients("a", "slow") as (there, (client, slow)), anyio.create_task_group() as tasks:
+        await client.ensure_path(PATH)
+        directory = BarrierDirectory(slow, PATH, 1, b"", None)
+        before = await directory.look()
+        member = Member(client, 1)
+        tasks.start_soon(member.run)
+        await a_while()
+        during = await directory.look()
+        assert await directory.begin_round(before.record, [], make_ready=False) is None
+        assert not await directory.end_round(before.record)
+        member.may_leave.set()
+        await a_while()
+        again = Member(client, 1)
+        tasks.start_soon(again.run)
+        await a_while()
+        assert not await directory.end_round(during.record), "of the round before"
+        assert READY in there.znodes()
+        assert (await client.get(PATH)).data == b"3 open"
+        again.may_leave.set()
+        await a_while()
+        assert have_left(member, again)
+
+
+async def test_a_round_whose_beginning_was_not_answered_has_begun_for_all() -> None:
+    """The member that began it finds its round in the record, and does not come too late for it."""
+    async with clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
+        first, second = Member(one), Member(other)
+        tasks.start_soon(first.run)
+        await a_while()
+        there.server.faults.lose_reply(OpCode.MULTI, path=READY)
+        tasks.start_soon(second.run)
+        await anyio.sleep(TIMEOUT / 8)
+        assert are_inside(first, second)
+        assert (await one.get(PATH)).data == b"1 open"
+        first.may_leave.set()
+        second.may_leave.set()
+        await a_while()
+        assert have_left(first, second)
+
+
+async def test_the_members_of_a_round_have_one_token_and_the_next_round_a_larger_one() -> None:
+    async with clients("a", "b") as (_, connected):
+        tokens: list[int] = []
+
+        async def go_through(client: zk.Client) -> None:
+            for _ in range(2):
+                async with barrier(client) as hold:
+                    tokens.append(hold.fencing_token)
+                    assert hold.remaining() > 0
+                    await hold.confirm()
+
+        async with anyio.create_task_group() as tasks:
+            for client in connected:
+                tasks.start_soon(go_through, client)
+        assert tokens[0] == tokens[1] < tokens[2] == tokens[3]
 
 
 # --- what else is there --------------------------------------------------------------------------------
