@@ -182,7 +182,8 @@ class Pending(Ticket, Generic[T]):
         self.is_done = True
         if self.on_done is not None:
             self._tell_done()
-        self._wake()
+        if self.parked is not None or self._done is not None:
+            self._wake()
 
     def _wake(self) -> None:
         if self.parked is not None:

@@ -450,10 +450,11 @@ class ClientSide:
         xid, zxid, code = _REPLY_HEADER.unpack_from(buffer, start)
         if self._is_token_unanswered and xid == _SASL_XID:
             self._receive_token(code, buffer, body, end)
-        elif xid > 0 and self._requests.is_due_alone(xid):
-            self._learn(self._requests.answered(xid), code)
         elif xid > 0:
-            self._receive_reply(xid, zxid, code, buffer, body, end)
+            if self._requests.alone is not None and self._requests.is_due_alone(xid):
+                self._learn(self._requests.answered(xid), code)
+            else:
+                self._receive_reply(xid, zxid, code, buffer, body, end)
         elif xid == SpecialXid.NOTIFICATION:
             self._receive_notification(WatchEventMessage.read(buffer, body, end)[0], zxid)
         elif xid == SpecialXid.PING and self._heartbeat.ping_answered():

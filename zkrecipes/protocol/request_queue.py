@@ -28,15 +28,16 @@ class RequestQueue:
     Attributes:
         next_xid: the number under which the next request is to be sent.
         window: how many requests may be in flight.
+        alone: the request that is in flight alone, or None.
     """
 
     __slots__ = (
-        "_alone",
         "_bytes_in_flight",
         "_in_flight",
         "_is_mark_answered",
         "_queue",
         "_urgent",
+        "alone",
         "next_xid",
         "window",
     )
@@ -48,7 +49,7 @@ class RequestQueue:
         self._queue: deque[Ticket] = deque()
         self._in_flight: deque[Ticket] = deque()
         self._bytes_in_flight = 0
-        self._alone: Ticket | None = None
+        self.alone: Ticket | None = None
         self._is_mark_answered = False
 
     def __len__(self) -> int:
@@ -77,6 +78,10 @@ class RequestQueue:
             yield ticket
             if ticket is window.suspect and ticket not in in_flight:
                 window.suspect = None  # it was dropped, or is answered already
+            if window.is_plain and self.alone is None:  # the rest at once: this is the hot path
+                size = window.size
+                while queue and len(in_flight) < size and not queue[0].is_alone:
+                    yield queue.popleft()
         if queue and window.mark is None and not window.is_closed and window.is_full(len(in_flight)):
             window.mark = in_flight[-1]
 
@@ -92,7 +97,7 @@ class RequestQueue:
     def _may_leave(self) -> bool:
         """Whether the first of the queue may: not beside one that is alone, in either order."""
         in_flight = self._in_flight
-        if self._alone is not None or (in_flight and self._queue[0].is_alone):
+        if self.alone is not None or (in_flight and self._queue[0].is_alone):
             return False
         return self.window.has_room(len(in_flight), self._bytes_in_flight)
 
@@ -103,7 +108,7 @@ class RequestQueue:
         self._in_flight.append(ticket)
         self._bytes_in_flight += ticket.request_size
         if ticket.is_alone:
-            self._alone = ticket
+            self.alone = ticket
         self.next_xid = xid + 1 if xid < _XID_MAX else 1  # never one of the reserved negative ones
 
     def answered(self, xid: int) -> Ticket:
@@ -117,7 +122,10 @@ class RequestQueue:
             due = f"xid {in_flight[0].xid} was due" if in_flight else "none was due"
             raise ProtocolError(f"a reply to xid {xid} where {due}")
         ticket = in_flight.popleft()
-        self._left(ticket)
+        window = self.window
+        self._bytes_in_flight -= ticket.request_size
+        if ticket is window.mark or ticket is window.suspect or ticket is self.alone:
+            self._left(ticket)
         return ticket
 
     def refused(self, xid: int) -> Ticket:
@@ -132,28 +140,24 @@ class RequestQueue:
         for index, ticket in enumerate(self._in_flight):
             if ticket.xid == xid:
                 del self._in_flight[index]
+                self._bytes_in_flight -= ticket.request_size
                 self._left(ticket)
                 return ticket
         return self.answered(xid)
 
     def _left(self, ticket: Ticket) -> None:
-        self._bytes_in_flight -= ticket.request_size
+        """Note that a request which others wait for is answered."""
         window = self.window
         if ticket is window.mark:
             self._is_mark_answered = True
         if ticket is window.suspect:
             window.suspect = None
-        if ticket is self._alone:
-            self._alone = None
-
-    @property
-    def alone(self) -> Ticket | None:
-        """The request that is in flight alone, or None."""
-        return self._alone
+        if ticket is self.alone:
+            self.alone = None
 
     def is_due_alone(self, xid: int) -> bool:
         """Whether this xid is that of the request that is in flight alone, and due."""
-        return self._alone is not None and self._alone.xid == xid and self.is_due(xid)
+        return self.alone is not None and self.alone.xid == xid and self.is_due(xid)
 
     @property
     def oldest(self) -> Ticket | None:

@@ -83,6 +83,11 @@ class SendWindow:
             return in_flight < self.size
         return in_flight < min(self.size, self._limit()) and bytes_in_flight < BYTES_IN_FLIGHT_MAX
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether `size` alone bounds what is in flight."""
+        return not (self.is_limited or self.is_closed) and self.suspect is None
+
     def is_full(self, in_flight: int) -> bool:
         """Whether the rate of answers, and nothing else, keeps the next request back."""
         return in_flight >= self.size
