@@ -30,7 +30,7 @@ async def test_a_party_that_is_not_shallow_has_other_names(
             async with group.join("ours", b"1"):
                 assert await group.members() == {"ours": b"1"}
                 assert await peer.call("members", "party") == ["theirs"]
-            assert "__party__ is no member of the group" in caplog.text
+            assert "__party__ is not a member of the group" in caplog.text
             # without a layout they are children with data, as a group of Curator's would list them
             (member,) = (await zk.Group(client, fresh_path).members()).items()
             assert member[0].endswith("__party__")
