@@ -257,6 +257,7 @@ def test_apache_where_it_is_not_installed_is_refused_at_once(
 
 
 SHARED = """
+import anyio
 import pytest
 import zkrecipes as zk
 
@@ -276,6 +277,22 @@ def test_a_fault(zk_server):
 def test_another_fault(zk_server):
     zk_server.expire()
 
+@pytest.mark.anyio
+async def test_a_fault_in_a_task_group(zk_server, zk_client):
+    async with anyio.create_task_group() as tasks:
+        async def expire():
+            zk_server.expire()
+        tasks.start_soon(expire)
+
+@pytest.mark.anyio
+@pytest.mark.zk_faults
+async def test_a_fault_of_a_helper(zk_server, zk_client):
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(helper, zk_server)
+
+async def helper(server):
+    server.expire()
+
 def test_what_no_server_has(zk_server):
     with pytest.raises(AttributeError, match="no attribute 'exprie'"):
         zk_server.exprie
@@ -287,7 +304,7 @@ def test_on_a_shared_server_each_test_has_a_chroot_and_faults_are_skipped(pytest
     with ThreadedDevServer() as server:
         result = _run(pytester, f"--zookeeper={server.hosts}", "-rs", only=["anyio"])
         left = server.run(lambda: [path for path in _nodes(server.server) if "zkrecipes-test" in path])
-    result.assert_outcomes(passed=6, skipped=2)
+    result.assert_outcomes(passed=6, skipped=6)
     result.stdout.fnmatch_lines(
         ["*zk_server.expire needs the dev server: run with --zookeeper=dev"], consecutive=False
     )
@@ -298,7 +315,7 @@ def test_on_a_shared_server_each_test_has_a_chroot_and_faults_are_skipped(pytest
 def test_a_real_server_is_started_for_the_run(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(SHARED)
     result = _run(pytester, "--zookeeper=apache", only=["anyio"])
-    result.assert_outcomes(passed=6, skipped=2)
+    result.assert_outcomes(passed=6, skipped=6)
 
 
 def _nodes(server: DevServer) -> list[str]:

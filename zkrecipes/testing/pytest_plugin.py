@@ -51,6 +51,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse what `--zookeeper` cannot be, and bring the fixtures for pytest-asyncio where that is used."""
     _check_option(config.getoption("--zookeeper"))
+    config.addinivalue_line(
+        "markers", "zk_faults: asks zk_server for faults; skipped where that is not the dev server"
+    )
     if config.pluginmanager.has_plugin("asyncio") and _has_loop_scopes(config):
         from zkrecipes.testing import asyncio_fixtures
 
@@ -111,10 +114,23 @@ def zk_server(request: pytest.FixtureRequest) -> Iterator[ThreadedDevServer]:
         return
     from zkrecipes.testing.shared_server import fresh_chroot
 
+    _skip_where_faults_are_used(request)
     hosts = request.getfixturevalue("_zk_apache_hosts") if value == _APACHE else value
     with fresh_chroot(hosts) as shared:
         # It is all that a test may use there; what it lacks skips the test.
         yield shared  # type: ignore[misc]
+
+
+def _skip_where_faults_are_used(request: pytest.FixtureRequest) -> None:
+    from zkrecipes.testing.faults_used import attribute_used
+    from zkrecipes.testing.shared_server import FAULTS, needs_dev_server
+
+    test = getattr(request.node, "function", None)
+    used = None if test is None else attribute_used(test, "zk_server", FAULTS)
+    if used is not None:
+        pytest.skip(needs_dev_server(used))
+    if request.node.get_closest_marker("zk_faults") is not None:
+        pytest.skip("zk_faults: the test needs the dev server: run with --zookeeper=dev")
 
 
 @pytest.fixture(scope="session")

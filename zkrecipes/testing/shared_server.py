@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn, final
+from typing import Final, NoReturn, final
 
 import pytest
 from anyio.from_thread import start_blocking_portal
@@ -15,14 +15,15 @@ from zkrecipes.net.hosts import parse_connect_string
 from zkrecipes.net.transport import Address
 from zkrecipes.testing.threaded_server import ThreadedDevServer
 
-__all__ = ["SharedServer", "fresh_chroot"]
+__all__ = ["FAULTS", "SharedServer", "fresh_chroot", "needs_dev_server"]
 
 
 @final
 class SharedServer:
     """What `zk_server` is where it is not the dev server.
 
-    It has no faults: a test that asks for one is skipped, and says why.
+    It has no faults. A test that asks for one is skipped when it is set up, if its own source shows it or the
+    marker `zk_faults` says so, and otherwise when it asks.
 
     Args:
         hosts: the connect string with the test's own chroot.
@@ -38,9 +39,21 @@ class SharedServer:
         return Address(*parse_connect_string(self.hosts).hosts[0])
 
     def __getattr__(self, name: str) -> NoReturn:
-        if name in dir(ThreadedDevServer) or name in ("faults", "server"):
-            pytest.skip(f"zk_server.{name} needs the dev server: run with --zookeeper=dev")
+        if name in FAULTS:
+            pytest.skip(needs_dev_server(name))
         raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
+
+
+FAULTS: Final = frozenset(name for name in dir(ThreadedDevServer) if not name.startswith("_")) - {
+    "hosts",
+    "address",
+} | {"faults", "server"}
+"""What only the dev server offers."""
+
+
+def needs_dev_server(name: str) -> str:
+    """Why a test that uses `zk_server.<name>` is skipped."""
+    return f"zk_server.{name} needs the dev server: run with --zookeeper=dev"
 
 
 @contextmanager
