@@ -173,7 +173,7 @@ async def test_nothing_goes_back_when_the_leader_dies(
         assert [ledger.client.session for ledger in ledgers] == sessions, "every session is kept"
 
 
-@since(ServerGeneration.V3_6, "recursive watches")
+@since(ServerGeneration.V3_6, "a recursive watch")
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])  # it takes long
 async def test_nothing_is_lost_when_all_are_restarted_one_by_one(
     apache_ensemble: ApacheEnsemble, fresh_path: str

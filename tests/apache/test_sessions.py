@@ -18,7 +18,7 @@ from zkrecipes.enums import ServerGeneration
 
 pytestmark = pytest.mark.anyio
 
-recursive = pytest.param(True, id="recursive", marks=since(ServerGeneration.V3_6, "recursive watches"))
+recursive = pytest.param(True, id="recursive", marks=since(ServerGeneration.V3_6, "a recursive watch"))
 
 
 def connect(server: Served, **options: Any) -> AbstractAsyncContextManager[zk.Client]:

@@ -10,7 +10,7 @@ from zkrecipes.ensemble import ApacheEnsemble
 from zkrecipes.enums import ServerGeneration
 
 
-@since(ServerGeneration.V3_6, "recursive watches")
+@since(ServerGeneration.V3_6, "a recursive watch")
 @pytest.mark.anyio
 async def test_connections_cut_at_random_cost_nothing_but_time(
     apache_ensemble: ApacheEnsemble, fresh_path: str, capsys: pytest.CaptureFixture[str]
