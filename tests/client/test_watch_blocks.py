@@ -43,6 +43,7 @@ BLOCKS: dict[str, tuple[Enter, Wait]] = {
         lambda client: recipe_api(client).ask_when_changed(client.operations.get("/n")),
         lambda follow_up: follow_up.wait(),
     ),
+    "session changes": (lambda client: client.session_changes(), anext),
     "stream of an async iterable": (lambda client: client.stream(_endless()), anext),
 }
 every_block = pytest.mark.parametrize(("enter", "wait"), BLOCKS.values(), ids=BLOCKS)
@@ -125,18 +126,6 @@ async def _waits_for_what_is_dropped(wait: Callable[[], Awaitable[Any]]) -> None
         await wait()
 
 
-async def test_a_task_that_follows_the_session_is_told_when_the_block_is_left() -> None:
-    async with world() as there, there.connect("a") as client:
-
-        async def follow(changes: Any) -> None:
-            with pytest.raises(anyio.ClosedResourceError):
-                await anext(changes)
-
-        async with anyio.create_task_group() as tasks, client.session_changes() as changes:
-            tasks.start_soon(follow, changes)
-            await anyio.wait_all_tasks_blocked()
-
-
 async def test_what_was_not_read_of_a_watch_goes_with_its_block_and_a_one_shot_event_stays() -> None:
     async with world() as there, there.connect("a") as client:
         await client.create("/n")
@@ -160,6 +149,28 @@ async def test_a_read_that_one_owner_of_many_watches_gives_up_takes_none_of_the_
             await client.set("/n", b"1")
             with anyio.fail_after(1):
                 assert await changed.wait() == ["/n"]
+        await anyio.sleep(1)
+        assert len(there.server.processor.watches) == 0
+
+
+@pytest.mark.parametrize("is_suspended", [False, True])
+async def test_an_owner_of_very_many_watches_is_left_in_slices(is_suspended: bool) -> None:
+    async with world() as there, there.connect("a") as client:
+        api = recipe_api(client)
+        async with api.changed_paths() as changed:
+            for number in range(3500):
+                api.submit(api.operations.exists(f"/{number}", watch=True), watcher=changed)
+            await client.sync()
+            assert client.stats().watches == 3500
+            if is_suspended:
+                await there.server.refuse()
+                there.network.reset(source="a")
+                await anyio.wait_all_tasks_blocked()
+        assert 0 < client.stats().watches < 3500
+        await anyio.sleep(1)
+        assert client.stats().watches == 0
+        await there.server.accept()
+        await client.sync()
         await anyio.sleep(1)
         assert len(there.server.processor.watches) == 0
 

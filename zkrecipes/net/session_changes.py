@@ -52,7 +52,7 @@ class SessionChanges:
 
         Raises:
             StopAsyncIteration: the client is over, and all changes were read.
-            RuntimeError: the block has been left.
+            RuntimeError: the block has been left, perhaps by another task.
             anyio.BusyResourceError: another task is iterating.
         """
         if self._is_waiting:
@@ -67,13 +67,17 @@ class SessionChanges:
         return self._changes.popleft()
 
     async def _until_there_is_one(self) -> None:
-        if self._is_left:
-            raise RuntimeError("the block of session_changes has been left: enter another one")
+        self._check_not_left()
         if self._changes or self._has_ended:
             await anyio.lowlevel.checkpoint()
         while not (self._changes or self._has_ended):
             self._news = anyio.Event()
             await self._news.wait()
+            self._check_not_left()
+
+    def _check_not_left(self) -> None:
+        if self._is_left:
+            raise RuntimeError("the block of session_changes has been left: enter another one")
 
     def tell(self, change: SessionChange) -> None:
         """Add a change. The session calls it."""
@@ -86,5 +90,6 @@ class SessionChanges:
         self._news.set()
 
     def leave(self) -> None:
-        """Refuse every later read: the block has been left."""
+        """Refuse every later read, and end one that waits: the block has been left."""
         self._is_left = True
+        self._news.set()

@@ -27,6 +27,8 @@ __all__ = ["WatchRemover"]
 
 _SLICE: Final = 200
 """How many removals are on their way at once: some milliseconds of the loop, and of other requests' time."""
+_DROPPED_SLICE: Final = 1000
+"""How many watches of one owner are dropped in one go: two milliseconds."""
 _THROTTLED_PAUSE: Final = 0.1
 """Seconds to wait if the server says that it has too much to do."""
 
@@ -69,15 +71,25 @@ class WatchRemover:
     def unwatch(self, owner: WatchOwner) -> None:
         """Note that the block of `owner` has been left; the server's watch goes if no other one needs it."""
         owner.left()
-        paths = [path for _, path in self._carrier.watches.drop(owner)]
+        if self._drop_slice(owner) == _DROPPED_SLICE:
+            self._carrier.start_chore(self._drop_rest, owner)
+
+    async def _drop_rest(self, owner: WatchOwner) -> None:
+        while self._drop_slice(owner) == _DROPPED_SLICE:
+            await anyio.lowlevel.checkpoint()
+
+    def _drop_slice(self, owner: WatchOwner) -> int:
+        """Drop some watches of an owner, which may have very many; return how many."""
+        paths = [path for _, path in self._carrier.watches.drop(owner, at_most=_DROPPED_SLICE)]
         connection = self._carrier.connection
         if connection is None:
             # The next connection may be setting them again at this moment.
             self._left.update(dict.fromkeys(paths))
-            return
+            return len(paths)
         for path in paths:
             connection.side.registrations.left(path)
         self.remove_unneeded()
+        return len(paths)
 
     def attached(self) -> None:
         """Look at the paths that were left while the connection set their watches again."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from enum import Enum
+from itertools import islice
 from typing import Generic, TypeVar, final
 
 from zkrecipes.enums import EventType
@@ -76,9 +77,14 @@ class WatchTable(Generic[Owner]):
         self._forget(kind, path, owner)
         return True
 
-    def drop(self, owner: Owner) -> list[tuple[WatchKind, str]]:
-        """`owner` watches nothing any longer; what it watched, oldest first."""
-        watches = list(self._watches.get(owner, ()))
+    def drop(self, owner: Owner, *, at_most: int | None = None) -> list[tuple[WatchKind, str]]:
+        """`owner` watches nothing any longer; what it watched, oldest first.
+
+        Args:
+            owner: which one.
+            at_most: how many watches to drop; None for all.
+        """
+        watches = list(islice(self._watches.get(owner, ()), at_most))
         for kind, path in watches:
             self.remove(kind, path, owner)
         return watches
