@@ -349,6 +349,33 @@ _NAMES_BY_MODULE = {
 }
 _MODULE_BY_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
+# What kazoo and Curator call what is here too.
+_CALLED_HERE = {
+    "ChildrenWatch": "Group (its changes), or Client.watch",
+    "CuratorFramework": "connect",
+    "DataWatch": "ConfigWatch, or Client.watch",
+    "GroupMember": "Group",
+    "InterProcessMultiLock": "MultiLock",
+    "InterProcessMutex": "Mutex",
+    "InterProcessReadWriteLock": "ReadWriteLock",
+    "InterProcessSemaphoreV2": "Semaphore",
+    "KazooClient": "connect",
+    "KazooException": "ZooKeeperError",
+    "KazooState": "SessionState",
+    "LeaderLatch": "Election",
+    "LeaderSelector": "Election",
+    "Lock": "Mutex",
+    "Party": "Group",
+    "PersistentTtlNode": "PersistentNode",
+    "ReadLock": "ReadWriteLock",
+    "SessionExpiredException": "SessionExpiredError",
+    "ShallowParty": "Group",
+    "TreeCache": "ConfigTree",
+    "WriteLock": "ReadWriteLock",
+    "ZnodeStat": "Stat",
+    "ZookeeperError": "ZooKeeperError",
+}
+
 __all__ = sorted(_MODULE_BY_NAME)  # noqa: PLE0605 - type checkers read the block above
 
 
@@ -357,7 +384,9 @@ if not TYPE_CHECKING:  # or a checker would take any name for granted
     def __getattr__(name: str) -> object:
         module = _MODULE_BY_NAME.get(name)
         if module is None:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            here = _CALLED_HERE.get(name)
+            remedy = "" if here is None else f": what {name} is elsewhere is zkrecipes.{here} here"
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}{remedy}")
         value: object = getattr(import_module(module), name)
         globals()[name] = value  # the next look-up does not come here
         return value

@@ -106,7 +106,7 @@ def test_only_a_missing_znode_means_that_it_does_not_exist(operations: Operation
         ([], ValueError, "an ACL has at least one entry"),
         ((), ValueError, "an ACL has at least one entry"),
         (31, TypeError, "an ACL is a list of ACL entries, not 31"),
-        (ACL(31, ANYONE), TypeError, "an ACL is a list of ACL entries, not of 31"),
+        (ACL(31, ANYONE), TypeError, "an ACL is a list of ACL entries, not one entry"),
         (["world:anyone:cdrwa"], TypeError, "an ACL is a list of ACL entries, not of 'world:anyone:cdrwa'"),
         ([ACL(31, cast("Id", "bob"))], TypeError, "an ACL entry is about an Id of two strings, not 'bob'"),
         (

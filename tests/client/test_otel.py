@@ -118,7 +118,7 @@ async def test_what_nobody_waits_for_any_longer_is_called_cancelled() -> None:
 async def test_data_is_in_no_span() -> None:
     collected = Collected()
     async with world() as there, there.connect("a", instrument=collected.instrument) as client:
-        await client.add_auth("digest", SECRET)
+        await client.add_auth("digest", b"bob:" + SECRET)
         await client.create("/n", SECRET)
         await client.get("/n")
         assert SECRET.decode() not in "".join(span.to_json() for span in collected.spans)

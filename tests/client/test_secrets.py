@@ -32,7 +32,7 @@ TOLD = {
     "the_block_has_a_bug": "NodeExistsError",
     "the_session_expires": "SessionExpiredError",
     "a_key_is_not_opened": "key_password does not open the key",
-    "a_key_stands_where_a_certificate_should": "holds no certificate in PEM",
+    "a_key_stands_where_a_certificate_should": "must hold a certificate in PEM",
     "a_jaas_file_is_broken": "there should be",
     "a_jaas_file_lacks_the_section": "there is no section Another",
 }

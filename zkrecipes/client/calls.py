@@ -64,7 +64,12 @@ class Calls:
         is_evidence: bool = False,
         is_kept: bool = False,
     ) -> Pending[T]:
-        """Send it in its turn, if the server has it; the flags are those of `Pending`."""
+        """Send it in its turn, if the server has it; the flags are those of `Pending`.
+
+        Raises:
+            RuntimeError: the caller runs in another loop than the client.
+        """
+        self._keeper.check_loop()
         pending = Pending(
             operation.request,
             operation.convert,
@@ -88,7 +93,7 @@ class Calls:
         except ServerError as error:
             self.explain(error, operation.request)
             raise
-        if result is not None:
+        if not self._is_chroot_known and _has_found(operation.request, result, self._operations.chroot):
             self.found()
         return result
 
@@ -97,7 +102,9 @@ class Calls:
 
         Raises:
             ZooKeeperError: the client is over.
+            RuntimeError: the caller runs in another loop than the client.
         """
+        self._keeper.check_loop()
         if self._keeper.over is not None:
             raise copy.copy(self._keeper.over)
         return self._tasks.background(func)
@@ -126,6 +133,12 @@ class Calls:
                 return f"{hint}; {remedy}"
             return f"its parent {parent} does not exist; client.create(…, make_parents=True) makes it, too"
         return "" if self._is_chroot_known else f"if {hint}, {remedy}"
+
+
+def _has_found(request: Request[Any], result: object, chroot: str) -> bool:
+    """Whether there is a znode at the request's path, and so the chroot."""
+    path = getattr(request, "path", None)
+    return path is not None and path.startswith(chroot) and not isinstance(result, bool | None)
 
 
 def _version_in(request: Request[Any]) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
-from typing import Any, TypeVar, final
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, final
 
 import anyio
 import anyio.lowlevel
@@ -44,7 +44,7 @@ from zkrecipes.net.session_changes import SessionChanges
 from zkrecipes.net.watches import WatchOwner
 from zkrecipes.paths import check_path, parent_of
 
-__all__ = ["Client"]
+__all__ = ["Client", "check_client"]
 
 T = TypeVar("T")
 
@@ -83,6 +83,24 @@ class Client:
         self._submit = self._calls.submit
         self._run = self._calls.run
 
+    if not TYPE_CHECKING:
+
+        def __new__(cls, *parts: object, **options: object) -> Self:  # noqa: D102
+            is_made_by_us = bool(parts) and isinstance(parts[0], SessionKeeper)
+            del parts, options  # which may hold a password
+            if not is_made_by_us:
+                raise TypeError(
+                    "a Client is made by connect(), not by calling Client: "
+                    '`async with zk.connect("host:2181") as client:`'
+                )
+            return super().__new__(cls)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a Client can be neither pickled nor copied: its session belongs to this process. Open one in "
+            "each process, with connect(), and one for all tasks of a process"
+        )
+
     def __repr__(self) -> str:
         chroot = f" under {self._operations.chroot}" if self._operations.chroot else ""
         return f"<Client{chroot} {self.session!r}>"
@@ -102,6 +120,7 @@ class Client:
     @async_block("client.session_changes()", "changes")
     async def session_changes(self) -> AsyncIterator[SessionChanges]:
         """Follow the client's state across sessions: an async iterator of every change from now on."""
+        self._keeper.check_loop()
         with self._keeper.changes() as changes:
             yield changes
 
@@ -122,6 +141,7 @@ class Client:
             ValueError: it cannot be encoded, or a `digest` has no colon.
         """
         try:
+            self._keeper.check_loop()
             self._keeper.authenticate(*check_credential(scheme, credential))
         finally:
             del scheme, credential  # which some tracebacks would show
@@ -144,6 +164,7 @@ class Client:
             ValueError: it is not one.
         """
         try:
+            self._keeper.check_loop()
             others = _hosts_without_chroot(hosts)
         finally:
             del hosts  # which may hold a password by mistake
@@ -199,6 +220,7 @@ class Client:
         """
         if not re.fullmatch("[a-z]{4}", str(word)):
             raise ValueError(f"a four-letter word is four small letters, not {word!r}")
+        self._keeper.check_loop()
         address = await self._keeper.wait_address()
         try:
             return (await self._keeper.attacher.ask(address, word.encode())).decode(errors="replace")
@@ -599,6 +621,7 @@ class Client:
                 client comes to such a server from a newer one, as in an upgrade: watch again.
             NoAuthError: such a server, which must read the znode to watch it, and may not.
         """
+        self._keeper.check_loop()
         full_path = self._operations.full(path)
         events = WatchEvents(path, self._operations.seen)
         mode = AddWatchMode.PERSISTENT_RECURSIVE if recursive else AddWatchMode.PERSISTENT
@@ -691,6 +714,18 @@ class Client:
             await is_set.wait()
             events.check()
             yield
+
+
+def check_client(client: object) -> None:
+    """Return if it is a client; recipes call it on what they are given.
+
+    Raises:
+        TypeError: it is something else. It is not shown, as a connect string may hold a password.
+    """
+    if isinstance(client, Client):
+        return
+    remedy = 'open one with `async with zk.connect("host:2181") as client:`'
+    raise TypeError(f"client must be a zkrecipes.Client, not {type(client).__name__}: {remedy}")
 
 
 @hides_arguments

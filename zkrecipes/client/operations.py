@@ -43,6 +43,7 @@ from zkrecipes.codec.messages import (
     WhoAmIRequest,
 )
 from zkrecipes.codec.records import ACL, Id, Node, Stat
+from zkrecipes.codec.texts import encode_text
 from zkrecipes.enums import CreateMode, Perms, WatcherType
 from zkrecipes.errors import NoNodeError, NoWatcherError, UnimplementedError, ZooKeeperError
 from zkrecipes.paths import check_path, chroot_off, chroot_on
@@ -269,7 +270,7 @@ class Operations:
         if data is None or isinstance(data, bytes):
             size = 0 if data is None else len(data)
         else:
-            raise TypeError(f"a znode's data is bytes or None, not {type(data).__name__}: encode it first")
+            raise _not_bytes(data)
         if size > self.data_size_max:
             raise ValueError(
                 f"{size} bytes of data are more than the {self.data_size_max} that max_packet_size leaves"
@@ -284,6 +285,11 @@ class Operations:
 
     def _path_and_stat_of_reply(self, reply: Create2Reply) -> tuple[str, Stat]:
         return chroot_off(self.chroot, reply.path), reply.stat
+
+
+def _not_bytes(data: object) -> TypeError:
+    remedy = "encode it: text.encode()" if isinstance(data, str) else "make it bytes: bytes(data)"
+    return TypeError(f"a znode's data must be bytes or None, not {type(data).__name__}; {remedy}")
 
 
 def check_alone(operation: Operation[T]) -> Operation[T]:
@@ -335,7 +341,9 @@ def _version(version: int | None, *, version_max: int = _VERSION_MAX) -> int:
     return version
 
 
-def _check_acl(acl: Sequence[ACL]) -> list[ACL]:
+def _check_acl(acl: Any) -> list[ACL]:
+    if isinstance(acl, ACL):
+        raise TypeError(f"an ACL is a list of ACL entries, not one entry: write [{acl!r}]")
     if not isinstance(acl, Iterable):
         raise TypeError(f"an ACL is a list of ACL entries, not {acl!r}")
     entries = list(acl)
@@ -353,6 +361,8 @@ def _check_acl_entry(entry: object) -> None:
     who: object = entry.id
     if not isinstance(who, Id) or not all(isinstance(part, str) for part in who):
         raise TypeError(f"an ACL entry is about an Id of two strings, not {who!r}")
+    for part in who:
+        _check_text("an id of an ACL entry", part)
     if not isinstance(perms, int):
         raise TypeError(f"an ACL entry permits Perms, not {perms!r}")
     if not 0 <= perms <= Perms.ALL:
@@ -362,7 +372,16 @@ def _check_acl_entry(entry: object) -> None:
 def _members(servers: Sequence[str | int]) -> str | None:
     if isinstance(servers, str):
         raise TypeError(f"a list of servers is meant, not one string: {servers!r}")
-    return ",".join(map(str, servers)) or None
+    members = ",".join(map(str, servers))
+    _check_text("a server of the ensemble", members)
+    return members or None
+
+
+def _check_text(what: str, text: str) -> None:
+    try:
+        encode_text(text)
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} must be text that UTF-8 can encode, not {text!r}") from None
 
 
 def _itself(reply: Node) -> Node:

@@ -19,7 +19,7 @@ import anyio
 
 from zkrecipes.client.async_block import async_block
 from zkrecipes.client.changed_paths import ChangedPaths
-from zkrecipes.client.client import Client
+from zkrecipes.client.client import Client, check_client
 from zkrecipes.client.follow_up import Asked, FollowUp
 from zkrecipes.client.operations import Operation, Operations
 from zkrecipes.client.pauses import Pauses
@@ -50,6 +50,7 @@ __all__ = [
     "as_transaction",
     "async_block",
     "callable_from_threads_in_task",
+    "check_client",
     "recipe_api",
 ]
 
@@ -234,11 +235,13 @@ class RecipeApi:
         Cancellation, native ones included, ends the wait and not the clean-up, which goes on until it has
         ended or the client has.
         """
+        self._keeper.check_loop()
         if not self.is_over:
             await self._tasks.clean_up(func, wait_at_most=self._keeper.session.timeout / 8)
 
     def start_clean_up(self, func: Callable[[], Awaitable[object]]) -> None:
         """Run `func` as `clean_up` does, with no caller that waits for it."""
+        self._keeper.check_loop()
         if not self.is_over:
             self._tasks.start_clean_up(func)
 
@@ -286,7 +289,12 @@ def _nothing(_: object) -> None:
 
 
 def recipe_api(client: Client) -> RecipeApi:
-    """The machinery of `client`."""
+    """Return the machinery of `client`.
+
+    Raises:
+        TypeError: it is not a client.
+    """
+    check_client(client)
     # The one friend of `Client`: what others may not touch is offered here under names that stay.
     keeper, operations, tasks = client._keeper, client._operations, client._tasks  # noqa: SLF001
     return RecipeApi(client, keeper, operations, tasks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar, final
 
-from zkrecipes.client.client import Client
+from zkrecipes.client.client import Client, check_client
 from zkrecipes.codec.records import ACL, Stat
 
 __all__ = ["Typed", "Value"]
@@ -42,6 +42,7 @@ class Typed(Generic[V]):
     def __init__(
         self, client: Client, *, decode: Callable[[bytes], V], encode: Callable[[V], bytes | str]
     ) -> None:
+        check_client(client)
         self._client = client
         self._decode = decode
         self._encode = encode

@@ -158,6 +158,8 @@ class DevServer:
     @property
     def port(self) -> int:
         """The port that it listens on."""
+        if self._address.port == 0:
+            self._check_entered()
         return self._address.port
 
     @property
@@ -169,6 +171,10 @@ class DevServer:
     def connect_string(self) -> str:
         """`host:port`, as clients take it."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def _check_entered(self) -> None:
+        if self._running is None:
+            raise RuntimeError("the DevServer must be entered first: `async with zk.DevServer() as server:`")
 
     async def __aenter__(self) -> Self:
         if self._running is not None:
@@ -192,6 +198,7 @@ class DevServer:
         Raises:
             KeyError: there is no such session.
         """
+        self._check_entered()
         sessions = self.processor.sessions
         if session_id is not None and sessions.find(session_id) is None:
             raise KeyError(f"no session {session_hex(session_id)}")
@@ -201,25 +208,30 @@ class DevServer:
 
     def drop_connections(self) -> None:
         """Drop every connection at once. Sessions live on."""
+        self._check_entered()
         for conversation in self._connections:
             conversation.abort("all connections are dropped")
 
     async def refuse(self) -> None:
         """Listen no more: who connects is refused. Connections that are there stay."""
+        self._check_entered()
         self._stop_listening.set()
         await self._not_listening.wait()
 
     async def accept(self) -> None:
         """Listen again, on the same address."""
+        self._check_entered()
         if self._not_listening.is_set():
             await self._tasks.start(self._listen)
 
     def pause(self) -> None:
         """Stop reading, answering and sending. Its own clock stands, so no session expires meanwhile."""
+        self._check_entered()
         self._clock.pause()
 
     def resume(self) -> None:
         """Go on after a pause."""
+        self._check_entered()
         self._clock.resume()
         self._expiry_changed.set()
 
@@ -234,6 +246,7 @@ class DevServer:
         Raises:
             ValueError: the clock cannot go back.
         """
+        self._check_entered()
         if seconds < 0:
             raise ValueError(f"a server's clock does not go back: {seconds!r}")
         self._clock.jump(seconds)
@@ -249,6 +262,7 @@ class DevServer:
 
         Cancellation: while it is away it stays away, until it is restarted again.
         """
+        self._check_entered()
         self._is_down = True
         await self.refuse()
         self.drop_connections()
@@ -269,17 +283,20 @@ class DevServer:
         Only clients that ask for a read-only server are let in, with sessions that end with this state. All
         changes are refused, and no session from before expires or can be taken up.
         """
+        self._check_entered()
         self.processor.become_read_only()
         self.drop_connections()
 
     def become_writable(self) -> None:
         """Go on as usual after `become_read_only`; connections are dropped, sessions have time to return."""
+        self._check_entered()
         self.processor.become_writable(self._clock.moment())
         self.drop_connections()
         self._expiry_changed.set()
 
     def reap(self) -> None:
         """Delete the containers and TTL znodes that are due now, without waiting for the next look."""
+        self._check_entered()
         processor, moment = self.processor, self._clock.moment()
         paths = reaping.due(processor.tree, moment.time_ms, start_counter=self._start_counter)
         processor.reap(paths, moment)

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import current_thread
 from typing import Any, Final, final
 
 import anyio
@@ -109,6 +110,7 @@ class SessionKeeper:
         session: Session | None = None,
     ) -> None:
         self.parking = parking
+        self._thread = current_thread().name
         self.options = options
         self.session: Session = session or Session(options.session_timeout)
         self.watches: WatchTable[WatchOwner] = WatchTable()
@@ -152,6 +154,20 @@ class SessionKeeper:
             pending.complete(None, copy.copy(self._over))
         else:
             self._waiting.add(pending)
+
+    def check_loop(self) -> None:
+        """Return if the caller runs in the client's own loop, before anything is queued.
+
+        Raises:
+            RuntimeError: it runs in another loop or thread, where nothing could wake it.
+        """
+        if self.parking.is_here() or self._over is not None:
+            return
+        raise RuntimeError(
+            f"this client belongs to the event loop in which it was opened (thread {self._thread!r}), and is "
+            f"used from another loop or thread ({current_thread().name!r}). Use it in its own loop, through "
+            "anyio.from_thread.run or asyncio.run_coroutine_threadsafe, or open another client here"
+        )
 
     @property
     def outstanding(self) -> int:

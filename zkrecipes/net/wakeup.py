@@ -50,6 +50,9 @@ class Parking(Protocol):
     def wake(self, spot: Spot, value: object = None) -> None:
         """Let the task parked at `spot` go on with `value`. There must be one."""
 
+    def is_here(self) -> bool:
+        """Whether the caller runs in this very loop: not in another one, and not in another thread."""
+
     def current_time(self) -> float:
         """The time on `anyio.current_time()`'s clock, which looks for its backend at each call."""
 
@@ -61,6 +64,7 @@ class _TrioParking:
         import trio
 
         self._lowlevel = trio.lowlevel
+        self._token = trio.lowlevel.current_trio_token()
         self._succeeded = trio.lowlevel.Abort.SUCCEEDED
         self._value = outcome.Value
         self.current_time: Callable[[], float] = trio.current_time
@@ -74,6 +78,12 @@ class _TrioParking:
 
         return await self._lowlevel.wait_task_rescheduled(leave)
 
+    def is_here(self) -> bool:
+        try:
+            return self._lowlevel.current_trio_token() is self._token
+        except RuntimeError:  # no trio runs in this thread
+            return False
+
     def wake(self, spot: Spot, value: object = None) -> None:
         task, spot.parked = spot.parked, None
         # The outcome itself: trio would build one from None, and a second hand-over would follow.
@@ -86,6 +96,7 @@ class _AsyncioParking:
         import asyncio
 
         self._loop = asyncio.get_running_loop()
+        self._get_running_loop = asyncio.get_running_loop
         self.current_time: Callable[[], float] = self._loop.time
 
     async def park(self, spot: Spot) -> Any:
@@ -96,6 +107,12 @@ class _AsyncioParking:
         finally:
             if spot.parked is future:
                 spot.parked = None
+
+    def is_here(self) -> bool:
+        try:
+            return self._get_running_loop() is self._loop
+        except RuntimeError:  # no loop runs in this thread
+            return False
 
     def wake(self, spot: Spot, value: object = None) -> None:
         future, spot.parked = spot.parked, None

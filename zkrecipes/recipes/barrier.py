@@ -10,7 +10,7 @@ from typing import final
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Pauses, RecipeApi, Stat, recipe_api
+from zkrecipes.client.recipe_api import Pauses, RecipeApi, Stat, check_client, recipe_api
 from zkrecipes.enums import EventType
 from zkrecipes.errors import (
     ConnectionLossError,
@@ -51,6 +51,7 @@ class Barrier:
     def __init__(self, client: Client, path: str, *, acl: Sequence[ACL] | None = None) -> None:
         if path == "/":
             raise ValueError("the root is no barrier: it cannot be removed")
+        check_client(client)
         self.path: str = check_path(path)
         self._client = client
         self._api: RecipeApi = recipe_api(client)

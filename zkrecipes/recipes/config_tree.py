@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, Self, final
 import anyio.lowlevel
 
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Node, Pending, RecipeApi, Stat, async_block, recipe_api
+from zkrecipes.client.recipe_api import Node, Pending, RecipeApi, Stat, async_block, check_client, recipe_api
 from zkrecipes.errors import NoNodeError, SnapshotConflictError
 from zkrecipes.paths import check_path, join
 from zkrecipes.recipes.latest import LatestReader
@@ -65,6 +65,7 @@ class ConfigTree:
     """
 
     def __init__(self, client: Client, path: str) -> None:
+        check_client(client)
         self.path: str = check_path(path)
         self._client = client
         self._api: RecipeApi = recipe_api(client)

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 import anyio
 
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Pauses, RecipeApi, Stat, recipe_api
+from zkrecipes.client.recipe_api import Pauses, RecipeApi, Stat, check_client, recipe_api
 from zkrecipes.errors import (
     BadVersionError,
     ConnectionLossError,
@@ -105,6 +105,7 @@ class ConfigWatch(Generic[T]):
     def __init__(
         self, client: Client, path: str, *, decode: Callable[[bytes], Any] = bytes, default: Any = None
     ) -> None:
+        check_client(client)
         self.path: str = check_path(path)
         if not callable(decode):
             # or each reading would look like bad data

@@ -123,8 +123,8 @@ def check_contender(
             a hold would be refused.
     """
     operations = recipe_api(client).operations
+    operations.create(path, data, acl=acl)
     entries = operations.default_acl if acl is None else acl
     if not any(entry.perms & Perms.READ for entry in entries):
         raise ValueError(f"the ACL of a lock must give its owner READ: {entries!r}")
-    operations.create(path, data, acl=acl)
     return acl

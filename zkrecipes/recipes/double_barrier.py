@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Guard, recipe_api
+from zkrecipes.client.recipe_api import Guard, check_client, recipe_api
 from zkrecipes.errors import BrokenBarrierError, NoAuthError, NoNodeError
 from zkrecipes.paths import check_path, join
 from zkrecipes.recipes.contenders import check_identifier
@@ -78,6 +78,7 @@ class DoubleBarrier(EnteredDirectly[Hold]):
         acl: Sequence[ACL] | None = None,
     ) -> None:
         super().__init__()
+        check_client(client)
         self.path: str = check_path(path)
         operations = recipe_api(client).operations
         self.parties: int = _check_parties(parties, operations.full(path))

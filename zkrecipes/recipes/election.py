@@ -11,7 +11,7 @@ import anyio
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Pauses, async_block, recipe_api
+from zkrecipes.client.recipe_api import Pauses, async_block, check_client, recipe_api
 from zkrecipes.client.watching import OneShotWatch
 from zkrecipes.errors import LeadershipLostError, NoNodeError, SessionExpiredError, ZooKeeperError
 from zkrecipes.paths import check_path, join
@@ -76,6 +76,7 @@ class Election:
         layout: ElectionLayoutName = "kazoo",
         acl: Sequence[ACL] | None = None,
     ) -> None:
+        check_client(client)
         self.path: str = check_path(path)
         self.identifier: str = check_identifier(identifier)
         self._data = self.identifier.encode() if data is None else data

@@ -8,7 +8,7 @@ from typing import Self, final
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Node, Pending, async_block, recipe_api
+from zkrecipes.client.recipe_api import Node, Pending, async_block, check_client, recipe_api
 from zkrecipes.errors import NoAuthError, NoNodeError
 from zkrecipes.paths import check_path, join
 from zkrecipes.recipes.group_layouts import GroupLayoutName, group_layout
@@ -77,6 +77,7 @@ class Group:
         layout: GroupLayoutName = "curator",
         acl: Sequence[ACL] | None = None,
     ) -> None:
+        check_client(client)
         self.path: str = check_path(path)
         self._client = client
         self._layout = group_layout(layout)

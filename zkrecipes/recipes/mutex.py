@@ -7,7 +7,7 @@ from typing import final
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import recipe_api
+from zkrecipes.client.recipe_api import check_client, recipe_api
 from zkrecipes.errors import LockLostError, NoNodeError, SessionExpiredError
 from zkrecipes.paths import check_path, join
 from zkrecipes.recipes.acquisition import Acquisition
@@ -64,6 +64,7 @@ class Mutex(EnteredDirectly[Hold]):
     ) -> None:
         super().__init__()
         self.client = client
+        check_client(client)
         self.path: str = check_path(path)
         self.identifier: str = check_identifier(identifier)
         acl = check_contender(client, path, self.identifier.encode(), acl)

@@ -23,7 +23,7 @@ import anyio
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Pauses, RecipeApi, Stat, recipe_api
+from zkrecipes.client.recipe_api import Pauses, RecipeApi, Stat, check_client, recipe_api
 from zkrecipes.enums import Perms, SessionState
 from zkrecipes.errors import (
     BadVersionError,
@@ -109,7 +109,10 @@ class PersistentNode:
     ) -> None:
         if on_conflict not in ("wait", "raise", "replace"):
             raise ValueError(f"on_conflict is 'wait', 'raise' or 'replace', not {on_conflict!r}")
+        check_client(client)
         self.path: str = check_path(path)
+        # It raises for what cannot be right.
+        recipe_api(client).operations.create(path, data, ephemeral=True, acl=acl)
         if acl is not None and not any(entry.perms & Perms.READ for entry in acl):
             # or it could not be watched
             raise ValueError(f"the ACL must give its owner READ: {acl!r}")
@@ -119,7 +122,6 @@ class PersistentNode:
         self._container = container
         self._on_conflict = on_conflict
         self._wanted = _Version(0, data)
-        self._api.operations.create(path, data, ephemeral=True, acl=acl)  # raises for what cannot be right
         # What is there: what was written last, and the znode's czxid and version where they are known.
         self._written: _Version | None = None
         self._czxid: int | None = None

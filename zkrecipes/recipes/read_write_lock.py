@@ -7,7 +7,7 @@ from typing import final
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import recipe_api
+from zkrecipes.client.recipe_api import check_client, recipe_api
 from zkrecipes.errors import LockLostError
 from zkrecipes.paths import check_path
 from zkrecipes.recipes.acquisition import Acquisition
@@ -61,6 +61,7 @@ class ReadWriteLock:
         acl: Sequence[ACL] | None = None,
         reentrant: bool = False,
     ) -> None:
+        check_client(client)
         self.path: str = check_path(path)
         self.identifier: str = check_identifier(identifier)
         acl = check_contender(client, path, self.identifier.encode(), acl)

@@ -7,6 +7,7 @@ from typing import final
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
+from zkrecipes.client.recipe_api import check_client
 from zkrecipes.errors import NoNodeError
 from zkrecipes.paths import check_path
 from zkrecipes.recipes.contender import Queue
@@ -72,6 +73,7 @@ class Semaphore(EnteredDirectly[Hold]):
         acl: Sequence[ACL] | None = None,
     ) -> None:
         super().__init__()
+        check_client(client)
         self.path: str = check_path(path)
         self.identifier: str = check_identifier(identifier)
         names = choose_layout(layout, SEMAPHORES)
