@@ -27,7 +27,7 @@ async def take_part(connect_string: str, path: str, parties: int, session_timeou
                 async with barrier as hold:
                     print("in", hold.fencing_token, time.monotonic(), flush=True)
                     try:
-                        await anyio.sleep(random.choice([0, 0.01, 0.1, 1]))
+                        await anyio.sleep(random.choice([0, 0.01, 0.1, 0.3]))
                     finally:
                         print("out", hold.fencing_token, time.monotonic(), flush=True)
             except zk.BrokenBarrierError:

@@ -181,7 +181,10 @@ class Stage:
 
     async def _happen(self) -> None:
         rng = self.rng
-        life = rng.choice([life for life in self._lives if not life.is_dead])
+        alive = [life for life in self._lives if not life.is_dead]
+        if not alive:
+            return
+        life = rng.choice(alive)
         client = life.client
         match rng.randrange(10):
             case 0 | 1:
