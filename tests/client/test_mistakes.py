@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import copy
 import pickle
 import threading
@@ -406,3 +408,34 @@ async def test_a_plain_thread_without_a_loop_is_another_place() -> None:
         thread.start()
         thread.join()
         assert "'worker-1'" in str(raised[0])
+
+
+def test_use_from_the_next_loop_of_the_same_thread_is_reported() -> None:
+    """As with a client of a longer life than the loops of a test suite."""
+    first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+
+    async def enter() -> tuple[contextlib.AsyncExitStack, zk.Client]:
+        stack = contextlib.AsyncExitStack()
+        server = await stack.enter_async_context(zk.DevServer())
+        return stack, await stack.enter_async_context(zk.connect(server.connect_string))
+
+    async def live() -> None:
+        stack, client = await enter()
+        entered.set_result(client)
+        await leave.wait()
+        await stack.aclose()
+
+    async def make_event() -> asyncio.Event:
+        return asyncio.Event()
+
+    entered: asyncio.Future[zk.Client] = first.create_future()
+    leave = first.run_until_complete(make_event())
+    life = first.create_task(live())
+    client = first.run_until_complete(entered)
+    with pytest.raises(RuntimeError, match="belongs to the event loop in which it was opened"):
+        second.run_until_complete(client.get("/"))
+    assert first.run_until_complete(client.exists("/")) is not None
+    leave.set()
+    first.run_until_complete(life)
+    first.close()
+    second.close()

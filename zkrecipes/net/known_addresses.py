@@ -28,7 +28,7 @@ class KnownAddresses:
     """
 
     def __init__(self, network: Network) -> None:
-        self.is_resolving = False
+        self.is_resolving: bool = False
         self._network = network
         self._last: dict[Host, list[Address]] = {}
         self._hanging: set[Host] = set()

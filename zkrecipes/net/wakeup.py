@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ class _TrioParking:
         import trio
 
         self._lowlevel = trio.lowlevel
-        self._token = trio.lowlevel.current_trio_token()
+        self._in_trio_run = trio.lowlevel.in_trio_run
+        self._thread = get_ident()
         self._succeeded = trio.lowlevel.Abort.SUCCEEDED
         self._value = outcome.Value
         self.current_time: Callable[[], float] = trio.current_time
@@ -79,10 +81,8 @@ class _TrioParking:
         return await self._lowlevel.wait_task_rescheduled(leave)
 
     def is_here(self) -> bool:
-        try:
-            return self._lowlevel.current_trio_token() is self._token
-        except RuntimeError:  # no trio runs in this thread
-            return False
+        # As a guest, trio shares its thread with a host loop.
+        return get_ident() == self._thread and self._in_trio_run()
 
     def wake(self, spot: Spot, value: object = None) -> None:
         task, spot.parked = spot.parked, None
@@ -96,7 +96,7 @@ class _AsyncioParking:
         import asyncio
 
         self._loop = asyncio.get_running_loop()
-        self._get_running_loop = asyncio.get_running_loop
+        self._thread = get_ident()
         self.current_time: Callable[[], float] = self._loop.time
 
     async def park(self, spot: Spot) -> Any:
@@ -109,10 +109,8 @@ class _AsyncioParking:
                 spot.parked = None
 
     def is_here(self) -> bool:
-        try:
-            return self._get_running_loop() is self._loop
-        except RuntimeError:  # no loop runs in this thread
-            return False
+        # A thread runs one loop at a time. `get_running_loop` would be a system call up to Python 3.11.
+        return get_ident() == self._thread and self._loop.is_running()
 
     def wake(self, spot: Spot, value: object = None) -> None:
         future, spot.parked = spot.parked, None

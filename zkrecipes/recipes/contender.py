@@ -98,7 +98,9 @@ class Place:
         self.first: str = ""
         self.watched: tuple[str, Node] | None = None
         self._before = ""  # the name of the contender that this one waits for
-        self._is_in_queue = self._is_queue_short = self.is_blocked = False
+        self._is_in_queue = False
+        self._is_queue_short = False
+        self.is_blocked: bool = False
         self._is_one_try = is_one_try
         self._second = ""  # while it moves, the znode that will stand for it
 

@@ -81,7 +81,7 @@ class BarrierMember:
         self._session = self._api.session
         self._name = ""  # until it creates a znode
         self._is_called = False  # whether `ready` was created since then
-        self.round = Record(0)
+        self.round: Record = Record(0)
 
     @property
     def path(self) -> str:

@@ -20,7 +20,7 @@ from zkrecipes.recipes.clean_up import remove
 
 __all__ = ["is_leftover", "remove_leftovers"]
 
-logger = logging.getLogger("zkrecipes.recipes")
+logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 
 # By client: the directories without leftovers, by full path, in the session that was resumed.
 _cleared: Final[WeakKeyDictionary[object, tuple[Session, set[str]]]] = WeakKeyDictionary()
