@@ -482,7 +482,10 @@ async def test_an_observer_whose_two_reads_are_of_two_sessions_looks_again() -> 
             async with _election(client).observe() as leaders:
                 assert await _next(leaders) == "b"
                 assert await _stays(leaders)
+        # In between, the client asks whether this server can remove watches, and removes the first read's.
+        upkeep = {OpCode.EXISTS, OpCode.REMOVE_WATCHES}
         seen = [each.opcode for each in there.seen if each.session_id == client.session.id]
+        seen = [opcode for opcode in seen if opcode not in upkeep]
         assert seen[:4] == [OpCode.GET_DATA, OpCode.SYNC, OpCode.GET_CHILDREN, OpCode.GET_DATA]
 
 
