@@ -13,6 +13,7 @@ import anyio.lowlevel
 import pytest
 
 import zkrecipes as zk
+from tests.recipes.far_network import far_network
 from tests.recipes.hurting import TIMEOUT, Doors, Seen, World, virtual_time, world
 from zkrecipes.codec.messages import CheckRequest, CreateReply, ErrorReply
 from zkrecipes.codec.multi import MultiReply, MultiRequest
@@ -305,6 +306,29 @@ async def test_a_hold_of_another_task_ends_before_its_client_closes_the_session(
     assert order[1:3] == ["closed", "in"]
 
 
+async def test_a_lock_made_just_before_its_client_closes_the_session_is_not_entered() -> None:
+    """Its creation is answered before the close is, and after the server has given the lock away."""
+    entered: list[str] = []
+    async with world() as there, there.connect("rival") as rival, far_network(there, 0.2) as far:
+
+        async def enter(client: zk.Client, name: str, after: float = 0.0) -> None:
+            await anyio.sleep(after)
+            async with zk.Mutex(client, "/lock"):
+                entered.append(name)
+
+        async def enter_far_away() -> None:
+            with pytest.raises(zk.SessionClosedError):
+                await enter(client, "far")
+
+        async with anyio.create_task_group() as tasks:
+            async with there.connect("far", network=far) as client:
+                await enter(client, "before")
+                tasks.start_soon(enter_far_away)
+                await anyio.sleep(0.05)
+                tasks.start_soon(enter, rival, "rival", 0.07)  # queues up while the close is under way
+        assert entered == ["before", "rival"]
+
+
 async def test_without_renewal_the_clients_block_ends_too() -> None:
     """The body of the lock is cancelled, and then that of the client; which of them tells is a race."""
     async with world() as there:
@@ -490,6 +514,15 @@ async def test_the_end_of_the_session_tells_each_guard_why() -> None:
     desk.holds.end("because")
     assert [guard.why_lost() for guard in guards] == ["because"] * 2
     assert not await guards[0].confirm()
+
+
+async def test_after_the_end_of_its_holds_no_other_one_begins_in_the_session() -> None:
+    holds, session = await _holds_of_a_session()
+    evidence = holds.evidence()
+    holds.end("the client is closed")
+    assert holds.guard("/lock", session, made=evidence).why_lost() == "its session is over"
+    assert holds.guard("/other", session).why_lost() == "its session is over"
+    assert not holds
 
 
 async def test_a_wait_for_the_first_proof_can_be_cancelled() -> None:

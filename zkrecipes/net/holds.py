@@ -158,7 +158,9 @@ class Holds:
         self.checks = HoldChecks(self.proof)
 
     def end(self, reason: str) -> None:
-        """The session is over, and with it every hold."""
+        """The session is over, or about to be closed: its holds end, and no other one begins in it."""
+        # The creation of a lock's znode may be answered after the server was asked to close the session.
+        self._session = None
         for guard in list(self._guards.values()):
             guard.lose(reason)
 
