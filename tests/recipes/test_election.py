@@ -109,7 +109,7 @@ async def test_building_an_election_does_no_io_and_refuses_what_cannot_be_right(
             zk.Election(client, DIRECTORY, layout="curator")  # type: ignore[arg-type]
         with pytest.raises(ValueError, match=r"must give its owner READ|at least one entry"):
             zk.Election(client, DIRECTORY, acl=[])
-        with pytest.raises(TypeError, match="is bytes or None, not str"):
+        with pytest.raises(TypeError, match="must be bytes or None, not str"):
             zk.Election(client, DIRECTORY, data="10.0.0.7:8080")  # type: ignore[arg-type]  # the point
         with pytest.raises(ValueError, match="bytes of data are more than"):
             zk.Election(client, DIRECTORY, data=bytes(20_000_000))
