@@ -379,10 +379,16 @@ _CALLED_HERE = {
 __all__ = sorted(_MODULE_BY_NAME)  # noqa: PLE0605 - type checkers read the block above
 
 
+__version__: str
+"""The version of the installed package."""
+
 if not TYPE_CHECKING:  # or a checker would take any name for granted
 
     def __getattr__(name: str) -> object:
         module = _MODULE_BY_NAME.get(name)
+        if name == "__version__":
+            # Not above: reading the metadata takes longer than importing the package.
+            return import_module("importlib.metadata").version("zkrecipes")
         if module is None:
             here = _CALLED_HERE.get(name)
             remedy = "" if here is None else f": what {name} is elsewhere is zkrecipes.{here} here"

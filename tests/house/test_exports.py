@@ -9,6 +9,7 @@ import inspect
 import json
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 
@@ -28,6 +29,10 @@ LOADED_ON_DEMAND = {
 
 def test_dir_lists_every_public_name() -> None:
     assert set(PUBLIC_NAMES) <= set(dir(zkrecipes))
+
+
+def test_the_version_is_that_of_the_installed_package() -> None:
+    assert zkrecipes.__version__ == metadata.version("zkrecipes")
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
