@@ -7,12 +7,14 @@ import logging
 from functools import partial
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 import zkrecipes as zk
 from tests.recipes.hurting import asyncio_only, virtual_time, world
 from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.client.tasks import ClientTasks
+from zkrecipes.enums import OpCode
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -153,6 +155,85 @@ async def test_a_second_native_cancellation_ends_the_wait_and_not_the_clean_up()
         assert task.cancelled()
         assert steps == []
         await asyncio.sleep(2)
+        assert steps == ["cleaned"]
+
+
+async def test_an_errand_that_ends_a_clean_up_takes_no_task() -> None:
+    async with world() as there, there.connect("a") as client:
+        api = recipe_api(client)
+        tasks_before, seen = len(anyio.get_running_tasks()), []
+        errand = api.submit(api.operations.delete("/missing"), is_errand=True)
+
+        def rest() -> None:
+            seen.append((type(errand.error), len(anyio.get_running_tasks())))
+
+        await api.clean_up_after(errand, rest)
+        assert seen == [(zk.NoNodeError, tasks_before)]
+        assert len(anyio.get_running_tasks()) == tasks_before
+
+
+async def test_the_caller_waits_for_what_is_left_after_an_errand_for_a_bounded_time() -> None:
+    steps: list[float] = []
+
+    async def clean_up(seconds: float) -> None:
+        await anyio.sleep(seconds)
+        steps.append(seconds)
+
+    async with world() as there, there.connect("a") as client:
+        api = recipe_api(client)
+        for seconds in (1, 5):
+            errand = api.submit(api.operations.delete("/missing"), is_errand=True)
+            start = anyio.current_time()
+            left = partial(clean_up, seconds)
+            await api.clean_up_after(errand, lambda left=left: left)  # type: ignore[misc]
+            waited = anyio.current_time() - start
+            assert waited == pytest.approx(min(seconds, client.session.timeout / 8), abs=0.05)
+        assert steps == [1]
+        await anyio.sleep(5)
+        assert steps == [1, 5]
+
+
+async def test_leaving_the_client_waits_for_an_errand_and_what_is_left_after_it() -> None:
+    steps: list[str] = []
+
+    async def clean_up() -> None:
+        await anyio.sleep(0.5)
+        steps.append("cleaned")
+
+    async with world() as there:
+        async with there.connect("a") as client, anyio.create_task_group() as tasks:
+            await client.create("/n")
+            there.server.faults.drop_request(OpCode.DELETE)
+            api = recipe_api(client)
+            errand = api.submit(api.operations.delete("/n"), is_errand=True)
+            tasks.start_soon(api.clean_up_after, errand, lambda: clean_up)
+            await anyio.lowlevel.checkpoint()
+        assert steps == ["cleaned"]
+        assert there.znodes() == set()
+
+
+@asyncio_only
+async def test_native_cancellations_end_the_wait_and_not_what_is_left_after_an_errand() -> None:
+    steps: list[str] = []
+
+    async def clean_up() -> None:
+        await anyio.sleep(1)
+        steps.append("cleaned")
+
+    async with world() as there, there.connect("a") as client:
+        there.network.cut()
+        api = recipe_api(client)
+        errand = api.submit(api.operations.delete("/missing"), is_errand=True)
+        task = asyncio.ensure_future(api.clean_up_after(errand, lambda: clean_up))
+        for _ in range(2):
+            await asyncio.sleep(0.1)
+            task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert not errand.is_done
+        there.network.heal()
+        await errand.wait_done()
+        await anyio.sleep(1.1)
         assert steps == ["cleaned"]
 
 

@@ -55,6 +55,17 @@ async def test_waiting_does_not_raise_when_only_the_end_is_of_interest() -> None
     await pending.wait_done()
 
 
+async def test_the_answer_is_told_to_whoever_observes_and_then_to_others_once() -> None:
+    pending, told = _pending(), []
+    pending.on_done = lambda: told.append("observer")
+    pending.call_when_done(lambda: told.append(pending.result()))
+    pending.complete(None, None)
+    pending.drop()
+    assert told == ["observer", "converted None"]
+    pending.call_when_done(lambda: told.append("late"))
+    assert told == ["observer", "converted None", "late"]
+
+
 async def test_several_tasks_may_wait_for_one_answer() -> None:
     pending, got = _pending(), []
 

@@ -23,7 +23,7 @@ from zkrecipes.client.client import Client, check_client
 from zkrecipes.client.follow_up import Asked, FollowUp
 from zkrecipes.client.operations import Operation, Operations
 from zkrecipes.client.pauses import Pauses
-from zkrecipes.client.tasks import ClientTasks
+from zkrecipes.client.tasks import ClientTasks, Rest
 from zkrecipes.client.transaction import as_transaction
 from zkrecipes.codec.records import Node, Stat
 from zkrecipes.enums import ServerGeneration, SessionState
@@ -238,6 +238,17 @@ class RecipeApi:
         self._keeper.check_loop()
         if not self.is_over:
             await self._tasks.clean_up(func, wait_at_most=self._keeper.session.timeout / 8)
+
+    async def clean_up_after(self, errand: Pending[Any], rest: Rest) -> None:
+        """Wait, as `clean_up`, for an errand, and for what is to be done after it.
+
+        Args:
+            errand: the first try, which was submitted.
+            rest: called with its answer; returns what is left to be done, or None. Only that takes a task.
+        """
+        if not self.is_over:
+            wait_at_most = self._keeper.session.timeout / 8
+            await self._tasks.clean_up_after(errand, rest, wait_at_most=wait_at_most)
 
     def start_clean_up(self, func: Callable[[], Awaitable[object]]) -> None:
         """Run `func` as `clean_up` does, with no caller that waits for it."""

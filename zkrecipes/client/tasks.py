@@ -16,13 +16,16 @@ import anyio
 from anyio.abc import TaskGroup
 
 from zkrecipes.errors import ZooKeeperError
+from zkrecipes.net.pending import Pending
 from zkrecipes.net.transport import bare_errors
 
-__all__ = ["AsyncFunction", "ClientTasks"]
+__all__ = ["AsyncFunction", "ClientTasks", "Rest"]
 
 logger: logging.Logger = logging.getLogger("zkrecipes.client")
 
 AsyncFunction = Callable[[], Coroutine[Any, Any, None]]
+Rest = Callable[[], Callable[[], Awaitable[None]] | None]
+"""Returns what is left of a clean-up, or None."""
 
 
 @final
@@ -32,6 +35,7 @@ class ClientTasks:
     def __init__(self) -> None:
         self._group: TaskGroup
         self._clean_ups: dict[anyio.Event, None] = {}
+        self._errands: dict[Pending[Any], None] = {}
         self._stopping = anyio.Event()
         self._stopped = anyio.Event()
 
@@ -94,6 +98,32 @@ class ClientTasks:
         with anyio.move_on_after(wait_at_most, shield=True):
             await done.wait()
 
+    async def clean_up_after(self, errand: Pending[Any], rest: Rest, *, wait_at_most: float) -> None:
+        """Wait, as `clean_up`, for an errand that was submitted, and for what is to be done after it.
+
+        The answer comes to the client itself, whatever becomes of the caller, so a clean-up that succeeds at
+        the first try needs no task.
+
+        Args:
+            errand: the first try.
+            rest: called with its answer; returns what is left to be done, or None.
+            wait_at_most: in seconds.
+        """
+        done: anyio.Event | None = None
+
+        def answered() -> None:
+            nonlocal done
+            del self._errands[errand]
+            func = rest()
+            done = None if func is None else self.start_clean_up(func)
+
+        self._errands[errand] = None
+        errand.call_when_done(answered)
+        with anyio.move_on_after(wait_at_most, shield=True):
+            await errand.wait_done()
+            if done is not None:
+                await done.wait()
+
     def start_clean_up(self, func: Callable[[], Awaitable[object]]) -> anyio.Event:
         """Run `func` in a task of the client's; the event is set when it has ended."""
         done = anyio.Event()
@@ -115,5 +145,8 @@ class ClientTasks:
 
     async def wait_clean_ups(self) -> None:
         """Wait until every clean-up has ended."""
-        while self._clean_ups:
-            await next(iter(self._clean_ups)).wait()
+        while self._errands or self._clean_ups:
+            if self._errands:
+                await next(iter(self._errands)).wait_done()
+            else:
+                await next(iter(self._clean_ups)).wait()

@@ -133,7 +133,7 @@ class Connection:
             side.lose(str(error))
         else:
             self.first_bytes += received[: FIRST_BYTES_MAX - len(self.first_bytes)]
-            self._feed(received)
+            self._feed(received, self.look_at_clock())
 
     async def run(self, driver: Driver) -> None:
         """Serve until the connection has ended; the last event that the driver can take is `Broken`.
@@ -204,10 +204,12 @@ class Connection:
                 received = await self._stream.receive()
             except OSError as error:
                 side.lose(str(error))
+                now = self._now()
             else:
                 driver.look_at_clock()
-                self._feed(received)
-            driver.take_events(self._now())
+                now = self.look_at_clock()
+                self._feed(received, now)
+            driver.take_events(now)
             self._wake_if_due()
 
     async def _write(self) -> None:
@@ -216,23 +218,23 @@ class Connection:
             data = side.data_to_send(self.look_at_clock())
             if side.has_events:  # a request that is not sent is answered already
                 self.hurry(float("-inf"))
-            if not data:
-                await self._parking.park(self)
-                continue
-            self.traffic.bytes_sent += len(data)
-            try:
-                await self._stream.send(data)
-            except OSError as error:
-                side.lose(str(error))
-                self.hurry(float("-inf"))
-                return
-            if side.has_unsent:  # it is cut in pieces so that a ping, and other tasks, can come between them
-                await anyio.lowlevel.checkpoint()
+            if data:
+                self.traffic.bytes_sent += len(data)
+                try:
+                    await self._stream.send(data)
+                except OSError as error:
+                    side.lose(str(error))
+                    self.hurry(float("-inf"))
+                    return
+                if side.has_unsent:  # it is cut in pieces so that a ping, and other tasks, can come between
+                    await anyio.lowlevel.checkpoint()
+                    continue
+            await self._parking.park(self)
 
-    def _feed(self, received: bytes) -> None:
+    def _feed(self, received: bytes, now: float) -> None:
         if received:
             self.traffic.bytes_received += len(received)
-            self.side.receive_data(received, self.look_at_clock())
+            self.side.receive_data(received, now)
         else:
             self.side.receive_eof()
 

@@ -191,6 +191,21 @@ class Pending(Ticket, Generic[T]):
         if self._done is not None:
             self._done.set()
 
+    def call_when_done(self, func: Callable[[], None]) -> None:
+        """Call `func` when it is answered, after whoever observes; at once if it is. It must not raise."""
+        observer = self.on_done
+        if self.is_done:
+            func()
+        elif observer is None:
+            self.on_done = func
+        else:
+
+            def both() -> None:
+                observer()
+                func()
+
+            self.on_done = both
+
     def _tell_done(self) -> None:
         on_done, self.on_done = self.on_done, None
         if on_done is not None:

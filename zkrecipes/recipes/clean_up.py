@@ -189,7 +189,17 @@ async def remove(
         finally:
             leaving.remove(removal)
 
-    await api.clean_up(run)
+    def rest() -> Callable[[], Awaitable[None]] | None:
+        if not removal.is_done:
+            return run
+        leaving.remove(removal)
+        return None
+
+    last = removal.last_sent
+    if last is None:
+        await api.clean_up(run)
+    else:
+        await api.clean_up_after(last, rest)
     return removal.refusal
 
 
@@ -224,6 +234,21 @@ class _Removal:
     def what(self) -> str:
         """What is removed, for the log."""
         return join(self._directory, self._beginnings[0])
+
+    @property
+    def last_sent(self) -> Pending[None] | None:
+        """The delete that is answered last; None if deletes of known names are not all there is to do."""
+        return None if self._prefixes else next(reversed(self._sent.values()), None)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the answers to the deletes that were sent first end the removal."""
+        return all(
+            sent is not None
+            and sent.is_done
+            and (sent.error is None or meaning_of(sent.error) is Meaning.DONE)
+            for sent in self._sent.values()
+        )
 
     def covers(self, api: RecipeApi, path: str) -> bool:
         """Whether the znode at `path`, as `api` sees it, is one of these."""
