@@ -391,7 +391,7 @@ if not TYPE_CHECKING:  # or a checker would take any name for granted
             return import_module("importlib.metadata").version("zkrecipes")
         if module is None:
             here = _CALLED_HERE.get(name)
-            remedy = "" if here is None else f": what {name} is elsewhere is zkrecipes.{here} here"
+            remedy = "" if here is None else f"; its counterpart is zkrecipes.{here}"
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}{remedy}")
         value: object = getattr(import_module(module), name)
         globals()[name] = value  # the next look-up does not come here

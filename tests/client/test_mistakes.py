@@ -73,6 +73,11 @@ def _enter(block: Any) -> None:
         pass
 
 
+async def _await_in_a_transaction(client: zk.Client) -> None:
+    async with client.transaction() as tx:
+        await _wait_for(tx.create("/n"))
+
+
 def _recipe(name: str, make: Callable[[Any], object]) -> Mistake:
     says = ("client must be a zkrecipes.Client, not str", ENTER_CONNECT)
     return Mistake(f"{name} of a connect string", lambda _, __: make("h:2181"), TypeError, says)
@@ -83,13 +88,34 @@ def _one_acl(name: str, make: Callable[[zk.Client, Any], object]) -> Mistake:
     return Mistake(f"one ACL of a {name}", lambda _, client: make(client, ENTRY), TypeError, says)
 
 
+def _kazoos_limit(name: str, make: Callable[[zk.Client], Any]) -> Mistake:
+    def wait(_: World, client: zk.Client) -> None:
+        for given, named in (([3], {}), ([], {"blocking": False}), ([], {"timeout": 3})):
+            with pytest.raises(TypeError, match=f"{name} takes keyword arguments only, and the limit"):
+                make(client)(*given, **named)
+        make(client)(blocking=False)
+
+    says = ("wait=0 is one try (kazoo's blocking=False)", "3 seconds at most (kazoo's timeout=3)")
+    return Mistake(f"kazoo's limit of {name}", wait, TypeError, says)
+
+
+WAITING: dict[str, Callable[[zk.Client], Any]] = {
+    "Mutex.acquire": lambda client: zk.Mutex(client, "/lock").acquire,
+    "Semaphore.acquire": lambda client: zk.Semaphore(client, "/permits", limit=3).acquire,
+    "MultiLock.acquire": lambda client: zk.MultiLock([zk.Mutex(client, "/lock")]).acquire,
+    "ReadWriteLock.read": lambda client: zk.ReadWriteLock(client, "/lock").read,
+    "ReadWriteLock.write": lambda client: zk.ReadWriteLock(client, "/lock").write,
+    "Election.lead": lambda client: zk.Election(client, "/leader").lead,
+}
+
+
 def _unentered(name: str, use: Callable[[Any], object]) -> Mistake:
     says = ("the DevServer must be entered first", ENTER_SERVER)
     return Mistake(f"{name} of a server not entered", lambda _, __: use(zk.DevServer()), RuntimeError, says)
 
 
 def _elsewhere(name: str, here: str) -> Mistake:
-    says = (f"has no attribute {name!r}", f"what {name} is elsewhere is zkrecipes.{here}")
+    says = (f"has no attribute {name!r}", f"its counterpart is zkrecipes.{here}")
     return Mistake(f"zk.{name}", lambda _, __: getattr(zk, name), AttributeError, says)
 
 
@@ -145,6 +171,18 @@ MISTAKES = [
         lambda _, __: _enter(zk.connect("h")),
         TypeError,
         ("entered with `async with`, not `with`", ENTER_CONNECT),
+    ),
+    Mistake(
+        "call of a transaction awaited",
+        lambda _, client: _await_in_a_transaction(client),
+        TypeError,
+        ("must not be awaited", "its result() is there after the block"),
+    ),
+    Mistake(
+        "config watch read",
+        lambda _, client: zk.ConfigWatch(client, "/n").value,
+        RuntimeError,
+        ("<ConfigWatch /n> must be entered before it is read", "`async with zk.ConfigWatch(…) as config:`"),
     ),
     Mistake(
         "watch iterated over",
@@ -207,7 +245,26 @@ MISTAKES = [
     _elsewhere("Party", "Group"),
     _elsewhere("KazooClient", "connect"),
     _elsewhere("LeaderLatch", "Election"),
+    *(_kazoos_limit(name, make) for name, make in WAITING.items()),
+    Mistake(
+        "a function that is not async to lead",
+        lambda _, client: zk.Election(client, "/leader").run(lambda _: None),  # type: ignore[arg-type, return-value]
+        TypeError,
+        ("func must be an async function of the leadership, not <function",),
+    ),
     # --- arguments
+    Mistake(
+        "a Stat as version",
+        lambda _, client: client.set("/", b"", version=zk.Stat(*range(11))),  # type: ignore[arg-type]
+        TypeError,
+        ("a version must be an int or None, not a Stat; write stat.version",),
+    ),
+    Mistake(
+        "an Id as ACL",
+        lambda _, client: client.create("/n", acl=zk.ANYONE),  # type: ignore[arg-type]
+        TypeError,
+        ("not an Id: write [ACL(Perms.ALL, Id(scheme='world', id='anyone'))]",),
+    ),
     Mistake(
         "one ACL",
         lambda _, client: client.create("/n", acl=ENTRY),  # type: ignore[arg-type]

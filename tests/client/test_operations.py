@@ -197,7 +197,7 @@ def test_members_are_one_string_and_nobody_is_null(operations: Operations) -> No
         ({}, ValueError, "changes something"),
         ({"joining": ["a"], "new_members": ["b"]}, ValueError, "besides"),
         ({"leaving": [1], "new_members": ["b"]}, ValueError, "besides"),
-        ({"leaving": [1], "from_version": -1}, ValueError, "not negative"),
+        ({"leaving": [1], "from_version": -1}, ValueError, "not be negative"),
         ({"joining": "server.1=a"}, TypeError, "not one string"),
     ],
 )

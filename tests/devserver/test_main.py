@@ -84,3 +84,10 @@ def test_a_bad_file_and_a_bad_folder_have_exit_codes_of_their_own(tmp_path: Path
     done = _run("--port", "0", "--data-dir", str(file))
     assert done.returncode == 8
     assert done.stderr == f"data directory {file} cannot be used: File exists\n"
+
+
+@pytest.mark.parametrize("port", ["http", "-1", "65536"])
+def test_a_port_that_cannot_be_right_is_refused_with_what_is_required(port: str) -> None:
+    done = _run(f"--port={port}")
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"argument --port: a port must be a number from 0 to 65535, not {port!r}\n")

@@ -357,7 +357,7 @@ async def test_what_may_not_be_read_at_first_is_an_error_of_entering() -> None:
 async def test_it_is_entered_once_and_read_within() -> None:
     async with stage("a") as (_, (client,)):
         config = number(client)
-        with pytest.raises(RuntimeError, match="not been entered"):
+        with pytest.raises(RuntimeError, match="must be entered before it is read"):
             aiter(config)
         async with config:
             values = aiter(config)

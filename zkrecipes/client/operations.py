@@ -331,11 +331,13 @@ def _ttl_ms(ttl: float) -> int:
 def _version(version: int | None, *, version_max: int = _VERSION_MAX) -> int:
     if version is None:
         return ANY_VERSION
+    if isinstance(version, Stat):
+        raise TypeError("a version must be an int or None, not a Stat; write stat.version")
     if isinstance(version, bool) or not isinstance(version, int):
-        raise TypeError(f"a version is an int or None, not {version!r}")
+        raise TypeError(f"a version must be an int or None, not {version!r}")
     if version < 0:
         # -1 would mean any: a version that has wrapped must never unguard a write.
-        raise ValueError(f"a version is not negative: {version}; None means any")
+        raise ValueError(f"a version must not be negative, got {version}; None means any")
     if version > version_max:
         raise ValueError(f"a version is at most {version_max}, not {version}")
     return version
@@ -344,6 +346,8 @@ def _version(version: int | None, *, version_max: int = _VERSION_MAX) -> int:
 def _check_acl(acl: Any) -> list[ACL]:
     if isinstance(acl, ACL):
         raise TypeError(f"an ACL is a list of ACL entries, not one entry: write [{acl!r}]")
+    if isinstance(acl, Id):
+        raise TypeError(f"an ACL is a list of ACL entries, not an Id: write [ACL(Perms.ALL, {acl!r})]")
     if not isinstance(acl, Iterable):
         raise TypeError(f"an ACL is a list of ACL entries, not {acl!r}")
     entries = list(acl)

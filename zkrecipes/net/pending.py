@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Generic, NamedTuple, TypeVar, final
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, NoReturn, TypeVar, final
 
 import anyio
 
@@ -93,6 +93,14 @@ class Pending(Ticket, Generic[T]):
         self._done: anyio.Event | None = None
         self._answer: Record | None = None
         self._error: ZooKeeperError | None = None
+
+    if not TYPE_CHECKING:  # to a checker, awaiting it is an error without more ado
+
+        def __await__(self) -> NoReturn:
+            raise TypeError(
+                "a call in the block of a transaction, a pipeline or a multi_read must not be awaited: "
+                "its result() is there after the block"
+            )
 
     async def wait(self) -> T:
         """Wait for the answer and return it.

@@ -147,7 +147,12 @@ class ConfigWatch(Generic[T]):
 
     @property
     def value(self) -> T:
-        """The newest good value, or the default while the znode is absent."""
+        """The newest good value, or the default while the znode is absent.
+
+        Raises:
+            RuntimeError: the block has not been entered, so nothing was read.
+        """
+        self._check_entered()
         return self._value
 
     @property
@@ -167,9 +172,14 @@ class ConfigWatch(Generic[T]):
             RuntimeError: the block has not been entered, or has been left.
             ZooKeeperError: the client is over.
         """
-        if self._following is None:
-            raise RuntimeError(f"{self!r} has not been entered: nothing watches")
+        self._check_entered()
         return self._values.reader()
+
+    def _check_entered(self) -> None:
+        if self._following is None:
+            raise RuntimeError(
+                f"{self!r} must be entered before it is read: `async with zk.ConfigWatch(…) as config:`"
+            )
 
     async def update(self, change: Callable[[T], T], *, encode: Callable[[T], bytes] | None = None) -> T:
         """Let `change` make another value of the present one, and write that; if somebody was faster, again.

@@ -29,6 +29,7 @@ from zkrecipes.recipes.hold import Hold
 from zkrecipes.recipes.latest import Latest, LatestReader
 from zkrecipes.recipes.layouts import ELECTIONS, ElectionLayoutName, choose_layout
 from zkrecipes.recipes.queue_order import Entry, in_order
+from zkrecipes.recipes.wait_limit import takes_wait
 
 __all__ = ["Election"]
 
@@ -86,6 +87,7 @@ class Election:
             _check_text(self._data, layout)
         self._recipe = object()
 
+    @takes_wait
     def lead(self, *, wait: float | None = None) -> Acquisition:
         """Lead for as long as the block runs: `async with election.lead() as leadership`.
 
@@ -133,6 +135,7 @@ class Election:
         because of the loss is logged with the loss. Answers of the server that are transient end nothing.
 
         Raises:
+            TypeError: `func` is not an async function; it has been called once.
             ZooKeeperError: as entering `lead`: the client is over, say.
 
         Cancellation: as of `lead`.
@@ -144,7 +147,10 @@ class Election:
             try:
                 async with self.lead() as leadership:
                     began = anyio.current_time()
-                    await func(leadership)
+                    working = func(leadership)
+                    if not isinstance(working, Awaitable):
+                        raise TypeError(f"func must be an async function of the leadership, not {func!r}")
+                    await working
             except LeadershipLostError as loss:
                 if leadership is None or loss.path != leadership.path:
                     raise  # another leadership's, which is the function's own affair

@@ -18,7 +18,7 @@ from zkrecipes.recipes.guarded_transaction import guarded_transaction
 from zkrecipes.recipes.hold import Hold, confirm_all
 from zkrecipes.recipes.mutex import Mutex
 from zkrecipes.recipes.single_use import EnteredDirectly, GuardedUse, SingleUse
-from zkrecipes.recipes.wait_limit import check_wait
+from zkrecipes.recipes.wait_limit import check_wait, takes_wait
 
 __all__ = ["MultiAcquisition", "MultiHold", "MultiLock"]
 
@@ -146,6 +146,7 @@ class MultiLock(EnteredDirectly[MultiHold]):
                 raise ValueError(f"a MultiLock has {lock!r} twice: it would wait for itself")
             known.add(key)
 
+    @takes_wait
     def acquire(self, *, wait: float | None = None) -> MultiAcquisition:
         """Enter the result to hold all locks: `async with multi.acquire(wait=3) as hold`.
 

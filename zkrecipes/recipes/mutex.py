@@ -22,6 +22,7 @@ from zkrecipes.recipes.hold import REVOCATION, Hold
 from zkrecipes.recipes.layouts import MUTEXES, LockLayoutName, choose_layout
 from zkrecipes.recipes.queue_order import in_order
 from zkrecipes.recipes.single_use import EnteredDirectly
+from zkrecipes.recipes.wait_limit import takes_wait
 
 __all__ = ["Mutex"]
 
@@ -72,6 +73,7 @@ class Mutex(EnteredDirectly[Hold]):
         self._reentrant = reentrant
         self._recipe = object()
 
+    @takes_wait
     def acquire(self, *, wait: float | None = None) -> Acquisition:
         """Enter the result to hold the lock: `async with mutex.acquire(wait=3) as hold`.
 

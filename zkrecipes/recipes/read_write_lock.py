@@ -20,6 +20,7 @@ from zkrecipes.recipes.contenders import (
 )
 from zkrecipes.recipes.layouts import READERS, WRITERS, LockLayoutName, choose_layout
 from zkrecipes.recipes.task_stack import task_stack
+from zkrecipes.recipes.wait_limit import takes_wait
 
 __all__ = ["ReadWriteLock"]
 
@@ -70,6 +71,7 @@ class ReadWriteLock:
         self._reentrant = reentrant
         self._recipe = object()
 
+    @takes_wait
     def read(self, *, wait: float | None = None) -> Acquisition:
         """Hold the lock with other readers: `async with lock.read() as hold`.
 
@@ -81,6 +83,7 @@ class ReadWriteLock:
         """
         return self._acquisition(self._readers, wait)
 
+    @takes_wait
     def write(self, *, wait: float | None = None) -> Acquisition:
         """Hold the lock alone: `async with lock.write() as hold`; arguments and errors as for `read`.
 

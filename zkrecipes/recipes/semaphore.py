@@ -25,6 +25,7 @@ from zkrecipes.recipes.queue_order import Entry
 from zkrecipes.recipes.semaphore_acquisition import SemaphoreAcquisition
 from zkrecipes.recipes.semaphore_terms import Terms, check_count
 from zkrecipes.recipes.single_use import EnteredDirectly
+from zkrecipes.recipes.wait_limit import takes_wait
 
 __all__ = ["Semaphore"]
 
@@ -91,6 +92,7 @@ class Semaphore(EnteredDirectly[Hold]):
         """How many permits there are, as far as this object has seen; None if it has not seen it yet."""
         return self._terms.limit
 
+    @takes_wait
     def acquire(self, *, permits: int = 1, wait: float | None = None) -> SemaphoreAcquisition:
         """Enter the result to have permits: `async with semaphore.acquire(permits=2) as hold`.
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import Literal, TypeVar, final
+from functools import wraps
+from typing import Literal, ParamSpec, TypeVar, final
 
 import anyio
 import anyio.lowlevel
 
 from zkrecipes.client.recipe_api import RecipeApi
 
-__all__ = ["WaitLimit", "WaitingFor", "check_wait"]
+__all__ = ["WaitLimit", "WaitingFor", "check_wait", "takes_wait"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 WaitingFor = Literal["connection", "turn", "proof"]
@@ -83,3 +85,18 @@ def check_wait(wait: float | None) -> float | None:
     if not wait >= 0:
         raise ValueError(f"wait must be at least 0 seconds, not {wait!r}")
     return wait
+
+
+def takes_wait(call: Callable[P, T]) -> Callable[P, T]:
+    """Make a method that takes `wait=` name it, if a caller gives the limit as kazoo's `acquire` takes it."""
+
+    @wraps(call)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        if len(args) > 1 or not kwargs.keys().isdisjoint(("blocking", "timeout")):
+            raise TypeError(
+                f"{call.__qualname__} takes keyword arguments only, and the limit of its wait as wait=: "
+                "wait=0 is one try (kazoo's blocking=False), wait=3 is 3 seconds at most (kazoo's timeout=3)"
+            )
+        return call(*args, **kwargs)
+
+    return checked
