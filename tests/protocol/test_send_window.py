@@ -65,6 +65,27 @@ def test_it_halves_again_only_an_eighth_later() -> None:
     assert window.size == 16
 
 
+def test_the_round_trip_to_a_far_server_counts_neither_for_growing_nor_for_shrinking() -> None:
+    window = _window()
+    window.round_trip = 5.0
+    window.mark_answered(10.0, 16.0)
+    assert window.size == 32
+    window.mark_answered(10.0, 16.001)
+    window.waits_since(10.0, 17.0)
+    assert window.size == 32
+    window.waits_since(10.0, 17.001)
+    assert window.size == 16
+
+
+def test_a_window_that_is_answered_sooner_shows_a_shorter_round_trip() -> None:
+    window = _window()
+    window.round_trip = 5.0  # the greeting met a busy server
+    window.mark_answered(10.0, 10.5)
+    assert window.round_trip == 0.5
+    window.mark_answered(10.0, 11.501)
+    assert window.size == 32
+
+
 def test_one_request_may_always_be_in_flight() -> None:
     window = _window(size=2)
     for now in (10.0, 20.0, 30.0):

@@ -603,6 +603,7 @@ class ClientSide:
         )
         self._heartbeat.begin(self._connected.timeout, self._greeted_at)
         self.window.timeout = self._connected.timeout
+        self.window.round_trip = max(0.0, self._heartbeat.heard_at - self._greeted_at)
         if self._greeting.session_id != 0 and self._has_slept():
             return
         self.stage = Stage.AUTHENTICATING

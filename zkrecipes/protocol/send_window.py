@@ -2,7 +2,8 @@
 
 Without a bound a client sends whatever it was asked at once, and if the connection breaks, all those writes
 are in doubt. So the number of requests in flight follows the rate at which the server answers: few at first,
-twice as many each time a whole window is answered soon, half as many when the oldest has waited for long.
+twice as many each time a whole window is answered soon, half as many when the oldest has waited for long. A
+far server answers late whatever it has to do, so what counts is the time beyond the shortest round trip.
 
 While a session has holds, a check of them waits behind whatever the server still has to answer, so the
 client's own backlog must not be longer than a fraction of the session timeout: then the bytes in flight are
@@ -45,6 +46,7 @@ class SendWindow:
         is_closed: nothing may be sent any more.
         is_limited: the session has holds.
         mark: the last request of a full window, until it is answered; then the window is judged.
+        round_trip: the shortest time seen from a send to its answer, in seconds.
     """
 
     __slots__ = (
@@ -53,6 +55,7 @@ class SendWindow:
         "is_closed",
         "is_limited",
         "mark",
+        "round_trip",
         "size",
         "suspect",
         "timeout",
@@ -65,6 +68,7 @@ class SendWindow:
         self.is_closed: bool = False
         self.is_limited: bool = False
         self.mark: Ticket | None = None
+        self.round_trip: float = 0.0
         self._counts_from = float("-inf")
         self._reply_size = _FIRST_GUESS
 
@@ -95,12 +99,15 @@ class SendWindow:
     def mark_answered(self, sent_at: float, now: float) -> None:
         """Judge the window: the last request of a full one, sent at `sent_at`, was answered."""
         self.mark = None
-        if now - sent_at <= self.timeout * _GROWS_WITHIN:
+        took = now - sent_at
+        self.round_trip = min(self.round_trip, took)
+        if took - self.round_trip <= self.timeout * _GROWS_WITHIN:
             self.size *= 2
 
     def waits_since(self, sent_at: float, now: float) -> None:
         """Shrink the window if the oldest request, sent at `sent_at`, has waited for too long."""
-        if now - max(sent_at, self._counts_from) > self.timeout * _SHRINKS_AFTER:
+        waited = now - max(sent_at, self._counts_from)
+        if waited - self.round_trip > self.timeout * _SHRINKS_AFTER:
             self.size = max(1, self.size // 2)
             self.suspect = None
             self.forget(now)
