@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
+import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import World, virtual_time, world
+from tests.recipes.hurting import TIMEOUT, World, virtual_time, world
+from zkrecipes import acl
 from zkrecipes.enums import OpCode
 
 pytestmark = pytest.mark.anyio
@@ -36,6 +38,8 @@ DIRECTORIES = ("/d", "/d-__lock__", "/s", "/s/leases", "/s/locks")
 LAST_ONES = ("/d", "/s/leases")
 """Where what is held lies, and not where a semaphore's contenders queue up."""
 STAYS = {*DIRECTORIES, "/ok"}
+
+FIXED_NAMES = {"member", "member, kazoo", "persistent node"}
 
 each_recipe = pytest.mark.parametrize("enter", RECIPES.values(), ids=RECIPES)
 
@@ -128,3 +132,19 @@ async def test_a_refusal_at_the_end_is_raised_and_asked_about_the_next_time(ente
             async with enter(client):
                 raise AssertionError("inside")
         assert there.znodes() - STAYS == left
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES.keys() - FIXED_NAMES))
+async def test_what_a_refusal_left_is_removed_once_the_acl_permits_it(name: str) -> None:
+    """The next contender of the same session would wait for it for ever."""
+    async with _two_clients() as (there, client, admin):
+        with pytest.raises(zk.NoAuthError):  # noqa: PT012
+            async with RECIPES[name](client):
+                for path in LAST_ONES:
+                    await admin.set_acl(path, NO_DELETE)
+        for path in LAST_ONES:
+            await admin.set_acl(path, acl.OPEN)
+        with anyio.fail_after(TIMEOUT):
+            async with RECIPES[name](client):
+                pass
+        assert there.znodes() <= STAYS

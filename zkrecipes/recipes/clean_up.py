@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from enum import Enum
-from typing import Final, final
+from typing import Final, NamedTuple, final
 from weakref import WeakKeyDictionary
 
 from zkrecipes.client.recipe_api import Pauses, Pending, RecipeApi, Session
@@ -18,7 +18,7 @@ from zkrecipes.errors import ConnectionLossError, NoAuthError, NoNodeError, Tran
 from zkrecipes.paths import join, parent_of
 from zkrecipes.recipes.delete_permission import forget_permission
 
-__all__ = ["Meaning", "clean_up", "is_leaving", "meaning_of", "remove"]
+__all__ = ["Meaning", "clean_up", "is_leaving", "meaning_of", "remove", "remove_refused"]
 
 logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 
@@ -154,8 +154,23 @@ def _refusal(error: ZooKeeperError, what: str) -> NoAuthError:
 # --- znodes whose names hold a GUID of ours ----------------------------------------------------------------
 
 # By client: the removals that are under way, so that a contender of the same client does not take a znode
-# that is about to go for another contender; and those that were refused, to be tried again.
+# that is about to go for another contender.
 _leaving: Final[WeakKeyDictionary[object, list[_Removal]]] = WeakKeyDictionary()
+
+
+class _Refused(NamedTuple):
+    """What may not be removed until somebody changes an ACL."""
+
+    session: Session
+    directory: str
+    """The full path on the server."""
+    names: tuple[str, ...]
+    prefixes: tuple[str, ...]
+
+
+# By client: the removals that were refused. A later contender of the same session would wait for its own
+# client's znode for as long as the session lives.
+_refused: Final[WeakKeyDictionary[object, list[_Refused]]] = WeakKeyDictionary()
 
 
 async def remove(
@@ -186,6 +201,8 @@ async def remove(
     async def run() -> None:
         try:
             removal.refusal = await _repeat(api, session, removal.attempt, removal.what, ())
+            if removal.refusal is not None:
+                _refused.setdefault(api.root, []).append(removal.left_over())
         finally:
             leaving.remove(removal)
 
@@ -201,6 +218,32 @@ async def remove(
     else:
         await api.clean_up_after(last, rest)
     return removal.refusal
+
+
+async def remove_refused(api: RecipeApi, directory: str) -> NoAuthError | None:
+    """Remove what an ACL has kept this session from removing in a directory, before more is created there.
+
+    Returns:
+        The refusal, if the ACL still does.
+    """
+    while (refused := _next_refused(api, directory)) is not None:
+        names, prefixes = refused.names, refused.prefixes
+        refusal = await remove(api, refused.session, directory, names=names, prefixes=prefixes)
+        if refusal is not None:
+            return refusal
+    return None
+
+
+def _next_refused(api: RecipeApi, directory: str) -> _Refused | None:
+    known = _refused.get(api.root)
+    if not known:
+        return None
+    known[:] = [each for each in known if each.session is api.session]  # the others went with their sessions
+    full = api.operations.full(directory)
+    found = next((each for each in known if each.directory == full), None)
+    if found is not None:
+        known.remove(found)
+    return found
 
 
 def is_leaving(api: RecipeApi, path: str) -> bool:
@@ -249,6 +292,11 @@ class _Removal:
             and (sent.error is None or meaning_of(sent.error) is Meaning.DONE)
             for sent in self._sent.values()
         )
+
+    def left_over(self) -> _Refused:
+        """What is left of it."""
+        full = self._api.operations.full(self._directory)
+        return _Refused(self._session, full, tuple(self._left), self._prefixes)
 
     def covers(self, api: RecipeApi, path: str) -> bool:
         """Whether the znode at `path`, as `api` sees it, is one of these."""

@@ -1,9 +1,9 @@
-"""Removes what an earlier client left in a session that this client has resumed.
+"""Removes what a session still owns in a directory before another contender of it queues up there.
 
-`connect(resume=…)` goes on with the session of a process that may have died inside a lock. The lock's znode
-belongs to this client's own session then: it lives as long as this client does, and would block it for ever.
-What the session owned when it was resumed is removed. What is younger is this client's own and is never
-touched.
+That contender would wait for its own client's znode, for as long as the session lives. What this client could
+not remove because of an ACL is tried again. What an earlier client left is removed once: `connect(resume=…)`
+goes on with the session of a process that may have died inside a lock. What the session owned when it was
+resumed is removed. What is younger is this client's own and is never touched.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from zkrecipes.client.recipe_api import RecipeApi, Session, Stat
 from zkrecipes.errors import NoNodeError
 from zkrecipes.paths import join
-from zkrecipes.recipes.clean_up import remove
+from zkrecipes.recipes.clean_up import remove, remove_refused
 
 __all__ = ["is_leftover", "remove_leftovers"]
 
@@ -32,7 +32,7 @@ def is_leftover(session: Session, stat: Stat) -> bool:
 
 
 async def remove_leftovers(api: RecipeApi, directory: str, is_of_recipe: Callable[[str], bool]) -> None:
-    """Remove the leftovers in a directory, once for each session that was resumed.
+    """Remove the leftovers in a directory: of a resumed session once, of this client whenever there are any.
 
     Args:
         api: of the client.
@@ -43,6 +43,9 @@ async def remove_leftovers(api: RecipeApi, directory: str, is_of_recipe: Callabl
         NoAuthError: they may not be removed.
         ZooKeeperError: as for any request.
     """
+    refusal = await remove_refused(api, directory)
+    if refusal is not None:
+        raise refusal
     session = api.session
     cleared = _cleared_in(api, session)
     full = api.operations.full(directory)
