@@ -666,10 +666,11 @@ class ClientSide:
     def _receive_rearming(self, code: int) -> None:
         if code != 0:
             error = error_from_code(code)
-            if isinstance(error, AuthFailedError):
+            if isinstance(error, SessionError):
                 self._break(error)
-                return
-            raise ProtocolError(f"the server refused to re-arm the watches, with code {code}")
+            else:  # it is overloaded (ThrottledOp), say: the next one may do it
+                self.lose(f"the server did not set the watches again: {error}")
+            return
         self._rearmings_unanswered -= 1
         if self._is_guess_tested and not self._rearmings_unanswered and self._next_restore is None:
             self.capabilities = self.capabilities.learned(ServerGeneration.V3_6, has_it=True)
