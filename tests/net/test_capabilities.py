@@ -137,6 +137,15 @@ async def test_a_connection_that_breaks_by_chance_says_nothing_of_what_the_serve
             assert there.count(OpCode.ADD_WATCH) == 1
 
 
+async def test_breaks_by_chance_are_not_added_up_over_the_life_of_a_client() -> None:
+    async with world() as there, there.connect("a") as client:
+        for _ in range(3):
+            there.server.faults.drop_request(OpCode.GET_ALL_CHILDREN_NUMBER, times=1)
+            await client.get_ephemerals()
+            there.network.reset()
+            await anyio.sleep(2)
+
+
 async def test_a_failed_pass_drops_what_was_refused_before() -> None:
     async with world() as there, there.connect("a") as client:
         there.server.faults.drop_request(OpCode.GET_ALL_CHILDREN_NUMBER, times=2)

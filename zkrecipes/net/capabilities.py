@@ -59,6 +59,7 @@ class CapabilityGuesses:
         if question is not None and question > ServerGeneration.V3_5:  # no server minds the first question
             self._refused_silently(address, question, side.capabilities)
             return True
+        self._refusals.pop(address, None)  # it has answered since
         below = side.capabilities.below
         if below is not None and below > max(ServerGeneration.V3_5, self.of(address).below or 0):
             self._note(address, side.capabilities)
