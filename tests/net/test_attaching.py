@@ -118,7 +118,7 @@ async def test_a_host_not_yet_tried_and_one_that_has_not_answered_yet_are_listed
         attacher = _attacher(network, "one", "two")
         with anyio.move_on_after(0.5):
             await _attach(attacher)
-    assert sorted(attacher.reasons().values()) == ["no answer yet", "not tried yet"]
+    assert sorted(attacher.reasons().values()) == ["no answer yet, while greeting", "not tried yet"]
 
 
 async def test_a_host_that_is_no_longer_named_is_not_listed(autojump_clock: object) -> None:

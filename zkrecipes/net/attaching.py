@@ -80,6 +80,7 @@ class Attacher:
         """How each connection authenticates, before anything else."""
         self._reasons: dict[Host, str] = {}
         self._trying: Host | None = None
+        self._step = ""  # which step of the attempt at `_trying` is under way
         self._reports = PassReports()
         self._addresses = KnownAddresses(network)
         self._network = network
@@ -93,7 +94,9 @@ class Attacher:
         """Why each host has not attached the session the last time that it was tried, by `host:port`."""
         unknown = dict.fromkeys(self.hosts.hosts, "not tried yet")
         if self._trying in unknown:
-            unknown[self._trying] = "resolving" if self._addresses.is_resolving else "no answer yet"
+            unknown[self._trying] = (
+                "resolving" if self._addresses.is_resolving else f"no answer yet{self._step}"
+            )
         return {str(host): self._reasons.get(host, reason) for host, reason in unknown.items()}
 
     async def attach(self, greeting: Greeting, pace: Pace) -> tuple[Connection, Connected, Address]:
@@ -189,7 +192,7 @@ class Attacher:
             await anyio.sleep(pause)
 
     async def _try_host(self, host: Host, search: _Search) -> tuple[Connection, Connected, Address] | None:
-        self._trying, reason = host, ""
+        self._trying, self._step, reason = host, "", ""
         try:
             addresses, is_guess = await self._addresses.resolve(
                 host,
@@ -234,6 +237,7 @@ class Attacher:
                 sasl_suspects="" if exchange is None else exchange.suspects,
             )
             connection = Connection(await self._open(address, step), side, self._parking)
+            self._step = ", while greeting"
             try:
                 outcome = await connection.greet(exchange, step)
             except BaseException:
@@ -254,9 +258,11 @@ class Attacher:
     async def _open(self, address: Address, step: float) -> Stream:
         network = self._network
         carrier = network.carrier if isinstance(network, TlsNetwork) else network
+        self._step = " to the attempt to connect"
         with _bounded(step, "to the attempt to connect "):
             stream = await carrier.connect(*address)
         if isinstance(network, TlsNetwork):
+            self._step = " in the TLS handshake"
             with _bounded(step, "in the TLS handshake "):
                 stream = await network.secure(stream, address)
         return stream
