@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 import os
 import socket
 import uuid
@@ -1272,6 +1273,16 @@ async def test_a_waiter_that_is_cancelled_leaves_nothing() -> None:
         await anyio.sleep(0.1)
         assert there.znodes() == STAYS
         assert Traces.of(there, client) == before
+
+
+async def test_a_limit_that_the_block_lifts_limits_the_wait_alone() -> None:
+    async with clients("a") as (there, (client,)):
+        with anyio.fail_after(3) as scope:
+            async with barrier(client, 1):
+                scope.deadline = math.inf
+                await anyio.sleep(10)
+        assert not scope.cancelled_caught
+        assert there.znodes() == STAYS
 
 
 async def test_a_waiter_cancelled_while_there_is_no_server_leaves_nothing() -> None:
