@@ -40,7 +40,7 @@ def test_who_is_told_of_an_event_at_the_path(event: EventType, kind: WatchKind) 
     is_told = (event, kind) in TOLD
     assert table.fire(event, "/a") == (["me"] if is_told else [])
     stays = not (is_told and kind in ONE_SHOT)
-    assert table.is_watched(kind, "/a") == stays
+    assert table.is_watched(kind, "/a") == table.has_watcher("/a") == stays
     assert table.watches_of("me") == ({(kind, "/a")} if stays else set())
     assert table.fire(event, "/a") == (["me"] if is_told and stays else [])
 

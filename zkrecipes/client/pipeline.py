@@ -103,7 +103,8 @@ class Pipeline:
         for pending in reversed(self._pending):
             await pending.wait_done()
         for pending in self._pending:
-            self._calls.explain(pending.error, pending.request)
+            if pending.error is not None:
+                self._calls.explain(pending.error, pending.request)
 
     def drop(self) -> None:
         """Nobody waits for the results any longer: what was not sent need not be."""

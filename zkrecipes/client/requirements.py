@@ -50,6 +50,9 @@ _BY_REQUEST: Final[Mapping[type[Request[Any]], Requirement]] = {
     WhoAmIRequest: Requirement("whoami", ServerGeneration.V3_7),
 }
 
+_NEEDING: Final = frozenset({*_BY_REQUEST, MultiRequest, AddWatchRequest})
+"""All others but `GetDataRequest` need nothing."""
+
 
 def requirement_of(request: Request[Any]) -> Requirement | None:
     """What a server must have for this request, and all that is in it; None where every server has it."""
@@ -57,6 +60,8 @@ def requirement_of(request: Request[Any]) -> Requirement | None:
     if kind is GetDataRequest:  # the most frequent
         assert isinstance(request, GetDataRequest)
         return _GET_CONFIG if request.path == CONFIG_PATH else None
+    if kind not in _NEEDING:
+        return None
     if isinstance(request, MultiRequest):
         needed = _BY_REQUEST.keys() & {type(each) for each in request.operations}
         return max((_BY_REQUEST[each] for each in needed), key=_generation_of, default=None)

@@ -164,15 +164,19 @@ class Connection:
 
         A timer that is late tells it. The connection looks at the clock often enough to know the length.
         """
-        now, driver = self._now(), self._driver
-        due_at = max(self._due_at, self._ran_at)  # it may have run without the timer's having its turn
+        now = self._now()
+        if now > self._due_at:
+            self._notice_block(now)
+        self._ran_at = now
+        return now
+
+    def _notice_block(self, now: float) -> None:
+        driver, ran_at = self._driver, self._ran_at
+        due_at = max(self._due_at, ran_at)  # it may have run without the timer's having its turn
         if driver is not None and now - due_at > BLOCKED_AFTER * self.side.timeout:
-            ran_at = self._ran_at
             self._ran_at = self._due_at = now
             self.side.was_blocked(ran_at, now)
             driver.was_blocked(now - due_at, now - ran_at)
-        self._ran_at = now
-        return now
 
     async def aclose(self) -> None:
         """Close the stream."""

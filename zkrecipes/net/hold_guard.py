@@ -24,6 +24,7 @@ class HoldOwner(Protocol):
 
     hurry: Callable[[], None]
     look_at_clock: Callable[[], object]
+    now: Callable[[], float]
     proof: HoldProof
     checks: HoldChecks
     waiting: dict[Guard, None]
@@ -77,7 +78,7 @@ class Guard:
     def why_lost(self) -> str:
         """Why the hold is no longer valid, at this very moment; empty while it is."""
         self._holds.look_at_clock()
-        if not self._lost and self.is_proven and anyio.current_time() >= self._holds.proof.valid_until:
+        if not self._lost and self.is_proven and self._holds.now() >= self._holds.proof.valid_until:
             self.lose(_NO_PROOF + self._holds.blocked)
         return self._lost
 
@@ -88,7 +89,7 @@ class Guard:
         run as long as the hold is valid.
         """
         self.why_lost()
-        if self._scope is not None and self.is_proven and anyio.current_time() >= self._holds.cancel_at:
+        if self._scope is not None and self.is_proven and self._holds.now() >= self._holds.cancel_at:
             self.end(_NO_PROOF + self._holds.blocked)
         return self._ended
 

@@ -45,6 +45,7 @@ class Holds:
         send_check: called when a check may be due at once.
         look_at_clock: called before time is trusted; calls `suspended` if it has not counted some.
         start: starts a task of the client's, which ends with it; called once, with the first hold.
+        now: the time on `anyio.current_time()`'s clock.
 
     Attributes:
         waiting: the guards whose tasks wait for news.
@@ -57,9 +58,11 @@ class Holds:
         send_check: Callable[[], None],
         look_at_clock: Callable[[], object] = lambda: None,
         start: Callable[[Callable[[], Coroutine[Any, Any, None]]], None] = lambda _: None,
+        now: Callable[[], float] = anyio.current_time,
     ) -> None:
         self.hurry = send_check
         self.look_at_clock = look_at_clock
+        self.now = now
         self.waiting: dict[Guard, None] = {}
         self.blocked: str = ""
         self._start = start
@@ -95,7 +98,7 @@ class Holds:
             guard.lose("its session is over")
         elif len(guard.paths) == 1 and made is not None and self._is_proven_by(made):
             self._guards[path] = guard
-            self.checks.add_found(path, anyio.current_time())
+            self.checks.add_found(path, self.now())
             guard.prove()
             self._set_alarm()
             self.hurry()
@@ -112,7 +115,7 @@ class Holds:
         if made.connection != self._connection:
             return False
         self.proof.write_committed(made.proves_until)
-        return self.checks.will_last(anyio.current_time())
+        return self.checks.will_last(self.now())
 
     def move(self, guard: Guard, path: str) -> None:
         """Check `path` in place of the guard's znodes."""
@@ -169,7 +172,7 @@ class Holds:
         self._connection += 1
         self._answered = self._committed = _NEVER
         self.proof.attached(sent_at=connected.sent_at, timeout=connected.timeout)
-        self.checks.attached(anyio.current_time() - connected.sent_at)
+        self.checks.attached(self.now() - connected.sent_at)
         self._set_alarm()  # a smaller timeout ends holds earlier
 
     def detached(self) -> None:
@@ -260,7 +263,7 @@ class Holds:
         if not self._guards:
             return
         cancel_at = self.cancel_at
-        if cancel_at <= anyio.current_time():
+        if cancel_at <= self.now():
             self._end_unless_proven()
         elif self._alarm is None:
             self._alarm = anyio.CancelScope(deadline=cancel_at)

@@ -116,7 +116,11 @@ class SessionKeeper:
         self.watches: WatchTable[WatchOwner] = WatchTable()
         self._suspensions = Suspensions()
         self.holds: Holds = Holds(
-            options.tick_time, self._send_due_check, self.look_at_clock, self.start_chore
+            options.tick_time,
+            self._send_due_check,
+            self.look_at_clock,
+            self.start_chore,
+            parking.current_time,
         )
         self.attacher: Attacher = Attacher(network, hosts, self.watches, parking, options.packet_size_max)
         self.credentials: list[tuple[str, SecretBytes]] = []
@@ -616,7 +620,8 @@ class SessionKeeper:
                     owner.fired(event.event)
             elif isinstance(event, Broken):
                 self._broken = event.error
-        self._watch_remover.remove_unneeded()
+        if side.registrations.unneeded:
+            self._watch_remover.remove_unneeded()
         self.traffic.replies += replies
         side.window.is_limited = bool(self.holds)
         self.holds.answered(side.answered_sent_at, side.committed_sent_at, now)
@@ -641,7 +646,7 @@ class SessionKeeper:
             return
         side = connection.side
         side.window.is_limited = True
-        for check in self.holds.take_due_checks(anyio.current_time()):
+        for check in self.holds.take_due_checks(self.parking.current_time()):
             side.send(check, urgent=True)
             connection.wake()
         connection.hurry(self.holds.checks.next_deadline())

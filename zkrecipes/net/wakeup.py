@@ -158,10 +158,11 @@ class CallingTask:
         if task is None or is_on_trio():
             return _nothing
 
-        if task not in _open_scopes:
-            _open_scopes[task] = {}
+        scopes = _open_scopes.get(task)
+        if scopes is None:
+            scopes = _open_scopes[task] = {}
             task.add_done_callback(_leave_open_scopes)
-        _open_scopes[task][scope] = partial(self._end, func, scope)
+        scopes[scope] = partial(self._end, func, scope)
         return partial(_forget_scope, self._task, scope)
 
     def _end(self, func: Callable[[], object], scope: anyio.CancelScope) -> None:
@@ -211,10 +212,11 @@ def _leave_open_scopes(task: object) -> None:
 
 def _forget_scope(task: weakref.ref[Any], scope: anyio.CancelScope) -> None:
     alive = task()
-    if alive is None or alive not in _open_scopes:
+    scopes = None if alive is None else _open_scopes.get(alive)
+    if alive is None or scopes is None:
         return
-    _open_scopes[alive].pop(scope, None)
-    if not _open_scopes[alive]:
+    scopes.pop(scope, None)
+    if not scopes:
         del _open_scopes[alive]
         alive.remove_done_callback(_leave_open_scopes)
 

@@ -336,7 +336,7 @@ class WatchRegistrations:
 
     def _is_needed(self, path: str) -> bool:
         """Whether the path has a watcher, or a request on its way that will give it one."""
-        return path in self._in_flight or any(self._watches.is_watched(kind, path) for kind in WatchKind)
+        return path in self._in_flight or self._watches.has_watcher(path)
 
     def _is_on_server(self, path: str) -> bool:
         return path in self._doubtful or any(path in paths for paths in self._confirmed.values())

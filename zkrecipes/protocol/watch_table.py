@@ -33,6 +33,9 @@ class WatchKind(Enum):
     RECURSIVE = "recursive"
     """Stays: the znode and all below it, but never a change of children, which their own events tell."""
 
+    # An enum's own is a Python function, called for each look into each table below.
+    __hash__ = object.__hash__
+
 
 ONE_SHOT = frozenset({WatchKind.DATA, WatchKind.EXIST, WatchKind.CHILD})
 """The kinds that leave the table when they fire."""
@@ -126,6 +129,10 @@ class WatchTable(Generic[Owner]):
     def is_watched(self, kind: WatchKind, path: str) -> bool:
         """Whether anybody watches `path` this way."""
         return path in self._owners[kind]
+
+    def has_watcher(self, path: str) -> bool:
+        """Whether anybody watches `path` in any way."""
+        return any(path in owners for owners in self._owners.values())
 
     def has(self, kind: WatchKind) -> bool:
         """Whether there is a watch of this kind."""

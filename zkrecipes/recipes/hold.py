@@ -225,9 +225,12 @@ class HoldBlock:
         self._unfollow: Callable[[], object]
         self._forgotten: weakref.finalize[..., HoldBlock] | None = None
 
-    def enter(self) -> None:
-        """Begin the block. There must be no checkpoint between the proof and this."""
-        self._task = CallingTask()
+    def enter(self, task: CallingTask) -> None:
+        """Begin the block in the calling task, which is `task`.
+
+        There must be no checkpoint between the proof and this.
+        """
+        self._task = task
         self.guard.scope.__enter__()
         # Its task may end within the block, if the program enters it in one task and leaves it in another.
         # There is nothing to cancel from then on, and everything to keep: the znode, the proof.

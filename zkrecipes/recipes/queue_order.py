@@ -90,8 +90,10 @@ class QueueOrder:
         Raises:
             LookupError: `own_name` is not among the contenders.
         """
+        if self._contenders and self._contenders[0][1] == own_name:
+            return None
         if not self._positions:
-            self._positions = {name: position for position, name in enumerate(self)}
+            self._positions = {name: position for position, (_, name, _) in enumerate(self._contenders)}
         blockers = self._blockers_for(layout.blocked_by)
         position = blockers[self._positions[own_name]]
         while position >= 0 and is_ignored(self._contenders[position][1]):

@@ -7,7 +7,7 @@ from typing import final
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import check_client, recipe_api
+from zkrecipes.client.recipe_api import CallingTask, check_client, recipe_api
 from zkrecipes.errors import LockLostError
 from zkrecipes.paths import check_path
 from zkrecipes.recipes.acquisition import Acquisition
@@ -109,8 +109,8 @@ class ReadWriteLock:
 
         Cancellation: it is a write lock still, or a read lock already; leaving the block releases either.
         """
-        client = self._readers.client
-        entered = task_stack(client).innermost(recipe_api(client).operations.full(self.path))
+        api = recipe_api(self._readers.client)
+        entered = task_stack(api).innermost(api.operations.full(self.path), CallingTask())
         acquisition = None if entered is None else entered.use
         if (
             not isinstance(acquisition, Acquisition)

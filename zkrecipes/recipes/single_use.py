@@ -122,7 +122,7 @@ class GuardedUse(SingleUse[H]):
         super().__init__(what)
         self.path = path
         self._api: RecipeApi = recipe_api(client)
-        self._stack = task_stack(client)
+        self._stack = task_stack(self._api)
         self._remove = remove
         self._lost = lost
         self._entered: Entered
@@ -163,7 +163,7 @@ class GuardedUse(SingleUse[H]):
     async def __aenter__(self) -> H:
         self.enter_once()
         full_path = self._api.operations.full(self.path)
-        outer = self._stack.innermost(full_path)
+        outer = self._stack.innermost(full_path, self.task)
         if outer is not None:
             return await self._enter_within(outer)
         self._entered = Entered(full_path, self.task, self)
@@ -203,7 +203,7 @@ class GuardedUse(SingleUse[H]):
 
     def _begin_block(self, guard: Guard) -> HoldBlock:
         block = self._block = HoldBlock(guard, self._hold_path, self._lost, self.what)
-        block.enter()
+        block.enter(self.task)
         # None of these may refer to this object, or it would never be forgotten.
         forget = partial(self._stack.remove, self._entered)
         release = partial(
@@ -294,9 +294,10 @@ class EnteredDirectly(ABC, Generic[H]):
 
     def _last_use(self) -> SingleUse[H]:
         """Return what the calling task entered last; else what was left behind by a task, or is another's."""
-        uses = self._uses[::-1]
-        if not uses:
+        for use in reversed(self._uses):
+            if use.task.is_current:
+                return use
+        if not self._uses:
             raise RuntimeError(f"{self!r} is left, and no task has entered it")
-        own = (use for use in uses if use.task.is_current)
-        left_behind = (use for use in uses if use.task.has_ended)
-        return next(own, None) or next(left_behind, uses[0])
+        left_behind = (use for use in reversed(self._uses) if use.task.has_ended)
+        return next(left_behind, self._uses[-1])

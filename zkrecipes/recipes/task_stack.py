@@ -10,8 +10,7 @@ import weakref
 from typing import Final, Protocol, final
 from weakref import WeakKeyDictionary
 
-from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import CallingTask, recipe_api
+from zkrecipes.client.recipe_api import CallingTask, RecipeApi
 
 __all__ = ["Entered", "TaskStack", "task_stack"]
 
@@ -53,12 +52,11 @@ class TaskStack:
     def __init__(self) -> None:
         self._entered: dict[tuple[str, int], list[Entered]] = {}
 
-    def innermost(self, path: str) -> Entered | None:
-        """Return what the calling task has entered last at this full path, or None.
+    def innermost(self, path: str, task: CallingTask) -> Entered | None:
+        """Return what the calling task, which is `task`, has entered last at this full path, or None.
 
         A child task is another task.
         """
-        task = CallingTask()
         found = self._entered.get((path, task.number), ())
         # A task that has ended inside leaves its entry behind, under an id that a later task may have.
         return next((each for each in reversed(found) if each.task.is_current), None)
@@ -80,6 +78,9 @@ class TaskStack:
 _stacks: Final[WeakKeyDictionary[object, TaskStack]] = WeakKeyDictionary()
 
 
-def task_stack(client: Client) -> TaskStack:
+def task_stack(api: RecipeApi) -> TaskStack:
     """The stack that all views of the client have in common."""
-    return _stacks.setdefault(recipe_api(client).root, TaskStack())
+    stack = _stacks.get(api.root)
+    if stack is None:
+        stack = _stacks[api.root] = TaskStack()
+    return stack
