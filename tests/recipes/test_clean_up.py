@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -128,6 +128,31 @@ async def test_the_end_of_the_block_waits_an_eighth_of_a_timeout_and_the_rest_go
         with anyio.fail_after(3):
             async with enter(other):
                 pass
+
+
+@pytest.mark.parametrize("wait", [None, 1.0])
+async def test_permits_that_may_be_taken_and_their_place_are_left_within_an_eighth(
+    wait: float | None,
+) -> None:
+    """The server falls silent when it takes in the transaction that takes the permits."""
+    async with _two_clients() as (there, client, _):
+        semaphore = zk.Semaphore(client, "/d", limit=1)
+        async with semaphore:
+            pass
+
+        def fall_silent(seen: Seen) -> None:
+            if seen.opcode == OpCode.MULTI:
+                there.server.faults.hold_replies(session_id=client.session.id)
+
+        there.meanwhile = fall_silent
+        began = anyio.current_time()
+        with anyio.move_on_after(1.0), suppress(zk.AcquireTimeoutError):
+            async with semaphore.acquire(wait=wait):
+                raise AssertionError("inside")
+        assert anyio.current_time() - began == pytest.approx(1 + TIMEOUT / 8, abs=0.1)
+        there.server.faults.clear()
+        await anyio.sleep(TIMEOUT)
+        assert there.znodes() <= DIRECTORIES
 
 
 @each_recipe

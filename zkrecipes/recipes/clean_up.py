@@ -13,12 +13,14 @@ from enum import Enum
 from typing import Final, NamedTuple, final
 from weakref import WeakKeyDictionary
 
+import anyio
+
 from zkrecipes.client.recipe_api import Pauses, Pending, RecipeApi, Session
 from zkrecipes.errors import ConnectionLossError, NoAuthError, NoNodeError, TransactionError, ZooKeeperError
 from zkrecipes.paths import join, parent_of
 from zkrecipes.recipes.delete_permission import forget_permission
 
-__all__ = ["Meaning", "clean_up", "is_leaving", "meaning_of", "remove", "remove_refused"]
+__all__ = ["Meaning", "clean_up", "is_leaving", "meaning_of", "remove", "remove_refused", "together"]
 
 logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 
@@ -149,6 +151,26 @@ def _refusal(error: ZooKeeperError, what: str) -> NoAuthError:
         found.detail = found.detail or _REMEDY
         return found
     return NoAuthError(what)
+
+
+async def together(*clean_ups: Callable[[], Awaitable[NoAuthError | None]]) -> NoAuthError | None:
+    """Run several clean-ups at the same time: the caller waits for the longest, and not for their sum.
+
+    Returns:
+        A refusal, if there was one.
+    """
+    refusals: list[NoAuthError] = []
+
+    async def run(clean_up: Callable[[], Awaitable[NoAuthError | None]]) -> None:
+        refusal = await clean_up()
+        if refusal is not None:
+            refusals.append(refusal)
+
+    with anyio.CancelScope(shield=True):  # each waits for a limited time
+        async with anyio.create_task_group() as group:
+            for each in clean_ups:
+                group.start_soon(run, each)
+    return refusals[0] if refusals else None
 
 
 # --- znodes whose names hold a GUID of ours ----------------------------------------------------------------

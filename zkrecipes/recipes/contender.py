@@ -245,6 +245,11 @@ class Place:
         self.is_left()
         return await self._remove(*paths, prefixes=[prefix] if is_unknown else [])
 
+    @property
+    def may_exist(self) -> bool:
+        """Whether there is, or may be, a znode to leave."""
+        return bool(self._guid)
+
     def is_left(self) -> None:
         """Its znode was removed by a transaction of the recipe's: there is nothing to leave any longer."""
         self._guid = self.path = self._moved_from = self._second = ""

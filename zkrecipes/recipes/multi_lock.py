@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Final, Protocol, final
 
@@ -12,7 +13,8 @@ import anyio
 from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import async_block, recipe_api
 from zkrecipes.client.transaction import Transaction
-from zkrecipes.errors import AcquireTimeoutError, LockLostError, NoAuthError
+from zkrecipes.errors import AcquireTimeoutError, LockLostError
+from zkrecipes.recipes.clean_up import together
 from zkrecipes.recipes.contenders import Contender
 from zkrecipes.recipes.guarded_transaction import guarded_transaction
 from zkrecipes.recipes.hold import Hold, confirm_all
@@ -271,15 +273,5 @@ class MultiAcquisition(SingleUse[MultiHold]):
             if isinstance(inner, LockLostError) and inner is not error and outcome is not inner:
                 assert outcome is not None
                 outcome.__cause__ = inner.__cause__
-        refusals: list[NoAuthError] = []
-
-        async def leave(use: GuardedUse[Hold]) -> None:
-            refusal = await use._leave(outcome)  # noqa: SLF001
-            if refusal is not None:
-                refusals.append(refusal)
-
-        with anyio.CancelScope(shield=True):  # each waits for a limited time
-            async with anyio.create_task_group() as group:
-                for use in uses:
-                    group.start_soon(leave, use)
-        return refusals[0] if refusals and outcome is None else outcome
+        refusal = await together(*(partial(use._leave, outcome) for use in uses))  # noqa: SLF001
+        return refusal if outcome is None else outcome

@@ -18,6 +18,7 @@ from zkrecipes.errors import (
 )
 from zkrecipes.paths import join
 from zkrecipes.recipes.acquisition import is_proven
+from zkrecipes.recipes.clean_up import together
 from zkrecipes.recipes.contender import Place
 from zkrecipes.recipes.contenders import contender_at, leave_and_see
 from zkrecipes.recipes.delete_permission import check_probe, probe_unless_known
@@ -110,8 +111,13 @@ class SemaphoreAcquisition(GuardedUse[Hold]):
         listing: Pending[list[str]] | None = None
         if place.first == place.path and api.is_connected:
             listing = api.submit(api.operations.get_children(pool.directory))
-        await self._permits.leave()
-        in_front = await leave_and_see(place)
+        in_front: Holder | None = None
+
+        async def leave_place() -> None:
+            nonlocal in_front
+            in_front = await leave_and_see(place)
+
+        await together(self._permits.leave, leave_place)
         if listing is None or not listing.is_done or listing.error is not None:
             return in_front
         with anyio.CancelScope(deadline=deadline, shield=True):
@@ -169,12 +175,9 @@ def _permits(count: int) -> str:
 
 
 async def _leave(permits: Permits, place: Place) -> NoAuthError | None:
-    refusal: NoAuthError | None = None
-    try:
-        refusal = await permits.leave()
-    finally:
-        refusal = await place.leave() or refusal
-    return refusal
+    if not place.may_exist:  # as usual: it went when the permits were taken
+        return await permits.leave()
+    return await together(permits.leave, place.leave)
 
 
 async def _read_first(pool: Pool, names: list[str]) -> Holder | None:
