@@ -415,3 +415,22 @@ def test_a_link_is_slow_when_three_checks_in_a_row_were() -> None:
         seen.append(checks.is_link_slow)
         now += 2.0
     assert seen == [False, False, False, False, False, True, False]
+
+
+def test_the_parts_of_one_check_count_once_towards_a_slow_link() -> None:
+    proof = HoldProof()
+    proof.attached(sent_at=0.0, timeout=T)
+    checks = HoldChecks(proof, part_size_max=100)
+    checks.attached()
+    for name in range(20):
+        checks.add(f"/locks/{name:02}")
+    parts = checks.take_due(0.0)
+    assert len(parts) > 5
+    for now in (0.1, *[1.5] * (len(parts) - 1)):  # the loop was blocked behind the first part's answer
+        checks.succeeded(now)
+        assert not checks.is_link_slow
+    for sent_at in (2.0, 4.0, 6.0):
+        assert not checks.is_link_slow
+        for _ in checks.take_due(sent_at):
+            checks.succeeded(sent_at + 1.5)
+    assert checks.is_link_slow

@@ -110,6 +110,7 @@ class HoldChecks:
         "_part_size_max",
         "_proof",
         "_slow_checks",
+        "_timed",
     )
 
     def __init__(self, proof: HoldProof, *, part_size_max: int = PART_SIZE_MAX) -> None:
@@ -126,6 +127,7 @@ class HoldChecks:
         self._names_max = math.inf
         self._greeting_took = 0.0
         self._slow_checks = 0
+        self._timed = -math.inf
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -247,7 +249,7 @@ class HoldChecks:
             The paths that it named, including those discarded meanwhile.
         """
         check = self._take_check(now)
-        self._note_round_trip(now - check.sent_at)
+        self._note_round_trip(check, now)
         self._proof.write_committed(check.proves_until)
         for path in check.paths:
             if path in self._found:
@@ -304,8 +306,11 @@ class HoldChecks:
         self._asked.update((path, None) for path in paths if path in self._found)
         self._at_once = max(self._at_once, at_once)
 
-    def _note_round_trip(self, seconds: float) -> None:
-        is_slow = seconds >= _SLOW_FROM * self._proof.timeout
+    def _note_round_trip(self, check: _Check, now: float) -> None:
+        if check.sent_at == self._timed:
+            return  # another part of that check: it says no more of the link, as one pause delays all parts
+        self._timed = check.sent_at
+        is_slow = now - check.sent_at >= _SLOW_FROM * self._proof.timeout
         self._slow_checks = self._slow_checks + 1 if is_slow else 0
 
     def _leave_at(self, check: _Check) -> float:
