@@ -251,3 +251,14 @@ async def test_a_client_that_is_closed_ends_its_clean_ups() -> None:
                     pass
         # what the end of the client waits for is bounded, and this was within it
         assert there.znodes() == {"/d"}
+
+
+@each_recipe
+async def test_leaving_block_and_client_is_bounded_while_no_server_answers(enter: Enter) -> None:
+    """The bound that 'Shut down cleanly' gives, for the default timeout."""
+    async with world() as there:
+        async with there.connect("a", session_timeout=10) as client, enter(client):
+            there.network.cut(source="a")
+            start = anyio.current_time()
+        assert anyio.current_time() - start <= 5.26
+        there.network.heal()
