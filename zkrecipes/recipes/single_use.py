@@ -276,6 +276,11 @@ class EnteredDirectly(ABC, Generic[H]):
     def _new_use(self) -> SingleUse[H]:
         """Return a use for the calling task to enter."""
 
+    if not TYPE_CHECKING:  # to a checker, awaiting it is an error without more ado
+
+        def __await__(self) -> NoReturn:
+            raise TypeError(f"{self!r} is entered, not awaited: `async with … as hold:`")
+
     async def __aenter__(self) -> H:
         use = self._new_use()
         hold = await use.__aenter__()
