@@ -214,6 +214,18 @@ MISTAKES = [
         TypeError,
         ("is entered, not awaited", "`async with"),
     ),
+    Mistake(
+        "a mutex awaited",
+        lambda _, client: _wait_for(zk.Mutex(client, "/lock")),
+        TypeError,
+        ("<Mutex /lock", "is entered, not awaited: `async with … as hold:`"),
+    ),
+    Mistake(
+        "join awaited",
+        lambda _, client: _wait_for(zk.Group(client, "/group").join("a")),
+        TypeError,
+        ("<PersistentNode /group/a> is entered, not awaited: `async with … as member:`",),
+    ),
     # --- names and habits of other libraries
     Mistake(
         "Client of a connect string",

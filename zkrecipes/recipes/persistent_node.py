@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Final, Literal, Self, final
+from typing import TYPE_CHECKING, Final, Literal, NoReturn, Self, final
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -140,6 +140,11 @@ class PersistentNode:
         self._progress = anyio.Event()
         self._watching: anyio.CancelScope | None = None
         self._staying: AbstractAsyncContextManager[None] | None = None
+
+    if not TYPE_CHECKING:  # to a checker, awaiting it is an error without more ado
+
+        def __await__(self) -> NoReturn:
+            raise TypeError(f"{self!r} is entered, not awaited: `async with … as member:`")
 
     async def __aenter__(self) -> Self:
         if self._staying is not None:
