@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from contextlib import AbstractAsyncContextManager
 
 import anyio
@@ -89,6 +90,22 @@ async def test_a_block_that_is_shorter_than_the_timeout_loses_nothing(
         assert client.stats().connections == 1
         [line] = [each.getMessage() for each in caplog.records if "blocked" in each.getMessage()]
         assert "the event loop was blocked for " in line
+
+
+async def test_the_time_for_which_the_loop_was_blocked_has_bounds_in_order(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Even if the connection ran between the moment at which it was due and the block."""
+    async with world() as there, there.connect("a") as client:
+        connection = client._keeper.connection  # noqa: SLF001 - the writer looks at the clock in between
+        assert connection is not None
+        connection.hurry(float("-inf"))
+        block_the_loop(TIMEOUT / 32)  # too short to count
+        connection.look_at_clock()
+        block_the_loop(TIMEOUT / 4)
+        connection.look_at_clock()
+    [(least, most)] = re.findall(r"blocked for ([\d.]+) to ([\d.]+) seconds", caplog.text)
+    assert float(least) <= float(most)
 
 
 async def test_a_hold_that_is_lost_because_the_loop_was_blocked_says_so() -> None:
