@@ -40,6 +40,8 @@ __all__ = ["Place", "Queue", "is_too_much"]
 _SHORT: Final = 64
 """Contenders. In a queue that is no longer a list is asked for although it may not be needed."""
 _LOSSES_MAX: Final = 5
+_READ: Final = int(Perms.READ)
+"""As a number: flags are joined by Python functions."""
 _SURELY_TAKEN: Final = 2**16
 """Bytes that no server's `jute.maxbuffer` refuses."""
 
@@ -320,7 +322,7 @@ class Place:
     def _is_surely_readable(self) -> bool:
         """Whether everybody may read the znode: any other ACL is tried by a check before it is relied on."""
         acl = self._api.operations.default_acl if self._queue.acl is None else self._queue.acl
-        return any(entry.id == ANYONE and entry.perms & Perms.READ for entry in acl)
+        return any(entry.id == ANYONE and int(entry.perms) & _READ for entry in acl)
 
     def _is_contender(self, name: str) -> bool:
         return self._queue.layout.tag_and_sequence_of(name) is not None

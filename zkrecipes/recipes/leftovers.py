@@ -47,9 +47,11 @@ async def remove_leftovers(api: RecipeApi, directory: str, is_of_recipe: Callabl
     if refusal is not None:
         raise refusal
     session = api.session
+    if not session.resumed_zxid:
+        return
     cleared = _cleared_in(api, session)
     full = api.operations.full(directory)
-    if not session.resumed_zxid or full in cleared:
+    if full in cleared:
         return
     names = await _find(api, session, directory, is_of_recipe)
     if session is not api.session:
