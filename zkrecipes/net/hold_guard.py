@@ -152,6 +152,13 @@ class Guard:
             self._holds.forget(self)
             self.end(reason)
 
+    def disown(self, reason: str) -> None:
+        """The hold is another process's, of which this one is a child.
+
+        Nothing is cancelled or logged: the loop is the other process's, too, and that has lost nothing.
+        """
+        self._lost = self._ended = self._lost or reason
+
     def end(self, reason: str) -> None:
         """Cancel the body, for good."""
         if self._ended:

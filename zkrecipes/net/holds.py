@@ -167,6 +167,13 @@ class Holds:
         for guard in list(self._guards.values()):
             guard.lose(reason)
 
+    def inherited(self, reason: str) -> None:
+        """This is a child of the process that has the holds, and would not hear of their end."""
+        self._session = None
+        for guard in self._guards.values():
+            guard.disown(reason)
+        self._guards.clear()
+
     def attached(self, connected: Connected) -> None:
         """A connection is up."""
         self._connection += 1

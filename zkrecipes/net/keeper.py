@@ -368,6 +368,7 @@ class SessionKeeper:
         self._waiting = WaitingRequests()
         reason = f"it was opened in the process {parent}, and this is its child {os.getpid()}: connect here"
         self._over = SessionClosedError(self.session.id, reason=reason)
+        self.holds.inherited(str(self._over))
 
     def _is_over(self, session: Session) -> bool:
         return self._over is not None or session.state.is_final
