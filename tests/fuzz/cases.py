@@ -22,7 +22,11 @@ class CaseError(AssertionError):
     """A case failed; its cause is chained."""
 
     def __init__(self, option: str, reason: BaseException) -> None:
-        super().__init__(f"{type(reason).__name__}: {reason}; again: python -m tests.fuzz {option}")
+        super().__init__(option, reason)  # all of them, for it comes from another process
+
+    def __str__(self) -> str:
+        option, reason = self.args
+        return f"{type(reason).__name__}: {reason}; again: python -m tests.fuzz {option}"
 
 
 def run_cases(conversation: Conversation, numbers: range) -> None:

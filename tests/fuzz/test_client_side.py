@@ -6,6 +6,7 @@ Every failure names its case; `make fuzz` runs millions of them.
 from __future__ import annotations
 
 import gc
+import pickle
 import tracemalloc
 from collections.abc import Iterator
 from random import Random
@@ -31,6 +32,12 @@ def traced_memory() -> Iterator[None]:
     tracemalloc.start()
     yield
     tracemalloc.stop()
+
+
+def test_a_failure_in_another_process_names_its_case() -> None:
+    error = CaseError("--world 1", ValueError("wrong"))
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    assert str(error) == "ValueError: wrong; again: python -m tests.fuzz --world 1"
 
 
 def test_every_script_was_recorded() -> None:
