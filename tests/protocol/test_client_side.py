@@ -65,6 +65,7 @@ from zkrecipes.protocol.events import (
     WatchEvent,
     WatchFired,
 )
+from zkrecipes.protocol.send_window import FIRST_SIZE
 from zkrecipes.protocol.watch_table import WatchKind, WatchTable
 
 NEVER = math.inf
@@ -1006,6 +1007,26 @@ def test_a_connection_on_which_nothing_is_heard_for_two_thirds_of_the_timeout_is
     error = broken_by(events_of(pair.client))
     assert isinstance(error, ConnectionLossError)
     assert error.reason == "nothing heard for 8.0 of 12.0 seconds"
+
+
+@pytest.mark.parametrize("lost", [1, FIRST_SIZE])
+def test_a_lost_reply_ends_the_connection_though_pings_are_answered(lost: int) -> None:
+    """A full window lets no later request leave, whose reply would show the loss."""
+    pair = live_pair()
+    in_flight = [pair.ask(GetDataRequest("/lost")) for _ in range(lost)]
+    pair.flush()
+    waiting = [pair.ask(GetDataRequest("/waiting"))] if lost == FIRST_SIZE else []
+    events: list[ClientEvent] = []
+    while not events:
+        assert pair.now < 2 * T
+        pair.now = pair.client.next_deadline()
+        pair.client.tick(pair.now)
+        if pair.has_unsent():
+            assert all(request.opcode == OpCode.PING for request in pair.flush())
+            events = pair.reply(SpecialXid.PING)
+    assert T <= pair.now <= 4 / 3 * T
+    assert "did not answer GetDataRequest within" in str(broken_by(events))
+    assert pair.client.leftover() == (in_flight, waiting)
 
 
 def test_any_byte_breaks_the_silence() -> None:

@@ -458,13 +458,26 @@ class ClientSide:
         elif xid == SpecialXid.NOTIFICATION:
             self._receive_notification(WatchEventMessage.read(buffer, body, end)[0], zxid)
         elif xid == SpecialXid.PING and self._heartbeat.ping_answered():
-            pass
+            self._look_for_lost_reply()
         elif xid == SpecialXid.AUTH and self._auths_unanswered:
             self._receive_auth(code)
         elif xid == SpecialXid.SET_WATCHES and self._rearmings_unanswered:
             self._receive_rearming(code)
         else:
             raise ProtocolError(f"a reply to the unknown xid {xid}")
+
+    def _look_for_lost_reply(self) -> None:
+        """End the connection if a ping is answered that was sent a whole timeout after the oldest request.
+
+        A later reply would show the loss, too, but the window may let no more requests leave.
+        """
+        oldest = self._requests.oldest
+        if oldest is None:
+            return
+        waited = self._heartbeat.answered_sent_at - oldest.sent_at
+        if waited >= ANSWERED_WITHIN * self._heartbeat.timeout:
+            name = type(oldest.request).__name__
+            self.lose(f"the server did not answer {name} within {waited:.1f} seconds, but answers pings")
 
     def _receive_reply(  # noqa: PLR0917 - the header is not worth a record: this is the hot path
         self, xid: int, zxid: int, code: int, buffer: bytes, start: int, end: int
