@@ -124,8 +124,10 @@ def _settings_of_the_page(folder: Path) -> dict[str, str]:
 
 
 def _block_of_the_page(language: str) -> str:
-    (block,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
-    return str(block)
+    """The first one: the program, or the server's configuration."""
+    block = re.search(rf"^```{language}\n(.*?)^```", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    assert block is not None
+    return block[1]
 
 
 async def test_the_program_of_the_page_runs_against_the_server_of_the_page(secured: Secured) -> None:
@@ -257,7 +259,9 @@ async def test_certificates_that_have_expired_are_told_on_both_sides(secured: Se
 
 async def test_the_wrong_port_is_told(secured: Secured) -> None:
     """Case 71."""
-    assert await secured.why_not(None) == "closed by the server while greeting; is this a port for TLS?"
+    reason = await secured.why_not(None)
+    assert reason.startswith("closed by the server while greeting; usual causes: it has no quorum")
+    assert reason.endswith("or this is a port for TLS (`tls=`)")
     reason = await secured.why_not(secured.tls, NAME, secured.server.port)
     assert "is this a port without TLS?" in reason
 
@@ -266,7 +270,8 @@ async def test_a_handshake_with_a_server_that_has_stopped_is_bounded(secured: Se
     """Case 69. The kernel takes the connection, and nobody shakes hands."""
     secured.server.pause()
     try:
-        assert await secured.why_not(secured.tls) == "no answer within 1 seconds"
+        reason = await secured.why_not(secured.tls)
+        assert reason.startswith("no answer in the TLS handshake within ")
     finally:
         secured.server.resume()
 

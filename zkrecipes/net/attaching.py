@@ -26,6 +26,7 @@ from zkrecipes.net.pace import Pace
 from zkrecipes.net.pass_reports import PassReports
 from zkrecipes.net.remembering import remember
 from zkrecipes.net.strangers import name_stranger
+from zkrecipes.net.tls_errors import TlsError
 from zkrecipes.net.tls_network import TlsNetwork
 from zkrecipes.net.transport import Address, Network, Stream
 from zkrecipes.net.wakeup import Parking
@@ -250,7 +251,7 @@ class Attacher:
             await connection.aclose()
             if not self.guesses.ended(address, side):
                 self.guesses.forget(address)
-                raise self._reason_of(outcome, connection.first_bytes, search.greeting)
+                raise self._reason_of(outcome, connection, search.greeting)
             # It only told what it does not have: again, at once, and without that question.
             exchange = self._exchange(address)
             token = None if exchange is None else await _begin(exchange, search)
@@ -267,20 +268,20 @@ class Attacher:
                 stream = await network.secure(stream, address)
         return stream
 
-    def _reason_of(self, broken: Broken, first_bytes: bytes, greeting: Greeting) -> Exception:
+    def _reason_of(self, broken: Broken, connection: Connection, greeting: Greeting) -> Exception:
         """What ends the session as it is; anything else only counts against the host."""
         error = broken.error
         if isinstance(error, (SessionExpiredError, AuthFailedError)):
             return error
-        stranger = name_stranger(first_bytes)
+        stranger = name_stranger(connection.first_bytes)
         if stranger:
             return ConnectionAbortedError(stranger)
         if isinstance(error, ProtocolError):
             return ConnectionAbortedError(f"it does not speak ZooKeeper's protocol: {error}")
         if not isinstance(error, ConnectionLossError):
             return ConnectionAbortedError(str(getattr(error, "reason", "") or error))
-        is_silent = error.reason.startswith(NO_ANSWER)
-        hint = "" if first_bytes or is_silent else self._usual_causes(greeting)
+        says_why = isinstance(connection.failure, TlsError) or error.reason.startswith(NO_ANSWER)
+        hint = "" if connection.first_bytes or says_why else self._usual_causes(greeting)
         return ConnectionAbortedError(f"{error.reason or error}{hint}")
 
     def _usual_causes(self, greeting: Greeting) -> str:

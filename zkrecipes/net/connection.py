@@ -64,6 +64,8 @@ class Connection:
         self.parked: Any = None
         self.first_bytes: bytes = b""
         """How the peer's first words begin, ZooKeeper's or not: at most `FIRST_BYTES_MAX`."""
+        self.failure: OSError | None = None
+        """The stream's error that ended the greeting, if one did."""
         self._stream = stream
         self._parking = parking
         self._now = parking.current_time
@@ -130,6 +132,7 @@ class Connection:
                 await anyio.lowlevel.checkpoint()  # a send may be none
             received = await self._stream.receive()
         except OSError as error:
+            self.failure = error
             side.lose(str(error))
         else:
             self.first_bytes += received[: FIRST_BYTES_MAX - len(self.first_bytes)]
