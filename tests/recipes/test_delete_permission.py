@@ -39,8 +39,6 @@ LAST_ONES = ("/d", "/s/leases")
 """Where what is held lies, and not where a semaphore's contenders queue up."""
 STAYS = {*DIRECTORIES, "/ok"}
 
-FIXED_NAMES = {"member", "member, kazoo", "persistent node"}
-
 each_recipe = pytest.mark.parametrize("enter", RECIPES.values(), ids=RECIPES)
 
 
@@ -134,17 +132,17 @@ async def test_a_refusal_at_the_end_is_raised_and_asked_about_the_next_time(ente
         assert there.znodes() - STAYS == left
 
 
-@pytest.mark.parametrize("name", sorted(RECIPES.keys() - FIXED_NAMES))
-async def test_what_a_refusal_left_is_removed_once_the_acl_permits_it(name: str) -> None:
+@each_recipe
+async def test_what_a_refusal_left_is_removed_once_the_acl_permits_it(enter: Enter) -> None:
     """The next contender of the same session would wait for it for ever."""
     async with _two_clients() as (there, client, admin):
         with pytest.raises(zk.NoAuthError):  # noqa: PT012
-            async with RECIPES[name](client):
+            async with enter(client):
                 for path in LAST_ONES:
                     await admin.set_acl(path, NO_DELETE)
         for path in LAST_ONES:
             await admin.set_acl(path, acl.OPEN)
         with anyio.fail_after(TIMEOUT):
-            async with RECIPES[name](client):
+            async with enter(client):
                 pass
         assert there.znodes() <= STAYS

@@ -60,6 +60,10 @@ _MIXED: Final = -1
 # the same name have one session, which does not tell them apart.
 _known: Final[WeakKeyDictionary[object, set[int]]] = WeakKeyDictionary()
 
+# By client: the creations of those that were left and stay, because an ACL did not permit their removal. A
+# later block would wait for its own client's znode for as long as the session lives.
+_refused: Final[WeakKeyDictionary[object, set[int]]] = WeakKeyDictionary()
+
 
 @final
 class PersistentNode:
@@ -218,6 +222,9 @@ class PersistentNode:
             await staying.__aexit__(None, None, None)
         finally:
             refusal = await clean_up(self._api, self._made_in, self._remove, what=self.path)
+        if refusal is not None and self._czxid is not None:
+            _refused.setdefault(self._api.root, set()).add(self._czxid)
+            self._know(None)
         return refusal
 
     def _end(self, error: Exception) -> None:
@@ -402,7 +409,7 @@ class PersistentNode:
 
     def _may_replace(self, stat: Stat) -> bool:
         """Whether the other one goes now."""
-        if stat.ephemeral_owner in self._old_sessions:
+        if stat.ephemeral_owner in self._old_sessions or stat.czxid in _refused.get(self._api.root, ()):
             return True
         if self._on_conflict != "replace":
             return False
