@@ -116,6 +116,34 @@ async def test_a_release_is_repeated_and_the_first_no_is_logged(
         assert there.znodes() <= DIRECTORIES
 
 
+class _TasksWhileDeleting(zk.Instrument):
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def request_started(self, request: zk.ObservedRequest) -> None:
+        self._count(request)
+
+    def request_finished(self, request: zk.ObservedRequest) -> None:
+        self._count(request)
+
+    def _count(self, request: zk.ObservedRequest) -> None:
+        if request.operation == "delete":
+            self.seen.append(len(anyio.get_running_tasks()))
+
+
+async def test_a_release_takes_a_task_only_to_repeat_its_delete() -> None:
+    tasks = _TasksWhileDeleting()
+    async with world() as there, there.connect("a", instrument=tasks) as client:
+        async with zk.Mutex(client, "/m"):
+            pass
+        before, seen = len(anyio.get_running_tasks()), tasks.seen[:]
+        with refusing(there, client.session.id, _first_deletes(1)):
+            async with zk.Mutex(client, "/m"):
+                pass
+    assert seen == [before, before]
+    assert max(tasks.seen) > before
+
+
 @each_recipe
 async def test_the_end_of_the_block_waits_an_eighth_of_a_timeout_and_the_rest_goes_on(enter: Enter) -> None:
     async with _two_clients() as (there, client, other):
