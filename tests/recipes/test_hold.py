@@ -505,6 +505,15 @@ async def test_a_worker_thread_can_check() -> None:
             await _in_a_thread(hold.check)
 
 
+@real_time
+async def test_a_hold_asked_in_a_thread_itself_names_the_remedy() -> None:
+    """What its answer changes belongs to the loop."""
+    async with world() as there, there.connect("a") as client, zk.Mutex(client, DIRECTORY) as hold:
+        for question in (hold.check, hold.remaining, lambda: hold.valid_until):
+            with pytest.raises(RuntimeError, match=r"from_thread\.run"):
+                await anyio.to_thread.run_sync(question)
+
+
 async def _in_a_thread(check: Callable[[], None]) -> None:
     await anyio.to_thread.run_sync(anyio.from_thread.run_sync, check)
 

@@ -118,7 +118,7 @@ class SessionKeeper:
         self.holds: Holds = Holds(
             options.tick_time,
             self._send_due_check,
-            self.look_at_clock,
+            self._look_at_clock_here,
             self.start_chore,
             parking.current_time,
         )
@@ -564,6 +564,11 @@ class SessionKeeper:
             connection.side.suspended(seconds)
             connection.hurry(float("-inf"))
         return seconds
+
+    def _look_at_clock_here(self) -> None:
+        """Look at the clock for a hold, whose questions change what belongs to the loop."""
+        self.check_loop()
+        self.look_at_clock()
 
     def was_blocked(self, at_least: float, at_most: float) -> None:
         """Log it, let holds that are lost by it say so, and give a check on its way its time again."""
