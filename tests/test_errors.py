@@ -88,6 +88,10 @@ EXAMPLES: list[tuple[ZooKeeperError, str]] = [
         "connection lost (the server hung up) before create /a was answered",
     ),
     (
+        ConnectionLossError("get", path="/a", reason="6 connections broke", is_write=False),
+        "connection lost (6 connections broke) before get /a was answered",
+    ),
+    (
         PacketTooLargeError("get", path="/a", size=2000, limit=1000),
         "the reply to get /a has 2000 bytes, more than max_packet_size=1000",
     ),

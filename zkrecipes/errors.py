@@ -374,21 +374,25 @@ class TransactionError(ZooKeeperError):
 
 
 class ConnectionLossError(ZooKeeperError):
-    """The connection was lost after the request was sent: whether it was applied is unknown."""
+    """The connection was lost after the request was sent: whether a write was applied is unknown."""
 
     code: ClassVar[int] = -4
     is_transient = True
 
-    def __init__(self, request: str = "", *, path: str | None = None, reason: str = "") -> None:
+    def __init__(
+        self, request: str = "", *, path: str | None = None, reason: str = "", is_write: bool = True
+    ) -> None:
         self.request = request
         self.path = path
         self.reason = reason
+        self.is_write = is_write
         super().__init__(request)
 
     def __str__(self) -> str:
         what = f"{self.request} {self.path or ''}".strip() or "the request"
         why = f" ({self.reason})" if self.reason else ""
-        return f"connection lost{why} before {what} was answered: whether it was applied is unknown"
+        outcome = ": whether it was applied is unknown" if self.is_write else ""
+        return f"connection lost{why} before {what} was answered{outcome}"
 
 
 class PacketTooLargeError(ConnectionLossError):

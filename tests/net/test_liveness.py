@@ -224,7 +224,7 @@ async def test_a_read_that_breaks_every_connection_ends_and_takes_few_others_wit
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_set_repeatedly, client, outcomes)
             await anyio.sleep(0.1)
-            with pytest.raises(zk.ConnectionLossError, match="6 connections broke while it was the oldest"):
+            with pytest.raises(zk.ConnectionLossError, match=r"6 connections broke .* was answered$"):
                 await client.get("/poison")
             await anyio.sleep(TIMEOUT)
             tasks.cancel_scope.cancel()

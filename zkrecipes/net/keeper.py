@@ -677,4 +677,5 @@ def _path(pending: Pending[Any]) -> str | None:
 def _loss(pending: Pending[Any], reason: str) -> ConnectionLossError:
     if pending.is_suspiciously_large:
         reason += f"; the request has {pending.request_size} bytes: more than the server's jute.maxbuffer?"
-    return ConnectionLossError(_name(pending), path=_path(pending), reason=reason)
+    is_write = pending.request.is_write
+    return ConnectionLossError(_name(pending), path=_path(pending), reason=reason, is_write=is_write)
