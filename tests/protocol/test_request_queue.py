@@ -61,6 +61,29 @@ def test_urgent_requests_go_first_in_their_own_order_and_past_a_full_window() ->
     assert _send(queue) == [second]
 
 
+@pytest.mark.parametrize("is_alone", [True, False], ids=["alone", "suspect"])
+def test_urgent_requests_in_flight_at_every_moment_keep_nobody_back(is_alone: bool) -> None:
+    """On a slow link the next check of the holds leaves as soon as the one before it is answered."""
+    queue = RequestQueue(1)
+    check, before = _add(queue, "check", urgent=True), _add(queue, "before")
+    assert _send(queue) == [check, before]
+    special, after = _add(queue, "special"), _add(queue, "after")
+    special.is_alone = is_alone
+    queue.window.suspect = None if is_alone else special
+    assert _send(queue) == []
+    queue.answered(check.xid)
+    check = _add(queue, "check", urgent=True)
+    assert _send(queue) == [check]
+    queue.answered(before.xid)
+    assert queue.has_due()
+    assert _send(queue) == [special]
+    queue.answered(check.xid)
+    check = _add(queue, "check", urgent=True)
+    assert _send(queue) == [check]
+    queue.answered(special.xid)
+    assert _send(queue) == [after]
+
+
 def test_replies_are_matched_in_the_order_of_sending() -> None:
     queue = RequestQueue(5)
     tickets = [_add(queue, name) for name in "ab"]

@@ -51,7 +51,9 @@ class Ticket:
         xid: its number on the connection, 0 until it is sent.
         sent_at: when it was handed to the stream; NaN until then.
         is_dropped: nobody waits for it any longer: an unsent one is not sent.
-        is_alone: it is sent when nothing is in flight, and nothing is sent until it is answered.
+        is_alone: it is sent when nothing is in flight, and nothing is sent until it is answered; urgent
+            requests do not count.
+        is_urgent: it goes before all others, whatever is in flight.
         requirement: what the server must have for it; None if every server has it.
         request_size: of its frame, in bytes; 0 until it is sent.
         reply_size: of the reply's, without the header; 0 where there is none.
@@ -60,6 +62,7 @@ class Ticket:
     __slots__ = (
         "is_alone",
         "is_dropped",
+        "is_urgent",
         "reply_size",
         "request",
         "request_size",
@@ -76,6 +79,7 @@ class Ticket:
         self.sent_at: float = float("nan")
         self.is_dropped: bool = False
         self.is_alone: bool = False
+        self.is_urgent: bool = False
         self.requirement: Requirement | None = None
         self.request_size: int = 0
         self.reply_size: int = 0

@@ -1,8 +1,8 @@
 """The requests of one connection: queued, numbered as they leave, matched with replies in that order.
 
 Urgent requests (the checks of holds) go before all others and are not kept back by the window, which bounds
-what is in flight. A request that is alone leaves when nothing is in flight, and nothing
-but urgent requests follows it until it is answered.
+what is in flight. A request that is alone leaves when nothing but urgent requests is in flight, and nothing
+but these follows it until it is answered.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ class RequestQueue:
 
     def add(self, ticket: Ticket, *, urgent: bool) -> None:
         """Queue a request; `urgent` ones are before all others."""
+        ticket.is_urgent = urgent
         (self._urgent if urgent else self._queue).append(ticket)
 
     def take_due(self) -> Iterator[Ticket]:
@@ -96,10 +97,15 @@ class RequestQueue:
 
     def _may_leave(self) -> bool:
         """Whether the first of the queue may: not beside one that is alone, in either order."""
-        in_flight = self._in_flight
-        if self.alone is not None or (in_flight and self._queue[0].is_alone):
+        if self.alone is not None:
             return False
-        return self.window.has_room(len(in_flight), self._bytes_in_flight)
+        count = len(self._in_flight)
+        if count and (self._queue[0].is_alone or self.window.suspect is not None):
+            # On a slow link a check of the holds is in flight at every moment, and nobody else is in doubt.
+            if not all(ticket.is_urgent for ticket in self._in_flight):
+                return False
+            count = 0
+        return self.window.has_room(count, self._bytes_in_flight)
 
     def sent(self, ticket: Ticket, now: float) -> None:
         """The request leaves under `next_xid`."""
