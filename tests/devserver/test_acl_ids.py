@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.fuzz.hangs import hangs_told
 from zkrecipes.devserver.acl_ids import is_valid_id, lets_in_address
 
 IPS = {
@@ -102,3 +103,11 @@ def test_other_schemes_are_not_known() -> None:
 )
 def test_a_network_lets_its_addresses_in(name: str, address: str, is_in: bool) -> None:
     assert lets_in_address(name, address) is is_in
+
+
+@pytest.mark.parametrize(
+    "name", ["CN=" + " " * 20_000 + "<", "CN=a" + " " * 20_000 + "<", " " * 20_000 + "<"]
+)
+def test_a_long_id_of_blanks_does_not_hold_the_server_up(name: str) -> None:
+    with hangs_told():
+        assert not is_valid_id("x509", name)

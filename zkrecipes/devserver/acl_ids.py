@@ -15,8 +15,9 @@ __all__ = ["is_valid_id", "lets_in_address"]
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+")
 _ATTRIBUTE: Final = (
     r"\s*(?:(?:C|CN|DC|DNQ|DNQUALIFIER|EMAIL|EMAILADDRESS|GENERATION|GIVENNAME|INITIALS|IP|L|O|OU|S|SERIALNUMBER"
-    r"|ST|STREET|SURNAME|T|UID)|(?:OID\.)?[0-2](?:\.[0-9]+)+)\s*=\s*"
-    r"(?:#(?:[0-9a-f]{2})+|\"(?:[^\"\\]|\\.)*\"|(?!\#)(?:[^,;+\"\\<>]|\\.)*)\s*"
+    r"|ST|STREET|SURNAME|T|UID)|(?:OID\.)?[0-2](?:\.[0-9]+)+)\s*="
+    # No blank can be matched in two ways, or a long value would take for ever.
+    r"(?:\s*\#(?:[0-9a-f]{2})+\s*|\s*\"(?:[^\"\\]|\\.)*\"\s*|(?!\s*\#)(?:[^,;+\"\\<>]|\\.)*)"
 )
 _DISTINGUISHED_NAME: Final = re.compile(f"(?:{_ATTRIBUTE}(?:[,;+]{_ATTRIBUTE})*)?", re.IGNORECASE | re.DOTALL)
 
