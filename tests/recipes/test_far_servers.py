@@ -42,6 +42,17 @@ async def test_up_to_a_tenth_of_the_timeout_each_lock_is_acquired_and_kept(
                 assert client.stats().connections == 1
 
 
+@pytest.mark.parametrize("round_trip", [0.05, 0.07, 0.1])
+async def test_a_client_with_holds_can_ask_what_the_server_can_do(round_trip: float) -> None:
+    """From a sixteenth on, a check of the holds is in flight at every moment."""
+    async with world() as there, far_network(there, round_trip * TIMEOUT) as network:
+        async with there.connect("far", network=network) as client:
+            async with zk.Mutex(client, "/m"):
+                await anyio.sleep(TIMEOUT)
+                with anyio.fail_after(TIMEOUT / 2):
+                    await client.get_ephemerals()
+
+
 @pytest.mark.parametrize("round_trip", [0.115, 0.13, 0.16, 0.2])
 async def test_beyond_that_no_lock_is_lost_and_no_server_is_left(
     round_trip: float, caplog: pytest.LogCaptureFixture
