@@ -138,6 +138,8 @@ def _parse_host(text: str) -> Host:
         raise _MistakeError("a host must not be empty")
     if any(each.isspace() for each in text):
         raise _MistakeError("hosts must be separated by ',', not by white space, and hold none", text)
+    if not text.isprintable():
+        raise _MistakeError("a host must not hold signs that cannot be seen", text)
     for separator, name in _SEPARATORS.items():
         if separator in text:
             raise _MistakeError(f"hosts must be separated by ',', not by {name}", text)
