@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from enum import Enum
 from itertools import islice
-from typing import Generic, TypeVar, final
+from typing import TYPE_CHECKING, Generic, TypeVar, final
 
 from zkrecipes.enums import EventType
 from zkrecipes.paths import parent_of
@@ -34,7 +34,8 @@ class WatchKind(Enum):
     """Stays: the znode and all below it, but never a change of children, which their own events tell."""
 
     # An enum's own is a Python function, called for each look into each table below.
-    __hash__ = object.__hash__
+    if not TYPE_CHECKING:  # checkers know it as a method
+        __hash__ = object.__hash__
 
 
 ONE_SHOT = frozenset({WatchKind.DATA, WatchKind.EXIST, WatchKind.CHILD})
