@@ -54,7 +54,8 @@ class DoubleBarrier(EnteredDirectly[Hold]):
     Entering gives a `Hold`. Its fencing token is the same for all members of a round, and grows from round to
     round. Entering raises:
         RuntimeError: the same task is in this barrier already: it would wait for itself.
-        NoAuthError: the directory must permit all but ADMIN to each member, and each member's znode READ.
+        NoAuthError: the directory must permit all but ADMIN to each member, and each member's znode READ. If
+            only WRITE is missing, the member that would begin the round gets this, and the others wait.
         ZooKeeperError: the server refused, or the client is over. A lost connection is settled. If the
             session expires, the member enters anew.
 
