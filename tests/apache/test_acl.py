@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -58,12 +59,12 @@ async def test_the_program_of_the_page_runs_against_the_server_of_the_page() -> 
 
 async def _share_a_directory(client: zk.Client) -> None:
     """The second block of the page."""
-    alice, bob = zk.digest_id("alice", "open-sesame"), BOB
     body = "".join(f"    {line}\n" for line in _blocks_of_the_page("python")[1].splitlines())
-    names = {"zk": zk, "alice": alice, "bob": bob}
+    names: dict[str, Any] = {"zk": zk}
     exec(f"async def share(client):\n{body}", names)
-    await names["share"](client)  # type: ignore[operator]
-    assert [entry.id for entry in (await client.get_acl("/locks"))[0]] == [alice, bob]
+    await names["share"](client)
+    users = [zk.digest_id("alice", "open-sesame"), zk.digest_id("bob", "swordfish")]
+    assert [entry.id for entry in (await client.get_acl("/locks"))[0]] == users
 
 
 @pytest.mark.parametrize(

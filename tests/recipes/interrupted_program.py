@@ -29,4 +29,6 @@ async def _interrupt_soon() -> None:
     signal.raise_signal(signal.SIGINT)
 
 
+# It may be ignored here: shells start programs in the background so.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 anyio.run(main, backend=LOOP)
