@@ -11,7 +11,7 @@ from typing import Any
 from kazoo.protocol import serialization as kazoo
 from kazoo.security import OPEN_ACL_UNSAFE
 
-from zkrecipes.acl import OPEN
+from zkrecipes.acl import OPEN_ACL
 from zkrecipes.codec.jute import Record
 from zkrecipes.codec.messages import (
     ChildrenReply,
@@ -35,7 +35,7 @@ HEADER = Struct("!iqi")
 STAT = Stat(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)
 CHILDREN = [f"child-{number:010d}" for number in range(1000)]
 # Prepared once, as a client has them: what is timed is the serialization.
-OURS_ACL = list(OPEN)
+OURS_ACL = list(OPEN_ACL)
 
 
 @dataclass(frozen=True, slots=True)

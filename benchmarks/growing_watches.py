@@ -68,7 +68,7 @@ async def watches(connect_string: str, size: int) -> Figures:
 
 
 async def lose_connection(client: zk.Client) -> None:
-    connection = client._keeper.connection  # noqa: SLF001 - nobody else can cut only this one
+    connection = client._engine.connection  # noqa: SLF001 - nobody else can cut only this one
     assert connection is not None
     connection.side.lose("cut by the benchmark")
     connection.hurry(float("-inf"))

@@ -16,7 +16,7 @@ async def serve(hosts: str, address: str) -> None:
 
 
 async def follow(client: zk.Client) -> None:
-    async with zk.Election(client, PATH).observe() as leaders:
+    async with zk.Election(client, PATH).changes() as leaders:
         async for leader in leaders:
             print("callers go to", "nobody" if leader is None else leader.data.decode())
 

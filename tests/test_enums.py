@@ -13,7 +13,7 @@ from zkrecipes.enums import (
     KeeperState,
     OpCode,
     Perms,
-    ServerGeneration,
+    ServerVersion,
     SessionState,
     SpecialXid,
     WatcherType,
@@ -126,8 +126,8 @@ def test_permissions_are_bits_and_all_is_every_one() -> None:
 
 
 def test_a_later_generation_is_larger() -> None:
-    assert list(ServerGeneration) == sorted(ServerGeneration)
-    assert ServerGeneration.V3_4 < ServerGeneration.V3_5 < ServerGeneration.V3_6 < ServerGeneration.V3_7
+    assert list(ServerVersion) == sorted(ServerVersion)
+    assert ServerVersion.V3_4 < ServerVersion.V3_5 < ServerVersion.V3_6 < ServerVersion.V3_7
 
 
 @pytest.mark.parametrize("mode", CreateMode)

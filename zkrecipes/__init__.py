@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 # tests/house/test_exports.py compares the two.
 if TYPE_CHECKING:
     from zkrecipes.acl import (
-        ANYONE as ANYONE,
-        AUTHENTICATED as AUTHENTICATED,
-        CREATOR_ALL as CREATOR_ALL,
-        OPEN as OPEN,
-        READ_ONLY as READ_ONLY,
+        ANYONE_ID as ANYONE_ID,
+        AUTHENTICATED_ID as AUTHENTICATED_ID,
+        CREATOR_ALL_ACL as CREATOR_ALL_ACL,
+        OPEN_ACL as OPEN_ACL,
+        READ_ACL as READ_ACL,
         digest_id as digest_id,
     )
     from zkrecipes.client.async_block import (
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     )
     from zkrecipes.client.client import (
         Client as Client,
+    )
+    from zkrecipes.client.connect import (
+        connect as connect,
     )
     from zkrecipes.client.jaas import (
         read_jaas as read_jaas,
@@ -35,9 +38,6 @@ if TYPE_CHECKING:
     from zkrecipes.client.observing import (
         Instrument as Instrument,
         ObservedRequest as ObservedRequest,
-    )
-    from zkrecipes.client.opening import (
-        connect as connect,
     )
     from zkrecipes.client.operations import (
         Operation as Operation,
@@ -58,13 +58,13 @@ if TYPE_CHECKING:
     from zkrecipes.client.transaction import (
         Transaction as Transaction,
     )
-    from zkrecipes.client.typed import (
-        Typed as Typed,
-        Value as Value,
+    from zkrecipes.client.typed_client import (
+        TypedClient as TypedClient,
+        TypedNode as TypedNode,
     )
     from zkrecipes.client.walking import (
-        Visited as Visited,
         Walk as Walk,
+        WalkEntry as WalkEntry,
     )
     from zkrecipes.client.watching import (
         OneShotWatch as OneShotWatch,
@@ -149,7 +149,7 @@ if TYPE_CHECKING:
         SessionChange as SessionChange,
         SessionChanges as SessionChanges,
     )
-    from zkrecipes.net.tls import (
+    from zkrecipes.net.transport.tls import (
         TLS as TLS,
     )
     from zkrecipes.protocol.digest_md5 import (
@@ -157,9 +157,6 @@ if TYPE_CHECKING:
     )
     from zkrecipes.protocol.events import (
         WatchEvent as WatchEvent,
-    )
-    from zkrecipes.recipes.acquisition import (
-        Acquisition as Acquisition,
     )
     from zkrecipes.recipes.barrier import (
         Barrier as Barrier,
@@ -172,9 +169,6 @@ if TYPE_CHECKING:
     from zkrecipes.recipes.config_watch import (
         ConfigWatch as ConfigWatch,
     )
-    from zkrecipes.recipes.contenders import (
-        Contender as Contender,
-    )
     from zkrecipes.recipes.double_barrier import (
         DoubleBarrier as DoubleBarrier,
     )
@@ -186,8 +180,17 @@ if TYPE_CHECKING:
         GroupChange as GroupChange,
         GroupChanges as GroupChanges,
     )
-    from zkrecipes.recipes.hold import (
+    from zkrecipes.recipes.locking.acquisition import (
+        Acquisition as Acquisition,
+    )
+    from zkrecipes.recipes.locking.contenders import (
+        Contender as Contender,
+    )
+    from zkrecipes.recipes.locking.hold import (
         Hold as Hold,
+    )
+    from zkrecipes.recipes.locking.semaphore_acquisition import (
+        SemaphoreAcquisition as SemaphoreAcquisition,
     )
     from zkrecipes.recipes.multi_lock import (
         MultiAcquisition as MultiAcquisition,
@@ -206,17 +209,14 @@ if TYPE_CHECKING:
     from zkrecipes.recipes.semaphore import (
         Semaphore as Semaphore,
     )
-    from zkrecipes.recipes.semaphore_acquisition import (
-        SemaphoreAcquisition as SemaphoreAcquisition,
-    )
 
 _NAMES_BY_MODULE = {
     "zkrecipes.acl": (
-        "ANYONE",
-        "AUTHENTICATED",
-        "CREATOR_ALL",
-        "OPEN",
-        "READ_ONLY",
+        "ANYONE_ID",
+        "AUTHENTICATED_ID",
+        "CREATOR_ALL_ACL",
+        "OPEN_ACL",
+        "READ_ACL",
         "digest_id",
     ),
     "zkrecipes.client.async_block": ("AsyncBlock",),
@@ -227,7 +227,7 @@ _NAMES_BY_MODULE = {
         "Instrument",
         "ObservedRequest",
     ),
-    "zkrecipes.client.opening": ("connect",),
+    "zkrecipes.client.connect": ("connect",),
     "zkrecipes.client.operations": (
         "Operation",
         "Operations",
@@ -237,12 +237,12 @@ _NAMES_BY_MODULE = {
     "zkrecipes.client.stats": ("ClientStats",),
     "zkrecipes.client.stream": ("Replies",),
     "zkrecipes.client.transaction": ("Transaction",),
-    "zkrecipes.client.typed": (
-        "Typed",
-        "Value",
+    "zkrecipes.client.typed_client": (
+        "TypedClient",
+        "TypedNode",
     ),
     "zkrecipes.client.walking": (
-        "Visited",
+        "WalkEntry",
         "Walk",
     ),
     "zkrecipes.client.watching": (
@@ -316,7 +316,7 @@ _NAMES_BY_MODULE = {
     "zkrecipes.net.pending": ("Pending",),
     "zkrecipes.net.session": ("Session", "SessionKey"),
     "zkrecipes.net.session_changes": ("SessionChange", "SessionChanges"),
-    "zkrecipes.net.tls": ("TLS",),
+    "zkrecipes.net.transport.tls": ("TLS",),
     "zkrecipes.protocol.digest_md5": ("DigestMD5",),
     "zkrecipes.protocol.events": ("WatchEvent",),
     "zkrecipes.recipes.barrier": ("Barrier",),
@@ -333,9 +333,9 @@ _NAMES_BY_MODULE = {
         "GroupChange",
         "GroupChanges",
     ),
-    "zkrecipes.recipes.hold": ("Hold",),
-    "zkrecipes.recipes.acquisition": ("Acquisition",),
-    "zkrecipes.recipes.contenders": ("Contender",),
+    "zkrecipes.recipes.locking.hold": ("Hold",),
+    "zkrecipes.recipes.locking.acquisition": ("Acquisition",),
+    "zkrecipes.recipes.locking.contenders": ("Contender",),
     "zkrecipes.recipes.multi_lock": (
         "MultiAcquisition",
         "MultiHold",
@@ -345,7 +345,7 @@ _NAMES_BY_MODULE = {
     "zkrecipes.recipes.persistent_node": ("PersistentNode",),
     "zkrecipes.recipes.read_write_lock": ("ReadWriteLock",),
     "zkrecipes.recipes.semaphore": ("Semaphore",),
-    "zkrecipes.recipes.semaphore_acquisition": ("SemaphoreAcquisition",),
+    "zkrecipes.recipes.locking.semaphore_acquisition": ("SemaphoreAcquisition",),
 }
 _MODULE_BY_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 

@@ -14,19 +14,28 @@ from zkrecipes.codec.records import ACL, Id
 from zkrecipes.codec.secret import hides_arguments
 from zkrecipes.enums import Perms
 
-__all__ = ["ACL", "ANYONE", "AUTHENTICATED", "CREATOR_ALL", "OPEN", "READ_ONLY", "Id", "digest_id"]
+__all__ = [
+    "ACL",
+    "ANYONE_ID",
+    "AUTHENTICATED_ID",
+    "CREATOR_ALL_ACL",
+    "OPEN_ACL",
+    "READ_ACL",
+    "Id",
+    "digest_id",
+]
 
-ANYONE: Final = Id("world", "anyone")
+ANYONE_ID: Final = Id("world", "anyone")
 """Everybody."""
-AUTHENTICATED: Final = Id("auth", "")
+AUTHENTICATED_ID: Final = Id("auth", "")
 """Every identity that the session has when the ACL is set, from `auth`, SASL or a certificate; the server
 writes them in its place."""
 
-OPEN: Final = (ACL(Perms.ALL, ANYONE),)
+OPEN_ACL: Final = (ACL(Perms.ALL, ANYONE_ID),)
 """Everybody may do everything: what a client gives its znodes unless it is told otherwise."""
-READ_ONLY: Final = (ACL(Perms.READ, ANYONE),)
+READ_ACL: Final = (ACL(Perms.READ, ANYONE_ID),)
 """Everybody may read, nobody may write."""
-CREATOR_ALL: Final = (ACL(Perms.ALL, AUTHENTICATED),)
+CREATOR_ALL_ACL: Final = (ACL(Perms.ALL, AUTHENTICATED_ID),)
 """Whoever made the znode may do everything, nobody else anything. A session without an identity gets
 `InvalidACLError`."""
 

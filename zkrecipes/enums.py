@@ -15,7 +15,7 @@ __all__ = [
     "KeeperState",
     "OpCode",
     "Perms",
-    "ServerGeneration",
+    "ServerVersion",
     "SessionState",
     "SpecialXid",
     "WatcherType",
@@ -155,7 +155,7 @@ class Perms(IntFlag):
     ALL = 31
 
 
-class ServerGeneration(IntEnum):
+class ServerVersion(IntEnum):
     """What a server can do, by the release that brought it. A larger one can all that a smaller one can."""
 
     V3_4 = 304

@@ -16,21 +16,21 @@ import pytest
 import zkrecipes as zk
 from zkrecipes.ensemble import ApacheEnsemble, ApacheServer
 from zkrecipes.ensemble.four_letter import parse_srvr
-from zkrecipes.enums import ServerGeneration
+from zkrecipes.enums import ServerVersion
 
 
-def generation_of(major: int, minor: int) -> ServerGeneration:
+def generation_of(major: int, minor: int) -> ServerVersion:
     """The generation of a release."""
-    known = [each for each in ServerGeneration if each <= major * 100 + minor]
-    return max(known, default=ServerGeneration.V3_4)
+    known = [each for each in ServerVersion if each <= major * 100 + minor]
+    return max(known, default=ServerVersion.V3_4)
 
 
-def since(generation: ServerGeneration, name: str) -> pytest.MarkDecorator:
+def since(generation: ServerVersion, name: str) -> pytest.MarkDecorator:
     """Mark a test of what servers have from `generation` on, and which errors call `name`."""
     return pytest.mark.since(generation, name)
 
 
-def generation_of_server(server: ApacheServer) -> ServerGeneration:
+def generation_of_server(server: ApacheServer) -> ServerVersion:
     """What a server that serves can do, by what it says of itself; a plain call, as it belongs to no loop."""
     with socket.create_connection((server.host, server.port), timeout=10) as connection:
         connection.sendall(b"srvr")
@@ -59,11 +59,11 @@ def run_or_see_refused(item: pytest.Item) -> Generator[None, object, object]:
     pytest.fail(f"a server before {major}.{minor} cannot do this, and yet nothing was refused")
 
 
-def _generation_for(item: pytest.Item) -> ServerGeneration:
+def _generation_for(item: pytest.Item) -> ServerVersion:
     arguments: dict[str, Any] = getattr(item, "funcargs", {})
     for server in arguments.values():
         if hasattr(server, "generation"):
-            found: ServerGeneration = server.generation
+            found: ServerVersion = server.generation
             return found
         if isinstance(server, ApacheServer):
             return generation_of_server(server)

@@ -20,7 +20,7 @@ from tests.apache.generations import generation_of_server
 from tests.house.source_tree import ROOT
 from zkrecipes.ensemble import ApacheServer
 from zkrecipes.ensemble.zoo_cfg import Setting
-from zkrecipes.enums import ServerGeneration
+from zkrecipes.enums import ServerVersion
 
 PAGE = ROOT / "docs" / "how-to" / "sasl.md"
 SECRET = "open-sesame"
@@ -56,7 +56,7 @@ class Guarded:
         return caught.value.reason
 
     @property
-    def generation(self) -> ServerGeneration:
+    def generation(self) -> ServerVersion:
         """What the server can do."""
         return generation_of_server(self.server)
 

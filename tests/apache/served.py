@@ -16,7 +16,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from tests.apache.generations import generation_of_server
 from zkrecipes.devserver import DevServer
 from zkrecipes.ensemble import ApacheServer
-from zkrecipes.enums import ServerGeneration
+from zkrecipes.enums import ServerVersion
 
 _POLL_INTERVAL = 0.02
 
@@ -28,7 +28,7 @@ class Served(Protocol):
         generation: what it can do.
     """
 
-    generation: ServerGeneration
+    generation: ServerVersion
 
     @property
     def connect_string(self) -> str:
@@ -61,7 +61,7 @@ class ServedByApache:
 @final
 class ServedByDevServer:
     def __init__(self, server: DevServer, portal: BlockingPortal) -> None:
-        self.generation = ServerGeneration.V3_7
+        self.generation = ServerVersion.V3_7
         self._server = server
         self._portal = portal
 

@@ -16,7 +16,7 @@ import zkrecipes as zk
 from tests.apache.generations import generation_of_server
 from tests.house.source_tree import ROOT
 from zkrecipes.ensemble import ApacheServer
-from zkrecipes.enums import ServerGeneration
+from zkrecipes.enums import ServerVersion
 
 pytestmark = [pytest.mark.anyio, pytest.mark.apache]
 
@@ -73,7 +73,7 @@ async def _share_a_directory(client: zk.Client) -> None:
         zk.ACL(zk.Perms.ALL, zk.Id("nonsense", "bob")),
         zk.ACL(zk.Perms.ALL, zk.Id("digest", "bob")),
         zk.ACL(zk.Perms.ALL, zk.Id("ip", "here")),
-        *zk.CREATOR_ALL,
+        *zk.CREATOR_ALL_ACL,
     ],
 )
 async def test_an_acl_that_the_server_does_not_accept_is_named(
@@ -95,7 +95,7 @@ async def test_kazoo_with_the_same_password_is_the_same_user(
     apache_server: ApacheServer, fresh_path: str
 ) -> None:
     async with zk.connect(
-        apache_server.connect_string, auth=[CREDENTIAL], default_acl=zk.CREATOR_ALL
+        apache_server.connect_string, auth=[CREDENTIAL], default_acl=zk.CREATOR_ALL_ACL
     ) as client:
         await client.create(fresh_path, b"ours")
 
@@ -124,9 +124,9 @@ async def test_a_server_with_another_algorithm_keeps_the_identity_that_we_make(a
         zk.connect(server.connect_string, auth=[CREDENTIAL]) as client,
         zk.connect(server.connect_string) as nobody,
     ):
-        knows_others = generation_of_server(server) >= ServerGeneration.V3_7
+        knows_others = generation_of_server(server) >= ServerVersion.V3_7
         bob = zk.digest_id("bob", "open-sesame", algorithm=algorithm) if knows_others else BOB
-        await client.create("/from-auth", b"1", acl=zk.CREATOR_ALL)
+        await client.create("/from-auth", b"1", acl=zk.CREATOR_ALL_ACL)
         assert (await client.get_acl("/from-auth"))[0] == [zk.ACL(zk.Perms.ALL, bob)]
         await nobody.create("/from-id", b"2", acl=[zk.ACL(zk.Perms.ALL, bob)])
         assert (await client.get("/from-id")).data == b"2"
@@ -137,7 +137,7 @@ async def test_a_server_with_another_algorithm_keeps_the_identity_that_we_make(a
 async def test_a_server_without_the_scheme_refuses_it() -> None:
     """Case 63. Servers before 3.7 take no notice of the setting."""
     async with _server("enabled", "false") as server:
-        if generation_of_server(server) < ServerGeneration.V3_7:
+        if generation_of_server(server) < ServerVersion.V3_7:
             async with zk.connect(server.connect_string, auth=[CREDENTIAL]):
                 return
         with pytest.raises(zk.AuthFailedError, match="the server refused the credentials"):
@@ -149,7 +149,7 @@ async def test_a_directory_without_delete_is_reported_before_anything_is_created
     """In one transaction that is rolled back: every release sees what an earlier operation of it created."""
     async with ApacheServer() as server, zk.connect(server.connect_string) as client:
         for path in ("/mutex", "/group", "/semaphore", "/semaphore-__lock__"):
-            await client.create(path, acl=[zk.ACL(zk.Perms.ALL & ~zk.Perms.DELETE, zk.ANYONE)])
+            await client.create(path, acl=[zk.ACL(zk.Perms.ALL & ~zk.Perms.DELETE, zk.ANYONE_ID)])
         for entered in (
             zk.Mutex(client, "/mutex"),
             zk.Group(client, "/group").join("a"),

@@ -15,7 +15,7 @@ from tests.apache.generations import since
 from tests.apache.loops import every_loop
 from tests.apache.served import Served
 from zkrecipes.client.recipe_api import recipe_api
-from zkrecipes.enums import ServerGeneration
+from zkrecipes.enums import ServerVersion
 
 pytestmark = pytest.mark.anyio
 anyio_backend = every_loop()
@@ -165,9 +165,7 @@ async def test_a_znode_is_made_together_with_its_stat(server: Served, fresh_path
             {"ttl": 60.0},
             {"ttl": 60.0, "sequential": True},
         ):
-            if server.generation < ServerGeneration.V3_5 and not options.keys().isdisjoint(
-                {"container", "ttl"}
-            ):
+            if server.generation < ServerVersion.V3_5 and not options.keys().isdisjoint({"container", "ttl"}):
                 with pytest.raises(zk.UnimplementedError, match=r"needs ZooKeeper 3\.5"):
                     await client.create_with_stat(f"{fresh_path}/n", b"12", **options)
                 continue
@@ -180,7 +178,7 @@ async def test_a_znode_is_made_together_with_its_stat(server: Served, fresh_path
             await client.delete(made)
 
 
-@since(ServerGeneration.V3_5, "a container")
+@since(ServerVersion.V3_5, "a container")
 async def test_a_container_goes_after_its_last_child(server: Served, fresh_path: str) -> None:
     async with connect(server) as client:
         unused = f"{fresh_path}-unused"
@@ -195,7 +193,7 @@ async def test_a_container_goes_after_its_last_child(server: Served, fresh_path:
         assert await client.exists(unused) is not None, "one that never had a child is left alone for long"
 
 
-@since(ServerGeneration.V3_5, "a znode with a ttl")
+@since(ServerVersion.V3_5, "a znode with a ttl")
 async def test_a_znode_goes_when_its_time_to_live_is_over(server: Served, fresh_path: str) -> None:
     async with connect(server) as client:
         await client.create(fresh_path)
@@ -237,8 +235,13 @@ REFUSED: dict[str, tuple[Call, type[zk.ServerError], int, str]] = {
     "get-acl": (lambda c, p: c.get_acl(f"{p}/x"), zk.NoNodeError, -101, "/x"),
     "set": (lambda c, p: c.set(f"{p}/x", b""), zk.NoNodeError, -101, "/x"),
     "set-version": (lambda c, p: c.set(f"{p}/n", b"", version=1), zk.BadVersionError, -103, "/n"),
-    "set-acl": (lambda c, p: c.set_acl(f"{p}/x", zk.OPEN), zk.NoNodeError, -101, "/x"),
-    "set-acl-version": (lambda c, p: c.set_acl(f"{p}/n", zk.OPEN, version=1), zk.BadVersionError, -103, "/n"),
+    "set-acl": (lambda c, p: c.set_acl(f"{p}/x", zk.OPEN_ACL), zk.NoNodeError, -101, "/x"),
+    "set-acl-version": (
+        lambda c, p: c.set_acl(f"{p}/n", zk.OPEN_ACL, version=1),
+        zk.BadVersionError,
+        -103,
+        "/n",
+    ),
     "set-acl-scheme": (
         lambda c, p: c.set_acl(f"{p}/n", [zk.ACL(zk.Perms.ALL, zk.Id("nobody", "knows"))]),
         zk.InvalidACLError,
@@ -246,7 +249,7 @@ REFUSED: dict[str, tuple[Call, type[zk.ServerError], int, str]] = {
         "/n",
     ),
     "create-acl-auth-without-auth": (
-        lambda c, p: c.create(f"{p}/x", acl=zk.CREATOR_ALL),
+        lambda c, p: c.create(f"{p}/x", acl=zk.CREATOR_ALL_ACL),
         zk.InvalidACLError,
         -114,
         "/x",
@@ -287,10 +290,10 @@ async def test_an_acl_is_read_and_replaced(server: Served, fresh_path: str) -> N
     async with connect(server) as client:
         await client.create(fresh_path)
         acl, stat = await client.get_acl(fresh_path)
-        assert acl == list(zk.OPEN)
+        assert acl == list(zk.OPEN_ACL)
         assert stat.aversion == 0
         alice = zk.ACL(zk.Perms.READ | zk.Perms.ADMIN, zk.digest_id("alice", "secret"))
-        wanted = [zk.ACL(zk.Perms.READ | zk.Perms.ADMIN | zk.Perms.DELETE, zk.ANYONE), alice]
+        wanted = [zk.ACL(zk.Perms.READ | zk.Perms.ADMIN | zk.Perms.DELETE, zk.ANYONE_ID), alice]
         changed = await client.set_acl(fresh_path, wanted, version=0)
         assert (changed.aversion, changed.version) == (1, 0)
         acl, stat = await client.get_acl(fresh_path)
@@ -309,8 +312,8 @@ async def test_what_its_creator_alone_may_do_nobody_else_does(server: Served, fr
         connect(server) as nobody,
     ):
         await alice.create(fresh_path)
-        await alice.create(secret, b"x", acl=zk.CREATOR_ALL)
-        await alice.create(child, b"", acl=zk.CREATOR_ALL)
+        await alice.create(secret, b"x", acl=zk.CREATOR_ALL_ACL)
+        await alice.create(child, b"", acl=zk.CREATOR_ALL_ACL)
         assert await alice.get_acl(secret) == (
             [zk.ACL(zk.Perms.ALL, zk.digest_id("alice", "wonder"))],
             await alice.exists(secret),
@@ -322,7 +325,7 @@ async def test_what_its_creator_alone_may_do_nobody_else_does(server: Served, fr
                 other.get_children(secret),
                 other.create(f"{secret}/mine"),
                 other.delete(child),
-                other.set_acl(secret, zk.OPEN),
+                other.set_acl(secret, zk.OPEN_ACL),
                 other.get_acl(secret),
             ):
                 with pytest.raises(zk.NoAuthError):
@@ -337,15 +340,15 @@ async def test_what_its_creator_alone_may_do_nobody_else_does(server: Served, fr
 
 async def test_a_default_acl_is_given_to_every_znode(server: Served, fresh_path: str) -> None:
     mine = [zk.ACL(zk.Perms.ALL, zk.digest_id("bob", "pw"))]
-    async with connect(server, auth=[("digest", "bob:pw")], default_acl=zk.CREATOR_ALL) as client:
+    async with connect(server, auth=[("digest", "bob:pw")], default_acl=zk.CREATOR_ALL_ACL) as client:
         await client.create(f"{fresh_path}/made", make_parents=True)
         await client.ensure_path(f"{fresh_path}/ensured")
         async with client.transaction() as transaction:
             transaction.create(f"{fresh_path}/together")
-        await client.create(f"{fresh_path}/open", acl=zk.OPEN)
+        await client.create(f"{fresh_path}/open", acl=zk.OPEN_ACL)
         for name in ("", "/made", "/ensured", "/together"):
             assert (await client.get_acl(fresh_path + name))[0] == mine
-        assert (await client.get_acl(f"{fresh_path}/open"))[0] == list(zk.OPEN)
+        assert (await client.get_acl(f"{fresh_path}/open"))[0] == list(zk.OPEN_ACL)
 
 
 async def test_a_refused_credential_ends_the_client(server: Served) -> None:
@@ -371,7 +374,7 @@ async def test_a_pipeline_has_every_call_and_keeps_their_order(server: Served, f
         path = f"{fresh_path}/n"
         async with client.pipeline() as pipe:
             absent = pipe.exists(path)
-            made = pipe.create(path, b"1", acl=zk.OPEN)
+            made = pipe.create(path, b"1", acl=zk.OPEN_ACL)
             sequential = pipe.create(f"{path}/s", sequential=True)
             ephemeral = pipe.create(f"{path}/e", ephemeral=True)
             first = pipe.get(path)
@@ -381,7 +384,7 @@ async def test_a_pipeline_has_every_call_and_keeps_their_order(server: Served, f
             present = pipe.exists(path)
             children = pipe.get_children(path)
             both = pipe.get_children_with_stat(path)
-            acl_set = pipe.set_acl(path, zk.OPEN, version=0)
+            acl_set = pipe.set_acl(path, zk.OPEN_ACL, version=0)
             acl = pipe.get_acl(path)
             synced = pipe.sync(path)
             deleted = pipe.delete(ephemeral_path := f"{path}/e")
@@ -404,7 +407,7 @@ async def test_a_pipeline_has_every_call_and_keeps_their_order(server: Served, f
         assert set(both.result()[0]) == set(children.result())
         assert both.result()[1].num_children == 2
         assert acl_set.result().aversion == 1
-        assert acl.result() == (list(zk.OPEN), acl_set.result())
+        assert acl.result() == (list(zk.OPEN_ACL), acl_set.result())
         assert (synced.result(), deleted.result()) == (None, None)
         assert isinstance(gone.error, zk.NoNodeError)
 
@@ -462,7 +465,7 @@ async def test_cancelled_calls_disturb_nobody(server: Served, fresh_path: str) -
         assert await client.get(fresh_path) == zk.Node(b"still here", stat)
 
 
-@since(ServerGeneration.V3_5, "a container")
+@since(ServerVersion.V3_5, "a container")
 async def test_containers_and_ttl_znodes_are_made_in_a_transaction(server: Served, fresh_path: str) -> None:
     async with connect(server) as client:
         async with client.transaction() as transaction:
@@ -648,15 +651,15 @@ async def test_parents_above_a_missing_chroot_are_made(server: Served, fresh_pat
 async def test_what_the_server_can_do_is_found_out_in_the_same_session(server: Served) -> None:
     async with connect(server) as client:
         session_id = client.session.id
-        for generation in ServerGeneration:
-            has_it = await client._keeper.has(generation)  # noqa: SLF001 - it has no public name
+        for generation in ServerVersion:
+            has_it = await client._engine.has(generation)  # noqa: SLF001 - it has no public name
             assert has_it is (server.generation >= generation)
         assert client.session.id == session_id
 
 
 async def test_a_client_knows_what_its_server_can_do(server: Served) -> None:
     async with connect(server) as client:
-        assert await recipe_api(client).has_containers() is (server.generation >= ServerGeneration.V3_5)
+        assert await recipe_api(client).has_containers() is (server.generation >= ServerVersion.V3_5)
 
 
 async def test_a_server_answers_a_four_letter_word(server: Served) -> None:
@@ -686,7 +689,7 @@ async def test_other_hosts_are_used_from_the_next_connection_on(server: Served, 
 # --- what newer servers tell -----------------------------------------------------------------------------
 
 
-@since(ServerGeneration.V3_5, "check_watches")
+@since(ServerVersion.V3_5, "check_watches")
 async def test_a_server_tells_what_it_watches_for_a_client(server: Served, fresh_path: str) -> None:
     async with connect(server) as client:
         await client.create(fresh_path)
@@ -697,7 +700,7 @@ async def test_a_server_tells_what_it_watches_for_a_client(server: Served, fresh
             assert not await client.check_watches(fresh_path, zk.WatcherType.CHILDREN)
 
 
-@since(ServerGeneration.V3_6, "get_all_children_number")
+@since(ServerVersion.V3_6, "get_all_children_number")
 async def test_a_server_tells_how_many_znodes_are_below_one(server: Served, fresh_path: str) -> None:
     async with connect(server) as client:
         for name in ("a", "a/b", "a/b/c", "d"):
@@ -709,7 +712,7 @@ async def test_a_server_tells_how_many_znodes_are_below_one(server: Served, fres
             await client.get_all_children_number(f"{fresh_path}/none")
 
 
-@since(ServerGeneration.V3_6, "get_ephemerals")
+@since(ServerVersion.V3_6, "get_ephemerals")
 async def test_a_session_is_told_its_own_ephemerals(server: Served, fresh_path: str) -> None:
     async with connect(server) as client, connect(server) as other:
         await client.ensure_path(fresh_path)
@@ -726,7 +729,7 @@ async def test_a_session_is_told_its_own_ephemerals(server: Served, fresh_path: 
         assert await client.get_ephemerals(f"{fresh_path}/none") == []
 
 
-@since(ServerGeneration.V3_7, "whoami")
+@since(ServerVersion.V3_7, "whoami")
 async def test_a_session_is_told_who_it_is(server: Served) -> None:
     async with connect(server) as client:
         assert await client.whoami() == [zk.Id("ip", "127.0.0.1")]
@@ -736,7 +739,7 @@ async def test_a_session_is_told_who_it_is(server: Served) -> None:
 
 async def test_the_configuration_is_read_by_its_full_path(server: Served, fresh_path: str) -> None:
     async with connect(server) as client:
-        if server.generation < ServerGeneration.V3_5:
+        if server.generation < ServerVersion.V3_5:
             with pytest.raises(zk.NoNodeError):  # asked for by its path, it is a znode like any other
                 await client.get("/zookeeper/config")
             for view in (client, client.chroot(fresh_path)):
@@ -747,7 +750,7 @@ async def test_the_configuration_is_read_by_its_full_path(server: Served, fresh_
         assert await client.get_config() == await client.chroot(fresh_path).get_config() == whole
 
 
-@since(ServerGeneration.V3_5, "reconfig")
+@since(ServerVersion.V3_5, "reconfig")
 async def test_a_server_that_does_not_allow_reconfigurations_says_so(server: Served) -> None:
     async with connect(server) as client:
         with pytest.raises(zk.ReconfigDisabledError):
@@ -757,7 +760,7 @@ async def test_a_server_that_does_not_allow_reconfigurations_says_so(server: Ser
 # --- many at once ----------------------------------------------------------------------------------------
 
 
-@since(ServerGeneration.V3_6, "multi_read")
+@since(ServerVersion.V3_6, "multi_read")
 async def test_several_reads_are_answered_together_each_in_its_place(server: Served, fresh_path: str) -> None:
     async with connect(server) as client:
         await client.create(fresh_path, b"1")

@@ -13,7 +13,7 @@ from tests.apache.recorder import Recorder
 from tests.apache.served import Served
 from tests.apache.waiting import until
 from zkrecipes.ensemble import ApacheEnsemble
-from zkrecipes.recipes.latest import LatestReader
+from zkrecipes.recipes.following.latest_value import LatestReader
 
 pytestmark = pytest.mark.anyio
 
@@ -49,7 +49,7 @@ async def test_the_leadership_goes_around(server: Served, fresh_path: str) -> No
     ):
         election = zk.Election(other, fresh_path)
         assert await election.leader() is None
-        async with election.observe() as leaders, anyio.create_task_group() as tasks:
+        async with election.changes() as leaders, anyio.create_task_group() as tasks:
             assert await anext(leaders) is None
             for number, name in enumerate(names, 1):
                 tasks.start_soon(_lead, client, fresh_path, name, recorder, over[name])
@@ -94,7 +94,7 @@ async def test_a_server_is_killed_while_a_leadership_is_held(
     ):
         await follower_of(apache_ensemble, first)
         election = zk.Election(observer, fresh_path)
-        async with election.observe() as leaders, anyio.create_task_group() as tasks:
+        async with election.changes() as leaders, anyio.create_task_group() as tasks:
             try:
                 async with zk.Election(first, fresh_path, data=b"first").lead() as leadership:
                     with recorder.entered("first", leadership.fencing_token):

@@ -13,7 +13,7 @@ from tests.apache.generations import since
 from tests.apache.members import drop_connection, follower_of, member_of
 from tests.apache.waiting import until
 from zkrecipes.ensemble import ApacheEnsemble, ApacheServer
-from zkrecipes.enums import ServerGeneration
+from zkrecipes.enums import ServerVersion
 from zkrecipes.protocol.send_window import FIRST_SIZE
 
 pytestmark = pytest.mark.anyio
@@ -179,7 +179,7 @@ async def test_nothing_goes_back_when_the_leader_dies(
         assert [ledger.client.session for ledger in ledgers] == sessions, "every session is kept"
 
 
-@since(ServerGeneration.V3_6, "a recursive watch")
+@since(ServerVersion.V3_6, "a recursive watch")
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])  # it takes long
 async def test_nothing_is_lost_when_all_are_restarted_one_by_one(
     apache_ensemble: ApacheEnsemble, fresh_path: str

@@ -22,7 +22,7 @@ from tests.apache.raw_session import raw_session
 from tests.apache.recorder import Recorder, take_turns
 from tests.apache.waiting import until
 from zkrecipes.ensemble import ApacheEnsemble, ApacheServer
-from zkrecipes.enums import ServerGeneration
+from zkrecipes.enums import ServerVersion
 
 pytestmark = [pytest.mark.anyio, pytest.mark.apache]
 
@@ -80,7 +80,7 @@ async def test_without_a_quorum_a_hold_ends_in_time_although_pings_are_answered(
     server = leader if is_at_leader else (await ensemble.followers())[0]
     recorder, holding = Recorder(), Holding()
     # One before 3.5 does one thing at a time: behind a write without a quorum everybody's pings wait.
-    are_pings_held_up = generation_of_server(server) < ServerGeneration.V3_5
+    are_pings_held_up = generation_of_server(server) < ServerVersion.V3_5
     async with (
         connect(server) as holder,
         connect(server) as contender,

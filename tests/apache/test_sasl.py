@@ -38,7 +38,7 @@ from tests.net.tls_peers import papers
 from zkrecipes.ensemble import ApacheServer
 from zkrecipes.ensemble.ports import free_ports
 from zkrecipes.ensemble.zoo_cfg import Setting
-from zkrecipes.enums import ServerGeneration
+from zkrecipes.enums import ServerVersion
 
 pytestmark = [pytest.mark.anyio, pytest.mark.apache]
 
@@ -85,7 +85,7 @@ async def test_the_program_of_the_page_runs_against_the_server_of_the_page(guard
 async def test_each_user_gets_in_and_is_known_to_acls(guarded: Guarded, fresh_path: str, name: str) -> None:
     user = zk.DigestMD5(name, {"bob": SECRET, **MORE_USERS}[name])
     async with guarded.connect(user) as client:
-        await client.create(fresh_path, b"mine", acl=zk.CREATOR_ALL)
+        await client.create(fresh_path, b"mine", acl=zk.CREATOR_ALL_ACL)
         assert (await client.get_acl(fresh_path))[0] == [zk.ACL(zk.Perms.ALL, zk.Id("sasl", name))]
         assert (await client.get(fresh_path)).data == b"mine"
 
@@ -99,7 +99,7 @@ async def test_the_jaas_file_of_a_java_client_does_as_well(
         assert await identities(client, fresh_path) == [zk.Id("sasl", "bob")]
 
 
-@since(ServerGeneration.V3_7, "whoami")
+@since(ServerVersion.V3_7, "whoami")
 async def test_whoami_tells_the_user(guarded: Guarded) -> None:
     async with guarded.connect() as client:
         assert zk.Id("sasl", "bob") in await client.whoami()
@@ -149,7 +149,7 @@ async def test_a_session_and_what_waits_outlive_a_restart_of_the_server(
 ) -> None:
     """Case 68. The server answers nobody who has not authenticated, be it for a watch or what waits."""
     async with guarded.connect(
-        session_timeout=30, default_acl=zk.CREATOR_ALL, auth=[("digest", "a:b")]
+        session_timeout=30, default_acl=zk.CREATOR_ALL_ACL, auth=[("digest", "a:b")]
     ) as client:
         session_id = client.session.id
         await client.create(fresh_path, ephemeral=True)
@@ -202,7 +202,7 @@ async def test_without_being_required_sasl_still_is_refused_to_whom_it_must_be(
 ) -> None:
     with serving(tmp_path, dict(SASL)) as served:
         async with served.connect() as client, served.connect(None) as nobody:
-            await client.create(fresh_path, acl=zk.CREATOR_ALL)
+            await client.create(fresh_path, acl=zk.CREATOR_ALL_ACL)
             assert fresh_path[1:] in await nobody.get_children("/")
             with pytest.raises(zk.NoAuthError):
                 await nobody.get(fresh_path)
@@ -215,8 +215,8 @@ async def test_enforced_schemes_do_the_same(tmp_path: Path, fresh_path: str) -> 
     enforced = {"enforce.auth.enabled": "true", "enforce.auth.schemes": "sasl"}
     with serving(tmp_path, {**SASL, **enforced}) as served:
         async with served.connect() as client:
-            await client.create(fresh_path, acl=zk.CREATOR_ALL)
-        if served.generation < ServerGeneration.V3_7:
+            await client.create(fresh_path, acl=zk.CREATOR_ALL_ACL)
+        if served.generation < ServerVersion.V3_7:
             async with served.connect(None) as client:
                 await client.get("/")
             return

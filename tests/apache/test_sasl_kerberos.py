@@ -445,7 +445,7 @@ async def test_a_server_of_the_other_mechanism_refuses(realm: Realm, apache_serv
 async def test_kazoo_is_the_same_user(realm: Realm, fresh_path: str) -> None:
     realm.kdc.kinit("client", realm.keytab)
     async with zk.connect(realm.server.connect_string, sasl=zk.Kerberos()) as client:
-        await client.create(fresh_path, b"ours", acl=zk.CREATOR_ALL)
+        await client.create(fresh_path, b"ours", acl=zk.CREATOR_ALL_ACL)
     assert await anyio.to_thread.run_sync(_read_by_kazoo, realm, fresh_path) == b"ours"
 
 

@@ -14,11 +14,11 @@ from tests.apache.generations import generation_of_server, since
 from tests.apache.raw_session import end_session, raw_session
 from tests.apache.served import Served
 from zkrecipes.ensemble import ApacheServer
-from zkrecipes.enums import ServerGeneration
+from zkrecipes.enums import ServerVersion
 
 pytestmark = pytest.mark.anyio
 
-recursive = pytest.param(True, id="recursive", marks=since(ServerGeneration.V3_6, "a recursive watch"))
+recursive = pytest.param(True, id="recursive", marks=since(ServerVersion.V3_6, "a recursive watch"))
 
 
 def connect(server: Served, **options: Any) -> AbstractAsyncContextManager[zk.Client]:
@@ -114,7 +114,7 @@ async def test_after_its_session_ended_a_client_goes_on_in_another(
             with anyio.fail_after(20):
                 assert (await anext(events)).type is zk.EventType.RESYNC
                 assert (await anext(other_events)).type is zk.EventType.RESYNC
-                if server.generation < ServerGeneration.V3_6:
+                if server.generation < ServerVersion.V3_6:
                     # There a watch compares what it reads with what it had read: a child has gone.
                     assert (await anext(events)).type is zk.EventType.CHILDREN_CHANGED
                     assert (await anext(other_events)).type is zk.EventType.CHILDREN_CHANGED
@@ -144,7 +144,7 @@ async def test_a_session_may_end_again(server: Served, fresh_path: str) -> None:
 
 async def test_credentials_and_watches_are_there_in_the_next_session(server: Served, fresh_path: str) -> None:
     async with connect(server, auth=[("digest", "carol:pw")]) as client:
-        await client.create(fresh_path, acl=zk.CREATOR_ALL)
+        await client.create(fresh_path, acl=zk.CREATOR_ALL_ACL)
         await client.add_auth("digest", "dave:pw")
         await client.create(f"{fresh_path}/c", acl=[zk.ACL(zk.Perms.ALL, zk.digest_id("dave", "pw"))])
         await end(server, client.session)
@@ -222,7 +222,7 @@ async def test_an_unheard_client_gives_its_session_up_and_closes_it_later(
             assert client.session is not old
             await client.create(fresh_path, ephemeral=True)
             with anyio.fail_after(20):
-                if generation_of_server(apache_server) < ServerGeneration.V3_6:
+                if generation_of_server(apache_server) < ServerVersion.V3_6:
                     # There a watch compares what it reads with what it had read.
                     assert (await anext(events)).type is zk.EventType.DELETED
                 assert (await anext(events)).type is zk.EventType.CREATED

@@ -7,10 +7,10 @@ import pytest
 from tests.apache.generations import since
 from tests.soak.run import soak
 from zkrecipes.ensemble import ApacheEnsemble
-from zkrecipes.enums import ServerGeneration
+from zkrecipes.enums import ServerVersion
 
 
-@since(ServerGeneration.V3_6, "a recursive watch")
+@since(ServerVersion.V3_6, "a recursive watch")
 @pytest.mark.anyio
 async def test_connections_cut_at_random_cost_nothing_but_time(
     apache_ensemble: ApacheEnsemble, fresh_path: str, capsys: pytest.CaptureFixture[str]

@@ -30,8 +30,8 @@ from tests.net.tls_peers import Papers, encrypt_key, papers
 from zkrecipes.ensemble import ApacheServer
 from zkrecipes.ensemble.ports import free_ports
 from zkrecipes.ensemble.zoo_cfg import Setting
-from zkrecipes.enums import ServerGeneration
-from zkrecipes.net.transport import Address, Handler, Stream, TcpNetwork
+from zkrecipes.enums import ServerVersion
+from zkrecipes.net.transport.network import Address, Handler, Stream, TcpNetwork
 
 pytestmark = [pytest.mark.anyio, pytest.mark.apache]
 
@@ -68,7 +68,7 @@ class Secured:
     theirs: Papers
 
     @property
-    def generation(self) -> ServerGeneration:
+    def generation(self) -> ServerVersion:
         """What the server can do."""
         return generation_of_server(self.server)
 
@@ -167,7 +167,7 @@ async def test_the_client_works_over_tls(
 
 async def test_the_client_certificate_is_an_identity_for_acls(secured: Secured, fresh_path: str) -> None:
     async with secured.connect(secured.tls) as client:
-        await client.create(fresh_path, b"mine", acl=zk.CREATOR_ALL)
+        await client.create(fresh_path, b"mine", acl=zk.CREATOR_ALL_ACL)
         ((entry, *_), _) = await client.get_acl(fresh_path)
         assert entry.id.scheme == "x509"
     async with zk.connect(secured.server.connect_string) as other:
@@ -190,7 +190,7 @@ async def test_the_dev_server_knows_a_certificate_by_the_same_name(secured: Secu
         assert await identities(client, fresh_path) == known_as
 
 
-@since(ServerGeneration.V3_7, "whoami")
+@since(ServerVersion.V3_7, "whoami")
 async def test_whoami_tells_the_client_certificate(secured: Secured, fresh_path: str) -> None:
     async with secured.connect(secured.tls) as client:
         (certificate,) = await identities(client, fresh_path)
@@ -281,7 +281,7 @@ async def test_kazoos_client_with_the_same_certificate_has_the_same_identity(
 ) -> None:
     own = str(secured.ours.folder / "client.pem")
     async with secured.connect(secured.tls) as client:
-        await client.create(fresh_path, b"ours", acl=zk.CREATOR_ALL)
+        await client.create(fresh_path, b"ours", acl=zk.CREATOR_ALL_ACL)
 
     assert await _read_with_kazoo(secured, fresh_path, certfile=own, keyfile=own) == b"ours"
     with pytest.raises(KazooTimeoutError):

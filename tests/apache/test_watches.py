@@ -14,7 +14,7 @@ from tests.apache.generations import since
 from tests.apache.loops import every_loop
 from tests.apache.served import Served
 from tests.apache.waiting import until
-from zkrecipes.enums import ServerGeneration
+from zkrecipes.enums import ServerVersion
 
 pytestmark = pytest.mark.anyio
 anyio_backend = every_loop()
@@ -24,7 +24,7 @@ DATA, CHILDREN = zk.EventType.DATA_CHANGED, zk.EventType.CHILDREN_CHANGED
 
 Told = tuple[zk.EventType, str]
 
-needs_recursive = since(ServerGeneration.V3_6, "a recursive watch")
+needs_recursive = since(ServerVersion.V3_6, "a recursive watch")
 recursive = pytest.param(True, id="recursive", marks=needs_recursive)
 
 
@@ -54,7 +54,7 @@ async def until_unwatched(server: Served) -> None:
 
 async def until_removed(server: Served, client: zk.Client, path: str) -> None:
     """Wait until there is no watch. A server before 3.5 cannot remove one: it goes when it fires unheard."""
-    if server.generation < ServerGeneration.V3_5:
+    if server.generation < ServerVersion.V3_5:
         await client.set(path, b"")
         await client.create(f"{path}/not")
         await client.delete(f"{path}/not")
@@ -79,7 +79,7 @@ async def each_change(client: zk.Client, path: str) -> AsyncIterator[Told | None
     yield None
     await client.create(f"{path}/c/g")
     yield None
-    await client.set_acl(path, zk.OPEN)
+    await client.set_acl(path, zk.OPEN_ACL)
     yield None
     await client.delete(f"{path}/c/g")
     yield None
@@ -102,7 +102,7 @@ async def test_a_watch_tells_what_happens_to_its_znode(server: Served, fresh_pat
                 if event is None:
                     continue
                 expected.append(event)
-                if server.generation < ServerGeneration.V3_6:
+                if server.generation < ServerVersion.V3_6:
                     # One-shot watches, set again each time: changes are told one by one if they come slowly.
                     assert await told(events, 1) == [expected.pop()]
             assert await told(events, len(expected)) == expected
@@ -141,7 +141,7 @@ async def test_an_event_is_there_before_the_reply_that_follows_it(server: Served
                     await client.create(f"{fresh_path}/{number}")
                     assert made.has_fired, "whoever has the reply to a later request knows of the event"
             # Before 3.6 there are one-shot watches only: all before they are set again is one change.
-            at_least = 20 if server.generation >= ServerGeneration.V3_6 else 1
+            at_least = 20 if server.generation >= ServerVersion.V3_6 else 1
             assert await told(events, at_least) == [(CHILDREN, fresh_path)] * at_least
 
 

@@ -16,7 +16,7 @@ import trio
 import zkrecipes as zk
 from tests.cli.commands import DEV_SERVER, ZKRECIPES, run_command, running_server
 from zkrecipes.cli.demo import command as demo_command
-from zkrecipes.cli.demo.claim import Claim
+from zkrecipes.cli.demo.check import Check
 from zkrecipes.cli.exit_codes import ExitCode
 from zkrecipes.ensemble import ApacheEnsemble
 
@@ -120,9 +120,9 @@ def test_a_reader_that_goes_away_ends_it() -> None:
 def test_a_claim_that_does_not_hold_is_code_1(
     objections: tuple[str, ...], code: ExitCode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def play(*_: object, **__: object) -> list[Claim]:
+    async def play(*_: object, **__: object) -> list[Check]:
         await trio.lowlevel.checkpoint()
-        return [Claim("this always holds", ()), Claim("one at a time", objections)]
+        return [Check("this always holds", ()), Check("one at a time", objections)]
 
     monkeypatch.setattr(demo_command, "play", play)
     assert demo_command.demo.main([], standalone_mode=False) == code

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import virtual_time, world
+from tests.recipes.fault_sweep import virtual_time, world
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()

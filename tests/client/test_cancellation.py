@@ -16,7 +16,7 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import (
+from tests.recipes.fault_sweep import (
     Outcome,
     World,
     asyncio_only,
@@ -25,7 +25,7 @@ from tests.recipes.hurting import (
     virtual_time,
     world,
 )
-from zkrecipes.devserver.faults import Hurt
+from zkrecipes.devserver.faults import FaultKind
 from zkrecipes.enums import OpCode
 
 pytestmark = pytest.mark.anyio
@@ -169,9 +169,11 @@ async def test_cancelling_natively_once_or_twice_leaves_nothing_behind(
 
 @by_name
 @pytest.mark.parametrize(
-    "how", [Hurt.BEFORE_SEND, Hurt.AFTER_SEND, Hurt.AFTER_COMMIT], ids=lambda how: how.name
+    "how", [FaultKind.BEFORE_SEND, FaultKind.AFTER_SEND, FaultKind.AFTER_COMMIT], ids=lambda how: how.name
 )
-async def test_a_connection_that_breaks_at_every_request_leaves_nothing_behind(act: Act, how: Hurt) -> None:
+async def test_a_connection_that_breaks_at_every_request_leaves_nothing_behind(
+    act: Act, how: FaultKind
+) -> None:
     def is_done_or_unknown(outcome: Outcome) -> None:
         assert outcome.error is None or isinstance(
             outcome.error, (zk.ConnectionLossError, zk.NodeExistsError)
@@ -186,7 +188,7 @@ async def test_a_session_that_ends_at_every_request_leaves_nothing_behind(act: A
         told = (zk.ConnectionLossError, zk.SessionExpiredError, zk.NodeExistsError)
         assert outcome.error is None or isinstance(outcome.error, told), outcome
 
-    assert await hurt_each_request(act, is_done_or_told, Hurt.EXPIRE, stays=STAYS) >= 1
+    assert await hurt_each_request(act, is_done_or_told, FaultKind.EXPIRE, stays=STAYS) >= 1
 
 
 @by_name
@@ -278,7 +280,7 @@ async def test_thousands_of_cancelled_waits_while_there_is_no_server_do_not_add_
         await there.server.refuse()
         there.server.drop_connections()
         await anyio.sleep(0.01)
-        keeper = client._keeper  # noqa: SLF001 - what waits inside a client has no public name
+        engine = client._engine  # noqa: SLF001 - what waits inside a client has no public name
         answered = []
 
         async def wait() -> None:
@@ -291,7 +293,7 @@ async def test_thousands_of_cancelled_waits_while_there_is_no_server_do_not_add_
                 with anyio.CancelScope() as scope:
                     scope.cancel()
                     await client.exists("/n")
-            assert keeper.outstanding <= 1100
+            assert engine.outstanding <= 1100
             await there.server.accept()
         assert answered == [None]
 

@@ -9,7 +9,7 @@ import anyio.lowlevel
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import Traces, virtual_time, world
+from tests.recipes.fault_sweep import Traces, virtual_time, world
 from zkrecipes.client.recipe_api import ChangedPaths, RecipeApi, recipe_api
 
 pytestmark = pytest.mark.anyio

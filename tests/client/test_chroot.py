@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import virtual_time, world
+from tests.recipes.fault_sweep import virtual_time, world
 from zkrecipes import EventType
 from zkrecipes.enums import OpCode
 

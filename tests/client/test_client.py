@@ -14,10 +14,10 @@ import pytest
 
 import zkrecipes as zk
 from tests.net.peers import OPCODES_3_5, OldServer, accept_all, scripted
-from tests.recipes.hurting import TIMEOUT, Doors, virtual_time, world
+from tests.recipes.fault_sweep import TIMEOUT, Doors, virtual_time, world
 from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.enums import OpCode, SessionState
-from zkrecipes.net.transport import Address
+from zkrecipes.net.transport.network import Address
 from zkrecipes.protocol.server_side import Requested, ServerSide
 from zkrecipes.testing import MemoryNetwork
 
@@ -31,7 +31,7 @@ anyio_backend = virtual_time()
 async def test_an_identity_that_is_added_counts_at_once_and_on_every_later_connection() -> None:
     async with world() as there, there.connect("a") as client:
         await client.add_auth("digest", "user:pw")
-        await client.create("/mine", acl=zk.CREATOR_ALL)
+        await client.create("/mine", acl=zk.CREATOR_ALL_ACL)
         there.server.drop_connections()
         assert await client.get("/mine")
         there.server.expire(client.session.id)
@@ -57,7 +57,7 @@ async def test_an_identity_that_is_added_twice_is_remembered_once() -> None:
 async def test_an_identity_that_is_added_while_suspended_is_there_when_the_call_returns() -> None:
     async with world() as there, there.connect("a") as client, there.connect("b") as other:
         await other.add_auth("digest", "user:pw")
-        await other.create("/mine", acl=zk.CREATOR_ALL)
+        await other.create("/mine", acl=zk.CREATOR_ALL_ACL)
         await there.server.refuse()
         there.network.reset(source="a")
         async with anyio.create_task_group() as tasks:
@@ -70,7 +70,7 @@ async def test_an_identity_that_is_added_while_suspended_is_there_when_the_call_
 async def test_an_identity_that_is_added_while_the_greeting_is_under_way_is_not_forgotten() -> None:
     async with world() as there, there.connect("a") as client, there.connect("b") as other:
         await other.add_auth("digest", "user:pw")
-        await other.create("/mine", acl=zk.CREATOR_ALL)
+        await other.create("/mine", acl=zk.CREATOR_ALL_ACL)
         held = there.server.faults.hold_replies()
         there.network.reset(source="a")
         await anyio.sleep(1)  # the greeting was sent, without the identity
@@ -145,7 +145,7 @@ async def test_passwords_appear_in_no_log_no_repr_and_no_error(caplog: pytest.Lo
                 await client.exists("/")
                 passwords.append(client.session.password)
                 api = recipe_api(client)
-                shown += map(repr, (client, client.session, api, client._keeper, client._keeper.options))  # noqa: SLF001
+                shown += map(repr, (client, client.session, api, client._engine, client._engine.options))  # noqa: SLF001
                 await client.add_auth("nonsense", third)
         except zk.AuthFailedError as error:
             shown += ["".join(traceback.format_exception(error)), str(error), repr(error), str(vars(error))]
@@ -217,14 +217,14 @@ async def test_sync_is_answered() -> None:
 
 
 async def test_acls_are_read_and_replaced() -> None:
-    async with world() as there, there.connect("a", default_acl=zk.READ_ONLY) as client:
+    async with world() as there, there.connect("a", default_acl=zk.READ_ACL) as client:
         await client.create("/n")
         acl, stat = await client.get_acl("/n")
-        assert (acl, stat.aversion) == (list(zk.READ_ONLY), 0)
+        assert (acl, stat.aversion) == (list(zk.READ_ACL), 0)
         with pytest.raises(zk.NoAuthError):
-            await client.set_acl("/n", zk.OPEN)
-        await client.create("/m", acl=zk.OPEN)
-        assert (await client.set_acl("/m", zk.READ_ONLY, version=0)).aversion == 1
+            await client.set_acl("/n", zk.OPEN_ACL)
+        await client.create("/m", acl=zk.OPEN_ACL)
+        assert (await client.set_acl("/m", zk.READ_ACL, version=0)).aversion == 1
 
 
 async def test_children_come_with_the_stat_of_their_parent() -> None:

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import TIMEOUT, Doors, World, virtual_time, world
+from tests.recipes.fault_sweep import TIMEOUT, Doors, World, virtual_time, world
 from zkrecipes.client import config_following
 from zkrecipes.enums import OpCode
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import asyncio_only, virtual_time, world
+from tests.recipes.fault_sweep import asyncio_only, virtual_time, world
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()

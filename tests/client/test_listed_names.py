@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import virtual_time, world
+from tests.recipes.fault_sweep import virtual_time, world
 from zkrecipes.client.recipe_api import recipe_api
 
 pytestmark = pytest.mark.anyio

@@ -15,7 +15,7 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import World, virtual_time, world
+from tests.recipes.fault_sweep import World, virtual_time, world
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -143,7 +143,7 @@ MISTAKES = [
     ),
     Mistake(
         "another version of an ACL",
-        lambda _, client: _wrong_version(client, lambda: client.set_acl("/n", zk.OPEN, version=9)),
+        lambda _, client: _wrong_version(client, lambda: client.set_acl("/n", zk.OPEN_ACL, version=9)),
         zk.BadVersionError,
         ("another version than the expected 9",),
     ),
@@ -244,7 +244,7 @@ MISTAKES = [
     _recipe("ConfigWatch", lambda hosts: zk.ConfigWatch(hosts, "/config")),
     _recipe("ConfigTree", lambda hosts: zk.ConfigTree(hosts, "/config")),
     _recipe("PersistentNode", lambda hosts: zk.PersistentNode(hosts, "/node")),
-    _recipe("Typed", lambda hosts: zk.Typed(hosts, decode=int, encode=str)),
+    _recipe("TypedClient", lambda hosts: zk.TypedClient(hosts, decode=int, encode=str)),
     Mistake(
         "a recipe of what connect returns",
         lambda _, __: zk.Mutex(zk.connect("h"), "/lock"),  # type: ignore[arg-type]
@@ -273,7 +273,7 @@ MISTAKES = [
     ),
     Mistake(
         "an Id as ACL",
-        lambda _, client: client.create("/n", acl=zk.ANYONE),  # type: ignore[arg-type]
+        lambda _, client: client.create("/n", acl=zk.ANYONE_ID),  # type: ignore[arg-type]
         TypeError,
         ("not an Id: write [ACL(Perms.ALL, Id(scheme='world', id='anyone'))]",),
     ),

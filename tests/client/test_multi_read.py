@@ -6,11 +6,11 @@ import pytest
 
 import zkrecipes as zk
 from tests.net.peers import OPCODES_3_5, OldServer, accept_all, scripted
-from tests.recipes.hurting import virtual_time, world
+from tests.recipes.fault_sweep import virtual_time, world
 from zkrecipes.codec.messages import WhoAmIReply
 from zkrecipes.codec.multi import MultiReply
 from zkrecipes.enums import OpCode
-from zkrecipes.net.transport import Address
+from zkrecipes.net.transport.network import Address
 from zkrecipes.protocol.server_side import Requested, ServerSide
 from zkrecipes.testing import MemoryNetwork
 

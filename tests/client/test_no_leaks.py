@@ -15,7 +15,7 @@ import pytest
 
 import zkrecipes as zk
 from tests.client.leaks import in_logs, leaks
-from tests.recipes.hurting import World, virtual_time, world
+from tests.recipes.fault_sweep import World, virtual_time, world
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -231,7 +231,7 @@ async def test_no_instrument_is_shown_a_secret() -> None:
     auth = [("digest", f"bob:{SECRET}")]
     async with world() as there, there.connect("a", instrument=Recorder(), auth=auth) as client:
         await client.add_auth("digest", f"ann:{SECRET}")
-        await client.create("/n", acl=zk.CREATOR_ALL)
+        await client.create("/n", acl=zk.CREATOR_ALL_ACL)
         assert repr(client.session.key).count("=") == 2
         assert told
         assert not in_logs([repr(each) for each in told], SECRET)

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import TIMEOUT, virtual_time, world
+from tests.recipes.fault_sweep import TIMEOUT, virtual_time, world
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()

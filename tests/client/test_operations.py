@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from zkrecipes import ACL, ANYONE, OPEN, READ_ONLY, Id, NoAuthError, NoNodeError, Stat
+from zkrecipes import ACL, ANYONE_ID, OPEN_ACL, READ_ACL, Id, NoAuthError, NoNodeError, Stat
 from zkrecipes.client.operations import Operations
 from zkrecipes.codec.messages import (
     ACLReply,
@@ -106,7 +106,7 @@ def test_only_a_missing_znode_means_that_it_does_not_exist(operations: Operation
         ([], ValueError, "an ACL has at least one entry"),
         ((), ValueError, "an ACL has at least one entry"),
         (31, TypeError, "an ACL is a list of ACL entries, not 31"),
-        (ACL(31, ANYONE), TypeError, "an ACL is a list of ACL entries, not one entry"),
+        (ACL(31, ANYONE_ID), TypeError, "an ACL is a list of ACL entries, not one entry"),
         (["world:anyone:cdrwa"], TypeError, "an ACL is a list of ACL entries, not of 'world:anyone:cdrwa'"),
         ([ACL(31, cast("Id", "bob"))], TypeError, "an ACL entry is about an Id of two strings, not 'bob'"),
         (
@@ -119,9 +119,9 @@ def test_only_a_missing_znode_means_that_it_does_not_exist(operations: Operation
             TypeError,
             "an ACL entry is about an Id of two strings, not Id",
         ),
-        ([ACL(cast("int", "rw"), ANYONE)], TypeError, "an ACL entry permits Perms, not 'rw'"),
-        ([ACL(32, ANYONE)], ValueError, "an ACL entry permits a sum of Perms, at most 31"),
-        ([ACL(-1, ANYONE)], ValueError, "an ACL entry permits a sum of Perms, at most 31"),
+        ([ACL(cast("int", "rw"), ANYONE_ID)], TypeError, "an ACL entry permits Perms, not 'rw'"),
+        ([ACL(32, ANYONE_ID)], ValueError, "an ACL entry permits a sum of Perms, at most 31"),
+        ([ACL(-1, ANYONE_ID)], ValueError, "an ACL entry permits a sum of Perms, at most 31"),
     ],
 )
 def test_an_acl_that_cannot_be_right_is_named(
@@ -137,13 +137,13 @@ def test_an_acl_that_cannot_be_right_is_named(
 
 
 def test_an_acl_may_be_any_iterable(operations: Operations) -> None:
-    request = operations.create("/n", acl=iter(READ_ONLY)).request  # type: ignore[arg-type]  # a careless caller
+    request = operations.create("/n", acl=iter(READ_ACL)).request  # type: ignore[arg-type]  # a careless caller
     assert isinstance(request, CreateRequest)
-    assert request.acl == list(READ_ONLY)
+    assert request.acl == list(READ_ACL)
 
 
 def test_the_default_acl_is_open_unless_another_is_given() -> None:
-    for default, expected in ((None, OPEN), (READ_ONLY, READ_ONLY)):
+    for default, expected in ((None, OPEN_ACL), (READ_ACL, READ_ACL)):
         request = Operations("", default, 1000).create("/n").request
         assert isinstance(request, CreateRequest)
         assert request.acl == list(expected)

@@ -7,9 +7,9 @@ import pytest
 
 import zkrecipes as zk
 from tests.net.peers import OPCODES_3_4, OldServer
-from tests.recipes.hurting import virtual_time, world
+from tests.recipes.fault_sweep import virtual_time, world
 from zkrecipes.enums import OpCode
-from zkrecipes.net.transport import Address
+from zkrecipes.net.transport.network import Address
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -24,8 +24,8 @@ async def test_every_call_has_its_result_in_its_place() -> None:
             stat = pipe.exists("/n")
             nothing = pipe.exists("/missing")
             acl = pipe.get_acl("/n")
-            acl_changed = pipe.set_acl("/n", zk.OPEN, version=0)
-            child = pipe.create("/n/s-", sequential=True, ephemeral=True, acl=zk.OPEN)
+            acl_changed = pipe.set_acl("/n", zk.OPEN_ACL, version=0)
+            child = pipe.create("/n/s-", sequential=True, ephemeral=True, acl=zk.OPEN_ACL)
             children = pipe.get_children("/n")
             listed = pipe.get_children_with_stat("/n")
             synced = pipe.sync("/n")
@@ -35,7 +35,7 @@ async def test_every_call_has_its_result_in_its_place() -> None:
         assert changed.result().version == 1
         assert stat.result() == changed.result()
         assert nothing.result() is None
-        assert acl.result()[0] == list(zk.OPEN)
+        assert acl.result()[0] == list(zk.OPEN_ACL)
         assert acl_changed.result().aversion == 1
         assert child.result() == "/n/s-0000000000"
         assert children.result() == ["s-0000000000"]

@@ -7,10 +7,10 @@ import pytest
 
 import zkrecipes as zk
 from tests.net.peers import OPCODES_3_4, OPCODES_3_5, OldServer
-from tests.recipes.hurting import TIMEOUT, virtual_time, world
+from tests.recipes.fault_sweep import TIMEOUT, virtual_time, world
 from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.enums import OpCode
-from zkrecipes.net.transport import Address
+from zkrecipes.net.transport.network import Address
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -44,7 +44,7 @@ async def test_an_errand_is_sent_again_until_it_is_answered() -> None:
         await client.create("/n")
         fault = there.server.faults.drop_request(OpCode.DELETE, times=5)
         api = recipe_api(client)
-        errand = api.submit(api.operations.delete("/n"), is_errand=True)
+        errand = api.submit(api.operations.delete("/n"), is_idempotent=True)
         await errand.wait()
         assert fault.times_used == 5
         assert there.znodes() == set()
@@ -55,7 +55,7 @@ async def test_an_errand_goes_on_when_nobody_waits_for_it_any_longer() -> None:
         await client.create("/n")
         there.network.cut()
         api = recipe_api(client)
-        errand = api.submit(api.operations.delete("/n"), is_errand=True)
+        errand = api.submit(api.operations.delete("/n"), is_idempotent=True)
         start = anyio.current_time()
         with anyio.CancelScope() as scope:
             scope.cancel()
@@ -75,7 +75,7 @@ async def test_an_errand_ends_with_its_session() -> None:
         await anyio.sleep(0.01)
         there.server.expire(client.session.id)
         api = recipe_api(client)
-        errand = api.submit(api.operations.delete("/n"), is_errand=True)
+        errand = api.submit(api.operations.delete("/n"), is_idempotent=True)
         await there.server.accept()
         with pytest.raises(zk.SessionExpiredError):
             await errand.wait()
@@ -85,7 +85,7 @@ async def test_an_errand_ends_with_its_session() -> None:
 async def test_an_errand_that_is_answered_is_finished() -> None:
     async with world() as there, there.connect("a") as client:
         api = recipe_api(client)
-        errand = api.submit(api.operations.delete("/missing"), is_errand=True)
+        errand = api.submit(api.operations.delete("/missing"), is_idempotent=True)
         await api.finish(errand)
         await api.finish(errand)
         assert isinstance(errand.error, zk.NoNodeError)

@@ -15,8 +15,8 @@ import pytest
 
 import zkrecipes as zk
 from tests.net.peers import accept_all, scripted
-from tests.recipes.hurting import TIMEOUT, World, virtual_time, world
-from zkrecipes.devserver.faults import Hurt
+from tests.recipes.fault_sweep import TIMEOUT, World, virtual_time, world
+from zkrecipes.devserver.faults import FaultKind
 from zkrecipes.enums import OpCode, SessionState
 from zkrecipes.protocol.server_side import Requested, ServerSide
 from zkrecipes.testing import MemoryNetwork
@@ -100,7 +100,7 @@ async def test_a_write_that_was_sent_and_not_answered_has_an_unknown_outcome(was
 
 async def test_a_request_that_never_reached_the_socket_is_sent_on_the_next_connection() -> None:
     async with world() as there, there.connect("a") as client:
-        there.server.faults.hurt(1, Hurt.BEFORE_SEND, session_id=client.session.id)
+        there.server.faults.hurt(1, FaultKind.BEFORE_SEND, session_id=client.session.id)
         await anyio.wait_all_tasks_blocked()
         assert await client.create("/n") == "/n"
         assert there.count(OpCode.CREATE) == 1
@@ -259,7 +259,7 @@ async def test_when_the_session_expires_waiting_writes_fail_and_reads_go_on_in_t
 async def test_a_write_that_was_in_flight_when_the_session_expired_is_unknown() -> None:
     async with world() as there, there.connect("a") as client:
         await client.create("/n", b"1")
-        there.server.faults.hurt(1, Hurt.EXPIRE, session_id=client.session.id)
+        there.server.faults.hurt(1, FaultKind.EXPIRE, session_id=client.session.id)
         with pytest.raises(zk.ConnectionLossError):
             await client.set("/n", b"2")
         assert (await client.get("/n")).data == b"1"
@@ -307,7 +307,7 @@ WRONG: list[tuple[Call, type[Exception], str]] = [
     (lambda client: client.stream([], window="9").__aenter__(), TypeError, "not '9'"),  # type: ignore[arg-type]
     (lambda client: client.walk(window=1.5).__aenter__(), TypeError, "not 1.5"),  # type: ignore[arg-type]
     (lambda client: client.create("a", container=True), ValueError, "'a'"),
-    (lambda client: client.create("/a", acl=[zk.ACL(32, zk.ANYONE)]), ValueError, "at most 31"),
+    (lambda client: client.create("/a", acl=[zk.ACL(32, zk.ANYONE_ID)]), ValueError, "at most 31"),
     (lambda client: client.set("/a", b"", version=2**31), ValueError, "at most 2147483647, not 2147483648"),
     (lambda client: client.create_with_stat("a"), ValueError, "'a'"),
     (lambda client: client.set("/a", b"", version=-1), ValueError, "not be negative, got -1; None means any"),
@@ -318,7 +318,7 @@ WRONG: list[tuple[Call, type[Exception], str]] = [
     (lambda client: client.set("/a", bytes(100_000)), ValueError, "100000 bytes"),
     (lambda client: client.delete("/a", version=-1), ValueError, "not be negative, got -1"),
     (lambda client: client.set_acl("/a", []), ValueError, "at least one entry"),
-    (lambda client: client.set_acl("/a", zk.OPEN, version=-2), ValueError, "not be negative, got -2"),
+    (lambda client: client.set_acl("/a", zk.OPEN_ACL, version=-2), ValueError, "not be negative, got -2"),
     (lambda client: client.watch("a").__aenter__(), ValueError, "'a'"),
     (lambda client: client.get_and_watch("a").__aenter__(), ValueError, "'a'"),
     (lambda client: client.exists_and_watch("a").__aenter__(), ValueError, "'a'"),

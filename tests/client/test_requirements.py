@@ -9,10 +9,10 @@ import pytest
 
 import zkrecipes as zk
 from tests.net.peers import OPCODES_3_4, OPCODES_3_5, OPCODES_3_6, OldServer
-from tests.recipes.hurting import virtual_time, world
+from tests.recipes.fault_sweep import virtual_time, world
 from zkrecipes.client.operations import Operation
 from zkrecipes.enums import OpCode
-from zkrecipes.net.transport import Address
+from zkrecipes.net.transport.network import Address
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()

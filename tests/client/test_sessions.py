@@ -12,7 +12,7 @@ import pytest
 
 import zkrecipes as zk
 from tests.net.peers import accept_all, scripted
-from tests.recipes.hurting import TIMEOUT, Doors, World, block_the_loop, virtual_time, world
+from tests.recipes.fault_sweep import TIMEOUT, Doors, World, block_the_loop, virtual_time, world
 from zkrecipes.codec.messages import ConnectReply, ConnectRequest, Empty, ErrorReply
 from zkrecipes.codec.multi import MultiReply
 from zkrecipes.enums import OpCode, SessionState
@@ -106,7 +106,7 @@ async def test_two_may_follow_the_states_and_one_may_leave() -> None:
 
 async def test_connected_is_announced_when_requests_flow() -> None:
     async with world() as there, there.connect("a", auth=[("digest", "user:pw")]) as client:
-        await client.create("/mine", b"1", acl=zk.CREATOR_ALL)
+        await client.create("/mine", b"1", acl=zk.CREATOR_ALL_ACL)
         async with client.session_changes() as changes:
             there.server.drop_connections()
             while (await anext(changes)).state is not SessionState.CONNECTED:

@@ -10,9 +10,9 @@ import pytest
 
 import zkrecipes as zk
 from tests.net.peers import OPCODES_3_5, OldServer
-from tests.recipes.hurting import Traces, virtual_time, world
+from tests.recipes.fault_sweep import Traces, virtual_time, world
 from zkrecipes.enums import OpCode
-from zkrecipes.net.transport import Address
+from zkrecipes.net.transport.network import Address
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()

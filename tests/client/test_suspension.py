@@ -9,8 +9,8 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import TIMEOUT, virtual_time, world
-from zkrecipes.net import suspension
+from tests.recipes.fault_sweep import TIMEOUT, virtual_time, world
+from zkrecipes.net import suspend_detection
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -22,7 +22,7 @@ Suspend = Callable[[float], None]
 def suspend(monkeypatch: pytest.MonkeyPatch) -> Suspend:
     """Let so many seconds pass that the loop's clock does not count."""
     uncounted = [7.0]
-    monkeypatch.setattr(suspension, "uncounted_time", lambda: uncounted[0])
+    monkeypatch.setattr(suspend_detection, "uncounted_time", lambda: uncounted[0])
 
     def let_pass(seconds: float) -> None:
         uncounted[0] += seconds
@@ -106,7 +106,7 @@ async def test_a_suspension_while_a_server_is_sought_proves_nothing_either(suspe
 
 
 def test_time_that_two_looks_take_is_no_suspension(suspend: Suspend) -> None:
-    looked = suspension.Suspensions()
+    looked = suspend_detection.SuspendDetector()
     suspend(0.05)
     assert looked.since_last_look() == 0
     suspend(0.06)
@@ -115,4 +115,4 @@ def test_time_that_two_looks_take_is_no_suspension(suspend: Suspend) -> None:
 
 
 def test_the_clock_that_counts_is_the_machines() -> None:
-    assert suspension.uncounted_time() > -0.01  # two clocks, one after the other
+    assert suspend_detection.uncounted_time() > -0.01  # two clocks, one after the other

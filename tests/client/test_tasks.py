@@ -11,7 +11,7 @@ import anyio.lowlevel
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import asyncio_only, virtual_time, world
+from tests.recipes.fault_sweep import asyncio_only, virtual_time, world
 from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.client.tasks import ClientTasks
 from zkrecipes.enums import OpCode
@@ -162,7 +162,7 @@ async def test_an_errand_that_ends_a_clean_up_takes_no_task() -> None:
     async with world() as there, there.connect("a") as client:
         api = recipe_api(client)
         tasks_before, seen = len(anyio.get_running_tasks()), []
-        errand = api.submit(api.operations.delete("/missing"), is_errand=True)
+        errand = api.submit(api.operations.delete("/missing"), is_idempotent=True)
 
         def rest() -> None:
             seen.append((type(errand.error), len(anyio.get_running_tasks())))
@@ -182,7 +182,7 @@ async def test_the_caller_waits_for_what_is_left_after_an_errand_for_a_bounded_t
     async with world() as there, there.connect("a") as client:
         api = recipe_api(client)
         for seconds in (1, 5):
-            errand = api.submit(api.operations.delete("/missing"), is_errand=True)
+            errand = api.submit(api.operations.delete("/missing"), is_idempotent=True)
             start = anyio.current_time()
             left = partial(clean_up, seconds)
             await api.clean_up_after(errand, lambda left=left: left)  # type: ignore[misc]
@@ -205,7 +205,7 @@ async def test_leaving_the_client_waits_for_an_errand_and_what_is_left_after_it(
             await client.create("/n")
             there.server.faults.drop_request(OpCode.DELETE)
             api = recipe_api(client)
-            errand = api.submit(api.operations.delete("/n"), is_errand=True)
+            errand = api.submit(api.operations.delete("/n"), is_idempotent=True)
             tasks.start_soon(api.clean_up_after, errand, lambda: clean_up)
             await anyio.lowlevel.checkpoint()
         assert steps == ["cleaned"]
@@ -223,7 +223,7 @@ async def test_native_cancellations_end_the_wait_and_not_what_is_left_after_an_e
     async with world() as there, there.connect("a") as client:
         there.network.cut()
         api = recipe_api(client)
-        errand = api.submit(api.operations.delete("/missing"), is_errand=True)
+        errand = api.submit(api.operations.delete("/missing"), is_idempotent=True)
         task = asyncio.ensure_future(api.clean_up_after(errand, lambda: clean_up))
         for _ in range(2):
             await asyncio.sleep(0.1)

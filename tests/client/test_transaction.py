@@ -8,7 +8,7 @@ import pytest
 
 import zkrecipes as zk
 from tests.net.peers import accept_all, scripted
-from tests.recipes.hurting import virtual_time, world
+from tests.recipes.fault_sweep import virtual_time, world
 from zkrecipes.codec.jute import Record
 from zkrecipes.codec.messages import CreateReply, Empty, ErrorReply
 from zkrecipes.codec.multi import MultiReply

@@ -8,7 +8,7 @@ import anyio.lowlevel
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import (
+from tests.recipes.fault_sweep import (
     Outcome,
     Seen,
     World,
@@ -18,10 +18,10 @@ from tests.recipes.hurting import (
     world,
 )
 from zkrecipes.codec.messages import CreateRequest, DeleteRequest
-from zkrecipes.devserver.faults import Hurt
+from zkrecipes.devserver.faults import FaultKind
 from zkrecipes.devserver.writes import WRITES
 from zkrecipes.enums import CreateMode, OpCode
-from zkrecipes.net.transport import Network
+from zkrecipes.net.transport.network import Network
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -51,7 +51,7 @@ _MOMENT: Any = _Moment()
 
 
 def creation(path: str) -> CreateRequest:
-    return CreateRequest(path, b"", list(zk.OPEN), CreateMode.PERSISTENT)
+    return CreateRequest(path, b"", list(zk.OPEN_ACL), CreateMode.PERSISTENT)
 
 
 async def test_a_tree_goes_and_what_is_beside_it_stays() -> None:
@@ -199,7 +199,7 @@ async def test_others_who_make_children_for_ever_win() -> None:
 async def test_a_znode_that_may_not_be_deleted_is_an_error_and_stays() -> None:
     async with world() as there, there.connect("a") as client:
         await plant(client)
-        await client.set_acl("/a/b/c", zk.READ_ONLY)
+        await client.set_acl("/a/b/c", zk.READ_ACL)
         with pytest.raises(zk.NoAuthError):
             await client.delete("/a", recursive=True)
         assert {"/a", "/a/b", "/a/b/c", "/a/b/c/d"} <= there.znodes()
@@ -208,7 +208,7 @@ async def test_a_znode_that_may_not_be_deleted_is_an_error_and_stays() -> None:
 async def test_a_leaf_whose_deletion_was_applied_unheard_is_gone_and_no_error() -> None:
     async with world() as there, there.connect("a") as client:
         await client.create("/a")
-        there.server.faults.hurt(1, Hurt.AFTER_COMMIT, session_id=client.session.id)
+        there.server.faults.hurt(1, FaultKind.AFTER_COMMIT, session_id=client.session.id)
         await client.delete("/a", recursive=True)
         assert there.count(OpCode.DELETE) == 2
         assert there.znodes() == set()
@@ -232,8 +232,8 @@ class Planted:
         await anyio.lowlevel.checkpoint()
 
 
-@pytest.mark.parametrize("how", [Hurt.BEFORE_SEND, Hurt.AFTER_SEND, Hurt.AFTER_COMMIT])
-async def test_a_tree_goes_whichever_request_loses_its_connection(how: Hurt) -> None:
+@pytest.mark.parametrize("how", [FaultKind.BEFORE_SEND, FaultKind.AFTER_SEND, FaultKind.AFTER_COMMIT])
+async def test_a_tree_goes_whichever_request_loses_its_connection(how: FaultKind) -> None:
     def judge(outcome: Outcome) -> None:
         assert outcome.error is None
 

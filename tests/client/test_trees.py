@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import virtual_time, world
+from tests.recipes.fault_sweep import virtual_time, world
 from zkrecipes.client.trees import ensure_path
 from zkrecipes.enums import OpCode
 
@@ -38,24 +38,24 @@ async def test_many_may_make_the_same_path_at_once() -> None:
 
 
 async def test_the_acl_is_that_of_the_call_or_of_the_client() -> None:
-    async with world() as there, there.connect("a", default_acl=zk.READ_ONLY) as client:
+    async with world() as there, there.connect("a", default_acl=zk.READ_ACL) as client:
         async with there.connect("b") as other:
             await other.ensure_path("/a")
         await client.create("/mine")
-        assert (await client.get_acl("/mine"))[0] == list(zk.READ_ONLY)
+        assert (await client.get_acl("/mine"))[0] == list(zk.READ_ACL)
         await client.ensure_path("/a/b")
-        assert (await client.get_acl("/a/b"))[0] == list(zk.READ_ONLY)
-        await client.ensure_path("/a/c", acl=zk.OPEN)
-        assert (await client.get_acl("/a/c"))[0] == list(zk.OPEN)
+        assert (await client.get_acl("/a/b"))[0] == list(zk.READ_ACL)
+        await client.ensure_path("/a/c", acl=zk.OPEN_ACL)
+        assert (await client.get_acl("/a/c"))[0] == list(zk.OPEN_ACL)
         with pytest.raises(ValueError, match="at least one entry"):
             await client.ensure_path("/a/d", acl=[])
 
 
 async def test_a_path_that_is_there_is_ensured_also_where_nothing_may_be_created() -> None:
     async with world() as there, there.connect("a") as client:
-        await client.create("/a", acl=zk.OPEN)
+        await client.create("/a", acl=zk.OPEN_ACL)
         await client.create("/a/b")
-        await client.set_acl("/a", zk.READ_ONLY)
+        await client.set_acl("/a", zk.READ_ACL)
         await client.ensure_path("/a/b")
         with pytest.raises(zk.NoAuthError):
             await client.ensure_path("/a/c")
@@ -117,7 +117,7 @@ async def test_a_znode_is_made_with_its_parents_in_as_few_requests_as_can_be() -
 
 async def test_parents_have_the_acl_of_what_is_made_below() -> None:
     async with world() as there, there.connect("a", auth=[("digest", "user:pw")]) as client:
-        await client.create("/a/n", acl=zk.CREATOR_ALL, make_parents=True)
+        await client.create("/a/n", acl=zk.CREATOR_ALL_ACL, make_parents=True)
         assert (await client.get_acl("/a"))[0][0].id == zk.digest_id("user", "pw")
 
 

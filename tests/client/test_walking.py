@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import Seen, Traces, World, virtual_time, world
+from tests.recipes.fault_sweep import Seen, Traces, World, virtual_time, world
 from zkrecipes.enums import OpCode
 
 pytestmark = pytest.mark.anyio

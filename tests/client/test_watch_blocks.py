@@ -15,10 +15,10 @@ import pytest
 
 import zkrecipes as zk
 from tests.net.peers import OPCODES_3_5, OldServer
-from tests.recipes.hurting import World, virtual_time, world
+from tests.recipes.fault_sweep import World, virtual_time, world
 from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.enums import OpCode
-from zkrecipes.net.transport import Address
+from zkrecipes.net.transport.network import Address
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()

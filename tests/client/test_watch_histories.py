@@ -19,12 +19,12 @@ from anyio.abc import TaskGroup
 
 import zkrecipes as zk
 from tests.client.watch_history import KINDS, ONE_SHOT, PERSISTENT, Record, Watch
-from tests.recipes.hurting import World, virtual_time, world
+from tests.recipes.fault_sweep import World, virtual_time, world
 from zkrecipes.client.watching import WatchEvents
 from zkrecipes.codec.jute import values_of
 from zkrecipes.codec.messages import AddWatchRequest
 from zkrecipes.devserver.faults import HeldReplies
-from zkrecipes.enums import OpCode, ServerGeneration
+from zkrecipes.enums import OpCode, ServerVersion
 from zkrecipes.protocol import client_side
 from zkrecipes.protocol.client_side import ClientSide
 from zkrecipes.protocol.events import Ticket
@@ -203,7 +203,7 @@ def _forget_resync(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _restore_no_one_shot(monkeypatch: pytest.MonkeyPatch) -> None:
-    def requests(watches: WatchTable[Any], zxid: int, generation: ServerGeneration | None) -> Any:
+    def requests(watches: WatchTable[Any], zxid: int, generation: ServerVersion | None) -> Any:
         for batch in set_watches_requests(watches, zxid, generation):
             yield type(batch)(zxid, [], [], [], *values_of(batch)[4:])
 
@@ -211,7 +211,7 @@ def _restore_no_one_shot(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _restore_with_the_zxid_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    def requests(watches: WatchTable[Any], _: int, generation: ServerGeneration | None) -> Any:
+    def requests(watches: WatchTable[Any], _: int, generation: ServerVersion | None) -> Any:
         return set_watches_requests(watches, 2**62, generation)
 
     monkeypatch.setattr(client_side, "set_watches_requests", requests)

@@ -14,11 +14,11 @@ import pytest
 
 import zkrecipes as zk
 from tests.net.peers import OPCODES_3_5, OldServer
-from tests.recipes.hurting import TIMEOUT, Doors, Seen, Traces, World, virtual_time, world
+from tests.recipes.fault_sweep import TIMEOUT, Doors, Seen, Traces, World, virtual_time, world
 from zkrecipes import EventType
 from zkrecipes.client.watching import WatchEvents
 from zkrecipes.enums import OpCode, SessionState
-from zkrecipes.net.transport import Address
+from zkrecipes.net.transport.network import Address
 from zkrecipes.protocol.watch_table import WatchKind
 
 pytestmark = pytest.mark.anyio

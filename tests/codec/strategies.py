@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from zkrecipes.codec import kinds
-from zkrecipes.codec.compiling import Kind
+from zkrecipes.codec import field_types
+from zkrecipes.codec.code_generation import FieldType
 from zkrecipes.codec.jute import Record, fields_of
 
 # Every text that UTF-8 has: surrogates alone are none.
@@ -17,23 +17,23 @@ def records(cls: type[Record]) -> st.SearchStrategy[Record]:
     return st.builds(cls, *[values(kind) for kind in fields_of(cls).kinds.values()])
 
 
-def values(kind: Kind) -> st.SearchStrategy[object]:
+def values(kind: FieldType) -> st.SearchStrategy[object]:
     """Every value of a kind of field."""
     match kind:
-        case kinds.Number():
+        case field_types.Integer():
             half = 1 << (8 * kind.smallest - 1)
             return st.integers(-half, half - 1)
-        case kinds.Truth():
+        case field_types.Boolean():
             return st.booleans()
-        case kinds.OptionalTruth():
+        case field_types.OptionalBoolean():
             return st.none() | st.booleans()
-        case kinds.Text(null=null):
+        case field_types.UString(null=null):
             return TEXTS if null is not None else st.none() | TEXTS
-        case kinds.Bytes():
+        case field_types.Buffer():
             return st.none() | st.binary(max_size=20)
-        case kinds.Vector(element=element):
+        case field_types.Vector(element=element):
             return st.none() | st.lists(values(element), max_size=12)
-        case kinds.Fields(record=record):
+        case field_types.RecordFields(record=record):
             assert issubclass(record, Record)
             return records(record)
     raise AssertionError(kind)

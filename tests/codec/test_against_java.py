@@ -16,8 +16,8 @@ from tests.codec.cases import CASES
 from tests.codec.jute_file import DATA, PROTO
 from tests.codec.test_multi import REPLY_CASES, REQUEST_CASES
 from tests.java_program import compile_java
-from zkrecipes.codec import kinds
-from zkrecipes.codec.compiling import Kind
+from zkrecipes.codec import field_types
+from zkrecipes.codec.code_generation import FieldType
 from zkrecipes.codec.jute import Record, fields_of, values_of
 from zkrecipes.codec.messages import ConnectReply, ConnectRequest, SyncRequest
 from zkrecipes.codec.records import Id
@@ -50,41 +50,41 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
     return ask_java
 
 
-def in_words(kind: Kind, value: object) -> list[str]:
+def in_words(kind: FieldType, value: object) -> list[str]:
     """A value as the Java program takes it."""
     match kind, value:
-        case kinds.Fields(), tuple():
+        case field_types.RecordFields(), tuple():
             pairs = zip(kind.kinds.values(), value, strict=True)
             return [word for field, each in pairs for word in in_words(field, each)]
         case _, None:
             return ["null"]
-        case kinds.Vector(element=element), list():
+        case field_types.Vector(element=element), list():
             return [str(len(value)), *(word for each in value for word in in_words(element, each))]
-        case kinds.Text(), str():
+        case field_types.UString(), str():
             return ["x" + value.encode("utf-16-be").hex()]
-        case kinds.Bytes(), bytes():
+        case field_types.Buffer(), bytes():
             return ["x" + value.hex()]
         case _:
             return [str(value).lower()]
 
 
-def some_value(kind: Kind, choose: random.Random) -> object:
+def some_value(kind: FieldType, choose: random.Random) -> object:
     match kind:
-        case kinds.Number():
+        case field_types.Integer():
             half = 1 << (8 * kind.smallest - 1)
             return choose.choice([0, 1, -1, half - 1, -half, choose.randrange(-half, half)])
-        case kinds.Truth() | kinds.OptionalTruth():
+        case field_types.Boolean() | field_types.OptionalBoolean():
             return choose.random() < 0.5
-        case kinds.Text(null=null):
+        case field_types.UString(null=null):
             if null is None and choose.random() < 0.3:
                 return None
             return "".join(choose.choices("a/\0\x7f\x80ä߿ࠀ€\ufffd\uffff", k=choose.randrange(6)))
-        case kinds.Bytes():
+        case field_types.Buffer():
             return choose.choice([None, b"", choose.randbytes(choose.randrange(20))])
-        case kinds.Vector(element=element):
+        case field_types.Vector(element=element):
             many = [some_value(element, choose) for _ in range(choose.randrange(4))]
             return choose.choice([None, many, many, many])
-        case kinds.Fields(record=record):
+        case field_types.RecordFields(record=record):
             make: Callable[..., object] = record
             return make(*[some_value(each, choose) for each in kind.kinds.values()])
     raise AssertionError(kind)

@@ -10,8 +10,8 @@ from hypothesis import given, settings, strategies as st
 from tests.codec.cases import CASES, NAMES
 from tests.codec.jute_file import DATA, NOT_IN_THE_JUTE_FILE, PROTO, RENAMED
 from tests.codec.strategies import damaged, records
-from zkrecipes.codec import kinds, messages, multi, records as shared
-from zkrecipes.codec.compiling import Kind
+from zkrecipes.codec import field_types, messages, multi, records as shared
+from zkrecipes.codec.code_generation import FieldType
 from zkrecipes.codec.jute import Record, fields_of, values_of
 from zkrecipes.codec.messages import REQUESTS, ConnectReply, ConnectRequest, GetDataRequest, Request
 from zkrecipes.enums import OpCode
@@ -167,26 +167,26 @@ def test_passwords_and_tokens_are_not_shown() -> None:
     for record, _ in CASES:
         for field, kind in fields_of(type(record)).kinds.items():
             if field in ("password", "token", "auth"):
-                assert isinstance(kind, kinds.Bytes)
+                assert isinstance(kind, field_types.Buffer)
                 assert kind.secret
 
 
 # --- the fields, against the jute file ---------------------------------------------------------------------
 
 
-def jute_type(kind: Kind) -> str:
+def jute_type(kind: FieldType) -> str:
     match kind:
-        case kinds.Number(code=code):
+        case field_types.Integer(code=code):
             return {"i": "int", "q": "long"}[code]
-        case kinds.Truth() | kinds.OptionalTruth():
+        case field_types.Boolean() | field_types.OptionalBoolean():
             return "boolean"
-        case kinds.Text():
+        case field_types.UString():
             return "ustring"
-        case kinds.Bytes():
+        case field_types.Buffer():
             return "buffer"
-        case kinds.Vector(element=element):
+        case field_types.Vector(element=element):
             return f"vector<{jute_type(element)}>"
-        case kinds.Fields(record=record):
+        case field_types.RecordFields(record=record):
             return record.__name__
     raise AssertionError(kind)
 

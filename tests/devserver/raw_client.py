@@ -17,7 +17,7 @@ from zkrecipes.codec.messages import (
 )
 from zkrecipes.codec.records import ACL, Id
 from zkrecipes.devserver import DevServer
-from zkrecipes.net.transport import Network, Stream
+from zkrecipes.net.transport.network import Network, Stream
 
 OPEN = [ACL(31, Id("world", "anyone"))]
 

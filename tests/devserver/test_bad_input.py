@@ -29,7 +29,7 @@ from zkrecipes.codec.messages import (
 from zkrecipes.devserver import DevServer
 from zkrecipes.devserver.connections import CLOSING_TIME_MAX, GREETING_TIME_MAX
 from zkrecipes.ensemble.four_letter import ask, parse_mntr
-from zkrecipes.net.transport import Stream
+from zkrecipes.net.transport.network import Stream
 from zkrecipes.testing import MemoryNetwork
 
 GREETING = ConnectRequest(0, 0, 4000, 0, bytes(16), False).encode()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from zkrecipes.codec.records import ACL, Id, Stat
-from zkrecipes.devserver.data_tree import DataTree, Kind, wrapped
+from zkrecipes.devserver.data_tree import DataTree, ZNodeKind, wrapped
 from zkrecipes.errors import NoNodeError
 
 OPEN = (ACL(31, Id("world", "anyone")),)
@@ -82,8 +82,8 @@ def test_the_acl_has_a_version_of_its_own() -> None:
     assert tree.get("/a").stat() == Stat(1, 1, 1000, 1000, 0, 0, 1, 0, 0, 0, 1)
 
 
-@pytest.mark.parametrize("kind", [Kind.CONTAINER, Kind.TTL])
-def test_what_may_be_reaped_is_listed_and_has_no_owner(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [ZNodeKind.CONTAINER, ZNodeKind.TTL])
+def test_what_may_be_reaped_is_listed_and_has_no_owner(kind: ZNodeKind) -> None:
     tree = DataTree()
     tree.add("/a", b"", OPEN, 1, 0, kind=kind, ttl_ms=5)
     assert [path for path, _ in tree.reapable()] == ["/a"]
@@ -95,7 +95,7 @@ def test_what_may_be_reaped_is_listed_and_has_no_owner(kind: Kind) -> None:
 def test_ephemerals_are_listed_by_session() -> None:
     tree = DataTree()
     for number, owner in enumerate([5, 6, 5], 1):
-        tree.add(f"/e{number}", b"", OPEN, number, 0, kind=Kind.EPHEMERAL, owner=owner)
+        tree.add(f"/e{number}", b"", OPEN, number, 0, kind=ZNodeKind.EPHEMERAL, owner=owner)
     assert tree.ephemerals(5) == ["/e1", "/e3"]
     assert tree.all_ephemerals() == {5: ["/e1", "/e3"], 6: ["/e2"]}
     assert tree.get("/e1").stat().ephemeral_owner == 5
@@ -140,8 +140,8 @@ def test_equal_acls_are_one_object() -> None:
 def test_a_roll_back_leaves_no_trace(seed: int, steps: int) -> None:
     dice = random.Random(seed)
     tree = _tree("/a", "/a/b", "/c")
-    tree.add("/e", b"", OPEN, 4, 0, kind=Kind.EPHEMERAL, owner=9)
-    tree.add("/t", b"", OPEN, 5, 0, kind=Kind.TTL, ttl_ms=9)
+    tree.add("/e", b"", OPEN, 4, 0, kind=ZNodeKind.EPHEMERAL, owner=9)
+    tree.add("/t", b"", OPEN, 5, 0, kind=ZNodeKind.TTL, ttl_ms=9)
     before = _stats(tree), tree.all_ephemerals(), sorted(path for path, _ in tree.reapable()), len(tree)
     tree.open_journal()
     _change_at_random(tree, dice, steps)
@@ -170,7 +170,7 @@ def _change_at_random(tree: DataTree, dice: random.Random, steps: int) -> None:
         node = tree.find(path)
         if node is None:
             if path[: path.rfind("/")] in tree:
-                kind = dice.choice(list(Kind))
+                kind = dice.choice(list(ZNodeKind))
                 tree.add(path, b"new", OPEN, zxid, zxid, kind=kind, owner=5, ttl_ms=7)
         elif dice.random() < 0.5:
             tree.set_data(node, b"set", node.version + 1, zxid, zxid)

@@ -23,8 +23,8 @@ from tests.devserver.raw_client import OPEN, ClosedError, RawClient
 from zkrecipes.cli.exit_codes import ExitCode
 from zkrecipes.codec.messages import CreateRequest, ExistsRequest, GetChildrenRequest, SetDataRequest
 from zkrecipes.devserver import DevServer
-from zkrecipes.devserver.saved import Changes
-from zkrecipes.devserver.store import FILE_NAME, DataDirError, Store
+from zkrecipes.devserver.storage.data_dir import FILE_NAME, DataDir, DataDirError
+from zkrecipes.devserver.storage.rows import Changes
 from zkrecipes.enums import EventType
 from zkrecipes.testing import MemoryNetwork
 
@@ -49,9 +49,9 @@ class Gate:
         self._is_open = threading.Event()
         self._is_open.set()
         self._waiting = threading.Semaphore(0)
-        real_save = Store.save
+        real_save = DataDir.save
 
-        def save(store: Store, changes: Changes) -> None:
+        def save(store: DataDir, changes: Changes) -> None:
             self.saves += 1
             if not self._is_open.is_set():
                 self._waiting.release()
@@ -60,7 +60,7 @@ class Gate:
                 raise self.error
             real_save(store, changes)
 
-        monkeypatch.setattr(Store, "save", save)
+        monkeypatch.setattr(DataDir, "save", save)
 
     @contextmanager
     def shut(self) -> Iterator[None]:

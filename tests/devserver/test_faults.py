@@ -21,7 +21,7 @@ from zkrecipes.codec.messages import (
     SyncRequest,
 )
 from zkrecipes.codec.multi import MultiReadRequest, MultiRequest
-from zkrecipes.devserver import DevServer, Hurt
+from zkrecipes.devserver import DevServer, FaultKind
 from zkrecipes.enums import EventType, OpCode
 from zkrecipes.errors import ProtocolError
 from zkrecipes.testing import MemoryNetwork
@@ -157,11 +157,11 @@ async def test_a_resumed_session_can_be_hurt_in_its_greeting(autojump_clock: Moc
             )
 
 
-@pytest.mark.parametrize("how", [how for how in Hurt if how not in {Hurt.CORRUPT, Hurt.DELAY}])
+@pytest.mark.parametrize("how", [how for how in FaultKind if how not in {FaultKind.CORRUPT, FaultKind.DELAY}])
 @pytest.mark.parametrize("nth", [1, 2, 3])
 @pytest.mark.parametrize("of_next_session", [True, False])
 async def test_the_nth_request_of_a_session_is_hurt(
-    nth: int, how: Hurt, of_next_session: bool, autojump_clock: MockClock
+    nth: int, how: FaultKind, of_next_session: bool, autojump_clock: MockClock
 ) -> None:
     async with _serving() as (server, network):
         bystander, _ = await RawClient.greet(server, network)
@@ -175,7 +175,7 @@ async def test_the_nth_request_of_a_session_is_hurt(
         answered = 0
         try:
             while True:
-                if how is not Hurt.BEFORE_SEND:
+                if how is not FaultKind.BEFORE_SEND:
                     await client.ping()
                 await client.ok(_create(f"/{answered + 1}"))
                 answered += 1
@@ -183,28 +183,28 @@ async def test_the_nth_request_of_a_session_is_hurt(
             pass
         assert answered == nth - 1
         assert fault.times_used == 1
-        assert (f"/{nth}" in server.processor.tree) is (how is Hurt.AFTER_COMMIT)
+        assert (f"/{nth}" in server.processor.tree) is (how is FaultKind.AFTER_COMMIT)
         session = server.processor.sessions.find(hello.session_id)
-        assert (session is None) is (how is Hurt.EXPIRE)
+        assert (session is None) is (how is FaultKind.EXPIRE)
         await bystander.ok(GetChildrenRequest("/"))
 
 
 async def test_requests_are_counted_from_one() -> None:
     with pytest.raises(ValueError, match="from 1"):
-        DevServer(network=MemoryNetwork()).faults.hurt(0, Hurt.AFTER_SEND)
+        DevServer(network=MemoryNetwork()).faults.hurt(0, FaultKind.AFTER_SEND)
 
 
 async def test_hurting_before_a_request_of_a_session_without_a_connection_does_nothing(
     autojump_clock: MockClock,
 ) -> None:
     async with _serving() as (server, _):
-        assert server.faults.hurt(1, Hurt.BEFORE_SEND, session_id=77).is_spent
+        assert server.faults.hurt(1, FaultKind.BEFORE_SEND, session_id=77).is_spent
 
 
 async def test_the_nth_reply_of_a_session_is_late(autojump_clock: MockClock) -> None:
     async with _serving() as (server, network):
         client, hello = await RawClient.greet(server, network)
-        server.faults.hurt(2, Hurt.DELAY, session_id=hello.session_id, seconds=3)
+        server.faults.hurt(2, FaultKind.DELAY, session_id=hello.session_id, seconds=3)
         began = trio.current_time()
         times = []
         for path in ("/1", "/2", "/3"):

@@ -13,9 +13,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.devserver.rascal import Rascal
+from tests.devserver.hostile_client import Rascal
 from tests.devserver.raw_client import OPEN
-from zkrecipes.devserver import DevServer, Hurt
+from zkrecipes.devserver import DevServer, FaultKind
 from zkrecipes.ensemble.four_letter import parse_mntr
 from zkrecipes.testing import MemoryNetwork
 
@@ -60,7 +60,7 @@ class Troublemaker:
         if self._random.random() < 0.5:
             self._server.faults.delay_reply(self._random.choice([0.1, 30.0]), times=5)
         else:
-            how = self._random.choice([how for how in Hurt if how is not Hurt.DELAY])
+            how = self._random.choice([how for how in FaultKind if how is not FaultKind.DELAY])
             self._server.faults.hurt(self._random.randint(1, 4), how)
 
     def calm_down(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zkrecipes.codec.records import ACL, Id
-from zkrecipes.devserver.data_tree import DataTree, Kind
+from zkrecipes.devserver.data_tree import DataTree, ZNodeKind
 from zkrecipes.devserver.reaping import due
 
 OPEN = (ACL(31, Id("world", "anyone")),)
@@ -14,7 +14,7 @@ OPEN = (ACL(31, Id("world", "anyone")),)
 @pytest.mark.parametrize("start", [0, 100])
 def test_a_container_goes_with_its_last_child(start: int) -> None:
     tree = DataTree(start_counter=start)
-    tree.add("/c", b"", OPEN, 1, 0, kind=Kind.CONTAINER)
+    tree.add("/c", b"", OPEN, 1, 0, kind=ZNodeKind.CONTAINER)
     assert due(tree, 1000, start_counter=start) == []
     tree.add("/c/x", b"", OPEN, 2, 0)
     assert due(tree, 1000, start_counter=start) == []
@@ -24,14 +24,14 @@ def test_a_container_goes_with_its_last_child(start: int) -> None:
 
 def test_a_container_that_was_never_used_stays() -> None:
     tree = DataTree()
-    tree.add("/c", b"", OPEN, 1, 5000, kind=Kind.CONTAINER)
+    tree.add("/c", b"", OPEN, 1, 5000, kind=ZNodeKind.CONTAINER)
     a_year_later = 365 * 24 * 3600 * 1000
     assert due(tree, a_year_later) == []
 
 
 def test_a_ttl_counts_from_the_last_change_and_waits_for_children() -> None:
     tree = DataTree()
-    node = tree.add("/t", b"", OPEN, 1, 5000, kind=Kind.TTL, ttl_ms=100)
+    node = tree.add("/t", b"", OPEN, 1, 5000, kind=ZNodeKind.TTL, ttl_ms=100)
     tree.add("/p", b"", OPEN, 1, 5000)
     assert due(tree, 5100) == []
     assert due(tree, 5101) == ["/t"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import virtual_time, world
+from tests.recipes.fault_sweep import virtual_time, world
 from zkrecipes.devserver.sasl import SaslExchange, SaslUsers
 from zkrecipes.errors import AuthFailedError
 
@@ -35,7 +35,7 @@ async def test_a_user_with_the_right_password_comes_in(name: str) -> None:
 
 async def test_others_may_not_touch_what_is_a_users() -> None:
     async with _locked() as there, there.connect("a", sasl=BOB) as bob, there.connect("b") as anyone:
-        await bob.create("/mine", b"", acl=zk.CREATOR_ALL)
+        await bob.create("/mine", b"", acl=zk.CREATOR_ALL_ACL)
         with pytest.raises(zk.NoAuthError):
             await anyone.get("/mine")
         assert await bob.get("/mine")
@@ -43,7 +43,7 @@ async def test_others_may_not_touch_what_is_a_users() -> None:
 
 async def test_the_identity_comes_back_with_each_connection() -> None:
     async with _locked(required=True) as there, there.connect("a", sasl=BOB) as client:
-        await client.create("/mine", b"", acl=zk.CREATOR_ALL)
+        await client.create("/mine", b"", acl=zk.CREATOR_ALL_ACL)
         there.server.drop_connections()
         assert await client.get("/mine")
 

@@ -32,7 +32,7 @@ def _client(hosts: str, **options: Any) -> Iterator[KazooClient]:
 
 def test_kazoo_authenticates_through_sasl() -> None:
     dev_server = DevServer(sasl_users={"bob": "open-sesame"}, sasl_required=True)
-    with ThreadedDevServer(dev_server) as server, _client(server.hosts, sasl_options=BOB) as client:
+    with ThreadedDevServer(dev_server) as server, _client(server.connect_string, sasl_options=BOB) as client:
         client.create("/mine", b"data", acl=[ACL(31, Id("sasl", "bob"))])
         assert client.get("/mine")[0] == b"data"
 
@@ -41,7 +41,7 @@ def test_kazoo_is_refused_with_a_wrong_password() -> None:
     dev_server = DevServer(sasl_users={"bob": "another"})
     with (
         ThreadedDevServer(dev_server) as server,
-        _client(server.hosts, sasl_options=BOB) as client,
+        _client(server.connect_string, sasl_options=BOB) as client,
         pytest.raises(AuthFailedError),
     ):
         client.get("/")
@@ -53,6 +53,6 @@ def test_kazoo_speaks_tls_with_a_certificate_of_its_own(tmp_path: Path) -> None:
     context = authority.server_context("127.0.0.1", wants_clients=True)
     with ThreadedDevServer(DevServer(tls=context)) as server:
         options = {"use_ssl": True, "ca": str(authority.ca_file), "certfile": str(own), "keyfile": str(own)}
-        with _client(server.hosts, **options) as client:
+        with _client(server.connect_string, **options) as client:
             client.create("/n", b"data")
             assert client.get("/n")[0] == b"data"

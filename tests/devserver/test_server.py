@@ -32,7 +32,7 @@ from zkrecipes.codec.multi import MultiReply, MultiRequest
 from zkrecipes.devserver import DevServer
 from zkrecipes.devserver.processor import Processor
 from zkrecipes.enums import EventType
-from zkrecipes.net.transport import TcpNetwork
+from zkrecipes.net.transport.network import TcpNetwork
 from zkrecipes.testing import MemoryNetwork
 
 pytestmark = pytest.mark.trio
@@ -221,7 +221,7 @@ async def test_requests_behind_a_close_are_not_answered(autojump_clock: MockCloc
 async def test_a_client_that_reads_no_events_is_dropped(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
-    monkeypatch.setattr("zkrecipes.devserver.conversation.QUEUED_MAX", 100_000)
+    monkeypatch.setattr("zkrecipes.devserver.server_connection.QUEUED_MAX", 100_000)
     async with _serving() as (server, network):
         writer, _ = await RawClient.greet(server, network)
         lazy, _ = await RawClient.greet(server, network)

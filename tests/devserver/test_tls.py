@@ -13,7 +13,7 @@ import pytest
 
 import zkrecipes as zk
 from tests.net.tls_peers import Papers, papers
-from tests.recipes.hurting import virtual_time, world
+from tests.recipes.fault_sweep import virtual_time, world
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -79,7 +79,7 @@ async def test_a_client_with_a_certificate_has_its_name(authority: Papers) -> No
             + re.escape(r"O=\ \#a\=b\+c\<d\>e\;\"f\\\ \ "),
             name,
         )
-        await client.create("/mine", b"", acl=zk.CREATOR_ALL)
+        await client.create("/mine", b"", acl=zk.CREATOR_ALL_ACL)
         ((entry,), _) = await client.get_acl("/mine")
         assert entry.id == zk.Id("x509", name)
         assert await client.get("/mine")

@@ -38,7 +38,7 @@ def two(server: ThreadedDevServer) -> Iterator[KazooClient]:
 
 
 def _client(server: ThreadedDevServer) -> Iterator[KazooClient]:
-    client = KazooClient(server.hosts)
+    client = KazooClient(server.connect_string)
     client.start(timeout=PATIENCE)
     yield client
     client.stop()

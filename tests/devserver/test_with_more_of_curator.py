@@ -46,7 +46,11 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     server = DevServer(tick_time=0.5, extended_types=True, container_check_interval=0.1)
     with ThreadedDevServer(server) as running:
         done = subprocess.run(
-            program.command(running.hosts), capture_output=True, text=True, check=False, timeout=_LIMIT
+            program.command(running.connect_string),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_LIMIT,
         )
     return dict(line.split(" ", 1) for line in done.stdout.splitlines())
 

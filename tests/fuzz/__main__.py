@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 
 from tests.fuzz.cases import CONVERSATIONS, CaseError, run_case, run_cases
-from tests.fuzz.misheard import run_world
+from tests.fuzz.corrupted_replies import run_world
 
 _BATCH = 5_000
 _WORLD_EVERY = 500

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
-from tests.fuzz.conversations import Conversation, load_conversations
+from tests.fuzz.conversations import ServerConnection, load_conversations
 from tests.fuzz.hangs import hangs_told
 from tests.fuzz.mutations import mutate
 from tests.fuzz.player import Player
@@ -29,7 +29,7 @@ class CaseError(AssertionError):
         return f"{type(reason).__name__}: {reason}; again: python -m tests.fuzz {option}"
 
 
-def run_cases(conversation: Conversation, numbers: range) -> None:
+def run_cases(conversation: ServerConnection, numbers: range) -> None:
     """Run the cases of these numbers.
 
     Raises:
@@ -43,7 +43,7 @@ def run_cases(conversation: Conversation, numbers: range) -> None:
             raise CaseError(f"--case {conversation.name}:{number}", error) from error
 
 
-def run_case(conversation: Conversation, number: int) -> None:
+def run_case(conversation: ServerConnection, number: int) -> None:
     """Hand a client side the mutated answers, and judge what it makes of them.
 
     Raises:
@@ -59,7 +59,7 @@ def run_case(conversation: Conversation, number: int) -> None:
     player.judge()
 
 
-def mutated_answers(conversation: Conversation, rng: Random) -> list[bytes]:
+def mutated_answers(conversation: ServerConnection, rng: Random) -> list[bytes]:
     """The three parts of the answers, one of them mutated: mostly the last, which is the longest."""
     mutated = rng.choices(range(3), (2, 2, 10))[0]
     answers = []

@@ -37,7 +37,7 @@ from zkrecipes.codec.messages import (
 )
 from zkrecipes.codec.multi import MultiReadRequest, MultiRequest
 from zkrecipes.codec.records import ACL, Id
-from zkrecipes.enums import AddWatchMode, CreateMode, Perms, ServerGeneration, WatcherType
+from zkrecipes.enums import AddWatchMode, CreateMode, Perms, ServerVersion, WatcherType
 from zkrecipes.protocol.watch_table import WatchKind
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -63,14 +63,14 @@ class Script:
         watched: set again before them, as after a reconnect.
     """
 
-    since: ServerGeneration
+    since: ServerVersion
     requests: Sequence[Ask]
     credentials: Sequence[tuple[str, bytes]] = ()
     watched: Sequence[tuple[WatchKind, str]] = ()
 
 
 @dataclass(frozen=True)
-class Conversation:
+class ServerConnection:
     """A script and the answers of one server.
 
     Attributes:
@@ -80,7 +80,7 @@ class Conversation:
 
     name: str
     script: Script
-    generation: ServerGeneration
+    generation: ServerVersion
     parts: tuple[tuple[bytes, ...], ...]
 
 
@@ -91,7 +91,7 @@ def _create(path: str, data: bytes | None = b"data", mode: CreateMode = CreateMo
 # Each recording begins on an empty server, so a script makes what it reads.
 SCRIPTS = {
     "reads": Script(
-        ServerGeneration.V3_4,
+        ServerVersion.V3_4,
         [
             _create("/f"),
             *(_create(f"/f/child-{number}-ä𝄞", bytes(number), CreateMode.EPHEMERAL) for number in range(12)),
@@ -109,7 +109,7 @@ SCRIPTS = {
         ],
     ),
     "newer-reads": Script(
-        ServerGeneration.V3_7,
+        ServerVersion.V3_7,
         [
             _create("/f"),
             *(_create("/f/s-", b"", CreateMode.EPHEMERAL_SEQUENTIAL) for _ in range(8)),
@@ -124,7 +124,7 @@ SCRIPTS = {
         credentials=[("digest", b"bob:secret"), ("digest", b"alice:wonder")],
     ),
     "writes": Script(
-        ServerGeneration.V3_4,
+        ServerVersion.V3_4,
         [
             _create("/f", None),
             _create("/f"),
@@ -141,7 +141,7 @@ SCRIPTS = {
         credentials=[("digest", b"bob:secret")],
     ),
     "newer-writes": Script(
-        ServerGeneration.V3_5,
+        ServerVersion.V3_5,
         [
             Ask(Create2Request("/f", b"1", _OPEN, 0)),
             Ask(Create2Request("/f", b"1", _OPEN, 0)),
@@ -152,7 +152,7 @@ SCRIPTS = {
         ],
     ),
     "watches": Script(
-        ServerGeneration.V3_4,
+        ServerVersion.V3_4,
         [
             _create("/f"),
             Ask(GetDataRequest("/f", watch=True), is_watch=True),
@@ -168,7 +168,7 @@ SCRIPTS = {
         watched=[(WatchKind.EXIST, "/f"), (WatchKind.DATA, "/gone"), (WatchKind.CHILD, "/zookeeper")],
     ),
     "newer-watches": Script(
-        ServerGeneration.V3_6,
+        ServerVersion.V3_6,
         [
             _create("/f"),
             Ask(AddWatchRequest("/f", AddWatchMode.PERSISTENT), is_watch=True),
@@ -192,16 +192,16 @@ SCRIPTS = {
 }
 
 
-def load_conversations() -> list[Conversation]:
+def load_conversations() -> list[ServerConnection]:
     """All that was recorded, in the order of their names."""
     return [_load(file) for file in sorted(RECORDED.glob("*.json"))]
 
 
-def _load(file: Path) -> Conversation:
+def _load(file: Path) -> ServerConnection:
     facts = json.loads(file.read_text("ascii"))
-    return Conversation(
+    return ServerConnection(
         name=file.stem,
         script=SCRIPTS[facts["script"]],
-        generation=ServerGeneration(facts["generation"]),
+        generation=ServerVersion(facts["generation"]),
         parts=tuple(tuple(map(bytes.fromhex, part)) for part in facts["parts"]),
     )

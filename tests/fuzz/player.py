@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import final
 
-from tests.fuzz.conversations import Conversation
+from tests.fuzz.conversations import ServerConnection
 from zkrecipes.errors import (
     AuthFailedError,
     ConnectionLossError,
@@ -38,7 +38,7 @@ class Player:
         events: all its events so far.
     """
 
-    def __init__(self, conversation: Conversation) -> None:
+    def __init__(self, conversation: ServerConnection) -> None:
         script = conversation.script
         watches: WatchTable[object] = WatchTable()
         for kind, path in script.watched:

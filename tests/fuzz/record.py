@@ -13,7 +13,7 @@ import sys
 import anyio
 
 from tests.apache.generations import generation_of
-from tests.fuzz.conversations import RECORDED, SCRIPTS, Conversation
+from tests.fuzz.conversations import RECORDED, SCRIPTS, ServerConnection
 from tests.fuzz.player import Player
 from zkrecipes.ensemble import ApacheServer
 from zkrecipes.protocol.client_side import Stage
@@ -25,7 +25,7 @@ def main(release: str) -> None:
     generation = generation_of(major, minor)
     for name, script in SCRIPTS.items():
         if script.since <= generation:
-            player = Player(Conversation("", script, generation, ()))
+            player = Player(ServerConnection("", script, generation, ()))
             parts = anyio.run(_record, player)
             facts = {"script": name, "generation": generation, "parts": parts}
             (RECORDED / f"{name}-{release}.json").write_text(json.dumps(facts, indent=1) + "\n", "ascii")

@@ -14,7 +14,7 @@ from random import Random
 import pytest
 
 from tests.fuzz.cases import CONVERSATIONS, CaseError, mutated_answers, run_case, run_cases
-from tests.fuzz.conversations import SCRIPTS, Conversation
+from tests.fuzz.conversations import SCRIPTS, ServerConnection
 from tests.fuzz.player import PACKET_SIZE_MAX, Player
 from zkrecipes.errors import ProtocolError
 from zkrecipes.protocol.client_side import ClientSide
@@ -45,7 +45,7 @@ def test_every_script_was_recorded() -> None:
 
 
 @each_conversation
-def test_what_was_recorded_is_understood_to_the_last_answer(conversation: Conversation) -> None:
+def test_what_was_recorded_is_understood_to_the_last_answer(conversation: ServerConnection) -> None:
     player = Player(conversation)
     for part in conversation.parts:
         player.say()
@@ -56,13 +56,13 @@ def test_what_was_recorded_is_understood_to_the_last_answer(conversation: Conver
 
 
 @each_conversation
-def test_mutated_answers_end_the_connection_and_nothing_else(conversation: Conversation) -> None:
+def test_mutated_answers_end_the_connection_and_nothing_else(conversation: ServerConnection) -> None:
     run_cases(conversation, range(CASES))
 
 
 @each_conversation
 def test_a_mutated_answer_costs_no_memory_beyond_its_size(
-    conversation: Conversation, traced_memory: None
+    conversation: ServerConnection, traced_memory: None
 ) -> None:
     for number in range(MEMORY_CASES):
         size = sum(map(len, mutated_answers(conversation, Random(f"{conversation.name}:{number}"))))

@@ -52,8 +52,8 @@ def _rules() -> dict[str, Rule]:
             loops,
             {
                 "net.wakeup": frozenset({"trio", "outcome", "asyncio"}),
-                "net.trio_stream": frozenset({"trio"}),
-                "net.asyncio_stream": frozenset({"asyncio"}),
+                "net.transport.trio_stream": frozenset({"trio"}),
+                "net.transport.asyncio_stream": frozenset({"asyncio"}),
                 "net.kerberos": frozenset({"gssapi"}),
             },
         ),
@@ -85,7 +85,7 @@ RULES = _rules()
 IMPORTS_IN_FUNCTIONS = {
     "zkrecipes": "the front door loads a name when it is asked for",
     "zkrecipes.net.wakeup": "only the loop that runs may be imported",
-    "zkrecipes.net.transport": "as above: the streams of either loop",
+    "zkrecipes.net.transport.network": "as above: the streams of either loop",
     "zkrecipes.net.kerberos": "an extra",
     "zkrecipes.client.otel": "an extra",
     "zkrecipes.testing": "loads a name when it is asked for, so that the plugin costs nothing",
@@ -278,7 +278,7 @@ def test_a_forbidden_import_is_named(name: str, text: str, reason: str) -> None:
         ("zkrecipes.net.wakeup", "def f():\n    import trio, asyncio"),
         ("zkrecipes.net.kerberos", "def f():\n    import gssapi"),
         ("zkrecipes.devserver.server", "from zkrecipes.net import transport"),
-        ("zkrecipes.devserver.server", "from zkrecipes.net.transport import listen"),
+        ("zkrecipes.devserver.server", "from zkrecipes.net.transport.network import listen"),
         ("zkrecipes.recipes.mutex", "from zkrecipes.client.recipe_api import submit"),
         ("zkrecipes.recipes.mutex", "from zkrecipes.client.trees import walk"),
         ("zkrecipes.recipes.mutex", "from zkrecipes import errors, paths\nimport anyio, time"),

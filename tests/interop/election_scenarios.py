@@ -16,8 +16,8 @@ import pytest
 import zkrecipes as zk
 from tests.interop.mutex_scenarios import LIMIT, Family, both, until
 from tests.interop.peer import Peer, PeerEndedError
-from zkrecipes.recipes.latest import LatestReader
-from zkrecipes.recipes.layouts import ElectionLayoutName
+from zkrecipes.recipes.following.latest_value import LatestReader
+from zkrecipes.recipes.locking.layouts import ElectionLayoutName
 
 _HAND_OVER_LIMIT = 5.0
 
@@ -125,7 +125,7 @@ async def the_leadership_goes_around(family: Family, words: Words) -> None:
     async with both(family) as (client, peer):
         theirs = await candidate(family, peer, words, names[1])
         ours = election(family, client, "observer")
-        async with anyio.create_task_group() as tasks, ours.observe() as leaders:
+        async with anyio.create_task_group() as tasks, ours.changes() as leaders:
             assert await _next(leaders) is None
             tasks.start_soon(lead, names[0])
             assert await _next(leaders) == names[0]

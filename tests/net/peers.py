@@ -17,7 +17,7 @@ from zkrecipes.codec.messages import (
     Request,
 )
 from zkrecipes.enums import OpCode
-from zkrecipes.net.transport import Address, Network, Stream, bare_errors
+from zkrecipes.net.transport.network import Address, Network, Stream, bare_errors
 from zkrecipes.protocol.server_side import FourLetterWord, Greeted, Requested, ServerSide
 
 Greet = Callable[[ConnectRequest], ConnectReply | None]

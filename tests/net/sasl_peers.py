@@ -18,7 +18,7 @@ import anyio
 from zkrecipes.codec.framing import FrameBuffer
 from zkrecipes.codec.messages import SASLReply, SASLRequest
 from zkrecipes.enums import OpCode
-from zkrecipes.net.transport import Address, Stream, bare_errors
+from zkrecipes.net.transport.network import Address, Stream, bare_errors
 from zkrecipes.testing import MemoryNetwork
 
 CHALLENGE = b'realm="zk-sasl-md5",nonce="c2VydmVy",charset=utf-8,algorithm=md5-sess'

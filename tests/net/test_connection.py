@@ -13,7 +13,7 @@ from tests.net.peers import accept_all, saying, scripted
 from zkrecipes.codec.messages import ExistsRequest, SetDataRequest, SyncRequest
 from zkrecipes.enums import OpCode
 from zkrecipes.net.connection import Connection
-from zkrecipes.net.transport import Address, Stream
+from zkrecipes.net.transport.network import Address, Stream
 from zkrecipes.net.wakeup import current_parking
 from zkrecipes.protocol.client_side import ClientSide
 from zkrecipes.protocol.events import Broken, Connected, Greeting, Replied, Ticket
@@ -110,10 +110,10 @@ async def test_what_is_queued_in_one_pass_leaves_in_one_send(autojump_clock: obj
     network = MemoryNetwork()
     async with (
         scripted(network, greet=accept_all(), answer=answer_all),
-        greeted(network) as (connection, stream, driver),
+        greeted(network) as (connection, stream, owner),
         anyio.create_task_group() as tasks,
     ):
-        tasks.start_soon(connection.run, driver)
+        tasks.start_soon(connection.run, owner)
         await anyio.wait_all_tasks_blocked()
         before = len(stream.sent)
         for _ in range(FIRST_SIZE):
@@ -121,7 +121,7 @@ async def test_what_is_queued_in_one_pass_leaves_in_one_send(autojump_clock: obj
             connection.wake()
         await anyio.wait_all_tasks_blocked()
         assert len(stream.sent) == before + 1
-        assert len(driver.events) == FIRST_SIZE
+        assert len(owner.events) == FIRST_SIZE
         tasks.cancel_scope.cancel()
 
 
@@ -133,14 +133,14 @@ async def test_a_ping_goes_out_when_nothing_was_sent_for_a_third_of_the_timeout(
     network = MemoryNetwork()
     async with (
         scripted(network, greet=accept_all(), answer=answer_all),
-        greeted(network) as (connection, stream, driver),
+        greeted(network) as (connection, stream, owner),
     ):
         start = anyio.current_time()
         with anyio.move_on_after(19.9):
-            await connection.run(driver)
+            await connection.run(owner)
         times = [round(at - start, 3) for at, _ in stream.sent[1:]]
         assert times == pytest.approx([10 / 3 * n for n in range(1, 6)], abs=0.01)
-        assert driver.events == []
+        assert owner.events == []
 
 
 @pytest.mark.trio
@@ -149,11 +149,11 @@ async def test_a_connection_on_which_nothing_is_heard_for_two_thirds_of_the_time
 ) -> None:
     """Case 14."""
     network = MemoryNetwork()
-    async with scripted(network, greet=accept_all()), greeted(network) as (connection, _, driver):
+    async with scripted(network, greet=accept_all()), greeted(network) as (connection, _, owner):
         start = anyio.current_time()
-        await connection.run(driver)
+        await connection.run(owner)
         assert anyio.current_time() - start == pytest.approx(20 / 3)
-        [broken] = driver.events
+        [broken] = owner.events
         assert isinstance(broken, Broken)
         assert "nothing heard for 6.7 " in str(broken.error)
 
@@ -163,16 +163,16 @@ async def test_a_write_that_fails_ends_the_connection_although_nothing_is_receiv
     autojump_clock: object,
 ) -> None:
     network = MemoryNetwork()
-    async with scripted(network, greet=accept_all()), greeted(network) as (connection, stream, driver):
+    async with scripted(network, greet=accept_all()), greeted(network) as (connection, stream, owner):
         start = anyio.current_time()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(connection.run, driver)
+            tasks.start_soon(connection.run, owner)
             await anyio.wait_all_tasks_blocked()
             stream.is_broken = True
             connection.side.send(Ticket(ExistsRequest("/a")))
             connection.wake()
         assert anyio.current_time() == start
-        [broken] = driver.events
+        [broken] = owner.events
         assert isinstance(broken, Broken)
         assert "broken" in str(broken.error)
 
@@ -187,11 +187,11 @@ async def test_the_end_of_the_stream_ends_the_connection(autojump_clock: object)
 
     async with (
         scripted(network, greet=accept_all(), answer=hang_up),
-        greeted(network) as (connection, _, driver),
+        greeted(network) as (connection, _, owner),
     ):
         connection.side.send(Ticket(ExistsRequest("/a")))
-        await connection.run(driver)
-        [broken] = driver.events
+        await connection.run(owner)
+        [broken] = owner.events
         assert isinstance(broken, Broken)
         assert "closed by the server while live" in str(broken.error)
 
@@ -201,14 +201,14 @@ async def test_a_reset_ends_the_connection(autojump_clock: object) -> None:
     network = MemoryNetwork()
     async with (
         scripted(network, greet=accept_all(), answer=answer_all),
-        greeted(network) as (connection, _, driver),
+        greeted(network) as (connection, _, owner),
         anyio.create_task_group() as tasks,
     ):
-        tasks.start_soon(connection.run, driver)
+        tasks.start_soon(connection.run, owner)
         await anyio.wait_all_tasks_blocked()
         network.reset()
         await anyio.wait_all_tasks_blocked()
-        assert isinstance(driver.events[-1], Broken)
+        assert isinstance(owner.events[-1], Broken)
 
 
 @pytest.mark.trio
@@ -219,12 +219,12 @@ async def test_a_fault_of_the_session_comes_out_as_it_is(autojump_clock: object)
     network = MemoryNetwork()
     async with (
         scripted(network, greet=accept_all(), answer=answer_all),
-        greeted(network) as (connection, _, driver),
+        greeted(network) as (connection, _, owner),
     ):
-        driver.on_event = fail
+        owner.on_event = fail
         connection.side.send(Ticket(ExistsRequest("/a")))
         with pytest.raises(ZeroDivisionError):
-            await connection.run(driver)
+            await connection.run(owner)
 
 
 @pytest.mark.trio
@@ -232,18 +232,18 @@ async def test_a_deadline_of_the_session_is_kept_also_when_it_comes_nearer(autoj
     network = MemoryNetwork()
     async with (
         scripted(network, greet=accept_all(), answer=answer_all),
-        greeted(network) as (connection, _, driver),
+        greeted(network) as (connection, _, owner),
         anyio.create_task_group() as tasks,
     ):
-        driver.deadline = anyio.current_time() + 3.0
-        tasks.start_soon(connection.run, driver)
+        owner.deadline = anyio.current_time() + 3.0
+        tasks.start_soon(connection.run, owner)
         await anyio.wait_all_tasks_blocked()
         start = anyio.current_time()
         connection.hurry(start + 3.1)  # later than it is: nothing changes
-        driver.deadline = start + 1.0
-        connection.hurry(driver.deadline)
+        owner.deadline = start + 1.0
+        connection.hurry(owner.deadline)
         await anyio.sleep(1.5)
-        assert driver.ticks == [start + 1.0]
+        assert owner.ticks == [start + 1.0]
         tasks.cancel_scope.cancel()
 
 
@@ -252,11 +252,11 @@ async def test_events_that_came_with_the_greeting_are_taken_first(autojump_clock
     network = MemoryNetwork()
     async with (
         scripted(network, greet=accept_all(), answer=answer_all),
-        greeted(network) as (connection, _, driver),
+        greeted(network) as (connection, _, owner),
     ):
         connection.side.lose("given up by its driver")
-        await connection.run(driver)
-        assert isinstance(driver.events[0], Broken)
+        await connection.run(owner)
+        assert isinstance(owner.events[0], Broken)
 
 
 @pytest.mark.trio
@@ -294,21 +294,21 @@ async def test_a_loop_that_was_blocked_is_noticed_before_time_is_judged(
     network = MemoryNetwork()
     async with (
         scripted(network, greet=accept_all(), answer=answer_all),
-        greeted(network) as (connection, stream, driver),
+        greeted(network) as (connection, stream, owner),
         anyio.create_task_group() as tasks,
     ):
-        tasks.start_soon(connection.run, driver)
+        tasks.start_soon(connection.run, owner)
         await anyio.sleep(4.0)  # its last turn was the ping at 3.33 s, and it looks at the clock every 1.25 s
         sent = len(stream.sent)
         autojump_clock.jump(8.0)
         await anyio.wait_all_tasks_blocked()
-        [(at_least, at_most)] = driver.blocks
+        [(at_least, at_most)] = owner.blocks
         assert (at_least, at_most) == pytest.approx((12 - 10 / 3 - 1.25, 12 - 10 / 3))
         assert [at for at, _ in stream.sent[sent:]] == [anyio.current_time()]  # the ping
-        assert driver.events == []
+        assert owner.events == []
         await anyio.sleep(20.0)
-        assert driver.events == []
-        assert len(driver.blocks) == 1
+        assert owner.events == []
+        assert len(owner.blocks) == 1
         tasks.cancel_scope.cancel()
 
 
@@ -317,17 +317,17 @@ async def test_a_timer_that_is_a_little_late_is_no_block(autojump_clock: trio.te
     network = MemoryNetwork()
     async with (
         scripted(network, greet=accept_all(), answer=answer_all),
-        greeted(network) as (connection, _, driver),
+        greeted(network) as (connection, _, owner),
         anyio.create_task_group() as tasks,
     ):
-        tasks.start_soon(connection.run, driver)
+        tasks.start_soon(connection.run, owner)
         await anyio.wait_all_tasks_blocked()
         autojump_clock.jump(1.8)  # the next look is due after 1.25 s, and 0.625 s late is a block
         await anyio.wait_all_tasks_blocked()
-        assert driver.blocks == []
+        assert owner.blocks == []
         connection.hurry(float("-inf"))
         await anyio.wait_all_tasks_blocked()
-        assert driver.blocks == []
+        assert owner.blocks == []
         tasks.cancel_scope.cancel()
 
 
@@ -338,17 +338,17 @@ async def test_whoever_looks_at_the_clock_first_after_a_block_notices_it(
     network = MemoryNetwork()
     async with (
         scripted(network, greet=accept_all(), answer=answer_all),
-        greeted(network) as (connection, _, driver),
+        greeted(network) as (connection, _, owner),
         anyio.create_task_group() as tasks,
     ):
         connection.look_at_clock()  # nobody serves it yet
-        tasks.start_soon(connection.run, driver)
+        tasks.start_soon(connection.run, owner)
         await anyio.wait_all_tasks_blocked()
         autojump_clock.jump(5.0)
         connection.look_at_clock()
-        assert driver.blocks == [(3.75, 5.0)]
+        assert owner.blocks == [(3.75, 5.0)]
         await anyio.wait_all_tasks_blocked()
-        assert len(driver.blocks) == 1
+        assert len(owner.blocks) == 1
         tasks.cancel_scope.cancel()
 
 
@@ -363,11 +363,11 @@ async def test_nothing_urgent_waits_for_a_whole_batch_that_the_stream_takes_slow
 
     async with (
         scripted(network, greet=accept_all(timeout_ms=10_000), answer=take_in),
-        greeted(network) as (connection, stream, driver),
+        greeted(network) as (connection, stream, owner),
         anyio.create_task_group() as tasks,
     ):
         stream.rate = 200_000.0
-        tasks.start_soon(connection.run, driver)
+        tasks.start_soon(connection.run, owner)
         for _ in range(FIRST_SIZE):
             connection.side.send(Ticket(SetDataRequest("/a", b"x" * 200_000, -1)))
         connection.wake()
@@ -390,17 +390,17 @@ async def test_a_timer_that_had_no_turn_while_the_loop_ran_is_no_block(
     network = MemoryNetwork()
     async with (
         scripted(network, greet=accept_all(), answer=answer_all),
-        greeted(network) as (connection, _, driver),
+        greeted(network) as (connection, _, owner),
         anyio.create_task_group() as tasks,
     ):
-        tasks.start_soon(connection.run, driver)
+        tasks.start_soon(connection.run, owner)
         await anyio.wait_all_tasks_blocked()
         for _ in range(4):
             autojump_clock.jump(0.6)
             connection.look_at_clock()
-        assert driver.blocks == []
+        assert owner.blocks == []
         autojump_clock.jump(0.7)
         connection.look_at_clock()
-        [(at_least, at_most)] = driver.blocks
+        [(at_least, at_most)] = owner.blocks
         assert at_least == at_most == pytest.approx(0.7)
         tasks.cancel_scope.cancel()

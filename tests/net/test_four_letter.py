@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from zkrecipes.net.four_letter import ask
-from zkrecipes.net.transport import Address, Stream
+from zkrecipes.net.transport.network import Address, Stream
 from zkrecipes.testing import MemoryNetwork
 
 pytestmark = pytest.mark.trio

@@ -14,7 +14,7 @@ import pytest
 
 import zkrecipes as zk
 from tests.recipes.far_network import far_network
-from tests.recipes.hurting import TIMEOUT, Doors, Seen, World, virtual_time, world
+from tests.recipes.fault_sweep import TIMEOUT, Doors, Seen, World, virtual_time, world
 from zkrecipes.codec.messages import CheckRequest, CreateReply, ErrorReply
 from zkrecipes.codec.multi import MultiReply, MultiRequest
 from zkrecipes.enums import OpCode

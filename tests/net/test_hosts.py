@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from zkrecipes.net.hosts import Host, HostList
-from zkrecipes.net.transport import Address
+from zkrecipes.net.transport.network import Address
 
 A, B, C = Host("a", 2181), Host("b", 2181), Host("c", 2181)
 

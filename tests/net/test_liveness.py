@@ -11,9 +11,9 @@ import anyio.lowlevel
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import TIMEOUT, World, block_the_loop, virtual_time, world
+from tests.recipes.fault_sweep import TIMEOUT, World, block_the_loop, virtual_time, world
 from zkrecipes.enums import OpCode
-from zkrecipes.net.transport import Address, Handler, Stream
+from zkrecipes.net.transport.network import Address, Handler, Stream
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -97,7 +97,7 @@ async def test_the_time_for_which_the_loop_was_blocked_has_bounds_in_order(
 ) -> None:
     """Even if the connection ran between the moment at which it was due and the block."""
     async with world() as there, there.connect("a") as client:
-        connection = client._keeper.connection  # noqa: SLF001 - the writer looks at the clock in between
+        connection = client._engine.connection  # noqa: SLF001 - the writer looks at the clock in between
         assert connection is not None
         connection.hurry(float("-inf"))
         block_the_loop(TIMEOUT / 32)  # too short to count

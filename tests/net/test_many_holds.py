@@ -11,8 +11,8 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import TIMEOUT, World, virtual_time, world
-from zkrecipes.acl import CREATOR_ALL
+from tests.recipes.fault_sweep import TIMEOUT, World, virtual_time, world
+from zkrecipes.acl import CREATOR_ALL_ACL
 from zkrecipes.codec.messages import CheckRequest
 from zkrecipes.codec.multi import MultiRequest
 from zkrecipes.protocol.hold_checks import PART_SIZE_MAX
@@ -45,7 +45,7 @@ async def _hold(stack: AsyncExitStack, client: zk.Client, count: int) -> list[zk
 def _lock(client: zk.Client, kind: str) -> Any:
     if kind == "semaphore":
         return zk.Semaphore(client, "/one-more", limit=3)
-    acl = CREATOR_ALL if kind == "of its creator" else None
+    acl = CREATOR_ALL_ACL if kind == "of its creator" else None
     return zk.Mutex(client, "/one-more", acl=acl)
 
 

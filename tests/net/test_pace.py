@@ -13,7 +13,7 @@ import zkrecipes as zk
 from tests.net.peers import saying
 from zkrecipes.net.hosts import Host, HostList
 from zkrecipes.net.pace import SearchPace
-from zkrecipes.net.transport import Stream
+from zkrecipes.net.transport.network import Stream
 from zkrecipes.testing import MemoryNetwork
 
 NEVER = float("inf")

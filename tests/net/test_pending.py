@@ -13,11 +13,17 @@ from zkrecipes.net.wakeup import current_parking
 pytestmark = pytest.mark.anyio
 
 
-def _pending(*, is_kept: bool = False, is_errand: bool = False) -> Pending[str]:
+def _pending(*, survives_cancel: bool = False, is_idempotent: bool = False) -> Pending[str]:
     def convert(reply: object) -> str:
         return f"converted {reply}"
 
-    return Pending(GetDataRequest("/a"), convert, current_parking(), is_kept=is_kept, is_errand=is_errand)
+    return Pending(
+        GetDataRequest("/a"),
+        convert,
+        current_parking(),
+        survives_cancel=survives_cancel,
+        is_idempotent=is_idempotent,
+    )
 
 
 async def test_a_result_is_there_after_the_answer_and_not_before() -> None:
@@ -110,7 +116,7 @@ async def test_cancelling_the_wait_drops_the_request() -> None:
 
 
 async def test_cancelling_the_wait_drops_no_errand_and_nothing_that_is_kept() -> None:
-    for pending in (_pending(is_kept=True), _pending(is_errand=True)):
+    for pending in (_pending(survives_cancel=True), _pending(is_idempotent=True)):
         with anyio.move_on_after(0):
             await pending.wait()
         assert not pending.is_dropped
@@ -122,7 +128,7 @@ async def test_reads_and_errands_may_be_sent_again_and_other_writes_may_not() ->
     parking = current_parking()
     assert Pending(GetDataRequest("/a"), str, parking).is_repeatable
     assert not Pending(DeleteRequest("/a", -1), str, parking).is_repeatable
-    assert Pending(DeleteRequest("/a", -1), str, parking, is_errand=True).is_repeatable
+    assert Pending(DeleteRequest("/a", -1), str, parking, is_idempotent=True).is_repeatable
 
 
 async def test_it_shows_what_was_asked_and_how_that_stands_but_no_data() -> None:
@@ -136,7 +142,7 @@ async def test_it_shows_what_was_asked_and_how_that_stands_but_no_data() -> None
 
 
 async def test_a_task_that_waits_is_told_when_the_request_is_dropped() -> None:
-    pending, told = _pending(is_kept=True), []
+    pending, told = _pending(survives_cancel=True), []
 
     async def wait() -> None:
         with pytest.raises(RuntimeError, match="dropped"):
@@ -152,7 +158,7 @@ async def test_a_task_that_waits_is_told_when_the_request_is_dropped() -> None:
 
 
 async def test_an_answer_that_comes_in_the_same_pass_as_the_drop_stands() -> None:
-    pending, got = _pending(is_kept=True), []
+    pending, got = _pending(survives_cancel=True), []
 
     async def wait() -> None:
         got.append(await pending.wait())

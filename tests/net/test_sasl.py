@@ -18,9 +18,9 @@ import pytest
 import zkrecipes as zk
 from tests.net.peers import OPCODES_3_6, OldServer
 from tests.net.sasl_peers import CHALLENGE, Answer, Mute, SaslServer, Say, rspauth
-from tests.recipes.hurting import virtual_time
+from tests.recipes.fault_sweep import virtual_time
 from zkrecipes.enums import OpCode, SessionState
-from zkrecipes.net.transport import Address
+from zkrecipes.net.transport.network import Address
 from zkrecipes.protocol.sasl import SaslExchange
 from zkrecipes.testing import MemoryNetwork
 

@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from tests.recipes.hurting import real_time
+from tests.recipes.fault_sweep import real_time
 from zkrecipes import AuthFailedError
 from zkrecipes.net import sasl_steps
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from zkrecipes.net.transport import Address, Handler, Network, Stream
+from zkrecipes.net.transport.network import Address, Handler, Network, Stream
 
 
 class Papers(NamedTuple):

@@ -13,7 +13,7 @@ from zkrecipes.codec.messages import (
     WatchEventMessage,
 )
 from zkrecipes.codec.records import Stat
-from zkrecipes.enums import EventType, KeeperState, ServerGeneration, WatcherType
+from zkrecipes.enums import EventType, KeeperState, ServerVersion, WatcherType
 from zkrecipes.protocol.capabilities import Capabilities
 from zkrecipes.protocol.client_side import ClientSide, Stage
 from zkrecipes.protocol.events import ClientEvent, Greeting, Ticket
@@ -26,7 +26,7 @@ T = 12.0
 SESSION_ID = 0x1234
 PASSWORD = b"sixteen bytes ok"
 LIMIT = 100_000
-NEWEST = Capabilities(ServerGeneration.V3_7)
+NEWEST = Capabilities(ServerVersion.V3_7)
 
 
 def stat_at(zxid: int) -> Stat:

@@ -17,7 +17,7 @@ from zkrecipes.codec.messages import (
     SetWatchesRequest,
     WhoAmIRequest,
 )
-from zkrecipes.enums import ServerGeneration, SpecialXid
+from zkrecipes.enums import ServerVersion, SpecialXid
 from zkrecipes.errors import NoAuthError, NoNodeError, SessionExpiredError, UnimplementedError
 from zkrecipes.protocol.capabilities import Capabilities, questions_for
 from zkrecipes.protocol.client_side import Stage
@@ -25,7 +25,7 @@ from zkrecipes.protocol.events import Connected, Replied, Ticket
 from zkrecipes.protocol.requirement import Requirement
 from zkrecipes.protocol.watch_table import WatchKind
 
-V3_4, V3_5, V3_6, V3_7 = ServerGeneration
+V3_4, V3_5, V3_6, V3_7 = ServerVersion
 CONFIG = ExistsRequest("/zookeeper/config", watch=False)
 COUNT = GetAllChildrenNumberRequest("/zookeeper")
 
@@ -45,25 +45,25 @@ COUNT = GetAllChildrenNumberRequest("/zookeeper")
     ],
 )
 def test_answers_tell_of_other_generations_as_well(
-    answers: dict[ServerGeneration, bool], known: tuple[bool | None, ...]
+    answers: dict[ServerVersion, bool], known: tuple[bool | None, ...]
 ) -> None:
     capabilities = Capabilities()
     for generation, has_it in answers.items():
         capabilities = capabilities.learned(generation, has_it=has_it)
-    assert tuple(map(capabilities.has, ServerGeneration)) == known
-    unsettled = [each for each in ServerGeneration if capabilities.has(each) is None]
+    assert tuple(map(capabilities.has, ServerVersion)) == known
+    unsettled = [each for each in ServerVersion if capabilities.has(each) is None]
     unsettled = [] if capabilities.has(V3_7) is False else unsettled
     assert [each.generation for each in questions_for(V3_7, capabilities)] == unsettled
 
 
 @pytest.mark.parametrize("generation", [V3_5, V3_6, V3_7])
-def test_a_newer_answer_replaces_an_older_one(generation: ServerGeneration) -> None:
+def test_a_newer_answer_replaces_an_older_one(generation: ServerVersion) -> None:
     for first in (True, False):
         learned = Capabilities().learned(generation, has_it=first).learned(generation, has_it=not first)
         assert learned.has(generation) is not first
 
 
-def _ask(pair: Pair, generation: ServerGeneration, request: Any = None) -> Ticket:
+def _ask(pair: Pair, generation: ServerVersion, request: Any = None) -> Ticket:
     ticket = Ticket(request or GetEphemeralsRequest("/"))
     ticket.requirement = Requirement("get_ephemerals", generation)
     pair.client.send(ticket)

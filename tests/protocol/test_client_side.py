@@ -39,7 +39,7 @@ from zkrecipes.codec.messages import (
 )
 from zkrecipes.codec.multi import MultiReply, MultiRequest
 from zkrecipes.codec.records import Node
-from zkrecipes.enums import AddWatchMode, EventType, KeeperState, OpCode, ServerGeneration, SpecialXid
+from zkrecipes.enums import AddWatchMode, EventType, KeeperState, OpCode, ServerVersion, SpecialXid
 from zkrecipes.errors import (
     AuthFailedError,
     BadArgumentsError,
@@ -366,7 +366,7 @@ def test_persistent_watches_are_re_armed_where_the_server_can() -> None:
     pair.greet()
     pair.accept()
     assert [each.request for each in pair.flush()] == [SetWatches2Request(50, [], [], [], [], ["/a"])]
-    older = Capabilities(ServerGeneration.V3_5, below=ServerGeneration.V3_6)
+    older = Capabilities(ServerVersion.V3_5, below=ServerVersion.V3_6)
     pair = Pair(RESUMED, watches=watching((WatchKind.RECURSIVE, "/a")), guess=older)
     pair.greet()
     assert isinstance(one(pair.accept()), Connected)

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from zkrecipes.codec.messages import SetWatches2Request, SetWatchesRequest
-from zkrecipes.enums import ServerGeneration
+from zkrecipes.enums import ServerVersion
 from zkrecipes.protocol.watch_restore import set_watches_requests
 from zkrecipes.protocol.watch_table import WatchKind, WatchTable
 
-V3_4, V3_5, V3_6 = ServerGeneration.V3_4, ServerGeneration.V3_5, ServerGeneration.V3_6
+V3_4, V3_5, V3_6 = ServerVersion.V3_4, ServerVersion.V3_5, ServerVersion.V3_6
 BATCH = 128 * 1024
 
 
@@ -22,15 +22,15 @@ def _table(*watches: tuple[WatchKind, str]) -> WatchTable[str]:
     return table
 
 
-def _requests(table: WatchTable[str], generation: ServerGeneration | None = V3_6, zxid: int = 7) -> list[Any]:
+def _requests(table: WatchTable[str], generation: ServerVersion | None = V3_6, zxid: int = 7) -> list[Any]:
     return list(set_watches_requests(table, zxid, generation))
 
 
 ONE_OF_EACH = [(kind, f"/{kind.value}") for kind in WatchKind]
 
 
-@pytest.mark.parametrize("generation", [None, *ServerGeneration])
-def test_without_watches_nothing_is_sent(generation: ServerGeneration | None) -> None:
+@pytest.mark.parametrize("generation", [None, *ServerVersion])
+def test_without_watches_nothing_is_sent(generation: ServerVersion | None) -> None:
     assert _requests(_table(), generation) == []
 
 
@@ -41,7 +41,7 @@ def test_every_kind_goes_into_its_own_list() -> None:
 
 @pytest.mark.parametrize("generation", [None, V3_4, V3_5])
 def test_persistent_watches_are_left_out_where_the_server_has_none_or_nobody_knows(
-    generation: ServerGeneration | None,
+    generation: ServerVersion | None,
 ) -> None:
     table = _table(*ONE_OF_EACH)
     assert _requests(table, generation) == [SetWatchesRequest(7, ["/data"], ["/exist"], ["/child"])]

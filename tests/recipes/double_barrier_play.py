@@ -28,9 +28,9 @@ from trio.testing import MockClock
 import zkrecipes as zk
 from tests.recipes.double_barrier_checker import Member, Violation, check
 from tests.recipes.double_barrier_recorder import Recorder
-from tests.recipes.hurting import TIMEOUT, World, world
-from zkrecipes.client import opening
-from zkrecipes.devserver.faults import Hurt
+from tests.recipes.fault_sweep import TIMEOUT, World, world
+from zkrecipes.client import connect as connect_module
+from zkrecipes.devserver.faults import FaultKind
 from zkrecipes.devserver.processor import Reply
 from zkrecipes.enums import OpCode
 from zkrecipes.recipes import double_barrier_member
@@ -260,7 +260,7 @@ class OneServer:
             is_applied = code in (-7, -122) and rng.random() < 0.5
             self._refused[client.session.id] = (code, rng.randint(1, 3), is_applied)
         else:
-            how = rng.choice(list(Hurt))
+            how = rng.choice(list(FaultKind))
             self._there.server.faults.hurt(rng.randint(1, 8), how, session_id=client.session.id)
 
     async def fail(self, rng: random.Random) -> None:
@@ -421,7 +421,7 @@ def _nothing_by_chance(seed: int) -> Iterator[None]:
     """A history depends on nothing but its seed: names, pauses and the order of tasks do not differ."""
     names = random.Random(seed)
     with (
-        patch.object(opening, "_RNG", random.Random(seed)),
+        patch.object(connect_module, "_RNG", random.Random(seed)),
         patch.object(double_barrier_member, "uuid4", lambda: UUID(int=names.getrandbits(128), version=4)),
         patch("trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING", new=True),
         patch("trio._core._run._r", SimpleNamespace(shuffle=lambda batch: None)),

@@ -48,7 +48,7 @@ from tests.recipes.double_barrier_checker import (
 )
 from zkrecipes.devserver.data_tree import DataTree, ZNode
 from zkrecipes.testing import SimulatedEnsemble
-from zkrecipes.testing.simulated.history import Entry, SessionEnd, Store, Write
+from zkrecipes.testing.simulated.history import CommittedHistory, HistoryEntry, SessionEnd, Write
 
 __all__ = ["Recorder", "merged"]
 
@@ -182,11 +182,13 @@ class Recorder:
         """
         world = ensemble._world  # noqa: SLF001 - only the onlooker's view has the one history
         committed = world.committed
-        store = Store(tick_time=world.times.tick, first_session_id=world.first_session_id, random=Random(0))
+        store = CommittedHistory(
+            tick_time=world.times.tick, first_session_id=world.first_session_id, random=Random(0)
+        )
         for entry in world.history:
             self._apply(store, entry)
 
-        def record(index: int, entry: Entry) -> None:
+        def record(index: int, entry: HistoryEntry) -> None:
             is_new = index == len(world.history)
             committed(index, entry)
             if is_new:
@@ -194,7 +196,7 @@ class Recorder:
 
         world.committed = record  # type: ignore[method-assign]
 
-    def _apply(self, store: Store, entry: Entry) -> None:
+    def _apply(self, store: CommittedHistory, entry: HistoryEntry) -> None:
         store.apply(entry)
         act = entry.act
         ended = act.session_id if isinstance(act, SessionEnd) else None

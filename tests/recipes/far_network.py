@@ -10,8 +10,8 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
-from tests.recipes.hurting import World
-from zkrecipes.net.transport import Address, Handler, Stream
+from tests.recipes.fault_sweep import World
+from zkrecipes.net.transport.network import Address, Handler, Stream
 
 __all__ = ["FarNetwork", "far_network"]
 

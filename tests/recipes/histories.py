@@ -16,12 +16,18 @@ import anyio
 from hypothesis import strategies as st
 
 import zkrecipes as zk
-from tests.recipes.hurting import TIMEOUT, World, world
-from zkrecipes.devserver.faults import Hurt
+from tests.recipes.fault_sweep import TIMEOUT, World, world
+from zkrecipes.devserver.faults import FaultKind
 
 CLIENTS = 3
 _PAUSE = 0.1
-_HURTS = (Hurt.BEFORE_SEND, Hurt.AFTER_SEND, Hurt.AFTER_COMMIT, Hurt.CORRUPT, Hurt.DELAY)
+_HURTS = (
+    FaultKind.BEFORE_SEND,
+    FaultKind.AFTER_SEND,
+    FaultKind.AFTER_COMMIT,
+    FaultKind.CORRUPT,
+    FaultKind.DELAY,
+)
 
 
 @dataclass(eq=False)

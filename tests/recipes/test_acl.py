@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import virtual_time, world
+from tests.recipes.fault_sweep import virtual_time, world
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -51,7 +51,7 @@ USES: dict[str, Use] = {
     **MEMBERS,
     "multi lock": lambda client: zk.MultiLock([zk.Mutex(client, f"{PATH}/{name}") for name in "ab"]),
     "barrier": _gate,
-    "barrier with an ACL": partial(_gate, acl=zk.CREATOR_ALL),
+    "barrier with an ACL": partial(_gate, acl=zk.CREATOR_ALL_ACL),
 }
 
 
@@ -68,7 +68,7 @@ async def test_every_znode_that_a_recipe_makes_has_the_clients_default_acl(use: 
     async with (
         world() as there,
         there.connect("b") as other,
-        there.connect("a", auth=[("digest", "me:secret")], default_acl=zk.CREATOR_ALL) as client,
+        there.connect("a", auth=[("digest", "me:secret")], default_acl=zk.CREATOR_ALL_ACL) as client,
         use(client),
     ):
         found = await acls_below(client, TOP)
@@ -86,9 +86,9 @@ async def test_every_znode_that_a_recipe_makes_has_the_clients_default_acl(use: 
 @pytest.mark.parametrize("use", MEMBERS.values(), ids=MEMBERS.keys())
 async def test_members_may_have_an_acl_of_their_own(use: Callable[..., Any]) -> None:
     """What is above them is for whoever comes next, so it does not have theirs."""
-    theirs = [*zk.READ_ONLY, zk.ACL(zk.Perms.ALL, zk.digest_id("me", "secret"))]
+    theirs = [*zk.READ_ACL, zk.ACL(zk.Perms.ALL, zk.digest_id("me", "secret"))]
     async with world() as there, there.connect("a", auth=[("digest", "me:secret")]) as client:
         async with use(client, acl=theirs):
             found = await acls_below(client, TOP)
-        assert found[TOP] == found["/app/deep"] == list(zk.OPEN)
+        assert found[TOP] == found["/app/deep"] == list(zk.OPEN_ACL)
         assert theirs in found.values()

@@ -13,7 +13,7 @@ import anyio.lowlevel
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import (
+from tests.recipes.fault_sweep import (
     TIMEOUT,
     Outcome,
     World,
@@ -23,7 +23,7 @@ from tests.recipes.hurting import (
     virtual_time,
     world,
 )
-from zkrecipes.devserver.faults import Hurt
+from zkrecipes.devserver.faults import FaultKind
 from zkrecipes.enums import OpCode
 
 pytestmark = pytest.mark.anyio
@@ -140,11 +140,11 @@ async def test_what_it_costs() -> None:
 async def test_an_acl_is_that_of_the_znode() -> None:
     async with two_clients() as (_, client, other):
         await client.add_auth("digest", "me:secret")
-        await client.ensure_path("/gates", acl=zk.OPEN)
-        acl = [*zk.CREATOR_ALL, *zk.READ_ONLY]
+        await client.ensure_path("/gates", acl=zk.OPEN_ACL)
+        acl = [*zk.CREATOR_ALL_ACL, *zk.READ_ACL]
         await gate(client, acl=acl).create()
         entries, _ = await client.get_acl(PATH)
-        assert entries == [zk.ACL(zk.Perms.ALL, zk.digest_id("me", "secret")), *zk.READ_ONLY]
+        assert entries == [zk.ACL(zk.Perms.ALL, zk.digest_id("me", "secret")), *zk.READ_ACL]
         async with somebody_waits(other):
             await gate(client).remove()
 
@@ -152,7 +152,7 @@ async def test_an_acl_is_that_of_the_znode() -> None:
 async def test_who_may_not_create_may_still_find_it_closed() -> None:
     async with two_clients() as (_, client, other):
         await client.add_auth("digest", "me:secret")
-        acl = [*zk.CREATOR_ALL, *zk.READ_ONLY]
+        acl = [*zk.CREATOR_ALL_ACL, *zk.READ_ACL]
         await gate(client, acl=acl).create()
         await gate(other).create()
         with pytest.raises(zk.NoAuthError):
@@ -344,13 +344,13 @@ def is_through_or_cancelled(outcome: Outcome) -> None:
     assert outcome.result == "through" or isinstance(outcome.error, anyio.get_cancelled_exc_class())
 
 
-@pytest.mark.parametrize("how", list(Hurt))
-async def test_each_request_of_closing_and_opening_hurt(how: Hurt) -> None:
+@pytest.mark.parametrize("how", list(FaultKind))
+async def test_each_request_of_closing_and_opening_hurt(how: FaultKind) -> None:
     assert await hurt_each_request(close_and_open, is_through, how, stays=STAYS) >= 8
 
 
-@pytest.mark.parametrize("how", list(Hurt))
-async def test_each_request_of_waiting_hurt(how: Hurt) -> None:
+@pytest.mark.parametrize("how", list(FaultKind))
+async def test_each_request_of_waiting_hurt(how: FaultKind) -> None:
     number = await hurt_each_request(wait_through, is_through, how, stays=STAYS, surroundings=closed_at_first)
     assert number >= 2
 

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import virtual_time, world
+from tests.recipes.fault_sweep import virtual_time, world
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -23,7 +23,7 @@ BLOCKS: dict[str, Callable[[zk.Client], AbstractAsyncContextManager[Any, Any]]] 
     "semaphore": lambda client: zk.Semaphore(client, PATH, limit=1),
     "multi lock": lambda client: zk.MultiLock([zk.Mutex(client, PATH)]),
     "leadership": lambda client: zk.Election(client, PATH).lead(),
-    "observed election": lambda client: zk.Election(client, PATH).observe(),
+    "observed election": lambda client: zk.Election(client, PATH).changes(),
     "membership": lambda client: zk.Group(client, PATH).join("me"),
     "followed group": lambda client: zk.Group(client, PATH).changes(),
     "config": lambda client: zk.ConfigWatch(client, PATH),

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import zkrecipes as zk
-from tests.recipes.hurting import (
+from tests.recipes.fault_sweep import (
     TIMEOUT,
     Outcome,
     Seen,
@@ -23,7 +23,7 @@ from tests.recipes.hurting import (
     virtual_time,
     world,
 )
-from zkrecipes.devserver.faults import Hurt
+from zkrecipes.devserver.faults import FaultKind
 from zkrecipes.enums import OpCode
 
 anyio_backend = virtual_time()
@@ -211,8 +211,8 @@ def whole(outcome: Outcome) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("how", Hurt)
-async def test_whatever_is_hurt_the_snapshot_is_whole(how: Hurt) -> None:
+@pytest.mark.parametrize("how", FaultKind)
+async def test_whatever_is_hurt_the_snapshot_is_whole(how: FaultKind) -> None:
     assert await hurt_each_request(take_snapshot, whole, how, stays=STAYS, surroundings=a_tree) >= 20
 
 
@@ -341,8 +341,8 @@ async def a_tree_that_grows(there: World) -> AsyncIterator[None]:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("how", Hurt)
-async def test_whatever_is_hurt_the_last_tree_is_seen(how: Hurt) -> None:
+@pytest.mark.parametrize("how", FaultKind)
+async def test_whatever_is_hurt_the_last_tree_is_seen(how: FaultKind) -> None:
     hurt = await hurt_each_request(follow, whole, how, stays=STAYS, surroundings=a_tree_that_grows)
     assert hurt >= 20
 

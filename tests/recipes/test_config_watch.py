@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import zkrecipes as zk
-from tests.recipes.hurting import (
+from tests.recipes.fault_sweep import (
     TIMEOUT,
     Outcome,
     Seen,
@@ -28,7 +28,7 @@ from tests.recipes.hurting import (
     virtual_time,
     world,
 )
-from zkrecipes.devserver.faults import Hurt
+from zkrecipes.devserver.faults import FaultKind
 from zkrecipes.enums import OpCode
 
 anyio_backend = virtual_time()
@@ -573,8 +573,8 @@ def counted(outcome: Outcome) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("how", Hurt)
-async def test_whatever_is_hurt_each_update_is_applied_once(how: Hurt) -> None:
+@pytest.mark.parametrize("how", FaultKind)
+async def test_whatever_is_hurt_each_update_is_applied_once(how: FaultKind) -> None:
     assert await hurt_each_request(count_to_three, counted, how, stays=STAYS) >= 7
 
 
@@ -604,8 +604,8 @@ def saw_five(outcome: Outcome) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("how", Hurt)
-async def test_whatever_is_hurt_the_newest_value_is_seen(how: Hurt) -> None:
+@pytest.mark.parametrize("how", FaultKind)
+async def test_whatever_is_hurt_the_newest_value_is_seen(how: FaultKind) -> None:
     hurt = await hurt_each_request(
         watch_until_five, saw_five, how, stays=STAYS, surroundings=somebody_sets_it
     )

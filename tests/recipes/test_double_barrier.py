@@ -21,7 +21,7 @@ import anyio.lowlevel
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import (
+from tests.recipes.fault_sweep import (
     TIMEOUT,
     Outcome,
     Seen,
@@ -35,13 +35,13 @@ from tests.recipes.hurting import (
 )
 from zkrecipes.codec.messages import CheckRequest, CreateRequest, Request, SetDataRequest
 from zkrecipes.codec.multi import MultiRequest
-from zkrecipes.devserver.faults import Hurt
+from zkrecipes.devserver.faults import FaultKind
 from zkrecipes.enums import OpCode
 from zkrecipes.recipes import double_barrier_member
 from zkrecipes.recipes.double_barrier_directory import (
     BarrierDirectory,
+    BarrierRecord,
     BarrierView,
-    Record,
     is_member,
     parties_max,
     record_of,
@@ -157,7 +157,7 @@ async def test_who_is_a_member() -> None:
         assert not is_member(name)
 
 
-CLOSED, OPEN = Record(6, 60), Record(5, 50, is_open=True)
+CLOSED, OPEN = BarrierRecord(6, 60), BarrierRecord(5, 50, is_open=True)
 OLD_READY, YOUNG_READY = (zk.Stat(czxid, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) for czxid in (50, 90))
 
 
@@ -167,12 +167,12 @@ OLD_READY, YOUNG_READY = (zk.Stat(czxid, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) for czxid
         # too few members, and enough, after a round that was over before
         (CLOSED, CLOSED, None, 2, False, Step.WAIT),
         (CLOSED, CLOSED, None, 3, False, Step.COUNT),
-        (Record(0), Record(0), None, 3, False, Step.COUNT),
+        (BarrierRecord(0), BarrierRecord(0), None, 3, False, Step.COUNT),
         # its round has begun, even if `ready` has gone again
-        (Record(7, 90, is_open=True), CLOSED, YOUNG_READY, 3, True, Step.ENTER),
-        (Record(7, 90, is_open=True), CLOSED, None, 1, False, Step.ENTER),
+        (BarrierRecord(7, 90, is_open=True), CLOSED, YOUNG_READY, 3, True, Step.ENTER),
+        (BarrierRecord(7, 90, is_open=True), CLOSED, None, 1, False, Step.ENTER),
         # it has missed its round, which is over
-        (Record(8, 95), CLOSED, None, 3, True, Step.WITHDRAW),
+        (BarrierRecord(8, 95), CLOSED, None, 3, True, Step.WITHDRAW),
         # a round began before its znode was created
         (OPEN, CLOSED, OLD_READY, 3, False, Step.WITHDRAW),
         (OPEN, CLOSED, None, 3, False, Step.WITHDRAW),
@@ -187,20 +187,25 @@ OLD_READY, YOUNG_READY = (zk.Stat(czxid, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) for czxid
     ],
 )
 async def test_what_a_waiting_member_does_next(
-    record: Record, arrived: Record, ready: zk.Stat | None, members: int, is_called: bool, step: Step
+    record: BarrierRecord,
+    arrived: BarrierRecord,
+    ready: zk.Stat | None,
+    members: int,
+    is_called: bool,
+    step: Step,
 ) -> None:
     view = BarrierView(record, ready, ["member"] * members)
     assert next_step(view, 80, arrived, 3, is_called=is_called) is step
 
 
 async def test_a_record_is_what_a_round_wrote_last() -> None:
-    def read(data: bytes | None, version: int) -> Record:
+    def read(data: bytes | None, version: int) -> BarrierRecord:
         return record_of(zk.Node(data, zk.Stat(1, 77, 0, 0, version, 0, 0, 0, 0, 0, 0)))
 
-    assert read(b"5 open", 5) == Record(5, 77, is_open=True)
-    assert read(b"6 closed", 6) == Record(6, 77, is_open=False)
+    assert read(b"5 open", 5) == BarrierRecord(5, 77, is_open=True)
+    assert read(b"6 closed", 6) == BarrierRecord(6, 77, is_open=False)
     for data in (b"5 open", b"", None, b"settings", b"6 closed ", b"-6 closed"):
-        assert read(data, 6) == Record(6)
+        assert read(data, 6) == BarrierRecord(6)
 
 
 @pytest.mark.parametrize("path", ["/b", "/a/long/one" * 20])
@@ -215,7 +220,7 @@ async def test_more_parties_than_a_transaction_can_check_are_refused(path: str) 
         checks: list[Request[Any]] = [CheckRequest(f"/chroot{path}/{uuid.uuid4()}", -1)] * limit
         writes: list[Request[Any]] = [
             SetDataRequest(f"/chroot{path}", b"123456789 closed", 123456789),
-            CreateRequest(f"/chroot{path}/ready", b"", list(zk.OPEN), 0),
+            CreateRequest(f"/chroot{path}/ready", b"", list(zk.OPEN_ACL), 0),
         ]
         size = len(MultiRequest((*checks, *writes)).encode())
         assert 0.9 * 2**20 < size < 0xFFFFF
@@ -481,7 +486,7 @@ async def pass_through(each: zk.DoubleBarrier) -> None:
 
 async def test_an_acl_is_that_of_the_members_znode() -> None:
     async with clients("a") as (there, (client,)):
-        acl = [zk.ACL(zk.Perms.READ, zk.ANYONE)]
+        acl = [zk.ACL(zk.Perms.READ, zk.ANYONE_ID)]
         async with barrier(client, 1, acl=acl):
             (path,) = names_of_members(there)
             assert (await client.get_acl(path))[0] == acl
@@ -492,7 +497,7 @@ async def test_an_acl_is_that_of_the_members_znode() -> None:
 async def test_a_directory_without_a_permission_is_refused_on_entering(missing: zk.Perms) -> None:
     async with clients("a") as (there, (client,)):
         await client.ensure_path("/steps")
-        await client.create(PATH, acl=[zk.ACL(zk.Perms.ALL & ~missing, zk.ANYONE)])
+        await client.create(PATH, acl=[zk.ACL(zk.Perms.ALL & ~missing, zk.ANYONE_ID)])
         with pytest.raises(zk.NoAuthError):
             async with barrier(client, 1):
                 raise AssertionError("inside without a record")
@@ -624,8 +629,8 @@ async def test_a_znode_that_turns_out_younger_than_ready_is_withdrawn() -> None:
             if seen.opcode == OpCode.CREATE and seen.session_id == other.session.id:
                 there.meanwhile = lambda _: None
                 tree, zxid = there.server.processor.tree, there.server.processor.zxid
-                tree.add(f"{PATH}/{uuid.uuid4()}", b"", tuple(zk.OPEN), zxid, client.session.id)
-                tree.add(READY, b"", tuple(zk.OPEN), zxid, 0)
+                tree.add(f"{PATH}/{uuid.uuid4()}", b"", tuple(zk.OPEN_ACL), zxid, client.session.id)
+                tree.add(READY, b"", tuple(zk.OPEN_ACL), zxid, 0)
                 created.append(names_of_members(there))
 
         await client.ensure_path(PATH)
@@ -1067,7 +1072,7 @@ async def test_two_who_count_at_the_same_time() -> None:
             if seen.opcode == OpCode.MULTI and READY not in there.znodes():
                 there.meanwhile = lambda _: None
                 processor = there.server.processor
-                processor.tree.add(READY, b"", tuple(zk.OPEN), processor.zxid + 1, 0)
+                processor.tree.add(READY, b"", tuple(zk.OPEN_ACL), processor.zxid + 1, 0)
 
         there.meanwhile = make_it_first
         async with barrier(client, 1):
@@ -1103,7 +1108,7 @@ async def test_a_member_that_may_not_be_read_cannot_be_counted() -> None:
     """Whether it is alive can only be checked by members that may read its znode."""
     async with clients("a", "b") as (there, (client, other)), anyio.create_task_group() as tasks:
         await client.add_auth("digest", "me:secret")
-        first, second = Member(client, acl=zk.CREATOR_ALL), Member(other)
+        first, second = Member(client, acl=zk.CREATOR_ALL_ACL), Member(other)
         tasks.start_soon(first.run)
         await a_while()
         (path,) = names_of_members(there)
@@ -1218,21 +1223,21 @@ def is_through_or_cancelled(outcome: Outcome) -> None:
 
 
 WAYS = [
-    (Hurt.BEFORE_SEND, is_through),
-    (Hurt.AFTER_SEND, is_through),
-    (Hurt.AFTER_COMMIT, is_through),
-    (Hurt.EXPIRE, is_through_or_lost),
+    (FaultKind.BEFORE_SEND, is_through),
+    (FaultKind.AFTER_SEND, is_through),
+    (FaultKind.AFTER_COMMIT, is_through),
+    (FaultKind.EXPIRE, is_through_or_lost),
 ]
 
 
 @pytest.mark.parametrize(("how", "judge"), WAYS)
-async def test_each_request_hurt_alone(how: Hurt, judge: Any) -> None:
+async def test_each_request_hurt_alone(how: FaultKind, judge: Any) -> None:
     assert await hurt_each_request(cross_alone, judge, how, stays=STAYS) >= 10
 
 
 @pytest.mark.parametrize("surroundings", [with_company, before_company])
 @pytest.mark.parametrize(("how", "judge"), WAYS)
-async def test_each_request_hurt_in_company(how: Hurt, judge: Any, surroundings: Any) -> None:
+async def test_each_request_hurt_in_company(how: FaultKind, judge: Any, surroundings: Any) -> None:
     number = await hurt_each_request(cross, judge, how, stays=STAYS, surroundings=surroundings)
     assert number >= 6
 

@@ -15,7 +15,7 @@ import zkrecipes as zk
 from tests.recipes.double_barrier_checker import Member, check
 from tests.recipes.double_barrier_play import Outcome, play_on_a_server, play_on_an_ensemble
 from tests.recipes.double_barrier_recorder import Recorder
-from tests.recipes.hurting import TIMEOUT, World, world
+from tests.recipes.fault_sweep import TIMEOUT, World, world
 
 SECONDS = 8.0
 PATH = "/steps"

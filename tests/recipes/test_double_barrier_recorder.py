@@ -24,7 +24,7 @@ from tests.recipes.double_barrier_checker import (
     check,
 )
 from tests.recipes.double_barrier_recorder import Recorder, merged
-from tests.recipes.hurting import TIMEOUT, virtual_time, world
+from tests.recipes.fault_sweep import TIMEOUT, virtual_time, world
 from zkrecipes.testing import SimulatedEnsemble
 
 anyio_backend = virtual_time()

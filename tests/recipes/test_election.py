@@ -15,7 +15,7 @@ import anyio.lowlevel
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import (
+from tests.recipes.fault_sweep import (
     TIMEOUT,
     Outcome,
     Seen,
@@ -27,11 +27,11 @@ from tests.recipes.hurting import (
     virtual_time,
     world,
 )
-from zkrecipes.devserver.faults import Hurt, paths_of
+from zkrecipes.devserver.faults import FaultKind, paths_of
 from zkrecipes.devserver.processor import Reply
 from zkrecipes.enums import OpCode
-from zkrecipes.recipes.latest import LatestReader
-from zkrecipes.recipes.layouts import ELECTIONS, ElectionLayoutName
+from zkrecipes.recipes.following.latest_value import LatestReader
+from zkrecipes.recipes.locking.layouts import ELECTIONS, ElectionLayoutName
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -465,7 +465,7 @@ async def test_a_leader_read_across_two_sessions_is_read_again() -> None:
     async with _clients("a", "b") as (there, (client, other)):
         async with _election(other, "b").lead():
             first_session = client.session.id
-            there.server.faults.hurt(3, Hurt.EXPIRE, session_id=first_session)  # sync, list, read
+            there.server.faults.hurt(3, FaultKind.EXPIRE, session_id=first_session)  # sync, list, read
             leader = await _election(client).leader()
             assert leader is not None
             assert leader.identifier == "b"
@@ -478,8 +478,8 @@ async def test_a_leader_read_across_two_sessions_is_read_again() -> None:
 async def test_an_observer_whose_two_reads_are_of_two_sessions_looks_again() -> None:
     async with _clients("a", "b") as (there, (client, other)):
         async with _election(other, "b").lead():
-            there.server.faults.hurt(3, Hurt.EXPIRE, session_id=client.session.id)  # sync, list, read
-            async with _election(client).observe() as leaders:
+            there.server.faults.hurt(3, FaultKind.EXPIRE, session_id=client.session.id)  # sync, list, read
+            async with _election(client).changes() as leaders:
                 assert await _next(leaders) == "b"
                 assert await _stays(leaders)
         # In between, the client asks whether this server can remove watches, and removes the first read's.
@@ -520,7 +520,7 @@ async def test_a_read_only_server_cannot_tell_what_is_not_old() -> None:
         with pytest.raises(zk.NotReadOnlyError):
             await election.leader()
         assert await election.leader(sync=False) is None
-        async with election.observe() as leaders:
+        async with election.changes() as leaders:
             assert await _next(leaders) is None
 
 
@@ -531,7 +531,7 @@ async def test_foreign_children_are_no_candidates() -> None:
         strangers = ("0", "__lock__", "stranger-0000000000", f"_c_{'0' * 32}-latch-0000000000")
         for name in strangers:
             await client.create(f"{DIRECTORY}/{name}", b"strange")
-        async with election.observe() as leaders:
+        async with election.changes() as leaders:
             assert await _next(leaders) is None
             assert await election.leader() is None
             async with election.lead(wait=0) as leadership:
@@ -546,11 +546,11 @@ async def test_foreign_children_are_no_candidates() -> None:
 async def test_who_may_not_be_read_is_an_error() -> None:
     async with _clients("a", "b") as (_, (client, other)):
         await other.add_auth("digest", "b:secret")
-        async with _election(other, acl=zk.CREATOR_ALL).lead():
+        async with _election(other, acl=zk.CREATOR_ALL_ACL).lead():
             election = _election(client)
             with pytest.raises(zk.NoAuthError):
                 await election.leader()
-            async with election.observe() as leaders:
+            async with election.changes() as leaders:
                 with pytest.raises(zk.NoAuthError):
                     await anext(leaders)
 
@@ -567,7 +567,7 @@ async def test_an_observer_begins_with_the_present_leader_and_sees_each_change()
             led: list[str] = []
             async with AsyncExitStack() as stack:
                 async with _election(first, "a", data=b"a:80").lead() as leadership:
-                    leaders = await stack.enter_async_context(election.observe())
+                    leaders = await stack.enter_async_context(election.changes())
                     with anyio.fail_after(1):
                         leader = await anext(leaders)
                     assert leader == zk.Contender(
@@ -587,7 +587,7 @@ async def test_an_observer_begins_with_the_present_leader_and_sees_each_change()
 
 async def test_an_observer_changes_nothing_and_waits_for_the_directory() -> None:
     async with _clients("a", "observer") as (there, (client, observer)):
-        async with _election(observer).observe() as leaders:
+        async with _election(observer).changes() as leaders:
             assert await _next(leaders) is None
             assert await _stays(leaders)
             assert there.znodes() == set()
@@ -604,7 +604,7 @@ async def test_an_observer_changes_nothing_and_waits_for_the_directory() -> None
 
 async def test_the_directory_is_deleted_under_leader_and_observer() -> None:
     async with _clients("a", "observer") as (there, (client, observer)):
-        async with _election(observer).observe() as leaders, anyio.create_task_group() as tasks:
+        async with _election(observer).changes() as leaders, anyio.create_task_group() as tasks:
             assert await _next(leaders) is None
             tasks.start_soon(_election(client, "a").run, _sleep)
             assert await _next(leaders) == "a"
@@ -619,7 +619,7 @@ async def test_the_directory_is_deleted_under_leader_and_observer() -> None:
 
 async def test_who_queues_up_or_leaves_behind_the_leader_wakes_no_observer() -> None:
     async with _clients("a", "b", "observer") as (there, (client, other, observer)):
-        async with _election(client, "a").lead(), _election(observer).observe() as leaders:
+        async with _election(client, "a").lead(), _election(observer).changes() as leaders:
             assert await _next(leaders) == "a"
             del there.seen[:]
             for _ in range(5):
@@ -645,7 +645,7 @@ async def test_a_leader_that_leaves_while_it_is_read_is_not_told() -> None:
                 _remove(there, one)
 
         there.meanwhile = vanish
-        async with _election(client).observe() as leaders:
+        async with _election(client).changes() as leaders:
             assert await _next(leaders) == "2"
             await other.delete(two)
             assert await _next(leaders) is None
@@ -653,7 +653,7 @@ async def test_a_leader_that_leaves_while_it_is_read_is_not_told() -> None:
 
 async def test_a_leader_may_change_its_address() -> None:
     async with _clients("a", "observer") as (_, (client, observer)):
-        async with _election(client, "a").lead() as leadership, _election(observer).observe() as leaders:
+        async with _election(client, "a").lead() as leadership, _election(observer).changes() as leaders:
             assert await _next(leaders) == "a"
             await client.set(leadership.path, b"elsewhere")
             assert await _next(leaders) == "elsewhere"
@@ -661,7 +661,7 @@ async def test_a_leader_may_change_its_address() -> None:
 
 async def test_a_slow_reader_skips_leaders_and_gets_the_newest() -> None:
     async with _clients("a", "observer") as (_, (client, observer)):
-        async with _election(observer).observe() as leaders:
+        async with _election(observer).changes() as leaders:
             for number in range(5):
                 async with _election(client, f"{number}").lead():
                     await anyio.sleep(1)
@@ -673,7 +673,7 @@ async def test_a_slow_reader_skips_leaders_and_gets_the_newest() -> None:
 
 async def test_several_readers_of_one_observer() -> None:
     async with _clients("a") as (_, (client,)):
-        async with _election(client).observe() as one, _election(client).observe() as other:
+        async with _election(client).changes() as one, _election(client).changes() as other:
             assert (await _next(one), await _next(other)) == (None, None)
             async with _election(client, "a").lead():
                 assert (await _next(one), await _next(other)) == ("a", "a")
@@ -704,7 +704,7 @@ async def _session_expires_unheard(there: World, observer: zk.Client) -> None:
 async def test_an_observer_is_told_what_it_missed(harm: Callable[..., Any]) -> None:
     async with _clients("a", "b", "observer") as (there, (first, second, observer)):
         before = Traces.of(there, observer)
-        async with _election(observer).observe() as leaders:
+        async with _election(observer).changes() as leaders:
             assert await _next(leaders) is None
             async with _election(first, "a").lead():
                 assert await _next(leaders) == "a"
@@ -726,7 +726,7 @@ async def test_an_observer_is_told_what_it_missed(harm: Callable[..., Any]) -> N
 
 async def test_an_unchanged_leader_is_not_told_again_after_a_new_session() -> None:
     async with _clients("a", "observer") as (there, (client, observer)):
-        async with _election(client, "a").lead(), _election(observer).observe() as leaders:
+        async with _election(client, "a").lead(), _election(observer).changes() as leaders:
             assert await _next(leaders) == "a"
             there.server.expire(observer.session.id)
             assert await _stays(leaders)
@@ -737,7 +737,7 @@ async def test_an_observer_of_a_client_that_may_not_renew_is_told() -> None:
     async with world() as there:
         with pytest.raises(zk.SessionExpiredError):
             async with there.connect("observer", renew=False) as client:
-                async with _election(client).observe() as leaders:
+                async with _election(client).changes() as leaders:
                     assert await _next(leaders) is None
                     there.server.expire(client.session.id)
                     with pytest.raises(zk.SessionExpiredError):
@@ -786,23 +786,23 @@ def _has_led_or_lost(outcome: Outcome) -> None:
     assert outcome.result == "led" or type(outcome.error) is zk.LeadershipLostError
 
 
-HURTS = [Hurt.BEFORE_SEND, Hurt.AFTER_SEND, Hurt.AFTER_COMMIT, Hurt.EXPIRE]
+HURTS = [FaultKind.BEFORE_SEND, FaultKind.AFTER_SEND, FaultKind.AFTER_COMMIT, FaultKind.EXPIRE]
 
 
 @pytest.mark.parametrize("how", HURTS)
-async def test_each_request_of_leading_and_stepping_down_hurt(how: Hurt) -> None:
-    judge = _has_led_or_lost if how is Hurt.EXPIRE else _has_led
+async def test_each_request_of_leading_and_stepping_down_hurt(how: FaultKind) -> None:
+    judge = _has_led_or_lost if how is FaultKind.EXPIRE else _has_led
     number = await hurt_each_request(_lead_for_a_while, judge, how, stays=STAYS, surroundings=_a_rival)
     assert number >= 6
 
 
 @pytest.mark.parametrize("how", HURTS)
-async def test_each_request_of_leader_and_observe_hurt(how: Hurt) -> None:
+async def test_each_request_of_leader_and_observe_hurt(how: FaultKind) -> None:
     """Reads are settled by reading again: nothing is ever raised, and nothing old is told."""
 
     async def look(_: World, client: zk.Client) -> list[str]:
         election = _election(client)
-        async with election.observe() as leaders:
+        async with election.changes() as leaders:
             found = [await election.leader()]
             await anyio.sleep(TIMEOUT / 4)
             found += [await election.leader(), await anext(leaders), (await election.contenders())[0]]
@@ -839,7 +839,7 @@ async def _lead_for_a_moment(_: World, client: zk.Client) -> str:
 
 
 async def _observe_for_a_moment(_: World, client: zk.Client) -> str:
-    async with _election(client).observe() as leaders:
+    async with _election(client).changes() as leaders:
         await anext(leaders)
     return "led"
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import zkrecipes as zk
+from tests.recipes.fault_sweep import Seen, World, jumping_backend
 from tests.recipes.histories import Step, Worker, histories, play
-from tests.recipes.hurting import Seen, World, jumping_backend
-from zkrecipes.recipes.latest import LatestReader
-from zkrecipes.recipes.layouts import ELECTIONS, ElectionLayoutName
-from zkrecipes.recipes.queue_order import in_order
+from zkrecipes.recipes.following.latest_value import LatestReader
+from zkrecipes.recipes.locking.layouts import ELECTIONS, ElectionLayoutName
+from zkrecipes.recipes.locking.queue_order import in_order
 
 DIRECTORY = "/services/leader"
 STAYS = {"/services", DIRECTORY}
@@ -54,7 +54,7 @@ class _Service:
     async def _stand(self, client: zk.Client, name: str) -> AsyncIterator[zk.Hold]:
         election = self._election(client, name)
         own = ""
-        async with election.observe() as leaders:
+        async with election.changes() as leaders:
             observer = _Observer(self._leaders, leaders)
             lost: zk.LeadershipLostError | None = None
             try:
@@ -91,7 +91,7 @@ class _CuratorsService(_Service):
 
 
 class _Observer:
-    """Follows what `observe` tells, and fails when that was never so, or was before what was told last."""
+    """Follow `Election.changes`; fail when a report was never true, or is older than the report before it."""
 
     def __init__(self, leaders: list[Leader], reader: LatestReader[zk.Contender | None]) -> None:
         self.path = ""

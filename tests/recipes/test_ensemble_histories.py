@@ -165,7 +165,7 @@ async def test_whatever_fails_nobody_is_inside_too_many_and_everybody_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Chance comes in by the clients' pauses and by trio, which shuffles the tasks of a pass.
-    monkeypatch.setattr("zkrecipes.client.opening._RNG", random.Random(seed))
+    monkeypatch.setattr("zkrecipes.client.connect._RNG", random.Random(seed))
     monkeypatch.setattr("trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING", True)
     monkeypatch.setattr("trio._core._run._r", SimpleNamespace(shuffle=lambda batch: None))
     rng = random.Random(seed)

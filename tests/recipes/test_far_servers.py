@@ -12,7 +12,7 @@ import pytest
 
 import zkrecipes as zk
 from tests.recipes.far_network import far_network
-from tests.recipes.hurting import TIMEOUT, virtual_time, world
+from tests.recipes.fault_sweep import TIMEOUT, virtual_time, world
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import zkrecipes as zk
-from tests.recipes.hurting import (
+from tests.recipes.fault_sweep import (
     TIMEOUT,
     Outcome,
     Traces,
@@ -25,7 +25,7 @@ from tests.recipes.hurting import (
     virtual_time,
     world,
 )
-from zkrecipes.devserver.faults import Hurt
+from zkrecipes.devserver.faults import FaultKind
 from zkrecipes.enums import OpCode
 from zkrecipes.recipes.group_layouts import GroupLayoutName
 
@@ -433,8 +433,8 @@ def followed(outcome: Outcome) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("how", Hurt)
-async def test_whatever_is_hurt_the_last_state_is_seen(how: Hurt) -> None:
+@pytest.mark.parametrize("how", FaultKind)
+async def test_whatever_is_hurt_the_last_state_is_seen(how: FaultKind) -> None:
     hurt = await hurt_each_request(follow, followed, how, stays=STAYS, surroundings=a_group_of_three)
     assert hurt >= 8
 

@@ -10,14 +10,14 @@ import anyio
 import pytest
 
 import zkrecipes as zk
+from tests.recipes.fault_sweep import Seen, World, jumping_backend
 from tests.recipes.histories import Step, Worker, play
-from tests.recipes.hurting import Seen, World, jumping_backend
-from zkrecipes.devserver.faults import Hurt
+from zkrecipes.devserver.faults import FaultKind
 
 STEPS: list[Step] = [
     ("want", 0, None),
     ("want", 1, None),
-    ("hurt", 2, (2, Hurt.AFTER_COMMIT)),
+    ("hurt", 2, (2, FaultKind.AFTER_COMMIT)),
     ("want", 2, None),
     ("cut", 0, None),
     ("pass time", 0, 16.0),

@@ -19,13 +19,13 @@ PROGRAM = Path(__file__).with_name("interrupted_program.py")
 @pytest.mark.parametrize("loop", ["trio", "asyncio"])
 def test_an_interrupted_program_leaves_no_lock(loop: str, moment: str) -> None:
     with ThreadedDevServer() as server:
-        observer = KazooClient(server.hosts)
+        observer = KazooClient(server.connect_string)
         observer.start()
         try:
             if moment == "waiting":
                 observer.create("/lock/0__lock__0000000000", ephemeral=True, makepath=True)
             done = subprocess.run(
-                [sys.executable, PROGRAM, server.hosts, loop, moment],
+                [sys.executable, PROGRAM, server.connect_string, loop, moment],
                 check=False,
                 capture_output=True,
                 text=True,

@@ -14,7 +14,7 @@ import anyio.lowlevel
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import (
+from tests.recipes.fault_sweep import (
     TIMEOUT,
     Outcome,
     World,
@@ -25,7 +25,7 @@ from tests.recipes.hurting import (
     world,
 )
 from zkrecipes.client.recipe_api import recipe_api
-from zkrecipes.devserver.faults import Hurt
+from zkrecipes.devserver.faults import FaultKind
 from zkrecipes.enums import OpCode
 
 pytestmark = pytest.mark.anyio
@@ -540,13 +540,13 @@ def _is_held_or_cancelled(outcome: Outcome) -> None:
 @pytest.mark.parametrize(
     ("how", "judge"),
     [
-        (Hurt.BEFORE_SEND, _is_held),
-        (Hurt.AFTER_SEND, _is_held),
-        (Hurt.AFTER_COMMIT, _is_held),
-        (Hurt.EXPIRE, _is_held_or_lost),
+        (FaultKind.BEFORE_SEND, _is_held),
+        (FaultKind.AFTER_SEND, _is_held),
+        (FaultKind.AFTER_COMMIT, _is_held),
+        (FaultKind.EXPIRE, _is_held_or_lost),
     ],
 )
-async def test_each_request_hurt(how: Hurt, judge: Any) -> None:
+async def test_each_request_hurt(how: FaultKind, judge: Any) -> None:
     number = await hurt_each_request(_hold_for_a_while, judge, how, stays=STAYS)
     assert number >= 12
 

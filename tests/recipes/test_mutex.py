@@ -21,7 +21,7 @@ import pytest
 from kazoo.client import KazooClient
 
 import zkrecipes as zk
-from tests.recipes.hurting import (
+from tests.recipes.fault_sweep import (
     TIMEOUT,
     Outcome,
     Seen,
@@ -33,9 +33,9 @@ from tests.recipes.hurting import (
     virtual_time,
     world,
 )
-from zkrecipes.devserver.faults import Hurt
+from zkrecipes.devserver.faults import FaultKind
 from zkrecipes.enums import OpCode
-from zkrecipes.recipes.layouts import MUTEXES
+from zkrecipes.recipes.locking.layouts import MUTEXES
 from zkrecipes.testing import MemoryNetwork
 
 pytestmark = pytest.mark.anyio
@@ -120,7 +120,7 @@ async def test_an_acl_that_only_the_server_can_judge() -> None:
 async def test_the_acl_of_the_creator_does() -> None:
     async with _clients("a") as (_, (client,)):
         await client.add_auth("digest", "me:secret")
-        async with _mutex(client, acl=zk.acl.CREATOR_ALL) as hold:
+        async with _mutex(client, acl=zk.acl.CREATOR_ALL_ACL) as hold:
             acl, _ = await client.get_acl(hold.path)
             assert acl == [zk.ACL(zk.Perms.ALL, zk.digest_id("me", "secret"))]
             await hold.confirm()
@@ -236,7 +236,7 @@ async def test_a_lock_that_not_everybody_may_read_is_checked_first() -> None:
         async with _mutex(client):
             pass
         del there.seen[:]
-        async with zk.Mutex(client, DIRECTORY, acl=zk.CREATOR_ALL):
+        async with zk.Mutex(client, DIRECTORY, acl=zk.CREATOR_ALL_ACL):
             pass
         assert [seen.opcode for seen in there.seen][:3] == [OpCode.CREATE, OpCode.GET_CHILDREN, OpCode.MULTI]
 
@@ -556,13 +556,13 @@ def _is_held_or_lost(outcome: Outcome) -> None:
 @pytest.mark.parametrize(
     ("how", "judge"),
     [
-        (Hurt.BEFORE_SEND, _is_held),
-        (Hurt.AFTER_SEND, _is_held),
-        (Hurt.AFTER_COMMIT, _is_held),
-        (Hurt.EXPIRE, _is_held_or_lost),
+        (FaultKind.BEFORE_SEND, _is_held),
+        (FaultKind.AFTER_SEND, _is_held),
+        (FaultKind.AFTER_COMMIT, _is_held),
+        (FaultKind.EXPIRE, _is_held_or_lost),
     ],
 )
-async def test_each_request_hurt(how: Hurt, judge: Any, surroundings: Any) -> None:
+async def test_each_request_hurt(how: FaultKind, judge: Any, surroundings: Any) -> None:
     options = {} if surroundings is None else {"surroundings": surroundings}
     number = await hurt_each_request(_hold_for_a_while, judge, how, stays=STAYS, **options)
     assert number >= 7

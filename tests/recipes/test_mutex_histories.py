@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import zkrecipes as zk
+from tests.recipes.fault_sweep import jumping_backend
 from tests.recipes.histories import Step, Worker, histories, play
-from tests.recipes.hurting import jumping_backend
-from zkrecipes.recipes.layouts import LockLayoutName
+from zkrecipes.recipes.locking.layouts import LockLayoutName
 
 PATH = "/locks/job"
 STAYS = {"/locks", PATH}

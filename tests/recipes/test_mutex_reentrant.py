@@ -14,7 +14,7 @@ import anyio.lowlevel
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import (
+from tests.recipes.fault_sweep import (
     TIMEOUT,
     Outcome,
     World,
@@ -25,7 +25,7 @@ from tests.recipes.hurting import (
     virtual_time,
     world,
 )
-from zkrecipes.devserver.faults import Hurt
+from zkrecipes.devserver.faults import FaultKind
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -259,8 +259,8 @@ def _is_held_or_lost(outcome: Outcome) -> None:
     assert outcome.result == "held" or type(outcome.error) is zk.LockLostError
 
 
-@pytest.mark.parametrize("how", list(Hurt))
-async def test_each_request_hurt(how: Hurt) -> None:
+@pytest.mark.parametrize("how", list(FaultKind))
+async def test_each_request_hurt(how: FaultKind) -> None:
     await hurt_each_request(_hold_twice, _is_held_or_lost, how, stays=STAYS)
 
 

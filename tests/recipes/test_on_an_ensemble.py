@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import virtual_time
+from tests.recipes.fault_sweep import virtual_time
 from zkrecipes.testing import SimulatedEnsemble
 
 pytestmark = pytest.mark.anyio

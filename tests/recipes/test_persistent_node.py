@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import (
+from tests.recipes.fault_sweep import (
     TIMEOUT,
     Outcome,
     Seen,
@@ -22,7 +22,7 @@ from tests.recipes.hurting import (
     virtual_time,
     world,
 )
-from zkrecipes.devserver.faults import Hurt, paths_of
+from zkrecipes.devserver.faults import FaultKind, paths_of
 from zkrecipes.enums import OpCode, SessionState
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +30,7 @@ anyio_backend = virtual_time()
 
 PATH = "/app/nodes/a"
 STAYS = {"/app", "/app/nodes"}
-NO_DELETE = [zk.ACL(zk.Perms.ALL & ~zk.Perms.DELETE, zk.ANYONE)]
+NO_DELETE = [zk.ACL(zk.Perms.ALL & ~zk.Perms.DELETE, zk.ANYONE_ID)]
 
 
 def node(client: zk.Client, data: bytes = b"1", **options: object) -> zk.PersistentNode:
@@ -113,7 +113,7 @@ async def test_an_error_of_the_block_comes_out_bare() -> None:
 
 async def test_an_acl_is_that_of_the_znode() -> None:
     async with world() as there, there.connect("a") as client:
-        acl = [zk.ACL(zk.Perms.READ, zk.ANYONE)]
+        acl = [zk.ACL(zk.Perms.READ, zk.ANYONE_ID)]
         async with node(client, acl=acl):
             assert (await client.get_acl(PATH))[0] == acl
 
@@ -132,7 +132,7 @@ async def test_what_cannot_be_right_is_told_before_anything_is_sent() -> None:
         with pytest.raises(ValueError, match="ACL"):
             node(client, acl=[])
         with pytest.raises(ValueError, match="READ"):
-            node(client, acl=[zk.ACL(zk.Perms.WRITE, zk.ANYONE)])
+            node(client, acl=[zk.ACL(zk.Perms.WRITE, zk.ANYONE_ID)])
         with pytest.raises(RuntimeError, match="not been entered"):
             await node(client).update(b"2")
         assert not there.seen
@@ -293,7 +293,7 @@ async def test_of_many_updates_at_once_the_last_wins_and_all_return() -> None:
 
 async def test_an_update_that_is_refused_is_told_and_the_data_stay() -> None:
     async with two_clients() as (there, client, other), node(client, b"1") as member:
-        readable = [zk.ACL(zk.Perms.READ | zk.Perms.DELETE, zk.ANYONE)]
+        readable = [zk.ACL(zk.Perms.READ | zk.Perms.DELETE, zk.ANYONE_ID)]
         await other.set_acl(PATH, readable)
         with pytest.raises(zk.NoAuthError):
             await member.update(b"2")
@@ -435,8 +435,8 @@ async def test_two_of_one_client_are_two(caplog: pytest.LogCaptureFixture) -> No
         assert _is_so(there, PATH, b"1", client)
 
 
-@pytest.mark.parametrize("how", [Hurt.AFTER_SEND, Hurt.AFTER_COMMIT, Hurt.CORRUPT])
-async def test_two_of_one_client_are_two_also_when_a_reply_is_lost(how: Hurt) -> None:
+@pytest.mark.parametrize("how", [FaultKind.AFTER_SEND, FaultKind.AFTER_COMMIT, FaultKind.CORRUPT])
+async def test_two_of_one_client_are_two_also_when_a_reply_is_lost(how: FaultKind) -> None:
     """The znode's owner is the same session then, and tells nothing."""
     async with world() as there, there.connect("a") as client, node(client, b"1") as first:
         there.server.faults.hurt(1, how, session_id=client.session.id)
@@ -551,8 +551,8 @@ def left(outcome: Outcome) -> None:
     assert outcome.result == "left"
 
 
-@pytest.mark.parametrize("how", Hurt)
-async def test_whatever_is_hurt_it_is_there_and_then_it_is_gone(how: Hurt) -> None:
+@pytest.mark.parametrize("how", FaultKind)
+async def test_whatever_is_hurt_it_is_there_and_then_it_is_gone(how: FaultKind) -> None:
     """Case 73: a create whose reply was lost is found and adopted. Case 76: a release that is hurt."""
     assert await hurt_each_request(enter_and_update, left, how, stays=STAYS) >= 8
 
@@ -595,8 +595,8 @@ async def somebody_else_has_it(there: World) -> AsyncIterator[None]:
             yield
 
 
-@pytest.mark.parametrize("how", Hurt)
-async def test_whatever_is_hurt_the_name_is_waited_for(how: Hurt) -> None:
+@pytest.mark.parametrize("how", FaultKind)
+async def test_whatever_is_hurt_the_name_is_waited_for(how: FaultKind) -> None:
     hurt = await hurt_each_request(
         enter_and_update, left, how, stays=STAYS, surroundings=somebody_else_has_it
     )
@@ -615,8 +615,8 @@ async def replace_and_go(there: World, client: zk.Client) -> str:
     return "left"
 
 
-@pytest.mark.parametrize("how", Hurt)
-async def test_whatever_is_hurt_the_name_is_replaced(how: Hurt) -> None:
+@pytest.mark.parametrize("how", FaultKind)
+async def test_whatever_is_hurt_the_name_is_replaced(how: FaultKind) -> None:
     hurt = await hurt_each_request(
         replace_and_go, left, how, stays=STAYS, surroundings=a_node_of_a_dead_session
     )

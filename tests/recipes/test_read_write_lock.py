@@ -13,7 +13,7 @@ import anyio.lowlevel
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import (
+from tests.recipes.fault_sweep import (
     TIMEOUT,
     Outcome,
     Seen,
@@ -24,7 +24,7 @@ from tests.recipes.hurting import (
     virtual_time,
     world,
 )
-from zkrecipes.devserver.faults import Hurt
+from zkrecipes.devserver.faults import FaultKind
 from zkrecipes.enums import OpCode
 
 pytestmark = pytest.mark.anyio
@@ -453,7 +453,7 @@ async def test_a_downgrade_that_is_refused_leaves_a_write_lock() -> None:
             with pytest.raises(zk.NoAuthError):
                 await lock.downgrade()
             await hold.confirm()
-            await client.set_acl(DIRECTORY, zk.OPEN)
+            await client.set_acl(DIRECTORY, zk.OPEN_ACL)
             with pytest.raises(zk.AcquireTimeoutError):
                 async with _lock(other).read(wait=0):
                     pass
@@ -538,13 +538,13 @@ def _is_held_or_lost(outcome: Outcome) -> None:
 @pytest.mark.parametrize(
     ("how", "judge"),
     [
-        (Hurt.BEFORE_SEND, _is_held),
-        (Hurt.AFTER_SEND, _is_held),
-        (Hurt.AFTER_COMMIT, _is_held),
-        (Hurt.EXPIRE, _is_held_or_lost),
+        (FaultKind.BEFORE_SEND, _is_held),
+        (FaultKind.AFTER_SEND, _is_held),
+        (FaultKind.AFTER_COMMIT, _is_held),
+        (FaultKind.EXPIRE, _is_held_or_lost),
     ],
 )
-async def test_each_request_hurt(how: Hurt, judge: Any, act: Any, surroundings: Any) -> None:
+async def test_each_request_hurt(how: FaultKind, judge: Any, act: Any, surroundings: Any) -> None:
     options = {} if surroundings is None else {"surroundings": surroundings}
     assert await hurt_each_request(act, judge, how, stays=STAYS, **options) >= 5
 
@@ -629,7 +629,7 @@ async def test_an_expiry_while_it_moves_leaves_nothing_in_the_next_session() -> 
             async with lock.write():
                 session_id = client.session.id
                 there.server.faults.drop_request(OpCode.CREATE, session_id=session_id)
-                there.server.faults.hurt(2, Hurt.EXPIRE, session_id=session_id)
+                there.server.faults.hurt(2, FaultKind.EXPIRE, session_id=session_id)
                 with anyio.CancelScope(shield=True):
                     await lock.downgrade()
                 await anyio.sleep_forever()

@@ -12,7 +12,7 @@ import anyio.lowlevel
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import (
+from tests.recipes.fault_sweep import (
     TIMEOUT,
     Outcome,
     World,
@@ -21,7 +21,7 @@ from tests.recipes.hurting import (
     virtual_time,
     world,
 )
-from zkrecipes.devserver.faults import Hurt
+from zkrecipes.devserver.faults import FaultKind
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -132,8 +132,8 @@ def _is_held_or_cancelled(outcome: Outcome) -> None:
     assert outcome.result == "held" or isinstance(outcome.error, anyio.get_cancelled_exc_class())
 
 
-@pytest.mark.parametrize("how", list(Hurt))
-async def test_each_request_hurt(how: Hurt) -> None:
+@pytest.mark.parametrize("how", list(FaultKind))
+async def test_each_request_hurt(how: FaultKind) -> None:
     assert await hurt_each_request(_hold_twice, _is_held_or_lost, how, stays=STAYS) >= 4
 
 

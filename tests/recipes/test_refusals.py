@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import TIMEOUT, Outcome, Refusal, Seen, World, refuse_nth_request, virtual_time
+from tests.recipes.fault_sweep import TIMEOUT, Outcome, Refusal, Seen, World, refuse_nth_request, virtual_time
 from zkrecipes.devserver.faults import paths_of
 from zkrecipes.enums import OpCode
 from zkrecipes.errors import error_from_code
@@ -111,7 +111,7 @@ async def _barrier(_: World, client: zk.Client) -> str:
 
 
 async def _observe(_: World, client: zk.Client) -> str:
-    async with zk.Election(client, "/d/e").observe() as leaders:
+    async with zk.Election(client, "/d/e").changes() as leaders:
         assert await anext(leaders) is None
     return "done"
 

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import (
+from tests.recipes.fault_sweep import (
     TIMEOUT,
     Outcome,
     World,
@@ -20,7 +20,7 @@ from tests.recipes.hurting import (
     virtual_time,
     world,
 )
-from zkrecipes.devserver.faults import Hurt
+from zkrecipes.devserver.faults import FaultKind
 from zkrecipes.enums import OpCode
 
 pytestmark = pytest.mark.anyio
@@ -217,8 +217,8 @@ def _is_asked_or_cancelled(outcome: Outcome) -> None:
     assert outcome.result is True or is_cancelled
 
 
-@pytest.mark.parametrize("how", list(Hurt))
-async def test_each_request_of_a_request_hurt(how: Hurt) -> None:
+@pytest.mark.parametrize("how", list(FaultKind))
+async def test_each_request_of_a_request_hurt(how: FaultKind) -> None:
     number = await hurt_each_request(_revoke, _is_asked, how, stays=STAYS, surroundings=_somebody_else_holds)
     assert number >= 2
 
@@ -235,10 +235,10 @@ async def _wait_while_held(_: World, client: zk.Client) -> str:
     return "held"
 
 
-@pytest.mark.parametrize("how", list(Hurt))
-async def test_each_request_of_a_waiting_holder_hurt(how: Hurt) -> None:
+@pytest.mark.parametrize("how", list(FaultKind))
+async def test_each_request_of_a_waiting_holder_hurt(how: FaultKind) -> None:
     def is_right(outcome: Outcome) -> None:
-        is_lost = how is Hurt.EXPIRE and type(outcome.error) is zk.LockLostError
+        is_lost = how is FaultKind.EXPIRE and type(outcome.error) is zk.LockLostError
         assert outcome.result == "held" or is_lost
 
     await hurt_each_request(_wait_while_held, is_right, how, stays=STAYS)

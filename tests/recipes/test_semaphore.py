@@ -15,7 +15,7 @@ import anyio.lowlevel
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import (
+from tests.recipes.fault_sweep import (
     TIMEOUT,
     Outcome,
     Seen,
@@ -26,10 +26,10 @@ from tests.recipes.hurting import (
     virtual_time,
     world,
 )
-from zkrecipes.devserver.faults import Hurt
+from zkrecipes.devserver.faults import FaultKind
 from zkrecipes.enums import OpCode
-from zkrecipes.recipes.contender import Place
-from zkrecipes.recipes.permits import Permits
+from zkrecipes.recipes.locking.permits import Permits
+from zkrecipes.recipes.locking.queue import QueueNode
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -378,7 +378,7 @@ async def test_no_permits_are_taken_in_another_session_than_the_places() -> None
     async with _clients("a") as (there, (client,)):
         pool = _semaphore(client)._pool  # noqa: SLF001 - the moment between two of its requests
         await pool.make(3)
-        place, permits = Place(pool.queue, b""), Permits(pool, 1, b"")
+        place, permits = QueueNode(pool.queue, b""), Permits(pool, 1, b"")
         await place.take()
         first = client.session
         there.server.expire(first.id)
@@ -645,13 +645,13 @@ def _is_held_or_lost(outcome: Outcome) -> None:
 @pytest.mark.parametrize(
     ("how", "judge"),
     [
-        (Hurt.BEFORE_SEND, _is_held),
-        (Hurt.AFTER_SEND, _is_held),
-        (Hurt.AFTER_COMMIT, _is_held),
-        (Hurt.EXPIRE, _is_held_or_lost),
+        (FaultKind.BEFORE_SEND, _is_held),
+        (FaultKind.AFTER_SEND, _is_held),
+        (FaultKind.AFTER_COMMIT, _is_held),
+        (FaultKind.EXPIRE, _is_held_or_lost),
     ],
 )
-async def test_each_request_hurt(how: Hurt, judge: Any, act: Any, surroundings: Any) -> None:
+async def test_each_request_hurt(how: FaultKind, judge: Any, act: Any, surroundings: Any) -> None:
     options = {} if surroundings is None else {"surroundings": surroundings}
     assert await hurt_each_request(act, judge, how, stays=STAYS, **options) >= 10
 
@@ -661,8 +661,8 @@ async def _change_the_limit(_: World, client: zk.Client) -> int:
     return int((await client.get(PATH)).data or b"0")
 
 
-@pytest.mark.parametrize("how", list(Hurt))
-async def test_each_request_of_a_changed_limit_hurt(how: Hurt) -> None:
+@pytest.mark.parametrize("how", list(FaultKind))
+async def test_each_request_of_a_changed_limit_hurt(how: FaultKind) -> None:
     def judge(outcome: Outcome) -> None:
         assert outcome.result == 5
 

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.hurting import TIMEOUT, Refusal, Seen, World, refusing, virtual_time, world
+from tests.recipes.fault_sweep import TIMEOUT, Refusal, Seen, World, refusing, virtual_time, world
 from zkrecipes import errors
 from zkrecipes.enums import OpCode
 from zkrecipes.errors import error_from_code
@@ -110,7 +110,7 @@ async def test_a_value_is_followed_through_them() -> None:
 async def test_leaders_are_observed_through_them() -> None:
     async with _two_clients() as (there, client, other):
         with _often_refused(there, client):
-            async with zk.Election(client, "/e").observe() as leaders:
+            async with zk.Election(client, "/e").changes() as leaders:
                 with anyio.fail_after(20 * TIMEOUT):
                     assert await anext(leaders) is None
                     for name in ("a", "b"):

@@ -26,7 +26,7 @@ from tests.apache.proxy import Proxy
 from tests.apache.recorder import Recorder
 from tests.apache.served import watch_count
 from tests.apache.waiting import until
-from tests.soak.gate import Gate
+from tests.soak.drain_gate import Gate
 from tests.soak.worker import PATIENCE, Counts, Worker
 from zkrecipes.ensemble import ApacheEnsemble
 

@@ -11,8 +11,8 @@ import pytest
 
 import zkrecipes as zk
 from tests.apache.recorder import Recorder
-from tests.recipes.hurting import virtual_time
-from tests.soak.gate import Gate
+from tests.recipes.fault_sweep import virtual_time
+from tests.soak.drain_gate import Gate
 from tests.soak.run import Moment, Report
 from tests.soak.worker import PATIENCE, Counts, Sight, Worker
 

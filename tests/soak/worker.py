@@ -19,7 +19,7 @@ import anyio
 
 import zkrecipes as zk
 from tests.apache.recorder import Recorder
-from tests.soak.gate import Gate
+from tests.soak.drain_gate import Gate
 
 PATIENCE = 60.0
 """Seconds in which every call must end: more than any connection or session needs to come back."""

@@ -290,7 +290,7 @@ def play(schedule: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> Outcome:
     Chance comes in by the client, which shuffles hosts and jitters its pauses, and by trio, which shuffles
     the tasks of a pass.
     """
-    monkeypatch.setattr("zkrecipes.client.opening._RNG", random.Random(seed))
+    monkeypatch.setattr("zkrecipes.client.connect._RNG", random.Random(seed))
     monkeypatch.setattr("trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING", True)
     monkeypatch.setattr("trio._core._run._r", SimpleNamespace(shuffle=lambda batch: None))
     return trio.run(_play, schedule, seed, monkeypatch, clock=MockClock(autojump_threshold=0))

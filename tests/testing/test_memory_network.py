@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from zkrecipes.net.transport import Address, Stream
+from zkrecipes.net.transport.network import Address, Stream
 from zkrecipes.testing import Link, MemoryNetwork
 
 pytestmark = pytest.mark.anyio

@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from zkrecipes.net.transport import Address
+from zkrecipes.net.transport.network import Address
 from zkrecipes.testing import Link
 
 

@@ -119,7 +119,7 @@ import pytest
 
 def test_plain(zk_server):
     host, port = zk_server.address
-    assert zk_server.hosts == f"{host}:{port}"
+    assert zk_server.connect_string == f"{host}:{port}"
 
 class TestWithUnittest(unittest.TestCase):
     @pytest.fixture(autouse=True)
@@ -269,7 +269,7 @@ async def test_a_chroot_of_its_own(zk_client, time):
 
 def test_the_address(zk_server):
     host, port = zk_server.address
-    assert zk_server.hosts.startswith(f"{host}:{port}/")
+    assert zk_server.connect_string.startswith(f"{host}:{port}/")
 
 def test_a_fault(zk_server):
     zk_server.faults.drop_request()
@@ -302,7 +302,7 @@ def test_what_no_server_has(zk_server):
 def test_on_a_shared_server_each_test_has_a_chroot_and_faults_are_skipped(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(SHARED)
     with ThreadedDevServer() as server:
-        result = _run(pytester, f"--zookeeper={server.hosts}", "-rs", only=["anyio"])
+        result = _run(pytester, f"--zookeeper={server.connect_string}", "-rs", only=["anyio"])
         left = server.run(lambda: [path for path in _nodes(server.server) if "zkrecipes-test" in path])
     result.assert_outcomes(passed=6, skipped=6)
     result.stdout.fnmatch_lines(

@@ -346,7 +346,7 @@ async def test_a_client_goes_to_another_replica_when_its_own_is_cut_from_it(
 async def test_credentials_belong_to_a_write_on_every_replica(autojump_clock: MockClock) -> None:
     async with SimulatedEnsemble() as ensemble:
         async with _client(ensemble, auth=[("digest", "me:secret")]) as client:
-            await client.create("/private", b"", acl=zk.CREATOR_ALL)
+            await client.create("/private", b"", acl=zk.CREATOR_ALL_ACL)
         async with _client(ensemble) as stranger:
             for number in ensemble.numbers:
                 assert ensemble.tree(number).get("/private").acl[0].id.id.startswith("me:")

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.devserver.rascal import Rascal
+from tests.devserver.hostile_client import Rascal
 from zkrecipes.devserver.data_tree import DataTree
 from zkrecipes.testing import SimulatedEnsemble
 

@@ -15,10 +15,10 @@ from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import ConnectionLoss
 
 import zkrecipes as zk
-from zkrecipes.devserver import DevServer, Faults, Hurt
-from zkrecipes.devserver.data_tree import Kind
+from zkrecipes.devserver import DevServer, FaultKind, Faults
+from zkrecipes.devserver.data_tree import ZNodeKind
 from zkrecipes.enums import OpCode
-from zkrecipes.net.transport import Address
+from zkrecipes.net.transport.network import Address
 from zkrecipes.testing import ThreadedDevServer, ThreadedFaults
 
 
@@ -30,7 +30,7 @@ def server() -> Iterator[ThreadedDevServer]:
 
 @pytest.fixture
 def kazoo(server: ThreadedDevServer) -> Iterator[KazooClient]:
-    client = KazooClient(server.hosts, timeout=4)
+    client = KazooClient(server.connect_string, timeout=4)
     client.start()
     yield client
     client.stop()
@@ -44,7 +44,7 @@ def test_it_runs_in_a_thread_of_its_own_while_the_block_runs() -> None:
     with server:
         assert server.run(threading.get_ident) != threading.get_ident()
         assert server.address == Address("127.0.0.1", server.server.port)
-        assert server.hosts == str(server.address)
+        assert server.connect_string == str(server.address)
         assert server.server.processor.zxid == 77
     with pytest.raises(RuntimeError, match="only inside its block"):
         server.expire()
@@ -110,7 +110,7 @@ def test_a_request_is_dropped_and_a_reply_is_garbage(server: ThreadedDevServer, 
         kazoo.create("/a")
     assert fault.is_spent
     assert not kazoo.retry(kazoo.exists, "/a")
-    fault = server.faults.hurt(1, Hurt.AFTER_COMMIT, session_id=kazoo.client_id[0])
+    fault = server.faults.hurt(1, FaultKind.AFTER_COMMIT, session_id=kazoo.client_id[0])
     with pytest.raises(ConnectionLoss):
         kazoo.create("/a")
     assert fault.is_spent
@@ -139,7 +139,7 @@ def test_a_fault_that_was_removed_hits_nothing(server: ThreadedDevServer, kazoo:
 
 @pytest.mark.anyio
 async def test_faults_are_called_from_async_code_on_either_loop(server: ThreadedDevServer) -> None:
-    async with zk.connect(server.hosts) as client:
+    async with zk.connect(server.connect_string) as client:
         server.faults.delay_reply(0.01, path="/a")
         await client.create("/a", b"", ephemeral=True)
         fault = server.faults.corrupt_reply(OpCode.GET_DATA)
@@ -166,7 +166,7 @@ def test_the_server_restarts_and_loses_all_if_told(server: ThreadedDevServer, ka
 
 def test_time_passes_on_the_server_alone(server: ThreadedDevServer) -> None:
     def create(path: str, ttl: float) -> None:
-        kind, now, ttl_ms = Kind.TTL, int(time.time() * 1000), int(ttl * 1000)
+        kind, now, ttl_ms = ZNodeKind.TTL, int(time.time() * 1000), int(ttl * 1000)
         server.server.processor.tree.add(path, b"", (), zxid=1, time_ms=now, kind=kind, ttl_ms=ttl_ms)
 
     server.run(create, "/short", 300)

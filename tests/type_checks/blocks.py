@@ -79,7 +79,7 @@ async def layouts(client: zk.Client) -> None:
 
 
 async def values(client: zk.Client) -> AsyncIterator[int]:
-    numbers = zk.Typed(client, decode=int, encode=str)
+    numbers = zk.TypedClient(client, decode=int, encode=str)
     number, stat = await numbers.get("/n")
     assert_type(number, int)
     assert_type(stat, zk.Stat)

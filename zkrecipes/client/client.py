@@ -11,13 +11,12 @@ import anyio
 import anyio.lowlevel
 
 from zkrecipes.client.async_block import async_block
-from zkrecipes.client.calls import Calls
 from zkrecipes.client.credentials import check_credential
+from zkrecipes.client.dispatch import Dispatcher
 from zkrecipes.client.multi_read import MultiRead
 from zkrecipes.client.observing import Observer
 from zkrecipes.client.operations import Operation, Operations
 from zkrecipes.client.pipeline import Pipeline
-from zkrecipes.client.rearmed_watch import keep_watching
 from zkrecipes.client.stats import ClientStats, stats_of
 from zkrecipes.client.stream import AsyncSource, Replies, SyncSource, check_window
 from zkrecipes.client.tasks import ClientTasks
@@ -25,6 +24,7 @@ from zkrecipes.client.transaction import Transaction
 from zkrecipes.client.tree_deletion import delete_tree
 from zkrecipes.client.trees import ensure_path
 from zkrecipes.client.walking import Walk
+from zkrecipes.client.watch_emulation import keep_watching
 from zkrecipes.client.watching import OneShotWatch, WatchEvents
 from zkrecipes.codec.messages import AddWatchRequest
 from zkrecipes.codec.records import ACL, Id, Node, Stat
@@ -38,10 +38,10 @@ from zkrecipes.errors import (
     UnimplementedError,
 )
 from zkrecipes.net.hosts import Host, parse_connect_string
-from zkrecipes.net.keeper import SessionKeeper
 from zkrecipes.net.session import Session
 from zkrecipes.net.session_changes import SessionChanges
-from zkrecipes.net.watches import WatchOwner
+from zkrecipes.net.session_engine import SessionEngine
+from zkrecipes.net.watch_requests import WatchOwner
 from zkrecipes.paths import check_path, parent_of
 
 __all__ = ["Client", "check_client"]
@@ -70,23 +70,23 @@ class Client:
 
     def __init__(
         self,
-        keeper: SessionKeeper,
+        engine: SessionEngine,
         operations: Operations,
         tasks: ClientTasks,
         observer: Observer | None = None,
     ) -> None:
-        self._keeper = keeper
+        self._engine = engine
         self._operations = operations
         self._tasks = tasks
         self._observer = observer
-        self._calls = Calls(keeper, operations, tasks, observer)
+        self._calls = Dispatcher(engine, operations, tasks, observer)
         self._submit = self._calls.submit
         self._run = self._calls.run
 
     if not TYPE_CHECKING:
 
         def __new__(cls, *parts: object, **options: object) -> Self:  # noqa: D102
-            is_made_by_us = bool(parts) and isinstance(parts[0], SessionKeeper)
+            is_made_by_us = bool(parts) and isinstance(parts[0], SessionEngine)
             del parts, options  # which may hold a password
             if not is_made_by_us:
                 raise TypeError(
@@ -110,23 +110,23 @@ class Client:
     @property
     def session(self) -> Session:
         """The present session; after a renewal it is a new object."""
-        return self._keeper.session
+        return self._engine.session
 
     @property
     def state(self) -> SessionState:
         """The state of the present session."""
-        return self._keeper.session.state
+        return self._engine.session.state
 
     @async_block("client.session_changes()", "changes")
     async def session_changes(self) -> AsyncIterator[SessionChanges]:
         """Follow the client's state across sessions: an async iterator of every change from now on."""
-        self._keeper.check_loop()
-        with self._keeper.changes() as changes:
+        self._engine.check_loop()
+        with self._engine.changes() as changes:
             yield changes
 
     def stats(self) -> ClientStats:
         """The client's figures at this moment: state, server, requests, bytes, watches, holds."""
-        return stats_of(self._keeper)
+        return stats_of(self._engine)
 
     async def add_auth(self, scheme: str, credential: str | bytes) -> None:
         """Add an identity to the session, now and on every later connection.
@@ -141,8 +141,8 @@ class Client:
             ValueError: it cannot be encoded, or a `digest` has no colon.
         """
         try:
-            self._keeper.check_loop()
-            self._keeper.authenticate(*check_credential(scheme, credential))
+            self._engine.check_loop()
+            self._engine.authenticate(*check_credential(scheme, credential))
         finally:
             del scheme, credential  # which some tracebacks would show
         # The server answers in order, and breaks the connection if it refuses: any later answer is a yes.
@@ -164,24 +164,24 @@ class Client:
             ValueError: it is not one.
         """
         try:
-            self._keeper.check_loop()
+            self._engine.check_loop()
             others = _hosts_without_chroot(hosts)
         finally:
             del hosts  # which may hold a password by mistake
-        known = self._keeper.attacher.hosts
+        known = self._engine.connector.hosts
         if not rebalance:
             known.replace(others)
             return
         host = known.rebalance(others, known.last_tried)
         if host is not None:
-            self._keeper.move_to(host, "the list of servers has changed")
+            self._engine.move_to(host, "the list of servers has changed")
 
     def chroot(self, path: str) -> Client:
         """A view of the tree under `path`, sharing this session; the path need not exist yet."""
         check_path(path)
         if path == "/":
             return self
-        return Client(self._keeper, self._operations.under(path), self._tasks, self._observer)
+        return Client(self._engine, self._operations.under(path), self._tasks, self._observer)
 
     async def whoami(self) -> list[Id]:
         """The identities of this session: its address, and what `add_auth` added (servers from 3.7).
@@ -220,10 +220,10 @@ class Client:
         """
         if not re.fullmatch("[a-z]{4}", str(word)):
             raise ValueError(f"a four-letter word is four small letters, not {word!r}")
-        self._keeper.check_loop()
-        address = await self._keeper.wait_address()
+        self._engine.check_loop()
+        address = await self._engine.wait_address()
         try:
-            return (await self._keeper.attacher.ask(address, word.encode())).decode(errors="replace")
+            return (await self._engine.connector.ask(address, word.encode())).decode(errors="replace")
         except OSError as error:
             raise ConnectionLossError(word, reason=str(error)) from error
 
@@ -404,7 +404,7 @@ class Client:
             TransactionError: an operation failed, and none was applied; it names which one and why.
             ConnectionLossError: it is unknown whether they were applied.
         """
-        transaction = Transaction(self._operations, self._keeper.parking)
+        transaction = Transaction(self._operations, self._engine.parking)
         try:
             yield transaction
         finally:
@@ -476,7 +476,7 @@ class Client:
         Raises:
             UnimplementedError: the server is older; nothing was sent.
         """
-        reads = MultiRead(self._operations, self._keeper.parking)
+        reads = MultiRead(self._operations, self._engine.parking)
         try:
             yield reads
         finally:
@@ -621,7 +621,7 @@ class Client:
                 client comes to such a server from a newer one, as in an upgrade: watch again.
             NoAuthError: such a server, which must read the znode to watch it, and may not.
         """
-        self._keeper.check_loop()
+        self._engine.check_loop()
         full_path = self._operations.full(path)
         events = WatchEvents(path, self._operations.seen)
         mode = AddWatchMode.PERSISTENT_RECURSIVE if recursive else AddWatchMode.PERSISTENT
@@ -672,7 +672,7 @@ class Client:
 
     def _root(self) -> Client:
         """A view without the chroot."""
-        return Client(self._keeper, self._operations.without_chroot(), self._tasks, self._observer)
+        return Client(self._engine, self._operations.without_chroot(), self._tasks, self._observer)
 
     async def _create(
         self, path: str, operation: Operation[T], acl: Sequence[ACL] | None, make_parents: bool
@@ -690,7 +690,7 @@ class Client:
         try:
             yield await self._run(operation, watcher=watcher)
         finally:
-            self._keeper.unwatch(watcher)
+            self._engine.unwatch(watcher)
             # One task may leave very many, one after the other: the loop must turn in between.
             await anyio.lowlevel.cancel_shielded_checkpoint()
 
@@ -708,7 +708,7 @@ class Client:
         is_set = anyio.Event()
 
         async def watch_on() -> None:
-            await keep_watching(read, self._keeper, full_path, events, is_set.set)
+            await keep_watching(read, self._engine, full_path, events, is_set.set)
 
         async with self._calls.background(watch_on):
             await is_set.wait()

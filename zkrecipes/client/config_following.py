@@ -17,9 +17,9 @@ from zkrecipes.errors import (
     SessionExpiredError,
     ZooKeeperError,
 )
+from zkrecipes.net.dynamic_config import hosts_in
 from zkrecipes.net.hosts import Host
-from zkrecipes.net.keeper import SessionKeeper
-from zkrecipes.net.member_list import hosts_in
+from zkrecipes.net.session_engine import SessionEngine
 
 __all__ = ["ConfigFollower"]
 
@@ -36,20 +36,20 @@ class ConfigFollower:
 
     Args:
         client: without a chroot.
-        keeper: its engine.
+        engine: its engine.
         rng: draws the moment of a move.
     """
 
-    def __init__(self, client: Client, keeper: SessionKeeper, rng: random.Random) -> None:
+    def __init__(self, client: Client, engine: SessionEngine, rng: random.Random) -> None:
         self._client = client
-        self._keeper = keeper
+        self._engine = engine
         self._rng = rng
         self._has_members = False
 
     async def run(self) -> None:
         """Follow until the client is over, or until it is clear that there is nothing to follow."""
         pauses = Pauses()
-        while self._keeper.over is None:
+        while self._engine.over is None:
             try:
                 async with self._client.get_and_watch(_CONFIG_PATH) as (node, changed):
                     await self._take(hosts_in(node.data))
@@ -70,7 +70,7 @@ class ConfigFollower:
                 return
 
     async def _take(self, hosts: tuple[Host, ...]) -> None:
-        known = self._keeper.attacher.hosts
+        known = self._engine.connector.hosts
         if not hosts:
             return  # a server that stands alone lists nobody; some name no port for clients
         is_first, self._has_members = not self._has_members, True
@@ -87,11 +87,11 @@ class ConfigFollower:
         logger.info("the ensemble's members are %s now%s", names, f": moving to {target}" if target else "")
         if target is not None:
             await anyio.sleep(self._rng.uniform(0, _MOVES_WITHIN))
-            self._keeper.move_to(target, "the ensemble's members have changed")
+            self._engine.move_to(target, "the ensemble's members have changed")
 
     async def _where_it_is(self, hosts: tuple[Host, ...]) -> Host | None:
         """Whose server the client is attached to; by address, as a connect string may use other names."""
         for host in hosts:
-            if self._keeper.address in await self._keeper.attacher.addresses_of(host):
+            if self._engine.address in await self._engine.connector.addresses_of(host):
                 return host
         return None

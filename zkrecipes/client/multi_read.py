@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, final
 
-from zkrecipes.client.calls import Calls
+from zkrecipes.client.dispatch import Dispatcher
 from zkrecipes.client.operations import Operation, Operations
 from zkrecipes.codec.jute import Record
 from zkrecipes.codec.messages import ErrorReply
@@ -56,7 +56,7 @@ class MultiRead:
         """The block has ended: no more reads."""
         self._is_over = True
 
-    async def ask(self, calls: Calls) -> None:
+    async def ask(self, calls: Dispatcher) -> None:
         """Ask for all of them, and give each its result or its own error.
 
         Raises:

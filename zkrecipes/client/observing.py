@@ -8,9 +8,9 @@ from typing import Any, final
 
 from zkrecipes.codec.messages import Request
 from zkrecipes.errors import ZooKeeperError
-from zkrecipes.net.keeper import SessionKeeper
 from zkrecipes.net.pending import Pending
 from zkrecipes.net.session_changes import SessionChange
+from zkrecipes.net.session_engine import SessionEngine
 
 __all__ = ["Instrument", "ObservedRequest", "Observer"]
 
@@ -97,15 +97,15 @@ class Instrument:
 class Observer:
     """Tells an instrument of a client's requests and of its session."""
 
-    def __init__(self, instrument: Instrument, keeper: SessionKeeper) -> None:
+    def __init__(self, instrument: Instrument, engine: SessionEngine) -> None:
         self._instrument = instrument
-        self._keeper = keeper
-        self._now = keeper.parking.current_time
-        keeper.on_change = self.changed
+        self._engine = engine
+        self._now = engine.parking.current_time
+        engine.on_change = self.changed
 
     def submitted(self, pending: Pending[Any]) -> None:
         """A request is about to be submitted."""
-        request = ObservedRequest(pending.request, self._now(), self._keeper.outstanding + 1)
+        request = ObservedRequest(pending.request, self._now(), self._engine.outstanding + 1)
         pending.on_done = lambda: self._finished(request, pending)
         self._tell(self._instrument.request_started, request)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Generic, NamedTuple, NoReturn, TypeVar, final
 
-from zkrecipes.acl import OPEN
+from zkrecipes.acl import OPEN_ACL
 from zkrecipes.client.requirements import CONFIG_PATH
 from zkrecipes.codec.messages import (
     ACLReply,
@@ -43,7 +43,7 @@ from zkrecipes.codec.messages import (
     WhoAmIRequest,
 )
 from zkrecipes.codec.records import ACL, Id, Node, Stat
-from zkrecipes.codec.texts import encode_text
+from zkrecipes.codec.strings import encode_string
 from zkrecipes.enums import CreateMode, Perms, WatcherType
 from zkrecipes.errors import NoNodeError, NoWatcherError, UnimplementedError, ZooKeeperError
 from zkrecipes.paths import check_path, chroot_off, chroot_on
@@ -92,7 +92,7 @@ class Operations:
 
     def __init__(self, chroot: str, default_acl: Sequence[ACL] | None, data_size_max: int) -> None:
         self.chroot = chroot
-        self.default_acl: list[ACL] = list(OPEN) if default_acl is None else _check_acl(default_acl)
+        self.default_acl: list[ACL] = list(OPEN_ACL) if default_acl is None else _check_acl(default_acl)
         self.data_size_max = data_size_max
         self._checks_paths = True
 
@@ -383,7 +383,7 @@ def _members(servers: Sequence[str | int]) -> str | None:
 
 def _check_text(what: str, text: str) -> None:
     try:
-        encode_text(text)
+        encode_string(text)
     except UnicodeEncodeError:
         raise ValueError(f"{what} must be text that UTF-8 can encode, not {text!r}") from None
 

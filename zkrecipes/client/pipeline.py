@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar, final
 
-from zkrecipes.client.calls import Calls
+from zkrecipes.client.dispatch import Dispatcher
 from zkrecipes.client.operations import Operation, Operations, check_alone
 from zkrecipes.codec.records import ACL, Node, Stat
 from zkrecipes.net.pending import Pending
@@ -25,7 +25,7 @@ class Pipeline:
     containers and `get_ephemerals` have none, goes through `submit`.
     """
 
-    def __init__(self, operations: Operations, calls: Calls) -> None:
+    def __init__(self, operations: Operations, calls: Dispatcher) -> None:
         self._operations = operations
         self._calls = calls
         self._pending: list[Pending[Any]] = []
@@ -88,12 +88,12 @@ class Pipeline:
         Raises:
             ValueError: the operation is a check, or sets a watch.
         """
-        pending = self._calls.submit(check_alone(operation), is_kept=True)
+        pending = self._calls.submit(check_alone(operation), survives_cancel=True)
         self._pending.append(pending)
         return pending
 
     def _add(self, operation: Operation[T]) -> Pending[T]:
-        pending = self._calls.submit(operation, is_kept=True)
+        pending = self._calls.submit(operation, survives_cancel=True)
         self._pending.append(pending)
         return pending
 

@@ -26,13 +26,13 @@ from zkrecipes.client.pauses import Pauses
 from zkrecipes.client.tasks import ClientTasks, Rest
 from zkrecipes.client.transaction import as_transaction
 from zkrecipes.codec.records import Node, Stat
-from zkrecipes.enums import ServerGeneration, SessionState
+from zkrecipes.enums import ServerVersion, SessionState
 from zkrecipes.errors import NotReadOnlyError, SessionExpiredError, ZooKeeperError
 from zkrecipes.net.hold_guard import Guard
-from zkrecipes.net.keeper import SessionKeeper
 from zkrecipes.net.pending import Pending
 from zkrecipes.net.session import Session
 from zkrecipes.net.session_changes import SessionChange
+from zkrecipes.net.session_engine import SessionEngine
 from zkrecipes.net.wakeup import CallingTask, callable_from_threads_in_task
 
 __all__ = [
@@ -66,27 +66,27 @@ class RecipeApi:
     """
 
     def __init__(
-        self, client: Client, keeper: SessionKeeper, operations: Operations, tasks: ClientTasks
+        self, client: Client, engine: SessionEngine, operations: Operations, tasks: ClientTasks
     ) -> None:
         self.operations = operations
         self._client = client
-        self._keeper = keeper
+        self._engine = engine
         self._tasks = tasks
 
     @property
     def session(self) -> Session:
         """The present session: what a recipe creates belongs to this object, and dies with it."""
-        return self._keeper.session
+        return self._engine.session
 
     @property
     def root(self) -> object:
         """What all views of one client have in common, for whoever remembers something of each client."""
-        return self._keeper
+        return self._engine
 
     @property
     def is_connected(self) -> bool:
         """Whether requests flow at the moment."""
-        return self._keeper.session.state.is_connected
+        return self._engine.session.state.is_connected
 
     @contextmanager
     def on_disconnect(self, func: Callable[[], object]) -> Iterator[None]:
@@ -96,37 +96,41 @@ class RecipeApi:
             if not change.state.is_connected:
                 func()
 
-        with self._keeper.calling_on_change(changed):
+        with self._engine.calling_on_change(changed):
             yield
 
     @property
     def is_over(self) -> bool:
         """Whether the client can do no more, so that trying again makes no sense."""
-        return self._keeper.over is not None
+        return self._engine.over is not None
 
     def submit(
         self,
         operation: Operation[T],
         *,
-        is_errand: bool = False,
-        is_evidence: bool = False,
-        is_kept: bool = False,
+        is_idempotent: bool = False,
+        proves_hold: bool = False,
+        survives_cancel: bool = False,
         watcher: ChangedPaths | FollowUp[Any] | None = None,
     ) -> Pending[T]:
         """Send a request now and await it later; requests reach the server in the order of these calls.
 
         Args:
             operation: from `operations`.
-            is_errand: a write that may be sent again after a connection loss, because applying it twice
+            is_idempotent: a write that may be sent again after a connection loss, because applying it twice
                 is the same as once (the deletion of a znode whose name nobody else uses). It is sent until
                 it is answered or its session is over, whether anybody waits for it or not.
-            is_evidence: a creation whose success shall help to prove a hold: hand it to `guard` as `made`.
-            is_kept: a task that is cancelled while it waits does not drop it, as others may wait, too.
+            proves_hold: a creation whose success shall help to prove a hold: hand it to `guard` as `made`.
+            survives_cancel: a task cancelled while it waits does not drop it, because others may wait for it.
             watcher: from `changed_paths` or `ask_when_changed`: whom to tell when the watch fires that a
                 read sets.
         """
         pending = self._client._submit(  # noqa: SLF001
-            operation, is_errand=is_errand, is_evidence=is_evidence, is_kept=is_kept, watcher=watcher
+            operation,
+            is_idempotent=is_idempotent,
+            proves_hold=proves_hold,
+            survives_cancel=survives_cancel,
+            watcher=watcher,
         )
         if isinstance(watcher, ChangedPaths):
             watcher.asked(pending)
@@ -143,7 +147,7 @@ class RecipeApi:
             The write. Its `wait` raises only if it is unknown whether a quorum has committed it.
         """
         check = as_transaction([self.operations.without_chroot().check("/")])
-        return self.submit(Operation(check.request, _nothing), is_errand=True)
+        return self.submit(Operation(check.request, _nothing), is_idempotent=True)
 
     async def read_caught_up(self, read: Operation[T]) -> T:
         """Read what is there now, with all that any client had been promised before this call.
@@ -171,7 +175,7 @@ class RecipeApi:
         try:
             yield changed
         finally:
-            self._keeper.unwatch(changed)
+            self._engine.unwatch(changed)
 
     @asynccontextmanager
     async def ask_when_changed(
@@ -191,7 +195,7 @@ class RecipeApi:
         try:
             yield follow_up
         finally:
-            self._keeper.unwatch(follow_up)
+            self._engine.unwatch(follow_up)
 
     def guard(
         self,
@@ -217,7 +221,7 @@ class RecipeApi:
         """
         full = self.operations.full
         evidence = None if made is None else made.evidence
-        return self._keeper.holds.guard(full(path), session, map(full, also), evidence)
+        return self._engine.holds.guard(full(path), session, map(full, also), evidence)
 
     def background(self, func: Callable[[], Awaitable[None]]) -> AbstractAsyncContextManager[None]:
         """Run `func` in a task of the client's, ended with the block; its errors are logged, never raised.
@@ -235,9 +239,9 @@ class RecipeApi:
         Cancellation, native ones included, ends the wait and not the clean-up, which goes on until it has
         ended or the client has.
         """
-        self._keeper.check_loop()
+        self._engine.check_loop()
         if not self.is_over:
-            await self._tasks.clean_up(func, wait_at_most=self._keeper.session.timeout / 8)
+            await self._tasks.clean_up(func, wait_at_most=self._engine.session.timeout / 8)
 
     async def clean_up_after(self, errand: Pending[Any], rest: Rest) -> None:
         """Wait, as `clean_up`, for an errand, and for what is to be done after it.
@@ -247,12 +251,12 @@ class RecipeApi:
             rest: called with its answer; returns what is left to be done, or None. Only that takes a task.
         """
         if not self.is_over:
-            wait_at_most = self._keeper.session.timeout / 8
+            wait_at_most = self._engine.session.timeout / 8
             await self._tasks.clean_up_after(errand, rest, wait_at_most=wait_at_most)
 
     def start_clean_up(self, func: Callable[[], Awaitable[object]]) -> None:
         """Run `func` as `clean_up` does, with no caller that waits for it."""
-        self._keeper.check_loop()
+        self._engine.check_loop()
         if not self.is_over:
             self._tasks.start_clean_up(func)
 
@@ -261,28 +265,28 @@ class RecipeApi:
 
         Cancellation, native ones included, ends the wait and not the errand.
         """
-        with anyio.move_on_after(self._keeper.session.timeout / 8, shield=True):
+        with anyio.move_on_after(self._engine.session.timeout / 8, shield=True):
             await errand.wait_done()
 
     @asynccontextmanager
     async def on_new_session(self) -> AsyncIterator[AsyncIterator[Session]]:
         """An async iterator of sessions: each that begins from now on, once it is connected."""
-        with self._keeper.changes() as changes:
-            yield _NewSessions(self._keeper, changes)
+        with self._engine.changes() as changes:
+            yield _NewSessions(self._engine, changes)
 
     async def has_containers(self) -> bool:
         """Whether the server can make containers (from 3.5)."""
-        return await self._keeper.has(ServerGeneration.V3_5)
+        return await self._engine.has(ServerVersion.V3_5)
 
 
 @final
 class _NewSessions:
     """An iterator of its own, as nobody would close a generator after a `break`."""
 
-    def __init__(self, keeper: SessionKeeper, changes: AsyncIterator[SessionChange]) -> None:
-        self._keeper = keeper
+    def __init__(self, engine: SessionEngine, changes: AsyncIterator[SessionChange]) -> None:
+        self._engine = engine
         self._changes = changes
-        self._last_id = keeper.session.id
+        self._last_id = engine.session.id
 
     def __aiter__(self) -> Self:
         return self
@@ -291,7 +295,7 @@ class _NewSessions:
         async for change in self._changes:
             if change.state is SessionState.CONNECTED and change.session_id != self._last_id:
                 self._last_id = change.session_id
-                return self._keeper.session
+                return self._engine.session
         raise StopAsyncIteration
 
 
@@ -307,8 +311,8 @@ def recipe_api(client: Client) -> RecipeApi:
     """
     check_client(client)
     # The one friend of `Client`: what others may not touch is offered here under names that stay.
-    keeper, operations, tasks = client._keeper, client._operations, client._tasks  # noqa: SLF001
-    return RecipeApi(client, keeper, operations, tasks)
+    engine, operations, tasks = client._engine, client._operations, client._tasks  # noqa: SLF001
+    return RecipeApi(client, engine, operations, tasks)
 
 
 async def note_resumption(api: RecipeApi) -> None:

@@ -23,7 +23,7 @@ from zkrecipes.codec.messages import (
     WhoAmIRequest,
 )
 from zkrecipes.codec.multi import MultiReadRequest, MultiRequest
-from zkrecipes.enums import AddWatchMode, ServerGeneration
+from zkrecipes.enums import AddWatchMode, ServerVersion
 from zkrecipes.protocol.requirement import Requirement
 
 __all__ = ["CONFIG_PATH", "requirement_of"]
@@ -33,21 +33,21 @@ CONFIG_PATH: Final = "/zookeeper/config"
 
 
 # A read like any other, but older servers have no such znode; a NoNodeError would not say why.
-_GET_CONFIG: Final = Requirement("get_config", ServerGeneration.V3_5)
+_GET_CONFIG: Final = Requirement("get_config", ServerVersion.V3_5)
 
-_PERSISTENT_WATCH: Final = Requirement("a persistent watch", ServerGeneration.V3_6)
-_RECURSIVE_WATCH: Final = Requirement("a recursive watch", ServerGeneration.V3_6)
+_PERSISTENT_WATCH: Final = Requirement("a persistent watch", ServerVersion.V3_6)
+_RECURSIVE_WATCH: Final = Requirement("a recursive watch", ServerVersion.V3_6)
 
 _BY_REQUEST: Final[Mapping[type[Request[Any]], Requirement]] = {
-    Create2Request: Requirement("create_with_stat", ServerGeneration.V3_5),
-    CreateContainerRequest: Requirement("a container", ServerGeneration.V3_5),
-    CreateTTLRequest: Requirement("a znode with a ttl", ServerGeneration.V3_5),
-    ReconfigRequest: Requirement("reconfig", ServerGeneration.V3_5),
-    CheckWatchesRequest: Requirement("check_watches", ServerGeneration.V3_5),
-    MultiReadRequest: Requirement("multi_read", ServerGeneration.V3_6),
-    GetEphemeralsRequest: Requirement("get_ephemerals", ServerGeneration.V3_6),
-    GetAllChildrenNumberRequest: Requirement("get_all_children_number", ServerGeneration.V3_6),
-    WhoAmIRequest: Requirement("whoami", ServerGeneration.V3_7),
+    Create2Request: Requirement("create_with_stat", ServerVersion.V3_5),
+    CreateContainerRequest: Requirement("a container", ServerVersion.V3_5),
+    CreateTTLRequest: Requirement("a znode with a ttl", ServerVersion.V3_5),
+    ReconfigRequest: Requirement("reconfig", ServerVersion.V3_5),
+    CheckWatchesRequest: Requirement("check_watches", ServerVersion.V3_5),
+    MultiReadRequest: Requirement("multi_read", ServerVersion.V3_6),
+    GetEphemeralsRequest: Requirement("get_ephemerals", ServerVersion.V3_6),
+    GetAllChildrenNumberRequest: Requirement("get_all_children_number", ServerVersion.V3_6),
+    WhoAmIRequest: Requirement("whoami", ServerVersion.V3_7),
 }
 
 _NEEDING: Final = frozenset({*_BY_REQUEST, MultiRequest, AddWatchRequest})
@@ -71,5 +71,5 @@ def requirement_of(request: Request[Any]) -> Requirement | None:
     return _BY_REQUEST.get(kind)
 
 
-def _generation_of(requirement: Requirement) -> ServerGeneration:
+def _generation_of(requirement: Requirement) -> ServerVersion:
     return requirement.generation

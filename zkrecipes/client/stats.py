@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import final
 
 from zkrecipes.enums import SessionState
-from zkrecipes.net.keeper import SessionKeeper
+from zkrecipes.net.session_engine import SessionEngine
 
 __all__ = ["ClientStats", "stats_of"]
 
@@ -52,22 +52,22 @@ class ClientStats:
     holds: int
 
 
-def stats_of(keeper: SessionKeeper) -> ClientStats:
-    """The figures of the client that `keeper` is the engine of."""
-    session, traffic, address = keeper.session, keeper.traffic, keeper.address
+def stats_of(engine: SessionEngine) -> ClientStats:
+    """The figures of the client that `engine` is the engine of."""
+    session, traffic, address = engine.session, engine.traffic, engine.address
     return ClientStats(
         state=session.state,
         session_id=session.id,
         session_timeout=session.timeout,
         server=None if address is None else str(address),
-        last_zxid=keeper.last_zxid,
-        unanswered_for=keeper.parking.current_time() - keeper.answered_sent_at,
-        outstanding=keeper.outstanding,
+        last_zxid=engine.last_zxid,
+        unanswered_for=engine.parking.current_time() - engine.answered_sent_at,
+        outstanding=engine.outstanding,
         replies=traffic.replies,
         bytes_sent=traffic.bytes_sent,
         bytes_received=traffic.bytes_received,
         connections=traffic.connections,
         sessions=traffic.sessions,
-        watches=len(keeper.watches),
-        holds=len(keeper.holds),
+        watches=len(engine.watches),
+        holds=len(engine.holds),
     )

@@ -9,7 +9,7 @@ from typing import Generic, Self, TypeVar, final
 import anyio
 import anyio.lowlevel
 
-from zkrecipes.client.calls import Calls
+from zkrecipes.client.dispatch import Dispatcher
 from zkrecipes.client.operations import Operation, check_alone
 from zkrecipes.net.pending import Pending
 
@@ -42,7 +42,7 @@ class Replies(Generic[T]):
     One task iterates. It may be cancelled and go on later: no reply is lost.
     """
 
-    def __init__(self, source: _Source[T], calls: Calls) -> None:
+    def __init__(self, source: _Source[T], calls: Dispatcher) -> None:
         self._source = source
         self._calls = calls
         self._is_waiting = False
@@ -90,7 +90,7 @@ class _Source(Generic[T]):
         error: what the iterable raised; it is over then.
     """
 
-    def __init__(self, calls: Calls, window: int) -> None:
+    def __init__(self, calls: Dispatcher, window: int) -> None:
         self.under_way: deque[Pending[T]] = deque()
         self.error: Exception | None = None
         self._calls = calls
@@ -125,7 +125,7 @@ class SyncSource(_Source[T]):
     So no task is needed, requests leave many at a time, and there is a checkpoint at least as often.
     """
 
-    def __init__(self, requests: Iterable[Operation[T]], calls: Calls, window: int) -> None:
+    def __init__(self, requests: Iterable[Operation[T]], calls: Dispatcher, window: int) -> None:
         super().__init__(calls, window)
         self._requests = iter(requests)
         self._asked: Operation[T] | None = None
@@ -138,7 +138,7 @@ class SyncSource(_Source[T]):
         await anyio.lowlevel.checkpoint()
         while len(self.under_way) < self._window and self._ask():
             assert self._asked is not None
-            self.under_way.append(self._calls.submit(self._asked, is_kept=True))
+            self.under_way.append(self._calls.submit(self._asked, survives_cancel=True))
             # Not before: a cancelled wait must not lose it.
             self._asked = None
 
@@ -157,7 +157,7 @@ class SyncSource(_Source[T]):
 class AsyncSource(_Source[T]):
     """Requests from an async iterable, which may take its time: a task of its own reads it (`run`)."""
 
-    def __init__(self, requests: AsyncIterable[Operation[T]], calls: Calls, window: int) -> None:
+    def __init__(self, requests: AsyncIterable[Operation[T]], calls: Dispatcher, window: int) -> None:
         super().__init__(calls, window)
         self._requests = requests
         self._changed = anyio.Event()
@@ -167,7 +167,7 @@ class AsyncSource(_Source[T]):
         try:
             async for operation in self._requests:
                 await self._until(lambda: len(self.under_way) < self._window)
-                pending = self._calls.submit(check_alone(operation), is_kept=True)
+                pending = self._calls.submit(check_alone(operation), survives_cancel=True)
                 self.under_way.append(pending)
                 self._tell()
             self._end()

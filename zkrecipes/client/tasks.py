@@ -17,7 +17,7 @@ from anyio.abc import TaskGroup
 
 from zkrecipes.errors import ZooKeeperError
 from zkrecipes.net.pending import Pending
-from zkrecipes.net.transport import bare_errors
+from zkrecipes.net.transport.network import bare_errors
 
 __all__ = ["AsyncFunction", "ClientTasks", "Rest"]
 

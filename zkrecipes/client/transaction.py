@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar, final
 
-from zkrecipes.client.calls import Calls
+from zkrecipes.client.dispatch import Dispatcher
 from zkrecipes.client.operations import Operation, Operations
 from zkrecipes.codec.jute import Record
 from zkrecipes.codec.messages import ErrorReply, Request
@@ -90,7 +90,7 @@ class Transaction:
         """The block has ended: no more operations."""
         self._is_over = True
 
-    async def commit(self, calls: Calls) -> None:
+    async def commit(self, calls: Dispatcher) -> None:
         """Apply the operations, and give each its result or the error that all of them have.
 
         Raises:

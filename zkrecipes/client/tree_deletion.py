@@ -15,7 +15,7 @@ from contextlib import closing
 from itertools import chain
 from typing import Final, NamedTuple, final
 
-from zkrecipes.client.calls import Calls
+from zkrecipes.client.dispatch import Dispatcher
 from zkrecipes.client.operations import Operations
 from zkrecipes.client.stream import Replies, SyncSource
 from zkrecipes.errors import ConnectionLossError, NoNodeError, NotEmptyError
@@ -32,7 +32,7 @@ _BATCH: Final = 4096
 _ROUNDS_MAX: Final = 10
 
 
-async def delete_tree(calls: Calls, operations: Operations, path: str) -> None:
+async def delete_tree(calls: Dispatcher, operations: Operations, path: str) -> None:
     """Delete the znode at `path` and all below it.
 
     Memory: the paths of the znodes that have children, and the names of some thousand children.
@@ -65,7 +65,7 @@ class _NotDeleted(NamedTuple):
 
 @final
 class _TreeDeletion:
-    def __init__(self, calls: Calls, operations: Operations) -> None:
+    def __init__(self, calls: Dispatcher, operations: Operations) -> None:
         self._calls = calls
         self._operations = operations
 

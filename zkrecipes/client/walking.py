@@ -7,18 +7,18 @@ from typing import NamedTuple, Self, final
 
 import anyio
 
-from zkrecipes.client.calls import Calls
+from zkrecipes.client.dispatch import Dispatcher
 from zkrecipes.client.operations import Operations
 from zkrecipes.codec.records import Stat
 from zkrecipes.errors import NoNodeError
 from zkrecipes.net.pending import Pending
 from zkrecipes.paths import join
 
-__all__ = ["Visited", "Walk"]
+__all__ = ["Walk", "WalkEntry"]
 
 
 @final
-class Visited(NamedTuple):
+class WalkEntry(NamedTuple):
     """A znode that a walk has come to."""
 
     path: str
@@ -29,7 +29,7 @@ class Visited(NamedTuple):
 
 @final
 class Walk:
-    """An async iterator of `Visited`: the znode where the walk begins, then what is below it.
+    """An async iterator of `WalkEntry`: the znode where the walk begins, then what is below it.
 
     Every znode comes before those below it. The tree may change meanwhile: what goes before the walk comes to
     it is left out, what is made behind the walk is missed, and nothing is told twice.
@@ -37,7 +37,7 @@ class Walk:
     One task iterates. It may be cancelled and go on later: no znode is lost.
     """
 
-    def __init__(self, calls: Calls, operations: Operations, start: str, window: int) -> None:
+    def __init__(self, calls: Dispatcher, operations: Operations, start: str, window: int) -> None:
         self._calls = calls
         self._operations = operations.for_listed()
         self._start = start
@@ -51,7 +51,7 @@ class Walk:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Visited:
+    async def __anext__(self) -> WalkEntry:
         """The next znode.
 
         Raises:
@@ -72,7 +72,7 @@ class Walk:
         finally:
             self._is_waiting = False
 
-    async def _visit(self) -> Visited | None:
+    async def _visit(self) -> WalkEntry | None:
         """The next znode, or None where it has gone."""
         self._ask()
         if not self._under_way:
@@ -87,7 +87,7 @@ class Walk:
             return None
         names, stat = listing.result()
         self._ahead += [join(path, name) for name in names]
-        return Visited(path, stat)
+        return WalkEntry(path, stat)
 
     def _ask(self) -> None:
         if self._is_closed:
@@ -95,7 +95,7 @@ class Walk:
         while self._ahead and len(self._under_way) < self._window:
             path = self._ahead.pop()
             request = self._operations.get_children_with_stat(path)
-            self._under_way.append((path, self._calls.submit(request, is_kept=True)))
+            self._under_way.append((path, self._calls.submit(request, survives_cancel=True)))
 
     def close(self) -> None:
         """Nobody waits any longer: what was not sent need not be."""

@@ -1,8 +1,8 @@
 """How a record is declared: jute, ZooKeeper's serialization, in pure Python.
 
 A record is declared once, as a class whose annotations are its fields in wire order; `messages.py` holds the
-declarations. What stands on the wire for each kind of field is in `kinds.py`; on first use of a class
-`compiling.py` makes its own pair of functions out of that, with each run of fixed-size fields folded into one
+declarations. What stands on the wire for each kind of field is in `field_types.py`; on first use of a class
+`code_generation.py` compiles a pair of functions for it, with each run of fixed-size fields folded into one
 `struct.Struct`. Nothing here knows what a message means.
 
 Records are tuples underneath: an 11-field `Stat` is made in 0.2 µs that way, in 1.1 µs as a frozen dataclass.
@@ -27,8 +27,8 @@ from typing import (
     get_type_hints,
 )
 
-from zkrecipes.codec import kinds
-from zkrecipes.codec.compiling import Kind, compile_encoder, compile_reader
+from zkrecipes.codec import field_types
+from zkrecipes.codec.code_generation import FieldType, compile_encoder, compile_reader
 from zkrecipes.codec.secret import SecretBytes
 
 try:
@@ -57,20 +57,20 @@ __all__ = [
 
 T = TypeVar("T")
 
-Bool = Annotated[bool, kinds.Truth()]
-Int = Annotated[int, kinds.Number("i")]
-Long = Annotated[int, kinds.Number("q")]
-UString = Annotated[str, kinds.Text(null="")]
+Bool = Annotated[bool, field_types.Boolean()]
+Int = Annotated[int, field_types.Integer("i")]
+Long = Annotated[int, field_types.Integer("q")]
+UString = Annotated[str, field_types.UString(null="")]
 """Text. Null reads as empty: kazoo writes an empty string as null, and no field here tells the two apart."""
-OptionalUString = Annotated[str | None, kinds.Text(null=None)]
+OptionalUString = Annotated[str | None, field_types.UString(null=None)]
 """Text where null means something."""
-Buffer = Annotated[bytes | None, kinds.Bytes()]
+Buffer = Annotated[bytes | None, field_types.Buffer()]
 """Bytes, or null."""
-Secret = Annotated[bytes | None, kinds.Bytes(secret=True)]
+Secret = Annotated[bytes | None, field_types.Buffer(secret=True)]
 """Bytes that no `repr` shows."""
-OptionalBool = Annotated[bool | None, kinds.OptionalTruth()]
+OptionalBool = Annotated[bool | None, field_types.OptionalBoolean()]
 """A last field that older peers leave out: None is absent. The peer's end of the frame decides."""
-Vector = Annotated[list[T] | None, kinds.Vector]
+Vector = Annotated[list[T] | None, field_types.Vector]
 """A list, or null."""
 
 
@@ -193,29 +193,29 @@ def values_of(record: Record) -> tuple[Any, ...]:
     return values
 
 
-def _is_secret(kind: Kind) -> bool:
-    return isinstance(kind, kinds.Bytes) and kind.secret
+def _is_secret(kind: FieldType) -> bool:
+    return isinstance(kind, field_types.Buffer) and kind.secret
 
 
-def _shown(value: object, kind: Kind) -> str:
+def _shown(value: object, kind: FieldType) -> str:
     if _is_secret(kind) and value is not None:
         return f"<{len(value)} bytes>" if isinstance(value, bytes) else "<hidden>"
     return repr(value)
 
 
 @cache
-def fields_of(cls: type[Record]) -> kinds.Fields:
+def fields_of(cls: type[Record]) -> field_types.RecordFields:
     """What the annotations of a record class say about the wire."""
     hints = get_type_hints(cls, include_extras=True)
-    return kinds.Fields(cls, {name: _kind_of(hints[name]) for name in cls.fields})
+    return field_types.RecordFields(cls, {name: _kind_of(hints[name]) for name in cls.fields})
 
 
-def _kind_of(hint: Any) -> Kind:
+def _kind_of(hint: Any) -> FieldType:
     if get_origin(hint) is not Annotated:
         return fields_of(hint)
     plain, kind = get_args(hint)
-    if kind is kinds.Vector:
+    if kind is field_types.Vector:
         (element, _null) = get_args(plain)
-        return kinds.Vector(_kind_of(get_args(element)[0]))
-    found: Kind = kind
+        return field_types.Vector(_kind_of(get_args(element)[0]))
+    found: FieldType = kind
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Generic, TypeVar, get_args
 
-from zkrecipes.codec.compiling import compile_frame_encoder
+from zkrecipes.codec.code_generation import compile_frame_encoder
 from zkrecipes.codec.jute import (
     Bool,
     Buffer,

@@ -1,7 +1,7 @@
 """A ZooKeeper in one process, for development and tests. Never for production."""
 
-from zkrecipes.devserver.faults import Fault, Faults, HeldReplies, Hurt
+from zkrecipes.devserver.faults import Fault, FaultKind, Faults, HeldReplies
 from zkrecipes.devserver.server import DevServer
-from zkrecipes.devserver.store import DataDirError
+from zkrecipes.devserver.storage.data_dir import DataDirError
 
-__all__ = ["DataDirError", "DevServer", "Fault", "Faults", "HeldReplies", "Hurt"]
+__all__ = ["DataDirError", "DevServer", "Fault", "FaultKind", "Faults", "HeldReplies"]

@@ -16,9 +16,9 @@ import anyio
 from anyio.abc import TaskGroup
 
 from zkrecipes.codec.records import Id
-from zkrecipes.devserver.conversation import QUEUED_MAX, Conversation, Host
-from zkrecipes.devserver.four_letter import Client
+from zkrecipes.devserver.four_letter.answers import Client
 from zkrecipes.devserver.server_clock import ServerClock
+from zkrecipes.devserver.server_connection import QUEUED_MAX, Host, ServerConnection
 from zkrecipes.devserver.traffic import Traffic
 from zkrecipes.errors import session_hex
 
@@ -37,7 +37,7 @@ logger: logging.Logger = logging.getLogger("zkrecipes.devserver")
 
 
 class ByteStream(Protocol):
-    """What is needed of a stream; see `zkrecipes.net.transport.Stream`."""
+    """What is needed of a stream; see `zkrecipes.net.transport.network.Stream`."""
 
     async def send(self, data: bytes) -> None:
         """Send all of `data`, or raise `OSError`."""
@@ -85,19 +85,19 @@ class Connections:
         self._clock = clock
         self._tasks = tasks
         self._frame_size_max = frame_size_max
-        self._streams: dict[Conversation, ByteStream] = {}
-        self._sending: set[Conversation] = set()
-        self._waiting: dict[Conversation, anyio.Event] = {}
+        self._streams: dict[ServerConnection, ByteStream] = {}
+        self._sending: set[ServerConnection] = set()
+        self._waiting: dict[ServerConnection, anyio.Event] = {}
 
     def __len__(self) -> int:
         return len(self._streams)
 
-    def __iter__(self) -> Iterator[Conversation]:
+    def __iter__(self) -> Iterator[ServerConnection]:
         return iter(list(self._streams))
 
     def clients(self) -> list[Client]:
         """Each connection with its figures."""
-        return [Client(conversation, conversation.traffic) for conversation in self._streams]
+        return [Client(connection, connection.traffic) for connection in self._streams]
 
     async def serve(self, stream: ByteStream, address: str, port: int, certified: Id | None = None) -> None:
         """Serve one connection until it ends; the stream is closed then.
@@ -114,7 +114,7 @@ class Connections:
             await stream.aclose()
             return
         peer, since = f"/{address}:{port}", self._clock.moment().time_ms
-        conversation = Conversation(
+        connection = ServerConnection(
             self._host,
             address,
             self._send_soon,
@@ -122,19 +122,19 @@ class Connections:
             frame_size_max=self._frame_size_max,
             certified=certified,
         )
-        self._streams[conversation] = stream
+        self._streams[connection] = stream
         self._from_address[address] += 1
         processor = self._host.processor
         try:
-            await self._read(conversation, stream)
+            await self._read(connection, stream)
         except OSError as error:
-            logger.debug("session %s: its connection broke: %s", session_hex(conversation.session_id), error)
+            logger.debug("session %s: its connection broke: %s", session_hex(connection.session_id), error)
         except Exception:
             # A fault of ours ends this connection and no other.
-            logger.exception("session %s: closing its connection", session_hex(conversation.session_id))
+            logger.exception("session %s: closing its connection", session_hex(connection.session_id))
         finally:
-            processor.leave(conversation)
-            del self._streams[conversation]
+            processor.leave(connection)
+            del self._streams[connection]
             self._from_address[address] -= 1
             if not self._from_address[address]:
                 del self._from_address[address]
@@ -143,116 +143,116 @@ class Connections:
 
     def send_all(self) -> None:
         """Send what is queued anywhere, as nothing holds it back any more."""
-        for conversation in self._streams:
-            self._send_soon(conversation)
+        for connection in self._streams:
+            self._send_soon(connection)
 
-    async def _read(self, conversation: Conversation, stream: ByteStream) -> None:
+    async def _read(self, connection: ServerConnection, stream: ByteStream) -> None:
         greeted_by = anyio.current_time() + GREETING_TIME_MAX
-        while not conversation.is_closing:
-            data = await self._receive(conversation, stream, greeted_by)
+        while not connection.is_closing:
+            data = await self._receive(connection, stream, greeted_by)
             if not data:
                 break
             await self._clock.until_it_goes()
             moment = self._clock.moment()
-            conversation.traffic.arrived_ms = moment.time_ms
-            conversation.receive(data, moment)
+            connection.traffic.arrived_ms = moment.time_ms
+            connection.receive(data, moment)
             if (
-                conversation.due is not None
-                or conversation in self._sending
-                or conversation.queued > _SENT_WITHOUT_TASK_MAX
+                connection.due is not None
+                or connection in self._sending
+                or connection.queued > _SENT_WITHOUT_TASK_MAX
             ):
                 # Neither a late reply nor a client that reads slowly keeps the next requests waiting: the
                 # session lives as long as those arrive.
-                self._send_soon(conversation)
+                self._send_soon(connection)
             else:
-                self._sending.add(conversation)
-                await self._send(conversation)
-            while _must_wait(conversation):
-                sent = self._waiting[conversation] = anyio.Event()
+                self._sending.add(connection)
+                await self._send(connection)
+            while _must_wait(connection):
+                sent = self._waiting[connection] = anyio.Event()
                 try:
                     await sent.wait()
                 finally:
-                    del self._waiting[conversation]
+                    del self._waiting[connection]
 
-    async def _receive(self, conversation: Conversation, stream: ByteStream, greeted_by: float) -> bytes:
+    async def _receive(self, connection: ServerConnection, stream: ByteStream, greeted_by: float) -> bytes:
         """The next bytes; none where the connection has ended, or has no session when it should."""
-        if conversation.session is not None:
+        if connection.session is not None:
             return await stream.receive()
         with anyio.CancelScope(deadline=greeted_by):
             return await stream.receive()
         await self._clock.until_it_goes()
         self.cut_off += 1
         seconds = f"{GREETING_TIME_MAX:g} seconds"
-        conversation.close(f"it did not ask for a session within {seconds}", level=logging.WARNING)
+        connection.close(f"it did not ask for a session within {seconds}", level=logging.WARNING)
         return b""
 
-    def _send_soon(self, conversation: Conversation) -> None:
-        if conversation.is_aborted:
-            self._tasks.start_soon(self._close, conversation)
-        elif conversation not in self._sending:
-            self._sending.add(conversation)
-            self._tasks.start_soon(self._send, conversation)
-        elif conversation.is_closing:
-            self._tasks.start_soon(self._close_at_last, conversation)
+    def _send_soon(self, connection: ServerConnection) -> None:
+        if connection.is_aborted:
+            self._tasks.start_soon(self._close, connection)
+        elif connection not in self._sending:
+            self._sending.add(connection)
+            self._tasks.start_soon(self._send, connection)
+        elif connection.is_closing:
+            self._tasks.start_soon(self._close_at_last, connection)
 
-    async def _send(self, conversation: Conversation) -> None:
+    async def _send(self, connection: ServerConnection) -> None:
         """Send all that is queued; the caller has put the conversation among those that send."""
-        stream = self._streams.get(conversation)
+        stream = self._streams.get(connection)
         try:
-            while stream is not None and not conversation.is_aborted:
+            while stream is not None and not connection.is_aborted:
                 await self._clock.until_it_goes()
-                if self._host.faults.are_replies_held(conversation.session_id):
+                if self._host.faults.are_replies_held(connection.session_id):
                     return
                 moment = self._clock.moment()
-                data = conversation.data_to_send(moment.now)
+                data = connection.data_to_send(moment.now)
                 if data:
                     if self._settled is not None:
                         await self._settled()
                         moment = self._clock.moment()
-                    conversation.traffic.departs(moment.time_ms)
-                    if conversation.is_closing:
+                    connection.traffic.departs(moment.time_ms)
+                    if connection.is_closing:
                         with anyio.fail_after(CLOSING_TIME_MAX):
                             await stream.send(data)
                     else:
                         await stream.send(data)
-                elif conversation.due is None:
+                elif connection.due is None:
                     break
                 else:
-                    await self._clock.sleep_until(conversation.due)
-            if conversation.is_closing:
-                await self._close(conversation)
+                    await self._clock.sleep_until(connection.due)
+            if connection.is_closing:
+                await self._close(connection)
         except OSError as error:
-            logger.debug("session %s: its connection broke: %s", session_hex(conversation.session_id), error)
-            await self._close(conversation)
+            logger.debug("session %s: its connection broke: %s", session_hex(connection.session_id), error)
+            await self._close(connection)
         finally:
-            self._sending.discard(conversation)
-            self._wake_reader(conversation)
+            self._sending.discard(connection)
+            self._wake_reader(connection)
 
-    async def _close_at_last(self, conversation: Conversation) -> None:
+    async def _close_at_last(self, connection: ServerConnection) -> None:
         """Close what is to be closed, though its client does not take what was sent before."""
         await anyio.sleep(CLOSING_TIME_MAX)
         await self._clock.until_it_goes()
-        if conversation.due is None:
-            await self._close(conversation)
+        if connection.due is None:
+            await self._close(connection)
 
-    async def _close(self, conversation: Conversation) -> None:
-        conversation.give_up()
-        self._wake_reader(conversation)
-        stream = self._streams.get(conversation)
+    async def _close(self, connection: ServerConnection) -> None:
+        connection.give_up()
+        self._wake_reader(connection)
+        stream = self._streams.get(connection)
         if stream is not None:
             await stream.aclose()
 
-    def _wake_reader(self, conversation: Conversation) -> None:
-        sent = self._waiting.get(conversation)
+    def _wake_reader(self, connection: ServerConnection) -> None:
+        sent = self._waiting.get(connection)
         if sent is not None:
             sent.set()
 
 
-def _must_wait(conversation: Conversation) -> bool:
+def _must_wait(connection: ServerConnection) -> bool:
     """Whether nothing more may be read. Only where replies are held back does anything stay queued.
 
     Then it must not grow without end, nor may the connection be closed before its last reply was sent.
     """
-    if conversation.is_aborted:
+    if connection.is_aborted:
         return False
-    return conversation.queued > (0 if conversation.is_closing else QUEUED_MAX)
+    return connection.queued > (0 if connection.is_closing else QUEUED_MAX)

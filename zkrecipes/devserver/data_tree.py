@@ -16,7 +16,7 @@ from zkrecipes.codec.records import ACL, Id, Stat
 from zkrecipes.enums import Perms
 from zkrecipes.errors import NoNodeError
 
-__all__ = ["SPECIAL_PATHS", "DataTree", "Kind", "ZNode"]
+__all__ = ["SPECIAL_PATHS", "DataTree", "ZNode", "ZNodeKind"]
 
 SPECIAL_PATHS = frozenset({"/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"})
 """What no client can delete (`DataTree.isSpecialPath`)."""
@@ -26,7 +26,7 @@ _OPEN = (ACL(Perms.ALL, _ANYONE),)
 _READ_ONLY = (ACL(Perms.READ, _ANYONE),)
 
 
-class Kind(Enum):
+class ZNodeKind(Enum):
     """Why a znode may go by itself."""
 
     PERSISTENT = "persistent"
@@ -68,7 +68,7 @@ class ZNode:
         zxid: int,
         time_ms: int,
         *,
-        kind: Kind = Kind.PERSISTENT,
+        kind: ZNodeKind = ZNodeKind.PERSISTENT,
         owner: int = 0,
         ttl_ms: int = 0,
         creates: int = 0,
@@ -84,7 +84,7 @@ class ZNode:
         self.aversion: int = 0
         # How many children were ever created: the sequence counter, and the cversion that is stored.
         self.creates: int = creates
-        self.kind: Kind = kind
+        self.kind: ZNodeKind = kind
         self.owner: int = owner
         self.ttl_ms: int = ttl_ms
         self.path: str = "/"
@@ -205,7 +205,7 @@ class DataTree:
         zxid: int,
         time_ms: int,
         *,
-        kind: Kind = Kind.PERSISTENT,
+        kind: ZNodeKind = ZNodeKind.PERSISTENT,
         owner: int = 0,
         ttl_ms: int = 0,
     ) -> ZNode:
@@ -295,9 +295,9 @@ class DataTree:
         parent.children[path[slash + 1 :]] = None
         self._nodes[path] = node
         node.path = path
-        if node.kind is Kind.EPHEMERAL:
+        if node.kind is ZNodeKind.EPHEMERAL:
             self._ephemerals.setdefault(node.owner, {})[path] = None
-        elif node.kind is not Kind.PERSISTENT:
+        elif node.kind is not ZNodeKind.PERSISTENT:
             self._reapable[path] = None
 
     def _detach(self, path: str) -> None:
@@ -306,12 +306,12 @@ class DataTree:
         children = self._nodes[path[:slash]].children
         assert children is not None, "a parent without children"
         del children[path[slash + 1 :]]
-        if node.kind is Kind.EPHEMERAL:
+        if node.kind is ZNodeKind.EPHEMERAL:
             owned = self._ephemerals[node.owner]
             del owned[path]
             if not owned:
                 del self._ephemerals[node.owner]
-        elif node.kind is not Kind.PERSISTENT:
+        elif node.kind is not ZNodeKind.PERSISTENT:
             del self._reapable[path]
 
     @staticmethod

@@ -17,10 +17,10 @@ from zkrecipes.codec.messages import Request
 from zkrecipes.codec.multi import MultiReadRequest, MultiRequest
 from zkrecipes.enums import OpCode
 
-__all__ = ["Fault", "Faults", "HeldReplies", "Hurt"]
+__all__ = ["Fault", "FaultKind", "Faults", "HeldReplies"]
 
 
-class Hurt(Enum):
+class FaultKind(Enum):
     """What happens to a request."""
 
     BEFORE_SEND = "before send"
@@ -43,7 +43,7 @@ class Fault:
 
     def __init__(
         self,
-        how: Hurt,
+        how: FaultKind,
         opcodes: frozenset[int],
         path: str | None,
         session_id: int | None,
@@ -152,7 +152,7 @@ class Faults:
             skip: let so many of them pass first.
             times: hit so many, one after another.
         """
-        fault = Fault(Hurt.AFTER_SEND, frozenset(opcodes), path, session_id, skip=skip, times=times)
+        fault = Fault(FaultKind.AFTER_SEND, frozenset(opcodes), path, session_id, skip=skip, times=times)
         self._faults.append(fault)
         return fault
 
@@ -165,7 +165,7 @@ class Faults:
         times: int = 1,
     ) -> Fault:
         """Apply a request, and drop the connection in place of the reply. Arguments as for `drop_request`."""
-        fault = Fault(Hurt.AFTER_COMMIT, frozenset(opcodes), path, session_id, skip=skip, times=times)
+        fault = Fault(FaultKind.AFTER_COMMIT, frozenset(opcodes), path, session_id, skip=skip, times=times)
         self._faults.append(fault)
         return fault
 
@@ -182,7 +182,7 @@ class Faults:
         A client cannot tell whose reply it was: it has to leave the connection. Arguments as for
         `drop_request`.
         """
-        fault = Fault(Hurt.CORRUPT, frozenset(opcodes), path, session_id, skip=skip, times=times)
+        fault = Fault(FaultKind.CORRUPT, frozenset(opcodes), path, session_id, skip=skip, times=times)
         self._faults.append(fault)
         return fault
 
@@ -214,12 +214,12 @@ class Faults:
         if not seconds > 0:
             raise ValueError(f"a delay must be above 0 seconds, not {seconds!r}")
         fault = Fault(
-            Hurt.DELAY, frozenset(opcodes), path, session_id, skip=skip, times=times, seconds=seconds
+            FaultKind.DELAY, frozenset(opcodes), path, session_id, skip=skip, times=times, seconds=seconds
         )
         self._faults.append(fault)
         return fault
 
-    def hurt(self, nth: int, how: Hurt, *, session_id: int | None = None, seconds: float = 1.0) -> Fault:
+    def hurt(self, nth: int, how: FaultKind, *, session_id: int | None = None, seconds: float = 1.0) -> Fault:
         """Hurt one request of a session, whatever it is; pings do not count.
 
         Args:
@@ -234,7 +234,7 @@ class Faults:
         if nth < 1:
             raise ValueError(f"requests are counted from 1: {nth}")
         # What drops the connection before a request hits the one before that, which may be the greeting.
-        before = how is Hurt.BEFORE_SEND
+        before = how is FaultKind.BEFORE_SEND
         greeting = before and nth == 1
         opcodes = frozenset({OpCode.CREATE_SESSION}) if greeting else frozenset[OpCode]()
         skip = 0 if greeting else nth - 1 - before

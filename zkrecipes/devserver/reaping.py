@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zkrecipes.devserver.data_tree import DataTree, Kind, ZNode
+from zkrecipes.devserver.data_tree import DataTree, ZNode, ZNodeKind
 
 __all__ = ["CHECK_INTERVAL", "due"]
 
@@ -24,7 +24,7 @@ def due(tree: DataTree, time_ms: int, *, start_counter: int = 0) -> list[str]:
 def _is_due(node: ZNode, time_ms: int, start_counter: int) -> bool:
     if node.children:
         return False
-    if node.kind is Kind.TTL:
+    if node.kind is ZNodeKind.TTL:
         return time_ms - node.mtime > node.ttl_ms
     # One that never had a child stays for ever: `znode.container.maxNeverUsedIntervalMs` is 0 by default.
     return node.creates != start_counter

@@ -1,4 +1,4 @@
-"""A whole server: listens, runs one `Conversation` a stream, ends sessions, reaps containers.
+"""A whole server: listens, runs one `ServerConnection` a stream, ends sessions, reaps containers.
 
 All state changes in one task at a time and without a checkpoint in between, so that nothing needs a lock: a
 chunk of bytes that was received is processed whole, and its replies leave in one send.
@@ -19,18 +19,19 @@ from typing import Self, final
 import anyio
 from anyio.abc import TaskStatus
 
-from zkrecipes.devserver import four_letter, reaping
-from zkrecipes.devserver.beginnings import Beginnings
+from zkrecipes.devserver import reaping
 from zkrecipes.devserver.connections import Connections
-from zkrecipes.devserver.database import Saved
 from zkrecipes.devserver.faults import Faults
-from zkrecipes.devserver.journal import Journal, open_journal
+from zkrecipes.devserver.four_letter import answers
+from zkrecipes.devserver.initial_state import StateFactory
 from zkrecipes.devserver.processor import Processor
 from zkrecipes.devserver.sasl import SaslUsers
 from zkrecipes.devserver.server_clock import ServerClock
+from zkrecipes.devserver.storage.journal import Journal, open_journal
+from zkrecipes.devserver.storage.tables import SavedState
 from zkrecipes.errors import session_hex
-from zkrecipes.net.tls_listening import TlsListeningNetwork, x509_id
-from zkrecipes.net.transport import Address, Network, Stream, TcpNetwork, bare_errors
+from zkrecipes.net.transport.network import Address, Network, Stream, TcpNetwork, bare_errors
+from zkrecipes.net.transport.tls_listening import TlsListeningNetwork, x509_id
 from zkrecipes.protocol.server_side import FRAME_SIZE_MAX
 
 __all__ = ["DevServer"]
@@ -126,7 +127,7 @@ class DevServer:
         self._start_counter = start_counter
         self._start_time = time.time() if start_time is None else start_time
         self._random = Random(seed)
-        self._beginnings = Beginnings(
+        self._beginnings = StateFactory(
             tick_time=tick_time,
             timeout_min=session_timeout_min,
             timeout_max=session_timeout_max,
@@ -209,8 +210,8 @@ class DevServer:
     def drop_connections(self) -> None:
         """Drop every connection at once. Sessions live on."""
         self._check_entered()
-        for conversation in self._connections:
-            conversation.abort("all connections are dropped")
+        for connection in self._connections:
+            connection.abort("all connections are dropped")
 
     async def refuse(self) -> None:
         """Listen no more: who connects is refused. Connections that are there stay."""
@@ -310,7 +311,7 @@ class DevServer:
     def answer_word(self, word: str) -> str:
         """The answer to a four-letter word."""
         connections = self._connections
-        status = four_letter.Status(
+        status = answers.Status(
             processor=self.processor,
             clients=connections.clients(),
             traffic=connections.traffic,
@@ -323,7 +324,7 @@ class DevServer:
             refused=connections.refused,
             cut_off=connections.cut_off,
         )
-        return four_letter.answer(word, status, self._words)
+        return answers.answer(word, status, self._words)
 
     def session_attached(self) -> None:
         """A session was made or attached again: it may be the next to expire."""
@@ -365,7 +366,7 @@ class DevServer:
             return
         now = self._clock.now()
 
-        def restore(saved: Saved | None) -> Processor:
+        def restore(saved: SavedState | None) -> Processor:
             if saved is None:
                 return self.processor
             return self._beginnings.restored(saved, self._start_time, now)

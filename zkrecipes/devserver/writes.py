@@ -29,7 +29,7 @@ from zkrecipes.codec.messages import (
 )
 from zkrecipes.codec.records import ACL, Id
 from zkrecipes.devserver.access import check_permission, expand_acl
-from zkrecipes.devserver.data_tree import SPECIAL_PATHS, DataTree, Kind, wrapped
+from zkrecipes.devserver.data_tree import SPECIAL_PATHS, DataTree, ZNodeKind, wrapped
 from zkrecipes.devserver.quotas import Growth
 from zkrecipes.enums import CreateMode, EventType, OpCode, Perms
 from zkrecipes.errors import (
@@ -142,7 +142,7 @@ def _add_node(
     _check_path(path)
     if path in tree:
         raise NodeExistsError(path)
-    if parent.kind is Kind.EPHEMERAL:
+    if parent.kind is ZNodeKind.EPHEMERAL:
         raise NoChildrenForEphemeralsError(path)
     kind = _kind_of(request.opcode, mode)
     tree.add(
@@ -152,7 +152,7 @@ def _add_node(
         change.zxid,
         change.time_ms,
         kind=kind,
-        owner=change.session_id if kind is Kind.EPHEMERAL else 0,
+        owner=change.session_id if kind is ZNodeKind.EPHEMERAL else 0,
         ttl_ms=max(ttl_ms, 0),
     )
     change.growths.append(Growth(path, len(request.data or b""), 1))
@@ -179,13 +179,13 @@ def _mode_of(
     return mode
 
 
-def _kind_of(opcode: OpCode, mode: CreateMode) -> Kind:
+def _kind_of(opcode: OpCode, mode: CreateMode) -> ZNodeKind:
     """What is made: containers and TTL znodes come from their own opcodes only, whatever the flags say."""
     if opcode == OpCode.CREATE_CONTAINER:
-        return Kind.CONTAINER
+        return ZNodeKind.CONTAINER
     if opcode == OpCode.CREATE_TTL:
-        return Kind.TTL
-    return Kind.EPHEMERAL if mode.is_ephemeral else Kind.PERSISTENT
+        return ZNodeKind.TTL
+    return ZNodeKind.EPHEMERAL if mode.is_ephemeral else ZNodeKind.PERSISTENT
 
 
 def _delete(change: Change, request: DeleteRequest) -> Record:
@@ -207,7 +207,7 @@ def _delete_container(change: Change, request: DeleteContainerRequest) -> Record
     node = tree.get(path)
     if node.children:
         raise NotEmptyError(path)
-    if node.kind is Kind.EPHEMERAL:
+    if node.kind is ZNodeKind.EPHEMERAL:
         raise BadVersionError(path)
     _remove_node(change, path)
     return _NOTHING

@@ -15,16 +15,16 @@ import anyio.lowlevel
 
 from zkrecipes.errors import AuthFailedError
 from zkrecipes.net import sasl_steps
-from zkrecipes.net.strangers import FIRST_BYTES_MAX
+from zkrecipes.net.foreign_protocols import FIRST_BYTES_MAX
 from zkrecipes.net.traffic import Traffic
-from zkrecipes.net.transport import Stream, bare_errors
+from zkrecipes.net.transport.network import Stream, bare_errors
 from zkrecipes.net.wakeup import Parking
 from zkrecipes.protocol.client_side import ClientSide
 from zkrecipes.protocol.events import Broken, Challenged, ClientEvent, Connected, Replied
 from zkrecipes.protocol.sasl import SaslExchange
 from zkrecipes.protocol.states import BLOCKED_AFTER, LOOK_EVERY
 
-__all__ = ["NO_ANSWER", "Connection", "Driver"]
+__all__ = ["NO_ANSWER", "Connection", "ConnectionOwner"]
 
 NO_ANSWER: Final = "no answer"
 """How the reason begins if a peer, or a step of ours, took too long."""
@@ -32,7 +32,7 @@ NO_ANSWER: Final = "no answer"
 logger: logging.Logger = logging.getLogger("zkrecipes.connection")
 
 
-class Driver(Protocol):
+class ConnectionOwner(Protocol):
     """What a connection asks of the session that it serves."""
 
     def next_deadline(self) -> float:
@@ -70,7 +70,7 @@ class Connection:
         self._parking = parking
         self._now = parking.current_time
         self._timer: anyio.CancelScope | None = None
-        self._driver: Driver | None = None
+        self._owner: ConnectionOwner | None = None
         self._ran_at = self._due_at = float("inf")
         """When this connection last had its turn in the loop, and by when it should have the next one."""
 
@@ -138,17 +138,17 @@ class Connection:
             self.first_bytes += received[: FIRST_BYTES_MAX - len(self.first_bytes)]
             self._feed(received, self.look_at_clock())
 
-    async def run(self, driver: Driver) -> None:
+    async def run(self, owner: ConnectionOwner) -> None:
         """Serve until the connection has ended; the last event that the driver can take is `Broken`.
 
         Cancellation: the stream is of no more use.
         """
-        self._driver = driver
+        self._owner = owner
         self._ran_at = self._now()
         with bare_errors():
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._write)
-                await self._read(driver)
+                await self._read(owner)
                 tasks.cancel_scope.cancel()
 
     def wake(self) -> None:
@@ -174,12 +174,12 @@ class Connection:
         return now
 
     def _notice_block(self, now: float) -> None:
-        driver, ran_at = self._driver, self._ran_at
+        owner, ran_at = self._owner, self._ran_at
         due_at = max(self._due_at, ran_at)  # it may have run without the timer's having its turn
-        if driver is not None and now - due_at > BLOCKED_AFTER * self.side.timeout:
+        if owner is not None and now - due_at > BLOCKED_AFTER * self.side.timeout:
             self._ran_at = self._due_at = now
             self.side.was_blocked(ran_at, now)
-            driver.was_blocked(now - due_at, now - ran_at)
+            owner.was_blocked(now - due_at, now - ran_at)
 
     async def aclose(self) -> None:
         """Close the stream."""
@@ -187,24 +187,24 @@ class Connection:
 
     # --- tasks ---------------------------------------------------------------------------------------------
 
-    async def _read(self, driver: Driver) -> None:
+    async def _read(self, owner: ConnectionOwner) -> None:
         side = self.side
-        driver.take_events(self._now())  # what came with the greeting's answer
+        owner.take_events(self._now())  # what came with the greeting's answer
         while not side.is_dead:
             # Deadlines mostly move away while data comes, so one scope serves for many reads; when its
             # deadline passes, `tick` decides whether anything is due.
-            deadline = self._next_deadline(driver)
+            deadline = self._next_deadline(owner)
             self._due_at = max(deadline, self._now())
             with anyio.CancelScope(deadline=deadline) as self._timer:
-                await self._read_until_dead(driver)
-            driver.look_at_clock()
+                await self._read_until_dead(owner)
+            owner.look_at_clock()
             now = self.look_at_clock()
             side.tick(now)
-            driver.tick(now)
-            driver.take_events(now)
+            owner.tick(now)
+            owner.take_events(now)
             self._wake_if_due()
 
-    async def _read_until_dead(self, driver: Driver) -> None:
+    async def _read_until_dead(self, owner: ConnectionOwner) -> None:
         side = self.side
         while not side.is_dead:
             try:
@@ -213,10 +213,10 @@ class Connection:
                 side.lose(str(error))
                 now = self._now()
             else:
-                driver.look_at_clock()
+                owner.look_at_clock()
                 now = self.look_at_clock()
                 self._feed(received, now)
-            driver.take_events(now)
+            owner.take_events(now)
             self._wake_if_due()
 
     async def _write(self) -> None:
@@ -249,6 +249,6 @@ class Connection:
         if self.side.has_unsent:
             self.wake()
 
-    def _next_deadline(self, driver: Driver) -> float:
+    def _next_deadline(self, owner: ConnectionOwner) -> float:
         look_at = self._now() + LOOK_EVERY * self.side.timeout
-        return min(self.side.next_deadline(), driver.next_deadline(), look_at)
+        return min(self.side.next_deadline(), owner.next_deadline(), look_at)

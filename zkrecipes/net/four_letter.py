@@ -7,7 +7,7 @@ from typing import Final
 
 import anyio
 
-from zkrecipes.net.transport import Address, Network
+from zkrecipes.net.transport.network import Address, Network
 
 __all__ = ["SIZE_MAX", "ask"]
 

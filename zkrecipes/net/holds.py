@@ -146,7 +146,7 @@ class Holds:
     def __len__(self) -> int:
         return len(set(self._guards.values()))
 
-    # --- for the keeper ------------------------------------------------------------------------------------
+    # --- for the session engine ------------------------------------------------------------------
 
     @property
     def cancel_at(self) -> float:

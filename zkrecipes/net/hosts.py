@@ -13,7 +13,7 @@ from typing import Final, final
 
 from zkrecipes.net.connect_string import DEFAULT_PORT, ConnectString, Host, parse_connect_string
 from zkrecipes.net.rebalancing import host_to_move_to
-from zkrecipes.net.transport import Address
+from zkrecipes.net.transport.network import Address
 
 __all__ = ["DEFAULT_PORT", "ConnectString", "Host", "HostList", "parse_connect_string"]
 

@@ -7,7 +7,7 @@ from typing import Final, final
 import anyio
 
 from zkrecipes.net.hosts import Host
-from zkrecipes.net.transport import Address, Network
+from zkrecipes.net.transport.network import Address, Network
 
 __all__ = ["KnownAddresses"]
 

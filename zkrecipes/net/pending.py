@@ -36,10 +36,10 @@ class Pending(Ticket, Generic[T]):
 
     Attributes:
         zxid: after it is done, the zxid in the reply's header: of the transaction itself for a write.
-        is_errand: the client itself sees to it: it is sent again after a connection loss although it is a
+        is_idempotent: the client itself sees to it: it is sent again after a connection loss although it is a
             write, until it is answered or the session is over, whether anybody waits for it or not.
-        is_evidence: its success shall help to prove a hold: `evidence` says what it proves.
-        is_kept: cancelling a wait does not drop it; who submitted it does that by itself.
+        proves_hold: its success shall help to prove a hold: `evidence` says what it proves.
+        survives_cancel: cancelling a wait does not drop it; who submitted it does that by itself.
         breaks: how many connections have broken while it was the oldest of the callers' requests in flight.
         moves: how many times the client has left a server because of its reply, to save holds.
         on_done: called once when it is answered or dropped, for whoever observes; it must not raise.
@@ -55,12 +55,12 @@ class Pending(Ticket, Generic[T]):
         "breaks",
         "evidence",
         "is_done",
-        "is_errand",
-        "is_evidence",
-        "is_kept",
+        "is_idempotent",
         "moves",
         "on_done",
         "parked",
+        "proves_hold",
+        "survives_cancel",
         "zxid",
     )
 
@@ -72,15 +72,15 @@ class Pending(Ticket, Generic[T]):
         *,
         recover: Callable[[ZooKeeperError], T] | None = None,
         watcher: Any = None,
-        is_errand: bool = False,
-        is_evidence: bool = False,
-        is_kept: bool = False,
+        is_idempotent: bool = False,
+        proves_hold: bool = False,
+        survives_cancel: bool = False,
     ) -> None:
         super().__init__(request, watcher)
-        self.is_errand: bool = is_errand
-        self.is_evidence: bool = is_evidence
+        self.is_idempotent: bool = is_idempotent
+        self.proves_hold: bool = proves_hold
         self.evidence: Evidence | None = None
-        self.is_kept: bool = is_kept
+        self.survives_cancel: bool = survives_cancel
         self.on_done: Callable[[], None] | None = None
         self.breaks: int = 0
         self.moves: int = 0
@@ -128,7 +128,7 @@ class Pending(Ticket, Generic[T]):
                 await self._wait_beside()
         except BaseException:
             is_awaited = self.parked is not None or self._done is not None
-            if not (self.is_errand or self.is_kept or is_awaited):
+            if not (self.is_idempotent or self.survives_cancel or is_awaited):
                 self.drop()
             raise
         if not self.is_done:
@@ -170,7 +170,7 @@ class Pending(Ticket, Generic[T]):
     @property
     def is_repeatable(self) -> bool:
         """Whether it may be sent again when it was sent and not answered."""
-        return self.is_errand or not (self.request.is_write or self.is_suspiciously_large)
+        return self.is_idempotent or not (self.request.is_write or self.is_suspiciously_large)
 
     @property
     def is_suspiciously_large(self) -> bool:

@@ -14,12 +14,12 @@ import anyio
 import anyio.lowlevel
 
 from zkrecipes.codec.messages import RemoveWatchesRequest
-from zkrecipes.enums import ServerGeneration, WatcherType
+from zkrecipes.enums import ServerVersion, WatcherType
 from zkrecipes.errors import ThrottledError, ZooKeeperError
 from zkrecipes.net.connection import Connection
 from zkrecipes.net.pending import Pending
 from zkrecipes.net.wakeup import Parking
-from zkrecipes.net.watches import WatchOwner
+from zkrecipes.net.watch_requests import WatchOwner
 from zkrecipes.protocol.watch_registration import UPKEEP
 from zkrecipes.protocol.watch_table import WatchTable
 
@@ -46,7 +46,7 @@ class Carrier(Protocol):
     def submit(self, pending: Pending[Any]) -> None:
         """Send a request in its turn."""
 
-    async def has(self, generation: ServerGeneration) -> bool:
+    async def has(self, generation: ServerVersion) -> bool:
         """Whether the server is of this generation or a later one."""
         raise NotImplementedError
 
@@ -119,7 +119,7 @@ class WatchRemover:
         carrier = self._carrier
         try:
             while (connection := carrier.connection) is not None and connection.side.registrations.unneeded:
-                can_remove = await carrier.has(ServerGeneration.V3_5)
+                can_remove = await carrier.has(ServerVersion.V3_5)
                 if connection is carrier.connection:
                     paths = connection.side.registrations.take_unneeded(_SLICE)
                     await self._remove_slice(paths if can_remove else [])

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, final
 
 from zkrecipes.codec.messages import ExistsRequest, GetAllChildrenNumberRequest, Request, WhoAmIRequest
-from zkrecipes.enums import ServerGeneration
+from zkrecipes.enums import ServerVersion
 from zkrecipes.errors import NoNodeError, UnimplementedError
 from zkrecipes.protocol.events import Ticket
 
@@ -23,10 +23,10 @@ __all__ = ["ANSWERED_WITHIN", "Capabilities", "Question", "questions_for"]
 ANSWERED_WITHIN: Final = 1.0
 """In session timeouts: how long a question may go unanswered before the connection ends."""
 
-_QUESTIONS: Final[tuple[tuple[ServerGeneration, Request[Any]], ...]] = (
-    (ServerGeneration.V3_5, ExistsRequest("/zookeeper/config", watch=False)),
-    (ServerGeneration.V3_6, GetAllChildrenNumberRequest("/zookeeper")),
-    (ServerGeneration.V3_7, WhoAmIRequest()),
+_QUESTIONS: Final[tuple[tuple[ServerVersion, Request[Any]], ...]] = (
+    (ServerVersion.V3_5, ExistsRequest("/zookeeper/config", watch=False)),
+    (ServerVersion.V3_6, GetAllChildrenNumberRequest("/zookeeper")),
+    (ServerVersion.V3_7, WhoAmIRequest()),
 )
 
 
@@ -34,22 +34,22 @@ _QUESTIONS: Final[tuple[tuple[ServerGeneration, Request[Any]], ...]] = (
 class Capabilities(NamedTuple):
     """What is known of a server: it has `at_least` this generation, and is older than `below`."""
 
-    at_least: ServerGeneration = ServerGeneration.V3_4
-    below: ServerGeneration | None = None
+    at_least: ServerVersion = ServerVersion.V3_4
+    below: ServerVersion | None = None
     """None if no limit is known."""
 
-    def has(self, generation: ServerGeneration) -> bool | None:
+    def has(self, generation: ServerVersion) -> bool | None:
         """Whether the server is of this generation or a later one; None if that is not known."""
         if self.at_least >= generation:
             return True
         return False if self.below is not None and self.below <= generation else None
 
-    def learned(self, generation: ServerGeneration, *, has_it: bool) -> Capabilities:
+    def learned(self, generation: ServerVersion, *, has_it: bool) -> Capabilities:
         """The same, with one more answer."""
         if has_it:
             below = None if self.below is not None and self.below <= generation else self.below
             return Capabilities(max(self.at_least, generation), below)
-        older = max((each for each in ServerGeneration if each < generation), default=self.at_least)
+        older = max((each for each in ServerVersion if each < generation), default=self.at_least)
         below = generation if self.below is None else min(self.below, generation)
         return Capabilities(min(self.at_least, older), below)
 
@@ -60,9 +60,9 @@ class Question(Ticket):
 
     __slots__ = ("generation",)
 
-    def __init__(self, generation: ServerGeneration, request: Request[Any]) -> None:
+    def __init__(self, generation: ServerVersion, request: Request[Any]) -> None:
         super().__init__(request)
-        self.generation: ServerGeneration = generation
+        self.generation: ServerVersion = generation
         self.is_alone = True
 
     def is_yes(self, code: int) -> bool:
@@ -70,7 +70,7 @@ class Question(Ticket):
         return code not in {UnimplementedError.code, NoNodeError.code}
 
 
-def questions_for(generation: ServerGeneration, known: Capabilities) -> Iterator[Question]:
+def questions_for(generation: ServerVersion, known: Capabilities) -> Iterator[Question]:
     """The questions that settle whether a server is of this generation, in the order in which to ask them.
 
     A server that answers one with no need not be asked those after it.

@@ -32,7 +32,7 @@ from zkrecipes.codec.messages import (
     WatchEventMessage,
 )
 from zkrecipes.codec.multi import MultiReply
-from zkrecipes.enums import EventType, ServerGeneration, SpecialXid
+from zkrecipes.enums import EventType, ServerVersion, SpecialXid
 from zkrecipes.errors import (
     AuthFailedError,
     BadArgumentsError,
@@ -134,12 +134,12 @@ class ClientSide:
         self._connected: Connected
         self._watches = watches
         guess = guess or Capabilities()
-        self._may_guess = guess.at_least >= ServerGeneration.V3_6
+        self._may_guess = guess.at_least >= ServerVersion.V3_6
         self.capabilities: Capabilities = Capabilities(below=guess.below)
         """What this server is known to have, as far as requests have needed it."""
         self.is_surprising: bool = False
         """Whether it refused an operation that it was taken to have."""
-        self._asked: set[ServerGeneration] = set()
+        self._asked: set[ServerVersion] = set()
         self._is_learning = self._is_guess_tested = False
         self._sasl_token = sasl_token
         self._sasl_suspects = sasl_suspects
@@ -523,7 +523,7 @@ class ClientSide:
 
     # --- what the server can do ----------------------------------------------------------------------------
 
-    def _ask(self, generation: ServerGeneration) -> None:
+    def _ask(self, generation: ServerVersion) -> None:
         """Queue the questions that settle whether the server is of this generation, each once."""
         for question in questions_for(generation, self.capabilities):
             if question.generation not in self._asked:
@@ -544,7 +544,7 @@ class ClientSide:
             # It closes the connection now, so nothing must follow.
             name = type(question.request).__name__
             self.lose(f"the server does not know {name} and closes the connection on it")
-        elif self._is_learning and self.capabilities.has(ServerGeneration.V3_6) is not None:
+        elif self._is_learning and self.capabilities.has(ServerVersion.V3_6) is not None:
             self._is_learning = False
             self._set_watches_again()
 
@@ -554,7 +554,7 @@ class ClientSide:
         return float("inf") if alone is None else alone.sent_at + ANSWERED_WITHIN * self._heartbeat.timeout
 
     @property
-    def open_question(self) -> ServerGeneration | None:
+    def open_question(self) -> ServerVersion | None:
         """After `Broken`: the generation that the unanswered question was about, if there was one."""
         alone = self._requests.alone
         return alone.generation if isinstance(alone, Question) else None
@@ -655,14 +655,14 @@ class ClientSide:
         for scheme, credential in self._greeting.credentials:
             self.authenticate(scheme, credential)
         is_persistent = self._watches.paths(WatchKind.PERSISTENT) or self._watches.paths(WatchKind.RECURSIVE)
-        if is_persistent and not self._may_guess and self.capabilities.has(ServerGeneration.V3_6) is None:
+        if is_persistent and not self._may_guess and self.capabilities.has(ServerVersion.V3_6) is None:
             self._is_learning = True
-            self._ask(ServerGeneration.V3_6)
+            self._ask(ServerVersion.V3_6)
         else:
             self._set_watches_again()
 
     def _set_watches_again(self) -> None:
-        generation = ServerGeneration.V3_6 if self._may_guess else self.capabilities.at_least
+        generation = ServerVersion.V3_6 if self._may_guess else self.capabilities.at_least
         self._restoring = set_watches_requests(self._watches, self.last_zxid, generation)
         self._next_restore = next(self._restoring, None)
         self._encode_restore(self._control)
@@ -686,7 +686,7 @@ class ClientSide:
             return
         self._rearmings_unanswered -= 1
         if self._is_guess_tested and not self._rearmings_unanswered and self._next_restore is None:
-            self.capabilities = self.capabilities.learned(ServerGeneration.V3_6, has_it=True)
+            self.capabilities = self.capabilities.learned(ServerVersion.V3_6, has_it=True)
         self._go_live_when_ready()
 
     def _go_live_when_ready(self) -> None:

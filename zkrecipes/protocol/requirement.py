@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from zkrecipes.enums import ServerGeneration
+from zkrecipes.enums import ServerVersion
 from zkrecipes.errors import UnimplementedError
 
 __all__ = ["Requirement"]
@@ -14,7 +14,7 @@ class Requirement(NamedTuple):
     """What an operation is called, and the first release that has it."""
 
     name: str
-    generation: ServerGeneration
+    generation: ServerVersion
 
     def refusal(self, path: str | None) -> UnimplementedError:
         """The error of the operation on an older server; it names the operation and the release."""

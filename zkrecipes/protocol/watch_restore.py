@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from zkrecipes.codec.messages import SetWatches2Request, SetWatchesRequest
-from zkrecipes.enums import ServerGeneration
+from zkrecipes.enums import ServerVersion
 from zkrecipes.protocol.watch_table import ONE_SHOT, WatchKind, WatchTable
 
 __all__ = ["set_watches_requests"]
@@ -30,7 +30,7 @@ _ORDER: Final = (
 
 
 def set_watches_requests(
-    watches: WatchTable[Any], last_zxid: int, generation: ServerGeneration | None
+    watches: WatchTable[Any], last_zxid: int, generation: ServerVersion | None
 ) -> Iterator[SetWatchesRequest | SetWatches2Request]:
     """The requests, in batches; none if there are no watches.
 
@@ -41,7 +41,7 @@ def set_watches_requests(
         last_zxid: the newest transaction that the client has seen.
         generation: what the server can do. Persistent watches are left out below 3.6, or where it is unknown.
     """
-    has_persistent = generation is not None and generation >= ServerGeneration.V3_6
+    has_persistent = generation is not None and generation >= ServerVersion.V3_6
     for batch in _batches(watches, has_persistent):
         lists = [batch[kind] for kind in _ORDER]
         if lists[3] or lists[4]:

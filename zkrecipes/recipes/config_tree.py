@@ -12,10 +12,10 @@ from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import Node, Pending, RecipeApi, Stat, async_block, check_client, recipe_api
 from zkrecipes.errors import NoNodeError, SnapshotConflictError
 from zkrecipes.paths import check_path, join
-from zkrecipes.recipes.latest import LatestReader
-from zkrecipes.recipes.snapshots import Snapshot
-from zkrecipes.recipes.tree_follower import TreeFollower, View
-from zkrecipes.recipes.windowed import ask_each
+from zkrecipes.recipes.following.latest_value import LatestReader
+from zkrecipes.recipes.following.snapshots import Snapshot
+from zkrecipes.recipes.following.tree_follower import TreeFollower, View
+from zkrecipes.recipes.following.windowed import ask_each
 
 __all__ = ["ConfigTree", "ConfigTreeChange", "ConfigTreeChanges"]
 

@@ -25,7 +25,7 @@ from zkrecipes.errors import (
     ZooKeeperError,
 )
 from zkrecipes.paths import check_path
-from zkrecipes.recipes.latest import Latest
+from zkrecipes.recipes.following.latest_value import LatestValue
 
 __all__ = ["ConfigWatch"]
 
@@ -121,7 +121,7 @@ class ConfigWatch(Generic[T]):
         self._retry_after = _RETRY_AFTER
         self._pauses = Pauses()
         self._seen: _Read | None = None
-        self._values: Latest[T] = Latest()
+        self._values: LatestValue[T] = LatestValue()
         self._following: AbstractAsyncContextManager[None] | None = None
 
     async def __aenter__(self) -> Self:

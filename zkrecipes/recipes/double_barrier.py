@@ -11,11 +11,11 @@ from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import Guard, check_client, recipe_api
 from zkrecipes.errors import BrokenBarrierError, NoAuthError, NoNodeError
 from zkrecipes.paths import check_path, join
-from zkrecipes.recipes.contenders import check_identifier
 from zkrecipes.recipes.double_barrier_directory import BarrierDirectory, is_member, parties_max
 from zkrecipes.recipes.double_barrier_member import BarrierMember
-from zkrecipes.recipes.hold import Hold, HoldBlock
-from zkrecipes.recipes.single_use import EnteredDirectly, GuardedUse
+from zkrecipes.recipes.locking.contenders import check_identifier
+from zkrecipes.recipes.locking.hold import Hold, HoldBlock
+from zkrecipes.recipes.locking.single_use import EnteredDirectly, GuardedUse
 
 __all__ = ["DoubleBarrier"]
 

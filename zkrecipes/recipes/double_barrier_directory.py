@@ -17,9 +17,17 @@ from zkrecipes.client.recipe_api import ChangedPaths, Node, Pending, Stat, recip
 from zkrecipes.client.transaction import Transaction
 from zkrecipes.errors import BadVersionError, NodeExistsError, NoNodeError, TransactionError
 from zkrecipes.paths import join
-from zkrecipes.recipes.strangers import name_once
+from zkrecipes.recipes.znodes.unexpected_children import log_once
 
-__all__ = ["READY", "BarrierDirectory", "BarrierView", "Record", "is_member", "parties_max", "record_of"]
+__all__ = [
+    "READY",
+    "BarrierDirectory",
+    "BarrierRecord",
+    "BarrierView",
+    "is_member",
+    "parties_max",
+    "record_of",
+]
 
 READY: Final = "ready"
 _MEMBER: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -32,7 +40,7 @@ _CHECK_SIZE: Final = 17
 _NAME_SIZE: Final = 36
 
 
-class Record(NamedTuple):
+class BarrierRecord(NamedTuple):
     """The newest beginning or end of a round, as the directory's data tell it."""
 
     version: int
@@ -46,7 +54,7 @@ class Record(NamedTuple):
 class BarrierView(NamedTuple):
     """What a member sees in the directory."""
 
-    record: Record
+    record: BarrierRecord
     ready: Stat | None
     members: list[str]
 
@@ -56,13 +64,13 @@ def is_member(name: str) -> bool:
     return _MEMBER.fullmatch(name) is not None
 
 
-def record_of(node: Node) -> Record:
+def record_of(node: Node) -> BarrierRecord:
     """Return the record in a directory's data. Data that another program has written are not a record."""
     data, stat = node.data or b"", node.stat
     match = _RECORD.fullmatch(data)
     if match is None or int(match[1]) != stat.version:
-        return Record(stat.version)
-    return Record(stat.version, stat.mzxid, match[2] == b"open")
+        return BarrierRecord(stat.version)
+    return BarrierRecord(stat.version, stat.mzxid, match[2] == b"open")
 
 
 def parties_max(full_path: str) -> int:
@@ -117,7 +125,7 @@ class BarrierDirectory(NamedTuple):
         try:
             record, names = record_of(await node.wait()), await children.wait()
         except NoNodeError:
-            return BarrierView(Record(0), None, [])
+            return BarrierView(BarrierRecord(0), None, [])
         self._log_unexpected(names)
         return BarrierView(record, found, [name for name in names if is_member(name)])
 
@@ -130,8 +138,8 @@ class BarrierDirectory(NamedTuple):
         return {name: stat.czxid for name, stat in found if stat is not None}
 
     async def begin_round(
-        self, record: Record, members: Iterable[str], *, make_ready: bool = True
-    ) -> Record | None:
+        self, record: BarrierRecord, members: Iterable[str], *, make_ready: bool = True
+    ) -> BarrierRecord | None:
         """Begin a round if these members are alive, and no round has begun or ended since `record`.
 
         Args:
@@ -158,9 +166,9 @@ class BarrierDirectory(NamedTuple):
         if not await self._apply(fill) or begun is None:
             return None
         stat = begun.result()
-        return Record(stat.version, stat.mzxid, is_open=True)
+        return BarrierRecord(stat.version, stat.mzxid, is_open=True)
 
-    async def end_round(self, record: Record, *, own: str | None = None) -> bool:
+    async def end_round(self, record: BarrierRecord, *, own: str | None = None) -> bool:
         """Remove `ready` unless a round has begun or ended since `record`; False: look again.
 
         Args:
@@ -183,7 +191,7 @@ class BarrierDirectory(NamedTuple):
             if view.ready is None or view.members or await self.end_round(view.record):
                 return
 
-    def _write(self, tx: Transaction, record: Record, state: str) -> Pending[Stat]:
+    def _write(self, tx: Transaction, record: BarrierRecord, state: str) -> Pending[Stat]:
         data = b"%d %s" % (record.version + 1, state.encode())
         return tx.set(self.path, data, version=record.version)
 
@@ -201,4 +209,4 @@ class BarrierDirectory(NamedTuple):
     def _log_unexpected(self, children: Iterable[str]) -> None:
         """Log other children once, for users who wonder why no round begins."""
         strangers = sorted(name for name in children if name != READY and not is_member(name))
-        name_once(self.client, self.path, strangers, "no member of a double barrier, and not counted")
+        log_once(self.client, self.path, strangers, "no member of a double barrier, and not counted")

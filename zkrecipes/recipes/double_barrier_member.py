@@ -18,10 +18,10 @@ from zkrecipes.errors import (
     SessionExpiredError,
     ZooKeeperError,
 )
-from zkrecipes.recipes.acquisition import is_proven
-from zkrecipes.recipes.clean_up import remove
-from zkrecipes.recipes.directories import make_directory
-from zkrecipes.recipes.double_barrier_directory import BarrierDirectory, BarrierView, Record
+from zkrecipes.recipes.double_barrier_directory import BarrierDirectory, BarrierRecord, BarrierView
+from zkrecipes.recipes.locking.acquisition import is_proven
+from zkrecipes.recipes.znodes.clean_up import remove
+from zkrecipes.recipes.znodes.directories import make_directory
 
 __all__ = ["BarrierMember", "Step", "next_in_circle", "next_step"]
 
@@ -36,7 +36,9 @@ class Step(Enum):
     WAIT = "there are too few members"
 
 
-def next_step(view: BarrierView, czxid: int, arrived: Record, parties: int, *, is_called: bool) -> Step:
+def next_step(
+    view: BarrierView, czxid: int, arrived: BarrierRecord, parties: int, *, is_called: bool
+) -> Step:
     """Decide what a member that waits with a znode does.
 
     Args:
@@ -81,7 +83,7 @@ class BarrierMember:
         self._session = self._api.session
         self._name = ""  # until it creates a znode
         self._is_called = False  # whether `ready` was created since then
-        self.round: Record = Record(0)
+        self.round: BarrierRecord = BarrierRecord(0)
 
     @property
     def path(self) -> str:
@@ -109,7 +111,7 @@ class BarrierMember:
                 await self._pause_after(error, pauses)
             await self._delete()
 
-    async def _wait_until_over(self) -> Record:
+    async def _wait_until_over(self) -> BarrierRecord:
         """Wait, without a znode, until no member of a round is there; return the record of then."""
         directory = self._directory
         while True:
@@ -133,7 +135,7 @@ class BarrierMember:
             return [name for name, czxid in ages.items() if czxid < view.record.zxid]
         return ()
 
-    async def _wait_for_round(self, arrived: Record) -> bool:
+    async def _wait_for_round(self, arrived: BarrierRecord) -> bool:
         """Create the znode, and wait until a round begins with it; False: the znode is of no use."""
         directory, api = self._directory, self._api
         self._session, self._name = api.session, str(uuid4())  # a name is never used twice
@@ -157,7 +159,7 @@ class BarrierMember:
                     return is_in
                 pauses.reset()
 
-    async def _wait_once(self, create: Pending[str], arrived: Record) -> bool | None:
+    async def _wait_once(self, create: Pending[str], arrived: BarrierRecord) -> bool | None:
         """Look, and do the next step; whether a round has begun with this member, None: look again."""
         directory, api = self._directory, self._api
         async with api.changed_paths(and_reconnects=True) as changed:

@@ -15,9 +15,9 @@ from zkrecipes.client.recipe_api import Pauses, async_block, check_client, recip
 from zkrecipes.client.watching import OneShotWatch
 from zkrecipes.errors import LeadershipLostError, NoNodeError, SessionExpiredError, ZooKeeperError
 from zkrecipes.paths import check_path, join
-from zkrecipes.recipes.acquisition import Acquisition
-from zkrecipes.recipes.contender import Queue
-from zkrecipes.recipes.contenders import (
+from zkrecipes.recipes.following.latest_value import LatestReader, LatestValue
+from zkrecipes.recipes.locking.acquisition import Acquisition
+from zkrecipes.recipes.locking.contenders import (
     Contender,
     check_contender,
     check_identifier,
@@ -25,11 +25,11 @@ from zkrecipes.recipes.contenders import (
     list_contenders,
     read_contenders,
 )
-from zkrecipes.recipes.hold import Hold
-from zkrecipes.recipes.latest import Latest, LatestReader
-from zkrecipes.recipes.layouts import ELECTIONS, ElectionLayoutName, choose_layout
-from zkrecipes.recipes.queue_order import Entry, in_order
-from zkrecipes.recipes.wait_limit import takes_wait
+from zkrecipes.recipes.locking.hold import Hold
+from zkrecipes.recipes.locking.layouts import ELECTIONS, ElectionLayoutName, choose_layout
+from zkrecipes.recipes.locking.queue import LockQueue
+from zkrecipes.recipes.locking.queue_order import QueuedName, in_order
+from zkrecipes.recipes.locking.wait_limit import takes_wait
 
 __all__ = ["Election"]
 
@@ -82,7 +82,7 @@ class Election:
         self.identifier: str = check_identifier(identifier)
         self._data = self.identifier.encode() if data is None else data
         acl = check_contender(client, path, self._data, acl)
-        self._queue = Queue(client, path, choose_layout(layout, ELECTIONS), acl)
+        self._queue = LockQueue(client, path, choose_layout(layout, ELECTIONS), acl)
         if layout != "kazoo":
             _check_text(self._data, layout)
         self._recipe = object()
@@ -203,9 +203,9 @@ class Election:
         """The candidates in order: the first one leads, or is about to. Each one's identifier is its data."""
         return await list_contenders(self._queue)
 
-    @async_block("election.observe()", "leaders")
-    async def observe(self) -> AsyncIterator[LatestReader[Contender | None]]:
-        """Follow the leadership: `async with election.observe() as leaders`, then `async for` each of them.
+    @async_block("election.changes()", "leaders")
+    async def changes(self) -> AsyncIterator[LatestReader[Contender | None]]:
+        """Follow the leadership: `async with election.changes() as leaders`, then `async for` each of them.
 
         The iterator begins with the present leader, and gives None while there is none. A slow reader skips
         those who have gone meanwhile; the newest is never missed, across reconnects and new sessions. While
@@ -223,7 +223,7 @@ class Election:
         async with recipe_api(self._queue.client).background(observer.run):
             yield observer.leaders.reader()
 
-    async def _candidates(self) -> list[Entry]:
+    async def _candidates(self) -> list[QueuedName]:
         try:
             return in_order(await self._queue.client.get_children(self.path), self._queue.layout)
         except NoNodeError:
@@ -248,8 +248,8 @@ class _Observer:
     queues up behind, or leaves, wakes no observer. Where there is no leader it watches for candidates.
     """
 
-    def __init__(self, queue: Queue) -> None:
-        self.leaders: Latest[Contender | None] = Latest()
+    def __init__(self, queue: LockQueue) -> None:
+        self.leaders: LatestValue[Contender | None] = LatestValue()
         self._queue = queue
         self._client = queue.client
         self._api = recipe_api(queue.client)

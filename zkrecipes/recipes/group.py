@@ -11,13 +11,13 @@ from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import Node, Pending, async_block, check_client, recipe_api
 from zkrecipes.errors import NoAuthError, NoNodeError
 from zkrecipes.paths import check_path, join
+from zkrecipes.recipes.following.latest_value import LatestReader
+from zkrecipes.recipes.following.snapshots import Snapshot
+from zkrecipes.recipes.following.tree_follower import TreeFollower, TreeNode, View
+from zkrecipes.recipes.following.windowed import ask_each
 from zkrecipes.recipes.group_layouts import GroupLayoutName, group_layout
 from zkrecipes.recipes.group_roster import Member, MemberData, Roster
-from zkrecipes.recipes.latest import LatestReader
 from zkrecipes.recipes.persistent_node import OnConflict, PersistentNode
-from zkrecipes.recipes.snapshots import Snapshot
-from zkrecipes.recipes.tree_follower import TreeFollower, TreeNode, View
-from zkrecipes.recipes.windowed import ask_each
 
 __all__ = ["Group", "GroupChange", "GroupChanges"]
 

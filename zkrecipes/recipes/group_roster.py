@@ -8,10 +8,10 @@ from typing import Final, NamedTuple, final
 
 from zkrecipes.client.client import Client
 from zkrecipes.paths import join
+from zkrecipes.recipes.following.snapshots import Snapshot, SnapshotDict
+from zkrecipes.recipes.following.tree_follower import TreeNode
 from zkrecipes.recipes.group_layouts import GroupLayout
-from zkrecipes.recipes.snapshots import Snapshot, SnapshotDict
-from zkrecipes.recipes.strangers import is_news
-from zkrecipes.recipes.tree_follower import TreeNode
+from zkrecipes.recipes.znodes.unexpected_children import is_first_report
 
 __all__ = ["Member", "MemberData", "Roster"]
 
@@ -73,7 +73,7 @@ class Roster:
     def log_once(self, znode: str, why: str) -> None:
         """Log that a znode is left out, once for each client."""
         path = join(self._directory, znode)
-        if is_news(self._client, self._directory, f"/{znode}"):
+        if is_first_report(self._client, self._directory, f"/{znode}"):
             logger.warning("%s is not a member of the group: %s", path, why, extra={"path": path})
 
 

@@ -14,13 +14,13 @@ from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import async_block, recipe_api
 from zkrecipes.client.transaction import Transaction
 from zkrecipes.errors import AcquireTimeoutError, LockLostError
-from zkrecipes.recipes.clean_up import together
-from zkrecipes.recipes.contenders import Contender
-from zkrecipes.recipes.guarded_transaction import guarded_transaction
-from zkrecipes.recipes.hold import Hold, confirm_all
+from zkrecipes.recipes.locking.contenders import Contender
+from zkrecipes.recipes.locking.guarded_transaction import guarded_transaction
+from zkrecipes.recipes.locking.hold import Hold, confirm_all
+from zkrecipes.recipes.locking.single_use import EnteredDirectly, GuardedUse, SingleUse
+from zkrecipes.recipes.locking.wait_limit import check_wait, takes_wait
 from zkrecipes.recipes.mutex import Mutex
-from zkrecipes.recipes.single_use import EnteredDirectly, GuardedUse, SingleUse
-from zkrecipes.recipes.wait_limit import check_wait, takes_wait
+from zkrecipes.recipes.znodes.clean_up import together
 
 __all__ = ["MultiAcquisition", "MultiHold", "MultiLock"]
 

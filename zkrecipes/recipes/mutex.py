@@ -10,19 +10,19 @@ from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import check_client, recipe_api
 from zkrecipes.errors import LockLostError, NoNodeError, SessionExpiredError
 from zkrecipes.paths import check_path, join
-from zkrecipes.recipes.acquisition import Acquisition
-from zkrecipes.recipes.contender import Queue
-from zkrecipes.recipes.contenders import (
+from zkrecipes.recipes.locking.acquisition import Acquisition
+from zkrecipes.recipes.locking.contenders import (
     Contender,
     check_contender,
     check_identifier,
     list_contenders,
 )
-from zkrecipes.recipes.hold import REVOCATION, Hold
-from zkrecipes.recipes.layouts import MUTEXES, LockLayoutName, choose_layout
-from zkrecipes.recipes.queue_order import in_order
-from zkrecipes.recipes.single_use import EnteredDirectly
-from zkrecipes.recipes.wait_limit import takes_wait
+from zkrecipes.recipes.locking.hold import REVOCATION, Hold
+from zkrecipes.recipes.locking.layouts import MUTEXES, LockLayoutName, choose_layout
+from zkrecipes.recipes.locking.queue import LockQueue
+from zkrecipes.recipes.locking.queue_order import in_order
+from zkrecipes.recipes.locking.single_use import EnteredDirectly
+from zkrecipes.recipes.locking.wait_limit import takes_wait
 
 __all__ = ["Mutex"]
 
@@ -69,7 +69,7 @@ class Mutex(EnteredDirectly[Hold]):
         self.path: str = check_path(path)
         self.identifier: str = check_identifier(identifier)
         acl = check_contender(client, path, self.identifier.encode(), acl)
-        self._queue = Queue(client, path, choose_layout(layout, MUTEXES), acl)
+        self._queue = LockQueue(client, path, choose_layout(layout, MUTEXES), acl)
         self._reentrant = reentrant
         self._recipe = object()
 
@@ -150,7 +150,7 @@ class Mutex(EnteredDirectly[Hold]):
             request = api.operations.set(join(queue.directory, contenders[0].name), REVOCATION)
             try:
                 # Nobody else ever uses this name, so twice is the same as once.
-                await api.submit(request, is_errand=True).wait()
+                await api.submit(request, is_idempotent=True).wait()
             except NoNodeError:
                 continue  # it has released the lock meanwhile: somebody else may hold it
             except SessionExpiredError:

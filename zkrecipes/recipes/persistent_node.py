@@ -37,10 +37,10 @@ from zkrecipes.errors import (
     session_hex,
 )
 from zkrecipes.paths import check_path, parent_of
-from zkrecipes.recipes.clean_up import clean_up
-from zkrecipes.recipes.delete_permission import probing
-from zkrecipes.recipes.directories import make_directory
-from zkrecipes.recipes.leftovers import is_leftover
+from zkrecipes.recipes.znodes.clean_up import clean_up
+from zkrecipes.recipes.znodes.delete_permission import probing
+from zkrecipes.recipes.znodes.directories import make_directory
+from zkrecipes.recipes.znodes.leftovers import is_leftover
 
 __all__ = ["OnConflict", "PersistentNode"]
 

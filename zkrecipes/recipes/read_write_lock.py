@@ -10,17 +10,17 @@ from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import CallingTask, check_client, recipe_api
 from zkrecipes.errors import LockLostError
 from zkrecipes.paths import check_path
-from zkrecipes.recipes.acquisition import Acquisition
-from zkrecipes.recipes.contender import Queue
-from zkrecipes.recipes.contenders import (
+from zkrecipes.recipes.locking.acquisition import Acquisition
+from zkrecipes.recipes.locking.contenders import (
     Contender,
     check_contender,
     check_identifier,
     list_contenders,
 )
-from zkrecipes.recipes.layouts import READERS, WRITERS, LockLayoutName, choose_layout
-from zkrecipes.recipes.task_stack import task_stack
-from zkrecipes.recipes.wait_limit import takes_wait
+from zkrecipes.recipes.locking.layouts import READERS, WRITERS, LockLayoutName, choose_layout
+from zkrecipes.recipes.locking.queue import LockQueue
+from zkrecipes.recipes.locking.task_stack import task_stack
+from zkrecipes.recipes.locking.wait_limit import takes_wait
 
 __all__ = ["ReadWriteLock"]
 
@@ -66,7 +66,7 @@ class ReadWriteLock:
         self.path: str = check_path(path)
         self.identifier: str = check_identifier(identifier)
         acl = check_contender(client, path, self.identifier.encode(), acl)
-        self._readers = Queue(client, path, choose_layout(layout, READERS), acl)
+        self._readers = LockQueue(client, path, choose_layout(layout, READERS), acl)
         self._writers = self._readers._replace(layout=choose_layout(layout, WRITERS))
         self._reentrant = reentrant
         self._recipe = object()
@@ -122,7 +122,7 @@ class ReadWriteLock:
             raise RuntimeError(f"{self!r} is downgraded in the outermost block, when those within are left")
         await acquisition.move_to(self._readers)
 
-    def _acquisition(self, queue: Queue, wait: float | None) -> Acquisition:
+    def _acquisition(self, queue: LockQueue, wait: float | None) -> Acquisition:
         return Acquisition(
             queue,
             self.identifier.encode(),

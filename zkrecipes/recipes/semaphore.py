@@ -10,22 +10,22 @@ from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import check_client
 from zkrecipes.errors import NoNodeError
 from zkrecipes.paths import check_path
-from zkrecipes.recipes.contender import Queue
-from zkrecipes.recipes.contenders import (
+from zkrecipes.recipes.locking.contenders import (
     Contender,
     check_contender,
     check_identifier,
     list_contenders,
     read_contenders,
 )
-from zkrecipes.recipes.hold import Hold
-from zkrecipes.recipes.layouts import SEMAPHORES, LockLayoutName, choose_layout
-from zkrecipes.recipes.permits import Pool
-from zkrecipes.recipes.queue_order import Entry
-from zkrecipes.recipes.semaphore_acquisition import SemaphoreAcquisition
-from zkrecipes.recipes.semaphore_terms import Terms, check_count
-from zkrecipes.recipes.single_use import EnteredDirectly
-from zkrecipes.recipes.wait_limit import takes_wait
+from zkrecipes.recipes.locking.hold import Hold
+from zkrecipes.recipes.locking.layouts import SEMAPHORES, LockLayoutName, choose_layout
+from zkrecipes.recipes.locking.permits import PermitPool
+from zkrecipes.recipes.locking.queue import LockQueue
+from zkrecipes.recipes.locking.queue_order import QueuedName
+from zkrecipes.recipes.locking.semaphore_acquisition import SemaphoreAcquisition
+from zkrecipes.recipes.locking.semaphore_limit import LimitState, check_count
+from zkrecipes.recipes.locking.single_use import EnteredDirectly
+from zkrecipes.recipes.locking.wait_limit import takes_wait
 
 __all__ = ["Semaphore"]
 
@@ -83,9 +83,9 @@ class Semaphore(EnteredDirectly[Hold]):
             raise ValueError("a semaphore in kazoo's layout needs a directory beside its own: not the path /")
         top = "" if path == "/" else path
         acl = check_contender(client, path, self.identifier.encode(), acl)
-        queue = Queue(client, top + names.queue, names.lock, acl)
-        self._pool = Pool(client, top + names.permits, queue, names, acl)
-        self._terms = Terms(self._pool, limit, self.__repr__)
+        queue = LockQueue(client, top + names.queue, names.lock, acl)
+        self._pool = PermitPool(client, top + names.permits, queue, names, acl)
+        self._terms = LimitState(self._pool, limit, self.__repr__)
 
     @property
     def limit(self) -> int | None:
@@ -162,7 +162,7 @@ class Semaphore(EnteredDirectly[Hold]):
             names = await self._pool.client.get_children(self._pool.directory)
         except NoNodeError:
             return []
-        entries = [Entry(name, 0, "") for name in names]
+        entries = [QueuedName(name, 0, "") for name in names]
         found = await read_contenders(self._pool.queue._replace(directory=self._pool.directory), entries)
         return sorted(found, key=lambda each: (each.fencing_token, each.path))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from zkrecipes.testing.hosting import hosted as hosted
-    from zkrecipes.testing.memory_network import MemoryNetwork as MemoryNetwork, View as View
+    from zkrecipes.testing.memory_network import MemoryNetwork as MemoryNetwork, NetworkView as NetworkView
     from zkrecipes.testing.memory_stream import (
         Direction as Direction,
         Link as Link,
@@ -35,7 +35,7 @@ _MODULE_BY_NAME = {
     "ThreadedFault": "zkrecipes.testing.threaded_server",
     "ThreadedFaults": "zkrecipes.testing.threaded_server",
     "ThreadedHold": "zkrecipes.testing.threaded_server",
-    "View": "zkrecipes.testing.memory_network",
+    "NetworkView": "zkrecipes.testing.memory_network",
     "hosted": "zkrecipes.testing.hosting",
 }
 

@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from zkrecipes.client.client import Client
-from zkrecipes.client.opening import connect
+from zkrecipes.client.connect import connect
 from zkrecipes.devserver.server import DevServer
 from zkrecipes.testing.hosting import hosted
 from zkrecipes.testing.memory_network import MemoryNetwork
@@ -22,7 +22,7 @@ __all__ = ["client_of_dev_server", "client_of_server", "dev_server_in_memory"]
 
 class _Reachable(Protocol):
     @property
-    def hosts(self) -> str: ...
+    def connect_string(self) -> str: ...
 
 
 def client_of_server(server: _Reachable, options: Mapping[str, Any]) -> AbstractAsyncContextManager[Client]:
@@ -38,7 +38,7 @@ def client_of_server(server: _Reachable, options: Mapping[str, Any]) -> Abstract
                 "autojump_clock would jump while zk_client waits for TCP: let the test use dev_server, "
                 "and zk_client is its client, in memory"
             )
-    return hosted(connect(server.hosts, **options))
+    return hosted(connect(server.connect_string, **options))
 
 
 def client_of_dev_server(

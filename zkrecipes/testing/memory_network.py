@@ -19,10 +19,10 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
-from zkrecipes.net.transport import Address, Handler, Stream, bare_errors
+from zkrecipes.net.transport.network import Address, Handler, Stream, bare_errors
 from zkrecipes.testing.memory_stream import Link
 
-__all__ = ["MemoryNetwork", "View"]
+__all__ = ["MemoryNetwork", "NetworkView"]
 
 # Where free ports begin; any would do.
 _FIRST_PORT = 20001
@@ -136,9 +136,9 @@ class MemoryNetwork:
                     del self._listeners[address]
                     tasks.cancel_scope.cancel()
 
-    def view(self, source: str) -> View:
+    def view(self, source: str) -> NetworkView:
         """The network as one client sees it, so that this client alone can be cut off: by `source`."""
-        return View(self, source)
+        return NetworkView(self, source)
 
     # --- what can go wrong ---------------------------------------------------------------------------------
     #
@@ -209,7 +209,7 @@ class MemoryNetwork:
 
 
 @final
-class View:
+class NetworkView:
     """A `MemoryNetwork` as one client sees it; made by `MemoryNetwork.view`."""
 
     def __init__(self, network: MemoryNetwork, source: str) -> None:

@@ -14,7 +14,7 @@ from typing import final
 import anyio
 import anyio.lowlevel
 
-from zkrecipes.net.transport import Address
+from zkrecipes.net.transport.network import Address
 
 __all__ = ["Direction", "Link", "MemoryStream"]
 
@@ -173,7 +173,7 @@ class Link:
 
 @final
 class MemoryStream:
-    """One end of a `Link`: a `zkrecipes.net.transport.Stream`."""
+    """One end of a `Link`: a `zkrecipes.net.transport.network.Stream`."""
 
     def __init__(self, peer: Address, out: Direction, back: Direction) -> None:
         self.is_closed: bool = False

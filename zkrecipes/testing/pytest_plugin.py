@@ -97,7 +97,7 @@ def _check_option(value: str) -> None:
 
 @pytest.fixture
 def zk_server(request: pytest.FixtureRequest) -> Iterator[ThreadedDevServer]:
-    """A ZooKeeper server with nothing in it: `zk_server.hosts`, `zk_server.address`.
+    """A ZooKeeper server with nothing in it: `zk_server.connect_string`, `zk_server.address`.
 
     A dev server in a thread of its own, on TCP, or what `--zookeeper` says. What can go wrong with a dev
     server are methods of it: see `zkrecipes.testing.ThreadedDevServer`. Lists of children come in an odd

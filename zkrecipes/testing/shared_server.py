@@ -10,9 +10,9 @@ from typing import Final, NoReturn, final
 import pytest
 from anyio.from_thread import start_blocking_portal
 
-from zkrecipes.client.opening import connect
+from zkrecipes.client.connect import connect
 from zkrecipes.net.hosts import parse_connect_string
-from zkrecipes.net.transport import Address
+from zkrecipes.net.transport.network import Address
 from zkrecipes.testing.threaded_server import ThreadedDevServer
 
 __all__ = ["FAULTS", "SharedServer", "fresh_chroot", "needs_dev_server"]
@@ -26,17 +26,17 @@ class SharedServer:
     marker `zk_faults` says so, and otherwise when it asks.
 
     Args:
-        hosts: the connect string with the test's own chroot.
+        connect_string: the connect string with the test's own chroot.
     """
 
-    def __init__(self, hosts: str) -> None:
-        self.hosts = hosts
+    def __init__(self, connect_string: str) -> None:
+        self.connect_string = connect_string
         """The connect string."""
 
     @property
     def address(self) -> Address:
         """The `(host, port)` of the first server that is named."""
-        return Address(*parse_connect_string(self.hosts).hosts[0])
+        return Address(*parse_connect_string(self.connect_string).hosts[0])
 
     def __getattr__(self, name: str) -> NoReturn:
         if name in FAULTS:
@@ -45,7 +45,7 @@ class SharedServer:
 
 
 FAULTS: Final = frozenset(name for name in dir(ThreadedDevServer) if not name.startswith("_")) - {
-    "hosts",
+    "connect_string",
     "address",
 } | {"faults", "server"}
 """What only the dev server offers."""
@@ -57,8 +57,8 @@ def needs_dev_server(name: str) -> str:
 
 
 @contextmanager
-def fresh_chroot(hosts: str) -> Iterator[SharedServer]:
-    """Make a chroot that nobody else uses, below the one that `hosts` names if any, and delete it at the end.
+def fresh_chroot(connect_string: str) -> Iterator[SharedServer]:
+    """Create a fresh chroot below the one in `connect_string`, if any, and delete it at the end.
 
     Raises:
         ConnectTimeoutError: no server answered within 15 seconds.
@@ -66,17 +66,17 @@ def fresh_chroot(hosts: str) -> Iterator[SharedServer]:
     path = f"/zkrecipes-test-{uuid.uuid4().hex}"
 
     async def make() -> None:
-        async with connect(hosts, create_chroot=True) as client:
+        async with connect(connect_string, create_chroot=True) as client:
             await client.create(path, b"")
 
     async def remove() -> None:
-        async with connect(hosts) as client:
+        async with connect(connect_string) as client:
             await client.delete(path, recursive=True)
 
     # The loop of a test may be around in this thread.
     with start_blocking_portal("asyncio", name="zkrecipes chroot") as portal:
         portal.call(make)
         try:
-            yield SharedServer(hosts.rstrip("/") + path)
+            yield SharedServer(connect_string.rstrip("/") + path)
         finally:
             portal.call(remove)

@@ -19,10 +19,10 @@ import anyio
 from zkrecipes.devserver.data_tree import DataTree
 from zkrecipes.devserver.session_tracker import first_session_id
 from zkrecipes.errors import session_hex
-from zkrecipes.net.transport import Stream, bare_errors
+from zkrecipes.net.transport.network import Stream, bare_errors
 from zkrecipes.testing.memory_network import MemoryNetwork
 from zkrecipes.testing.simulated.attachment import Attachment
-from zkrecipes.testing.simulated.history import Store
+from zkrecipes.testing.simulated.history import CommittedHistory
 from zkrecipes.testing.simulated.leading import Leading
 from zkrecipes.testing.simulated.looking import Looking
 from zkrecipes.testing.simulated.replica import Down, Replica, Times, World
@@ -96,7 +96,7 @@ class SimulatedEnsemble:
             first_session_id=session_id,
         )
         for number in range(1, size + 1):
-            store = Store(tick_time=tick_time, first_session_id=session_id, random=random)
+            store = CommittedHistory(tick_time=tick_time, first_session_id=session_id, random=random)
             replica = Replica(self._world, number, store, Looking)
             self._world.replicas[number] = self._world.wires.receivers[number] = replica
         self._running: AbstractAsyncContextManager[None] | None = None

@@ -15,9 +15,9 @@ from typing import Any, ParamSpec, Self, TypeVar, final, overload
 import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from zkrecipes.devserver import DevServer, Fault, HeldReplies, Hurt
+from zkrecipes.devserver import DevServer, Fault, FaultKind, HeldReplies
 from zkrecipes.enums import OpCode
-from zkrecipes.net.transport import Address
+from zkrecipes.net.transport.network import Address
 
 __all__ = ["ThreadedDevServer", "ThreadedFault", "ThreadedFaults", "ThreadedHold"]
 
@@ -31,7 +31,7 @@ class ThreadedDevServer:
 
     ```python
     with ThreadedDevServer() as server:
-        kazoo_client = KazooClient(server.hosts)
+        kazoo_client = KazooClient(server.connect_string)
     ```
 
     What can go wrong on purpose has the names that it has on `DevServer`, and the same arguments.
@@ -52,7 +52,7 @@ class ThreadedDevServer:
         self._leave = ExitStack()
 
     @property
-    def hosts(self) -> str:
+    def connect_string(self) -> str:
         """The connect string."""
         return self.server.connect_string
 
@@ -193,7 +193,7 @@ class ThreadedFaults:
         return self._fault(partial(ask, *opcodes, path=path, session_id=session_id, skip=skip, times=times))
 
     def hurt(
-        self, nth: int, how: Hurt, *, session_id: int | None = None, seconds: float = 1.0
+        self, nth: int, how: FaultKind, *, session_id: int | None = None, seconds: float = 1.0
     ) -> ThreadedFault:
         """Hurt one request of a session, whatever it is; as `Faults.hurt`."""
         ask = self._server.server.faults.hurt

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from zkrecipes.cli.demo.events import Event, Kind
+from zkrecipes.cli.demo.events import Event, EventKind
 
 
 @pytest.mark.parametrize(
     "event",
     [
-        Event(Kind.JOINED, "Ann", 1.25),
-        Event(Kind.BEGAN, "Ann", 1.5, 2**63 - 1, 3),
-        Event(Kind.LOST, "Ann", 2.0, 7, detail='a "word"\nand another'),
+        Event(EventKind.JOINED, "Ann", 1.25),
+        Event(EventKind.BEGAN, "Ann", 1.5, 2**63 - 1, 3),
+        Event(EventKind.LOST, "Ann", 2.0, 7, detail='a "word"\nand another'),
     ],
 )
 def test_an_event_comes_back_from_its_line(event: Event) -> None:

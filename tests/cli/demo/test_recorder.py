@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from zkrecipes.cli.demo.events import Event, Kind
+from zkrecipes.cli.demo.events import Event, EventKind
 from zkrecipes.cli.demo.recorder import Cause, HandOver, Recorder
 
 
-def _record(recorder: Recorder, *steps: tuple[Kind, str, float, int]) -> list[HandOver]:
+def _record(recorder: Recorder, *steps: tuple[EventKind, str, float, int]) -> list[HandOver]:
     for kind, worker, at, token in steps:
         recorder.record(Event(kind, worker, at, token), at + 0.5)  # it is heard of half a second later
     return recorder.hand_overs
@@ -16,40 +16,40 @@ def _record(recorder: Recorder, *steps: tuple[Kind, str, float, int]) -> list[Ha
 
 def test_the_first_holder_takes_it_from_nobody() -> None:
     recorder = Recorder()
-    entry = recorder.record(Event(Kind.BEGAN, "Ann", 1.0, 7), 1.5)
+    entry = recorder.record(Event(EventKind.BEGAN, "Ann", 1.0, 7), 1.5)
     assert entry.hand_over is None
     assert recorder.events == [entry.event]
 
 
-@pytest.mark.parametrize("kind", [Kind.DONE, Kind.IDLE])
-def test_a_release_counts_from_the_answer_for_which_the_worker_waits(kind: Kind) -> None:
-    found = _record(Recorder(), (kind, "Ann", 1.0, 7), (Kind.BEGAN, "Bob", 2.0, 8))
+@pytest.mark.parametrize("kind", [EventKind.DONE, EventKind.IDLE])
+def test_a_release_counts_from_the_answer_for_which_the_worker_waits(kind: EventKind) -> None:
+    found = _record(Recorder(), (kind, "Ann", 1.0, 7), (EventKind.BEGAN, "Bob", 2.0, 8))
     assert found == [HandOver("Ann", Cause.RELEASE, 0.5)]
 
 
 @pytest.mark.parametrize(
     ("kind", "cause"),
     [
-        (Kind.KILLED, Cause.KILL),
-        (Kind.CUT_OFF, Cause.CUT),
-        (Kind.CANCELLED, Cause.LOSS),
-        (Kind.LOST, Cause.LOSS),
+        (EventKind.KILLED, Cause.KILL),
+        (EventKind.CUT_OFF, Cause.CUT),
+        (EventKind.CANCELLED, Cause.LOSS),
+        (EventKind.LOST, Cause.LOSS),
     ],
 )
-def test_anything_else_counts_from_when_it_happened(kind: Kind, cause: Cause) -> None:
-    found = _record(Recorder(), (kind, "Ann", 1.0, 7), (Kind.BEGAN, "Bob", 2.0, 8))
+def test_anything_else_counts_from_when_it_happened(kind: EventKind, cause: Cause) -> None:
+    found = _record(Recorder(), (kind, "Ann", 1.0, 7), (EventKind.BEGAN, "Bob", 2.0, 8))
     assert found == [HandOver("Ann", cause, 1.0)]
 
 
 def test_the_first_reason_counts() -> None:
     found = _record(
         Recorder(),
-        (Kind.CUT_OFF, "Ann", 1.0, 7),
-        (Kind.CANCELLED, "Ann", 2.0, 7),
-        (Kind.LOST, "Ann", 3.0, 7),
-        (Kind.BEGAN, "Bob", 4.0, 8),
-        (Kind.BACK, "Ann", 5.0, 0),
-        (Kind.DONE, "Bob", 6.0, 8),
-        (Kind.BEGAN, "Ann", 7.0, 9),
+        (EventKind.CUT_OFF, "Ann", 1.0, 7),
+        (EventKind.CANCELLED, "Ann", 2.0, 7),
+        (EventKind.LOST, "Ann", 3.0, 7),
+        (EventKind.BEGAN, "Bob", 4.0, 8),
+        (EventKind.BACK, "Ann", 5.0, 0),
+        (EventKind.DONE, "Bob", 6.0, 8),
+        (EventKind.BEGAN, "Ann", 7.0, 9),
     )
     assert found == [HandOver("Ann", Cause.CUT, 3.0), HandOver("Bob", Cause.RELEASE, 0.5)]

@@ -7,7 +7,7 @@ import pytest
 
 import zkrecipes as zk
 from zkrecipes.cli.demo.severable_network import SeverableNetwork
-from zkrecipes.net.transport import Stream
+from zkrecipes.net.transport.network import Stream
 
 pytestmark = pytest.mark.anyio
 

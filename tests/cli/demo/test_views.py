@@ -9,39 +9,39 @@ import time
 import pytest
 from rich.console import Console
 
-from zkrecipes.cli.demo.claim import Claim
-from zkrecipes.cli.demo.events import Event, Kind
+from zkrecipes.cli.demo.check import Check
+from zkrecipes.cli.demo.events import Event, EventKind
 from zkrecipes.cli.demo.live_view import LiveView
 from zkrecipes.cli.demo.plain_view import PlainView
 from zkrecipes.cli.demo.recorder import Cause, HandOver, Recorder
-from zkrecipes.cli.demo.view import Cast, View, duration, hand_over_lines
+from zkrecipes.cli.demo.view import DemoInfo, DemoView, duration, hand_over_lines
 
 WIDTH = 80
-CAST = Cast({"Ann": 101, "Bob": 102}, 2, "the server", "/demo", 4.0, 100.0)
+CAST = DemoInfo({"Ann": 101, "Bob": 102}, 2, "the server", "/demo", 4.0, 100.0)
 EVENTS = [
-    Event(Kind.JOINED, "Ann", 100.5),
-    Event(Kind.BEGAN, "Ann", 101.0, 7, 1),
-    Event(Kind.HALFWAY, "Ann", 101.1, 7, 1),
-    Event(Kind.CUT_OFF, "Ann", 101.2, 7, 1),
-    Event(Kind.CANCELLED, "Ann", 102.0, 7, 1),
-    Event(Kind.LOST, "Ann", 102.1, 7, detail='the lock was lost: "no proof"'),
-    Event(Kind.BEGAN, "Bob", 105.2, 9, 1),
-    Event(Kind.BACK, "Ann", 105.3),
-    Event(Kind.KILLED, "Bob", 105.5, 9, 1),
-    Event(Kind.BEGAN, "Ann", 110.5, 11, 1),
-    Event(Kind.DONE, "Ann", 111.0, 11, 1),
-    Event(Kind.BEGAN, "Ann", 111.25, 12),
-    Event(Kind.IDLE, "Ann", 111.5, 12),
-    Event(Kind.LEADS, "Ann", 111.6, 13),
-    Event(Kind.OBSERVED, "Ann", 111.61, 13),
-    Event(Kind.STEPPED_DOWN, "Ann", 111.8, 13),
-    Event(Kind.FINISHED, "Ann", 112.0),
-    Event(Kind.FAILED, "Bob", 113.0, detail="MemoryError"),
+    Event(EventKind.JOINED, "Ann", 100.5),
+    Event(EventKind.BEGAN, "Ann", 101.0, 7, 1),
+    Event(EventKind.HALFWAY, "Ann", 101.1, 7, 1),
+    Event(EventKind.CUT_OFF, "Ann", 101.2, 7, 1),
+    Event(EventKind.CANCELLED, "Ann", 102.0, 7, 1),
+    Event(EventKind.LOST, "Ann", 102.1, 7, detail='the lock was lost: "no proof"'),
+    Event(EventKind.BEGAN, "Bob", 105.2, 9, 1),
+    Event(EventKind.BACK, "Ann", 105.3),
+    Event(EventKind.KILLED, "Bob", 105.5, 9, 1),
+    Event(EventKind.BEGAN, "Ann", 110.5, 11, 1),
+    Event(EventKind.DONE, "Ann", 111.0, 11, 1),
+    Event(EventKind.BEGAN, "Ann", 111.25, 12),
+    Event(EventKind.IDLE, "Ann", 111.5, 12),
+    Event(EventKind.LEADS, "Ann", 111.6, 13),
+    Event(EventKind.OBSERVED, "Ann", 111.61, 13),
+    Event(EventKind.STEPPED_DOWN, "Ann", 111.8, 13),
+    Event(EventKind.FINISHED, "Ann", 112.0),
+    Event(EventKind.FAILED, "Bob", 113.0, detail="MemoryError"),
 ]
-CLAIMS = [Claim("all is well", ()), Claim("all jobs are done", ("job 2 is not",))]
+CLAIMS = [Check("all is well", ()), Check("all jobs are done", ("job 2 is not",))]
 
 
-async def _play(view: View) -> None:
+async def _play(view: DemoView) -> None:
     recorder = Recorder()
     async with view.playing(CAST):
         for event in EVENTS:

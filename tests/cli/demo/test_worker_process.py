@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zkrecipes.cli.demo.events import Kind, Order
+from zkrecipes.cli.demo.events import EventKind, Order
 from zkrecipes.cli.demo.worker_process import WorkerProcess
 from zkrecipes.devserver.server import DevServer
 
@@ -25,7 +25,7 @@ async def test_a_worker_is_gone_when_it_was_killed() -> None:
     ):
         joined = await worker.next_event()
         assert joined is not None
-        assert (joined.kind, joined.worker) == (Kind.JOINED, "Ann")
+        assert (joined.kind, joined.worker) == (EventKind.JOINED, "Ann")
         await worker.kill()
         while await worker.next_event() is not None:
             pass  # what it could still say

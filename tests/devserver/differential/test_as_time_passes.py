@@ -46,7 +46,7 @@ def test_what_goes_by_itself_goes_from_both(apache_server: ApacheServer) -> None
         extended_types=True,
     )
     with ThreadedDevServer(dev_server) as dev, ThreadPoolExecutor() as threads:
-        hosts = (apache_server.connect_string, dev.hosts)
+        hosts = (apache_server.connect_string, dev.connect_string)
         real, ours = threads.map(_told_as_time_passes, hosts, [next_root()] * 2)
     assert ours == real
     assert ours["left"] == {"kept", "never-used", "persistent", "set"}

@@ -9,15 +9,15 @@ import click
 import trio
 from rich.console import Console
 
-from zkrecipes.cli.demo.claim import Claim
+from zkrecipes.cli.demo.check import Check
 from zkrecipes.cli.demo.live_view import LiveView
 from zkrecipes.cli.demo.plain_view import PlainView
-from zkrecipes.cli.demo.stage import Curtain, play
-from zkrecipes.cli.demo.view import View
+from zkrecipes.cli.demo.runner import StopHandle, play
+from zkrecipes.cli.demo.view import DemoView
 from zkrecipes.cli.errors import CommandError
 from zkrecipes.cli.exit_codes import ExitCode
 from zkrecipes.net.hosts import parse_connect_string
-from zkrecipes.net.transport import bare_errors
+from zkrecipes.net.transport.network import bare_errors
 
 __all__ = ["demo"]
 
@@ -57,11 +57,11 @@ def demo(hosts: str | None, connect_timeout: float) -> int:
     /zkrecipes-demo-..., and removed at the end. In a terminal it is shown live (NO_COLOR is obeyed),
     elsewhere as lines.
     """
-    claims = trio.run(_play_until_signal, hosts, _view(), connect_timeout)
-    return ExitCode.OK if all(claim.holds for claim in claims) else ExitCode.CLAIM_FAILED
+    checks = trio.run(_play_until_signal, hosts, _view(), connect_timeout)
+    return ExitCode.OK if all(claim.holds for claim in checks) else ExitCode.CLAIM_FAILED
 
 
-def _view() -> View:
+def _view() -> DemoView:
     console = Console(highlight=False, emoji=False, markup=False)
     if sys.stdout.isatty() and console.is_terminal and not console.is_dumb_terminal:
         return LiveView(console)
@@ -76,25 +76,25 @@ def _write_line(line: str) -> None:
         raise CommandError("", ExitCode.READER_GONE) from error
 
 
-async def _play_until_signal(hosts: str | None, view: View, connect_timeout: float) -> list[Claim]:
+async def _play_until_signal(hosts: str | None, view: DemoView, connect_timeout: float) -> list[Check]:
     """Play; a signal ends it, with everything cleaned up."""
-    claims: list[Claim] = []
+    checks: list[Check] = []
     caught: int | None = None
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, bare_errors():
         async with trio.open_nursery() as nursery:
-            curtain = Curtain(nursery.cancel_scope)
+            stop_handle = StopHandle(nursery.cancel_scope)
 
             async def wait_for_signal() -> None:
                 nonlocal caught
                 async for number in signals:
                     caught = number
-                    curtain.scope.cancel()
+                    stop_handle.scope.cancel()
 
             nursery.start_soon(wait_for_signal)
-            claims = await play(hosts, view, curtain, connect_timeout=connect_timeout)
+            checks = await play(hosts, view, stop_handle, connect_timeout=connect_timeout)
             nursery.cancel_scope.cancel()
     if caught == signal.SIGTERM:
         raise CommandError("terminated", ExitCode.TERMINATED)
     if caught is not None:
         raise CommandError("interrupted", ExitCode.INTERRUPTED)
-    return claims
+    return checks

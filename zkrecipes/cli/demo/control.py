@@ -10,7 +10,7 @@ from typing import final
 
 import trio
 
-from zkrecipes.cli.demo.events import Event, Kind, Order
+from zkrecipes.cli.demo.events import Event, EventKind, Order
 
 __all__ = ["Control"]
 
@@ -32,7 +32,7 @@ class Control:
 
     def say(
         self,
-        kind: Kind,
+        kind: EventKind,
         *,
         at: float | None = None,
         token: int | None = None,
@@ -45,7 +45,7 @@ class Control:
         sys.stdout.buffer.flush()
 
     async def ask(
-        self, kind: Kind, *, token: int | None = None, job: int | None = None, detail: str = ""
+        self, kind: EventKind, *, token: int | None = None, job: int | None = None, detail: str = ""
     ) -> Order:
         """Report an event that happens now, and wait until the demo has taken note of it and answers.
 

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import final
 
-__all__ = ["ASKING", "Event", "Kind", "Order"]
+__all__ = ["ASKING", "Event", "EventKind", "Order"]
 
 
 @final
-class Kind(StrEnum):
+class EventKind(StrEnum):
     """What happened."""
 
     JOINED = "joined"  # it has a session
@@ -41,7 +41,7 @@ class Order(StrEnum):
 
 # With DONE and IDLE the worker gives the lock back only after the answer. So its end is known before the next
 # one's begin, whichever pipe is faster.
-ASKING = frozenset({Kind.HALFWAY, Kind.DONE, Kind.IDLE, Kind.LOST})
+ASKING = frozenset({EventKind.HALFWAY, EventKind.DONE, EventKind.IDLE, EventKind.LOST})
 
 
 @final
@@ -49,7 +49,7 @@ ASKING = frozenset({Kind.HALFWAY, Kind.DONE, Kind.IDLE, Kind.LOST})
 class Event:
     """Something that happened to one worker."""
 
-    kind: Kind
+    kind: EventKind
     worker: str
     at: float
     """On the machine's monotonic clock, which all its processes share."""
@@ -72,6 +72,6 @@ class Event:
         """
         try:
             fields = json.loads(line)
-            return cls(**{**fields, "kind": Kind(fields["kind"])})
+            return cls(**{**fields, "kind": EventKind(fields["kind"])})
         except (TypeError, KeyError) as error:
             raise ValueError(f"not an event: {line!r}") from error

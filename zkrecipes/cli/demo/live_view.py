@@ -13,10 +13,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from zkrecipes.cli.demo.claim import Claim
-from zkrecipes.cli.demo.events import Event, Kind
-from zkrecipes.cli.demo.recorder import Cause, Entry, HandOver
-from zkrecipes.cli.demo.view import Cast, duration, hand_over_lines
+from zkrecipes.cli.demo.check import Check
+from zkrecipes.cli.demo.events import Event, EventKind
+from zkrecipes.cli.demo.recorder import Cause, HandOver, RecordedEvent
+from zkrecipes.cli.demo.view import DemoInfo, duration, hand_over_lines
 
 __all__ = ["LiveView"]
 
@@ -30,22 +30,22 @@ _AFTER = {
     Cause.LOSS: "lost it",
 }
 _SENTENCES = {
-    Kind.KILLED: " is killed while it holds the lock; job {job} is half done.",
-    Kind.CUT_OFF: " is cut off while it holds the lock; job {job} is half done.",
-    Kind.CANCELLED: " cannot prove any longer that it holds the lock: its work on job {job} is cancelled.",
-    Kind.LOST: " gets a LockLostError. It leaves its job to others.",
-    Kind.BACK: " reaches the server again, with a new session, and queues up.",
-    Kind.LEADS: " leads those that are left, with token {token}, and steps down.",
-    Kind.FAILED: " ended unexpectedly: {detail}",
+    EventKind.KILLED: " is killed while it holds the lock; job {job} is half done.",
+    EventKind.CUT_OFF: " is cut off while it holds the lock; job {job} is half done.",
+    EventKind.CANCELLED: " can no longer prove that it holds the lock; its work on job {job} is cancelled.",
+    EventKind.LOST: " gets a LockLostError. It leaves its job to others.",
+    EventKind.BACK: " reaches the server again, with a new session, and queues up.",
+    EventKind.LEADS: " leads those that are left, with token {token}, and steps down.",
+    EventKind.FAILED: " ended unexpectedly: {detail}",
 }
 _STATES = {
-    Kind.CANCELLED: ("stopped working: it knows that the lock is lost", "red"),
-    Kind.LOST: ("stopped working: it knows that the lock is lost", "red"),
-    Kind.STEPPED_DOWN: ("has stepped down", ""),
-    Kind.FINISHED: ("went home", "dim"),
-    Kind.FAILED: ("ended unexpectedly", "bold red"),
+    EventKind.CANCELLED: ("stopped working: it knows that the lock is lost", "red"),
+    EventKind.LOST: ("stopped working: it knows that the lock is lost", "red"),
+    EventKind.STEPPED_DOWN: ("has stepped down", ""),
+    EventKind.FINISHED: ("went home", "dim"),
+    EventKind.FAILED: ("ended unexpectedly", "bold red"),
 }
-_GOOD_NEWS = {Kind.BACK, Kind.LEADS}
+_GOOD_NEWS = {EventKind.BACK, EventKind.LEADS}
 
 
 @final
@@ -58,7 +58,7 @@ class LiveView:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._cast: Cast
+        self._info: DemoInfo
         self._live: Live
         self._states: dict[str, Text] = {}
         self._done: dict[int, str] = {}
@@ -67,11 +67,11 @@ class LiveView:
         self._news: list[tuple[Text, Text]] = []
 
     @asynccontextmanager
-    async def playing(self, cast: Cast) -> AsyncIterator[None]:
+    async def playing(self, info: DemoInfo) -> AsyncIterator[None]:
         """As `View.playing`."""
-        self._cast = cast
-        self._states = {worker: Text("starts", "dim") for worker in cast.workers}
-        self._introduce(cast)
+        self._info = info
+        self._states = {worker: Text("starts", "dim") for worker in info.workers}
+        self._introduce(info)
         self._live = Live(self._scene(), console=self._console, auto_refresh=False)
         with self._live:
             async with trio.open_nursery() as nursery:
@@ -82,18 +82,18 @@ class LiveView:
                     nursery.cancel_scope.cancel()
             self._draw()
 
-    def tell(self, entry: Entry) -> None:
+    def tell(self, entry: RecordedEvent) -> None:
         """As `View.tell`."""
         event = entry.event
         self._note(event)
         sentence = self._sentence(entry)
         if sentence is not None:
-            self._news.append((Text(f"{event.at - self._cast.started_at:.1f} s", "dim"), sentence))
+            self._news.append((Text(f"{event.at - self._info.started_at:.1f} s", "dim"), sentence))
 
-    def conclude(self, claims: Sequence[Claim], hand_overs: Sequence[HandOver], seconds: float) -> None:
+    def conclude(self, checks: Sequence[Check], hand_overs: Sequence[HandOver], seconds: float) -> None:
         """As `View.conclude`."""
         self._console.print()
-        for claim in claims:
+        for claim in checks:
             self._print(Text("ok", "bold green") if claim.holds else Text("FAILED", "bold red"), claim.text)
             for objection in claim.objections:
                 self._print("", Text(objection, "red"))
@@ -103,7 +103,7 @@ class LiveView:
         if any(each.cause is not Cause.RELEASE for each in hand_overs):
             self._print("", "Where nobody gives the lock back, the server waits for the session to run out.")
         self._console.print()
-        if all(claim.holds for claim in claims):
+        if all(claim.holds for claim in checks):
             self._console.print(Text(f"All claims hold. {seconds:.1f} s.", "bold green"))
         else:
             self._console.print(Text(f"A claim does not hold. {seconds:.1f} s.", "bold red"))
@@ -118,20 +118,20 @@ class LiveView:
 
     # --- the story -----------------------------------------------------------------------------------------
 
-    def _introduce(self, cast: Cast) -> None:
+    def _introduce(self, info: DemoInfo) -> None:
         self._console.print(
             Text(
-                f"{len(cast.workers)} workers share {cast.jobs} jobs. Each is a process of its own, and only "
+                f"{len(info.workers)} workers share {info.jobs} jobs. Each is a process of its own, and only "
                 "the one that holds the lock may do a job. With the lock comes a fencing token, a number "
                 "greater than the one before. While they hold the lock, one worker will be killed, and one "
-                f"cut off from {cast.server}. In the end each of those that are left leads for a moment."
+                f"cut off from {info.server}. In the end each of those that are left leads for a moment."
             )
         )
         self._console.print()
 
-    def _sentence(self, entry: Entry) -> Text | None:
+    def _sentence(self, entry: RecordedEvent) -> Text | None:
         event = entry.event
-        if event.kind is Kind.BEGAN:
+        if event.kind is EventKind.BEGAN:
             return self._begin_sentence(entry)
         words = _SENTENCES.get(event.kind)
         if words is None:
@@ -140,7 +140,7 @@ class LiveView:
         words = words.format(job=event.job, token=event.token, detail=event.detail)
         return Text.assemble(self._name(event.worker), (words, style))
 
-    def _begin_sentence(self, entry: Entry) -> Text | None:
+    def _begin_sentence(self, entry: RecordedEvent) -> Text | None:
         event, hand_over = entry
         if event.job is None:
             return None
@@ -156,7 +156,7 @@ class LiveView:
         )
 
     def _name(self, worker: str) -> Text:
-        colours = dict(zip(self._cast.workers, _COLOURS * len(self._cast.workers), strict=False))
+        colours = dict(zip(self._info.workers, _COLOURS * len(self._info.workers), strict=False))
         return Text(worker, colours[worker])
 
     # --- the scene -----------------------------------------------------------------------------------------
@@ -164,23 +164,23 @@ class LiveView:
     def _note(self, event: Event) -> None:
         job, states, worker = event.job, self._states, event.worker
         match event.kind:
-            case Kind.JOINED | Kind.BACK:
+            case EventKind.JOINED | EventKind.BACK:
                 states[worker] = Text("waits for the lock")
-            case Kind.BEGAN:
+            case EventKind.BEGAN:
                 work = "finds no job left" if job is None else f"does job {job}"
                 states[worker] = Text(f"HOLDS THE LOCK with token {event.token}, {work}", "bold green")
                 self._gone = None
-            case Kind.DONE | Kind.IDLE:
+            case EventKind.DONE | EventKind.IDLE:
                 states[worker] = Text("waits for the lock")
                 if job is not None:
                     self._done[job] = worker
-            case Kind.KILLED:
+            case EventKind.KILLED:
                 states[worker] = Text("killed", "bold red")
                 self._gone = event
-            case Kind.CUT_OFF:
+            case EventKind.CUT_OFF:
                 states[worker] = Text("cut off: works on, and does not know it yet", "bold red")
                 self._gone = event
-            case Kind.LEADS:
+            case EventKind.LEADS:
                 states[worker] = Text(f"LEADS with token {event.token}", "bold green")
             case kind if kind in _STATES:
                 states[worker] = Text(*_STATES[kind])
@@ -190,10 +190,10 @@ class LiveView:
         workers.add_column(no_wrap=True)
         workers.add_column(no_wrap=True, style="dim")
         workers.add_column()
-        for worker, pid in self._cast.workers.items():
+        for worker, pid in self._info.workers.items():
             workers.add_row(self._name(worker), f"process {pid}", self._states[worker])
         jobs = Text("Jobs:")
-        for job in range(1, self._cast.jobs + 1):
+        for job in range(1, self._info.jobs + 1):
             by = self._done.get(job)
             jobs.append_text(
                 Text(f"  {job} -", "dim") if by is None else Text.assemble(f"  {job} ", self._name(by))
@@ -207,7 +207,7 @@ class LiveView:
         return Text.assemble(
             f"The others wait, for {since:.1f} s now, until the session of ",
             self._name(self._gone.worker),
-            f" has run out ({self._cast.session_timeout:g} s).",
+            f" has run out ({self._info.session_timeout:g} s).",
         )
 
     async def _redraw(self) -> None:

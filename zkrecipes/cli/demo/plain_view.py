@@ -12,10 +12,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import final
 
-from zkrecipes.cli.demo.claim import Claim
-from zkrecipes.cli.demo.events import Kind
-from zkrecipes.cli.demo.recorder import Entry, HandOver
-from zkrecipes.cli.demo.view import Cast, hand_over_lines
+from zkrecipes.cli.demo.check import Check
+from zkrecipes.cli.demo.events import EventKind
+from zkrecipes.cli.demo.recorder import HandOver, RecordedEvent
+from zkrecipes.cli.demo.view import DemoInfo, hand_over_lines
 
 __all__ = ["PlainView", "line"]
 
@@ -33,33 +33,33 @@ class PlainView:
         self._started_at = 0.0
 
     @asynccontextmanager
-    async def playing(self, cast: Cast) -> AsyncIterator[None]:
+    async def playing(self, info: DemoInfo) -> AsyncIterator[None]:
         """As `View.playing`."""
-        self._started_at = cast.started_at
-        self._write(f"# {len(cast.workers)} workers do {cast.jobs} jobs under one lock.")
-        self._write(f"# One worker is killed, and one is cut off from {cast.server}, while they hold it.")
+        self._started_at = info.started_at
+        self._write(f"# {len(info.workers)} workers do {info.jobs} jobs under one lock.")
+        self._write(f"# One worker is killed, and one is cut off from {info.server}, while they hold it.")
         self._write("# When all jobs are done, each of those that are left leads for a moment.")
-        self._write(f"# Sessions last {cast.session_timeout:g} s; znodes are under {cast.root}.")
+        self._write(f"# Sessions last {info.session_timeout:g} s; znodes are under {info.root}.")
         yield
 
-    def tell(self, entry: Entry) -> None:
+    def tell(self, entry: RecordedEvent) -> None:
         """As `View.tell`."""
-        if entry.event.kind is not Kind.HALFWAY:
+        if entry.event.kind is not EventKind.HALFWAY:
             self._write(line(entry, self._started_at))
 
-    def conclude(self, claims: Sequence[Claim], hand_overs: Sequence[HandOver], seconds: float) -> None:
+    def conclude(self, checks: Sequence[Check], hand_overs: Sequence[HandOver], seconds: float) -> None:
         """As `View.conclude`."""
-        for claim in claims:
+        for claim in checks:
             self._write(f"{'ok' if claim.holds else 'FAILED'} {claim.text}")
             for objection in claim.objections:
                 self._write(f"FAILED - {objection}")
         for each in hand_over_lines(hand_overs):
             self._write(f"# {each}")
-        verdict = "all claims hold" if all(claim.holds for claim in claims) else "a claim does not hold"
+        verdict = "all claims hold" if all(claim.holds for claim in checks) else "a claim does not hold"
         self._write(f"# {verdict}; {seconds:.1f} s")
 
 
-def line(entry: Entry, started_at: float) -> str:
+def line(entry: RecordedEvent, started_at: float) -> str:
     """One event as one line."""
     event, hand_over = entry
     words = [f"{event.at - started_at:.3f}", event.kind.value, f"worker={event.worker}"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple, final
 
-from zkrecipes.cli.demo.events import Event, Kind
+from zkrecipes.cli.demo.events import Event, EventKind
 
-__all__ = ["Cause", "Entry", "HandOver", "Recorder"]
+__all__ = ["Cause", "HandOver", "RecordedEvent", "Recorder"]
 
 
 @final
@@ -21,12 +21,12 @@ class Cause(StrEnum):
 
 
 _CAUSES = {
-    Kind.DONE: Cause.RELEASE,
-    Kind.IDLE: Cause.RELEASE,
-    Kind.KILLED: Cause.KILL,
-    Kind.CUT_OFF: Cause.CUT,
-    Kind.CANCELLED: Cause.LOSS,
-    Kind.LOST: Cause.LOSS,
+    EventKind.DONE: Cause.RELEASE,
+    EventKind.IDLE: Cause.RELEASE,
+    EventKind.KILLED: Cause.KILL,
+    EventKind.CUT_OFF: Cause.CUT,
+    EventKind.CANCELLED: Cause.LOSS,
+    EventKind.LOST: Cause.LOSS,
 }
 
 
@@ -41,7 +41,7 @@ class HandOver(NamedTuple):
 
 
 @final
-class Entry(NamedTuple):
+class RecordedEvent(NamedTuple):
     """An event with what the recorder knows beyond it."""
 
     event: Event
@@ -63,7 +63,7 @@ class Recorder:
         self.hand_overs: list[HandOver] = []
         self._freed: tuple[int | None, str, Cause, float] | None = None
 
-    def record(self, event: Event, now: float) -> Entry:
+    def record(self, event: Event, now: float) -> RecordedEvent:
         """Take an event in, before it is answered.
 
         Args:
@@ -72,7 +72,7 @@ class Recorder:
         """
         self.events.append(event)
         hand_over = None
-        if event.kind is Kind.BEGAN and self._freed is not None:
+        if event.kind is EventKind.BEGAN and self._freed is not None:
             _, giver, cause, since = self._freed
             hand_over = HandOver(giver, cause, event.at - since)
             self.hand_overs.append(hand_over)
@@ -81,4 +81,4 @@ class Recorder:
         if cause_now is not None and (self._freed is None or self._freed[0] != event.token):
             since = now if cause_now is Cause.RELEASE else event.at
             self._freed = (event.token, event.worker, cause_now, since)
-        return Entry(event, hand_over)
+        return RecordedEvent(event, hand_over)

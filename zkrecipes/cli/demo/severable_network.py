@@ -12,7 +12,7 @@ from typing import final
 import anyio
 import anyio.lowlevel
 
-from zkrecipes.net.transport import Address, Handler, Stream, TcpNetwork
+from zkrecipes.net.transport.network import Address, Handler, Stream, TcpNetwork
 
 __all__ = ["SeverableNetwork"]
 

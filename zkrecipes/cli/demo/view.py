@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Protocol, final
 
-from zkrecipes.cli.demo.claim import Claim
-from zkrecipes.cli.demo.recorder import Cause, Entry, HandOver
+from zkrecipes.cli.demo.check import Check
+from zkrecipes.cli.demo.recorder import Cause, HandOver, RecordedEvent
 
-__all__ = ["Cast", "View", "duration", "hand_over_lines"]
+__all__ = ["DemoInfo", "DemoView", "duration", "hand_over_lines"]
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class Cast:
+class DemoInfo:
     """Who plays, and where."""
 
     workers: dict[str, int]
@@ -32,16 +32,16 @@ class Cast:
     """On the clock of the events."""
 
 
-class View(Protocol):
+class DemoView(Protocol):
     """Shows the demo, as lines or live."""
 
-    def playing(self, cast: Cast) -> AbstractAsyncContextManager[None]:
+    def playing(self, info: DemoInfo) -> AbstractAsyncContextManager[None]:
         """The demo begins with the block and ends with it."""
 
-    def tell(self, entry: Entry) -> None:
+    def tell(self, entry: RecordedEvent) -> None:
         """Something happened. Called within `playing`."""
 
-    def conclude(self, claims: Sequence[Claim], hand_overs: Sequence[HandOver], seconds: float) -> None:
+    def conclude(self, checks: Sequence[Check], hand_overs: Sequence[HandOver], seconds: float) -> None:
         """The demo is over, and took so many seconds."""
 
 

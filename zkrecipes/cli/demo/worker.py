@@ -16,16 +16,16 @@ from typing import final
 
 import trio
 
-from zkrecipes.cli.demo.board import Board
 from zkrecipes.cli.demo.control import Control
-from zkrecipes.cli.demo.events import Kind, Order
+from zkrecipes.cli.demo.events import EventKind, Order
 from zkrecipes.cli.demo.severable_network import SeverableNetwork
+from zkrecipes.cli.demo.znodes import DemoZnodes
 from zkrecipes.client.client import Client
-from zkrecipes.client.opening import connect
+from zkrecipes.client.connect import connect
 from zkrecipes.errors import LeadershipLostError, LockLostError
-from zkrecipes.net.transport import bare_errors
+from zkrecipes.net.transport.network import bare_errors
 from zkrecipes.recipes.election import Election
-from zkrecipes.recipes.hold import Hold
+from zkrecipes.recipes.locking.hold import Hold
 from zkrecipes.recipes.mutex import Mutex
 
 __all__ = ["main"]
@@ -53,13 +53,13 @@ async def _work_until_told(hosts: str, root: str, name: str, session_timeout: fl
             async with connect(
                 hosts, session_timeout=session_timeout, connect_timeout=None, network=network
             ) as client:
-                control.say(Kind.JOINED)
-                board = Board(client, root)
+                control.say(EventKind.JOINED)
+                board = DemoZnodes(client, root)
                 mutex = Mutex(client, board.lock_path, identifier=name)
                 await _Worker(client, board, mutex, network, control, job_time).work()
                 election = Election(client, board.election_path, identifier=name)
                 await _lead_for_a_moment(election, control, job_time)
-            control.say(Kind.FINISHED)
+            control.say(EventKind.FINISHED)
             nursery.cancel_scope.cancel()
 
 
@@ -67,7 +67,7 @@ async def _work_until_told(hosts: str, root: str, name: str, session_timeout: fl
 @dataclass
 class _Worker:
     client: Client
-    board: Board
+    board: DemoZnodes
     mutex: Mutex
     network: SeverableNetwork
     control: Control
@@ -83,37 +83,37 @@ class _Worker:
                 async with self.mutex as hold:
                     is_more = await self._take_turn(hold)
             except LockLostError as error:
-                await self.control.ask(Kind.LOST, token=self.token, detail=str(error))
+                await self.control.ask(EventKind.LOST, token=self.token, detail=str(error))
                 if self.network.is_cut:
                     # The answer to LOST came when another had the lock, so the old session is over.
                     self.network.heal()
                     await self.client.sync()  # waits until there is a new session
-                    self.control.say(Kind.BACK)
+                    self.control.say(EventKind.BACK)
 
     async def _take_turn(self, hold: Hold) -> bool:
         """Do one job; False if there was none."""
         control, token, entered_at = self.control, hold.fencing_token, time.monotonic()
         self.token = token
         job = next((mark.job for mark in await self.board.marks() if mark.times == 0), None)
-        control.say(Kind.BEGAN, at=entered_at, token=token, job=job)
+        control.say(EventKind.BEGAN, at=entered_at, token=token, job=job)
         if job is None:
-            await control.ask(Kind.IDLE, token=token)
+            await control.ask(EventKind.IDLE, token=token)
             return False
         try:
             await self._do(hold, job)
         except trio.Cancelled:
-            control.say(Kind.CANCELLED, token=token, job=job)
+            control.say(EventKind.CANCELLED, token=token, job=job)
             raise
-        await control.ask(Kind.DONE, token=token, job=job)
+        await control.ask(EventKind.DONE, token=token, job=job)
         return True
 
     async def _do(self, hold: Hold, job: int) -> None:
         await self.board.begin(hold, job)
         await trio.sleep(self.job_time / 2)
-        order = await self.control.ask(Kind.HALFWAY, token=hold.fencing_token, job=job)
+        order = await self.control.ask(EventKind.HALFWAY, token=hold.fencing_token, job=job)
         if order is Order.CUT:
             self.network.cut()
-            self.control.say(Kind.CUT_OFF, token=hold.fencing_token, job=job)
+            self.control.say(EventKind.CUT_OFF, token=hold.fencing_token, job=job)
             await trio.sleep_forever()  # it would work on and on; the lock's loss ends it
         await trio.sleep(self.job_time / 2)
         await self.board.mark_done(hold, job)
@@ -125,11 +125,11 @@ async def _lead_for_a_moment(election: Election, control: Control, seconds: floa
         try:
             async with election.lead() as leadership:
                 token = leadership.fencing_token
-                control.say(Kind.LEADS, token=token)
+                control.say(EventKind.LEADS, token=token)
                 try:
                     await trio.sleep(seconds)
                 finally:
-                    control.say(Kind.STEPPED_DOWN, token=token)
+                    control.say(EventKind.STEPPED_DOWN, token=token)
         except LeadershipLostError:
             continue
         return

@@ -17,7 +17,17 @@ from zkrecipes.devserver.processor import Processor, Reply
 from zkrecipes.devserver.sasl import SaslExchange
 from zkrecipes.devserver.session_tracker import PASSWORD_SIZE, Session, SessionTracker
 
-__all__ = ["Act", "Asked", "Entry", "NewSession", "Origin", "Refusal", "SessionEnd", "Store", "Write"]
+__all__ = [
+    "Act",
+    "Asked",
+    "CommittedHistory",
+    "HistoryEntry",
+    "NewSession",
+    "Origin",
+    "Refusal",
+    "SessionEnd",
+    "Write",
+]
 
 
 class Origin(Protocol):
@@ -81,7 +91,7 @@ class Refusal(NamedTuple):
 Act = NewSession | SessionEnd | Write | Refusal
 
 
-class Entry(NamedTuple):
+class HistoryEntry(NamedTuple):
     """One transaction of the history."""
 
     zxid: int
@@ -111,7 +121,7 @@ class _StandIn:
 
 
 @final
-class Store:
+class CommittedHistory:
     """One replica's copy of the state.
 
     Args:
@@ -129,7 +139,7 @@ class Store:
             random=random,
         )
 
-    def apply(self, entry: Entry) -> Reply:
+    def apply(self, entry: HistoryEntry) -> Reply:
         """Apply the next transaction. Watches fire; what it is answered with where it was asked for."""
         processor, act = self.processor, entry.act
         processor.zxid = entry.zxid - 1

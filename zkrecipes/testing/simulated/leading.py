@@ -19,7 +19,7 @@ from zkrecipes.errors import SessionExpiredError, SessionMovedError
 from zkrecipes.testing.simulated.history import (
     Act,
     Asked,
-    Entry,
+    HistoryEntry,
     NewSession,
     Origin,
     Refusal,
@@ -323,7 +323,7 @@ class Leading(Role):
         replica = self.replica
         assert self._epoch is not None
         self._count += 1
-        entry = Entry((self._epoch << 32) + self._count, replica.world.calendar(), act, asked)
+        entry = HistoryEntry((self._epoch << 32) + self._count, replica.world.calendar(), act, asked)
         replica.log.append(entry)
         for learner in self._learners.values():
             if learner.is_forwarded_to:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from zkrecipes.codec.messages import ConnectRequest
-from zkrecipes.testing.simulated.history import Asked, Entry, Origin
+from zkrecipes.testing.simulated.history import Asked, HistoryEntry, Origin
 
 __all__ = [
     "Ack", "AckEpoch", "AckSync", "Commit", "FollowerInfo", "Forwarded", "LeaderInfo", "Ping", "Pong",
@@ -38,7 +38,7 @@ class AckEpoch(NamedTuple):
 class Sync(NamedTuple):
     """The log."""
 
-    log: tuple[Entry, ...]
+    log: tuple[HistoryEntry, ...]
     epoch: int
     committed: int
     """How many of its entries are known to be committed."""
@@ -60,7 +60,7 @@ class UpToDate(NamedTuple):
 class Proposal(NamedTuple):
     """An entry that wants a quorum."""
 
-    entry: Entry
+    entry: HistoryEntry
 
 
 class Ack(NamedTuple):

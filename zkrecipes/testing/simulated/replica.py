@@ -16,11 +16,18 @@ from random import Random
 from typing import NamedTuple, final
 
 from zkrecipes.codec.messages import ConnectRequest, SyncReply, SyncRequest
-from zkrecipes.devserver.four_letter import VERSION
+from zkrecipes.devserver.four_letter.answers import VERSION
 from zkrecipes.devserver.peer import Moment
 from zkrecipes.devserver.processor import Processor, Reply
 from zkrecipes.testing.simulated.attachment import Attachment
-from zkrecipes.testing.simulated.history import Asked, Entry, NewSession, Origin, SessionEnd, Store
+from zkrecipes.testing.simulated.history import (
+    Asked,
+    CommittedHistory,
+    HistoryEntry,
+    NewSession,
+    Origin,
+    SessionEnd,
+)
 from zkrecipes.testing.simulated.timetable import EPSILON, Timetable
 from zkrecipes.testing.simulated.wires import Channel, Reset, Wires
 
@@ -77,7 +84,7 @@ class World:
         self.replicas: dict[int, Replica] = {}
         self.preferred_leader = 0
         """Who wins an election among those with the same log; 0: who has the highest number."""
-        self.history: list[Entry] = []
+        self.history: list[HistoryEntry] = []
         self.ended_at: dict[int, float] = {}
         """When the end of each session that has ended was committed."""
         self._size = size
@@ -96,7 +103,7 @@ class World:
         """Milliseconds since 1970."""
         return int((self._started_at + self.timetable.now() - self._began_at) * 1000)
 
-    def committed(self, index: int, entry: Entry) -> None:
+    def committed(self, index: int, entry: HistoryEntry) -> None:
         """A leader knows that a quorum has this entry. What was committed once never changes."""
         if index < len(self.history):
             assert self.history[index] is entry, "two leaders have committed different histories"
@@ -163,11 +170,13 @@ class Replica:
         looking: the role in which it looks for a leader.
     """
 
-    def __init__(self, world: World, number: int, store: Store, looking: Callable[[Replica], Role]) -> None:
+    def __init__(
+        self, world: World, number: int, store: CommittedHistory, looking: Callable[[Replica], Role]
+    ) -> None:
         self.world = world
         self.number = number
         self.store = store
-        self.log: list[Entry] = []
+        self.log: list[HistoryEntry] = []
         self.accepted_epoch = 0
         self.current_epoch = 0
         self.lag: float = 0.0
@@ -312,7 +321,7 @@ class Replica:
 
         self.in_term(due - self.world.timetable.now(), look)
 
-    def _apply(self, entry: Entry) -> None:
+    def _apply(self, entry: HistoryEntry) -> None:
         self._applied += 1
         act = entry.act
         asked = entry.asked if entry.asked is not None and entry.asked.replica == self.number else None

@@ -1,0 +1,254 @@
+"""A whole client whose server is misheard, in memory and virtual time: `run_world(number)` is one such world.
+
+The client speaks to a dev server through a relay that mutates some of what the server says. All chance comes
+from the number, so a world that fails can be seen again: `python -m tests.fuzz --world NUMBER`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from random import Random
+from typing import Any, final
+from unittest.mock import patch
+
+import anyio
+import trio
+import trio.testing
+
+import zkrecipes as zk
+from tests.fuzz.cases import CaseError
+from tests.fuzz.hangs import hangs_told
+from tests.fuzz.mutations import Frames, mutate
+from tests.recipes.fault_sweep import TIMEOUT, Traces, World, world
+from zkrecipes.net.transport.network import Stream
+
+MISHEARD = 20
+"""How many times a world mutates what the server says."""
+PATIENCE = 10 * TIMEOUT
+"""Virtual seconds that a call may take: sessions that end cost a timeout each."""
+
+
+def run_world(number: int) -> Counter[str]:
+    """Let a client mishear its server again and again, then no longer, and see that all is well again.
+
+    Returns:
+        How often its calls ended in what: "result", or the name of the error.
+
+    Raises:
+        CaseError: something was wrong; it names the world.
+    """
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    outcomes: Counter[str] = Counter()
+    try:
+        with hangs_told(), _chance_from(number):
+            trio.run(_live_through, number, outcomes, clock=clock)
+    except Exception as error:
+        raise CaseError(f"--world {number}", error) from error
+    return outcomes
+
+
+async def _live_through(number: int, outcomes: Counter[str]) -> None:
+    async with world() as there:
+        relay = Relay(there, Random(number))
+        async with there.network.serve("relay", 2181, relay.carry), there.connect("other") as other:
+            await other.create("/truth", b"0")
+            try:
+                async with zk.connect("relay:2181", session_timeout=TIMEOUT, network=there.network) as client:
+                    await _mishear(client, relay, outcomes)
+                    await _check_that_all_is_well(there, client, other)
+            except zk.AuthFailedError:
+                outcomes["the client ended"] += 1  # the server "refused": a code can be misheard, too
+
+
+async def _mishear(client: zk.Client, relay: Relay, outcomes: Counter[str]) -> None:
+    """Call and call, until the relay has changed enough. No call waits for the one before it.
+
+    So a reply that never comes is noticed by the reply to the next call, which is out of turn then.
+    """
+    calls: list[Callable[[zk.Client], Awaitable[Any]]] = [
+        _create,
+        _read,
+        _list,
+        _pipeline,
+        _transaction,
+        _watch,
+    ]
+    relay.is_clear = False
+
+    async def call_once(call: Callable[[zk.Client], Awaitable[Any]]) -> None:
+        try:
+            with anyio.fail_after(PATIENCE):
+                await call(client)
+        except zk.ZooKeeperError as error:
+            outcomes[type(error).__name__] += 1
+        else:
+            outcomes["result"] += 1
+
+    async with anyio.create_task_group() as tasks:
+        turn = 0
+        while not relay.is_clear:
+            tasks.start_soon(call_once, calls[turn % len(calls)])
+            turn += 1
+            await anyio.sleep(0.1)
+        tasks.start_soon(call_once, _read)
+
+
+async def _check_that_all_is_well(there: World, client: zk.Client, other: zk.Client) -> None:
+    with anyio.fail_after(PATIENCE):
+        await client.exists("/truth")
+        await other.set("/truth", b"1")
+        await client.sync("/truth")
+        assert (await client.get("/truth")).data == b"1"
+        async with client.watch("/truth") as events:
+            await client.get("/truth")
+            await other.set("/truth", b"2")
+            await anext(aiter(events))
+    await anyio.sleep(TIMEOUT)
+    traces = Traces.of(there, client)
+    assert (traces.outstanding, traces.watches, traces.has_holds) == (0, 0, False), f"left behind: {traces}"
+
+
+# --- calls ---------------------------------------------------------------------------------------------
+
+
+async def _create(client: zk.Client) -> None:
+    await client.create("/n-", b"data", ephemeral=True, sequential=True)
+
+
+async def _read(client: zk.Client) -> None:
+    await client.get("/truth")
+
+
+async def _list(client: zk.Client) -> None:
+    await client.get_children_with_stat("/")
+
+
+async def _pipeline(client: zk.Client) -> None:
+    async with client.pipeline() as pipe:
+        for _ in range(4):
+            pipe.exists("/truth")
+        pipe.get_acl("/truth")
+
+
+async def _transaction(client: zk.Client) -> None:
+    async with client.transaction() as tx:
+        tx.check("/truth")
+        tx.create("/t-", ephemeral=True, sequential=True)
+
+
+async def _watch(client: zk.Client) -> None:
+    async with client.watch("/", recursive=True) as events:
+        await client.create("/w-", ephemeral=True, sequential=True)
+        with anyio.move_on_after(1):
+            await anext(aiter(events))
+
+
+# --- the relay -----------------------------------------------------------------------------------------
+
+
+@final
+class Relay:
+    """Passes on what client and server say, and changes some of what the server says.
+
+    Attributes:
+        is_clear: whether nothing is changed.
+    """
+
+    def __init__(self, there: World, rng: Random) -> None:
+        self.is_clear = True
+        self._network = there.network
+        self._rng = rng
+        self._left = MISHEARD
+
+    async def carry(self, client: Stream) -> None:
+        """One connection, from its beginning to its end."""
+        async with (
+            _closing(client),
+            _closing(await self._network.connect("zk", 2181)) as server,
+            anyio.create_task_group() as tasks,
+        ):
+
+            async def pass_on(source: Stream, sink: Stream, change: Callable[[bytes], bytes]) -> None:
+                with suppress(OSError):  # one of them has closed
+                    while data := await source.receive():
+                        await sink.send(change(data))
+                tasks.cancel_scope.cancel()
+
+            greeted = False
+
+            def change(data: bytes) -> bytes:
+                nonlocal greeted
+                heard = self._change(data)
+                if not greeted:
+                    heard = _with_sane_timeout(heard)
+                greeted = True
+                return heard
+
+            tasks.start_soon(pass_on, client, server, bytes)
+            tasks.start_soon(pass_on, server, client, change)
+
+    def _change(self, data: bytes) -> bytes:
+        """What the client hears in place of `data`: mostly the same."""
+        if self.is_clear or self._rng.random() > 0.2:
+            return data
+        self._left -= 1
+        self.is_clear = self._left == 0
+        frames = _frames(data)
+        mutate(frames, self._rng, _frames(data))
+        return b"".join(frames) or b"\0"  # nothing at all would be the end
+
+
+def _with_sane_timeout(greeting: bytes) -> bytes:
+    """The greeting with a session timeout that ends.
+
+    A client has to believe the server's, and one that has also misheard a zxid as too new is refused by every
+    server until its session has run out. With one of a millisecond it pings 3000 times a second.
+    """
+    asked = int(TIMEOUT * 1000)
+    heard = int.from_bytes(greeting[8:12], "big", signed=True)
+    if heard <= 0 or asked // 16 <= heard <= asked:
+        return greeting
+    return greeting[:8] + asked.to_bytes(4, "big") + greeting[12:]
+
+
+@asynccontextmanager
+async def _closing(stream: Stream) -> AsyncIterator[Stream]:
+    try:
+        yield stream
+    finally:
+        with anyio.CancelScope(shield=True):
+            await stream.aclose()
+
+
+def _frames(data: bytes) -> Frames:
+    """The frames that the server has sent at once; a dev server sends whole ones."""
+    frames = []
+    while data:
+        end = 4 + int.from_bytes(data[:4], "big")
+        frames.append(bytearray(data[:end]))
+        data = data[end:]
+    return frames
+
+
+# --- chance --------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _chance_from(number: int) -> Iterator[None]:
+    """Let a number decide in what order trio runs its tasks, and how long the client's pauses are."""
+    # trio has no public seed; its plugin for hypothesis does the same
+    trio_rng = trio._core._run._r  # noqa: SLF001
+    before = trio_rng.getstate()
+    trio_rng.seed(number)
+    seeded = Random(number)
+    try:
+        with (
+            patch.object(trio._core._run, "_ALLOW_DETERMINISTIC_SCHEDULING", True),  # noqa: SLF001
+            patch.object(random, "Random", lambda *_: seeded),
+        ):
+            yield
+    finally:
+        trio_rng.setstate(before)

@@ -1,0 +1,53 @@
+"""Where clients find the members that a dynamic configuration names."""
+
+from __future__ import annotations
+
+import pytest
+
+from zkrecipes.net.dynamic_config import hosts_in
+from zkrecipes.net.hosts import Host
+
+
+@pytest.mark.parametrize(
+    ("line", "host"),
+    [
+        ("server.1=zk1:2888:3888:participant;2181", Host("zk1", 2181)),
+        ("server.1=zk1:2888:3888:participant;0.0.0.0:2181", Host("zk1", 2181)),
+        ("server.1=zk1:2888:3888:participant;[::]:2181", Host("zk1", 2181)),
+        ("server.2=zk2:2888:3888:observer;10.0.0.7:2182", Host("10.0.0.7", 2182)),
+        ("server.3=zk3:2888:3888;zk3.example:2183", Host("zk3.example", 2183)),
+        ("server.4=[fd00::1]:2888:3888:participant;2181", Host("fd00::1", 2181)),
+        ("server.5=zk5:2888:3888:participant;[fd00::2]:2181", Host("fd00::2", 2181)),
+        ("server.6=zk6:2888:3888|zk6b:2888:3888:participant;2181", Host("zk6", 2181)),
+    ],
+)
+def test_a_member_is_found_where_it_listens_for_clients(line: str, host: Host) -> None:
+    assert hosts_in(line.encode()) == (host,)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "version=100000000",
+        "server.1=zk1:2888:3888:participant",  # its own static file names the port
+        "server.1=zk1:2888:3888:participant;",
+        "server.1=zk1:2888:3888:participant;port",
+        "server.1=zk1:2888:3888:participant;99999",
+        "group.1=1:2:3",
+        "\x00\xff",
+    ],
+)
+def test_what_names_no_port_for_clients_is_left_out(line: str) -> None:
+    assert hosts_in(line.encode("latin-1")) == ()
+
+
+def test_all_members_are_found_in_order_and_each_once() -> None:
+    config = (
+        "server.1=a:1:2:participant;5\nserver.2=b:1:2:observer;5\nserver.3=a:3:4:participant;5\nversion=1f"
+    )
+    assert hosts_in(config.encode()) == (Host("a", 5), Host("b", 5))
+
+
+def test_no_configuration_has_no_members() -> None:
+    assert hosts_in(None) == ()

@@ -1,0 +1,534 @@
+"""A world in memory and in virtual time, in which whatever a recipe does is hurt in every way.
+
+`hurt_each_request` runs an act (an acquire, a join, an update …) again and again and hurts its first request,
+its second, and so on, until a run ends unhurt; `cancel_at_each_pass` cancels it after one pass of the
+scheduler, after two, and so on. After each run nothing may be left: no znode, no task, no watch, nothing
+outstanding. What an act should have done is for its test to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import selectors
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal, NamedTuple
+from unittest.mock import patch
+
+import anyio
+import anyio.lowlevel
+import pytest
+import trio
+import trio.testing
+
+import zkrecipes as zk
+from tests.net.peers import QUESTIONS
+from zkrecipes.client import connect as connect_module
+from zkrecipes.devserver.faults import FaultKind
+from zkrecipes.devserver.processor import Reply
+from zkrecipes.enums import OpCode
+from zkrecipes.net.transport.network import Address, Handler, Stream
+from zkrecipes.testing import MemoryNetwork
+
+TIMEOUT = 16.0
+"""The session timeout of every client, so that a sixteenth is a second."""
+
+
+# --- virtual time --------------------------------------------------------------------------------------
+
+
+class JumpingLoop(asyncio.SelectorEventLoop):
+    """An asyncio loop whose clock stands still while anything can run, and then jumps to the next timer."""
+
+    def __init__(self) -> None:
+        super().__init__(_JumpingSelector(self))
+        self.now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+
+class _JumpingSelector(selectors.SelectSelector):
+    def __init__(self, loop: JumpingLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if not ready and timeout is None:
+            raise RuntimeError("every task waits, and no timer is set: this test would never end")
+        if not ready and timeout:
+            # a loop adds and subtracts; without the rest it would come here again a nanosecond early
+            self._loop.now += timeout + 1e-9
+        return ready
+
+
+def jumping_backend(name: str) -> tuple[str, dict[str, Any]]:
+    """An `anyio_backend` in virtual time: trio's `MockClock`, or `JumpingLoop`."""
+    if name == "trio":
+        return name, {"clock": trio.testing.MockClock(autojump_threshold=0)}
+    return name, {"loop_factory": JumpingLoop}
+
+
+def virtual_time() -> Any:
+    """A fixture for a test module, whose tests then run on both loops: `anyio_backend = virtual_time()`."""
+
+    @pytest.fixture(params=["trio", "asyncio"])
+    def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+        return jumping_backend(request.param)
+
+    return anyio_backend
+
+
+asyncio_only = pytest.mark.parametrize("anyio_backend", [jumping_backend("asyncio")], ids=["asyncio"])
+"""Marks a test of what only asyncio has."""
+
+
+real_time = pytest.mark.parametrize("anyio_backend", ["trio", "asyncio"])
+"""Marks a test in real time on both loops, for threads and sockets."""
+
+
+def block_the_loop(seconds: float) -> None:
+    """Let time pass without a checkpoint, as code that blocks the loop or a machine that sleeps does."""
+    if _is_trio():
+        clock = trio.lowlevel.current_clock()
+        assert isinstance(clock, trio.testing.MockClock)
+        clock.jump(seconds)
+    else:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, JumpingLoop)
+        loop.now += seconds
+
+
+def _is_trio() -> bool:
+    return trio.lowlevel.in_trio_run()
+
+
+# --- a world -------------------------------------------------------------------------------------------
+
+
+class Seen(NamedTuple):
+    """A request that the server has taken in."""
+
+    at: float
+    session_id: int
+    opcode: int
+    request: Any
+
+
+@dataclass
+class World:
+    """A dev server in memory, and the way to it.
+
+    Attributes:
+        seen: every request but pings and the questions of what the server can do, oldest first.
+        meanwhile: called with each of them just before it is applied; if it raises a `ServerError`, that is
+            the answer, and nothing is applied.
+    """
+
+    server: zk.DevServer
+    network: MemoryNetwork
+    seen: list[Seen] = field(default_factory=list)
+    meanwhile: Callable[[Seen], None] = lambda _: None
+
+    def record(self) -> None:
+        """Write down from now on what requests the server takes in."""
+        processor = self.server.processor
+        process = processor.process
+
+        def recorded(peer: Any, opcode: int, request: Any, moment: Any) -> Any:
+            if opcode != OpCode.PING and request not in QUESTIONS:
+                session_id = 0 if peer.session is None else peer.session.id
+                seen = Seen(anyio.current_time(), session_id, opcode, request)
+                self.seen.append(seen)
+                try:
+                    self.meanwhile(seen)
+                except zk.ServerError as error:
+                    return Reply(processor.zxid, error.code)
+            return process(peer, opcode, request, moment)
+
+        processor.process = recorded  # type: ignore[method-assign]
+
+    def count(self, *opcodes: OpCode, session_id: int | None = None) -> int:
+        """How many requests with one of these opcodes were taken in."""
+        return sum(seen.opcode in opcodes and session_id in (None, seen.session_id) for seen in self.seen)
+
+    def connect(self, name: str, **options: Any) -> Any:
+        """`zk.connect`, from a client of that name, which can be cut off by it."""
+        options.setdefault("session_timeout", TIMEOUT)
+        options.setdefault("network", self.network.view(name))
+        return zk.connect(self.server.connect_string, **options)
+
+    def znodes(self) -> set[str]:
+        """Every path on the server, but those that a server always has."""
+        return set(self._below("/"))
+
+    def _below(self, path: str) -> Iterator[str]:
+        for name in self.server.processor.tree.get(path).children or ():
+            child = f"{path.rstrip('/')}/{name}"
+            if child != "/zookeeper":
+                yield child
+                yield from self._below(child)
+
+
+@asynccontextmanager
+async def world(**options: Any) -> AsyncIterator[World]:
+    """A server at `zk:2181`; the arguments are those of `DevServer`.
+
+    The pauses between the clients' tries are always the same, so that what fails fails again.
+    """
+    network = MemoryNetwork()
+    options = {"seed": 1, "start_time": 1e9} | options
+    with patch.object(connect_module, "_RNG", random.Random(1)):
+        async with zk.DevServer(network=network, host="zk", port=2181, **options) as server:
+            there = World(server, network)
+            there.record()
+            yield there
+
+
+class Doors:
+    """A network whose hosts are all the same server, each reached on a way of its own.
+
+    So a client can leave one "server" for another, and `network.cut(source="zk1")` closes one door.
+
+    Args:
+        there: where the server is.
+
+    Attributes:
+        opened: which door was gone through when.
+    """
+
+    def __init__(self, there: World) -> None:
+        self._network = there.network
+        self.opened: list[tuple[float, str]] = []
+
+    async def resolve(self, host: str, port: int) -> list[Address]:
+        await anyio.lowlevel.checkpoint()
+        return [Address(host, port)]
+
+    async def connect(self, host: str, port: int) -> Stream:
+        stream = await self._network.connect_from(host, "zk", port)
+        self.opened.append((anyio.current_time(), host))
+        return stream
+
+    def serve(self, host: str, port: int, handler: Handler) -> AbstractAsyncContextManager[Address]:
+        raise NotImplementedError
+
+
+@dataclass
+class Traces:
+    """What a client leaves behind, besides znodes."""
+
+    tasks: int
+    outstanding: int
+    watches: int
+    watches_on_server: int
+    has_holds: bool
+
+    @classmethod
+    def of(cls, there: World, client: zk.Client) -> Traces:
+        engine = client._engine  # noqa: SLF001 - what waits inside a client has no public name
+        return cls(
+            tasks=_tasks_alive(),
+            outstanding=engine.outstanding,
+            watches=len(engine.watches),
+            watches_on_server=len(there.server.processor.watches),
+            has_holds=bool(engine.holds),
+        )
+
+
+def _tasks_alive() -> int:
+    """All but those that come with a client's first hold, to watch over its holds, and stay."""
+    names = _trio_tasks() if _is_trio() else (task.get_name() for task in asyncio.all_tasks())
+    return sum(not name.endswith("Holds._watch_alarm") for name in names)
+
+
+def _trio_tasks() -> Iterator[str]:
+    tasks = [trio.lowlevel.current_root_task()]
+    while tasks:
+        task = tasks.pop()
+        assert task is not None
+        yield task.name
+        tasks += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+
+
+# --- answers that are an error --------------------------------------------------------------------------
+
+
+class Refusal(NamedTuple):
+    """An answer with an error code, in place of the right one."""
+
+    code: int
+    is_applied: bool
+    """Whether the request was applied all the same."""
+
+
+_NOT_REFUSED = frozenset(
+    {OpCode.PING, OpCode.CREATE_SESSION, OpCode.CLOSE_SESSION, OpCode.SET_WATCHES, OpCode.SET_WATCHES2}
+)
+
+
+@contextmanager
+def refusing(there: World, session_id: int, choose: Callable[[Seen], Refusal | None]) -> Iterator[None]:
+    """Let the server answer requests of one session with an error.
+
+    Args:
+        there: with the server.
+        session_id: whose requests.
+        choose: called with each of them; None for the right answer.
+    """
+    processor = there.server.processor
+    process = processor.process
+
+    def refuse(peer: Any, opcode: int, request: Any, moment: Any) -> Any:
+        refusal: Refusal | None = None
+        if opcode not in _NOT_REFUSED and peer.session is not None and peer.session.id == session_id:
+            refusal = choose(Seen(anyio.current_time(), session_id, opcode, request))
+        if refusal is None:
+            return process(peer, opcode, request, moment)
+        processor.sessions.touch(peer.session, moment.now)  # as a real server does for any request
+        if refusal.is_applied:
+            with suppress(zk.ZooKeeperError):
+                process(peer, opcode, request, moment)
+        return Reply(processor.zxid, refusal.code)
+
+    setattr(processor, "process", refuse)  # noqa: B010 - a checker wants the same names of arguments
+    try:
+        yield
+    finally:
+        setattr(processor, "process", process)  # noqa: B010
+
+
+async def refuse_nth_request(
+    act: Act, nth: int, refusal: Refusal, *, stays: set[str], **options: Any
+) -> tuple[Outcome, Seen | None, set[str]]:
+    """Let the server answer one request of an act with an error.
+
+    Returns:
+        How the act ended, which request was refused (None: the act has sent fewer), and what znodes were left
+        while the client lived.
+    """
+    refused: list[Seen] = []
+    number = 0
+
+    def choose(seen: Seen) -> Refusal | None:
+        nonlocal number
+        number += 1
+        if number != nth:
+            return None
+        refused.append(seen)
+        return refusal
+
+    outcome = Outcome(None, nth)
+    async with world() as there, there.connect("refused", **options) as client:
+        with refusing(there, client.session.id, choose):
+            try:
+                with anyio.fail_after(20 * TIMEOUT):
+                    outcome.result = await act(there, client)
+            except Exception as error:  # noqa: BLE001 - it is judged
+                outcome.error = error
+        await anyio.sleep(TIMEOUT / 2)
+        left = there.znodes() - stays
+    return outcome, refused[0] if refused else None, left
+
+
+# --- hurting -------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Outcome:
+    """How an act ended.
+
+    Attributes:
+        how: in which way it was hurt; None for a cancellation.
+        nth: which of its requests was hurt, or after how many passes it was cancelled, from 1.
+        result: what it returned.
+        error: what it raised.
+    """
+
+    how: FaultKind | None
+    nth: int
+    result: Any = None
+    error: BaseException | None = None
+
+    def __str__(self) -> str:
+        how = "cancelled after pass" if self.how is None else f"hurt ({self.how.value}), request"
+        return f"{how} {self.nth}: {self.result!r} {self.error!r}"
+
+
+Act = Callable[[World, zk.Client], Awaitable[Any]]
+Native = Literal["cancel", "timeout", "wait_for"]
+"""How asyncio cancels: `Task.cancel` (Ctrl-C does it, too), `asyncio.timeout`, `asyncio.wait_for`."""
+Judge = Callable[[Outcome], None]
+Surroundings = Callable[[World], Any]
+"""A context manager: what others do meanwhile."""
+
+_RUNS_MAX = 200
+
+
+@asynccontextmanager
+async def nobody_else(_: World) -> AsyncIterator[None]:
+    """The act is alone."""
+    yield
+
+
+async def hurt_each_request(
+    act: Act,
+    judge: Judge,
+    how: FaultKind,
+    *,
+    stays: set[str],
+    surroundings: Surroundings = nobody_else,
+    **options: Any,
+) -> int:
+    """Hurt each request of an act in one way, each in a world of its own.
+
+    Args:
+        act: what to hurt.
+        judge: asserts that the outcome is right.
+        how: in which way.
+        stays: the znodes that may be there afterwards.
+        surroundings: a context manager around the act: what others do meanwhile.
+        options: of the client.
+
+    Returns:
+        How many requests were hurt.
+    """
+    for nth in range(1, _RUNS_MAX):
+        async with _stage(stays, surroundings, options) as (there, client):
+            fault = there.server.faults.hurt(nth, how, session_id=client.session.id)
+            outcome = Outcome(how, nth)
+            try:
+                outcome.result = await act(there, client)
+            except Exception as error:  # noqa: BLE001 - it is judged
+                outcome.error = error
+            is_hurt = fault.is_spent
+            fault.remove()
+            _ask(judge, outcome)
+        if not is_hurt:
+            return nth - 1
+    raise AssertionError("the act sends requests without end")
+
+
+async def cancel_at_each_pass(
+    act: Act,
+    judge: Judge,
+    *,
+    stays: set[str],
+    surroundings: Surroundings = nobody_else,
+    native: bool | Native = False,
+    again_after: int | None = None,
+    every: int = 1,
+    **options: Any,
+) -> int:
+    """Cancel an act after each number of scheduler passes, each in a world of its own.
+
+    Args:
+        act: what to cancel. It must not wait for time to pass, which stands still meanwhile.
+        judge: asserts that the outcome is right; `error` is the cancellation, if that came out.
+        stays: the znodes that may be there afterwards.
+        surroundings: a context manager around the act: what others do meanwhile.
+        native: by asyncio's `Task.cancel` or in another of its ways, not by a scope.
+        again_after: cancel natively once more, so many passes later.
+        every: of so many passes try one.
+        options: of the client.
+
+    Returns:
+        After how many passes the act had ended by itself.
+    """
+    for nth in range(1, _RUNS_MAX, every):
+        async with _stage(stays, surroundings, options) as (there, client):
+            outcome = Outcome(None, nth)
+            run: Any = _cancelled_by_scope
+            if native:
+                run = partial(_cancelled_natively, "cancel" if native is True else native)
+            is_over = await run(partial(act, there, client), outcome, again_after)
+            _ask(judge, outcome)
+        if is_over:
+            return nth
+    raise AssertionError("the act goes on without end")
+
+
+async def _cancelled_by_scope(act: Callable[[], Awaitable[Any]], outcome: Outcome, _: int | None) -> bool:
+    scope = anyio.CancelScope()
+
+    async def run() -> None:
+        with scope:
+            try:
+                outcome.result = await act()
+            except BaseException as error:
+                outcome.error = error
+                if not isinstance(error, Exception):
+                    raise
+            outcome_is_in.set()
+        outcome_is_in.set()
+
+    outcome_is_in = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run)
+        for _pass in range(outcome.nth):
+            await anyio.lowlevel.checkpoint()
+        is_over = outcome_is_in.is_set()
+        scope.cancel()
+    return is_over
+
+
+async def _cancelled_natively(
+    how: Native, act: Callable[[], Awaitable[Any]], outcome: Outcome, again_after: int | None
+) -> bool:
+    limits: list[asyncio.Timeout] = []
+
+    async def limited() -> Any:
+        async with asyncio.timeout(None) as limit:
+            limits.append(limit)
+            return await act()
+
+    if how == "timeout":
+        task = asyncio.ensure_future(limited())
+    elif how == "wait_for":  # up to Python 3.11 it runs the act in a task of its own
+        task = asyncio.ensure_future(asyncio.wait_for(act(), 1e6))
+    else:
+        task = asyncio.ensure_future(act())
+    for _pass in range(outcome.nth):
+        await asyncio.sleep(0)
+    is_over = task.done()
+    if limits and not is_over:
+        limits[0].reschedule(asyncio.get_running_loop().time())
+    else:
+        task.cancel()
+    if again_after is not None:
+        for _pass in range(again_after):
+            await asyncio.sleep(0)
+        task.cancel()
+    await asyncio.wait([task])
+    if task.cancelled() or (limits and isinstance(task.exception(), TimeoutError)):
+        outcome.error = asyncio.CancelledError()
+    else:
+        outcome.error = task.exception()
+        outcome.result = task.result() if outcome.error is None else None
+    return is_over
+
+
+@asynccontextmanager
+async def _stage(
+    stays: set[str], surroundings: Surroundings, options: dict[str, Any]
+) -> AsyncIterator[tuple[World, zk.Client]]:
+    """A fresh world with a client, which must be left as it was found."""
+    async with world() as there, there.connect("hurt", **options) as client:
+        before = Traces.of(there, client)
+        async with surroundings(there):
+            yield there, client
+        # Time for what goes on in the background, and less than a session lives: what it left is seen.
+        await anyio.sleep(TIMEOUT / 2)
+        assert there.znodes() <= stays, f"left behind: {there.znodes() - stays}"
+        assert Traces.of(there, client) == before
+
+
+def _ask(judge: Judge, outcome: Outcome) -> None:
+    try:
+        judge(outcome)
+    except AssertionError as error:
+        raise AssertionError(f"{outcome}: {error}") from (outcome.error or error)

@@ -1,0 +1,292 @@
+"""A clean-up ends when it is done, not when it is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any
+
+import anyio
+import pytest
+
+import zkrecipes as zk
+from tests.recipes.fault_sweep import (
+    TIMEOUT,
+    Refusal,
+    Seen,
+    World,
+    asyncio_only,
+    refusing,
+    virtual_time,
+    world,
+)
+from zkrecipes.enums import OpCode
+from zkrecipes.errors import error_from_code
+from zkrecipes.recipes.znodes.clean_up import Meaning, meaning_of
+
+pytestmark = pytest.mark.anyio
+anyio_backend = virtual_time()
+
+THROTTLED = Refusal(zk.ThrottledError.code, is_applied=False)
+Enter = Callable[[zk.Client], Any]
+
+RECIPES: dict[str, Enter] = {
+    "mutex": lambda client: zk.Mutex(client, "/d"),
+    "readers": lambda client: zk.ReadWriteLock(client, "/d").read(),
+    "election": lambda client: zk.Election(client, "/d").lead(),
+    "semaphore": lambda client: zk.Semaphore(client, "/d", limit=1),
+    "semaphore, curator": lambda client: zk.Semaphore(client, "/d", limit=1, layout="curator"),
+    "several locks": lambda client: zk.MultiLock([zk.Mutex(client, "/d"), zk.Mutex(client, "/e")]),
+    "member": lambda client: zk.Group(client, "/d").join("a"),
+}
+DIRECTORIES = {"/d", "/e", "/d-__lock__", "/d/leases", "/d/locks"}
+each_recipe = pytest.mark.parametrize("enter", RECIPES.values(), ids=RECIPES)
+
+
+@asynccontextmanager
+async def _two_clients() -> AsyncIterator[tuple[World, zk.Client, zk.Client]]:
+    async with world() as there, there.connect("a") as client, there.connect("b") as other:
+        yield there, client, other
+
+
+def _first_deletes(count: float, refusal: Refusal = THROTTLED) -> Callable[[Seen], Refusal | None]:
+    """Refuse this many deletes."""
+    left = count
+
+    def choose(seen: Seen) -> Refusal | None:
+        nonlocal left
+        if seen.opcode != OpCode.DELETE or left <= 0:
+            return None
+        left -= 1
+        return refusal
+
+    return choose
+
+
+MEANINGS = {
+    -101: Meaning.DONE,
+    -112: Meaning.DONE,
+    -127: Meaning.NOT_EXECUTED,
+    -1: Meaning.UNKNOWN,
+    -2: Meaning.UNKNOWN,
+    -4: Meaning.UNKNOWN,
+    -7: Meaning.UNKNOWN,
+    -122: Meaning.UNKNOWN,
+    -118: Meaning.ELSEWHERE,
+    -119: Meaning.ELSEWHERE,
+    -102: Meaning.REFUSED,
+    -103: Meaning.UNKNOWN,
+    -111: Meaning.UNKNOWN,
+    -999: Meaning.UNKNOWN,
+}
+
+
+@pytest.mark.parametrize(("code", "meaning"), MEANINGS.items())
+async def test_what_each_code_means(code: int, meaning: Meaning) -> None:
+    assert meaning_of(error_from_code(code)) is meaning
+
+
+async def test_in_a_transaction_only_our_own_znode_is_done_when_it_is_missing() -> None:
+    missing = partial(zk.TransactionError, error=zk.NoNodeError("/d/a"), operations=3)
+    assert meaning_of(missing(1), own=[0, 1]) is Meaning.DONE
+    assert meaning_of(missing(2), own=[0, 1]) is Meaning.UNKNOWN
+    assert meaning_of(zk.TransactionError(2, zk.NoAuthError("/d"), 3), own=[0]) is Meaning.REFUSED
+    assert meaning_of(zk.SessionClosedError()) is Meaning.DONE
+
+
+@each_recipe
+async def test_a_release_is_repeated_and_the_first_no_is_logged(
+    enter: Enter, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with _two_clients() as (there, client, other):
+        with refusing(there, client.session.id, _first_deletes(3)):
+            async with enter(client):
+                pass
+        warnings = [each for each in caplog.records if each.levelno == logging.WARNING]
+        told = [each.getMessage() for each in warnings]
+        assert told
+        assert all("the removal of" in each for each in told)
+        assert len({each.partition(" was not")[0] for each in told}) == len(told)  # once for each znode
+        with anyio.fail_after(1):
+            async with enter(other):
+                pass
+        assert there.znodes() <= DIRECTORIES
+
+
+class _TasksWhileDeleting(zk.Instrument):
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def request_started(self, request: zk.ObservedRequest) -> None:
+        self._count(request)
+
+    def request_finished(self, request: zk.ObservedRequest) -> None:
+        self._count(request)
+
+    def _count(self, request: zk.ObservedRequest) -> None:
+        if request.operation == "delete":
+            self.seen.append(len(anyio.get_running_tasks()))
+
+
+async def test_a_release_takes_a_task_only_to_repeat_its_delete() -> None:
+    tasks = _TasksWhileDeleting()
+    async with world() as there, there.connect("a", instrument=tasks) as client:
+        async with zk.Mutex(client, "/m"):
+            pass
+        before, seen = len(anyio.get_running_tasks()), tasks.seen[:]
+        with refusing(there, client.session.id, _first_deletes(1)):
+            async with zk.Mutex(client, "/m"):
+                pass
+    assert seen == [before, before]
+    assert max(tasks.seen) > before
+
+
+@each_recipe
+async def test_the_end_of_the_block_waits_an_eighth_of_a_timeout_and_the_rest_goes_on(enter: Enter) -> None:
+    async with _two_clients() as (there, client, other):
+        with refusing(there, client.session.id, _first_deletes(float("inf"))):
+            async with enter(client):
+                began = anyio.current_time()
+            assert anyio.current_time() - began == pytest.approx(TIMEOUT / 8, abs=0.1)
+            await anyio.sleep(3 * TIMEOUT)
+            assert there.znodes() - DIRECTORIES
+        with anyio.fail_after(3):
+            async with enter(other):
+                pass
+
+
+@pytest.mark.parametrize("wait", [None, 1.0])
+async def test_permits_that_may_be_taken_and_their_place_are_left_within_an_eighth(
+    wait: float | None,
+) -> None:
+    """The server falls silent when it takes in the transaction that takes the permits."""
+    async with _two_clients() as (there, client, _):
+        semaphore = zk.Semaphore(client, "/d", limit=1)
+        async with semaphore:
+            pass
+
+        def fall_silent(seen: Seen) -> None:
+            if seen.opcode == OpCode.MULTI:
+                there.server.faults.hold_replies(session_id=client.session.id)
+
+        there.meanwhile = fall_silent
+        began = anyio.current_time()
+        with anyio.move_on_after(1.0), suppress(zk.AcquireTimeoutError):
+            async with semaphore.acquire(wait=wait):
+                raise AssertionError("inside")
+        assert anyio.current_time() - began == pytest.approx(1 + TIMEOUT / 8, abs=0.1)
+        there.server.faults.clear()
+        await anyio.sleep(TIMEOUT)
+        assert there.znodes() <= DIRECTORIES
+
+
+@each_recipe
+async def test_a_clean_up_ends_with_its_session(enter: Enter) -> None:
+    """In another one it would remove what is not its own."""
+    async with _two_clients() as (there, client, _):
+        with refusing(there, client.session.id, _first_deletes(float("inf"))):
+            async with enter(client):
+                pass
+            session = client.session
+            there.server.expire(session.id)
+            await session.wait_closed()
+        await anyio.sleep(TIMEOUT)
+        assert there.count(OpCode.DELETE, session_id=client.session.id) == 0
+
+
+@asyncio_only
+@each_recipe
+async def test_cancelled_natively_while_it_is_repeated_it_goes_on(enter: Enter) -> None:
+    async with _two_clients() as (there, client, _):
+        with refusing(there, client.session.id, _first_deletes(5)):
+
+            async def hold() -> None:
+                async with enter(client):
+                    pass
+
+            task = asyncio.ensure_future(hold())
+            await asyncio.sleep(0.2)
+            for _ in range(3):
+                task.cancel()
+                await asyncio.sleep(0)
+            await asyncio.wait([task])
+            await anyio.sleep(TIMEOUT / 2)
+        assert there.znodes() <= DIRECTORIES
+
+
+@pytest.mark.parametrize("name", ["mutex", "readers", "election"])
+async def test_one_try_does_not_take_a_znode_that_is_about_to_go_for_a_contender(name: str) -> None:
+    async with _two_clients() as (there, client, other):
+        one_try: dict[str, Enter] = {
+            "mutex": lambda client: zk.Mutex(client, "/d").acquire(wait=0),
+            "readers": lambda client: zk.ReadWriteLock(client, "/d").write(wait=0),
+            "election": lambda client: zk.Election(client, "/d").lead(wait=0),
+        }
+        with refusing(there, client.session.id, _first_deletes(7)):
+            async with RECIPES[name](client):
+                pass
+            assert there.znodes() - DIRECTORIES
+            with pytest.raises(zk.AcquireTimeoutError):
+                async with one_try[name](other):
+                    pass
+            async with one_try[name](client):
+                pass
+
+
+async def test_a_members_name_that_is_anothers_by_now_is_not_removed() -> None:
+    """The delete was applied, its answer was an error, and another client has come since."""
+    async with _two_clients() as (there, client, other):
+        group = zk.Group(other, "/d")
+
+        def choose(seen: Seen) -> Refusal | None:
+            return Refusal(-7, is_applied=True) if seen.opcode == OpCode.DELETE else None
+
+        async with anyio.create_task_group() as tasks:
+            with refusing(there, client.session.id, choose):
+                async with zk.Group(client, "/d").join("a"):
+                    tasks.start_soon(_join_for_a_while, group)
+                    await anyio.sleep(1)
+                assert there.count(OpCode.DELETE, session_id=client.session.id) == 1
+                await anyio.sleep(TIMEOUT / 2)
+                assert set(await group.members()) == {"a"}
+
+
+async def _join_for_a_while(group: zk.Group) -> None:
+    async with group.join("a", b"other"):
+        await anyio.sleep(TIMEOUT)
+
+
+async def test_a_downgrade_whose_delete_is_refused_lets_readers_in_later() -> None:
+    async with _two_clients() as (there, client, other):
+        lock = zk.ReadWriteLock(client, "/d")
+        with refusing(there, client.session.id, _first_deletes(3)):
+            async with lock.write():
+                await lock.downgrade()
+                with anyio.fail_after(1):
+                    async with zk.ReadWriteLock(other, "/d").read():
+                        pass
+        assert there.znodes() == {"/d"}
+
+
+async def test_a_client_that_is_closed_ends_its_clean_ups() -> None:
+    async with world() as there:
+        async with there.connect("a", keep_session=True) as client:
+            with refusing(there, client.session.id, _first_deletes(5)):
+                async with zk.Mutex(client, "/d"):
+                    pass
+        # what the end of the client waits for is bounded, and this was within it
+        assert there.znodes() == {"/d"}
+
+
+@each_recipe
+async def test_leaving_block_and_client_is_bounded_while_no_server_answers(enter: Enter) -> None:
+    """The bound that 'Shut down cleanly' gives, for the default timeout."""
+    async with world() as there:
+        async with there.connect("a", session_timeout=10) as client, enter(client):
+            there.network.cut(source="a")
+            start = anyio.current_time()
+        assert anyio.current_time() - start <= 5.26
+        there.network.heal()

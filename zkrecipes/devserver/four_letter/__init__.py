@@ -1,0 +1,1 @@
+"""The answers to four-letter words."""

@@ -1,0 +1,325 @@
+"""Finding a server that attaches a session: host after host, pass after pass.
+
+A server that refuses, stays silent or speaks nonsense counts as down, with the reason kept for whoever asks
+why there is no session.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple, final
+
+import anyio
+
+from zkrecipes.codec.messages import CloseSessionRequest
+from zkrecipes.errors import AuthFailedError, ConnectionLossError, ProtocolError, SessionExpiredError
+from zkrecipes.net import four_letter, sasl_steps
+from zkrecipes.net.address_cache import remember
+from zkrecipes.net.capability_cache import CapabilityCache
+from zkrecipes.net.connection import NO_ANSWER, Connection
+from zkrecipes.net.foreign_protocols import describe_foreign_protocol
+from zkrecipes.net.hosts import Host, HostList
+from zkrecipes.net.known_addresses import KnownAddresses
+from zkrecipes.net.pace import Pace
+from zkrecipes.net.pass_reports import PassReports
+from zkrecipes.net.read_write_server import find_read_write_server
+from zkrecipes.net.transport.network import Address, Network, Stream
+from zkrecipes.net.transport.tls_errors import TlsError
+from zkrecipes.net.transport.tls_network import TlsNetwork
+from zkrecipes.net.wakeup import Parking
+from zkrecipes.protocol.client_side import ClientSide
+from zkrecipes.protocol.events import Broken, Connected, Greeting, Replied, Ticket
+from zkrecipes.protocol.sasl import SaslExchange, SaslMechanism
+from zkrecipes.protocol.watch_table import WatchTable
+
+__all__ = ["Connector"]
+
+logger: logging.Logger = logging.getLogger("zkrecipes.connection")
+
+_CLOSE_TRIES: Final = 3
+_NONCE_SIZE: Final = 24
+
+
+@final
+class _Search(NamedTuple):
+    """What a server is looked for with.
+
+    `waits_for_tickets` says what to do when the client has nothing to authenticate with: wait, as for a
+    server, or say so at once.
+    """
+
+    greeting: Greeting
+    watches: WatchTable[Any]
+    pace: Pace
+    waits_for_tickets: bool
+
+
+@final
+class Connector:
+    """Opens connections for the sessions of one client.
+
+    Args:
+        network: where the hosts are.
+        hosts: which of them is next; whoever is served by one says so (`HostList.succeeded`).
+        watches: the client's watches, to be re-armed on each connection.
+        packet_size_max: the largest reply to accept, in bytes.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        hosts: HostList,
+        watches: WatchTable[Any],
+        parking: Parking,
+        packet_size_max: int,
+    ) -> None:
+        self.hosts = hosts
+        self.sasl: SaslMechanism | None = None
+        """How each connection authenticates, before anything else."""
+        self._reasons: dict[Host, str] = {}
+        self._trying: Host | None = None
+        self._step = ""  # which step of the attempt at `_trying` is under way
+        self._reports = PassReports()
+        self._addresses = KnownAddresses(network)
+        self._network = network
+        self._watches = watches
+        self._parking = parking
+        self._packet_size_max = packet_size_max
+        self._names: dict[Address, str] = {}
+        self.capability_cache: CapabilityCache = CapabilityCache()
+
+    def reasons(self) -> dict[str, str]:
+        """Why each host has not attached the session the last time that it was tried, by `host:port`."""
+        unknown = dict.fromkeys(self.hosts.hosts, "not tried yet")
+        if self._trying in unknown:
+            unknown[self._trying] = (
+                "resolving" if self._addresses.is_resolving else f"no answer yet{self._step}"
+            )
+        return {str(host): self._reasons.get(host, reason) for host, reason in unknown.items()}
+
+    async def attach(self, greeting: Greeting, pace: Pace) -> tuple[Connection, Connected, Address]:
+        """Try hosts until one attaches the session. There is no time limit but the caller's.
+
+        Args:
+            greeting: which session.
+            pace: the time limits of its steps.
+
+        Raises:
+            SessionExpiredError: a server knows the session no longer.
+            AuthFailedError: a server refused the credentials, or there are none and no session either.
+        """
+        # A session that may be alive is worth waiting for: tickets are renewed by others, who may be late, or
+        # are about to write what has just been read. Without one the caller had better know at once.
+        may_be_alive = greeting.session_id != 0
+        return await self._attach(_Search(greeting, self._watches, pace, may_be_alive))
+
+    async def close_session(self, greeting: Greeting, pace: Pace) -> None:
+        """Close a session that was given up, on whichever server can be reached first.
+
+        Its ephemerals go at once then. Best effort: a session that is not closed ends by itself.
+
+        Args:
+            greeting: which session.
+            pace: the time limits of its steps.
+        """
+        for _ in range(_CLOSE_TRIES):
+            try:
+                # without the watches, which are for the next session
+                connection, *_ = await self._attach(_Search(greeting, WatchTable(), pace, False))
+            except (SessionExpiredError, AuthFailedError):
+                return
+            try:
+                with anyio.move_on_after(pace.step(0, 1)):
+                    connection.side.send(Ticket(CloseSessionRequest()))
+                    if isinstance(await connection.next_reply(), Replied):
+                        return
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await connection.aclose()
+
+    async def ask(self, address: Address, word: bytes) -> bytes:
+        """The server's answer to a four-letter word, as far as a reply may be long.
+
+        Raises:
+            OSError: it could not be asked.
+        """
+        return await four_letter.ask(self._network, address, word, size_max=self._packet_size_max)
+
+    async def addresses_of(self, host: Host) -> list[Address]:
+        """Every address that the host has now; none where its name cannot be resolved."""
+        try:
+            return await self._network.resolve(host.name, host.port)
+        except OSError:
+            return []
+
+    async def find_read_write_server(self, is_wanted: Callable[[], bool]) -> tuple[Host, Address] | None:
+        """A host whose server has a quorum, and at which address; None when it is no longer wanted."""
+        return await find_read_write_server(self._network, lambda: self.hosts.hosts, is_wanted)
+
+    async def _attach(self, search: _Search) -> tuple[Connection, Connected, Address]:
+        while True:
+            if self.hosts.is_pass_over:
+                await self._end_pass(search.pace)
+            host = self.hosts.next_host()
+            try:
+                attached = await self._try_host(host, search)
+            except (SessionExpiredError, AuthFailedError):
+                self._found()
+                raise
+            if attached is not None:
+                self._found()
+                return attached
+
+    def _found(self) -> None:
+        """A server that works, whatever it said."""
+        self._trying = None
+        self._reports.succeeded()
+        if self._reasons:
+            self._reasons.clear()
+            self.hosts.succeeded()
+
+    async def _end_pass(self, pace: Pace) -> None:
+        pause = self.hosts.end_pass(pace.longest_pause())
+        if self._reasons:
+            self.capability_cache.forget_all()
+            self._addresses.forget_others(self.hosts.hosts)
+            self._reports.failed(self.reasons(), pause, anyio.current_time())
+        # If none failed, one attached the session and closed the connection soon after: it is tried again
+        # at once, but only once, for something that we send may be the cause.
+        if self._reasons or self.hosts.passes > 1:
+            await anyio.sleep(pause)
+
+    async def _try_host(self, host: Host, search: _Search) -> tuple[Connection, Connected, Address] | None:
+        self._trying, self._step, reason = host, "", ""
+        try:
+            addresses, is_guess = await self._addresses.resolve(
+                host,
+                search.pace.step(self.hosts.passes, len(self.hosts.hosts)),
+                # A session proves that an ensemble is the one that it was; a new one would prove nothing.
+                may_guess=search.greeting.session_id != 0,
+            )
+        except OSError as error:
+            addresses, is_guess, reason = [], False, str(error)
+        for address in self.hosts.in_order(addresses):
+            remember(self._names, address, host.name)
+            self.hosts.last_address = address
+            step = search.pace.step(self.hosts.passes, len(self.hosts.hosts), len(addresses))
+            try:
+                return (*await self._try_address(address, search, step), address)
+            except (SessionExpiredError, AuthFailedError) as error:
+                if not is_guess:
+                    self.hosts.prefer(host, address)  # it serves, so the next session may begin there
+                    raise
+                reason = f"resolving: the server at the last known address, {address}, says: {error.reason}"
+            except OSError as error:
+                where = f"resolving: the last known address, {address}: " if is_guess else ""
+                reason = where + (str(error) or type(error).__name__)
+        self._reasons[host] = reason
+        logger.info("%s did not attach the session: %s", host, reason, extra={"host": str(host)})
+        return None
+
+    async def _try_address(
+        self, address: Address, search: _Search, step: float
+    ) -> tuple[Connection, Connected]:
+        exchange = self._exchange(address)
+        with _bounded(step, "from the KDC " if exchange is not None and exchange.blocks else ""):
+            token = None if exchange is None else await _begin(exchange, search)
+        while True:
+            side = ClientSide(
+                search.greeting,
+                search.watches,
+                now=anyio.current_time(),
+                packet_size_max=self._packet_size_max,
+                guess=self.capability_cache.of(address),
+                sasl_token=token,
+                sasl_suspects="" if exchange is None else exchange.suspects,
+            )
+            connection = Connection(await self._open(address, step), side, self._parking)
+            self._step = ", while greeting"
+            try:
+                outcome = await connection.greet(exchange, step)
+            except BaseException:
+                with anyio.CancelScope(shield=True):
+                    await connection.aclose()
+                raise
+            if isinstance(outcome, Connected):
+                self.capability_cache.attached(address, side)
+                return connection, outcome
+            await connection.aclose()
+            if not self.capability_cache.ended(address, side):
+                self.capability_cache.forget(address)
+                raise self._reason_of(outcome, connection, search.greeting)
+            # It only told what it does not have: again, at once, and without that question.
+            exchange = self._exchange(address)
+            token = None if exchange is None else await _begin(exchange, search)
+
+    async def _open(self, address: Address, step: float) -> Stream:
+        network = self._network
+        carrier = network.carrier if isinstance(network, TlsNetwork) else network
+        self._step = " to the attempt to connect"
+        with _bounded(step, "to the attempt to connect "):
+            stream = await carrier.connect(*address)
+        if isinstance(network, TlsNetwork):
+            self._step = " in the TLS handshake"
+            with _bounded(step, "in the TLS handshake "):
+                stream = await network.secure(stream, address)
+        return stream
+
+    def _reason_of(self, broken: Broken, connection: Connection, greeting: Greeting) -> Exception:
+        """What ends the session as it is; anything else only counts against the host."""
+        error = broken.error
+        if isinstance(error, (SessionExpiredError, AuthFailedError)):
+            return error
+        stranger = describe_foreign_protocol(connection.first_bytes)
+        if stranger:
+            return ConnectionAbortedError(stranger)
+        if isinstance(error, ProtocolError):
+            return ConnectionAbortedError(f"it does not speak ZooKeeper's protocol: {error}")
+        if not isinstance(error, ConnectionLossError):
+            return ConnectionAbortedError(str(getattr(error, "reason", "") or error))
+        says_why = isinstance(connection.failure, TlsError) or error.reason.startswith(NO_ANSWER)
+        hint = "" if connection.first_bytes or says_why else self._usual_causes(greeting)
+        return ConnectionAbortedError(f"{error.reason or error}{hint}")
+
+    def _usual_causes(self, greeting: Greeting) -> str:
+        """Why a server closes a connection without a word, the most usual cause first."""
+        causes = [
+            "it has no quorum or is starting",
+            "this address has too many connections to it (maxClientCnxns)",
+        ]
+        if greeting.last_zxid > 0:
+            causes.insert(0, "its data is older than that")
+        elif not isinstance(self._network, TlsNetwork):
+            causes.append("this is a port for TLS (`tls=`)")
+        return f"; usual causes: {', '.join(causes[:-1])}, or {causes[-1]}"
+
+    def _exchange(self, address: Address) -> SaslExchange | None:
+        """A SASL exchange with the server at `address`, which is known to mechanisms by its name."""
+        if self.sasl is None:
+            return None
+        return self.sasl.exchange(self._names.get(address, address.host), os.urandom(_NONCE_SIZE))
+
+
+async def _begin(exchange: SaslExchange, search: _Search) -> bytes:
+    try:
+        return await sasl_steps.begin(exchange)
+    except AuthFailedError as error:
+        if not search.waits_for_tickets:
+            raise
+        raise ConnectionAbortedError(error.reason) from error
+
+
+@contextmanager
+def _bounded(seconds: float, what: str) -> Iterator[None]:
+    """Let one step take so long.
+
+    Raises:
+        TimeoutError: it took longer; the message says what was not answered.
+    """
+    with anyio.move_on_after(seconds) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise TimeoutError(f"{NO_ANSWER} {what}within {seconds:.3g} seconds")

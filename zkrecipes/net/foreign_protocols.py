@@ -1,0 +1,36 @@
+"""Recognises services that are not ZooKeeper by the first bytes that they say."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+__all__ = ["FIRST_BYTES_MAX", "describe_foreign_protocol"]
+
+FIRST_BYTES_MAX: Final = 24
+"""Bytes that are enough to recognise each of them."""
+
+# What each says to a client that has sent ZooKeeper's greeting, or before that.
+_STRANGERS: Final = (
+    (re.compile(rb"\x15\x03"), "it answers with an alert of TLS: this is a port for TLS (`tls=`)"),
+    (
+        re.compile(rb"HTTP/|<(!DOCTYPE|html)"),
+        "HTTP: is this the port of the AdminServer?",
+    ),
+    (re.compile(rb"SSH-"), "SSH"),
+    (re.compile(rb"220[ -]"), "SMTP or FTP"),
+    (re.compile(rb"-(ERR|NOAUTH|DENIED|LOADING)\b"), "Redis's protocol"),
+    (re.compile(rb"ERROR\r\n|CLIENT_ERROR"), "memcached's protocol"),
+    (re.compile(rb".\x00\x00\x00\x0a[\d.]|.\x00\x00\x00\xff", re.DOTALL), "MySQL's protocol"),
+    (re.compile(rb"E\x00\x00\x00.S|EFATAL", re.DOTALL), "PostgreSQL's protocol"),
+    (re.compile(rb"AMQP"), "AMQP"),
+    (re.compile(rb"\* OK|\+OK"), "IMAP or POP3"),
+)
+
+
+def describe_foreign_protocol(first_bytes: bytes) -> str:
+    """What speaks so, as a reason why it attaches no session; empty if it is not recognised."""
+    for pattern, name in _STRANGERS:
+        if pattern.match(first_bytes):
+            return name if name.startswith("it ") else f"it speaks {name}"
+    return ""

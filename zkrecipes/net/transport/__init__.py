@@ -1,0 +1,1 @@
+"""Byte streams over TCP and TLS, on trio and on asyncio."""

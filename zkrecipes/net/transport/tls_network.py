@@ -1,0 +1,233 @@
+"""TLS over any network: the handshake and the stream. Why there is none, `net/transport/tls_errors.py` says.
+
+Written over `Stream` rather than over sockets, so that it runs over memory and in virtual time as well.
+"""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Any, Final, final
+
+import anyio
+import anyio.lowlevel
+
+from zkrecipes.net.address_cache import remember
+from zkrecipes.net.transport.network import Address, Handler, Network, Stream
+from zkrecipes.net.transport.tls import TLS, ContextSource, context_source
+from zkrecipes.net.transport.tls_errors import OtherSide, TlsError, is_end
+
+__all__ = ["TlsNetwork", "TlsStream"]
+
+# As much as a stream gives at once: see `Stream.receive`.
+_RECEIVE_SIZE: Final = 64 * 1024
+
+
+@final
+class TlsNetwork:
+    """A `Network` whose connections speak TLS.
+
+    Certificates are for names, and connections go to addresses: `resolve` remembers the name that led to
+    each.
+
+    Args:
+        network: what carries it.
+        tls: how; its files are read now.
+
+    Raises:
+        ValueError, OSError, TypeError: as `context_source`.
+    """
+
+    def __init__(self, network: Network, tls: TLS | ssl.SSLContext) -> None:
+        self.carrier = network
+        """What carries it."""
+        self._contexts: ContextSource = context_source(tls)
+        self._lacks_certificate = isinstance(tls, TLS) and tls.cert_file is None
+        self._names: dict[Address, str] = {}
+
+    async def resolve(self, host: str, port: int) -> list[Address]:
+        """The addresses of a name; see `Network.resolve`. Who is there will have to prove this name."""
+        addresses = await self.carrier.resolve(host, port)
+        for address in addresses:
+            remember(self._names, address, host)
+        return addresses
+
+    async def connect(self, host: str, port: int) -> Stream:
+        """Open a stream to an address, where the name that was last resolved to it has to be.
+
+        There is no time limit but the caller's.
+
+        Raises:
+            CertificateRefusedError: the server has not proven the name.
+            TlsError: it speaks no TLS, or refuses us.
+            OSError: as `Network.connect`.
+
+        Cancellation: the connection is closed.
+        """
+        return await self.secure(await self.carrier.connect(host, port), Address(host, port))
+
+    async def secure(self, stream: Stream, address: Address) -> Stream:
+        """Shake hands on a stream to an address that `carrier` has opened; otherwise as `connect`."""
+        try:
+            context = self._contexts()
+            name = self._names.get(address, address.host)
+            tls = TlsStream.of_client(stream, context, OtherSide(name, self._lacks_certificate))
+            await tls.shake_hands()
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await stream.aclose()
+            raise
+        return tls
+
+    def serve(self, host: str, port: int, handler: Handler) -> AbstractAsyncContextManager[Address]:
+        """Listen without TLS, as the network below does: TLS is for clients here."""
+        return self.carrier.serve(host, port, handler)
+
+
+@final
+class TlsStream:
+    """`Stream` over another one, through OpenSSL's engine in memory.
+
+    After the handshake only `send` sends. What a receive makes OpenSSL want to send (the answer to a change
+    of keys) need not leave before our next data does (RFC 8446, 4.6.3), and a receive may be cancelled.
+    """
+
+    def __init__(self, stream: Stream, context: ssl.SSLContext, other: OtherSide) -> None:
+        self._stream = stream
+        self._other = other
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._first = b""
+        self._has_received = False
+        self._tls = context.wrap_bio(
+            self._incoming,
+            self._outgoing,
+            server_side=other.name is None,
+            server_hostname=None if other.name is None else _name_in_certificates(other.name),
+        )
+
+    @classmethod
+    def of_client(cls, stream: Stream, context: ssl.SSLContext, server: OtherSide) -> TlsStream:
+        """The client's end; `server.name` is whom the server has to be.
+
+        Raises:
+            TlsError: no certificate can be for that name.
+        """
+        try:
+            return cls(stream, context, server)
+        except ValueError as error:  # of a name that is none; UnicodeError is one, too
+            raise TlsError(f"no certificate can be for {server.name!r}: {error}") from error
+
+    @classmethod
+    def of_server(cls, stream: Stream, context: ssl.SSLContext) -> TlsStream:
+        """The server's end."""
+        return cls(stream, context, OtherSide())
+
+    def peer_certificate(self) -> dict[str, Any]:
+        """What the certificate of the other side says, once it is verified; empty where there is none."""
+        return self._tls.getpeercert() or {}
+
+    @property
+    def peer(self) -> Address:
+        """See `Stream.peer`."""
+        return self._stream.peer
+
+    async def shake_hands(self) -> None:
+        """Agree on keys, and verify whom we speak to."""
+        try:
+            while not self._is_agreed():
+                await self._flush()
+                await self._fill()
+            await self._flush()
+        except ssl.SSLError as error:
+            with suppress(OSError):
+                await self._flush()  # the alert that tells the server
+            raise self._other.failed_handshake(error, self._first) from error
+        except OSError as error:
+            raise self._other.loss_in_handshake(error, self._first) from error
+
+    async def send(self, data: bytes) -> None:
+        """See `Stream.send`."""
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self._tls.write(rest) :]
+        except ssl.SSLError as error:
+            raise self._other.failure(error) from error
+        try:
+            await self._flush()
+        except OSError:
+            if not self._has_received:
+                await self._raise_alert()
+            raise
+
+    async def receive(self) -> bytes:
+        """See `Stream.receive`."""
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        try:
+            data = self._decrypt()
+            if data is not None:
+                await anyio.lowlevel.cancel_shielded_checkpoint()
+            while data is None:
+                await self._fill()
+                data = self._decrypt()
+        except ssl.SSLError as error:
+            raise self._other.failure(error) from error
+        self._has_received = True
+        return data
+
+    async def aclose(self) -> None:
+        """See `Stream.aclose`."""
+        await self._stream.aclose()
+
+    def _is_agreed(self) -> bool:
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    def _decrypt(self) -> bytes | None:
+        """What can be read; empty at the end of the stream, None if more has to come first."""
+        found = bytearray()
+        try:
+            while len(found) < _RECEIVE_SIZE and (data := self._tls.read(_RECEIVE_SIZE - len(found))):
+                found += data
+        except ssl.SSLWantReadError:
+            return bytes(found) or None
+        except ssl.SSLError as error:
+            # What came before it counts; whatever it is, the next read says it again.
+            if not found and not is_end(error):
+                raise
+        # ZooKeeper's frames have lengths: an end without TLS's farewell truncates nothing unseen.
+        return bytes(found)
+
+    async def _fill(self) -> None:
+        data = await self._stream.receive()
+        if data:
+            self._first = self._first or data[:1]
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+    async def _flush(self) -> None:
+        while self._outgoing.pending:
+            await self._stream.send(self._outgoing.read())
+
+    async def _raise_alert(self) -> None:
+        """Say what the server says, if it broke the connection for a reason.
+
+        In TLS 1.3 it looks at our certificate only after the handshake has ended for us.
+        """
+        try:
+            while self._decrypt() is None:
+                await self._fill()
+        except ssl.SSLError as error:
+            raise self._other.failure(error) from error
+        except OSError:
+            return
+
+
+def _name_in_certificates(name: str) -> str:
+    """Without what only a resolver reads: the dot of a full name, the interface of an IPv6 address."""
+    return name.partition("%")[0] if ":" in name else name.removesuffix(".")

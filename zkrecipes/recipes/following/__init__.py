@@ -1,0 +1,1 @@
+"""How recipes follow znodes that change, and hand the newest state to their readers."""

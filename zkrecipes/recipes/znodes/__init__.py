@@ -1,0 +1,1 @@
+"""How recipes create, find and delete their own znodes."""

@@ -1,0 +1,362 @@
+"""Removes what a recipe made, and repeats the removal until it is done or the session is over.
+
+A server may answer a delete with an error and apply nothing: it is overloaded, it has lost its leader, it has
+become read-only. A znode that stayed behind would block a lock for as long as the session lives. So a
+clean-up ends when it is done, not when it is answered. One table says what each answer means for it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from enum import Enum
+from typing import Final, NamedTuple, final
+from weakref import WeakKeyDictionary
+
+import anyio
+
+from zkrecipes.client.recipe_api import Pauses, Pending, RecipeApi, Session
+from zkrecipes.errors import ConnectionLossError, NoAuthError, NoNodeError, TransactionError, ZooKeeperError
+from zkrecipes.paths import join, parent_of
+from zkrecipes.recipes.znodes.delete_permission import forget_permission
+
+__all__ = ["Meaning", "clean_up", "is_leaving", "meaning_of", "remove", "remove_refused", "together"]
+
+logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
+
+
+class Meaning(Enum):
+    """What an answer means for a clean-up. The value is how the log says it."""
+
+    DONE = "is done"
+    """The znode is not there, or will go with its session."""
+    NOT_EXECUTED = "was not executed"
+    """The server has dropped the request: again."""
+    UNKNOWN = "may have been applied or not"
+    """Again; if the name may be another client's by now, look first."""
+    ELSEWHERE = "has to go to another server"
+    """Again: the client is about to change the server."""
+    REFUSED = "is not permitted"
+    """Trying again is useless until somebody changes an ACL."""
+
+
+_MEANINGS: Final[Mapping[int, Meaning]] = {
+    -101: Meaning.DONE,  # NoNode
+    -112: Meaning.DONE,  # SessionExpired
+    -127: Meaning.NOT_EXECUTED,  # ThrottledOp
+    -1: Meaning.UNKNOWN,  # SystemError
+    -2: Meaning.UNKNOWN,  # RuntimeInconsistency
+    -4: Meaning.UNKNOWN,  # ConnectionLoss
+    -7: Meaning.UNKNOWN,  # OperationTimeout
+    -122: Meaning.UNKNOWN,  # RequestTimeout
+    -118: Meaning.ELSEWHERE,  # SessionMoved
+    -119: Meaning.ELSEWHERE,  # NotReadOnly
+    -102: Meaning.REFUSED,  # NoAuth
+}
+"""By code (`KeeperException.Code`, 3.9). Every other code is `UNKNOWN`: no other answer ends a clean-up."""
+
+
+def meaning_of(error: ZooKeeperError, own: Sequence[int] = ()) -> Meaning:
+    """Return what an error means for a clean-up.
+
+    Args:
+        error: what the request that removes a znode has raised.
+        own: for a transaction, the indexes of the operations that remove our own znodes. `NoNodeError` at
+            another index says nothing of ours.
+    """
+    if error.is_final:
+        return Meaning.DONE
+    if isinstance(error, TransactionError):
+        meaning = meaning_of(error.error)
+        is_ours = meaning is not Meaning.DONE or error.index in own
+        return meaning if is_ours else Meaning.UNKNOWN
+    return _MEANINGS.get(getattr(error, "code", 0), Meaning.UNKNOWN)
+
+
+_REMEDY: Final = "the directory must permit DELETE; the znode stays until its session ends"
+
+
+async def clean_up(
+    api: RecipeApi,
+    session: Session,
+    attempt: Callable[[], Awaitable[None]],
+    *,
+    what: str,
+    own: Sequence[int] = (),
+) -> NoAuthError | None:
+    """Run `attempt` until the clean-up is done, or its session is over, or it is refused for good.
+
+    A task of the client's runs it. The caller waits, shielded, an eighth of a timeout at most; the rest goes
+    on in the background. The first "no" is logged as a warning.
+
+    Args:
+        api: of the client.
+        session: which owns what is to be removed. A clean-up never runs in another one.
+        attempt: one try; it returns when all is removed, and raises what the server answered otherwise. In a
+            repetition it must look before it deletes a znode whose name holds no GUID of ours.
+        what: the path, for the log.
+        own: as for `meaning_of`.
+
+    Returns:
+        The refusal, if an ACL ended the clean-up while the caller waited: raise it unless there is another
+        error already. None otherwise.
+
+    Cancellation, native ones included, ends the wait and not the clean-up.
+    """
+    refusal: NoAuthError | None = None
+
+    async def run() -> None:
+        nonlocal refusal
+        refusal = await _repeat(api, session, attempt, what, own)
+
+    await api.clean_up(run)
+    return refusal
+
+
+async def _repeat(
+    api: RecipeApi,
+    session: Session,
+    attempt: Callable[[], Awaitable[None]],
+    what: str,
+    own: Sequence[int],
+) -> NoAuthError | None:
+    pauses = Pauses()
+    has_warned = False
+    while session is api.session and not session.state.is_final:
+        try:
+            await attempt()
+        except ZooKeeperError as error:
+            meaning = meaning_of(error, own)
+            if meaning is Meaning.DONE:
+                return None
+            # a lost connection is no answer, and the session logs it
+            if not has_warned and not isinstance(error, ConnectionLossError):
+                has_warned = True
+                ending = "it stays until its session ends" if meaning is Meaning.REFUSED else "trying again"
+                logger.warning(
+                    "the removal of %s %s (%s): %s", what, meaning.value, ending, error, extra={"path": what}
+                )
+            if meaning is Meaning.REFUSED:
+                forget_permission(api, parent_of(what))
+                return _refusal(error, what)
+        else:
+            return None
+        await pauses.wait()
+    return None
+
+
+def _refusal(error: ZooKeeperError, what: str) -> NoAuthError:
+    found = error.error if isinstance(error, TransactionError) else error
+    if isinstance(found, NoAuthError):
+        found.detail = found.detail or _REMEDY
+        return found
+    return NoAuthError(what)
+
+
+async def together(*clean_ups: Callable[[], Awaitable[NoAuthError | None]]) -> NoAuthError | None:
+    """Run several clean-ups at the same time: the caller waits for the longest, and not for their sum.
+
+    Returns:
+        A refusal, if there was one.
+    """
+    refusals: list[NoAuthError] = []
+
+    async def run(clean_up: Callable[[], Awaitable[NoAuthError | None]]) -> None:
+        refusal = await clean_up()
+        if refusal is not None:
+            refusals.append(refusal)
+
+    with anyio.CancelScope(shield=True):  # each waits for a limited time
+        async with anyio.create_task_group() as group:
+            for each in clean_ups:
+                group.start_soon(run, each)
+    return refusals[0] if refusals else None
+
+
+# --- znodes whose names hold a GUID of ours ----------------------------------------------------------------
+
+# By client: the removals that are under way, so that a contender of the same client does not take a znode
+# that is about to go for another contender.
+_leaving: Final[WeakKeyDictionary[object, list[_Removal]]] = WeakKeyDictionary()
+
+
+class _Refused(NamedTuple):
+    """What may not be removed until somebody changes an ACL."""
+
+    session: Session
+    directory: str
+    """The full path on the server."""
+    names: tuple[str, ...]
+    prefixes: tuple[str, ...]
+
+
+# By client: the removals that were refused. A later contender of the same session would wait for its own
+# client's znode for as long as the session lives.
+_refused: Final[WeakKeyDictionary[object, list[_Refused]]] = WeakKeyDictionary()
+
+
+async def remove(
+    api: RecipeApi,
+    session: Session,
+    directory: str,
+    *,
+    names: Iterable[str] = (),
+    prefixes: Iterable[str] = (),
+) -> NoAuthError | None:
+    """Remove children of a directory whose names hold a GUID of ours; as `clean_up`.
+
+    Nobody else ever uses such a name, so a delete by path is the same twice as once.
+
+    Args:
+        api: of the client.
+        session: which owns the znodes.
+        directory: their parent.
+        names: those that are known. Their deletes are sent before this waits for anything.
+        prefixes: how the names of others begin that may be there, because the reply to a create is unknown.
+    """
+    if session is not api.session or session.state.is_final or api.is_over:
+        return None
+    removal = _Removal(api, session, directory, names, prefixes)
+    leaving = _leaving.setdefault(api.root, [])
+    leaving.append(removal)
+
+    async def run() -> None:
+        try:
+            removal.refusal = await _repeat(api, session, removal.attempt, removal.what, ())
+            if removal.refusal is not None:
+                _refused.setdefault(api.root, []).append(removal.left_over())
+        finally:
+            leaving.remove(removal)
+
+    def rest() -> Callable[[], Awaitable[None]] | None:
+        if not removal.is_done:
+            return run
+        leaving.remove(removal)
+        return None
+
+    last = removal.last_sent
+    if last is None:
+        await api.clean_up(run)
+    else:
+        await api.clean_up_after(last, rest)
+    return removal.refusal
+
+
+async def remove_refused(api: RecipeApi, directory: str) -> NoAuthError | None:
+    """Remove what an ACL has kept this session from removing in a directory, before more is created there.
+
+    Returns:
+        The refusal, if the ACL still does.
+    """
+    while (refused := _next_refused(api, directory)) is not None:
+        names, prefixes = refused.names, refused.prefixes
+        refusal = await remove(api, refused.session, directory, names=names, prefixes=prefixes)
+        if refusal is not None:
+            return refusal
+    return None
+
+
+def _next_refused(api: RecipeApi, directory: str) -> _Refused | None:
+    known = _refused.get(api.root)
+    if not known:
+        return None
+    known[:] = [each for each in known if each.session is api.session]  # the others went with their sessions
+    full = api.operations.full(directory)
+    found = next((each for each in known if each.directory == full), None)
+    if found is not None:
+        known.remove(found)
+    return found
+
+
+def is_leaving(api: RecipeApi, path: str) -> bool:
+    """Whether this client is removing the znode at `path`."""
+    return any(removal.covers(api, path) for removal in _leaving.get(api.root, ()))
+
+
+@final
+class _Removal:
+    """The removal of some znodes in one directory."""
+
+    def __init__(
+        self,
+        api: RecipeApi,
+        session: Session,
+        directory: str,
+        names: Iterable[str],
+        prefixes: Iterable[str],
+    ) -> None:
+        self._api = api
+        self._session = session
+        self._directory = directory
+        self._prefixes = tuple(prefixes)
+        # all are sent at once; what was sent before the first attempt is awaited there
+        self._sent: dict[str, Pending[None] | None] = {name: self._delete(name) for name in names}
+        self._left = list(self._sent)
+        self._beginnings = (*self._sent, *self._prefixes)
+        self.refusal: NoAuthError | None = None
+
+    @property
+    def what(self) -> str:
+        """What is removed, for the log."""
+        return join(self._directory, self._beginnings[0])
+
+    @property
+    def last_sent(self) -> Pending[None] | None:
+        """The delete that is answered last; None if deletes of known names are not all there is to do."""
+        return None if self._prefixes else next(reversed(self._sent.values()), None)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the answers to the deletes that were sent first end the removal."""
+        return all(
+            sent is not None
+            and sent.is_done
+            and (sent.error is None or meaning_of(sent.error) is Meaning.DONE)
+            for sent in self._sent.values()
+        )
+
+    def left_over(self) -> _Refused:
+        """What is left of it."""
+        full = self._api.operations.full(self._directory)
+        return _Refused(self._session, full, tuple(self._left), self._prefixes)
+
+    def covers(self, api: RecipeApi, path: str) -> bool:
+        """Whether the znode at `path`, as `api` sees it, is one of these."""
+        full, operations = api.operations.full(path), self._api.operations
+        return any(
+            full.startswith(operations.full(join(self._directory, begin))) for begin in self._beginnings
+        )
+
+    async def attempt(self) -> None:
+        """Delete those that are left; raise an answer that is not the end of one of them."""
+        if self._prefixes:
+            self._left += await self._find()
+            self._prefixes = ()
+        if self._session is not self._api.session:
+            return  # what is asked now would be asked in the next session
+        asked = [(name, self._sent.pop(name, None) or self._delete(name)) for name in self._left]
+        failures: list[ZooKeeperError] = []
+        for name, pending in asked:
+            try:
+                await pending.wait()
+            except NoNodeError:
+                pass
+            except ZooKeeperError as error:
+                failures.append(error)
+                continue
+            self._left.remove(name)
+        if failures:
+            # a refusal counts only if there is nothing else to wait for
+            raise min(failures, key=lambda each: isinstance(each, NoAuthError))
+
+    async def _find(self) -> list[str]:
+        """List those that a create whose reply is unknown has made."""
+        try:
+            names = await self._api.read_caught_up(self._api.operations.get_children(self._directory))
+        except NoNodeError:
+            return []
+        return [name for name in names if name.startswith(self._prefixes) and name not in self._left]
+
+    def _delete(self, name: str) -> Pending[None]:
+        path = join(self._directory, name)
+        return self._api.submit(self._api.operations.delete(path), is_idempotent=True)

@@ -1,0 +1,88 @@
+"""Removes what a session still owns in a directory before another contender of it queues up there.
+
+That contender would wait for its own client's znode, for as long as the session lives. What this client could
+not remove because of an ACL is tried again. What an earlier client left is removed once: `connect(resume=…)`
+goes on with the session of a process that may have died inside a lock. What the session owned when it was
+resumed is removed. What is younger is this client's own and is never touched.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+from weakref import WeakKeyDictionary
+
+from zkrecipes.client.recipe_api import RecipeApi, Session, Stat
+from zkrecipes.errors import NoNodeError
+from zkrecipes.paths import join
+from zkrecipes.recipes.znodes.clean_up import remove, remove_refused
+
+__all__ = ["is_leftover", "remove_leftovers"]
+
+logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
+
+# By client: the directories without leftovers, by full path, in the session that was resumed.
+_cleared: Final[WeakKeyDictionary[object, tuple[Session, set[str]]]] = WeakKeyDictionary()
+
+
+def is_leftover(session: Session, stat: Stat) -> bool:
+    """Whether the session owned a znode before this client resumed it."""
+    return stat.ephemeral_owner == session.id and stat.czxid <= session.resumed_zxid
+
+
+async def remove_leftovers(api: RecipeApi, directory: str, is_of_recipe: Callable[[str], bool]) -> None:
+    """Remove the leftovers in a directory: of a resumed session once, of this client whenever there are any.
+
+    Args:
+        api: of the client.
+        directory: where to look; it may be missing.
+        is_of_recipe: whether a name is one of the recipe's. They hold GUIDs and are never used again.
+
+    Raises:
+        NoAuthError: they may not be removed.
+        ZooKeeperError: as for any request.
+    """
+    refusal = await remove_refused(api, directory)
+    if refusal is not None:
+        raise refusal
+    session = api.session
+    if not session.resumed_zxid:
+        return
+    cleared = _cleared_in(api, session)
+    full = api.operations.full(directory)
+    if full in cleared:
+        return
+    names = await _find(api, session, directory, is_of_recipe)
+    if session is not api.session:
+        return  # they go with their session
+    if names:
+        logger.info("%s: removing what an earlier client of this session left: %s", directory, names)
+        refusal = await remove(api, session, directory, names=names)
+        if refusal is not None:
+            raise refusal
+    cleared.add(full)
+
+
+def _cleared_in(api: RecipeApi, session: Session) -> set[str]:
+    known = _cleared.get(api.root)
+    if known is None or known[0] is not session:
+        known = _cleared[api.root] = (session, set())
+    return known[1]
+
+
+async def _find(
+    api: RecipeApi, session: Session, directory: str, is_of_recipe: Callable[[str], bool]
+) -> list[str]:
+    try:
+        children = await api.submit(api.operations.get_children(directory)).wait()
+    except NoNodeError:
+        return []
+    names = [name for name in children if is_of_recipe(name)]
+    asked = [api.submit(api.operations.exists(join(directory, name))) for name in names]
+    found = []
+    for name, pending in zip(names, asked, strict=True):
+        stat = await pending.wait()
+        if stat is not None and is_leftover(session, stat):
+            found.append(name)
+    return found
