@@ -21,6 +21,7 @@ import anyio.lowlevel
 import pytest
 
 import zkrecipes as zk
+from tests.dev_clients import connected_clients
 from tests.recipes.fault_sweep import (
     TIMEOUT,
     Outcome,
@@ -58,29 +59,6 @@ STAYS = {"/steps", PATH}
 
 def barrier(client: zk.Client, parties: int = 2, **options: Any) -> zk.DoubleBarrier:
     return zk.DoubleBarrier(client, PATH, parties=parties, **options)
-
-
-@asynccontextmanager
-async def clients(*names: str, **options: Any) -> AsyncIterator[tuple[World, list[zk.Client]]]:
-    """A client of each name; they live as long as the block."""
-    async with world(**options) as there, anyio.create_task_group() as tasks:
-        connected: list[zk.Client] = []
-        over = anyio.Event()
-
-        async def connect(name: str) -> None:
-            async with there.connect(name) as client:
-                connected.append(client)
-                is_there.set()
-                await over.wait()
-
-        for name in names:
-            is_there = anyio.Event()
-            tasks.start_soon(connect, name)
-            await is_there.wait()
-        try:
-            yield there, connected
-        finally:
-            over.set()
 
 
 class Member:
@@ -211,7 +189,7 @@ async def test_a_record_is_what_a_round_wrote_last() -> None:
 @pytest.mark.parametrize("path", ["/b", "/a/long/one" * 20])
 async def test_more_parties_than_a_transaction_can_check_are_refused(path: str) -> None:
     """Servers take requests of 1 MiB (`jute.maxbuffer`)."""
-    async with clients("a") as (_, (client,)):
+    async with connected_clients("a") as (_, (client,)):
         limit = parties_max(f"/chroot{path}")
         view = client.chroot("/chroot")
         assert zk.DoubleBarrier(view, path, parties=limit).parties == limit
@@ -237,7 +215,7 @@ async def test_the_next_in_the_circle() -> None:
 
 
 async def test_nobody_is_in_before_all_are_there_and_nobody_out_before_all_have_left() -> None:
-    async with clients("a", "b", "c") as (there, connected), anyio.create_task_group() as tasks:
+    async with connected_clients("a", "b", "c") as (there, connected), anyio.create_task_group() as tasks:
         members = [Member(client, 3) for client in connected]
         for number, member in enumerate(members):
             assert not any(each.inside.is_set() for each in members)
@@ -255,7 +233,7 @@ async def test_nobody_is_in_before_all_are_there_and_nobody_out_before_all_have_
 
 
 async def test_one_party_waits_for_nobody() -> None:
-    async with clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         for _ in range(3):
             async with barrier(client, 1) as hold:
                 assert names_of_members(there) == {hold.path}
@@ -264,7 +242,7 @@ async def test_one_party_waits_for_nobody() -> None:
 
 
 async def test_building_it_does_no_io_and_refuses_what_cannot_be_right() -> None:
-    async with clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         there.seen.clear()
         assert barrier(client).identifier == f"{socket.gethostname()}:{os.getpid()}"
         assert repr(barrier(client, identifier="me")) == "<DoubleBarrier /steps/7 me>"
@@ -286,7 +264,7 @@ async def test_building_it_does_no_io_and_refuses_what_cannot_be_right() -> None
 
 async def test_a_member_may_enter_again_at_once() -> None:
     """Whoever is slow to leave does not wait for those who are in the next round already."""
-    async with clients("a", "b", "c") as (there, connected):
+    async with connected_clients("a", "b", "c") as (there, connected):
         rounds: list[int] = []
         inside: set[int] = set()
 
@@ -309,7 +287,7 @@ async def test_a_member_may_enter_again_at_once() -> None:
 
 
 async def test_tasks_may_share_it_and_each_is_a_member() -> None:
-    async with clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         shared = barrier(client, 5)
         inside = 0
 
@@ -327,7 +305,7 @@ async def test_tasks_may_share_it_and_each_is_a_member() -> None:
 
 
 async def test_the_same_task_again_is_told_instead_of_waiting_for_itself() -> None:
-    async with clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         mine = barrier(client, 1)
         async with mine:
             with pytest.raises(RuntimeError, match="it would wait for itself at <DoubleBarrier"):
@@ -340,7 +318,7 @@ async def test_the_same_task_again_is_told_instead_of_waiting_for_itself() -> No
 
 @asyncio_only
 async def test_another_task_leaves_it_and_is_told() -> None:
-    async with clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         alone = barrier(client, parties=1)
         await asyncio.create_task(alone.__aenter__())
         assert len(names_of_members(there)) == 1
@@ -358,7 +336,7 @@ async def test_what_it_costs(monkeypatch: pytest.MonkeyPatch, is_first_to_go_las
     begin = [OpCode.EXISTS, OpCode.EXISTS, OpCode.MULTI]  # a stat of each member
     look_again = [OpCode.SYNC, *look]
     wait = [OpCode.EXISTS]
-    async with clients("a", "b") as (there, (client, other)), anyio.create_task_group() as tasks:
+    async with connected_clients("a", "b") as (there, (client, other)), anyio.create_task_group() as tasks:
         first, second = Member(client), Member(other)
         await client.ensure_path(PATH)
         there.seen.clear()
@@ -403,7 +381,7 @@ def _is_of_the_client(seen: Seen) -> bool:
 
 async def test_a_departure_does_not_wake_everybody() -> None:
     number = 30
-    async with clients("a") as (there, (client,)), anyio.create_task_group() as tasks:
+    async with connected_clients("a") as (there, (client,)), anyio.create_task_group() as tasks:
         members = [Member(client, number) for _ in range(number)]
         for member in members:
             tasks.start_soon(member.run)
@@ -419,7 +397,7 @@ async def test_a_departure_does_not_wake_everybody() -> None:
 
 
 async def test_the_members_are_seen_in_order_of_arrival() -> None:
-    async with clients("a", "b", "c") as (_, connected), anyio.create_task_group() as tasks:
+    async with connected_clients("a", "b", "c") as (_, connected), anyio.create_task_group() as tasks:
         assert await barrier(connected[0]).members() == []
         members = [Member(client, 3, identifier=name) for client, name in zip(connected, "zöa", strict=True)]
         for member in members:
@@ -436,7 +414,7 @@ async def test_the_members_are_seen_in_order_of_arrival() -> None:
 
 
 async def test_under_a_chroot_that_does_not_exist() -> None:
-    async with clients("a", "b") as (there, (client, other)):
+    async with connected_clients("a", "b") as (there, (client, other)):
         async with anyio.create_task_group() as tasks:
 
             async def cross(view: zk.Client, path: str) -> None:
@@ -449,7 +427,7 @@ async def test_under_a_chroot_that_does_not_exist() -> None:
 
 
 async def test_only_its_own_directory_is_a_container() -> None:
-    async with clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         async with barrier(client, 1):
             tree = there.server.processor.tree
             assert tree.get("/steps").kind.value == "persistent"
@@ -459,7 +437,7 @@ async def test_only_its_own_directory_is_a_container() -> None:
 
 async def test_data_that_another_program_wrote_are_not_a_record() -> None:
     """They begin no round, and the next round replaces them."""
-    async with clients("a", "b") as (there, (client, other)), anyio.create_task_group() as tasks:
+    async with connected_clients("a", "b") as (there, (client, other)), anyio.create_task_group() as tasks:
         await client.ensure_path(PATH)
         first, second = Member(client), Member(other)
         tasks.start_soon(first.run)
@@ -485,7 +463,7 @@ async def pass_through(each: zk.DoubleBarrier) -> None:
 
 
 async def test_an_acl_is_that_of_the_members_znode() -> None:
-    async with clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         acl = [zk.ACL(zk.Perms.READ, zk.ANYONE_ID)]
         async with barrier(client, 1, acl=acl):
             (path,) = names_of_members(there)
@@ -495,7 +473,7 @@ async def test_an_acl_is_that_of_the_members_znode() -> None:
 
 @pytest.mark.parametrize("missing", [zk.Perms.WRITE, zk.Perms.CREATE])
 async def test_a_directory_without_a_permission_is_refused_on_entering(missing: zk.Perms) -> None:
-    async with clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         await client.ensure_path("/steps")
         await client.create(PATH, acl=[zk.ACL(zk.Perms.ALL & ~missing, zk.ANYONE_ID)])
         with pytest.raises(zk.NoAuthError):
@@ -508,7 +486,7 @@ async def test_a_directory_without_a_permission_is_refused_on_entering(missing: 
 
 
 async def test_a_client_that_looked_too_long_ago_neither_begins_nor_ends_a_round() -> None:
-    async with clients("a", "slow") as (there, (client, slow)), anyio.create_task_group() as tasks:
+    async with connected_clients("a", "slow") as (there, (client, slow)), anyio.create_task_group() as tasks:
         await client.ensure_path(PATH)
         directory = BarrierDirectory(slow, PATH, 1, b"", None)
         before = await directory.look()
@@ -533,7 +511,7 @@ async def test_a_client_that_looked_too_long_ago_neither_begins_nor_ends_a_round
 
 async def test_a_round_whose_beginning_was_not_answered_has_begun_for_all() -> None:
     """The member that began it finds its round in the record, and does not come too late for it."""
-    async with clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
+    async with connected_clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
         first, second = Member(one), Member(other)
         tasks.start_soon(first.run)
         await a_while()
@@ -549,7 +527,7 @@ async def test_a_round_whose_beginning_was_not_answered_has_begun_for_all() -> N
 
 
 async def test_the_members_of_a_round_have_one_token_and_the_next_round_a_larger_one() -> None:
-    async with clients("a", "b") as (_, connected):
+    async with connected_clients("a", "b") as (_, connected):
         tokens: list[int] = []
 
         async def go_through(client: zk.Client) -> None:
@@ -571,7 +549,7 @@ async def test_the_members_of_a_round_have_one_token_and_the_next_round_a_larger
 async def test_strangers_are_not_counted_and_named_once(caplog: pytest.LogCaptureFixture) -> None:
     """A path that another recipe uses: its znodes open nothing, and are not waited for."""
     strangers = [f"_c_{uuid.uuid4()}-lock-0000000000", uuid.uuid4().hex, "stranger", "config"]
-    async with clients("a", "b") as (there, (client, other)), anyio.create_task_group() as tasks:
+    async with connected_clients("a", "b") as (there, (client, other)), anyio.create_task_group() as tasks:
         await client.ensure_path(PATH)
         for name in strangers:
             await client.create(f"{PATH}/{name}")
@@ -593,7 +571,7 @@ async def test_strangers_are_not_counted_and_named_once(caplog: pytest.LogCaptur
 
 
 async def test_a_latecomer_waits_for_the_next_round_without_a_znode() -> None:
-    async with clients("a", "b", "c") as (there, connected), anyio.create_task_group() as tasks:
+    async with connected_clients("a", "b", "c") as (there, connected), anyio.create_task_group() as tasks:
         first, second, late = (Member(client) for client in connected)
         tasks.start_soon(first.run)
         tasks.start_soon(second.run)
@@ -621,7 +599,7 @@ async def test_a_latecomer_waits_for_the_next_round_without_a_znode() -> None:
 
 async def test_a_znode_that_turns_out_younger_than_ready_is_withdrawn() -> None:
     """The latecomer has read that there is no `ready`; a round begins before its znode is created."""
-    async with clients("a", "b") as (there, (client, other)), anyio.create_task_group() as tasks:
+    async with connected_clients("a", "b") as (there, (client, other)), anyio.create_task_group() as tasks:
         first, late = Member(client, 1), Member(other, 1)
         created: list[set[str]] = []
 
@@ -651,7 +629,7 @@ async def test_a_znode_that_turns_out_younger_than_ready_is_withdrawn() -> None:
 
 async def test_a_ready_that_was_left_behind_lets_nobody_in() -> None:
     """Everybody inside has died; `ready` is persistent, and stays."""
-    async with clients("a", "b", "c") as (there, connected), anyio.create_task_group() as tasks:
+    async with connected_clients("a", "b", "c") as (there, connected), anyio.create_task_group() as tasks:
         await connected[0].ensure_path(READY)
         members = [Member(client, 3) for client in connected]
         tasks.start_soon(members[0].run)
@@ -667,7 +645,10 @@ async def test_a_ready_that_was_left_behind_lets_nobody_in() -> None:
 
 
 async def test_the_directory_is_removed_under_those_who_wait() -> None:
-    async with clients("a", "b", "admin") as (there, (one, other, admin)), anyio.create_task_group() as tasks:
+    async with (
+        connected_clients("a", "b", "admin") as (there, (one, other, admin)),
+        anyio.create_task_group() as tasks,
+    ):
         first, second = Member(one), Member(other)
         tasks.start_soon(first.run)
         await a_while()
@@ -688,7 +669,7 @@ async def test_the_directory_is_removed_under_those_who_wait() -> None:
 
 
 async def test_a_znode_that_is_removed_by_hand_while_it_waits_is_made_again() -> None:
-    async with clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
+    async with connected_clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
         first, second = Member(one), Member(other)
         tasks.start_soon(first.run)
         await a_while()
@@ -703,7 +684,10 @@ async def test_a_znode_that_is_removed_by_hand_while_it_waits_is_made_again() ->
 
 async def test_the_directory_is_removed_under_those_who_are_inside() -> None:
     """Their blocks are cancelled by the next check."""
-    async with clients("a", "b", "admin") as (there, (one, other, admin)), anyio.create_task_group() as tasks:
+    async with (
+        connected_clients("a", "b", "admin") as (there, (one, other, admin)),
+        anyio.create_task_group() as tasks,
+    ):
         first, second = Member(one), Member(other)
         tasks.start_soon(first.run)
         tasks.start_soon(second.run)
@@ -718,7 +702,10 @@ async def test_the_directory_is_removed_under_those_who_are_inside() -> None:
 
 
 async def test_the_directory_is_removed_under_who_waits_to_leave() -> None:
-    async with clients("a", "b", "admin") as (there, (one, other, admin)), anyio.create_task_group() as tasks:
+    async with (
+        connected_clients("a", "b", "admin") as (there, (one, other, admin)),
+        anyio.create_task_group() as tasks,
+    ):
         first, second = Member(one), Member(other)
         tasks.start_soon(first.run)
         tasks.start_soon(second.run)
@@ -737,7 +724,7 @@ async def test_the_directory_is_removed_under_who_waits_to_leave() -> None:
 
 
 async def test_who_dies_while_it_waits_to_enter_is_not_counted() -> None:
-    async with clients("a", "b", "c") as (there, connected), anyio.create_task_group() as tasks:
+    async with connected_clients("a", "b", "c") as (there, connected), anyio.create_task_group() as tasks:
         dead, second, third = (Member(client) for client in connected)
         tasks.start_soon(dead.run)
         await a_while()
@@ -762,7 +749,7 @@ async def test_who_dies_while_it_waits_to_enter_is_not_counted() -> None:
 @pytest.mark.parametrize("is_first_to_leave", [True, False])
 async def test_a_member_dies_inside(is_first_to_leave: bool) -> None:
     """Case 88: the others leave when its session has expired."""
-    async with clients("a", "b", "c") as (there, connected), anyio.create_task_group() as tasks:
+    async with connected_clients("a", "b", "c") as (there, connected), anyio.create_task_group() as tasks:
         members = dead, *others = [Member(client, 3) for client in connected]
         for member in members:
             tasks.start_soon(member.run)
@@ -786,7 +773,7 @@ async def test_a_member_dies_inside(is_first_to_leave: bool) -> None:
 
 
 async def test_a_member_that_is_cut_off_is_out_before_the_others_can_leave() -> None:
-    async with clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
+    async with connected_clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
         ended_at: dict[str, float] = {}
 
         async def visit(client: zk.Client, name: str, seconds: float) -> None:
@@ -813,7 +800,7 @@ async def test_a_member_that_is_cut_off_is_out_before_the_others_can_leave() -> 
 
 async def test_a_ghost_that_waits_to_leave_lets_no_newcomer_in() -> None:
     """It is the first by name, so its znode stays until its session expires."""
-    async with clients("a", "b", "c") as (there, connected), anyio.create_task_group() as tasks:
+    async with connected_clients("a", "b", "c") as (there, connected), anyio.create_task_group() as tasks:
         ghost, second = [Member(client) for client in connected[:2]]
         with names_in_order():
             for member in (ghost, second):
@@ -836,7 +823,10 @@ async def test_a_ghost_that_waits_to_leave_lets_no_newcomer_in() -> None:
 
 async def test_a_restarted_member_waits_until_its_ghost_and_the_round_are_gone() -> None:
     """And then it is a party of the next round, in which nobody is alone."""
-    async with clients("a", "b", "b again") as (there, connected), anyio.create_task_group() as tasks:
+    async with (
+        connected_clients("a", "b", "b again") as (there, connected),
+        anyio.create_task_group() as tasks,
+    ):
         first, ghost = (Member(client) for client in connected[:2])
         tasks.start_soon(first.run)
         tasks.start_soon(ghost.run)
@@ -864,7 +854,7 @@ async def test_a_restarted_member_waits_until_its_ghost_and_the_round_are_gone()
 
 @pytest.mark.parametrize("end", ["error", "cancelled", "deleted"])
 async def test_a_block_that_does_not_end_well_waits_for_nobody(end: str) -> None:
-    async with clients("a", "b", "c") as (there, connected), anyio.create_task_group() as tasks:
+    async with connected_clients("a", "b", "c") as (there, connected), anyio.create_task_group() as tasks:
         bad = Member(connected[0], 3)
         others = [Member(client, 3) for client in connected[1:]]
         tasks.start_soon(bad.run)
@@ -899,7 +889,7 @@ async def test_a_block_that_does_not_end_well_waits_for_nobody(end: str) -> None
 
 async def test_a_member_that_is_cancelled_while_it_cannot_leave_is_gone_later() -> None:
     """It is cut off, so its znode is deleted later, in the background."""
-    async with clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
+    async with connected_clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
         first, second = Member(one), Member(other)
         tasks.start_soon(first.run)
         tasks.start_soon(second.run)
@@ -919,7 +909,7 @@ async def test_a_member_that_is_cancelled_while_it_cannot_leave_is_gone_later() 
 
 
 async def test_a_waiter_whose_session_expires_enters_anew() -> None:
-    async with clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
+    async with connected_clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
         first, second = Member(one), Member(other)
         tasks.start_soon(first.run)
         await a_while()
@@ -938,7 +928,7 @@ async def test_a_waiter_whose_session_expires_enters_anew() -> None:
 
 
 async def test_a_session_that_expires_while_the_others_are_waited_for_changes_nothing() -> None:
-    async with clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
+    async with connected_clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
         first, second = Member(one), Member(other)
         tasks.start_soon(first.run)
         tasks.start_soon(second.run)
@@ -975,7 +965,7 @@ async def expire_soon(there: World, client: zk.Client) -> None:
 
 
 async def test_a_waiter_that_is_cut_off_comes_in_when_it_is_back() -> None:
-    async with clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
+    async with connected_clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
         first, second = Member(one), Member(other)
         tasks.start_soon(first.run)
         await a_while()
@@ -998,7 +988,7 @@ async def test_a_waiter_that_is_cut_off_comes_in_when_it_is_back() -> None:
 
 async def test_a_waiter_comes_in_although_ready_has_gone_again() -> None:
     """Curator's members remove it when but one is left; who saw it appear needs no second look."""
-    async with clients("a", "curator") as (there, (one, other)), anyio.create_task_group() as tasks:
+    async with connected_clients("a", "curator") as (there, (one, other)), anyio.create_task_group() as tasks:
         first = Member(one)
         tasks.start_soon(first.run)
         await a_while()
@@ -1015,7 +1005,10 @@ async def test_a_waiter_comes_in_although_ready_has_gone_again() -> None:
 
 async def test_a_member_that_missed_ready_finds_its_round_in_the_record() -> None:
     """It was cut off while `ready` appeared, and Curator's last leaver removed it."""
-    async with clients("a", "b", "bad") as (there, (one, other, bad)), anyio.create_task_group() as tasks:
+    async with (
+        connected_clients("a", "b", "bad") as (there, (one, other, bad)),
+        anyio.create_task_group() as tasks,
+    ):
         first, second = Member(one), Member(other)
         tasks.start_soon(first.run)
         await a_while()
@@ -1038,7 +1031,7 @@ async def test_a_member_that_missed_ready_finds_its_round_in_the_record() -> Non
 
 
 async def test_members_that_leave_at_the_same_time_leave_no_ready() -> None:
-    async with clients("a", "b", "c") as (there, connected):
+    async with connected_clients("a", "b", "c") as (there, connected):
         for _ in range(20):
             async with anyio.create_task_group() as tasks:
                 members = [Member(client, 3) for client in connected]
@@ -1049,7 +1042,7 @@ async def test_members_that_leave_at_the_same_time_leave_no_ready() -> None:
 
 
 async def test_the_last_one_dies_and_leaves_no_ready() -> None:
-    async with clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
+    async with connected_clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
         first, second = Member(one), Member(other)
         tasks.start_soon(first.run)
         tasks.start_soon(second.run)
@@ -1065,7 +1058,7 @@ async def test_the_last_one_dies_and_leaves_no_ready() -> None:
 
 async def test_two_who_count_at_the_same_time() -> None:
     """Somebody else makes `ready` just before."""
-    async with clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         await client.ensure_path(PATH)
 
         def make_it_first(seen: Seen) -> None:
@@ -1081,7 +1074,7 @@ async def test_two_who_count_at_the_same_time() -> None:
 
 
 async def test_nobody_is_let_in_when_one_who_was_counted_leaves_before_that() -> None:
-    async with clients("a", "b") as (there, (client, other)), anyio.create_task_group() as tasks:
+    async with connected_clients("a", "b") as (there, (client, other)), anyio.create_task_group() as tasks:
         first, second = Member(client), Member(other)
         tasks.start_soon(first.run)
         await a_while()
@@ -1106,7 +1099,7 @@ async def test_nobody_is_let_in_when_one_who_was_counted_leaves_before_that() ->
 
 async def test_a_member_that_may_not_be_read_cannot_be_counted() -> None:
     """Whether it is alive can only be checked by members that may read its znode."""
-    async with clients("a", "b") as (there, (client, other)), anyio.create_task_group() as tasks:
+    async with connected_clients("a", "b") as (there, (client, other)), anyio.create_task_group() as tasks:
         await client.add_auth("digest", "me:secret")
         first, second = Member(client, acl=zk.CREATOR_ALL_ACL), Member(other)
         tasks.start_soon(first.run)
@@ -1120,7 +1113,7 @@ async def test_a_member_that_may_not_be_read_cannot_be_counted() -> None:
 
 
 async def test_a_znode_that_goes_while_its_making_is_settled_is_made_again() -> None:
-    async with clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         await client.ensure_path(PATH)
         there.server.faults.lose_reply(OpCode.CREATE)
 
@@ -1137,7 +1130,7 @@ async def test_a_znode_that_goes_while_its_making_is_settled_is_made_again() -> 
 
 
 async def test_a_directory_that_is_too_large_to_be_listed() -> None:
-    async with clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         await client.ensure_path(PATH)
         async with client.pipeline() as pipe:
             for number in range(100):
@@ -1152,7 +1145,7 @@ async def test_a_directory_that_is_too_large_to_be_listed() -> None:
 
 async def test_what_others_put_below_ready_is_told() -> None:
     """It is no double barrier's; the member's own znode goes all the same."""
-    async with clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         with pytest.raises(zk.NotEmptyError, match="/steps/7/ready"):
             async with barrier(client, 1):
                 await client.create(f"{READY}/child")
@@ -1269,7 +1262,7 @@ async def test_cancelled_natively_at_each_pass(again_after: int | None, surround
 
 
 async def test_a_waiter_that_is_cancelled_leaves_nothing() -> None:
-    async with clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         before = Traces.of(there, client)
         with pytest.raises(TimeoutError):
             with anyio.fail_after(3):
@@ -1281,7 +1274,7 @@ async def test_a_waiter_that_is_cancelled_leaves_nothing() -> None:
 
 
 async def test_a_limit_that_the_block_lifts_limits_the_wait_alone() -> None:
-    async with clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         with anyio.fail_after(3) as scope:
             async with barrier(client, 1):
                 scope.deadline = math.inf
@@ -1291,7 +1284,7 @@ async def test_a_limit_that_the_block_lifts_limits_the_wait_alone() -> None:
 
 
 async def test_a_waiter_cancelled_while_there_is_no_server_leaves_nothing() -> None:
-    async with clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         lost = there.server.faults.lose_reply(OpCode.MULTI, path=READY)
         with anyio.move_on_after(1):
             async with anyio.create_task_group() as tasks:
@@ -1310,7 +1303,7 @@ async def test_a_waiter_cancelled_while_there_is_no_server_leaves_nothing() -> N
 
 
 async def test_leaving_behind_a_dead_server_is_bounded_when_the_block_fails() -> None:
-    async with clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         left_at = 0.0
         with pytest.raises(KeyError):
             async with barrier(client, 1):

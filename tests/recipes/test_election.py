@@ -15,6 +15,7 @@ import anyio.lowlevel
 import pytest
 
 import zkrecipes as zk
+from tests.dev_clients import connected_clients
 from tests.recipes.fault_sweep import (
     TIMEOUT,
     Outcome,
@@ -46,12 +47,6 @@ def _election(client: zk.Client, name: str = "me", **options: Any) -> zk.Electio
     return zk.Election(client, DIRECTORY, identifier=name, **options)
 
 
-@asynccontextmanager
-async def _clients(*names: str, **options: Any) -> AsyncIterator[tuple[World, list[zk.Client]]]:
-    async with world(**options) as there, AsyncExitStack() as stack:
-        yield there, [await stack.enter_async_context(there.connect(name)) for name in names]
-
-
 async def _until_candidates(client: zk.Client, number: int) -> None:
     while len(await _election(client).contenders()) < number:
         await anyio.lowlevel.checkpoint()
@@ -81,7 +76,7 @@ def _remove(there: World, path: str) -> None:
 
 
 async def test_one_leads_inside_the_block_and_nobody_after_it() -> None:
-    async with _clients("a", "b") as (there, (client, other)):
+    async with connected_clients("a", "b") as (there, (client, other)):
         async with _election(client, data=b"10.0.0.7:8080").lead() as leadership:
             assert there.znodes() == {*STAYS, leadership.path}
             assert (await client.get(leadership.path)).data == b"10.0.0.7:8080"
@@ -98,7 +93,7 @@ async def test_one_leads_inside_the_block_and_nobody_after_it() -> None:
 
 
 async def test_building_an_election_does_no_io_and_refuses_what_cannot_be_right() -> None:
-    async with _clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         before = len(there.seen)
         election = zk.Election(client, DIRECTORY)
         assert election.identifier == f"{socket.gethostname()}:{os.getpid()}"
@@ -118,7 +113,7 @@ async def test_building_an_election_does_no_io_and_refuses_what_cannot_be_right(
 
 @pytest.mark.parametrize("layout", sorted(ELECTIONS))
 async def test_each_layout_has_its_names_and_a_leader(layout: ElectionLayoutName) -> None:
-    async with _clients("a") as (_, (client,)):
+    async with connected_clients("a") as (_, (client,)):
         election = _election(client, "ü", layout=layout)
         async with election.lead() as leadership:
             assert ELECTIONS[layout].tag_and_sequence_of(leadership.path) is not None
@@ -130,7 +125,7 @@ async def test_each_layout_has_its_names_and_a_leader(layout: ElectionLayoutName
 
 async def test_data_that_are_not_utf_8() -> None:
     """Under kazoo's layout they are the user's affair; Curator's clients would stumble over them."""
-    async with _clients("a") as (_, (client,)):
+    async with connected_clients("a") as (_, (client,)):
         election = _election(client, data=b"\xff\x00")
         async with election.lead():
             leader = await election.leader()
@@ -143,7 +138,7 @@ async def test_data_that_are_not_utf_8() -> None:
 
 
 async def test_the_same_task_again_is_told_instead_of_waiting_for_itself() -> None:
-    async with _clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         election = _election(client)
         async with election.lead() as leadership:
             with pytest.raises(RuntimeError, match=r"this task has .*Election.* already"):
@@ -161,7 +156,7 @@ async def _never_called(_: zk.Hold) -> None:
 
 async def test_candidates_lead_in_the_order_of_their_arrival() -> None:
     names = ["a", "b", "c", "d"]
-    async with _clients(*names) as (there, clients), anyio.create_task_group() as tasks:
+    async with connected_clients(*names) as (there, clients), anyio.create_task_group() as tasks:
         led: list[str] = []
         over = [anyio.Event() for _ in names]
         for number, (name, client, event) in enumerate(zip(names, clients, over, strict=True), 1):
@@ -188,7 +183,7 @@ async def _lead_until_over(client: zk.Client, name: str, led: list[str], over: a
 
 async def test_a_leader_that_steps_down_is_succeeded_at_once() -> None:
     """Not after its session, which goes on."""
-    async with _clients("a", "b") as (_, (first, second)), anyio.create_task_group() as tasks:
+    async with connected_clients("a", "b") as (_, (first, second)), anyio.create_task_group() as tasks:
         led_at: list[float] = []
 
         async def succeed() -> None:
@@ -206,7 +201,7 @@ async def test_a_leader_that_steps_down_is_succeeded_at_once() -> None:
 
 
 async def test_a_leader_whose_session_expires_is_told_and_succeeded() -> None:
-    async with _clients("a", "b") as (there, (first, second)), anyio.create_task_group() as tasks:
+    async with connected_clients("a", "b") as (there, (first, second)), anyio.create_task_group() as tasks:
 
         async def expire() -> None:
             await anyio.sleep(1)
@@ -222,7 +217,7 @@ async def test_a_leader_whose_session_expires_is_told_and_succeeded() -> None:
 
 
 async def test_a_leader_that_is_cut_off_has_stopped_before_another_leads() -> None:
-    async with _clients("a", "b") as (there, (first, second)), anyio.create_task_group() as tasks:
+    async with connected_clients("a", "b") as (there, (first, second)), anyio.create_task_group() as tasks:
         events: list[tuple[str, float]] = []
 
         async def succeed() -> None:
@@ -246,7 +241,7 @@ async def test_a_leader_that_is_cut_off_has_stopped_before_another_leads() -> No
 
 
 async def test_an_administrator_deletes_the_leaders_znode() -> None:
-    async with _clients("a", "b") as (_, (client, admin)):
+    async with connected_clients("a", "b") as (_, (client, admin)):
         with pytest.raises(zk.LeadershipLostError, match="its znode is gone"):
             async with _election(client).lead() as leadership:
                 await admin.delete(leadership.path)
@@ -257,7 +252,7 @@ async def test_an_administrator_deletes_the_leaders_znode() -> None:
 
 
 async def test_run_takes_part_for_ever_and_lets_the_others_have_their_turn() -> None:
-    async with _clients("a", "b") as (there, clients):
+    async with connected_clients("a", "b") as (there, clients):
         led: list[str] = []
 
         async def take_part(client: zk.Client, name: str) -> None:
@@ -281,7 +276,10 @@ async def test_run_takes_part_for_ever_and_lets_the_others_have_their_turn() -> 
 
 @pytest.mark.parametrize("how", ["the znode", "the session", "the server", "the way to it"])
 async def test_run_takes_part_again_after_a_loss(how: str, caplog: pytest.LogCaptureFixture) -> None:
-    async with _clients("a", "admin") as (there, (client, admin)), anyio.create_task_group() as tasks:
+    async with (
+        connected_clients("a", "admin") as (there, (client, admin)),
+        anyio.create_task_group() as tasks,
+    ):
         tokens: list[int] = []
         sessions: list[int] = []
 
@@ -320,7 +318,7 @@ async def test_run_takes_part_again_after_a_loss(how: str, caplog: pytest.LogCap
 
 async def test_what_the_function_raises_comes_out_bare_and_the_next_one_leads() -> None:
     """Case 86."""
-    async with _clients("a", "b") as (there, (first, second)), anyio.create_task_group() as tasks:
+    async with connected_clients("a", "b") as (there, (first, second)), anyio.create_task_group() as tasks:
         error = ValueError("mine")
         led = anyio.Event()
 
@@ -346,7 +344,7 @@ async def test_what_the_function_raises_comes_out_bare_and_the_next_one_leads() 
 async def test_what_the_function_raises_because_of_the_loss_is_logged_with_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with _clients("a", "admin") as (_, (client, admin)):
+    async with connected_clients("a", "admin") as (_, (client, admin)):
         terms = 0
 
         async def work(leadership: zk.Hold) -> str:
@@ -368,7 +366,7 @@ async def test_what_the_function_raises_because_of_the_loss_is_logged_with_it(
 
 
 async def test_another_leaderships_loss_is_not_taken_for_ones_own() -> None:
-    async with _clients("a", "admin") as (_, (client, admin)):
+    async with connected_clients("a", "admin") as (_, (client, admin)):
 
         async def work(leadership: zk.Hold) -> None:
             async with zk.Election(client, "/services/other").lead() as other:
@@ -389,7 +387,7 @@ async def test_run_ends_with_the_client() -> None:
 
 
 async def test_run_that_is_cancelled_leaves_nothing() -> None:
-    async with _clients("a", "b") as (there, (client, other)):
+    async with connected_clients("a", "b") as (there, (client, other)):
         before = Traces.of(there, client)
         async with _election(other).lead():
             with anyio.move_on_after(5):
@@ -412,7 +410,7 @@ async def _sleep(_: zk.Hold) -> None:
 
 
 async def test_nobody_leads_where_nobody_was_or_everybody_left() -> None:
-    async with _clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         election = _election(client)
         for sync in (True, False):
             assert await election.leader(sync=sync) is None
@@ -425,7 +423,7 @@ async def test_nobody_leads_where_nobody_was_or_everybody_left() -> None:
 
 @pytest.mark.parametrize("sync", [True, False])
 async def test_leader_syncs_first_unless_told_not_to(sync: bool) -> None:
-    async with _clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         async with _election(client).lead():
             del there.seen[:]
             assert await _election(client).leader(sync=sync) is not None
@@ -439,7 +437,7 @@ async def test_leader_syncs_first_unless_told_not_to(sync: bool) -> None:
 
 async def test_a_leader_that_leaves_between_list_and_read_is_not_returned() -> None:
     """Nor is anybody else's address: it is looked again who leads now."""
-    async with _clients("a", "b") as (there, (client, other)):
+    async with connected_clients("a", "b") as (there, (client, other)):
         name = f"{DIRECTORY}/{'f' * 32}__lock__"
         places = [
             await other.create(name, b"%d" % number, ephemeral=True, sequential=True, make_parents=True)
@@ -462,7 +460,7 @@ async def test_a_leader_that_leaves_between_list_and_read_is_not_returned() -> N
 
 async def test_a_leader_read_across_two_sessions_is_read_again() -> None:
     """The server of the next session may know less than the one that gave the list."""
-    async with _clients("a", "b") as (there, (client, other)):
+    async with connected_clients("a", "b") as (there, (client, other)):
         async with _election(other, "b").lead():
             first_session = client.session.id
             there.server.faults.hurt(3, FaultKind.EXPIRE, session_id=first_session)  # sync, list, read
@@ -476,7 +474,7 @@ async def test_a_leader_read_across_two_sessions_is_read_again() -> None:
 
 
 async def test_an_observer_whose_two_reads_are_of_two_sessions_looks_again() -> None:
-    async with _clients("a", "b") as (there, (client, other)):
+    async with connected_clients("a", "b") as (there, (client, other)):
         async with _election(other, "b").lead():
             there.server.faults.hurt(3, FaultKind.EXPIRE, session_id=client.session.id)  # sync, list, read
             async with _election(client).changes() as leaders:
@@ -506,14 +504,14 @@ def _refuse(there: World, client: zk.Client, opcode: OpCode, code: int, times: i
 
 @pytest.mark.parametrize("opcode", [OpCode.SYNC, OpCode.GET_CHILDREN])
 async def test_a_server_that_takes_the_session_for_expired_is_asked_again(opcode: OpCode) -> None:
-    async with _clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         _refuse(there, client, opcode, zk.SessionExpiredError.code, times=3)
         assert await _election(client).leader() is None
 
 
 async def test_a_read_only_server_cannot_tell_what_is_not_old() -> None:
     """An observer makes do with what it can have."""
-    async with _clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         _refuse(there, client, OpCode.MULTI, zk.NotReadOnlyError.code, times=1)
         _refuse(there, client, OpCode.SYNC, zk.NotReadOnlyError.code, times=1)
         election = _election(client)
@@ -525,7 +523,7 @@ async def test_a_read_only_server_cannot_tell_what_is_not_old() -> None:
 
 
 async def test_foreign_children_are_no_candidates() -> None:
-    async with _clients("a") as (_, (client,)):
+    async with connected_clients("a") as (_, (client,)):
         election = _election(client)
         await client.ensure_path(DIRECTORY)
         strangers = ("0", "__lock__", "stranger-0000000000", f"_c_{'0' * 32}-latch-0000000000")
@@ -544,7 +542,7 @@ async def test_foreign_children_are_no_candidates() -> None:
 
 
 async def test_who_may_not_be_read_is_an_error() -> None:
-    async with _clients("a", "b") as (_, (client, other)):
+    async with connected_clients("a", "b") as (_, (client, other)):
         await other.add_auth("digest", "b:secret")
         async with _election(other, acl=zk.CREATOR_ALL_ACL).lead():
             election = _election(client)
@@ -559,7 +557,7 @@ async def test_who_may_not_be_read_is_an_error() -> None:
 
 
 async def test_an_observer_begins_with_the_present_leader_and_sees_each_change() -> None:
-    async with _clients("a", "b", "observer") as (there, (first, second, observer)):
+    async with connected_clients("a", "b", "observer") as (there, (first, second, observer)):
         before = Traces.of(there, observer)
         election = _election(observer)
         async with anyio.create_task_group() as tasks:
@@ -586,7 +584,7 @@ async def test_an_observer_begins_with_the_present_leader_and_sees_each_change()
 
 
 async def test_an_observer_changes_nothing_and_waits_for_the_directory() -> None:
-    async with _clients("a", "observer") as (there, (client, observer)):
+    async with connected_clients("a", "observer") as (there, (client, observer)):
         async with _election(observer).changes() as leaders:
             assert await _next(leaders) is None
             assert await _stays(leaders)
@@ -603,7 +601,7 @@ async def test_an_observer_changes_nothing_and_waits_for_the_directory() -> None
 
 
 async def test_the_directory_is_deleted_under_leader_and_observer() -> None:
-    async with _clients("a", "observer") as (there, (client, observer)):
+    async with connected_clients("a", "observer") as (there, (client, observer)):
         async with _election(observer).changes() as leaders, anyio.create_task_group() as tasks:
             assert await _next(leaders) is None
             tasks.start_soon(_election(client, "a").run, _sleep)
@@ -618,7 +616,7 @@ async def test_the_directory_is_deleted_under_leader_and_observer() -> None:
 
 
 async def test_who_queues_up_or_leaves_behind_the_leader_wakes_no_observer() -> None:
-    async with _clients("a", "b", "observer") as (there, (client, other, observer)):
+    async with connected_clients("a", "b", "observer") as (there, (client, other, observer)):
         async with _election(client, "a").lead(), _election(observer).changes() as leaders:
             assert await _next(leaders) == "a"
             del there.seen[:]
@@ -632,7 +630,7 @@ async def test_who_queues_up_or_leaves_behind_the_leader_wakes_no_observer() -> 
 
 
 async def test_a_leader_that_leaves_while_it_is_read_is_not_told() -> None:
-    async with _clients("a", "b") as (there, (client, other)):
+    async with connected_clients("a", "b") as (there, (client, other)):
         name = f"{DIRECTORY}/{'f' * 32}__lock__"
         one, two = [
             await other.create(name, b"%d" % number, ephemeral=True, sequential=True, make_parents=True)
@@ -652,7 +650,7 @@ async def test_a_leader_that_leaves_while_it_is_read_is_not_told() -> None:
 
 
 async def test_a_leader_may_change_its_address() -> None:
-    async with _clients("a", "observer") as (_, (client, observer)):
+    async with connected_clients("a", "observer") as (_, (client, observer)):
         async with _election(client, "a").lead() as leadership, _election(observer).changes() as leaders:
             assert await _next(leaders) == "a"
             await client.set(leadership.path, b"elsewhere")
@@ -660,7 +658,7 @@ async def test_a_leader_may_change_its_address() -> None:
 
 
 async def test_a_slow_reader_skips_leaders_and_gets_the_newest() -> None:
-    async with _clients("a", "observer") as (_, (client, observer)):
+    async with connected_clients("a", "observer") as (_, (client, observer)):
         async with _election(observer).changes() as leaders:
             for number in range(5):
                 async with _election(client, f"{number}").lead():
@@ -672,7 +670,7 @@ async def test_a_slow_reader_skips_leaders_and_gets_the_newest() -> None:
 
 
 async def test_several_readers_of_one_observer() -> None:
-    async with _clients("a") as (_, (client,)):
+    async with connected_clients("a") as (_, (client,)):
         async with _election(client).changes() as one, _election(client).changes() as other:
             assert (await _next(one), await _next(other)) == (None, None)
             async with _election(client, "a").lead():
@@ -702,7 +700,7 @@ async def _session_expires_unheard(there: World, observer: zk.Client) -> None:
     "harm", [_connection_drops, _server_is_away, _session_expires, _session_expires_unheard]
 )
 async def test_an_observer_is_told_what_it_missed(harm: Callable[..., Any]) -> None:
-    async with _clients("a", "b", "observer") as (there, (first, second, observer)):
+    async with connected_clients("a", "b", "observer") as (there, (first, second, observer)):
         before = Traces.of(there, observer)
         async with _election(observer).changes() as leaders:
             assert await _next(leaders) is None
@@ -725,7 +723,7 @@ async def test_an_observer_is_told_what_it_missed(harm: Callable[..., Any]) -> N
 
 
 async def test_an_unchanged_leader_is_not_told_again_after_a_new_session() -> None:
-    async with _clients("a", "observer") as (there, (client, observer)):
+    async with connected_clients("a", "observer") as (there, (client, observer)):
         async with _election(client, "a").lead(), _election(observer).changes() as leaders:
             assert await _next(leaders) == "a"
             there.server.expire(observer.session.id)

@@ -21,6 +21,7 @@ import pytest
 from kazoo.client import KazooClient
 
 import zkrecipes as zk
+from tests.dev_clients import connected_clients
 from tests.recipes.fault_sweep import (
     TIMEOUT,
     Outcome,
@@ -49,26 +50,6 @@ def _mutex(client: zk.Client, identifier: str = "me", **options: Any) -> zk.Mute
     return zk.Mutex(client, DIRECTORY, identifier=identifier, **options)
 
 
-@asynccontextmanager
-async def _clients(*names: str, **options: Any) -> AsyncIterator[tuple[World, list[zk.Client]]]:
-    async with world(**options) as there, anyio.create_task_group() as tasks:
-        clients: list[zk.Client] = []
-        over = anyio.Event()
-
-        async def connect(name: str) -> None:
-            async with there.connect(name) as client:
-                clients.append(client)
-                connected.set()
-                await over.wait()
-
-        for name in names:
-            connected = anyio.Event()
-            tasks.start_soon(connect, name)
-            await connected.wait()
-        yield there, clients
-        over.set()
-
-
 async def _wait_for_contenders(client: zk.Client, number: int) -> None:
     while len(await _mutex(client).contenders()) < number:
         await anyio.lowlevel.checkpoint()
@@ -78,7 +59,7 @@ async def _wait_for_contenders(client: zk.Client, number: int) -> None:
 
 
 async def test_a_lock_is_held_inside_the_block_and_free_after_it() -> None:
-    async with _clients("a", "b") as (there, (client, other)):
+    async with connected_clients("a", "b") as (there, (client, other)):
         async with _mutex(client) as hold:
             assert there.znodes() == {*STAYS, hold.path}
             with pytest.raises(zk.AcquireTimeoutError):
@@ -91,7 +72,7 @@ async def test_a_lock_is_held_inside_the_block_and_free_after_it() -> None:
 
 
 async def test_building_a_mutex_does_no_io_and_refuses_what_cannot_be_right() -> None:
-    async with _clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         before = len(there.seen)
         mutex = zk.Mutex(client, "/locks/job")
         assert mutex.identifier == f"{socket.gethostname()}:{os.getpid()}"
@@ -108,7 +89,7 @@ async def test_building_a_mutex_does_no_io_and_refuses_what_cannot_be_right() ->
 
 async def test_an_acl_that_only_the_server_can_judge() -> None:
     """It gives READ, but to somebody else: the first check tells, and the znode goes."""
-    async with _clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         somebody = zk.digest_id("somebody", "else")
         mutex = _mutex(client, acl=[zk.ACL(zk.Perms.ALL, somebody)])
         with pytest.raises(zk.NoAuthError, match="must give its owner READ"):
@@ -118,7 +99,7 @@ async def test_an_acl_that_only_the_server_can_judge() -> None:
 
 
 async def test_the_acl_of_the_creator_does() -> None:
-    async with _clients("a") as (_, (client,)):
+    async with connected_clients("a") as (_, (client,)):
         await client.add_auth("digest", "me:secret")
         async with _mutex(client, acl=zk.acl.CREATOR_ALL_ACL) as hold:
             acl, _ = await client.get_acl(hold.path)
@@ -127,7 +108,7 @@ async def test_the_acl_of_the_creator_does() -> None:
 
 
 async def test_a_lock_under_a_chroot() -> None:
-    async with _clients("a", "b") as (there, (client, other)):
+    async with connected_clients("a", "b") as (there, (client, other)):
         view = client.chroot("/team/one")  # which does not exist yet
         async with zk.Mutex(view, "/job") as hold:
             (full,) = (path for path in there.znodes() if "__lock__" in path)
@@ -142,7 +123,7 @@ async def test_a_lock_under_a_chroot() -> None:
 
 
 async def test_the_same_task_again_is_told_instead_of_waiting_for_itself() -> None:
-    async with _clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         mutex = _mutex(client)
         async with mutex as hold:
             with pytest.raises(RuntimeError, match=r"this task has .* already"):
@@ -158,7 +139,7 @@ async def test_the_same_task_again_is_told_instead_of_waiting_for_itself() -> No
 
 
 async def test_tasks_may_share_a_mutex() -> None:
-    async with _clients("a") as (_, (client,)):
+    async with connected_clients("a") as (_, (client,)):
         mutex = _mutex(client)
         inside = 0
         tokens = []
@@ -180,21 +161,21 @@ async def test_tasks_may_share_a_mutex() -> None:
 
 
 async def test_an_acquisition_is_entered_and_not_awaited() -> None:
-    async with _clients("a") as (_, (client,)):
+    async with connected_clients("a") as (_, (client,)):
         with pytest.raises(TypeError, match="entered, not awaited"):
             await _mutex(client).acquire()  # type: ignore[misc]  # the point of the test
         gc.collect()
 
 
 async def test_an_acquisition_that_is_dropped_warns() -> None:
-    async with _clients("a") as (_, (client,)):
+    async with connected_clients("a") as (_, (client,)):
         acquisition: Any = _mutex(client).acquire()
         with pytest.warns(RuntimeWarning, match="was never entered: nothing is held"):
             del acquisition
 
 
 async def test_an_acquisition_is_entered_once() -> None:
-    async with _clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         acquisition = _mutex(client).acquire()
         async with acquisition:
             with pytest.raises(RuntimeError, match="entered once"):
@@ -208,7 +189,7 @@ async def test_an_acquisition_is_entered_once() -> None:
 
 async def test_what_an_uncontended_lock_costs() -> None:
     """One round trip for the place, whose creation is proof enough, and one to leave."""
-    async with _clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         async with _mutex(client):
             pass
         del there.seen[:]
@@ -219,7 +200,7 @@ async def test_what_an_uncontended_lock_costs() -> None:
 
 async def test_a_lock_is_checked_first_where_the_session_has_written_nothing_for_long() -> None:
     """Then its creation proves too little: no write before it says what the leader has heard of."""
-    async with _clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         async with _mutex(client):
             pass
         await anyio.sleep(3 * TIMEOUT)
@@ -231,7 +212,7 @@ async def test_a_lock_is_checked_first_where_the_session_has_written_nothing_for
 
 
 async def test_a_lock_that_not_everybody_may_read_is_checked_first() -> None:
-    async with _clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         await client.add_auth("digest", "me:secret")
         async with _mutex(client):
             pass
@@ -254,7 +235,7 @@ async def _queue_up(client: zk.Client, name: str, entered: list[str], leave: dic
 async def test_waiters_come_in_order_and_each_departure_wakes_one() -> None:
     """Case 85."""
     names = ["a", "b", "c", "d", "e"]
-    async with _clients(*names) as (there, clients):
+    async with connected_clients(*names) as (there, clients):
         entered: list[str] = []
         leave = {name: anyio.Event() for name in names}
         async with anyio.create_task_group() as tasks:
@@ -277,7 +258,7 @@ async def test_waiters_come_in_order_and_each_departure_wakes_one() -> None:
 
 
 async def test_a_waiter_that_dies_wakes_nobody_falsely() -> None:
-    async with _clients("a", "b", "c") as (there, clients):
+    async with connected_clients("a", "b", "c") as (there, clients):
         entered: list[str] = []
         leave = {name: anyio.Event() for name in "abc"}
         async with anyio.create_task_group() as tasks:
@@ -300,7 +281,7 @@ async def test_a_waiter_that_dies_wakes_nobody_falsely() -> None:
 
 
 async def test_the_holder_dies() -> None:
-    async with _clients("a", "b") as (there, (first, second)):
+    async with connected_clients("a", "b") as (there, (first, second)):
         async with anyio.create_task_group() as tasks:
 
             async def die() -> None:
@@ -322,7 +303,7 @@ async def _expire_soon(there: World, client: zk.Client) -> None:
 
 async def test_the_one_before_vanishes_between_the_list_and_the_watch() -> None:
     """Case 84."""
-    async with _clients("a", "b") as (there, (client, other)):
+    async with connected_clients("a", "b") as (there, (client, other)):
         place = await other.create(
             f"{DIRECTORY}/{'f' * 32}__lock__", ephemeral=True, sequential=True, make_parents=True
         )
@@ -341,7 +322,7 @@ async def test_the_one_before_vanishes_between_the_list_and_the_watch() -> None:
 
 
 async def test_the_directory_is_deleted_under_the_waiters() -> None:
-    async with _clients("a", "b", "c", "admin") as (there, (first, second, third, admin)):
+    async with connected_clients("a", "b", "c", "admin") as (there, (first, second, third, admin)):
         entered = []
 
         async def work(client: zk.Client, name: str) -> None:
@@ -365,7 +346,7 @@ async def test_the_directory_is_deleted_under_the_waiters() -> None:
 
 
 async def test_a_waiter_whose_znode_was_deleted_queues_up_again() -> None:
-    async with _clients("a", "b", "admin") as (there, (first, second, admin)):
+    async with connected_clients("a", "b", "admin") as (there, (first, second, admin)):
         entered: list[str] = []
         leave = {name: anyio.Event() for name in "ab"}
         async with anyio.create_task_group() as tasks:
@@ -384,7 +365,7 @@ async def test_a_waiter_whose_znode_was_deleted_queues_up_again() -> None:
 async def test_order_stays_right_when_the_counter_wraps() -> None:
     """Case 79."""
     names = list("abcdef")
-    async with _clients(*names, start_counter=2**31 - 4) as (there, clients):
+    async with connected_clients(*names, start_counter=2**31 - 4) as (there, clients):
         entered: list[str] = []
         leave = {name: anyio.Event() for name in names}
         async with anyio.create_task_group() as tasks:
@@ -404,7 +385,7 @@ async def test_order_stays_right_when_the_counter_wraps() -> None:
 
 async def test_a_directory_that_others_share_is_no_obstacle() -> None:
     """Children that are no contenders are ignored for the order."""
-    async with _clients("a") as (_, (client,)):
+    async with connected_clients("a") as (_, (client,)):
         await client.ensure_path(DIRECTORY)
         for name in ("0", "__lock__", "stranger-0000000000", f"{'0' * 32}__rlock__0000000000"):
             await client.create(f"{DIRECTORY}/{name}")
@@ -416,7 +397,7 @@ async def test_a_directory_that_others_share_is_no_obstacle() -> None:
 
 async def test_contenders_say_who_holds_and_who_waits() -> None:
     """Case 82: also whose data are no text."""
-    async with _clients("a", "b") as (_, (client, other)):
+    async with connected_clients("a", "b") as (_, (client, other)):
         assert await _mutex(client).contenders() == []
         async with _mutex(client, "höld") as hold:
             session_id = other.session.id
@@ -433,7 +414,7 @@ async def test_contenders_say_who_holds_and_who_waits() -> None:
 
 
 async def test_a_contender_that_leaves_while_they_are_listed_is_left_out() -> None:
-    async with _clients("a", "b") as (there, (client, other)):
+    async with connected_clients("a", "b") as (there, (client, other)):
         async with _mutex(client) as hold:
             place = await other.create(f"{DIRECTORY}/{'f' * 32}__lock__", ephemeral=True, sequential=True)
 
@@ -447,7 +428,7 @@ async def test_a_contender_that_leaves_while_they_are_listed_is_left_out() -> No
 
 
 async def test_not_blocking_waits_for_nobody_but_the_proof() -> None:
-    async with _clients("a", "b") as (there, (client, other)):
+    async with connected_clients("a", "b") as (there, (client, other)):
         async with _mutex(client):
             mutex = _mutex(other)
             for _ in range(3):
@@ -462,7 +443,7 @@ async def test_not_blocking_waits_for_nobody_but_the_proof() -> None:
 
 async def test_not_blocking_tries_again_when_its_znode_was_deleted_at_once() -> None:
     """A lock that nobody has is not refused."""
-    async with _clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         await client.ensure_path(DIRECTORY)
 
         def delete(seen: Seen) -> None:
@@ -478,7 +459,7 @@ async def test_not_blocking_tries_again_when_its_znode_was_deleted_at_once() -> 
 
 
 async def test_a_timeout_is_the_callers_scope() -> None:
-    async with _clients("a", "b") as (there, (client, other)):
+    async with connected_clients("a", "b") as (there, (client, other)):
         async with _mutex(client) as hold:
             with pytest.raises(TimeoutError):
                 with anyio.fail_after(TIMEOUT):
@@ -500,7 +481,7 @@ async def test_a_mutex_of_a_client_that_is_over_raises() -> None:
 
 
 async def test_a_waiter_whose_session_expires_without_renewal_is_told() -> None:
-    async with _clients("rival") as (there, (rival,)), anyio.create_task_group() as tasks:
+    async with connected_clients("rival") as (there, (rival,)), anyio.create_task_group() as tasks:
         async with _mutex(rival):
             with pytest.raises(zk.SessionExpiredError):
                 async with there.connect("a", renew=False) as client:
@@ -636,7 +617,7 @@ async def test_cancelled_natively_at_each_pass(again_after: int | None, surround
 
 async def test_a_waiter_cancelled_while_there_is_no_server_leaves_nothing() -> None:
     """The clean-up goes on in the background, whenever there is a server again."""
-    async with _clients("a", "b") as (there, (client, other)):
+    async with connected_clients("a", "b") as (there, (client, other)):
         async with _mutex(other) as hold:
             lost = there.server.faults.lose_reply(OpCode.MULTI, session_id=client.session.id)
             with anyio.move_on_after(1):
@@ -657,7 +638,7 @@ async def _cut_off(there: World, fault: Any) -> None:
 
 
 async def test_leaving_behind_a_dead_server_is_bounded() -> None:
-    async with _clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         async with _mutex(client):
             there.network.cut(source="a")
             left_at = anyio.current_time()

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
@@ -13,6 +13,7 @@ import anyio.lowlevel
 import pytest
 
 import zkrecipes as zk
+from tests.dev_clients import connected_clients
 from tests.recipes.fault_sweep import (
     TIMEOUT,
     Outcome,
@@ -22,7 +23,6 @@ from tests.recipes.fault_sweep import (
     cancel_at_each_pass,
     hurt_each_request,
     virtual_time,
-    world,
 )
 from zkrecipes.devserver.faults import FaultKind
 from zkrecipes.enums import OpCode
@@ -36,12 +36,6 @@ STAYS = {"/locks", DIRECTORY}
 
 def _lock(client: zk.Client, identifier: str = "me", **options: Any) -> zk.ReadWriteLock:
     return zk.ReadWriteLock(client, DIRECTORY, identifier=identifier, **options)
-
-
-@asynccontextmanager
-async def _clients(*names: str, **options: Any) -> AsyncIterator[tuple[World, list[zk.Client]]]:
-    async with world(**options) as there, AsyncExitStack() as stack:
-        yield there, [await stack.enter_async_context(there.connect(name)) for name in names]
 
 
 class _Party:
@@ -107,7 +101,7 @@ class _Party:
 @asynccontextmanager
 async def _party(**options: Any) -> AsyncIterator[tuple[World, zk.Client, _Party]]:
     """One client, whose tasks contend as those of several do; in the end nothing may be left."""
-    async with _clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         async with anyio.create_task_group() as tasks:
             yield there, client, _Party(tasks, **options)
         assert there.znodes() - {"/locks"} <= {DIRECTORY}
@@ -206,7 +200,7 @@ async def test_contenders_are_readers_and_writers_in_order() -> None:
 
 
 async def test_not_blocking_enters_or_says_so() -> None:
-    async with _clients("a", "b") as (there, (client, other)):
+    async with connected_clients("a", "b") as (there, (client, other)):
         async with _lock(client).read():
             async with _lock(other).read(wait=0):
                 pass
@@ -224,7 +218,7 @@ async def test_not_blocking_enters_or_says_so() -> None:
 
 
 async def test_the_same_task_is_told_instead_of_waiting_for_itself() -> None:
-    async with _clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         lock = _lock(client)
         both = (lock.read, lock.write)
         for first in both:
@@ -239,7 +233,7 @@ async def test_the_same_task_is_told_instead_of_waiting_for_itself() -> None:
 
 
 async def test_building_it_does_no_io_and_refuses_what_cannot_be_right() -> None:
-    async with _clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         before = len(there.seen)
         assert repr(_lock(client)) == f"<ReadWriteLock {DIRECTORY} me>"
         with pytest.raises(ValueError, match="path"):
@@ -254,7 +248,7 @@ async def test_building_it_does_no_io_and_refuses_what_cannot_be_right() -> None
 @pytest.mark.parametrize("layout", ["kazoo", "curator"])
 async def test_a_directory_that_others_share_is_no_obstacle(layout: str) -> None:
     """Children that are no contenders are ignored for the order."""
-    async with _clients("a") as (_, (client,)):
+    async with connected_clients("a") as (_, (client,)):
         await client.ensure_path(DIRECTORY)
         for name in ("0", "__lock__", "__READ__", "stranger-0000000000", "__WRIT__x"):
             await client.create(f"{DIRECTORY}/{name}")
@@ -266,7 +260,7 @@ async def test_a_directory_that_others_share_is_no_obstacle(layout: str) -> None
 
 
 async def test_readers_and_writers_in_order_when_the_counter_wraps() -> None:
-    async with _clients("a", start_counter=2**31 - 3) as (_, (client,)):
+    async with connected_clients("a", start_counter=2**31 - 3) as (_, (client,)):
         async with anyio.create_task_group() as tasks:
             party = _Party(tasks)
             await party.come(client, "aWbX")
@@ -279,7 +273,7 @@ async def test_readers_and_writers_in_order_when_the_counter_wraps() -> None:
 
 @pytest.mark.parametrize("kind", ["read", "write"])
 async def test_the_loss_of_the_lock(kind: str) -> None:
-    async with _clients("a", "b") as (there, (client, other)):
+    async with connected_clients("a", "b") as (there, (client, other)):
         lock = _lock(client)
         with pytest.raises(zk.LockLostError):
             async with getattr(lock, kind)() as hold:
@@ -329,7 +323,7 @@ async def test_a_downgraded_writer_shares_with_the_readers_behind_it(layout: str
 
 
 async def test_both_znodes_exist_during_the_move_so_that_no_writer_gets_in_between() -> None:
-    async with _clients("a", "b") as (there, (client, other)):
+    async with connected_clients("a", "b") as (there, (client, other)):
         children: list[set[str]] = []
         lock = _lock(client)
         async with anyio.create_task_group() as tasks, lock.write() as hold:
@@ -352,7 +346,7 @@ async def test_both_znodes_exist_during_the_move_so_that_no_writer_gets_in_betwe
 
 async def test_a_downgrade_as_curator_does_it_is_understood() -> None:
     """A reader's znode that is not sequential, with the writer's number."""
-    async with _clients("a", "b") as (_, (client, theirs)):
+    async with connected_clients("a", "b") as (_, (client, theirs)):
         lock = _lock(client, layout="curator")
         name = f"{DIRECTORY}/_c_00000000-0000-0000-0000-00000000000{{}}-__{{}}__"
         writer = await theirs.create(
@@ -374,7 +368,7 @@ async def test_a_downgrade_as_curator_does_it_is_understood() -> None:
 
 
 async def test_who_does_not_write_has_nothing_to_downgrade() -> None:
-    async with _clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         lock = _lock(client)
         with pytest.raises(RuntimeError, match=r"does not hold .* for writing"):
             await lock.downgrade()
@@ -395,7 +389,7 @@ async def test_who_does_not_write_has_nothing_to_downgrade() -> None:
 
 async def test_another_task_cannot_downgrade() -> None:
     """A child task is not the holder."""
-    async with _clients("a") as (_, (client,)):
+    async with connected_clients("a") as (_, (client,)):
         lock = _lock(client)
 
         async def child() -> None:
@@ -407,7 +401,7 @@ async def test_another_task_cannot_downgrade() -> None:
 
 
 async def test_the_loss_of_a_downgraded_lock() -> None:
-    async with _clients("a", "b") as (there, (client, other)):
+    async with connected_clients("a", "b") as (there, (client, other)):
         lock = _lock(client)
         with pytest.raises(zk.LockLostError) as caught:
             async with lock.write() as hold:
@@ -419,7 +413,7 @@ async def test_the_loss_of_a_downgraded_lock() -> None:
 
 
 async def test_a_downgrade_of_what_is_lost() -> None:
-    async with _clients("a", "b") as (there, (client, other)):
+    async with connected_clients("a", "b") as (there, (client, other)):
         lock = _lock(client)
         with pytest.raises(zk.LockLostError):
             async with lock.write():
@@ -444,7 +438,7 @@ async def test_a_downgrade_of_what_is_lost() -> None:
 
 
 async def test_a_downgrade_that_is_refused_leaves_a_write_lock() -> None:
-    async with _clients("a", "b") as (there, (client, other)):
+    async with connected_clients("a", "b") as (there, (client, other)):
         lock = _lock(client)
         async with lock.write() as hold:
             await client.set_acl(
@@ -595,7 +589,7 @@ async def test_a_downgrade_cancelled_natively_at_each_pass(again_after: int | No
 
 async def test_after_a_cancelled_downgrade_the_lock_is_one_or_the_other() -> None:
     """The block may go on, and downgrade again."""
-    async with _clients("a", "b") as (there, (client, other)):
+    async with connected_clients("a", "b") as (there, (client, other)):
         for passes in range(1, 20):
             lock = _lock(client)
             async with lock.write() as hold:
@@ -623,7 +617,7 @@ async def test_after_a_cancelled_downgrade_the_lock_is_one_or_the_other() -> Non
 
 async def test_an_expiry_while_it_moves_leaves_nothing_in_the_next_session() -> None:
     """The second znode is not made by a session that does not have the first."""
-    async with _clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         lock = _lock(client)
         with pytest.raises(zk.LockLostError):
             async with lock.write():

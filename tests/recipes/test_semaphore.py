@@ -7,7 +7,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
@@ -15,6 +15,7 @@ import anyio.lowlevel
 import pytest
 
 import zkrecipes as zk
+from tests.dev_clients import connected_clients
 from tests.recipes.fault_sweep import (
     TIMEOUT,
     Outcome,
@@ -24,7 +25,6 @@ from tests.recipes.fault_sweep import (
     cancel_at_each_pass,
     hurt_each_request,
     virtual_time,
-    world,
 )
 from zkrecipes.devserver.faults import FaultKind
 from zkrecipes.enums import OpCode
@@ -42,12 +42,6 @@ layouts = pytest.mark.parametrize("layout", ["kazoo", "curator"])
 
 def _semaphore(client: zk.Client, name: str = "me", limit: int = 3, **options: Any) -> zk.Semaphore:
     return zk.Semaphore(client, PATH, limit=limit, identifier=name, **options)
-
-
-@asynccontextmanager
-async def _clients(*names: str, **options: Any) -> AsyncIterator[tuple[World, list[zk.Client]]]:
-    async with world(**options) as there, AsyncExitStack() as stack:
-        yield there, [await stack.enter_async_context(there.connect(name)) for name in names]
 
 
 class _Party:
@@ -96,7 +90,7 @@ class _Party:
 @asynccontextmanager
 async def _party(**options: Any) -> AsyncIterator[tuple[World, zk.Client, _Party]]:
     """In the end nothing may be left."""
-    async with _clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         async with anyio.create_task_group() as tasks:
             yield there, client, _Party(tasks, client, **options)
         assert there.znodes() <= STAYS
@@ -120,7 +114,7 @@ async def test_so_many_at_a_time_in_order(layout: str) -> None:
 
 
 async def test_the_object_itself_gives_one_permit() -> None:
-    async with _clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         semaphore = _semaphore(client)
 
         async def enter_beside(outer: zk.Hold) -> None:
@@ -167,7 +161,7 @@ async def test_each_departure_wakes_one_waiter() -> None:
 
 async def test_what_an_uncontended_permit_costs() -> None:
     """One round trip for the place, one to look, one to enter, one for the proof, one to leave."""
-    async with _clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         semaphore = _semaphore(client)
         async with semaphore.acquire():
             pass
@@ -202,7 +196,7 @@ async def test_who_has_permits_and_who_waits(layout: str) -> None:
 
 @layouts
 async def test_fencing_tokens_order_the_entries(layout: str) -> None:
-    async with _clients("a", "b") as (_, (client, other)):
+    async with connected_clients("a", "b") as (_, (client, other)):
         semaphore = _semaphore(client, layout=layout)
         late = _semaphore(other, layout=layout)
         async with semaphore.acquire() as first, late.acquire(permits=2) as second:
@@ -215,7 +209,7 @@ async def test_fencing_tokens_order_the_entries(layout: str) -> None:
 
 @layouts
 async def test_not_blocking_enters_or_says_so(layout: str) -> None:
-    async with _clients("a", "b", "c") as (there, (client, other, third)):
+    async with connected_clients("a", "b", "c") as (there, (client, other, third)):
         ours, theirs, more = (_semaphore(each, layout=layout) for each in (client, other, third))
         async with ours.acquire(permits=2):
             with pytest.raises(zk.AcquireTimeoutError):
@@ -231,7 +225,7 @@ async def test_not_blocking_enters_or_says_so(layout: str) -> None:
 
 
 async def test_a_task_that_would_wait_for_itself_is_told() -> None:
-    async with _clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         semaphore = _semaphore(client)
         async with semaphore.acquire(permits=1) as hold:
             with pytest.raises(RuntimeError, match=r"has 1 permit of .*acquire\(permits=3\)"):
@@ -244,7 +238,7 @@ async def test_a_task_that_would_wait_for_itself_is_told() -> None:
 
 
 async def test_without_a_limit_the_one_that_is_stored_counts() -> None:
-    async with _clients("a", "b") as (there, (client, other)):
+    async with connected_clients("a", "b") as (there, (client, other)):
         unlimited = zk.Semaphore(client, PATH, limit=None)
         before = unlimited.limit
         assert before is None
@@ -266,7 +260,7 @@ async def test_without_a_limit_the_one_that_is_stored_counts() -> None:
 
 
 async def test_what_cannot_be_right_is_refused_before_anything_is_sent() -> None:
-    async with _clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         before = len(there.seen)
         assert repr(_semaphore(client)) == f"<Semaphore {PATH} limit=3 me>"
         for limit in (0, -1):
@@ -297,7 +291,7 @@ async def test_what_cannot_be_right_is_refused_before_anything_is_sent() -> None
 
 
 async def test_an_acquisition_is_entered_once_and_not_awaited_or_dropped() -> None:
-    async with _clients("a") as (_, (client,)):
+    async with connected_clients("a") as (_, (client,)):
         semaphore = _semaphore(client)
         with pytest.raises(TypeError, match="entered, not awaited"):
             await semaphore.acquire()  # type: ignore[misc]  # the point of the test
@@ -313,7 +307,7 @@ async def test_an_acquisition_is_entered_once_and_not_awaited_or_dropped() -> No
 
 
 async def test_under_a_chroot() -> None:
-    async with _clients("a", "b") as (there, (client, other)):
+    async with connected_clients("a", "b") as (there, (client, other)):
         view = client.chroot("/team/one")
         async with zk.Semaphore(view, "/api", limit=2).acquire(permits=2) as hold:
             await hold.confirm()
@@ -344,7 +338,7 @@ async def test_children_that_are_no_permits_are_named_once(
 ) -> None:
     """Case 78: whoever wonders why nobody gets in looks there; a mutex's contenders, say."""
     caplog.set_level(logging.WARNING)
-    async with _clients("a", "b", "c", "d") as (_, (client, other, third, fourth)):
+    async with connected_clients("a", "b", "c", "d") as (_, (client, other, third, fourth)):
         directory = PATH if layout == "kazoo" else f"{PATH}/leases"
         async with (
             zk.Mutex(third, directory) as foreign,
@@ -361,7 +355,7 @@ async def test_children_that_are_no_permits_are_named_once(
 
 
 async def test_more_permits_than_the_server_takes_at_once_are_an_error_and_no_endless_loop() -> None:
-    async with _clients("a", max_packet_size=100_000) as (there, (client,)):
+    async with connected_clients("a", max_packet_size=100_000) as (there, (client,)):
         with anyio.fail_after(TIMEOUT), pytest.raises(zk.ConnectionLossError):
             async with _semaphore(client, limit=5000).acquire(permits=2000):
                 pass
@@ -375,7 +369,7 @@ async def test_no_permits_are_taken_in_another_session_than_the_places() -> None
 
     The place's znode outlives its session where that could not be closed; here somebody makes it again.
     """
-    async with _clients("a") as (there, (client,)):
+    async with connected_clients("a") as (there, (client,)):
         pool = _semaphore(client)._pool  # noqa: SLF001 - the moment between two of its requests
         await pool.make(3)
         place, permits = QueueNode(pool.queue, b""), Permits(pool, 1, b"")
@@ -393,7 +387,7 @@ async def test_no_permits_are_taken_in_another_session_than_the_places() -> None
 
 
 async def test_the_first_one_writes_the_limit_and_who_has_another_is_refused() -> None:
-    async with _clients("a", "b") as (there, (client, other)):
+    async with connected_clients("a", "b") as (there, (client, other)):
         async with _semaphore(client, limit=2).acquire():
             assert (await other.get(PATH)).data == b"2"
             for _ in range(2):
@@ -407,7 +401,7 @@ async def test_the_first_one_writes_the_limit_and_who_has_another_is_refused() -
 
 
 async def test_a_znode_without_a_number_is_filled_in_or_left_alone() -> None:
-    async with _clients("a") as (_, (client,)):
+    async with connected_clients("a") as (_, (client,)):
         await client.ensure_path(PATH)
         async with _semaphore(client, limit=2).acquire():
             assert (await client.get(PATH)).data == b"2"
@@ -456,7 +450,7 @@ async def test_a_limit_lowered_below_what_somebody_waits_for_is_said() -> None:
 
 
 async def test_a_limit_lowered_between_the_look_and_the_entry_counts() -> None:
-    async with _clients("a", "b") as (there, (client, other)):
+    async with connected_clients("a", "b") as (there, (client, other)):
         ours, theirs = _semaphore(client), _semaphore(other)
         async with theirs.acquire():
             async with ours.acquire():
@@ -479,7 +473,7 @@ async def test_a_limit_lowered_between_the_look_and_the_entry_counts() -> None:
 
 
 async def test_an_object_that_has_agreed_follows_the_limit() -> None:
-    async with _clients("a", "b") as (_, (client, other)):
+    async with connected_clients("a", "b") as (_, (client, other)):
         ours = _semaphore(client)
         async with ours.acquire():
             pass
@@ -493,7 +487,7 @@ async def test_an_object_that_has_agreed_follows_the_limit() -> None:
 
 
 async def test_set_limit_makes_the_znode() -> None:
-    async with _clients("a") as (_, (client,)):
+    async with connected_clients("a") as (_, (client,)):
         await _semaphore(client).set_limit(7)
         assert (await client.get(PATH)).data == b"7"
         assert (await client.get(PATH)).stat.ephemeral_owner == 0
@@ -501,7 +495,7 @@ async def test_set_limit_makes_the_znode() -> None:
 
 @layouts
 async def test_the_directories_are_deleted_under_the_waiters(layout: str) -> None:
-    async with _clients("a", "b") as (there, (client, admin)):
+    async with connected_clients("a", "b") as (there, (client, admin)):
         entered: list[str] = []
 
         async def work(name: str) -> None:
@@ -531,7 +525,7 @@ async def test_the_directories_are_deleted_under_the_waiters(layout: str) -> Non
 @layouts
 @pytest.mark.parametrize("which", [0, 1, 2])
 async def test_the_loss_of_one_permit_is_the_loss_of_all(layout: str, which: int) -> None:
-    async with _clients("a", "b") as (there, (client, other)):
+    async with connected_clients("a", "b") as (there, (client, other)):
         semaphore = _semaphore(client, layout=layout)
         with pytest.raises(zk.LockLostError):
             async with semaphore.acquire(permits=3) as hold:
@@ -549,7 +543,7 @@ async def test_the_loss_of_one_permit_is_the_loss_of_all(layout: str, which: int
 
 @pytest.mark.parametrize("which", [0, 1, 2])
 async def test_a_transaction_of_a_hold_fails_with_any_of_its_permits(which: int) -> None:
-    async with _clients("a", "b") as (there, (client, other)):
+    async with connected_clients("a", "b") as (there, (client, other)):
         semaphore = _semaphore(client)
         with pytest.raises(zk.LockLostError):
             async with semaphore.acquire(permits=3) as hold:
@@ -567,7 +561,7 @@ async def test_a_transaction_of_a_hold_fails_with_any_of_its_permits(which: int)
 
 
 async def test_a_session_that_expires_and_a_network_that_is_cut() -> None:
-    async with _clients("a", "b") as (there, (client, other)):
+    async with connected_clients("a", "b") as (there, (client, other)):
         semaphore = _semaphore(client, limit=2)
         with pytest.raises(zk.LockLostError):
             async with semaphore.acquire(permits=2):
