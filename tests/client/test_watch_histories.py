@@ -203,16 +203,16 @@ def _forget_resync(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _restore_no_one_shot(monkeypatch: pytest.MonkeyPatch) -> None:
-    def requests(watches: WatchTable[Any], zxid: int, generation: ServerVersion | None) -> Any:
-        for batch in set_watches_requests(watches, zxid, generation):
+    def requests(watches: WatchTable[Any], zxid: int, version: ServerVersion | None) -> Any:
+        for batch in set_watches_requests(watches, zxid, version):
             yield type(batch)(zxid, [], [], [], *values_of(batch)[4:])
 
     monkeypatch.setattr(client_side, "set_watches_requests", requests)
 
 
 def _restore_with_the_zxid_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    def requests(watches: WatchTable[Any], _: int, generation: ServerVersion | None) -> Any:
-        return set_watches_requests(watches, 2**62, generation)
+    def requests(watches: WatchTable[Any], _: int, version: ServerVersion | None) -> Any:
+        return set_watches_requests(watches, 2**62, version)
 
     monkeypatch.setattr(client_side, "set_watches_requests", requests)
 

@@ -48,24 +48,24 @@ def test_answers_tell_of_other_generations_as_well(
     answers: dict[ServerVersion, bool], known: tuple[bool | None, ...]
 ) -> None:
     capabilities = Capabilities()
-    for generation, has_it in answers.items():
-        capabilities = capabilities.learned(generation, has_it=has_it)
+    for version, has_it in answers.items():
+        capabilities = capabilities.learned(version, has_it=has_it)
     assert tuple(map(capabilities.has, ServerVersion)) == known
     unsettled = [each for each in ServerVersion if capabilities.has(each) is None]
     unsettled = [] if capabilities.has(V3_7) is False else unsettled
-    assert [each.generation for each in questions_for(V3_7, capabilities)] == unsettled
+    assert [each.version for each in questions_for(V3_7, capabilities)] == unsettled
 
 
-@pytest.mark.parametrize("generation", [V3_5, V3_6, V3_7])
-def test_a_newer_answer_replaces_an_older_one(generation: ServerVersion) -> None:
+@pytest.mark.parametrize("version", [V3_5, V3_6, V3_7])
+def test_a_newer_answer_replaces_an_older_one(version: ServerVersion) -> None:
     for first in (True, False):
-        learned = Capabilities().learned(generation, has_it=first).learned(generation, has_it=not first)
-        assert learned.has(generation) is not first
+        learned = Capabilities().learned(version, has_it=first).learned(version, has_it=not first)
+        assert learned.has(version) is not first
 
 
-def _ask(pair: Pair, generation: ServerVersion, request: Any = None) -> Ticket:
+def _ask(pair: Pair, version: ServerVersion, request: Any = None) -> Ticket:
     ticket = Ticket(request or GetEphemeralsRequest("/"))
-    ticket.requirement = Requirement("get_ephemerals", generation)
+    ticket.requirement = Requirement("get_ephemerals", version)
     pair.client.send(ticket)
     return ticket
 

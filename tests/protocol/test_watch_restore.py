@@ -22,16 +22,16 @@ def _table(*watches: tuple[WatchKind, str]) -> WatchTable[str]:
     return table
 
 
-def _requests(table: WatchTable[str], generation: ServerVersion | None = V3_6, zxid: int = 7) -> list[Any]:
-    return list(set_watches_requests(table, zxid, generation))
+def _requests(table: WatchTable[str], version: ServerVersion | None = V3_6, zxid: int = 7) -> list[Any]:
+    return list(set_watches_requests(table, zxid, version))
 
 
 ONE_OF_EACH = [(kind, f"/{kind.value}") for kind in WatchKind]
 
 
-@pytest.mark.parametrize("generation", [None, *ServerVersion])
-def test_without_watches_nothing_is_sent(generation: ServerVersion | None) -> None:
-    assert _requests(_table(), generation) == []
+@pytest.mark.parametrize("version", [None, *ServerVersion])
+def test_without_watches_nothing_is_sent(version: ServerVersion | None) -> None:
+    assert _requests(_table(), version) == []
 
 
 def test_every_kind_goes_into_its_own_list() -> None:
@@ -39,13 +39,13 @@ def test_every_kind_goes_into_its_own_list() -> None:
     assert _requests(_table(*ONE_OF_EACH)) == [expected]
 
 
-@pytest.mark.parametrize("generation", [None, V3_4, V3_5])
+@pytest.mark.parametrize("version", [None, V3_4, V3_5])
 def test_persistent_watches_are_left_out_where_the_server_has_none_or_nobody_knows(
-    generation: ServerVersion | None,
+    version: ServerVersion | None,
 ) -> None:
     table = _table(*ONE_OF_EACH)
-    assert _requests(table, generation) == [SetWatchesRequest(7, ["/data"], ["/exist"], ["/child"])]
-    assert _requests(_table((WatchKind.PERSISTENT, "/a")), generation) == []
+    assert _requests(table, version) == [SetWatchesRequest(7, ["/data"], ["/exist"], ["/child"])]
+    assert _requests(_table((WatchKind.PERSISTENT, "/a")), version) == []
 
 
 def test_the_older_request_serves_as_long_as_there_are_one_shot_watches_only() -> None:

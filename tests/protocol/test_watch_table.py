@@ -114,16 +114,6 @@ def test_drop_takes_all_watches_of_one_owner_and_tells_them_oldest_first() -> No
     assert list(table) == [(DATA, "/0", "you")]
 
 
-def test_drop_path_takes_one_kind_of_one_path() -> None:
-    table: WatchTable[str] = WatchTable()
-    table.add(DATA, "/a", "me")
-    table.add(DATA, "/a", "you")
-    table.add(CHILD, "/a", "me")
-    assert table.drop_path(DATA, "/a") == ["me", "you"]
-    assert table.drop_path(DATA, "/a") == []
-    assert list(table) == [(CHILD, "/a", "me")]
-
-
 def test_paths_and_owners_can_be_asked_for_by_kind() -> None:
     table: WatchTable[str] = WatchTable()
     table.add(DATA, "/b", "me")
@@ -177,12 +167,6 @@ class WatchTableMatchesAPlainList(RuleBasedStateMachine):
         assert self.table.drop(owner) == [(kind, path) for kind, path, _ in gone]
         self.take(gone)
 
-    @rule(kind=KINDS, path=PATHS)
-    def drop_path(self, kind: WatchKind, path: str) -> None:
-        gone = [watch for watch in self.watches if watch[:2] == (kind, path)]
-        assert self.table.drop_path(kind, path) == [owner for *_, owner in gone]
-        self.take(gone)
-
     @rule(event=st.sampled_from(EventType), path=PATHS)
     def fire(self, event: EventType, path: str) -> None:
         told = [watch for watch in self.watches if (event, watch[0]) in TOLD and reaches(watch, path)]
@@ -217,4 +201,4 @@ def test_what_a_server_replays_concerns_one_shot_watches_only() -> None:
         table.add(kind, "/a", kind.value)
     table.add(WatchKind.RECURSIVE, "/", "root")
     assert table.fire(EventType.DELETED, "/a", is_replay=True) == ["data", "exist", "child"]
-    assert [table.has(kind) for kind in WatchKind] == [False, False, False, True, True]
+    assert [bool(table.paths(kind)) for kind in WatchKind] == [False, False, False, True, True]

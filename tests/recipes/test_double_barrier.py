@@ -376,7 +376,7 @@ def _is_of_the_client(seen: Seen) -> bool:
     """Whether the client asks it on its own: the check of a hold, or a read that only has to be answered."""
     if seen.opcode == OpCode.MULTI:
         return len(seen.request.operations) == 1
-    return bool(getattr(seen.request, "path", None) == "/")
+    return bool(seen.request.path == "/")
 
 
 async def test_a_departure_does_not_wake_everybody() -> None:

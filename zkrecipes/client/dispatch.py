@@ -137,7 +137,7 @@ class Dispatcher:
 
 def _has_found(request: Request[Any], result: object, chroot: str) -> bool:
     """Whether there is a znode at the request's path, and so the chroot."""
-    path = getattr(request, "path", None)
+    path = request.path
     return path is not None and path.startswith(chroot) and not isinstance(result, bool | None)
 
 

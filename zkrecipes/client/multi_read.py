@@ -88,4 +88,4 @@ def _itself(reply: MultiReply) -> MultiReply:
 def _error_in(result: Record, pending: Pending[Any]) -> ZooKeeperError | None:
     if not isinstance(result, ErrorReply):
         return None
-    return error_from_code(result.err, pending.request.path)  # type: ignore[attr-defined]  # both reads have one
+    return error_from_code(result.err, pending.request.path)

@@ -52,7 +52,7 @@ class ObservedRequest:
 
     def __init__(self, request: Request[Any], started_at: float, outstanding: int) -> None:
         self.operation = request.opcode.name.lower()
-        self.path: str | None = getattr(request, "path", None)
+        self.path: str | None = request.path
         self.started_at: float = started_at
         self.outstanding: int = outstanding
         self.latency: float = 0.0

@@ -64,12 +64,12 @@ def requirement_of(request: Request[Any]) -> Requirement | None:
         return None
     if isinstance(request, MultiRequest):
         needed = _BY_REQUEST.keys() & {type(each) for each in request.operations}
-        return max((_BY_REQUEST[each] for each in needed), key=_generation_of, default=None)
+        return max((_BY_REQUEST[each] for each in needed), key=_version_of, default=None)
     if isinstance(request, AddWatchRequest):
         is_recursive = request.mode == AddWatchMode.PERSISTENT_RECURSIVE
         return _RECURSIVE_WATCH if is_recursive else _PERSISTENT_WATCH
     return _BY_REQUEST.get(kind)
 
 
-def _generation_of(requirement: Requirement) -> ServerVersion:
-    return requirement.generation
+def _version_of(requirement: Requirement) -> ServerVersion:
+    return requirement.version

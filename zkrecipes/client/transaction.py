@@ -166,7 +166,7 @@ def _failure(results: tuple[Record, ...], requests: Sequence[Request[Any]]) -> T
     if not failed:
         return None
     index, code = next((each for each in failed if each[1] != RuntimeInconsistencyError.code), failed[0])
-    error = error_from_code(code, getattr(requests[index], "path", None))
+    error = error_from_code(code, requests[index].path)
     if not isinstance(error, ServerError):
         error = RuntimeInconsistencyError(detail=str(error))
     return TransactionError(index, error, len(requests))

@@ -1,6 +1,6 @@
 """The catalogue: every request with its reply, declared once, for both directions and both sides.
 
-The `proto` module of ZooKeeper's jute file (`zookeeper.jute`, read at 3.9; protocol generations 3.4 to 3.9),
+The `proto` module of ZooKeeper's jute file (`zookeeper.jute`, read at 3.9; releases 3.4 to 3.9),
 names in snake_case, field order as on the wire. From a declaration come encoding, decoding, equality, `repr`,
 the server's dispatch (`REQUESTS`) and the client's reply type.
 """
@@ -104,6 +104,11 @@ class Request(Record, Generic[R]):
         for base in cls.__dict__.get("__orig_bases__", ()):
             cls.reply = get_args(base)[0]
         REQUESTS[opcode] = cls
+
+    @property
+    def path(self) -> str | None:
+        """The znode that the request names, or None for a request without one path; a field overrides it."""
+        return None
 
     def encode_frame(self, xid: int) -> bytes:
         """The whole frame: length, request header, body."""

@@ -294,5 +294,4 @@ def paths_of(request: Request[Any] | None) -> set[str]:
     """The paths that a request is about."""
     if isinstance(request, (MultiRequest, MultiReadRequest)):
         return {path for operation in request.operations for path in paths_of(operation)}
-    path = getattr(request, "path", None)
-    return set() if path is None else {path}
+    return set() if request is None or request.path is None else {request.path}

@@ -257,7 +257,7 @@ class ServerConnection:
             self._outputs.append(_Output(max(due, earliest), data))
 
     def _process(self, event: Requested, moment: Moment) -> None:
-        xid, opcode, request, _ = event
+        xid, opcode, request = event
         reply = self._host.processor.process(self, opcode, request, moment)
         self.traffic.answered(opcode, xid, reply.zxid)
         if opcode == OpCode.PING:

@@ -675,7 +675,7 @@ def _name(pending: Pending[Any]) -> str:
 
 
 def _path(pending: Pending[Any]) -> str | None:
-    return getattr(pending.request, "path", None)
+    return pending.request.path
 
 
 def _loss(pending: Pending[Any], reason: str) -> ConnectionLossError:

@@ -32,51 +32,51 @@ _QUESTIONS: Final[tuple[tuple[ServerVersion, Request[Any]], ...]] = (
 
 @final
 class Capabilities(NamedTuple):
-    """What is known of a server: it has `at_least` this generation, and is older than `below`."""
+    """What is known of a server: it has `at_least` this version, and is older than `below`."""
 
     at_least: ServerVersion = ServerVersion.V3_4
     below: ServerVersion | None = None
     """None if no limit is known."""
 
-    def has(self, generation: ServerVersion) -> bool | None:
-        """Whether the server is of this generation or a later one; None if that is not known."""
-        if self.at_least >= generation:
+    def has(self, version: ServerVersion) -> bool | None:
+        """Whether the server is of this version or a later one; None if that is not known."""
+        if self.at_least >= version:
             return True
-        return False if self.below is not None and self.below <= generation else None
+        return False if self.below is not None and self.below <= version else None
 
-    def learned(self, generation: ServerVersion, *, has_it: bool) -> Capabilities:
+    def learned(self, version: ServerVersion, *, has_it: bool) -> Capabilities:
         """The same, with one more answer."""
         if has_it:
-            below = None if self.below is not None and self.below <= generation else self.below
-            return Capabilities(max(self.at_least, generation), below)
-        older = max((each for each in ServerVersion if each < generation), default=self.at_least)
-        below = generation if self.below is None else min(self.below, generation)
+            below = None if self.below is not None and self.below <= version else self.below
+            return Capabilities(max(self.at_least, version), below)
+        older = max((each for each in ServerVersion if each < version), default=self.at_least)
+        below = version if self.below is None else min(self.below, version)
         return Capabilities(min(self.at_least, older), below)
 
 
 @final
 class Question(Ticket):
-    """A request whose only purpose is to learn whether the server is of a generation."""
+    """A request whose only purpose is to learn whether the server is of a version."""
 
-    __slots__ = ("generation",)
+    __slots__ = ("version",)
 
-    def __init__(self, generation: ServerVersion, request: Request[Any]) -> None:
+    def __init__(self, version: ServerVersion, request: Request[Any]) -> None:
         super().__init__(request)
-        self.generation: ServerVersion = generation
+        self.version: ServerVersion = version
         self.is_alone = True
 
     def is_yes(self, code: int) -> bool:
-        """Whether an answer with this code comes from a server of the generation or a later one."""
+        """Whether an answer with this code comes from a server of the version or a later one."""
         return code not in {UnimplementedError.code, NoNodeError.code}
 
 
-def questions_for(generation: ServerVersion, known: Capabilities) -> Iterator[Question]:
-    """The questions that settle whether a server is of this generation, in the order in which to ask them.
+def questions_for(version: ServerVersion, known: Capabilities) -> Iterator[Question]:
+    """The questions that settle whether a server is of this version, in the order in which to ask them.
 
     A server that answers one with no need not be asked those after it.
     """
-    if known.has(generation) is not None:
+    if known.has(version) is not None:
         return
     for each, request in _QUESTIONS:
-        if each <= generation and known.has(each) is None:
+        if each <= version and known.has(each) is None:
             yield Question(each, request)

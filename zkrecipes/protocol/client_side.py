@@ -171,7 +171,7 @@ class ClientSide:
             urgent: before whatever is queued, and whether the window is full or not.
         """
         if ticket.requirement is not None:
-            self._ask(ticket.requirement.generation)
+            self._ask(ticket.requirement.version)
         self._requests.add(ticket, urgent=urgent)
 
     def data_to_send(self, now: float) -> bytes:
@@ -408,15 +408,15 @@ class ClientSide:
         A question that others have settled meanwhile is left out.
         """
         if isinstance(ticket, Question):
-            return self.capabilities.has(ticket.generation) is None
+            return self.capabilities.has(ticket.version) is None
         requirement = ticket.requirement
-        if requirement is None or self.capabilities.has(requirement.generation):
+        if requirement is None or self.capabilities.has(requirement.version):
             return True
-        self._events.append(Replied(ticket, None, requirement.refusal(_path_of(ticket)), 0))
+        self._events.append(Replied(ticket, None, requirement.refusal(ticket.request.path), 0))
         return False
 
     def _refuse_request(self, ticket: Ticket, error: Exception) -> None:
-        refused = BadArgumentsError(_path_of(ticket), detail=str(error))
+        refused = BadArgumentsError(ticket.request.path, detail=str(error))
         refused.__cause__ = error
         self._events.append(Replied(ticket, None, refused, 0))
 
@@ -498,7 +498,7 @@ class ClientSide:
                     return
                 self.committed_sent_at = ticket.sent_at
         else:
-            error = error_from_code(code, _path_of(ticket))
+            error = error_from_code(code, ticket.request.path)
             self.is_surprising |= isinstance(error, UnimplementedError)
         self._events.append(Replied(ticket, reply, error, zxid))
         if ticket.watcher is not None:
@@ -523,11 +523,11 @@ class ClientSide:
 
     # --- what the server can do ----------------------------------------------------------------------------
 
-    def _ask(self, generation: ServerVersion) -> None:
-        """Queue the questions that settle whether the server is of this generation, each once."""
-        for question in questions_for(generation, self.capabilities):
-            if question.generation not in self._asked:
-                self._asked.add(question.generation)
+    def _ask(self, version: ServerVersion) -> None:
+        """Queue the questions that settle whether the server is of this version, each once."""
+        for question in questions_for(version, self.capabilities):
+            if question.version not in self._asked:
+                self._asked.add(question.version)
                 self._requests.add(question, urgent=False)
 
     def _learn(self, question: Ticket, code: int) -> None:
@@ -539,7 +539,7 @@ class ClientSide:
             self._break(error)
             return
         has_it = question.is_yes(code)
-        self.capabilities = self.capabilities.learned(question.generation, has_it=has_it)
+        self.capabilities = self.capabilities.learned(question.version, has_it=has_it)
         if isinstance(error, UnimplementedError):
             # It closes the connection now, so nothing must follow.
             name = type(question.request).__name__
@@ -555,9 +555,9 @@ class ClientSide:
 
     @property
     def open_question(self) -> ServerVersion | None:
-        """After `Broken`: the generation that the unanswered question was about, if there was one."""
+        """After `Broken`: the version that the unanswered question was about, if there was one."""
         alone = self._requests.alone
-        return alone.generation if isinstance(alone, Question) else None
+        return alone.version if isinstance(alone, Question) else None
 
     def _receive_notification(self, message: WatchEventMessage, zxid: int) -> None:
         if message.type not in FIRES:
@@ -662,8 +662,8 @@ class ClientSide:
             self._set_watches_again()
 
     def _set_watches_again(self) -> None:
-        generation = ServerVersion.V3_6 if self._may_guess else self.capabilities.at_least
-        self._restoring = set_watches_requests(self._watches, self.last_zxid, generation)
+        version = ServerVersion.V3_6 if self._may_guess else self.capabilities.at_least
+        self._restoring = set_watches_requests(self._watches, self.last_zxid, version)
         self._next_restore = next(self._restoring, None)
         self._encode_restore(self._control)
         self._go_live_when_ready()
@@ -725,13 +725,13 @@ class ClientSide:
         if self._requests.is_due(error.xid):
             ticket = self._requests.answered(error.xid)
             name = type(ticket.request).__name__
-            refused = PacketTooLargeError(name, path=_path_of(ticket), size=error.size, limit=error.limit)
+            refused = PacketTooLargeError(name, path=ticket.request.path, size=error.size, limit=error.limit)
             self._events.append(Replied(ticket, None, refused, 0))
         self._break(error)
 
     def _refuse_malformed_reply(self, ticket: Ticket, zxid: int, why: ProtocolError) -> None:
         # It is answered, though: whoever asks again may get the same answer for ever.
-        of = f"{type(ticket.request).__name__} {_path_of(ticket) or ''}".rstrip()
+        of = f"{type(ticket.request).__name__} {ticket.request.path or ''}".rstrip()
         error = ProtocolError(f"the reply to {of} is malformed: {why}")
         self._events.append(Replied(ticket, None, error, zxid))
         self._break(error)
@@ -752,5 +752,3 @@ class ClientSide:
             self._events.append(Broken(error))
 
 
-def _path_of(ticket: Ticket) -> str | None:
-    return getattr(ticket.request, "path", None)

@@ -14,9 +14,9 @@ class Requirement(NamedTuple):
     """What an operation is called, and the first release that has it."""
 
     name: str
-    generation: ServerVersion
+    version: ServerVersion
 
     def refusal(self, path: str | None) -> UnimplementedError:
         """The error of the operation on an older server; it names the operation and the release."""
-        major, minor = divmod(self.generation, 100)
+        major, minor = divmod(self.version, 100)
         return UnimplementedError(path, detail=f"{self.name} needs ZooKeeper {major}.{minor}")

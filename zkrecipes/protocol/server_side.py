@@ -60,9 +60,7 @@ class Requested(NamedTuple):
     xid: int
     opcode: int
     request: Request[Any] | None
-    """None where the opcode is unknown."""
-    malformed: str = ""
-    """Why the body could not be read; `request` is None then. A server answers -5 and goes on."""
+    """None if the opcode is unknown, or if the body is malformed (a server then answers -5 and continues)."""
 
 
 class Broken(NamedTuple):
@@ -198,6 +196,6 @@ def _read_request(buffer: bytes, start: int, end: int) -> Requested:
         return Requested(xid, opcode, None)
     try:
         request, _ = request_class.read(buffer, start + _REQUEST_HEADER.size, end)
-    except ProtocolError as error:
-        return Requested(xid, opcode, None, str(error))
+    except ProtocolError:
+        return Requested(xid, opcode, None)
     return Requested(xid, opcode, request)

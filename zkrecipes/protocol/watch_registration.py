@@ -375,8 +375,8 @@ def _path_of(request: Request[Any]) -> str:
     if isinstance(request, SetWatches2Request):
         assert request.persistent_watches
         return request.persistent_watches[0]
-    path: str = request.path  # type: ignore[attr-defined] # every other one that concerns watches has a path
-    return path
+    assert request.path is not None, "every other request that concerns watches has a path"
+    return request.path
 
 
 def _persistent(path: str) -> AddWatchRequest:

@@ -30,7 +30,7 @@ _ORDER: Final = (
 
 
 def set_watches_requests(
-    watches: WatchTable[Any], last_zxid: int, generation: ServerVersion | None
+    watches: WatchTable[Any], last_zxid: int, version: ServerVersion | None
 ) -> Iterator[SetWatchesRequest | SetWatches2Request]:
     """The requests, in batches; none if there are no watches.
 
@@ -39,9 +39,9 @@ def set_watches_requests(
     Args:
         watches: all watches of the client.
         last_zxid: the newest transaction that the client has seen.
-        generation: what the server can do. Persistent watches are left out below 3.6, or where it is unknown.
+        version: what the server can do. Persistent watches are left out below 3.6, or where it is unknown.
     """
-    has_persistent = generation is not None and generation >= ServerVersion.V3_6
+    has_persistent = version is not None and version >= ServerVersion.V3_6
     for batch in _batches(watches, has_persistent):
         lists = [batch[kind] for kind in _ORDER]
         if lists[3] or lists[4]:

@@ -93,13 +93,6 @@ class WatchTable(Generic[Owner]):
             self.remove(kind, path, owner)
         return watches
 
-    def drop_path(self, kind: WatchKind, path: str) -> list[Owner]:
-        """Nobody watches `path` this way any longer; who did."""
-        owners = list(self._owners[kind].get(path, ()))
-        for owner in owners:
-            self.remove(kind, path, owner)
-        return owners
-
     def fire(self, event: EventType, path: str, *, is_replay: bool = False) -> list[Owner]:
         """The owners that the event concerns, each once; their one-shot watches of it are gone.
 
@@ -134,10 +127,6 @@ class WatchTable(Generic[Owner]):
     def has_watcher(self, path: str) -> bool:
         """Whether anybody watches `path` in any way."""
         return any(path in owners for owners in self._owners.values())
-
-    def has(self, kind: WatchKind) -> bool:
-        """Whether there is a watch of this kind."""
-        return bool(self._owners[kind])
 
     def paths(self, kind: WatchKind) -> list[str]:
         """Every path that is watched this way."""

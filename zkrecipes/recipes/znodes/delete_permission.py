@@ -82,7 +82,7 @@ def probing(api: RecipeApi, directory: str, create: Operation[T], acl: Sequence[
         except TransactionError as error:
             refusal = _refusal(directory, error)
             if error.index == 0:
-                refusal.path = getattr(create.request, "path", None)  # not that of the probe
+                refusal.path = create.request.path  # not that of the probe
             raise refusal from None
         _remember(api, directory)
         return result
