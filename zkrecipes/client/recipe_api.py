@@ -23,6 +23,7 @@ from zkrecipes.client.client import Client, check_client
 from zkrecipes.client.follow_up import Asked, FollowUp
 from zkrecipes.client.operations import Operation, Operations
 from zkrecipes.client.pauses import Pauses
+from zkrecipes.client.retries import Retries
 from zkrecipes.client.tasks import ClientTasks, Rest
 from zkrecipes.client.transaction import as_transaction
 from zkrecipes.codec.records import Node, Stat
@@ -45,6 +46,7 @@ __all__ = [
     "Pauses",
     "Pending",
     "RecipeApi",
+    "Retries",
     "Session",
     "Stat",
     "as_transaction",
@@ -103,6 +105,10 @@ class RecipeApi:
     def is_over(self) -> bool:
         """Whether the client can do no more, so that trying again makes no sense."""
         return self._engine.over is not None
+
+    def retries(self, *, pause_after_loss: bool = False, failure: str = "", path: str = "") -> Retries:
+        """Return the rule for trying one step again; the arguments are those of `Retries`."""
+        return Retries(lambda: self.is_over, pause_after_loss=pause_after_loss, failure=failure, path=path)
 
     def submit(
         self,

@@ -182,6 +182,7 @@ class Election:
             ZooKeeperError: the client is over.
         """
         api = recipe_api(self._queue.client)
+        retries = api.retries()
         while True:
             session = api.session
             caught_up = api.catch_up() if sync else None
@@ -191,9 +192,8 @@ class Election:
                 first = await read_contenders(self._queue, candidates[:1]) if candidates else []
                 if caught_up is not None:
                     await caught_up.wait()
-            except SessionExpiredError:
-                if api.is_over:
-                    raise
+            except SessionExpiredError as error:
+                await retries.wait_after(error)
                 continue
             # In the next session another server may have answered, which knows less than the one before.
             if session is api.session and (first or not candidates):
@@ -255,7 +255,9 @@ class _Observer:
         self._api = recipe_api(queue.client)
         self._session = self._api.session
         self._last: Contender | None = None
-        self._pauses = Pauses()
+        self._retries = self._api.retries(
+            pause_after_loss=True, failure=f"could not read {queue.directory}", path=queue.directory
+        )
 
     async def run(self) -> None:
         """Observe until the client is over, or may not read; readers are told why."""
@@ -263,14 +265,8 @@ class _Observer:
             while True:
                 try:
                     await self._observe_session()
-                except SessionExpiredError:
-                    if self._api.is_over:
-                        raise
                 except ZooKeeperError as error:
-                    if not error.is_transient:
-                        raise
-                    logger.info("%s is read again: %s", self._queue.directory, error)
-                    await self._pauses.wait()
+                    await self._retries.wait_after(error)
         except Exception as error:
             self.leaders.fail(error)
             if not isinstance(error, ZooKeeperError):
@@ -309,7 +305,7 @@ class _Observer:
                 await self._tell(None, changed)
 
     async def _tell(self, leader: Contender | None, changed: OneShotWatch) -> None:
-        self._pauses.reset()
+        self._retries.reset()
         if self._session is not self._api.session:
             return  # the two reads were of two sessions, and perhaps of two servers
         if self.leaders.number == 0 or leader != self._last:

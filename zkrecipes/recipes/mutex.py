@@ -139,6 +139,7 @@ class Mutex(EnteredDirectly[Hold]):
         Cancellation: the request may have been made, or may still be.
         """
         queue, api = self._queue, recipe_api(self._queue.client)
+        retries = api.retries()
         while True:
             try:
                 children = await queue.client.get_children(queue.directory)
@@ -153,9 +154,8 @@ class Mutex(EnteredDirectly[Hold]):
                 await api.submit(request, is_idempotent=True).wait()
             except NoNodeError:
                 continue  # it has released the lock meanwhile: somebody else may hold it
-            except SessionExpiredError:
-                if api.is_over:
-                    raise
+            except SessionExpiredError as error:
+                await retries.wait_after(error)
             else:
                 return True
 

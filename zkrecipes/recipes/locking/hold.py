@@ -16,7 +16,7 @@ from typing import Final, final
 import anyio
 
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import CallingTask, Guard, Pauses, async_block
+from zkrecipes.client.recipe_api import CallingTask, Guard, async_block, recipe_api
 from zkrecipes.client.transaction import Transaction
 from zkrecipes.errors import (
     BrokenBarrierError,
@@ -129,7 +129,7 @@ class Hold:
 
         Cancellation: no watch is left behind.
         """
-        pauses = Pauses()
+        retries = recipe_api(self.client).retries(pause_after_loss=True)
         while True:
             self.check()
             path = self.path
@@ -147,9 +147,7 @@ class Hold:
             except SessionExpiredError as error:
                 raise self._lost(path, reason="its session is over") from error
             except ZooKeeperError as error:
-                if not error.is_transient:
-                    raise
-                await pauses.wait()
+                await retries.wait_after(error)
 
     @async_block("hold.transaction()", "tx")
     async def transaction(self) -> AsyncIterator[Transaction]:

@@ -22,7 +22,6 @@ from zkrecipes.errors import (
     NoAuthError,
     NodeExistsError,
     NoNodeError,
-    SessionExpiredError,
     TransactionError,
     ZooKeeperError,
 )
@@ -129,20 +128,12 @@ class PermitPool(NamedTuple):
 
     async def persist(self, request: Callable[[], Awaitable[T]]) -> T:
         """Repeat a read, or a write that may be applied twice, until its end is known."""
-        pauses = Pauses()
+        retries = recipe_api(self.client).retries()
         while True:
             try:
                 return await request()
-            except ConnectionLossError as error:
-                if not error.is_transient:
-                    raise
-            except SessionExpiredError:
-                if recipe_api(self.client).is_over:
-                    raise
             except ZooKeeperError as error:
-                if not error.is_transient:
-                    raise
-                await pauses.wait()
+                await retries.wait_after(error)
 
     async def look(self, changed: ChangedPaths | None = None) -> PoolState:
         """Count what is out, and have `changed` told of whatever changes that.

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from zkrecipes.acl import ACL, ANYONE_ID
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Node, Pauses, Pending, RecipeApi, Session, recipe_api
+from zkrecipes.client.recipe_api import Node, Pending, RecipeApi, Session, recipe_api
 from zkrecipes.enums import Perms
 from zkrecipes.errors import (
     ConnectionLossError,
@@ -118,7 +118,7 @@ class QueueNode:
         Cancellation: the znode may exist; call `leave`.
         """
         losses = 0
-        pauses = Pauses()
+        retries = self._api.retries()
         while True:
             try:
                 is_taken = await self._try_to_take()
@@ -128,13 +128,8 @@ class QueueNode:
                 if not error.is_transient or is_too_much(len(self._data), losses):
                     error.path = error.path or self._queue.directory
                     raise
-            except SessionExpiredError:
-                if self._api.is_over:
-                    raise
             except ZooKeeperError as error:
-                if not error.is_transient:
-                    raise
-                await pauses.wait()
+                await retries.wait_after(error)
             else:
                 if is_taken:
                     return
@@ -144,7 +139,7 @@ class QueueNode:
 
         While it waits it remembers the one name that it waits for: lists would take memory for each waiter.
         """
-        pauses = Pauses()
+        retries = self._api.retries(pause_after_loss=True)
         while self._is_in_queue:
             if not self._before:
                 return True
@@ -152,14 +147,8 @@ class QueueNode:
                 await self._look_after_it_left(self._before)
             except NoNodeError:
                 return False  # the directory
-            except SessionExpiredError:
-                if self._api.is_over:
-                    raise
-                return False
             except ZooKeeperError as error:
-                if not error.is_transient:
-                    raise
-                await pauses.wait()
+                await retries.wait_after(error)
             if self.session.state.is_final:
                 return False  # what was read is of the next session, and our znode has gone with the last
         return False
@@ -352,7 +341,7 @@ class QueueNode:
 
     async def _create_second(self, queue: LockQueue) -> bool:
         operation = self._api.operations.create(self._second, self._data, ephemeral=True, acl=queue.acl)
-        pauses = Pauses()
+        retries = self._api.retries()
         # A request that is made now belongs to the current session: in another it would outlive the place.
         while self.session is self._api.session and not self.session.state.is_final:
             try:
@@ -362,10 +351,7 @@ class QueueNode:
             except (NoNodeError, SessionExpiredError):
                 return False
             except ZooKeeperError as error:
-                if not error.is_transient:
-                    raise
-                if not isinstance(error, ConnectionLossError):
-                    await pauses.wait()
+                await retries.wait_after(error)
             else:
                 return True
         return False

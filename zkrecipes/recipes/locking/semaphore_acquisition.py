@@ -7,13 +7,12 @@ from typing import final
 
 import anyio
 
-from zkrecipes.client.recipe_api import ChangedPaths, Guard, Pauses, Pending
+from zkrecipes.client.recipe_api import ChangedPaths, Guard, Pending
 from zkrecipes.errors import (
     ConnectionLossError,
     LockLostError,
     NoAuthError,
     NoNodeError,
-    SessionExpiredError,
     ZooKeeperError,
 )
 from zkrecipes.paths import join
@@ -129,7 +128,7 @@ class SemaphoreAcquisition(GuardedUse[Hold]):
         place, pool, api = self._place, self._pool, self._api
         async with api.changed_paths() as changed:
             is_watching = False
-            pauses = Pauses()
+            retries = api.retries()
             while not place.session.state.is_final:
                 try:
                     taken = await self._look_and_take(changed if is_watching else None)
@@ -139,14 +138,10 @@ class SemaphoreAcquisition(GuardedUse[Hold]):
                 except NoNodeError:
                     assert self._terms.limit is not None  # from `agree` on
                     await pool.make(self._terms.limit)
-                except SessionExpiredError:
-                    if api.is_over:
-                        raise
+                except ConnectionLossError:
+                    raise  # tried again already: the transaction is probably too large for the server
                 except ZooKeeperError as error:
-                    # a lost connection has been dealt with, unless it is the size of the transaction
-                    if not error.is_transient or isinstance(error, ConnectionLossError):
-                        raise
-                    await pauses.wait()
+                    await retries.wait_after(error)
         return False
 
     async def _look_and_take(self, changed: ChangedPaths | None) -> bool | None:
