@@ -8,6 +8,7 @@
     │   └── UnknownServerError         a code that this table does not know
     ├── TransactionError               a transaction was rolled back; names the operation that failed
     ├── ConnectionLossError            sent and not answered: the outcome is unknown
+    ├── ReplyNotReceivedError          the server answered, but the client could not receive the reply
     │   ├── PacketTooLargeError        the reply was larger than `max_packet_size`
     │   └── ReplyTooSlowError          the reply took so long that it would have cost the session's holds
     ├── SessionError                   the session is over
@@ -61,6 +62,7 @@ __all__ = [
     "QuotaExceededError",
     "ReconfigDisabledError",
     "ReconfigInProgressError",
+    "ReplyNotReceivedError",
     "ReplyTooSlowError",
     "RequestTimeoutError",
     "RuntimeInconsistencyError",
@@ -395,56 +397,68 @@ class ConnectionLossError(ZooKeeperError):
         return f"connection lost{why} before {what} was answered{outcome}"
 
 
-class PacketTooLargeError(ConnectionLossError):
-    """The reply to the request was larger than `max_packet_size`; it will not be sent again.
+class ReplyNotReceivedError(ZooKeeperError):
+    """The server answered, but the client could not receive the reply. A repetition would end the same way.
+
+    A write may have been applied.
 
     Attributes:
-        size: the announced size of the reply in bytes.
+        request: the name of the request.
+        path: the full path on the server that the request named, or None if it named none.
+        size: the size of the reply in bytes.
+    """
+
+    def __init__(self, request: str = "", *, path: str | None = None, size: int) -> None:
+        self.request = request
+        self.path = path
+        self.size = size
+        super().__init__(request)
+
+    def _named(self) -> str:
+        return f"{self.request} {self.path or ''}".strip() or "a request"
+
+
+class PacketTooLargeError(ReplyNotReceivedError):
+    """The reply to the request was larger than `max_packet_size`. The client does not send the request again.
+
+    Attributes:
         limit: `max_packet_size` in bytes.
     """
 
-    is_transient = False
-
     def __init__(self, request: str = "", *, path: str | None = None, size: int, limit: int) -> None:
-        self.size = size
         self.limit = limit
-        super().__init__(request, path=path)
+        super().__init__(request, path=path, size=size)
 
     def __str__(self) -> str:
-        what = f"{self.request} {self.path or ''}".strip() or "a request"
         return (
-            f"the reply to {what} has {self.size} bytes, more than max_packet_size={self.limit}; "
+            f"the reply to {self._named()} has {self.size} bytes, more than max_packet_size={self.limit}; "
             "the connection was dropped"
         )
 
 
-class ReplyTooSlowError(ConnectionLossError):
+class ReplyTooSlowError(ReplyNotReceivedError):
     """The reply took so long that the client left the server, twice, to save the session's holds.
 
-    A check of the holds waits behind it. The request will not be sent again.
+    A check of the holds waited behind the reply. The client does not send the request again.
 
     Attributes:
-        size: the size of the reply in bytes.
-        rate: how fast it arrived, in bytes a second.
+        rate: how fast the reply arrived, in bytes a second.
         timeout: the session timeout in seconds.
     """
-
-    is_transient = False
 
     def __init__(
         self, request: str = "", *, path: str | None = None, size: int, rate: float, timeout: float
     ) -> None:
-        self.size = size
         self.rate = rate
         self.timeout = timeout
-        super().__init__(request, path=path)
+        super().__init__(request, path=path, size=size)
 
     def __str__(self) -> str:
-        what = f"{self.request} {self.path or ''}".strip() or "a request"
         return (
-            f"the reply to {what} has {self.size} bytes and arrived at {self.rate:.0f} bytes a second, too "
-            f"slowly for the holds of a session with a timeout of {self.timeout:g} seconds: the client left "
-            "two servers before its end (read it by a client without holds, or raise session_timeout)"
+            f"the reply to {self._named()} has {self.size} bytes and arrived at {self.rate:.0f} bytes a "
+            f"second, too slowly for the holds of a session with a timeout of {self.timeout:g} seconds: the "
+            "client left two servers before its end (read it with a client without holds, or raise "
+            "session_timeout)"
         )
 
 

@@ -16,6 +16,7 @@ from zkrecipes.errors import (
     AuthFailedError,
     ConnectionLossError,
     ConnectTimeoutError,
+    ReplyNotReceivedError,
     SessionError,
     ZooKeeperError,
 )
@@ -41,7 +42,7 @@ _CODES: tuple[tuple[tuple[type[BaseException], ...], ExitCode], ...] = (
     ((click.ClickException,), ExitCode.USAGE),
     ((KeyboardInterrupt, click.Abort), ExitCode.INTERRUPTED),
     ((AuthFailedError,), ExitCode.REFUSED),
-    ((ConnectTimeoutError, ConnectionLossError, SessionError), ExitCode.NO_SERVER),
+    ((ConnectTimeoutError, ConnectionLossError, ReplyNotReceivedError, SessionError), ExitCode.NO_SERVER),
     ((ZooKeeperError,), ExitCode.REFUSED),
 )
 

@@ -30,13 +30,14 @@ from zkrecipes.codec.records import Node, Stat
 from zkrecipes.enums import ServerVersion, SessionState
 from zkrecipes.errors import NotReadOnlyError, SessionExpiredError, ZooKeeperError
 from zkrecipes.net.hold_guard import Guard
-from zkrecipes.net.pending import Pending
+from zkrecipes.net.pending import BREAKS_MAX, Pending
 from zkrecipes.net.session import Session
 from zkrecipes.net.session_changes import SessionChange
 from zkrecipes.net.session_engine import SessionEngine
 from zkrecipes.net.wakeup import CallingTask, callable_from_threads_in_task
 
 __all__ = [
+    "BREAKS_MAX",
     "CallingTask",
     "ChangedPaths",
     "Guard",

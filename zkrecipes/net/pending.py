@@ -13,10 +13,17 @@ from zkrecipes.errors import ZooKeeperError
 from zkrecipes.net.wakeup import Parking
 from zkrecipes.protocol.events import Ticket
 
-__all__ = ["Evidence", "Pending"]
+__all__ = ["BREAKS_MAX", "Evidence", "Pending"]
 
 T = TypeVar("T")
 
+BREAKS_MAX: Final = 5
+"""How many connections may break on the same request before the request counts as the cause, not the network.
+
+A read is sent again at most this many times, and a recipe repeats a lost write at most this many times. A
+request or a reply that is larger than the other end accepts breaks every connection; random faults of a
+network seldom hit the same request five times in a row.
+"""
 # `BinaryInputArchive.maxBuffer` (3.8): bytes of a frame, without its length.
 _MAXBUFFER_DEFAULT: Final = 0xF_FFFF
 _LENGTH_SIZE: Final = 4

@@ -40,7 +40,7 @@ from zkrecipes.net.forks import tell_when_forked
 from zkrecipes.net.holds import Holds
 from zkrecipes.net.hosts import Host, HostList
 from zkrecipes.net.pace import SearchPace
-from zkrecipes.net.pending import Pending
+from zkrecipes.net.pending import BREAKS_MAX, Pending
 from zkrecipes.net.session import Session
 from zkrecipes.net.session_changes import SessionChange, SessionChanges
 from zkrecipes.net.suspend_detection import SuspendDetector
@@ -64,8 +64,6 @@ _CLOSE_AT_MOST: Final = 2.0
 """Seconds that closing may take when no server answers; the session ends by itself after its timeout."""
 _MISSED_SLICE: Final = 1000
 """How many watches are told of a new connection in one go: a millisecond or two."""
-_REPEATED_AT_MOST: Final = 5
-"""How many times a read is sent again on which the connection broke each time."""
 _MOVES_MAX: Final = 2
 """How many times a reply may make the client leave a server before its request ends."""
 _SERVED_AFTER: Final = 1.0
@@ -509,7 +507,7 @@ class SessionEngine:
     def _blame(self, oldest: Pending[Any], reason: str) -> None:
         """Count the break against the oldest request in flight; end a read that breaks every connection."""
         oldest.breaks += 1
-        if oldest.breaks <= _REPEATED_AT_MOST or oldest.is_dropped or oldest.is_done:
+        if oldest.breaks <= BREAKS_MAX or oldest.is_dropped or oldest.is_done:
             return
         if oldest.is_repeatable and not oldest.is_idempotent:
             reason += f"; {oldest.breaks} connections broke while it was the oldest request in flight"

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 import anyio
 
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Pauses, RecipeApi, Stat, check_client, recipe_api
+from zkrecipes.client.recipe_api import BREAKS_MAX, Pauses, RecipeApi, Stat, check_client, recipe_api
 from zkrecipes.errors import (
     BadVersionError,
     ConnectionLossError,
@@ -34,8 +34,6 @@ logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 T = TypeVar("T")
 U = TypeVar("U")
 
-_LOSSES_MAX: Final = 5
-"""Connections lost in a row on the same write: then it is the write (too much data) and not the network."""
 _RETRY_AFTER: Final = 1.0
 _RETRY_AFTER_MAX: Final = 30.0
 _REPLY_OVERHEAD: Final = 16 + 4 + 68
@@ -241,7 +239,7 @@ class ConfigWatch(Generic[T]):
                 losses += 1
                 if await self._was_written(before, data, error):
                     return new
-                if losses == _LOSSES_MAX:
+                if losses == BREAKS_MAX:
                     raise
             except SessionExpiredError:
                 if self._api.is_over:

@@ -23,7 +23,7 @@ import anyio
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Pauses, RecipeApi, Stat, check_client, recipe_api
+from zkrecipes.client.recipe_api import BREAKS_MAX, Pauses, RecipeApi, Stat, check_client, recipe_api
 from zkrecipes.enums import Perms, SessionState
 from zkrecipes.errors import (
     BadVersionError,
@@ -49,8 +49,6 @@ logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 OnConflict = Literal["wait", "raise", "replace"]
 """What to do while somebody else holds the name."""
 
-_LOSSES_MAX: Final = 5
-"""Connections lost in a row on the same write: then it is the write (too much data) and not the network."""
 _RETRY_AFTER: Final = 1.0
 _RETRY_AFTER_MAX: Final = 30.0
 _OLD_SESSIONS: Final = 16
@@ -279,7 +277,7 @@ class PersistentNode:
             return
         if isinstance(error, ConnectionLossError):
             self._losses += 1
-            if self._losses < _LOSSES_MAX:
+            if self._losses < BREAKS_MAX:
                 return  # the next try finds out, by the owner, whether the znode was made
         elif error.is_transient:
             logger.info("%s is not written yet: %s", self.path, error, extra={"path": self.path})
@@ -334,7 +332,7 @@ class PersistentNode:
             raise
         except ConnectionLossError as error:
             self._losses += 1
-            if self._losses >= _LOSSES_MAX:
+            if self._losses >= BREAKS_MAX:
                 if self._written is None:
                     raise
                 self._reject(wanted, error)

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from zkrecipes.acl import ACL, ANYONE_ID
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Node, Pending, RecipeApi, Session, recipe_api
+from zkrecipes.client.recipe_api import BREAKS_MAX, Node, Pending, RecipeApi, Session, recipe_api
 from zkrecipes.enums import Perms
 from zkrecipes.errors import (
     ConnectionLossError,
@@ -39,7 +39,6 @@ __all__ = ["LockQueue", "QueueNode", "is_too_much"]
 
 _SHORT: Final = 64
 """Contenders. In a queue that is no longer a list is asked for although it may not be needed."""
-_LOSSES_MAX: Final = 5
 _READ: Final = int(Perms.READ)
 """As a number: flags are joined by Python functions."""
 _SURELY_TAKEN: Final = 2**16
@@ -51,7 +50,7 @@ def is_too_much(size: int, losses: int) -> bool:
 
     A server that is sent more than it takes says nothing, and closes the connection.
     """
-    return losses >= _LOSSES_MAX and size > _SURELY_TAKEN
+    return losses >= BREAKS_MAX and size > _SURELY_TAKEN
 
 
 @final
@@ -124,8 +123,7 @@ class QueueNode:
                 is_taken = await self._try_to_take()
             except ConnectionLossError as error:
                 losses += 1
-                # a list that is too large would be too large again
-                if not error.is_transient or is_too_much(len(self._data), losses):
+                if is_too_much(len(self._data), losses):
                     error.path = error.path or self._queue.directory
                     raise
             except ZooKeeperError as error:
