@@ -1,6 +1,6 @@
 """What watches must be told in any history: a record of the changes, and a checker written from the promises.
 
-From `docs/explanation/promises.md`, "Watches":
+From `docs/explanation/guarantees.md`, "Watches":
 
 - A persistent watch is told each change from its beginning on, in order and once. After a reconnect, and in a
   new session, it is told `RESYNC` instead of the changes that it may have missed.

@@ -7,7 +7,7 @@ import re
 from tests.house.source_tree import ROOT
 
 _LOGGER = re.compile(r"getLogger\((.*?)\)")
-_PAGE = ROOT / "docs" / "how-to" / "observe.md"
+_PAGE = ROOT / "docs" / "how-to" / "monitoring.md"
 
 
 def test_every_logger_is_one_that_the_documentation_names() -> None:

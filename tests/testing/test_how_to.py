@@ -10,7 +10,7 @@ from tests.house.source_tree import ROOT
 
 pytest_plugins = ["pytester"]
 
-PAGE = (ROOT / "docs/how-to/test-your-code.md").read_text("utf-8")
+PAGE = (ROOT / "docs/how-to/testing.md").read_text("utf-8")
 EXAMPLES = dict(re.findall(r"```python\n# (\S+)\.py\n(.*?)```", PAGE, re.DOTALL))
 
 
