@@ -750,5 +750,3 @@ class ClientSide:
             self.stage = Stage.DEAD
             self._control.clear()
             self._events.append(Broken(error))
-
-
