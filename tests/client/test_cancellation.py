@@ -21,7 +21,7 @@ from tests.recipes.fault_sweep import (
     World,
     asyncio_only,
     cancel_at_each_pass,
-    hurt_each_request,
+    inject_into_each_request,
     virtual_time,
     world,
 )
@@ -169,17 +169,19 @@ async def test_cancelling_natively_once_or_twice_leaves_nothing_behind(
 
 @by_name
 @pytest.mark.parametrize(
-    "how", [FaultKind.BEFORE_SEND, FaultKind.AFTER_SEND, FaultKind.AFTER_COMMIT], ids=lambda how: how.name
+    "fault_kind",
+    [FaultKind.BEFORE_SEND, FaultKind.AFTER_SEND, FaultKind.AFTER_COMMIT],
+    ids=lambda kind: kind.name,
 )
 async def test_a_connection_that_breaks_at_every_request_leaves_nothing_behind(
-    act: Act, how: FaultKind
+    act: Act, fault_kind: FaultKind
 ) -> None:
     def is_done_or_unknown(outcome: Outcome) -> None:
         assert outcome.error is None or isinstance(
             outcome.error, (zk.ConnectionLossError, zk.NodeExistsError)
         )
 
-    assert await hurt_each_request(act, is_done_or_unknown, how, stays=STAYS) >= 1
+    assert await inject_into_each_request(act, is_done_or_unknown, fault_kind, stays=STAYS) >= 1
 
 
 @by_name
@@ -188,7 +190,7 @@ async def test_a_session_that_ends_at_every_request_leaves_nothing_behind(act: A
         told = (zk.ConnectionLossError, zk.SessionExpiredError, zk.NodeExistsError)
         assert outcome.error is None or isinstance(outcome.error, told), outcome
 
-    assert await hurt_each_request(act, is_done_or_told, FaultKind.EXPIRE, stays=STAYS) >= 1
+    assert await inject_into_each_request(act, is_done_or_told, FaultKind.EXPIRE, stays=STAYS) >= 1
 
 
 @by_name

@@ -448,7 +448,7 @@ async def test_leaving_while_suspended_closes_the_session_if_a_server_comes_back
 async def test_leaving_in_the_moment_of_an_expiry_opens_no_new_session() -> None:
     async with world() as there:
         async with there.connect("a") as client:
-            there.server.faults.hurt(1, FaultKind.EXPIRE, session_id=client.session.id)
+            there.server.faults.inject(1, FaultKind.EXPIRE, session_id=client.session.id)
         await anyio.sleep(1)
         assert len(there.server.processor.sessions) == 0
         assert client.state.is_final

@@ -16,7 +16,7 @@ ODD = "🐂\t"
 
 @pytest.fixture(autouse=True)
 def server_that_allows_every_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zkrecipes.devserver.writes.check_path", lambda path, **_: path)
+    monkeypatch.setattr("zkrecipes.devserver.requests.writes.check_path", lambda path, **_: path)
 
 
 async def plant(client: zk.Client, *paths: str, ephemeral: bool = False) -> None:

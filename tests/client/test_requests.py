@@ -100,7 +100,7 @@ async def test_a_write_that_was_sent_and_not_answered_has_an_unknown_outcome(was
 
 async def test_a_request_that_never_reached_the_socket_is_sent_on_the_next_connection() -> None:
     async with world() as there, there.connect("a") as client:
-        there.server.faults.hurt(1, FaultKind.BEFORE_SEND, session_id=client.session.id)
+        there.server.faults.inject(1, FaultKind.BEFORE_SEND, session_id=client.session.id)
         await anyio.wait_all_tasks_blocked()
         assert await client.create("/n") == "/n"
         assert there.count(OpCode.CREATE) == 1
@@ -259,7 +259,7 @@ async def test_when_the_session_expires_waiting_writes_fail_and_reads_go_on_in_t
 async def test_a_write_that_was_in_flight_when_the_session_expired_is_unknown() -> None:
     async with world() as there, there.connect("a") as client:
         await client.create("/n", b"1")
-        there.server.faults.hurt(1, FaultKind.EXPIRE, session_id=client.session.id)
+        there.server.faults.inject(1, FaultKind.EXPIRE, session_id=client.session.id)
         with pytest.raises(zk.ConnectionLossError):
             await client.set("/n", b"2")
         assert (await client.get("/n")).data == b"1"

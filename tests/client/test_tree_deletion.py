@@ -13,13 +13,13 @@ from tests.recipes.fault_sweep import (
     Seen,
     World,
     cancel_at_each_pass,
-    hurt_each_request,
+    inject_into_each_request,
     virtual_time,
     world,
 )
 from zkrecipes.codec.messages import CreateRequest, DeleteRequest
 from zkrecipes.devserver.faults import FaultKind
-from zkrecipes.devserver.writes import WRITES
+from zkrecipes.devserver.requests.writes import WRITES
 from zkrecipes.enums import CreateMode, OpCode
 from zkrecipes.net.transport.network import Network
 
@@ -208,7 +208,7 @@ async def test_a_znode_that_may_not_be_deleted_is_an_error_and_stays() -> None:
 async def test_a_leaf_whose_deletion_was_applied_unheard_is_gone_and_no_error() -> None:
     async with world() as there, there.connect("a") as client:
         await client.create("/a")
-        there.server.faults.hurt(1, FaultKind.AFTER_COMMIT, session_id=client.session.id)
+        there.server.faults.inject(1, FaultKind.AFTER_COMMIT, session_id=client.session.id)
         await client.delete("/a", recursive=True)
         assert there.count(OpCode.DELETE) == 2
         assert there.znodes() == set()
@@ -232,12 +232,15 @@ class Planted:
         await anyio.lowlevel.checkpoint()
 
 
-@pytest.mark.parametrize("how", [FaultKind.BEFORE_SEND, FaultKind.AFTER_SEND, FaultKind.AFTER_COMMIT])
-async def test_a_tree_goes_whichever_request_loses_its_connection(how: FaultKind) -> None:
+@pytest.mark.parametrize("fault_kind", [FaultKind.BEFORE_SEND, FaultKind.AFTER_SEND, FaultKind.AFTER_COMMIT])
+async def test_a_tree_goes_whichever_request_loses_its_connection(fault_kind: FaultKind) -> None:
     def judge(outcome: Outcome) -> None:
         assert outcome.error is None
 
-    assert await hurt_each_request(delete_planted, judge, how, stays=set(), surroundings=Planted) >= 10
+    assert (
+        await inject_into_each_request(delete_planted, judge, fault_kind, stays=set(), surroundings=Planted)
+        >= 10
+    )
 
 
 async def test_a_deletion_that_is_cancelled_leaves_no_request_behind() -> None:

@@ -62,7 +62,7 @@ class History:
             (5, self._leave),
             (8, self._change),
             (2, self._cut),
-            (2, self._hurt),
+            (2, self._inject_fault),
             (2, self._hold_replies),
             (2, self._release),
             (2, self._begin_to_refuse),
@@ -108,10 +108,10 @@ class History:
     def _cut(self, _: TaskGroup) -> None:
         self._there.network.reset(source="a")
 
-    def _hurt(self, _: TaskGroup) -> None:
+    def _inject_fault(self, _: TaskGroup) -> None:
         faults = self._there.server.faults
-        hurt = self._rng.choice([faults.drop_request, faults.lose_reply])
-        hurt(self._rng.choice([*WATCH_OPCODES, *READS]), session_id=self._client.session.id)
+        inject = self._rng.choice([faults.drop_request, faults.lose_reply])
+        inject(self._rng.choice([*WATCH_OPCODES, *READS]), session_id=self._client.session.id)
 
     def _hold_replies(self, _: TaskGroup) -> None:
         self._held.append(self._there.server.faults.hold_replies(session_id=self._client.session.id))

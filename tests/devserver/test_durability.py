@@ -24,7 +24,7 @@ from zkrecipes.cli.exit_codes import ExitCode
 from zkrecipes.codec.messages import CreateRequest, ExistsRequest, GetChildrenRequest, SetDataRequest
 from zkrecipes.devserver import DevServer
 from zkrecipes.devserver.storage.data_dir import FILE_NAME, DataDir, DataDirError
-from zkrecipes.devserver.storage.rows import Changes
+from zkrecipes.devserver.storage.rows import ChangedRows
 from zkrecipes.enums import EventType
 from zkrecipes.testing import MemoryNetwork
 
@@ -51,7 +51,7 @@ class Gate:
         self._waiting = threading.Semaphore(0)
         real_save = DataDir.save
 
-        def save(store: DataDir, changes: Changes) -> None:
+        def save(store: DataDir, changes: ChangedRows) -> None:
             self.saves += 1
             if not self._is_open.is_set():
                 self._waiting.release()

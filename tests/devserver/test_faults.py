@@ -157,25 +157,27 @@ async def test_a_resumed_session_can_be_hurt_in_its_greeting(autojump_clock: Moc
             )
 
 
-@pytest.mark.parametrize("how", [how for how in FaultKind if how not in {FaultKind.CORRUPT, FaultKind.DELAY}])
+@pytest.mark.parametrize(
+    "fault_kind", [kind for kind in FaultKind if kind not in {FaultKind.CORRUPT, FaultKind.DELAY}]
+)
 @pytest.mark.parametrize("nth", [1, 2, 3])
 @pytest.mark.parametrize("of_next_session", [True, False])
 async def test_the_nth_request_of_a_session_is_hurt(
-    nth: int, how: FaultKind, of_next_session: bool, autojump_clock: MockClock
+    nth: int, fault_kind: FaultKind, of_next_session: bool, autojump_clock: MockClock
 ) -> None:
     async with _serving() as (server, network):
         bystander, _ = await RawClient.greet(server, network)
         if of_next_session:
-            fault = server.faults.hurt(nth, how)
+            fault = server.faults.inject(nth, fault_kind)
             client, hello = await RawClient.greet(server, network)
         else:
             client, hello = await RawClient.greet(server, network)
-            fault = server.faults.hurt(nth, how, session_id=hello.session_id)
+            fault = server.faults.inject(nth, fault_kind, session_id=hello.session_id)
         await bystander.ok(_create("/bystander"))
         answered = 0
         try:
             while True:
-                if how is not FaultKind.BEFORE_SEND:
+                if fault_kind is not FaultKind.BEFORE_SEND:
                     await client.ping()
                 await client.ok(_create(f"/{answered + 1}"))
                 answered += 1
@@ -183,28 +185,28 @@ async def test_the_nth_request_of_a_session_is_hurt(
             pass
         assert answered == nth - 1
         assert fault.times_used == 1
-        assert (f"/{nth}" in server.processor.tree) is (how is FaultKind.AFTER_COMMIT)
+        assert (f"/{nth}" in server.processor.tree) is (fault_kind is FaultKind.AFTER_COMMIT)
         session = server.processor.sessions.find(hello.session_id)
-        assert (session is None) is (how is FaultKind.EXPIRE)
+        assert (session is None) is (fault_kind is FaultKind.EXPIRE)
         await bystander.ok(GetChildrenRequest("/"))
 
 
 async def test_requests_are_counted_from_one() -> None:
     with pytest.raises(ValueError, match="from 1"):
-        DevServer(network=MemoryNetwork()).faults.hurt(0, FaultKind.AFTER_SEND)
+        DevServer(network=MemoryNetwork()).faults.inject(0, FaultKind.AFTER_SEND)
 
 
 async def test_hurting_before_a_request_of_a_session_without_a_connection_does_nothing(
     autojump_clock: MockClock,
 ) -> None:
     async with _serving() as (server, _):
-        assert server.faults.hurt(1, FaultKind.BEFORE_SEND, session_id=77).is_spent
+        assert server.faults.inject(1, FaultKind.BEFORE_SEND, session_id=77).is_spent
 
 
 async def test_the_nth_reply_of_a_session_is_late(autojump_clock: MockClock) -> None:
     async with _serving() as (server, network):
         client, hello = await RawClient.greet(server, network)
-        server.faults.hurt(2, FaultKind.DELAY, session_id=hello.session_id, seconds=3)
+        server.faults.inject(2, FaultKind.DELAY, session_id=hello.session_id, seconds=3)
         began = trio.current_time()
         times = []
         for path in ("/1", "/2", "/3"):

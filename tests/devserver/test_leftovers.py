@@ -61,7 +61,7 @@ class Troublemaker:
             self._server.faults.delay_reply(self._random.choice([0.1, 30.0]), times=5)
         else:
             how = self._random.choice([how for how in FaultKind if how is not FaultKind.DELAY])
-            self._server.faults.hurt(self._random.randint(1, 4), how)
+            self._server.faults.inject(self._random.randint(1, 4), how)
 
     def calm_down(self) -> None:
         self._server.resume()

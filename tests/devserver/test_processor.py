@@ -49,11 +49,11 @@ from zkrecipes.codec.messages import (
 )
 from zkrecipes.codec.multi import MultiReadRequest, MultiReply, MultiRequest
 from zkrecipes.codec.records import ACL, ClientInfo, Id, Node
-from zkrecipes.devserver.access import digest_id
+from zkrecipes.devserver.auth.access import digest_id
+from zkrecipes.devserver.auth.sasl import SaslExchange
 from zkrecipes.devserver.data_tree import DataTree
-from zkrecipes.devserver.peer import Moment
 from zkrecipes.devserver.processor import Processor, Reply
-from zkrecipes.devserver.sasl import SaslExchange
+from zkrecipes.devserver.server_clock import ServerTime
 from zkrecipes.devserver.session_tracker import Session, SessionTracker
 from zkrecipes.enums import AddWatchMode, EventType, OpCode
 
@@ -69,7 +69,7 @@ NODE_EXISTS, NOT_EMPTY, INVALID_ACL, AUTH_FAILED, NO_WATCHER = -110, -111, -114,
 RECONFIG_DISABLED = -123
 
 
-class Peer:
+class FakeClient:
     """A connection that keeps what it is told."""
 
     def __init__(self, server: Server) -> None:
@@ -111,7 +111,7 @@ class Server:
 
     def __init__(self, **options: Any) -> None:
         start_counter = options.pop("start_counter", 0)
-        self.moment = Moment(0.0, 0)
+        self.moment = ServerTime(0.0, 0)
         self.processor = Processor(
             tree=DataTree(start_counter=start_counter),
             sessions=SessionTracker(tick_time=2.0, first_id=1),
@@ -121,8 +121,8 @@ class Server:
             **options,
         )
 
-    def connect(self) -> Peer:
-        peer = Peer(self)
+    def connect(self) -> FakeClient:
+        peer = FakeClient(self)
         reply = peer.greet()
         assert reply is not None
         assert reply.timeout_ms == 10_000
@@ -135,7 +135,7 @@ def server() -> Server:
 
 
 @pytest.fixture
-def peer(server: Server) -> Peer:
+def peer(server: Server) -> FakeClient:
     return server.connect()
 
 
@@ -156,14 +156,14 @@ def test_a_new_session_is_a_transaction(server: Server) -> None:
 
 
 def test_a_client_that_is_ahead_gets_no_reply(server: Server) -> None:
-    assert Peer(server).greet(zxid=FIRST_ZXID + 1) is None
-    assert Peer(server).greet(zxid=FIRST_ZXID) is not None
+    assert FakeClient(server).greet(zxid=FIRST_ZXID + 1) is None
+    assert FakeClient(server).greet(zxid=FIRST_ZXID) is not None
 
 
-def test_a_session_is_resumed_and_its_old_connection_closed(server: Server, peer: Peer) -> None:
+def test_a_session_is_resumed_and_its_old_connection_closed(server: Server, peer: FakeClient) -> None:
     assert peer.session is not None
     zxid = server.processor.zxid
-    again = Peer(server)
+    again = FakeClient(server)
     reply = again.greet(peer.session.id, b"p" * 16)
     assert reply == ConnectReply(0, 10_000, peer.session.id, b"p" * 16, False)
     assert peer.closed
@@ -174,15 +174,15 @@ def test_a_session_is_resumed_and_its_old_connection_closed(server: Server, peer
 
 
 @pytest.mark.parametrize("session_id", [None, 12345])
-def test_a_wrong_password_or_id_is_refused(server: Server, peer: Peer, session_id: int | None) -> None:
+def test_a_wrong_password_or_id_is_refused(server: Server, peer: FakeClient, session_id: int | None) -> None:
     assert peer.session is not None
-    stranger = Peer(server)
+    stranger = FakeClient(server)
     reply = stranger.greet(peer.session.id if session_id is None else session_id, b"wrong")
     assert reply == ConnectReply(0, 0, 0, bytes(16), False)
     assert stranger.session is None
 
 
-def test_closing_a_session_takes_its_ephemerals_under_one_zxid(server: Server, peer: Peer) -> None:
+def test_closing_a_session_takes_its_ephemerals_under_one_zxid(server: Server, peer: FakeClient) -> None:
     watcher = server.connect()
     for name in "ab":
         peer.ok(_create(f"/{name}", flags=1))
@@ -194,20 +194,20 @@ def test_closing_a_session_takes_its_ephemerals_under_one_zxid(server: Server, p
     assert len(server.processor.sessions) == 1
 
 
-def test_an_expired_session_is_closed_with_its_ephemerals(server: Server, peer: Peer) -> None:
+def test_an_expired_session_is_closed_with_its_ephemerals(server: Server, peer: FakeClient) -> None:
     peer.ok(_create("/e", flags=1))
     assert peer.session is not None
     server.processor.expire(peer.session, server.moment)
     assert peer.closed
     assert "/e" not in server.processor.tree
     server.processor.leave(peer)
-    again = Peer(server)
+    again = FakeClient(server)
     reply = again.greet(peer.session.id, b"p" * 16)
     assert reply is not None
     assert reply.timeout_ms == 0
 
 
-def test_a_session_without_a_connection_expires_too(server: Server, peer: Peer) -> None:
+def test_a_session_without_a_connection_expires_too(server: Server, peer: FakeClient) -> None:
     assert peer.session is not None
     server.processor.leave(peer)
     server.processor.expire(peer.session, server.moment)
@@ -219,9 +219,9 @@ def test_a_session_without_a_connection_expires_too(server: Server, peer: Peer) 
     [(PingRequest(), True), (GetDataRequest("/none"), True), (AuthRequest(0, "digest", b"a:b"), False)],
 )
 def test_every_request_but_auth_keeps_the_session_alive(
-    server: Server, peer: Peer, request_: Request[Any], touches: bool
+    server: Server, peer: FakeClient, request_: Request[Any], touches: bool
 ) -> None:
-    server.moment = Moment(100.0, 100_000)
+    server.moment = ServerTime(100.0, 100_000)
     peer.send(request_)
     assert server.processor.sessions.next_expiry() == (112.0 if touches else 12.0)
 
@@ -285,7 +285,7 @@ def test_every_request_but_auth_keeps_the_session_alive(
     ],
 )
 def test_a_write_answers_in_the_real_servers_order_of_checks_and_uses_a_zxid(
-    server: Server, peer: Peer, request_: Request[Any], err: int
+    server: Server, peer: FakeClient, request_: Request[Any], err: int
 ) -> None:
     for path, flags in (("/a", 0), ("/a/b", 0), ("/e", 1)):
         peer.ok(_create(path, flags=flags))
@@ -298,8 +298,8 @@ def test_a_write_answers_in_the_real_servers_order_of_checks_and_uses_a_zxid(
     assert (reply.record is None) == (err != OK)
 
 
-def test_create_answers_the_path_and_create2_the_stat_too(server: Server, peer: Peer) -> None:
-    server.moment = Moment(0.0, 777)
+def test_create_answers_the_path_and_create2_the_stat_too(server: Server, peer: FakeClient) -> None:
+    server.moment = ServerTime(0.0, 777)
     assert peer.ok(_create("/a", b"data")) == CreateReply("/a")
     record = peer.ok(Create2Request("/b", b"data", OPEN, 1))
     assert isinstance(record, Create2Reply)
@@ -312,7 +312,7 @@ def test_create_answers_the_path_and_create2_the_stat_too(server: Server, peer: 
     assert peer.ok(GetDataRequest("/c")).data is None
 
 
-def test_sequence_numbers_count_all_children_ever_made(peer: Peer) -> None:
+def test_sequence_numbers_count_all_children_ever_made(peer: FakeClient) -> None:
     peer.ok(_create("/p"))
     made = [peer.ok(_create("/p/s-", flags=flags)).path for flags in (2, 3)]
     peer.ok(_create("/p/other"))
@@ -333,15 +333,15 @@ def test_ttl_znodes_are_off_unless_asked_for() -> None:
     assert peer.send(CreateContainerRequest("/c", b"", OPEN, 4)).err == OK
 
 
-def test_a_version_never_becomes_minus_one(server: Server, peer: Peer) -> None:
+def test_a_version_never_becomes_minus_one(server: Server, peer: FakeClient) -> None:
     peer.ok(_create("/a"))
     server.processor.tree.get("/a").version = -2
     assert peer.ok(SetDataRequest("/a", b"", -2)).stat.version == 0
 
 
-def test_versions_and_times_move_with_their_own_kind_of_change(server: Server, peer: Peer) -> None:
+def test_versions_and_times_move_with_their_own_kind_of_change(server: Server, peer: FakeClient) -> None:
     peer.ok(_create("/a"))
-    server.moment = Moment(5.0, 5000)
+    server.moment = ServerTime(5.0, 5000)
     stat = peer.ok(SetDataRequest("/a", b"xy", 0)).stat
     assert (stat.version, stat.aversion, stat.mtime, stat.mzxid) == (1, 0, 5000, server.processor.zxid)
     stat = peer.ok(SetACLRequest("/a", OPEN, 0)).stat
@@ -351,7 +351,7 @@ def test_versions_and_times_move_with_their_own_kind_of_change(server: Server, p
 # --- multi -------------------------------------------------------------------------------------------------
 
 
-def test_a_multi_applies_all_under_one_zxid(server: Server, peer: Peer) -> None:
+def test_a_multi_applies_all_under_one_zxid(server: Server, peer: FakeClient) -> None:
     zxid = server.processor.zxid
     reply = peer.send(
         MultiRequest(
@@ -386,7 +386,7 @@ def test_a_multi_applies_all_under_one_zxid(server: Server, peer: Peer) -> None:
     ]
 
 
-def test_a_multi_that_fails_changes_nothing_and_fires_nothing(server: Server, peer: Peer) -> None:
+def test_a_multi_that_fails_changes_nothing_and_fires_nothing(server: Server, peer: FakeClient) -> None:
     watcher = server.connect()
     watcher.ok(ExistsRequest("/a", True)) if "/a" in server.processor.tree else watcher.send(
         ExistsRequest("/a", True)
@@ -401,7 +401,7 @@ def test_a_multi_that_fails_changes_nothing_and_fires_nothing(server: Server, pe
     assert watcher.seen() == [(EventType.CREATED, "/a")]
 
 
-def test_a_multi_of_checks_is_a_transaction_that_changes_nothing(server: Server, peer: Peer) -> None:
+def test_a_multi_of_checks_is_a_transaction_that_changes_nothing(server: Server, peer: FakeClient) -> None:
     peer.ok(_create("/a"))
     peer.ok(GetDataRequest("/a", True))
     zxid = server.processor.zxid
@@ -413,13 +413,13 @@ def test_a_multi_of_checks_is_a_transaction_that_changes_nothing(server: Server,
     assert (reply.zxid, reply.record) == (zxid + 2, MultiReply(expected))
 
 
-def test_a_check_needs_permission_to_read(peer: Peer) -> None:
+def test_a_check_needs_permission_to_read(peer: FakeClient) -> None:
     peer.ok(AuthRequest(0, "digest", b"alice:secret"))
     peer.ok(_create("/a", acl=[ACL(30, ALICE[0].id)]))
     assert peer.ok(MultiRequest((CheckRequest("/a", -1),))) == MultiReply((ErrorReply(NO_AUTH),))
 
 
-def test_an_empty_multi_is_fine(server: Server, peer: Peer) -> None:
+def test_an_empty_multi_is_fine(server: Server, peer: FakeClient) -> None:
     zxid = server.processor.zxid
     assert peer.send(MultiRequest(())) == Reply(zxid + 1, OK, MultiReply(()), opcodes=[])
 
@@ -434,7 +434,7 @@ def test_an_empty_multi_is_fine(server: Server, peer: Peer) -> None:
         _create("/a", acl=None),
     ],
 )
-def test_what_cannot_be_in_a_multi_cannot_be_read(peer: Peer, operation: Request[Any]) -> None:
+def test_what_cannot_be_in_a_multi_cannot_be_read(peer: FakeClient, operation: Request[Any]) -> None:
     assert peer.send(MultiRequest((_create("/b"), operation))).err == MARSHALLING
     assert peer.send(ExistsRequest("/b")).err == NO_NODE
 
@@ -449,13 +449,13 @@ def test_what_cannot_be_in_a_multi_cannot_be_read(peer: Peer, operation: Request
     ],
 )
 def test_a_multi_that_cannot_be_read_takes_a_zxid_unless_it_stumbles_over_a_null_acl(
-    server: Server, peer: Peer, operations: tuple[Request[Any], ...], zxids: int
+    server: Server, peer: FakeClient, operations: tuple[Request[Any], ...], zxids: int
 ) -> None:
     before = server.processor.zxid
     assert peer.send(MultiRequest(operations)) == Reply(before + zxids, MARSHALLING)
 
 
-def test_a_ttl_create_in_a_multi_goes_by_its_flags(peer: Peer) -> None:
+def test_a_ttl_create_in_a_multi_goes_by_its_flags(peer: FakeClient) -> None:
     operations = (
         CreateTTLRequest("/t", b"", OPEN, 5, 1000),
         CreateTTLRequest("/p", b"", OPEN, 0, 1000),
@@ -497,7 +497,7 @@ def test_a_ttl_create_in_a_multi_goes_by_its_flags(peer: Peer) -> None:
     ],
 )
 def test_a_read_answers_and_moves_no_zxid(
-    server: Server, peer: Peer, request_: Request[Any], err: int
+    server: Server, peer: FakeClient, request_: Request[Any], err: int
 ) -> None:
     owner = server.connect()
     owner.ok(AuthRequest(0, "digest", b"alice:secret"))
@@ -508,7 +508,7 @@ def test_a_read_answers_and_moves_no_zxid(
     assert (reply.err, reply.zxid) == (err, zxid)
 
 
-def test_children_come_in_another_order_each_time(peer: Peer) -> None:
+def test_children_come_in_another_order_each_time(peer: FakeClient) -> None:
     peer.ok(_create("/p"))
     names = [peer.ok(_create("/p/n-", flags=2)).path[3:] for _ in range(20)]
     seen = [peer.ok(GetChildrenRequest("/p")).children for _ in range(5)]
@@ -519,7 +519,7 @@ def test_children_come_in_another_order_each_time(peer: Peer) -> None:
     assert both.stat.num_children == 20
 
 
-def test_who_may_read_but_not_administer_sees_no_hashes(server: Server, peer: Peer) -> None:
+def test_who_may_read_but_not_administer_sees_no_hashes(server: Server, peer: FakeClient) -> None:
     owner = server.connect()
     owner.ok(AuthRequest(0, "digest", b"alice:secret"))
     owner.ok(_create("/a", acl=[*READ_ONLY, *ALICE]))
@@ -527,24 +527,24 @@ def test_who_may_read_but_not_administer_sees_no_hashes(server: Server, peer: Pe
     assert peer.ok(GetACLRequest("/a")).acl == [*READ_ONLY, ACL(31, Id("digest", "alice:x"))]
 
 
-def test_ephemerals_of_the_own_session_are_listed_by_prefix(server: Server, peer: Peer) -> None:
+def test_ephemerals_of_the_own_session_are_listed_by_prefix(server: Server, peer: FakeClient) -> None:
     server.connect().ok(_create("/other", flags=1))
     peer.ok(_create("/a"))
     peer.ok(_create("/a/e", flags=1))
     peer.ok(_create("/e", flags=1))
     for prefix, expected in (("/", ["/a/e", "/e"]), ("", ["/a/e", "/e"]), ("/a", ["/a/e"]), ("/x", [])):
         assert sorted(peer.ok(GetEphemeralsRequest(prefix)).ephemerals) == expected
-    stranger = Peer(server)
+    stranger = FakeClient(server)
     assert stranger.ok(GetEphemeralsRequest("/")).ephemerals == []
 
 
-def test_all_descendants_are_counted(peer: Peer) -> None:
+def test_all_descendants_are_counted(peer: FakeClient) -> None:
     for path in ("/a", "/a/b", "/a/b/c"):
         peer.ok(_create(path))
     assert peer.ok(GetAllChildrenNumberRequest("/a")).total_number == 2
 
 
-def test_a_multi_read_has_a_result_or_an_error_each_and_sets_no_watch(peer: Peer) -> None:
+def test_a_multi_read_has_a_result_or_an_error_each_and_sets_no_watch(peer: FakeClient) -> None:
     peer.ok(_create("/a", b"x"))
     reply = peer.send(
         MultiReadRequest(
@@ -565,7 +565,7 @@ def test_a_multi_read_has_a_result_or_an_error_each_and_sets_no_watch(peer: Peer
 # --- identities --------------------------------------------------------------------------------------------
 
 
-def test_auth_adds_identities(peer: Peer) -> None:
+def test_auth_adds_identities(peer: FakeClient) -> None:
     assert peer.send(AuthRequest(0, "digest", b"alice:secret")) == Reply(0, OK)
     peer.ok(AuthRequest(0, "digest", b"alice:secret"))
     assert peer.ok(WhoAmIRequest()).client_info == [
@@ -574,11 +574,11 @@ def test_auth_adds_identities(peer: Peer) -> None:
     ]
 
 
-def test_an_unknown_scheme_closes_the_connection(peer: Peer) -> None:
+def test_an_unknown_scheme_closes_the_connection(peer: FakeClient) -> None:
     assert peer.send(AuthRequest(0, "nonsense", b"")) == Reply(0, AUTH_FAILED, close=True)
 
 
-def test_super_may_do_all(server: Server, peer: Peer) -> None:
+def test_super_may_do_all(server: Server, peer: FakeClient) -> None:
     owner = server.connect()
     owner.ok(AuthRequest(0, "digest", b"alice:secret"))
     owner.ok(_create("/a", b"x", acl=ALICE))
@@ -586,7 +586,7 @@ def test_super_may_do_all(server: Server, peer: Peer) -> None:
     assert peer.ok(GetDataRequest("/a")).data == b"x"
 
 
-def test_sasl_without_a_configuration_answers_nothing(peer: Peer) -> None:
+def test_sasl_without_a_configuration_answers_nothing(peer: FakeClient) -> None:
     assert peer.send(SASLRequest(b"token")) == Reply(0, OK, SASLReply(None))
 
 
@@ -594,7 +594,7 @@ def test_sasl_without_a_configuration_answers_nothing(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize("opcode", [OpCode.CHECK, 0, 999, -10, -1])
-def test_an_unknown_opcode_is_unimplemented_and_closes(server: Server, peer: Peer, opcode: int) -> None:
+def test_an_unknown_opcode_is_unimplemented_and_closes(server: Server, peer: FakeClient, opcode: int) -> None:
     reply = server.processor.process(peer, opcode, None, server.moment)
     assert reply == Reply(-1, UNIMPLEMENTED, close=True)
 
@@ -608,14 +608,16 @@ def test_an_unknown_opcode_is_unimplemented_and_closes(server: Server, peer: Pee
         (OpCode.AUTH, AUTH_FAILED),
     ],
 )
-def test_a_body_that_cannot_be_read_is_an_error(server: Server, peer: Peer, opcode: int, err: int) -> None:
+def test_a_body_that_cannot_be_read_is_an_error(
+    server: Server, peer: FakeClient, opcode: int, err: int
+) -> None:
     assert server.processor.process(peer, opcode, None, server.moment).err == err
 
 
 # --- watches -----------------------------------------------------------------------------------------------
 
 
-def test_a_data_watch_fires_once(server: Server, peer: Peer) -> None:
+def test_a_data_watch_fires_once(server: Server, peer: FakeClient) -> None:
     peer.ok(_create("/a"))
     peer.ok(GetDataRequest("/a", True))
     peer.ok(GetDataRequest("/a", True))
@@ -624,21 +626,21 @@ def test_a_data_watch_fires_once(server: Server, peer: Peer) -> None:
     assert peer.events == [(server.processor.zxid - 1, EventType.DATA_CHANGED, "/a")]
 
 
-def test_exists_watches_what_is_not_there(peer: Peer) -> None:
+def test_exists_watches_what_is_not_there(peer: FakeClient) -> None:
     assert peer.send(ExistsRequest("/a", True)).err == NO_NODE
     peer.ok(_create("/a"))
     peer.ok(DeleteRequest("/a", -1))
     assert peer.seen() == [(EventType.CREATED, "/a")]
 
 
-def test_a_read_that_fails_sets_no_watch(peer: Peer) -> None:
+def test_a_read_that_fails_sets_no_watch(peer: FakeClient) -> None:
     assert peer.send(GetDataRequest("/a", True)).err == NO_NODE
     assert peer.send(GetChildrenRequest("/a", True)).err == NO_NODE
     peer.ok(_create("/a"))
     assert peer.seen() == []
 
 
-def test_a_child_watch_fires_on_create_delete_and_its_own_end(peer: Peer) -> None:
+def test_a_child_watch_fires_on_create_delete_and_its_own_end(peer: FakeClient) -> None:
     peer.ok(_create("/p"))
     for change, expected in (
         (_create("/p/x"), EventType.CHILDREN_CHANGED),
@@ -650,7 +652,7 @@ def test_a_child_watch_fires_on_create_delete_and_its_own_end(peer: Peer) -> Non
         assert peer.seen() == [(expected, "/p")]
 
 
-def test_a_delete_tells_a_watcher_of_both_once_and_before_the_parents(peer: Peer) -> None:
+def test_a_delete_tells_a_watcher_of_both_once_and_before_the_parents(peer: FakeClient) -> None:
     peer.ok(_create("/p"))
     peer.ok(_create("/p/x"))
     peer.ok(GetDataRequest("/p/x", True))
@@ -660,20 +662,20 @@ def test_a_delete_tells_a_watcher_of_both_once_and_before_the_parents(peer: Peer
     assert peer.seen() == [(EventType.DELETED, "/p/x"), (EventType.CHILDREN_CHANGED, "/p")]
 
 
-def test_the_roots_children_are_watched_at_slash(peer: Peer) -> None:
+def test_the_roots_children_are_watched_at_slash(peer: FakeClient) -> None:
     peer.ok(GetChildrenRequest("/", True))
     peer.ok(_create("/a"))
     assert peer.seen() == [(EventType.CHILDREN_CHANGED, "/")]
 
 
-def test_setting_an_acl_fires_nothing(peer: Peer) -> None:
+def test_setting_an_acl_fires_nothing(peer: FakeClient) -> None:
     peer.ok(_create("/a"))
     peer.ok(AddWatchRequest("/a", AddWatchMode.PERSISTENT))
     peer.ok(SetACLRequest("/a", OPEN, -1))
     assert peer.seen() == []
 
 
-def test_a_persistent_watch_stays_and_a_recursive_one_sees_below(server: Server, peer: Peer) -> None:
+def test_a_persistent_watch_stays_and_a_recursive_one_sees_below(server: Server, peer: FakeClient) -> None:
     other = server.connect()
     peer.ok(AddWatchRequest("/a", AddWatchMode.PERSISTENT))
     assert other.ok(AddWatchRequest("/a", AddWatchMode.PERSISTENT_RECURSIVE)) == ErrorReply(0)
@@ -704,7 +706,7 @@ def test_a_persistent_watch_stays_and_a_recursive_one_sees_below(server: Server,
     assert peer.send(AddWatchRequest("/a", 2)).err == MARSHALLING
 
 
-def test_events_go_only_to_those_who_may_read(server: Server, peer: Peer) -> None:
+def test_events_go_only_to_those_who_may_read(server: Server, peer: FakeClient) -> None:
     owner = server.connect()
     owner.ok(AuthRequest(0, "digest", b"alice:secret"))
     for each in (owner, peer):
@@ -715,7 +717,7 @@ def test_events_go_only_to_those_who_may_read(server: Server, peer: Peer) -> Non
 
 
 @pytest.mark.parametrize("kind", [1, 2, 3, 4, 5])
-def test_watches_are_checked_and_removed_by_kind(peer: Peer, kind: int) -> None:
+def test_watches_are_checked_and_removed_by_kind(peer: FakeClient, kind: int) -> None:
     peer.ok(_create("/a"))
     assert peer.send(CheckWatchesRequest("/a", kind)).err == NO_WATCHER
     assert peer.send(RemoveWatchesRequest("/a", kind)).err == NO_WATCHER
@@ -734,17 +736,17 @@ def test_watches_are_checked_and_removed_by_kind(peer: Peer, kind: int) -> None:
 
 
 @pytest.mark.parametrize("request_", [CheckWatchesRequest("/a", 6), RemoveWatchesRequest("/a", 0)])
-def test_an_unknown_kind_of_watch_cannot_be_read(peer: Peer, request_: Request[Any]) -> None:
+def test_an_unknown_kind_of_watch_cannot_be_read(peer: FakeClient, request_: Request[Any]) -> None:
     assert peer.send(request_).err == MARSHALLING
 
 
-def test_watches_go_with_their_connection(server: Server, peer: Peer) -> None:
+def test_watches_go_with_their_connection(server: Server, peer: FakeClient) -> None:
     peer.ok(AddWatchRequest("/a", 0))
     server.processor.leave(peer)
     assert len(server.processor.watches) == 0
 
 
-def test_watches_that_are_set_again_fire_at_once_where_they_are_due(server: Server, peer: Peer) -> None:
+def test_watches_that_are_set_again_fire_at_once_where_they_are_due(server: Server, peer: FakeClient) -> None:
     for path in ("/same", "/changed", "/gone", "/made-before"):
         peer.ok(_create(path))
     since = server.processor.zxid
@@ -771,7 +773,7 @@ def test_watches_that_are_set_again_fire_at_once_where_they_are_due(server: Serv
     ]
 
 
-def test_persistent_watches_are_set_again_without_a_replay(server: Server, peer: Peer) -> None:
+def test_persistent_watches_are_set_again_without_a_replay(server: Server, peer: FakeClient) -> None:
     peer.ok(_create("/a"))
     peer.ok(SetWatches2Request(0, None, None, None, ["/a"], ["/b"]))
     assert peer.seen() == []
@@ -780,7 +782,7 @@ def test_persistent_watches_are_set_again_without_a_replay(server: Server, peer:
     assert peer.seen() == [(EventType.DATA_CHANGED, "/a"), (EventType.CREATED, "/b")]
 
 
-def test_reaping_deletes_what_is_due_and_tells_its_watchers(server: Server, peer: Peer) -> None:
+def test_reaping_deletes_what_is_due_and_tells_its_watchers(server: Server, peer: FakeClient) -> None:
     peer.ok(CreateContainerRequest("/c", b"", OPEN, 4))
     peer.ok(CreateContainerRequest("/used", b"", OPEN, 4))
     peer.ok(_create("/used/x"))
@@ -792,7 +794,7 @@ def test_reaping_deletes_what_is_due_and_tells_its_watchers(server: Server, peer
     assert server.processor.zxid == zxid + 3
 
 
-def test_a_record_is_only_in_a_reply_without_an_error(peer: Peer) -> None:
+def test_a_record_is_only_in_a_reply_without_an_error(peer: FakeClient) -> None:
     reply = peer.send(GetDataRequest("/none"))
     assert reply.record is None
     assert isinstance(peer.ok(GetDataRequest("/")), Record)

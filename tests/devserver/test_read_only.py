@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.devserver.test_processor import FIRST_ZXID, NO_NODE, OK, OPEN, Peer, Server
+from tests.devserver.test_processor import FIRST_ZXID, NO_NODE, OK, OPEN, FakeClient, Server
 from zkrecipes.codec.messages import (
     CheckRequest,
     CloseSessionRequest,
@@ -28,8 +28,8 @@ from zkrecipes.codec.messages import (
     SyncRequest,
 )
 from zkrecipes.codec.multi import MultiReadRequest, MultiRequest
-from zkrecipes.devserver.peer import Moment
 from zkrecipes.devserver.processor import Reply
+from zkrecipes.devserver.server_clock import ServerTime
 from zkrecipes.errors import NotReadOnlyError
 
 PASSWORD = b"p" * 16
@@ -40,13 +40,13 @@ def server() -> Server:
     return Server()
 
 
-def _greet(server: Server, peer: Peer, *, read_only: bool, session_id: int = 0) -> ConnectReply | None:
+def _greet(server: Server, peer: FakeClient, *, read_only: bool, session_id: int = 0) -> ConnectReply | None:
     request = ConnectRequest(0, 0, 10_000, session_id, PASSWORD, read_only)
     return server.processor.greet(peer, request, server.moment, PASSWORD)
 
 
-def _reader(server: Server) -> Peer:
-    peer = Peer(server)
+def _reader(server: Server) -> FakeClient:
+    peer = FakeClient(server)
     reply = _greet(server, peer, read_only=True)
     assert reply is not None
     assert reply.read_only
@@ -55,12 +55,12 @@ def _reader(server: Server) -> Peer:
 
 def test_only_who_wants_a_read_only_server_is_let_in(server: Server) -> None:
     server.processor.become_read_only()
-    assert _greet(server, Peer(server), read_only=False) is None
+    assert _greet(server, FakeClient(server), read_only=False) is None
     assert _reader(server).session is not None
 
 
 def test_a_writable_server_says_so_to_who_would_take_another(server: Server) -> None:
-    reply = _greet(server, Peer(server), read_only=True)
+    reply = _greet(server, FakeClient(server), read_only=True)
     assert reply is not None
     assert not reply.read_only
 
@@ -101,11 +101,11 @@ def test_its_own_sessions_are_no_transactions_and_end_with_the_mode(server: Serv
     assert peer.session is not None
     assert other.session is not None
     assert other.send(CloseSessionRequest()) == Reply(FIRST_ZXID, close=True)
-    again = _greet(server, Peer(server), read_only=True, session_id=peer.session.id)
+    again = _greet(server, FakeClient(server), read_only=True, session_id=peer.session.id)
     assert again is not None
     assert again.session_id == peer.session.id
     server.processor.become_writable(server.moment)
-    refused = _greet(server, Peer(server), read_only=True, session_id=peer.session.id)
+    refused = _greet(server, FakeClient(server), read_only=True, session_id=peer.session.id)
     assert refused is not None
     assert refused.timeout_ms == 0
     assert server.processor.zxid == FIRST_ZXID
@@ -116,14 +116,14 @@ def test_sessions_from_before_wait_until_it_is_over(server: Server) -> None:
     assert peer.session is not None
     peer.ok(CreateRequest("/e", b"", OPEN, 1))
     server.processor.become_read_only()
-    assert _greet(server, Peer(server), read_only=True, session_id=peer.session.id) is None
-    server.moment = Moment(100.0, 100_000)
+    assert _greet(server, FakeClient(server), read_only=True, session_id=peer.session.id) is None
+    server.moment = ServerTime(100.0, 100_000)
     for session in server.processor.sessions.expired(server.moment.now):
         server.processor.expire(session, server.moment)
     assert "/e" in server.processor.tree
     server.processor.become_writable(server.moment)
     assert server.processor.sessions.expired(109.0) == []
-    again = _greet(server, Peer(server), read_only=False, session_id=peer.session.id)
+    again = _greet(server, FakeClient(server), read_only=False, session_id=peer.session.id)
     assert again is not None
     assert again.session_id == peer.session.id
 

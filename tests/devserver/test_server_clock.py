@@ -18,7 +18,7 @@ def test_it_goes_with_the_world_and_shows_a_calendar_of_its_own() -> None:
     world.now += 2.5
     assert clock.now() == 52.5
     assert clock.time() == 1_000_002.5
-    assert clock.moment() == (52.5, 1_000_002_500)
+    assert clock.read() == (52.5, 1_000_002_500)
 
 
 def test_it_stands_while_paused() -> None:

@@ -70,7 +70,7 @@ class Ground(Protocol):
     def expire(self, session_id: int) -> None:
         """End a session."""
 
-    def hurt(self, client: zk.Client, rng: random.Random) -> None:
+    def inject_fault(self, client: zk.Client, rng: random.Random) -> None:
         """Spoil a request of a client."""
 
     async def fail(self, rng: random.Random) -> None:
@@ -193,7 +193,7 @@ class Stage:
             case 2 if client is not None:
                 self.ground.expire(client.session.id)
             case 3 | 4 | 5 if client is not None:
-                self.ground.hurt(client, rng)
+                self.ground.inject_fault(client, rng)
             case 6:
                 self.ground.cut(life.source)
                 self._nursery.start_soon(
@@ -253,15 +253,15 @@ class OneServer:
         with suppress(KeyError):  # it has gone already
             self._there.server.expire(session_id)
 
-    def hurt(self, client: zk.Client, rng: random.Random) -> None:
+    def inject_fault(self, client: zk.Client, rng: random.Random) -> None:
         if rng.random() < 0.4:
             code = rng.choice(_CODES)
             # some of these codes say nothing of whether the request was applied
             is_applied = code in (-7, -122) and rng.random() < 0.5
             self._refused[client.session.id] = (code, rng.randint(1, 3), is_applied)
         else:
-            how = rng.choice(list(FaultKind))
-            self._there.server.faults.hurt(rng.randint(1, 8), how, session_id=client.session.id)
+            kind = rng.choice(list(FaultKind))
+            self._there.server.faults.inject(rng.randint(1, 8), kind, session_id=client.session.id)
 
     async def fail(self, rng: random.Random) -> None:
         if rng.random() < 0.3:
@@ -309,7 +309,7 @@ class Ensemble:
     def expire(self, session_id: int) -> None:
         pass  # sessions expire by themselves here
 
-    def hurt(self, client: zk.Client, rng: random.Random) -> None:
+    def inject_fault(self, client: zk.Client, rng: random.Random) -> None:
         """Kill the server that a client is attached to, perhaps with a request under way."""
         attached = self._ensemble.attached_to(client.session.id)
         if attached and len(self._ensemble.numbers) > 2:

@@ -1,9 +1,9 @@
-"""A world in memory and in virtual time, in which whatever a recipe does is hurt in every way.
+"""A world in memory and in virtual time, in which a fault of each kind hits each request of a recipe.
 
-`hurt_each_request` runs an act (an acquire, a join, an update …) again and again and hurts its first request,
-its second, and so on, until a run ends unhurt; `cancel_at_each_pass` cancels it after one pass of the
-scheduler, after two, and so on. After each run nothing may be left: no znode, no task, no watch, nothing
-outstanding. What an act should have done is for its test to say.
+`inject_into_each_request` runs an act (an acquire, a join, an update …) repeatedly and injects a fault into
+its first request, its second, and so on, until a run ends without a fault; `cancel_at_each_pass` cancels it
+after one pass of the scheduler, after two, and so on. After each run nothing may be left: no znode, no task,
+no watch, no outstanding request. Each test checks what its act has done.
 """
 
 from __future__ import annotations
@@ -335,7 +335,7 @@ async def refuse_nth_request(
     return outcome, refused[0] if refused else None, left
 
 
-# --- hurting -------------------------------------------------------------------------------------------
+# --- faults --------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -343,20 +343,21 @@ class Outcome:
     """How an act ended.
 
     Attributes:
-        how: in which way it was hurt; None for a cancellation.
-        nth: which of its requests was hurt, or after how many passes it was cancelled, from 1.
+        fault_kind: the kind of the injected fault; None for a cancellation.
+        nth: the number of the request that the fault hit, or of passes before the cancellation, from 1.
         result: what it returned.
         error: what it raised.
     """
 
-    how: FaultKind | None
+    fault_kind: FaultKind | None
     nth: int
     result: Any = None
     error: BaseException | None = None
 
     def __str__(self) -> str:
-        how = "cancelled after pass" if self.how is None else f"hurt ({self.how.value}), request"
-        return f"{how} {self.nth}: {self.result!r} {self.error!r}"
+        kind = self.fault_kind
+        cause = "cancelled after pass" if kind is None else f"fault ({kind.value}) in request"
+        return f"{cause} {self.nth}: {self.result!r} {self.error!r}"
 
 
 Act = Callable[[World, zk.Client], Awaitable[Any]]
@@ -375,40 +376,40 @@ async def nobody_else(_: World) -> AsyncIterator[None]:
     yield
 
 
-async def hurt_each_request(
+async def inject_into_each_request(
     act: Act,
     judge: Judge,
-    how: FaultKind,
+    fault_kind: FaultKind,
     *,
     stays: set[str],
     surroundings: Surroundings = nobody_else,
     **options: Any,
 ) -> int:
-    """Hurt each request of an act in one way, each in a world of its own.
+    """Inject a fault into each request of an act, each in a separate world.
 
     Args:
-        act: what to hurt.
+        act: the code under test.
         judge: asserts that the outcome is right.
-        how: in which way.
+        fault_kind: the kind of fault.
         stays: the znodes that may be there afterwards.
         surroundings: a context manager around the act: what others do meanwhile.
         options: of the client.
 
     Returns:
-        How many requests were hurt.
+        The number of requests that a fault hit.
     """
     for nth in range(1, _RUNS_MAX):
         async with _stage(stays, surroundings, options) as (there, client):
-            fault = there.server.faults.hurt(nth, how, session_id=client.session.id)
-            outcome = Outcome(how, nth)
+            fault = there.server.faults.inject(nth, fault_kind, session_id=client.session.id)
+            outcome = Outcome(fault_kind, nth)
             try:
                 outcome.result = await act(there, client)
             except Exception as error:  # noqa: BLE001 - it is judged
                 outcome.error = error
-            is_hurt = fault.is_spent
+            is_hit = fault.is_spent
             fault.remove()
             _ask(judge, outcome)
-        if not is_hurt:
+        if not is_hit:
             return nth - 1
     raise AssertionError("the act sends requests without end")
 
@@ -517,7 +518,7 @@ async def _stage(
     stays: set[str], surroundings: Surroundings, options: dict[str, Any]
 ) -> AsyncIterator[tuple[World, zk.Client]]:
     """A fresh world with a client, which must be left as it was found."""
-    async with world() as there, there.connect("hurt", **options) as client:
+    async with world() as there, there.connect("faulty", **options) as client:
         before = Traces.of(there, client)
         async with surroundings(there):
             yield there, client

@@ -21,7 +21,7 @@ from zkrecipes.devserver.faults import FaultKind
 
 CLIENTS = 3
 _PAUSE = 0.1
-_HURTS = (
+_FAULT_KINDS = (
     FaultKind.BEFORE_SEND,
     FaultKind.AFTER_SEND,
     FaultKind.AFTER_COMMIT,
@@ -70,12 +70,12 @@ def histories(wishes: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Step]]:
     """
     client = st.integers(0, CLIENTS - 1)
     any_worker = st.integers(0, 9)
-    hurt = st.tuples(st.integers(1, 6), st.sampled_from(_HURTS))
+    fault = st.tuples(st.integers(1, 6), st.sampled_from(_FAULT_KINDS))
     step = st.one_of(
         st.tuples(st.just("want"), client, wishes),
         st.tuples(st.just("leave"), any_worker, st.none()),
         st.tuples(st.just("change"), client, st.integers(0, 9)),
-        st.tuples(st.just("hurt"), client, hurt),
+        st.tuples(st.just("fault"), client, fault),
         st.tuples(st.just("cancel"), any_worker, st.none()),
         st.tuples(st.just("expire"), client, st.none()),
         st.tuples(st.just("cut"), client, st.none()),
@@ -134,8 +134,8 @@ class _History:
             case "cancel":
                 for worker in self.workers[number : number + 1]:
                     worker.scope.cancel()
-            case "hurt":
-                self._there.server.faults.hurt(detail[0], detail[1], session_id=client.session.id)
+            case "fault":
+                self._there.server.faults.inject(detail[0], detail[1], session_id=client.session.id)
             case "expire":
                 self._expire(number)
             case "cut":

@@ -19,7 +19,7 @@ from tests.recipes.fault_sweep import (
     World,
     asyncio_only,
     cancel_at_each_pass,
-    hurt_each_request,
+    inject_into_each_request,
     virtual_time,
     world,
 )
@@ -305,7 +305,7 @@ async def test_a_gate_that_was_closed_again_while_the_outcome_was_unknown_stays_
         assert there.znodes() == {*STAYS, PATH}
 
 
-# --- hurt in every way ---------------------------------------------------------------------------------
+# --- faults of every kind ---------------------------------------------------------------------------------
 
 
 async def close_and_open(there: World, client: zk.Client) -> str:
@@ -344,14 +344,16 @@ def is_through_or_cancelled(outcome: Outcome) -> None:
     assert outcome.result == "through" or isinstance(outcome.error, anyio.get_cancelled_exc_class())
 
 
-@pytest.mark.parametrize("how", list(FaultKind))
-async def test_each_request_of_closing_and_opening_hurt(how: FaultKind) -> None:
-    assert await hurt_each_request(close_and_open, is_through, how, stays=STAYS) >= 8
+@pytest.mark.parametrize("fault_kind", list(FaultKind))
+async def test_fault_in_each_request_of_closing_and_opening(fault_kind: FaultKind) -> None:
+    assert await inject_into_each_request(close_and_open, is_through, fault_kind, stays=STAYS) >= 8
 
 
-@pytest.mark.parametrize("how", list(FaultKind))
-async def test_each_request_of_waiting_hurt(how: FaultKind) -> None:
-    number = await hurt_each_request(wait_through, is_through, how, stays=STAYS, surroundings=closed_at_first)
+@pytest.mark.parametrize("fault_kind", list(FaultKind))
+async def test_fault_in_each_request_of_waiting(fault_kind: FaultKind) -> None:
+    number = await inject_into_each_request(
+        wait_through, is_through, fault_kind, stays=STAYS, surroundings=closed_at_first
+    )
     assert number >= 2
 
 

@@ -18,7 +18,7 @@ from tests.recipes.fault_sweep import (
     Traces,
     World,
     cancel_at_each_pass,
-    hurt_each_request,
+    inject_into_each_request,
     jumping_backend,
     virtual_time,
     world,
@@ -211,9 +211,12 @@ def whole(outcome: Outcome) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("how", FaultKind)
-async def test_whatever_is_hurt_the_snapshot_is_whole(how: FaultKind) -> None:
-    assert await hurt_each_request(take_snapshot, whole, how, stays=STAYS, surroundings=a_tree) >= 20
+@pytest.mark.parametrize("fault_kind", FaultKind)
+async def test_after_any_fault_the_snapshot_is_whole(fault_kind: FaultKind) -> None:
+    assert (
+        await inject_into_each_request(take_snapshot, whole, fault_kind, stays=STAYS, surroundings=a_tree)
+        >= 20
+    )
 
 
 # --- its changes -------------------------------------------------------------------------------------------
@@ -341,10 +344,12 @@ async def a_tree_that_grows(there: World) -> AsyncIterator[None]:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("how", FaultKind)
-async def test_whatever_is_hurt_the_last_tree_is_seen(how: FaultKind) -> None:
-    hurt = await hurt_each_request(follow, whole, how, stays=STAYS, surroundings=a_tree_that_grows)
-    assert hurt >= 20
+@pytest.mark.parametrize("fault_kind", FaultKind)
+async def test_after_any_fault_the_last_tree_is_seen(fault_kind: FaultKind) -> None:
+    count = await inject_into_each_request(
+        follow, whole, fault_kind, stays=STAYS, surroundings=a_tree_that_grows
+    )
+    assert count >= 20
 
 
 def whole_or_cancelled(outcome: Outcome) -> None:

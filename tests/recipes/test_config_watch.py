@@ -23,7 +23,7 @@ from tests.recipes.fault_sweep import (
     World,
     asyncio_only,
     cancel_at_each_pass,
-    hurt_each_request,
+    inject_into_each_request,
     jumping_backend,
     virtual_time,
     world,
@@ -556,7 +556,7 @@ def _once(there: World, opcode: OpCode, func: Callable[[], Any]) -> None:
     there.meanwhile = meanwhile
 
 
-# --- hurt --------------------------------------------------------------------------------------------------
+# --- faults --------------------------------------------------------------------------------------------
 
 STAYS = {"/app", PATH}
 
@@ -573,9 +573,9 @@ def counted(outcome: Outcome) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("how", FaultKind)
-async def test_whatever_is_hurt_each_update_is_applied_once(how: FaultKind) -> None:
-    assert await hurt_each_request(count_to_three, counted, how, stays=STAYS) >= 7
+@pytest.mark.parametrize("fault_kind", FaultKind)
+async def test_after_any_fault_each_update_is_applied_once(fault_kind: FaultKind) -> None:
+    assert await inject_into_each_request(count_to_three, counted, fault_kind, stays=STAYS) >= 7
 
 
 @asynccontextmanager
@@ -604,12 +604,12 @@ def saw_five(outcome: Outcome) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("how", FaultKind)
-async def test_whatever_is_hurt_the_newest_value_is_seen(how: FaultKind) -> None:
-    hurt = await hurt_each_request(
-        watch_until_five, saw_five, how, stays=STAYS, surroundings=somebody_sets_it
+@pytest.mark.parametrize("fault_kind", FaultKind)
+async def test_after_any_fault_the_newest_value_is_seen(fault_kind: FaultKind) -> None:
+    count = await inject_into_each_request(
+        watch_until_five, saw_five, fault_kind, stays=STAYS, surroundings=somebody_sets_it
     )
-    assert hurt >= 8
+    assert count >= 8
 
 
 async def look(_: World, client: zk.Client) -> Any:

@@ -30,7 +30,7 @@ from tests.recipes.fault_sweep import (
     World,
     asyncio_only,
     cancel_at_each_pass,
-    hurt_each_request,
+    inject_into_each_request,
     virtual_time,
     world,
 )
@@ -1152,7 +1152,7 @@ async def test_what_others_put_below_ready_is_told() -> None:
         assert not names_of_members(there)
 
 
-# --- hurt in every way ---------------------------------------------------------------------------------
+# --- faults of every kind ---------------------------------------------------------------------------------
 
 
 async def cross_alone(_: World, client: zk.Client) -> str:
@@ -1162,7 +1162,7 @@ async def cross_alone(_: World, client: zk.Client) -> str:
 
 
 async def cross(_: World, client: zk.Client) -> str:
-    async with barrier(client, 2, identifier="hurt"):
+    async with barrier(client, 2, identifier="faulty"):
         await anyio.lowlevel.checkpoint()
     return "crossed"
 
@@ -1223,15 +1223,15 @@ WAYS = [
 ]
 
 
-@pytest.mark.parametrize(("how", "judge"), WAYS)
-async def test_each_request_hurt_alone(how: FaultKind, judge: Any) -> None:
-    assert await hurt_each_request(cross_alone, judge, how, stays=STAYS) >= 10
+@pytest.mark.parametrize(("fault_kind", "judge"), WAYS)
+async def test_fault_in_each_request_alone(fault_kind: FaultKind, judge: Any) -> None:
+    assert await inject_into_each_request(cross_alone, judge, fault_kind, stays=STAYS) >= 10
 
 
 @pytest.mark.parametrize("surroundings", [with_company, before_company])
-@pytest.mark.parametrize(("how", "judge"), WAYS)
-async def test_each_request_hurt_in_company(how: FaultKind, judge: Any, surroundings: Any) -> None:
-    number = await hurt_each_request(cross, judge, how, stays=STAYS, surroundings=surroundings)
+@pytest.mark.parametrize(("fault_kind", "judge"), WAYS)
+async def test_fault_in_each_request_in_company(fault_kind: FaultKind, judge: Any, surroundings: Any) -> None:
+    number = await inject_into_each_request(cross, judge, fault_kind, stays=STAYS, surroundings=surroundings)
     assert number >= 6
 
 

@@ -24,7 +24,7 @@ from tests.recipes.fault_sweep import (
     World,
     asyncio_only,
     cancel_at_each_pass,
-    hurt_each_request,
+    inject_into_each_request,
     virtual_time,
     world,
 )
@@ -463,7 +463,7 @@ async def test_a_leader_read_across_two_sessions_is_read_again() -> None:
     async with connected_clients("a", "b") as (there, (client, other)):
         async with _election(other, "b").lead():
             first_session = client.session.id
-            there.server.faults.hurt(3, FaultKind.EXPIRE, session_id=first_session)  # sync, list, read
+            there.server.faults.inject(3, FaultKind.EXPIRE, session_id=first_session)  # sync, list, read
             leader = await _election(client).leader()
             assert leader is not None
             assert leader.identifier == "b"
@@ -476,7 +476,7 @@ async def test_a_leader_read_across_two_sessions_is_read_again() -> None:
 async def test_an_observer_whose_two_reads_are_of_two_sessions_looks_again() -> None:
     async with connected_clients("a", "b") as (there, (client, other)):
         async with _election(other, "b").lead():
-            there.server.faults.hurt(3, FaultKind.EXPIRE, session_id=client.session.id)  # sync, list, read
+            there.server.faults.inject(3, FaultKind.EXPIRE, session_id=client.session.id)  # sync, list, read
             async with _election(client).changes() as leaders:
                 assert await _next(leaders) == "b"
                 assert await _stays(leaders)
@@ -744,11 +744,11 @@ async def test_an_observer_of_a_client_that_may_not_renew_is_told() -> None:
                     await anyio.lowlevel.checkpoint()
 
 
-# --- hurt in every way ---------------------------------------------------------------------------------
+# --- faults of every kind ---------------------------------------------------------------------------------
 
 
 async def _lead_for_a_while(_: World, client: zk.Client) -> str:
-    async with _election(client, "hurt").lead() as leadership:
+    async with _election(client, "faulty").lead() as leadership:
         await anyio.sleep(TIMEOUT * 2 / 16)
         leadership.check()
     return "led"
@@ -784,18 +784,20 @@ def _has_led_or_lost(outcome: Outcome) -> None:
     assert outcome.result == "led" or type(outcome.error) is zk.LeadershipLostError
 
 
-HURTS = [FaultKind.BEFORE_SEND, FaultKind.AFTER_SEND, FaultKind.AFTER_COMMIT, FaultKind.EXPIRE]
+FAULT_KINDS = [FaultKind.BEFORE_SEND, FaultKind.AFTER_SEND, FaultKind.AFTER_COMMIT, FaultKind.EXPIRE]
 
 
-@pytest.mark.parametrize("how", HURTS)
-async def test_each_request_of_leading_and_stepping_down_hurt(how: FaultKind) -> None:
-    judge = _has_led_or_lost if how is FaultKind.EXPIRE else _has_led
-    number = await hurt_each_request(_lead_for_a_while, judge, how, stays=STAYS, surroundings=_a_rival)
+@pytest.mark.parametrize("fault_kind", FAULT_KINDS)
+async def test_fault_in_each_request_of_leading_and_stepping_down(fault_kind: FaultKind) -> None:
+    judge = _has_led_or_lost if fault_kind is FaultKind.EXPIRE else _has_led
+    number = await inject_into_each_request(
+        _lead_for_a_while, judge, fault_kind, stays=STAYS, surroundings=_a_rival
+    )
     assert number >= 6
 
 
-@pytest.mark.parametrize("how", HURTS)
-async def test_each_request_of_leader_and_observe_hurt(how: FaultKind) -> None:
+@pytest.mark.parametrize("fault_kind", FAULT_KINDS)
+async def test_fault_in_each_request_of_leader_and_observe(fault_kind: FaultKind) -> None:
     """Reads are settled by reading again: nothing is ever raised, and nothing old is told."""
 
     async def look(_: World, client: zk.Client) -> list[str]:
@@ -826,11 +828,11 @@ async def test_each_request_of_leader_and_observe_hurt(how: FaultKind) -> None:
     def judge(outcome: Outcome) -> None:
         assert outcome.result in (["first", *["second"] * 3], ["second"] * 4)
 
-    await hurt_each_request(look, judge, how, stays=STAYS, surroundings=surroundings)
+    await inject_into_each_request(look, judge, fault_kind, stays=STAYS, surroundings=surroundings)
 
 
 async def _lead_for_a_moment(_: World, client: zk.Client) -> str:
-    async with _election(client, "hurt").lead() as leadership:
+    async with _election(client, "faulty").lead() as leadership:
         await anyio.lowlevel.checkpoint()
         leadership.check()
     return "led"

@@ -112,7 +112,7 @@ class Contest:
 
 
 async def fail(ensemble: SimulatedEnsemble, rng: random.Random) -> None:
-    """Hurt one server or another, never for ever."""
+    """Disturb one server or another, never forever."""
     while True:
         await trio.sleep(rng.uniform(0, 4))
         one, other = rng.sample(ensemble.numbers, 2)

@@ -17,7 +17,7 @@ from zkrecipes.devserver.faults import FaultKind
 STEPS: list[Step] = [
     ("want", 0, None),
     ("want", 1, None),
-    ("hurt", 2, (2, FaultKind.AFTER_COMMIT)),
+    ("fault", 2, (2, FaultKind.AFTER_COMMIT)),
     ("want", 2, None),
     ("cut", 0, None),
     ("pass time", 0, 16.0),

@@ -20,7 +20,7 @@ from tests.recipes.fault_sweep import (
     World,
     asyncio_only,
     cancel_at_each_pass,
-    hurt_each_request,
+    inject_into_each_request,
     virtual_time,
     world,
 )
@@ -490,7 +490,7 @@ async def test_one_that_is_lost_while_another_is_waited_for_is_taken_again() -> 
             await entered.wait()
 
 
-# --- hurt in every way ---------------------------------------------------------------------------------
+# --- faults of every kind ---------------------------------------------------------------------------------
 
 
 async def _hold_for_a_while(_: World, client: zk.Client) -> str:
@@ -538,7 +538,7 @@ def _is_held_or_cancelled(outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "judge"),
+    ("fault_kind", "judge"),
     [
         (FaultKind.BEFORE_SEND, _is_held),
         (FaultKind.AFTER_SEND, _is_held),
@@ -546,8 +546,8 @@ def _is_held_or_cancelled(outcome: Outcome) -> None:
         (FaultKind.EXPIRE, _is_held_or_lost),
     ],
 )
-async def test_each_request_hurt(how: FaultKind, judge: Any) -> None:
-    number = await hurt_each_request(_hold_for_a_while, judge, how, stays=STAYS)
+async def test_fault_in_each_request(fault_kind: FaultKind, judge: Any) -> None:
+    number = await inject_into_each_request(_hold_for_a_while, judge, fault_kind, stays=STAYS)
     assert number >= 12
 
 

@@ -29,7 +29,7 @@ from tests.recipes.fault_sweep import (
     World,
     asyncio_only,
     cancel_at_each_pass,
-    hurt_each_request,
+    inject_into_each_request,
     real_time,
     virtual_time,
     world,
@@ -491,12 +491,12 @@ async def test_a_waiter_whose_session_expires_without_renewal_is_told() -> None:
         assert there.znodes() == STAYS
 
 
-# --- hurt in every way ---------------------------------------------------------------------------------
+# --- faults of every kind ---------------------------------------------------------------------------------
 
 
 async def _hold_for_a_while(_: World, client: zk.Client) -> str:
-    async with _mutex(client, "hurt") as hold:
-        # as long as three checks, so that these are hurt, too
+    async with _mutex(client, "faulty") as hold:
+        # as long as three checks, so that faults hit these as well
         await anyio.sleep(TIMEOUT * 3 / 16)
         hold.check()
     return "held"
@@ -535,7 +535,7 @@ def _is_held_or_lost(outcome: Outcome) -> None:
 
 @pytest.mark.parametrize("surroundings", [None, _a_rival], ids=["alone", "contended"])
 @pytest.mark.parametrize(
-    ("how", "judge"),
+    ("fault_kind", "judge"),
     [
         (FaultKind.BEFORE_SEND, _is_held),
         (FaultKind.AFTER_SEND, _is_held),
@@ -543,14 +543,14 @@ def _is_held_or_lost(outcome: Outcome) -> None:
         (FaultKind.EXPIRE, _is_held_or_lost),
     ],
 )
-async def test_each_request_hurt(how: FaultKind, judge: Any, surroundings: Any) -> None:
+async def test_fault_in_each_request(fault_kind: FaultKind, judge: Any, surroundings: Any) -> None:
     options = {} if surroundings is None else {"surroundings": surroundings}
-    number = await hurt_each_request(_hold_for_a_while, judge, how, stays=STAYS, **options)
+    number = await inject_into_each_request(_hold_for_a_while, judge, fault_kind, stays=STAYS, **options)
     assert number >= 7
 
 
 async def _hold_for_a_moment(_: World, client: zk.Client) -> str:
-    async with _mutex(client, "hurt") as hold:
+    async with _mutex(client, "faulty") as hold:
         await anyio.lowlevel.checkpoint()
         hold.check()
     return "held"

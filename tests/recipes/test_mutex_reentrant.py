@@ -21,7 +21,7 @@ from tests.recipes.fault_sweep import (
     asyncio_only,
     block_the_loop,
     cancel_at_each_pass,
-    hurt_each_request,
+    inject_into_each_request,
     virtual_time,
     world,
 )
@@ -236,7 +236,7 @@ async def test_who_has_lost_it_does_not_enter_again() -> None:
                 await anyio.sleep_forever()
 
 
-# --- hurt in every way ---------------------------------------------------------------------------------
+# --- faults of every kind ---------------------------------------------------------------------------------
 
 
 async def _hold_twice(_: World, client: zk.Client) -> str:
@@ -259,9 +259,9 @@ def _is_held_or_lost(outcome: Outcome) -> None:
     assert outcome.result == "held" or type(outcome.error) is zk.LockLostError
 
 
-@pytest.mark.parametrize("how", list(FaultKind))
-async def test_each_request_hurt(how: FaultKind) -> None:
-    await hurt_each_request(_hold_twice, _is_held_or_lost, how, stays=STAYS)
+@pytest.mark.parametrize("fault_kind", list(FaultKind))
+async def test_fault_in_each_request(fault_kind: FaultKind) -> None:
+    await inject_into_each_request(_hold_twice, _is_held_or_lost, fault_kind, stays=STAYS)
 
 
 async def test_cancelled_at_each_pass() -> None:

@@ -18,7 +18,7 @@ from tests.recipes.fault_sweep import (
     World,
     asyncio_only,
     cancel_at_each_pass,
-    hurt_each_request,
+    inject_into_each_request,
     virtual_time,
     world,
 )
@@ -435,11 +435,11 @@ async def test_two_of_one_client_are_two(caplog: pytest.LogCaptureFixture) -> No
         assert _is_so(there, PATH, b"1", client)
 
 
-@pytest.mark.parametrize("how", [FaultKind.AFTER_SEND, FaultKind.AFTER_COMMIT, FaultKind.CORRUPT])
-async def test_two_of_one_client_are_two_also_when_a_reply_is_lost(how: FaultKind) -> None:
+@pytest.mark.parametrize("fault_kind", [FaultKind.AFTER_SEND, FaultKind.AFTER_COMMIT, FaultKind.CORRUPT])
+async def test_two_of_one_client_are_two_also_when_a_reply_is_lost(fault_kind: FaultKind) -> None:
     """The znode's owner is the same session then, and tells nothing."""
     async with world() as there, there.connect("a") as client, node(client, b"1") as first:
-        there.server.faults.hurt(1, how, session_id=client.session.id)
+        there.server.faults.inject(1, fault_kind, session_id=client.session.id)
         with pytest.raises(zk.NodeExistsError, match="this client's own"):
             async with node(client, b"2", on_conflict="raise"):
                 pass
@@ -523,7 +523,7 @@ async def _leave_a_session_behind(there: World) -> int:
     return session_id
 
 
-# --- hurt ----------------------------------------------------------------------------------------------
+# --- faults ----------------------------------------------------------------------------------------------
 
 
 async def enter_and_update(there: World, client: zk.Client) -> str:
@@ -551,10 +551,10 @@ def left(outcome: Outcome) -> None:
     assert outcome.result == "left"
 
 
-@pytest.mark.parametrize("how", FaultKind)
-async def test_whatever_is_hurt_it_is_there_and_then_it_is_gone(how: FaultKind) -> None:
-    """Case 73: a create whose reply was lost is found and adopted. Case 76: a release that is hurt."""
-    assert await hurt_each_request(enter_and_update, left, how, stays=STAYS) >= 8
+@pytest.mark.parametrize("fault_kind", FaultKind)
+async def test_after_any_fault_it_is_there_and_then_it_is_gone(fault_kind: FaultKind) -> None:
+    """Case 73: a create whose reply was lost is found and adopted. Case 76: a fault in a release."""
+    assert await inject_into_each_request(enter_and_update, left, fault_kind, stays=STAYS) >= 8
 
 
 async def come_and_go(there: World, client: zk.Client) -> str:
@@ -595,12 +595,12 @@ async def somebody_else_has_it(there: World) -> AsyncIterator[None]:
             yield
 
 
-@pytest.mark.parametrize("how", FaultKind)
-async def test_whatever_is_hurt_the_name_is_waited_for(how: FaultKind) -> None:
-    hurt = await hurt_each_request(
-        enter_and_update, left, how, stays=STAYS, surroundings=somebody_else_has_it
+@pytest.mark.parametrize("fault_kind", FaultKind)
+async def test_after_any_fault_the_name_is_waited_for(fault_kind: FaultKind) -> None:
+    count = await inject_into_each_request(
+        enter_and_update, left, fault_kind, stays=STAYS, surroundings=somebody_else_has_it
     )
-    assert hurt >= 8
+    assert count >= 8
 
 
 @asynccontextmanager
@@ -615,12 +615,12 @@ async def replace_and_go(there: World, client: zk.Client) -> str:
     return "left"
 
 
-@pytest.mark.parametrize("how", FaultKind)
-async def test_whatever_is_hurt_the_name_is_replaced(how: FaultKind) -> None:
-    hurt = await hurt_each_request(
-        replace_and_go, left, how, stays=STAYS, surroundings=a_node_of_a_dead_session
+@pytest.mark.parametrize("fault_kind", FaultKind)
+async def test_after_any_fault_the_name_is_replaced(fault_kind: FaultKind) -> None:
+    count = await inject_into_each_request(
+        replace_and_go, left, fault_kind, stays=STAYS, surroundings=a_node_of_a_dead_session
     )
-    assert hurt >= 5
+    assert count >= 5
 
 
 async def test_a_delete_whose_reply_was_lost_never_hits_the_successor() -> None:

@@ -21,7 +21,7 @@ from tests.recipes.fault_sweep import (
     World,
     asyncio_only,
     cancel_at_each_pass,
-    hurt_each_request,
+    inject_into_each_request,
     virtual_time,
 )
 from zkrecipes.devserver.faults import FaultKind
@@ -457,11 +457,11 @@ async def test_a_downgrade_that_is_refused_leaves_a_write_lock() -> None:
         assert there.znodes() == STAYS
 
 
-# --- hurt in every way ---------------------------------------------------------------------------------
+# --- faults of every kind ---------------------------------------------------------------------------------
 
 
 async def _write_downgrade_read(_: World, client: zk.Client) -> str:
-    lock = _lock(client, "hurt")
+    lock = _lock(client, "faulty")
     async with lock.write() as hold:
         await anyio.sleep(TIMEOUT / 16)
         hold.check()
@@ -473,7 +473,7 @@ async def _write_downgrade_read(_: World, client: zk.Client) -> str:
 
 
 async def _read(_: World, client: zk.Client) -> str:
-    async with _lock(client, "hurt").read() as hold:
+    async with _lock(client, "faulty").read() as hold:
         await anyio.sleep(TIMEOUT / 16)
         hold.check()
     return "held"
@@ -530,7 +530,7 @@ def _is_held_or_lost(outcome: Outcome) -> None:
     ids=["downgrade, alone", "downgrade, contended", "read, contended"],
 )
 @pytest.mark.parametrize(
-    ("how", "judge"),
+    ("fault_kind", "judge"),
     [
         (FaultKind.BEFORE_SEND, _is_held),
         (FaultKind.AFTER_SEND, _is_held),
@@ -538,13 +538,13 @@ def _is_held_or_lost(outcome: Outcome) -> None:
         (FaultKind.EXPIRE, _is_held_or_lost),
     ],
 )
-async def test_each_request_hurt(how: FaultKind, judge: Any, act: Any, surroundings: Any) -> None:
+async def test_fault_in_each_request(fault_kind: FaultKind, judge: Any, act: Any, surroundings: Any) -> None:
     options = {} if surroundings is None else {"surroundings": surroundings}
-    assert await hurt_each_request(act, judge, how, stays=STAYS, **options) >= 5
+    assert await inject_into_each_request(act, judge, fault_kind, stays=STAYS, **options) >= 5
 
 
 async def _downgrade_for_a_moment(_: World, client: zk.Client) -> str:
-    lock = _lock(client, "hurt")
+    lock = _lock(client, "faulty")
     async with lock.write() as hold:
         await lock.downgrade()
         hold.check()
@@ -623,7 +623,7 @@ async def test_an_expiry_while_it_moves_leaves_nothing_in_the_next_session() -> 
             async with lock.write():
                 session_id = client.session.id
                 there.server.faults.drop_request(OpCode.CREATE, session_id=session_id)
-                there.server.faults.hurt(2, FaultKind.EXPIRE, session_id=session_id)
+                there.server.faults.inject(2, FaultKind.EXPIRE, session_id=session_id)
                 with anyio.CancelScope(shield=True):
                     await lock.downgrade()
                 await anyio.sleep_forever()

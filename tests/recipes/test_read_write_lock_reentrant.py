@@ -17,7 +17,7 @@ from tests.recipes.fault_sweep import (
     Outcome,
     World,
     cancel_at_each_pass,
-    hurt_each_request,
+    inject_into_each_request,
     virtual_time,
     world,
 )
@@ -132,9 +132,9 @@ def _is_held_or_cancelled(outcome: Outcome) -> None:
     assert outcome.result == "held" or isinstance(outcome.error, anyio.get_cancelled_exc_class())
 
 
-@pytest.mark.parametrize("how", list(FaultKind))
-async def test_each_request_hurt(how: FaultKind) -> None:
-    assert await hurt_each_request(_hold_twice, _is_held_or_lost, how, stays=STAYS) >= 4
+@pytest.mark.parametrize("fault_kind", list(FaultKind))
+async def test_fault_in_each_request(fault_kind: FaultKind) -> None:
+    assert await inject_into_each_request(_hold_twice, _is_held_or_lost, fault_kind, stays=STAYS) >= 4
 
 
 async def test_cancelled_at_each_pass() -> None:

@@ -16,7 +16,7 @@ from tests.recipes.fault_sweep import (
     Outcome,
     World,
     cancel_at_each_pass,
-    hurt_each_request,
+    inject_into_each_request,
     virtual_time,
     world,
 )
@@ -184,7 +184,7 @@ async def test_a_request_across_a_reconnect() -> None:
             there.network.heal()
 
 
-# --- hurt in every way ---------------------------------------------------------------------------------
+# --- faults of every kind ---------------------------------------------------------------------------------
 
 
 @asynccontextmanager
@@ -217,9 +217,11 @@ def _is_asked_or_cancelled(outcome: Outcome) -> None:
     assert outcome.result is True or is_cancelled
 
 
-@pytest.mark.parametrize("how", list(FaultKind))
-async def test_each_request_of_a_request_hurt(how: FaultKind) -> None:
-    number = await hurt_each_request(_revoke, _is_asked, how, stays=STAYS, surroundings=_somebody_else_holds)
+@pytest.mark.parametrize("fault_kind", list(FaultKind))
+async def test_fault_in_each_request_of_a_request(fault_kind: FaultKind) -> None:
+    number = await inject_into_each_request(
+        _revoke, _is_asked, fault_kind, stays=STAYS, surroundings=_somebody_else_holds
+    )
     assert number >= 2
 
 
@@ -235,10 +237,10 @@ async def _wait_while_held(_: World, client: zk.Client) -> str:
     return "held"
 
 
-@pytest.mark.parametrize("how", list(FaultKind))
-async def test_each_request_of_a_waiting_holder_hurt(how: FaultKind) -> None:
+@pytest.mark.parametrize("fault_kind", list(FaultKind))
+async def test_fault_in_each_request_of_a_waiting_holder(fault_kind: FaultKind) -> None:
     def is_right(outcome: Outcome) -> None:
-        is_lost = how is FaultKind.EXPIRE and type(outcome.error) is zk.LockLostError
+        is_lost = fault_kind is FaultKind.EXPIRE and type(outcome.error) is zk.LockLostError
         assert outcome.result == "held" or is_lost
 
-    await hurt_each_request(_wait_while_held, is_right, how, stays=STAYS)
+    await inject_into_each_request(_wait_while_held, is_right, fault_kind, stays=STAYS)

@@ -23,7 +23,7 @@ from tests.recipes.fault_sweep import (
     World,
     asyncio_only,
     cancel_at_each_pass,
-    hurt_each_request,
+    inject_into_each_request,
     virtual_time,
 )
 from zkrecipes.devserver.faults import FaultKind
@@ -585,13 +585,13 @@ async def test_a_session_that_expires_and_a_network_that_is_cut() -> None:
         assert there.znodes() <= STAYS
 
 
-# --- hurt in every way ---------------------------------------------------------------------------------
+# --- faults of every kind ---------------------------------------------------------------------------------
 
 
 async def _hold_two(_: World, client: zk.Client, layout: str = "kazoo") -> str:
-    semaphore = _semaphore(client, "hurt", layout=layout)
+    semaphore = _semaphore(client, "faulty", layout=layout)
     async with semaphore.acquire(permits=2) as hold:
-        assert len([each for each in await semaphore.holders() if each.identifier == "hurt"]) == 2
+        assert len([each for each in await semaphore.holders() if each.identifier == "faulty"]) == 2
         await anyio.sleep(TIMEOUT / 8)
         hold.check()
     return "held"
@@ -637,7 +637,7 @@ def _is_held_or_lost(outcome: Outcome) -> None:
     ids=["kazoo, alone", "kazoo, contended", "curator, alone"],
 )
 @pytest.mark.parametrize(
-    ("how", "judge"),
+    ("fault_kind", "judge"),
     [
         (FaultKind.BEFORE_SEND, _is_held),
         (FaultKind.AFTER_SEND, _is_held),
@@ -645,9 +645,9 @@ def _is_held_or_lost(outcome: Outcome) -> None:
         (FaultKind.EXPIRE, _is_held_or_lost),
     ],
 )
-async def test_each_request_hurt(how: FaultKind, judge: Any, act: Any, surroundings: Any) -> None:
+async def test_fault_in_each_request(fault_kind: FaultKind, judge: Any, act: Any, surroundings: Any) -> None:
     options = {} if surroundings is None else {"surroundings": surroundings}
-    assert await hurt_each_request(act, judge, how, stays=STAYS, **options) >= 10
+    assert await inject_into_each_request(act, judge, fault_kind, stays=STAYS, **options) >= 10
 
 
 async def _change_the_limit(_: World, client: zk.Client) -> int:
@@ -655,16 +655,16 @@ async def _change_the_limit(_: World, client: zk.Client) -> int:
     return int((await client.get(PATH)).data or b"0")
 
 
-@pytest.mark.parametrize("how", list(FaultKind))
-async def test_each_request_of_a_changed_limit_hurt(how: FaultKind) -> None:
+@pytest.mark.parametrize("fault_kind", list(FaultKind))
+async def test_fault_in_each_request_of_a_changed_limit(fault_kind: FaultKind) -> None:
     def judge(outcome: Outcome) -> None:
         assert outcome.result == 5
 
-    assert await hurt_each_request(_change_the_limit, judge, how, stays=STAYS) >= 3
+    assert await inject_into_each_request(_change_the_limit, judge, fault_kind, stays=STAYS) >= 3
 
 
 async def _hold_for_a_moment(_: World, client: zk.Client) -> str:
-    async with _semaphore(client, "hurt").acquire(permits=2) as hold:
+    async with _semaphore(client, "faulty").acquire(permits=2) as hold:
         hold.check()
     return "held"
 

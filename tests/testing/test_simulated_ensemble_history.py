@@ -35,7 +35,7 @@ async def _count(client: zk.Client, tally: dict[str, int]) -> None:
 
 
 async def _fail(ensemble: SimulatedEnsemble, rng: random.Random) -> None:
-    """Hurt one replica or another, never for ever."""
+    """Disturb one replica or another, never forever."""
     while True:
         await trio.sleep(rng.uniform(0, 4))
         one, other = rng.sample(ensemble.numbers, 2)

@@ -110,7 +110,7 @@ def test_a_request_is_dropped_and_a_reply_is_garbage(server: ThreadedDevServer, 
         kazoo.create("/a")
     assert fault.is_spent
     assert not kazoo.retry(kazoo.exists, "/a")
-    fault = server.faults.hurt(1, FaultKind.AFTER_COMMIT, session_id=kazoo.client_id[0])
+    fault = server.faults.inject(1, FaultKind.AFTER_COMMIT, session_id=kazoo.client_id[0])
     with pytest.raises(ConnectionLoss):
         kazoo.create("/a")
     assert fault.is_spent

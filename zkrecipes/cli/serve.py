@@ -10,8 +10,8 @@ import click
 from zkrecipes.cli.errors import CommandError
 from zkrecipes.cli.exit_codes import ExitCode
 from zkrecipes.devserver.__main__ import chosen_settings, serve as serve_until_signal, why_not_listening
+from zkrecipes.devserver.config.zoo_cfg import ConfigError
 from zkrecipes.devserver.storage.data_dir import DataDirError
-from zkrecipes.devserver.zoo_cfg import ConfigError
 
 __all__ = ["serve"]
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import anyio
 
-from zkrecipes.devserver.settings import Settings
+from zkrecipes.devserver.config.settings import Settings
+from zkrecipes.devserver.config.zoo_cfg import ConfigError, read_zoo_cfg
 from zkrecipes.devserver.storage.data_dir import DataDirError
-from zkrecipes.devserver.zoo_cfg import ConfigError, read_zoo_cfg
 
 __all__ = ["chosen_settings", "main", "serve", "why_not_listening"]
 

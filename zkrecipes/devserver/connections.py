@@ -16,10 +16,10 @@ import anyio
 from anyio.abc import TaskGroup
 
 from zkrecipes.codec.records import Id
-from zkrecipes.devserver.four_letter.answers import Client
+from zkrecipes.devserver.four_letter.answers import ConnectionStatus
+from zkrecipes.devserver.packet_stats import PacketStats
 from zkrecipes.devserver.server_clock import ServerClock
-from zkrecipes.devserver.server_connection import QUEUED_MAX, Host, ServerConnection
-from zkrecipes.devserver.traffic import Traffic
+from zkrecipes.devserver.server_connection import QUEUED_MAX, ServerConnection, ServerServices
 from zkrecipes.errors import session_hex
 
 __all__ = ["CLOSING_TIME_MAX", "GREETING_TIME_MAX", "ByteStream", "Connections"]
@@ -64,7 +64,7 @@ class Connections:
 
     def __init__(
         self,
-        host: Host,
+        host: ServerServices,
         clock: ServerClock,
         tasks: TaskGroup,
         *,
@@ -72,7 +72,7 @@ class Connections:
         per_address_max: int = 0,
         settled: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        self.traffic: Traffic = Traffic(established_ms=clock.moment().time_ms)
+        self.traffic: PacketStats = PacketStats(established_ms=clock.read().time_ms)
         """Of all connections since the start."""
         self.refused: int = 0
         """How many were one too many from their address."""
@@ -95,9 +95,9 @@ class Connections:
     def __iter__(self) -> Iterator[ServerConnection]:
         return iter(list(self._streams))
 
-    def clients(self) -> list[Client]:
+    def clients(self) -> list[ConnectionStatus]:
         """Each connection with its figures."""
-        return [Client(connection, connection.traffic) for connection in self._streams]
+        return [ConnectionStatus(connection, connection.traffic) for connection in self._streams]
 
     async def serve(self, stream: ByteStream, address: str, port: int, certified: Id | None = None) -> None:
         """Serve one connection until it ends; the stream is closed then.
@@ -113,12 +113,12 @@ class Connections:
             logger.warning("too many connections from %s: at most %d", address, self._per_address_max)
             await stream.aclose()
             return
-        peer, since = f"/{address}:{port}", self._clock.moment().time_ms
+        peer, since = f"/{address}:{port}", self._clock.read().time_ms
         connection = ServerConnection(
             self._host,
             address,
             self._send_soon,
-            traffic=Traffic(self.traffic, peer=peer, established_ms=since),
+            traffic=PacketStats(self.traffic, peer=peer, established_ms=since),
             frame_size_max=self._frame_size_max,
             certified=certified,
         )
@@ -152,8 +152,8 @@ class Connections:
             data = await self._receive(connection, stream, greeted_by)
             if not data:
                 break
-            await self._clock.until_it_goes()
-            moment = self._clock.moment()
+            await self._clock.wait_while_paused()
+            moment = self._clock.read()
             connection.traffic.arrived_ms = moment.time_ms
             connection.receive(data, moment)
             if (
@@ -180,7 +180,7 @@ class Connections:
             return await stream.receive()
         with anyio.CancelScope(deadline=greeted_by):
             return await stream.receive()
-        await self._clock.until_it_goes()
+        await self._clock.wait_while_paused()
         self.cut_off += 1
         seconds = f"{GREETING_TIME_MAX:g} seconds"
         connection.close(f"it did not ask for a session within {seconds}", level=logging.WARNING)
@@ -200,15 +200,15 @@ class Connections:
         stream = self._streams.get(connection)
         try:
             while stream is not None and not connection.is_aborted:
-                await self._clock.until_it_goes()
+                await self._clock.wait_while_paused()
                 if self._host.faults.are_replies_held(connection.session_id):
                     return
-                moment = self._clock.moment()
+                moment = self._clock.read()
                 data = connection.data_to_send(moment.now)
                 if data:
                     if self._settled is not None:
                         await self._settled()
-                        moment = self._clock.moment()
+                        moment = self._clock.read()
                     connection.traffic.departs(moment.time_ms)
                     if connection.is_closing:
                         with anyio.fail_after(CLOSING_TIME_MAX):
@@ -231,7 +231,7 @@ class Connections:
     async def _close_at_last(self, connection: ServerConnection) -> None:
         """Close what is to be closed, though its client does not take what was sent before."""
         await anyio.sleep(CLOSING_TIME_MAX)
-        await self._clock.until_it_goes()
+        await self._clock.wait_while_paused()
         if connection.due is None:
             await self._close(connection)
 

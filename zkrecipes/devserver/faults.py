@@ -219,7 +219,9 @@ class Faults:
         self._faults.append(fault)
         return fault
 
-    def hurt(self, nth: int, how: FaultKind, *, session_id: int | None = None, seconds: float = 1.0) -> Fault:
+    def inject(
+        self, nth: int, how: FaultKind, *, session_id: int | None = None, seconds: float = 1.0
+    ) -> Fault:
         """Hurt one request of a session, whatever it is; pings do not count.
 
         Args:

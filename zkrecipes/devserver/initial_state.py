@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import final
 
+from zkrecipes.devserver.auth.sasl import SaslUsers
 from zkrecipes.devserver.data_tree import DataTree
 from zkrecipes.devserver.processor import Processor
-from zkrecipes.devserver.sasl import SaslUsers
 from zkrecipes.devserver.session_tracker import Session, SessionTracker, first_session_id
 from zkrecipes.devserver.storage.tables import SavedState
 

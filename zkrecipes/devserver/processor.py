@@ -25,17 +25,17 @@ from zkrecipes.codec.messages import (
 )
 from zkrecipes.codec.multi import MultiReadRequest, MultiRequest
 from zkrecipes.codec.records import Id
-from zkrecipes.devserver.access import authenticate
+from zkrecipes.devserver.auth.access import authenticate
+from zkrecipes.devserver.auth.sasl import SaslExchange, SaslUsers
+from zkrecipes.devserver.connected_client import ConnectedClient
 from zkrecipes.devserver.data_tree import DataTree
-from zkrecipes.devserver.multi import NullACLError, apply_multi, as_read
-from zkrecipes.devserver.peer import Moment, Peer
-from zkrecipes.devserver.quotas import Quotas
-from zkrecipes.devserver.read_only import REFUSED
-from zkrecipes.devserver.reads import Reads
-from zkrecipes.devserver.sasl import SaslExchange, SaslUsers
+from zkrecipes.devserver.requests.multi import NullACLError, apply_multi, as_read
+from zkrecipes.devserver.requests.quotas import Quotas
+from zkrecipes.devserver.requests.reads import Reads
+from zkrecipes.devserver.requests.watches import WatchRequests
+from zkrecipes.devserver.requests.writes import WRITES, Change, end_session
+from zkrecipes.devserver.server_clock import ServerTime
 from zkrecipes.devserver.session_tracker import PASSWORD_SIZE, Session, SessionTracker
-from zkrecipes.devserver.watch_requests import WatchRequests
-from zkrecipes.devserver.writes import WRITES, Change, end_session
 from zkrecipes.enums import OpCode
 from zkrecipes.errors import (
     AuthFailedError,
@@ -57,6 +57,25 @@ _NO_PASSWORD = bytes(PASSWORD_SIZE)
 
 # These have no effect on the session's life (`ZooKeeperServer.processPacket`).
 _NO_TOUCH = frozenset({OpCode.AUTH, OpCode.SASL})
+
+
+# The opcodes that a server without a quorum refuses with -119 (`ReadOnlyRequestProcessor`, 3.9).
+_REFUSED_READ_ONLY = frozenset(
+    {
+        OpCode.CREATE,
+        OpCode.CREATE2,
+        OpCode.CREATE_CONTAINER,
+        OpCode.CREATE_TTL,
+        OpCode.DELETE,
+        OpCode.DELETE_CONTAINER,
+        OpCode.SET_DATA,
+        OpCode.SET_ACL,
+        OpCode.RECONFIG,
+        OpCode.MULTI,
+        OpCode.CHECK,
+        OpCode.SYNC,
+    }
+)
 
 
 class Reply(NamedTuple):
@@ -103,8 +122,8 @@ class Processor:
         self.tree = tree
         self.sessions = sessions
         self.zxid: int = zxid
-        self.watches: WatchTable[Peer] = WatchTable()
-        self.attached: dict[int, Peer] = {}
+        self.watches: WatchTable[ConnectedClient] = WatchTable()
+        self.attached: dict[int, ConnectedClient] = {}
         """The connection of each session that has one."""
         self.is_read_only: bool = False
         """Whether it serves as one that has lost its quorum; see `become_read_only`."""
@@ -118,7 +137,7 @@ class Processor:
         self._watch_requests = WatchRequests(tree, self.watches)
         self._reads = Reads(tree, self.watches, random).by_opcode | self._watch_requests.by_opcode
         self._writes = {opcode: apply for opcode, apply in WRITES.items() if opcode != OpCode.CHECK}
-        self._rare: dict[int, Callable[[Peer, Request[Any] | None, Moment], Reply]] = {
+        self._rare: dict[int, Callable[[ConnectedClient, Request[Any] | None, ServerTime], Reply]] = {
             OpCode.MULTI: self._multi,
             OpCode.PING: self._ping,
             OpCode.CLOSE_SESSION: self._close_session,
@@ -127,7 +146,7 @@ class Processor:
         }
 
     def greet(
-        self, peer: Peer, request: ConnectRequest, moment: Moment, password: bytes
+        self, peer: ConnectedClient, request: ConnectRequest, moment: ServerTime, password: bytes
     ) -> ConnectReply | None:
         """Attach a connection to a new session or to the one that it asks for.
 
@@ -189,7 +208,7 @@ class Processor:
         """
         self.is_read_only = True
 
-    def become_writable(self, moment: Moment) -> None:
+    def become_writable(self, moment: ServerTime) -> None:
         """Serve all again: the sessions from before have a whole timeout to come back."""
         self.is_read_only = False
         for session_id in self._local:
@@ -197,7 +216,9 @@ class Processor:
         self._local.clear()
         self.sessions.touch_all(moment.now)
 
-    def process(self, peer: Peer, opcode: int, request: Request[Any] | None, moment: Moment) -> Reply:
+    def process(
+        self, peer: ConnectedClient, opcode: int, request: Request[Any] | None, moment: ServerTime
+    ) -> Reply:
         """Answer one request of a connection that has been greeted.
 
         Args:
@@ -215,8 +236,10 @@ class Processor:
         except ServerError as error:
             return Reply(self.zxid, error.code)
 
-    def _process(self, peer: Peer, opcode: int, request: Request[Any] | None, moment: Moment) -> Reply:
-        if self.is_read_only and opcode in REFUSED:
+    def _process(
+        self, peer: ConnectedClient, opcode: int, request: Request[Any] | None, moment: ServerTime
+    ) -> Reply:
+        if self.is_read_only and opcode in _REFUSED_READ_ONLY:
             raise NotReadOnlyError
         read = self._reads.get(opcode)
         if read is not None:
@@ -229,14 +252,14 @@ class Processor:
             return rare(peer, request, moment)
         return Reply(-1, UnimplementedError.code, close=True)
 
-    def leave(self, peer: Peer) -> None:
+    def leave(self, peer: ConnectedClient) -> None:
         """A connection is gone: its watches go, its session stays."""
         self.watches.drop(peer)
         session = peer.session
         if session is not None and self.attached.get(session.id) is peer:
             del self.attached[session.id]
 
-    def expire(self, session: Session, moment: Moment) -> None:
+    def expire(self, session: Session, moment: ServerTime) -> None:
         """End a session whose time is up: its ephemerals go under one zxid, its connection is closed."""
         if self.is_read_only and session.id not in self._local:
             self.sessions.touch(session, moment.now)  # only a quorum can end it
@@ -246,7 +269,7 @@ class Processor:
         if peer is not None:
             peer.close("its session has expired")
 
-    def reap(self, paths: list[str], moment: Moment) -> None:
+    def reap(self, paths: list[str], moment: ServerTime) -> None:
         """Delete containers and TTL znodes that are due, each in a transaction of its own."""
         if self.is_read_only:
             return
@@ -259,22 +282,30 @@ class Processor:
                 continue  # it got a child, or went, meanwhile
             self._changed(change)
 
-    def _ping(self, _peer: Peer, _request: Request[Any] | None, _moment: Moment) -> Reply:
+    def _ping(self, _peer: ConnectedClient, _request: Request[Any] | None, _moment: ServerTime) -> Reply:
         return Reply(self.zxid)
 
-    def _close_session(self, peer: Peer, _request: Request[Any] | None, moment: Moment) -> Reply:
+    def _close_session(
+        self, peer: ConnectedClient, _request: Request[Any] | None, moment: ServerTime
+    ) -> Reply:
         if peer.session is not None:
             self._end_session(peer.session, moment)
         return Reply(self.zxid, close=True)
 
-    def _read(self, peer: Peer, answer: Callable[[Peer, Any], Record], request: Request[Any]) -> Reply:
+    def _read(
+        self, peer: ConnectedClient, answer: Callable[[ConnectedClient, Any], Record], request: Request[Any]
+    ) -> Reply:
         record = answer(peer, request)
         if isinstance(request, MultiReadRequest):
             return Reply(self.zxid, 0, record, opcodes=[each.opcode for each in request.operations])
         return Reply(self.zxid, 0, record)
 
     def _write(
-        self, peer: Peer, apply: Callable[[Change, Any], Record], request: Request[Any], moment: Moment
+        self,
+        peer: ConnectedClient,
+        apply: Callable[[Change, Any], Record],
+        request: Request[Any],
+        moment: ServerTime,
     ) -> Reply:
         self.zxid += 1  # a write that fails uses one up too (`PrepRequestProcessor.pRequestHelper`)
         change = self._change(_session_id(peer), peer.ids, moment)
@@ -282,7 +313,7 @@ class Processor:
         self._changed(change)
         return Reply(self.zxid, 0, record)
 
-    def _multi(self, peer: Peer, request: Request[Any] | None, moment: Moment) -> Reply:
+    def _multi(self, peer: ConnectedClient, request: Request[Any] | None, moment: ServerTime) -> Reply:
         """All operations or none, under one zxid; a failed multi has no error in its reply's header."""
         if not isinstance(request, MultiRequest):
             self.zxid += 1
@@ -300,7 +331,7 @@ class Processor:
         self._changed(change)
         return Reply(self.zxid, 0, results, opcodes=opcodes)
 
-    def _auth(self, peer: Peer, request: Request[Any] | None, _moment: Moment) -> Reply:
+    def _auth(self, peer: ConnectedClient, request: Request[Any] | None, _moment: ServerTime) -> Reply:
         ids = None
         if isinstance(request, AuthRequest):
             ids = authenticate(
@@ -311,7 +342,7 @@ class Processor:
         peer.ids = list(dict.fromkeys([*peer.ids, *ids]))
         return Reply(0)
 
-    def _sasl(self, peer: Peer, request: Request[Any] | None, _moment: Moment) -> Reply:
+    def _sasl(self, peer: ConnectedClient, request: Request[Any] | None, _moment: ServerTime) -> Reply:
         if self._sasl_users is None or not isinstance(request, SASLRequest):
             # Without a JAAS configuration a server answers any token with a null one (`processSasl`).
             return Reply(0, 0, SASLReply(None))
@@ -327,7 +358,7 @@ class Processor:
             peer.sasl = None
         return Reply(0, 0, SASLReply(token))
 
-    def _is_locked_out(self, peer: Peer, opcode: int) -> bool:
+    def _is_locked_out(self, peer: ConnectedClient, opcode: int) -> bool:
         """Whether it must authenticate first (`AuthenticationHelper.enforceAuthentication`)."""
         users = self._sasl_users
         return (
@@ -337,7 +368,7 @@ class Processor:
             and not any(own.scheme == "sasl" for own in peer.ids)
         )
 
-    def _end_session(self, session: Session, moment: Moment) -> None:
+    def _end_session(self, session: Session, moment: ServerTime) -> None:
         self.sessions.end(session.id)
         if session.id in self._local:
             self._local.remove(session.id)  # nobody else ever knew it, so that this is no transaction
@@ -349,10 +380,10 @@ class Processor:
 
     def _changed(self, change: Change) -> None:
         """What follows from a change that has been made."""
-        self._quotas.follow(change.growths)
-        self._watch_requests.fire(change.happened, self.zxid)
+        self._quotas.follow(change.size_changes)
+        self._watch_requests.fire(change.events, self.zxid)
 
-    def _change(self, session_id: int, ids: list[Id], moment: Moment) -> Change:
+    def _change(self, session_id: int, ids: list[Id], moment: ServerTime) -> Change:
         return Change(
             self.tree,
             session_id=session_id,
@@ -370,5 +401,5 @@ def _readable(request: Request[Any] | None) -> Request[Any]:
     return request
 
 
-def _session_id(peer: Peer) -> int:
+def _session_id(peer: ConnectedClient) -> int:
     return 0 if peer.session is None else peer.session.id

@@ -19,13 +19,13 @@ from typing import Self, final
 import anyio
 from anyio.abc import TaskStatus
 
-from zkrecipes.devserver import reaping
+from zkrecipes.devserver.auth.sasl import SaslUsers
 from zkrecipes.devserver.connections import Connections
 from zkrecipes.devserver.faults import Faults
 from zkrecipes.devserver.four_letter import answers
 from zkrecipes.devserver.initial_state import StateFactory
 from zkrecipes.devserver.processor import Processor
-from zkrecipes.devserver.sasl import SaslUsers
+from zkrecipes.devserver.requests import reaping
 from zkrecipes.devserver.server_clock import ServerClock
 from zkrecipes.devserver.storage.journal import Journal, open_journal
 from zkrecipes.devserver.storage.tables import SavedState
@@ -205,7 +205,7 @@ class DevServer:
             raise KeyError(f"no session {session_hex(session_id)}")
         for session in sessions:
             if session_id in (None, session.id):
-                self.processor.expire(session, self._clock.moment())
+                self.processor.expire(session, self._clock.read())
 
     def drop_connections(self) -> None:
         """Drop every connection at once. Sessions live on."""
@@ -291,14 +291,14 @@ class DevServer:
     def become_writable(self) -> None:
         """Go on as usual after `become_read_only`; connections are dropped, sessions have time to return."""
         self._check_entered()
-        self.processor.become_writable(self._clock.moment())
+        self.processor.become_writable(self._clock.read())
         self.drop_connections()
         self._expiry_changed.set()
 
     def reap(self) -> None:
         """Delete the containers and TTL znodes that are due now, without waiting for the next look."""
         self._check_entered()
-        processor, moment = self.processor, self._clock.moment()
+        processor, moment = self.processor, self._clock.read()
         paths = reaping.due(processor.tree, moment.time_ms, start_counter=self._start_counter)
         processor.reap(paths, moment)
 
@@ -408,7 +408,7 @@ class DevServer:
         """End the sessions whose time is up; in how many seconds to look again, None: when woken."""
         if self._is_down or self._clock.is_paused:
             return None
-        processor, moment = self.processor, self._clock.moment()
+        processor, moment = self.processor, self._clock.read()
         for session in processor.sessions.expired(moment.now + _EPSILON):
             logger.info("session %s has expired", session_hex(session.id))
             processor.expire(session, moment)

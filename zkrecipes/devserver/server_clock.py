@@ -1,78 +1,85 @@
-"""A server's own clock: it can stand still while the world's goes on."""
+"""The server's clock, which can stand still or jump while real time passes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import final
+from typing import NamedTuple, final
 
 import anyio
 
-from zkrecipes.devserver.peer import Moment
+__all__ = ["ServerClock", "ServerTime"]
 
-__all__ = ["ServerClock"]
+
+class ServerTime(NamedTuple):
+    """One reading of a server's clock."""
+
+    now: float
+    """Seconds on the monotonic clock that sessions expire by."""
+    time_ms: int
+    """Milliseconds since 1970, as stored in a Stat."""
 
 
 @final
 class ServerClock:
-    """Seconds since the start and milliseconds since 1970, both of which stand while paused.
+    """A monotonic clock and a calendar, both of which stand still while paused.
 
     Args:
-        read: the clock that it goes by, in seconds.
-        started_at: what its calendar shows at first, in seconds since 1970.
+        source: the underlying clock, in seconds.
+        started_at: the initial calendar time, in seconds since 1970.
     """
 
-    def __init__(self, read: Callable[[], float], started_at: float) -> None:
-        self._read = read
+    def __init__(self, source: Callable[[], float], started_at: float) -> None:
+        self._source = source
         self._started_at = started_at
-        self._behind = 0.0
-        self._first = read()
+        self._offset = 0.0
+        self._first = source()
         self._paused_at: float | None = None
         self._jumped = anyio.Event()
 
     @property
     def is_paused(self) -> bool:
-        """Whether it stands."""
+        """Whether the clock stands still."""
         return self._paused_at is not None
 
     def now(self) -> float:
-        """Seconds; only differences mean something."""
-        read = self._read() if self._paused_at is None else self._paused_at
-        return read - self._behind
+        """Monotonic seconds; only differences are meaningful."""
+        reading = self._source() if self._paused_at is None else self._paused_at
+        return reading + self._offset
 
     def time(self) -> float:
         """Seconds since 1970."""
         return self._started_at + self.now() - self._first
 
-    def moment(self) -> Moment:
-        """The present, for the processor."""
+    def read(self) -> ServerTime:
+        """The current time, in the form that the processor takes."""
         now = self.now()
-        return Moment(now, int((self._started_at + now - self._first) * 1000))
+        return ServerTime(now, int((self._started_at + now - self._first) * 1000))
 
     def pause(self) -> None:
-        """Stand still."""
+        """Stop the clock."""
         if self._paused_at is None:
-            self._paused_at = self._read()
+            self._paused_at = self._source()
             self._resumed = anyio.Event()
 
     def resume(self) -> None:
-        """Go on from where it stood."""
+        """Continue from where the clock stopped."""
         if self._paused_at is not None:
-            self._behind += self._read() - self._paused_at
+            self._offset -= self._source() - self._paused_at
             self._paused_at = None
             self._resumed.set()
 
     def jump(self, seconds: float) -> None:
-        """Be so much later at once."""
-        self._behind -= seconds
+        """Advance the clock by this many seconds at once."""
+        self._offset += seconds
         self._jumped.set()
         self._jumped = anyio.Event()
 
     async def sleep_until(self, due: float) -> None:
-        """Wait until it shows `due`. Look again then: it may have jumped not far enough, or stood."""
+        """Wait until about `due`. Check the clock afterwards: a jump or a pause may have changed it."""
         with anyio.move_on_after(due - self.now()):
             await self._jumped.wait()
 
-    async def until_it_goes(self) -> None:
-        """Wait while it stands. No checkpoint where it does not: this is asked for each chunk of bytes."""
+    async def wait_while_paused(self) -> None:
+        """Wait until the clock runs. Not a checkpoint if it runs: called for each chunk of bytes."""
         while self._paused_at is not None:
             await self._resumed.wait()

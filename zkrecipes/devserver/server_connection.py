@@ -14,17 +14,17 @@ from typing import NamedTuple, Protocol, final
 from zkrecipes.codec.messages import WatchEventMessage
 from zkrecipes.codec.multi import MultiReply
 from zkrecipes.codec.records import Id
+from zkrecipes.devserver.auth.sasl import SaslExchange
 from zkrecipes.devserver.faults import Fault, FaultKind, Faults
-from zkrecipes.devserver.peer import Moment
+from zkrecipes.devserver.packet_stats import PacketStats
 from zkrecipes.devserver.processor import Processor
-from zkrecipes.devserver.sasl import SaslExchange
+from zkrecipes.devserver.server_clock import ServerTime
 from zkrecipes.devserver.session_tracker import PASSWORD_SIZE, Session
-from zkrecipes.devserver.traffic import Traffic
 from zkrecipes.enums import OpCode, SpecialXid
 from zkrecipes.errors import session_hex
 from zkrecipes.protocol.server_side import Broken, FourLetterWord, Greeted, Requested, ServerSide
 
-__all__ = ["QUEUED_MAX", "Host", "ServerConnection"]
+__all__ = ["QUEUED_MAX", "ServerConnection", "ServerServices"]
 
 logger: logging.Logger = logging.getLogger("zkrecipes.devserver")
 
@@ -47,7 +47,7 @@ class _Output(NamedTuple):
     data: bytes
 
 
-class Host(Protocol):
+class ServerServices(Protocol):
     """What a conversation needs of the server that it runs in."""
 
     @property
@@ -83,11 +83,11 @@ class ServerConnection:
 
     def __init__(
         self,
-        host: Host,
+        host: ServerServices,
         address: str,
         on_output: Callable[[ServerConnection], None],
         *,
-        traffic: Traffic,
+        traffic: PacketStats,
         frame_size_max: int,
         certified: Id | None = None,
     ) -> None:
@@ -127,7 +127,7 @@ class ServerConnection:
         """When there is more to send, where that is later than now; None where nothing waits for its time."""
         return self._outputs[0].due if self._outputs else None
 
-    def receive(self, data: bytes, moment: Moment) -> None:
+    def receive(self, data: bytes, moment: ServerTime) -> None:
         """Feed what was received. After calling this, send `data_to_send`; close if `is_closing`."""
         side = self._side
         side.receive_data(data)
@@ -188,7 +188,7 @@ class ServerConnection:
         """Nothing more can be sent: whatever is queued is not waited for."""
         self.is_closing = self.is_aborted = True
 
-    def _greet(self, event: Greeted, moment: Moment) -> None:
+    def _greet(self, event: Greeted, moment: ServerTime) -> None:
         host, greeting = self._host, event.request
         session_id = greeting.session_id
         if session_id == 0:
@@ -217,7 +217,7 @@ class ServerConnection:
         elif hurt is FaultKind.BEFORE_SEND:
             self.close("a fault: dropped before its next request")
 
-    def _answer(self, event: Requested, moment: Moment) -> None:
+    def _answer(self, event: Requested, moment: ServerTime) -> None:
         fault = self._host.faults.verdict(self.session_id, event.opcode, event.request)
         if fault is None:
             self._process(event, moment)
@@ -239,7 +239,7 @@ class ServerConnection:
             if hurt is FaultKind.BEFORE_SEND:
                 self.close("a fault: dropped before its next request")
 
-    def _hurt_reply(self, fault: Fault, moment: Moment) -> None:
+    def _hurt_reply(self, fault: Fault, moment: ServerTime) -> None:
         """Corrupt or delay the reply that was queued last, with the events before it."""
         if fault.how is FaultKind.CORRUPT:
             data = self._side.data_to_send()
@@ -256,7 +256,7 @@ class ServerConnection:
             earliest = self._outputs[-1].due if self._outputs else due
             self._outputs.append(_Output(max(due, earliest), data))
 
-    def _process(self, event: Requested, moment: Moment) -> None:
+    def _process(self, event: Requested, moment: ServerTime) -> None:
         xid, opcode, request = event
         reply = self._host.processor.process(self, opcode, request, moment)
         self.traffic.answered(opcode, xid, reply.zxid)

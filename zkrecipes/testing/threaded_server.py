@@ -192,11 +192,11 @@ class ThreadedFaults:
         ask = partial(self._server.server.faults.delay_reply, seconds)
         return self._fault(partial(ask, *opcodes, path=path, session_id=session_id, skip=skip, times=times))
 
-    def hurt(
+    def inject(
         self, nth: int, how: FaultKind, *, session_id: int | None = None, seconds: float = 1.0
     ) -> ThreadedFault:
-        """Hurt one request of a session, whatever it is; as `Faults.hurt`."""
-        ask = self._server.server.faults.hurt
+        """Inject a fault into one request of a session, by its number; as `Faults.inject`."""
+        ask = self._server.server.faults.inject
         return self._fault(partial(ask, nth, how, session_id=session_id, seconds=seconds))
 
     def hold_replies(self, *, session_id: int | None = None) -> ThreadedHold:

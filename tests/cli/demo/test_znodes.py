@@ -67,9 +67,9 @@ async def test_everything_is_removed() -> None:
 @pytest.mark.parametrize("is_applied", [True, False], ids=["applied", "not applied"])
 async def test_a_lost_reply_makes_no_second_mark(is_applied: bool) -> None:
     async with _znodes() as (server, client, board):
-        hurt = server.faults.lose_reply if is_applied else server.faults.drop_request
+        inject = server.faults.lose_reply if is_applied else server.faults.drop_request
         async with zk.Mutex(client, board.lock_path) as hold:
-            fault = hurt(OpCode.MULTI, path="/demo/jobs/01")
+            fault = inject(OpCode.MULTI, path="/demo/jobs/01")
             await board.mark_done(hold, 1)
         assert fault.is_spent
         assert [mark.times for mark in await board.marks()] == [1, 0]

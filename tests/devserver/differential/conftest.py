@@ -12,7 +12,7 @@ from anyio.from_thread import start_blocking_portal
 from tests.conftest import JAVA_OPTIONS
 from tests.devserver.differential.wire_session import split_address
 from zkrecipes.devserver import DevServer
-from zkrecipes.devserver.access import digest_id
+from zkrecipes.devserver.auth.access import digest_id
 from zkrecipes.ensemble import ApacheServer
 
 # So that no container is deleted in the middle of a history, nor a session ended.

@@ -41,7 +41,7 @@ from zkrecipes.codec.messages import (
 )
 from zkrecipes.codec.multi import MultiReadRequest, MultiRequest
 from zkrecipes.codec.records import ACL, Id
-from zkrecipes.devserver.access import digest_id
+from zkrecipes.devserver.auth.access import digest_id
 
 __all__ = [
     "OPEN",

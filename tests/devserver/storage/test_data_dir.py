@@ -13,7 +13,7 @@ import pytest
 from zkrecipes.codec.records import ACL, Id
 from zkrecipes.devserver.data_tree import DataTree, ZNode, ZNodeKind
 from zkrecipes.devserver.storage.data_dir import FILE_NAME, DataDir, DataDirError
-from zkrecipes.devserver.storage.rows import Changes, Row, SessionRow, StateRow, row_of
+from zkrecipes.devserver.storage.rows import ChangedRows, Row, SessionRow, StateRow, row_of
 from zkrecipes.devserver.storage.tables import SavedState
 
 ANYONE = (ACL(31, Id("world", "anyone")),)
@@ -42,10 +42,10 @@ def _tree() -> DataTree:
 
 def _changes(
     tree: DataTree, *, zxid: int = 1, sessions: Sequence[SessionRow] = (), from_scratch: bool = False
-) -> Changes:
+) -> ChangedRows:
     rows: list[Row] = [row_of(tree.get(path)) for path in tree.paths()]
     state = StateRow(zxid, 99, len(tree), len(sessions))
-    return Changes(state, rows, [], list(sessions), [], from_scratch)
+    return ChangedRows(state, rows, [], list(sessions), [], from_scratch)
 
 
 def _of(node: ZNode) -> list[object]:
@@ -103,7 +103,7 @@ def test_sessions_and_removals_come_back_too(store: DataDir, tmp_path: Path) -> 
     store.save(_changes(tree, sessions=sessions))
     tree.remove("/a-b", 20)
     state = StateRow(20, 100, len(tree), 1)
-    store.save(Changes(state, [row_of(tree.get("/"))], [("/a-b",)], [], [(1,)], from_scratch=False))
+    store.save(ChangedRows(state, [row_of(tree.get("/"))], [("/a-b",)], [], [(1,)], from_scratch=False))
     store.close()
     saved = _saved(tmp_path)
     assert saved is not None

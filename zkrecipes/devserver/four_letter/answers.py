@@ -11,11 +11,11 @@ from typing import Final
 
 from zkrecipes.devserver.four_letter.dumps import dump, wchc, wchp, wchs
 from zkrecipes.devserver.four_letter.environment import conf, descriptors, dirs, envi
-from zkrecipes.devserver.four_letter.status import VERSION, Client, Status
+from zkrecipes.devserver.four_letter.status import VERSION, ConnectionStatus, Status
 from zkrecipes.enums import OpCode
 from zkrecipes.errors import session_hex
 
-__all__ = ["VERSION", "WORDS", "Client", "Status", "answer"]
+__all__ = ["VERSION", "WORDS", "ConnectionStatus", "Status", "answer"]
 
 # As `FinalRequestProcessor` names what it did last.
 _SHORT_NAMES: Final[Mapping[int, str]] = {
@@ -98,14 +98,14 @@ def _cons(status: Status) -> str:
     return "".join(f"{_client(client, _details(client))}\n" for client in status.clients) + "\n"
 
 
-def _client(client: Client, details: str = "") -> str:
+def _client(client: ConnectionStatus, details: str = "") -> str:
     """One line; the number in brackets tells whether anything is awaited from it (1: reading)."""
     traffic = client.traffic
     reading = 0 if client.peer.session is None else 1
     return f" {traffic.peer}[{reading}](queued=0,recved={traffic.received},sent={traffic.sent}{details})"
 
 
-def _details(client: Client) -> str:
+def _details(client: ConnectionStatus) -> str:
     traffic, session = client.traffic, client.peer.session
     if session is None:
         return ""

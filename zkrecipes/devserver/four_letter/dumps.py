@@ -6,8 +6,8 @@ import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 
+from zkrecipes.devserver.connected_client import ConnectedClient
 from zkrecipes.devserver.four_letter.status import Status
-from zkrecipes.devserver.peer import Peer
 from zkrecipes.errors import session_hex
 from zkrecipes.protocol.watch_table import WatchKind
 
@@ -83,11 +83,11 @@ def wchp(status: Status) -> str:
     return "".join(f"{path}\n{_indented(each)}" for path, each in sessions.items()) + "\n"
 
 
-def _data_watches(status: Status) -> list[tuple[str, Peer]]:
+def _data_watches(status: Status) -> list[tuple[str, ConnectedClient]]:
     """A real server tells of these only, and leaves the watches of children out (`DataTree.dumpWatches`)."""
     watches = ((path, peer) for kind, path, peer in status.processor.watches if kind in _DATA_WATCHES)
     return list(dict.fromkeys(watches))
 
 
-def _session(peer: Peer) -> str:
+def _session(peer: ConnectedClient) -> str:
     return session_hex(0 if peer.session is None else peer.session.id)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from zkrecipes.devserver.peer import Peer
+from zkrecipes.devserver.connected_client import ConnectedClient
+from zkrecipes.devserver.packet_stats import PacketStats
 from zkrecipes.devserver.processor import Processor
-from zkrecipes.devserver.traffic import Traffic
 
-__all__ = ["VERSION", "Client", "Status"]
+__all__ = ["VERSION", "ConnectionStatus", "Status"]
 
 # Clients look for the number (kazoo: what a server can do; aiozk: whether there is create2).
 VERSION = "3.9.5-zkrecipes, built on 2025-01-01 00:00 UTC"
@@ -20,11 +20,11 @@ VERSION = "3.9.5-zkrecipes, built on 2025-01-01 00:00 UTC"
 
 @final
 @dataclass(frozen=True)
-class Client:
+class ConnectionStatus:
     """One connection."""
 
-    peer: Peer
-    traffic: Traffic
+    peer: ConnectedClient
+    traffic: PacketStats
 
 
 @final
@@ -33,8 +33,8 @@ class Status:
     """What the words tell of a server, at the moment when it was asked."""
 
     processor: Processor
-    clients: Sequence[Client]
-    traffic: Traffic
+    clients: Sequence[ConnectionStatus]
+    traffic: PacketStats
     """Of the whole server."""
     now: float
     """By which sessions live, in seconds."""

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, final
 
-from zkrecipes.devserver.storage.rows import Changes, DamagedRowError
+from zkrecipes.devserver.storage.rows import ChangedRows, DamagedRowError
 from zkrecipes.devserver.storage.tables import (
     OtherReleaseError,
     SavedState,
@@ -77,7 +77,7 @@ class DataDir:
             self.close()
             raise
 
-    def save(self, changes: Changes) -> None:
+    def save(self, changes: ChangedRows) -> None:
         """Write changes, and return when they are on disk: all of them or, if this raises, maybe nothing.
 
         Raises:

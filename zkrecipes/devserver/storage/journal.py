@@ -19,7 +19,7 @@ import anyio.to_thread
 from zkrecipes.devserver.processor import Processor
 from zkrecipes.devserver.session_tracker import Session
 from zkrecipes.devserver.storage.data_dir import DataDir, DataDirError
-from zkrecipes.devserver.storage.rows import Changes, SessionRow, StateRow, row_of
+from zkrecipes.devserver.storage.rows import ChangedRows, SessionRow, StateRow, row_of
 from zkrecipes.devserver.storage.tables import SavedState
 
 __all__ = ["Journal", "open_journal"]
@@ -130,7 +130,7 @@ class Journal:
         """How many bytes there are on disk."""
         return self._store.size()
 
-    def _changes(self) -> Changes:
+    def _changes(self) -> ChangedRows:
         """What is to be saved, as it is at this moment; from now on it counts as saved."""
         processor = self.processor
         tree, sessions = processor.tree, processor.sessions
@@ -141,7 +141,7 @@ class Journal:
         from_scratch, self._is_new = self._is_new, False
         nodes = {path: tree.find(path) for path in paths}
         found = {session_id: sessions.find(session_id) for session_id in session_ids}
-        return Changes(
+        return ChangedRows(
             state=StateRow(processor.zxid, sessions.next_id, len(tree), len(sessions)),
             znodes=[row_of(node) for node in nodes.values() if node is not None],
             removed=[(path,) for path, node in nodes.items() if node is None],

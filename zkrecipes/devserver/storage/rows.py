@@ -17,7 +17,7 @@ from zkrecipes.devserver.data_tree import ZNode, ZNodeKind
 
 __all__ = [
     "COLUMNS",
-    "Changes",
+    "ChangedRows",
     "DamagedRowError",
     "Row",
     "SessionRow",
@@ -72,7 +72,7 @@ class StateRow(NamedTuple):
     session_count: int
 
 
-class Changes(NamedTuple):
+class ChangedRows(NamedTuple):
     """What is to be saved at once: all of it or, where the machine fails meanwhile, nothing of it."""
 
     state: StateRow

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from zkrecipes.devserver.data_tree import ZNode
 from zkrecipes.devserver.storage.rows import (
     COLUMNS,
-    Changes,
+    ChangedRows,
     DamagedRowError,
     SessionRow,
     StateRow,
@@ -70,7 +70,7 @@ def make_tables(database: sqlite3.Connection) -> None:
     database.executescript(_SCHEMA)
 
 
-def write_changes(database: sqlite3.Connection, changes: Changes) -> None:
+def write_changes(database: sqlite3.Connection, changes: ChangedRows) -> None:
     """Write changes in one transaction."""
     database.execute("BEGIN IMMEDIATE")
     if changes.from_scratch:

@@ -14,11 +14,11 @@ from typing import Any, Protocol, final
 from zkrecipes.codec.messages import ConnectReply, ConnectRequest, Request, WatchEventMessage
 from zkrecipes.codec.multi import MultiReply
 from zkrecipes.codec.records import Id
-from zkrecipes.devserver.peer import Moment
+from zkrecipes.devserver.auth.sasl import SaslExchange
 from zkrecipes.devserver.processor import Processor, Reply
-from zkrecipes.devserver.sasl import SaslExchange
+from zkrecipes.devserver.requests.writes import WRITES
+from zkrecipes.devserver.server_clock import ServerTime
 from zkrecipes.devserver.session_tracker import PASSWORD_SIZE, Session
-from zkrecipes.devserver.writes import WRITES
 from zkrecipes.enums import OpCode, SpecialXid
 from zkrecipes.errors import MarshallingError, SessionMovedError
 from zkrecipes.protocol.server_side import FourLetterWord, Greeted, Requested, ServerSide
@@ -47,7 +47,7 @@ class Host(Protocol):
     def processor(self) -> Processor:
         """Its copy of the state."""
 
-    def moment(self) -> Moment:
+    def moment(self) -> ServerTime:
         """The present."""
 
     def touch(self, session_id: int) -> bool:

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, Protocol, final
 
 from zkrecipes.codec.messages import ConnectRequest, Request, WatchEventMessage
 from zkrecipes.codec.records import Id
+from zkrecipes.devserver.auth.sasl import SaslExchange
 from zkrecipes.devserver.data_tree import DataTree
-from zkrecipes.devserver.peer import Moment
 from zkrecipes.devserver.processor import Processor, Reply
-from zkrecipes.devserver.sasl import SaslExchange
+from zkrecipes.devserver.server_clock import ServerTime
 from zkrecipes.devserver.session_tracker import PASSWORD_SIZE, Session, SessionTracker
 
 __all__ = [
@@ -143,7 +143,7 @@ class CommittedHistory:
         """Apply the next transaction. Watches fire; what it is answered with where it was asked for."""
         processor, act = self.processor, entry.act
         processor.zxid = entry.zxid - 1
-        moment = Moment(0.0, entry.time_ms)
+        moment = ServerTime(0.0, entry.time_ms)
         reply = Reply(entry.zxid)
         match act:
             case NewSession():
@@ -160,7 +160,7 @@ class CommittedHistory:
         processor.zxid = entry.zxid
         return reply
 
-    def _create_session(self, act: NewSession, moment: Moment) -> None:
+    def _create_session(self, act: NewSession, moment: ServerTime) -> None:
         greeting = ConnectRequest(0, 0, round(act.timeout * 1000), 0, bytes(PASSWORD_SIZE), None)
         answer = self.processor.greet(_StandIn(None), greeting, moment, act.password)
         assert answer is not None

@@ -12,7 +12,7 @@ from functools import partial
 from typing import final
 
 from zkrecipes.codec.messages import ConnectRequest, DeleteContainerRequest
-from zkrecipes.devserver import reaping
+from zkrecipes.devserver.requests import reaping
 from zkrecipes.devserver.session_tracker import PASSWORD_SIZE
 from zkrecipes.enums import OpCode
 from zkrecipes.errors import SessionExpiredError, SessionMovedError

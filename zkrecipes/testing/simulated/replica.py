@@ -17,8 +17,8 @@ from typing import NamedTuple, final
 
 from zkrecipes.codec.messages import ConnectRequest, SyncReply, SyncRequest
 from zkrecipes.devserver.four_letter.answers import VERSION
-from zkrecipes.devserver.peer import Moment
 from zkrecipes.devserver.processor import Processor, Reply
+from zkrecipes.devserver.server_clock import ServerTime
 from zkrecipes.testing.simulated.attachment import Attachment
 from zkrecipes.testing.simulated.history import (
     Asked,
@@ -343,9 +343,9 @@ class Replica:
 
     # --- clients -------------------------------------------------------------------------------------------
 
-    def moment(self) -> Moment:
+    def moment(self) -> ServerTime:
         """The present."""
-        return Moment(self.world.timetable.now(), self.world.calendar())
+        return ServerTime(self.world.timetable.now(), self.world.calendar())
 
     def touch(self, session_id: int) -> bool:
         """A client was heard of; False where its session has ended."""

@@ -14,7 +14,7 @@ from typing import NamedTuple, final
 
 from zkrecipes.devserver.data_tree import DataTree, ZNode
 
-__all__ = ["Growth", "Quotas"]
+__all__ = ["Quotas", "SizeChange"]
 
 logger: logging.Logger = logging.getLogger("zkrecipes.devserver")
 
@@ -26,7 +26,7 @@ _UNLIMITED = -1
 _PAIR = re.compile("([^=,;]+)=(-?[0-9]+)")
 
 
-class Growth(NamedTuple):
+class SizeChange(NamedTuple):
     """A znode came, went, or got other data."""
 
     path: str
@@ -43,17 +43,21 @@ class Quotas:
     def __init__(self, tree: DataTree) -> None:
         self._tree = tree
 
-    def follow(self, growths: Iterable[Growth]) -> None:
+    def follow(self, size_changes: Iterable[SizeChange]) -> None:
         """Count what has changed in the tree."""
         quotas = self._tree.find(_QUOTAS)
         if quotas is None or not quotas.children:
             return
-        for growth in growths:
-            if growth.znodes > 0 and growth.path.startswith(_QUOTAS) and growth.path.endswith(_STATS):
-                self._count_afresh(growth.path)
-            path = self._limited(growth.path)
+        for size_change in size_changes:
+            if (
+                size_change.znodes > 0
+                and size_change.path.startswith(_QUOTAS)
+                and size_change.path.endswith(_STATS)
+            ):
+                self._count_afresh(size_change.path)
+            path = self._limited(size_change.path)
             if path is not None:
-                self._add(path, growth)
+                self._add(path, size_change)
 
     def _limited(self, path: str) -> str | None:
         """The nearest path with a quota at or above `path`; the root's does not count."""
@@ -63,13 +67,13 @@ class Quotas:
             path = path[: path.rfind("/")]
         return None
 
-    def _add(self, path: str, growth: Growth) -> None:
+    def _add(self, path: str, size_change: SizeChange) -> None:
         stats = self._tree.find(f"{_QUOTAS}{path}{_STATS}")
         if stats is None:
             return
         limits = _numbers(self._tree.get(f"{_QUOTAS}{path}{_LIMITS}"))
         numbers = _numbers(stats)
-        for key, more in ((_COUNT, growth.znodes), (_BYTES, growth.bytes)):
+        for key, more in ((_COUNT, size_change.znodes), (_BYTES, size_change.bytes)):
             numbers[key] = numbers.get(key, _UNLIMITED) + more
             limit = limits.get(key, _UNLIMITED)
             if more > 0 and _UNLIMITED < limit < numbers[key]:

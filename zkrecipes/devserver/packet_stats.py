@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import final
 
-__all__ = ["Latency", "Traffic"]
+__all__ = ["PacketStats", "RequestLatency"]
 
 
 @final
-class Latency:
+class RequestLatency:
     """How long requests took in milliseconds, from the arrival of their bytes to the reply's departure."""
 
     __slots__ = ("count", "last_ms", "max_ms", "min_ms", "total_ms")
@@ -39,7 +39,7 @@ class Latency:
 
 
 @final
-class Traffic:
+class PacketStats:
     """The figures of one connection, or of a whole server.
 
     Args:
@@ -63,11 +63,11 @@ class Traffic:
         "total",
     )
 
-    def __init__(self, total: Traffic | None = None, *, peer: str = "", established_ms: int = 0) -> None:
-        self.total: Traffic | None = total
+    def __init__(self, total: PacketStats | None = None, *, peer: str = "", established_ms: int = 0) -> None:
+        self.total: PacketStats | None = total
         self.peer: str = peer
         self.established_ms: int = established_ms
-        self.latency: Latency = Latency()
+        self.latency: RequestLatency = RequestLatency()
         self.reset()
 
     def reset(self) -> None:

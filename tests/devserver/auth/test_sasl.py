@@ -8,7 +8,7 @@ import pytest
 
 import zkrecipes as zk
 from tests.recipes.fault_sweep import virtual_time, world
-from zkrecipes.devserver.sasl import SaslExchange, SaslUsers
+from zkrecipes.devserver.auth.sasl import SaslExchange, SaslUsers
 from zkrecipes.errors import AuthFailedError
 
 pytestmark = pytest.mark.anyio

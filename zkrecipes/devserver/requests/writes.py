@@ -28,9 +28,9 @@ from zkrecipes.codec.messages import (
     StatReply,
 )
 from zkrecipes.codec.records import ACL, Id
-from zkrecipes.devserver.access import check_permission, expand_acl
+from zkrecipes.devserver.auth.access import check_permission, expand_acl
 from zkrecipes.devserver.data_tree import SPECIAL_PATHS, DataTree, ZNodeKind, wrapped
-from zkrecipes.devserver.quotas import Growth
+from zkrecipes.devserver.requests.quotas import SizeChange
 from zkrecipes.enums import CreateMode, EventType, OpCode, Perms
 from zkrecipes.errors import (
     BadArgumentsError,
@@ -43,7 +43,7 @@ from zkrecipes.errors import (
 )
 from zkrecipes.paths import check_path
 
-__all__ = ["WRITES", "Change", "Happened", "end_session"]
+__all__ = ["WRITES", "Change", "TreeEvent", "end_session"]
 
 # A TTL has 40 bits (`EphemeralType.TTL`).
 _TTL_MAX_MS = (1 << 40) - 1
@@ -52,7 +52,7 @@ _MODES = {int(mode): mode for mode in CreateMode}
 _NOTHING = Empty()
 
 
-class Happened(NamedTuple):
+class TreeEvent(NamedTuple):
     """Something that watches may be waiting for, and the ACL that decides who may know."""
 
     event: EventType
@@ -75,12 +75,12 @@ class Change:
     """
 
     __slots__ = (
+        "events",
         "extended_types",
-        "growths",
-        "happened",
         "ids",
         "schemes",
         "session_id",
+        "size_changes",
         "time_ms",
         "tree",
         "zxid",
@@ -104,8 +104,8 @@ class Change:
         self.zxid: int = zxid
         self.time_ms: int = time_ms
         self.extended_types: bool = extended_types
-        self.happened: list[Happened] = []
-        self.growths: list[Growth] = []
+        self.events: list[TreeEvent] = []
+        self.size_changes: list[SizeChange] = []
         """What quotas count."""
 
 
@@ -155,9 +155,9 @@ def _add_node(
         owner=change.session_id if kind is ZNodeKind.EPHEMERAL else 0,
         ttl_ms=max(ttl_ms, 0),
     )
-    change.growths.append(Growth(path, len(request.data or b""), 1))
-    change.happened.append(Happened(EventType.CREATED, path, acl))
-    change.happened.append(Happened(EventType.CHILDREN_CHANGED, parent_path or "/", parent.acl))
+    change.size_changes.append(SizeChange(path, len(request.data or b""), 1))
+    change.events.append(TreeEvent(EventType.CREATED, path, acl))
+    change.events.append(TreeEvent(EventType.CHILDREN_CHANGED, parent_path or "/", parent.acl))
     return path
 
 
@@ -217,9 +217,9 @@ def _remove_node(change: Change, path: str) -> None:
     parent_path = path[: path.rfind("/")]
     parent = change.tree.get(parent_path)
     node = change.tree.remove(path, change.zxid)
-    change.growths.append(Growth(path, -len(node.data or b""), -1))
-    change.happened.append(Happened(EventType.DELETED, path, node.acl))
-    change.happened.append(Happened(EventType.CHILDREN_CHANGED, parent_path or "/", parent.acl))
+    change.size_changes.append(SizeChange(path, -len(node.data or b""), -1))
+    change.events.append(TreeEvent(EventType.DELETED, path, node.acl))
+    change.events.append(TreeEvent(EventType.CHILDREN_CHANGED, parent_path or "/", parent.acl))
 
 
 def _set_data(change: Change, request: SetDataRequest) -> Record:
@@ -228,9 +228,9 @@ def _set_data(change: Change, request: SetDataRequest) -> Record:
     node = change.tree.get(path)
     check_permission(node.acl, Perms.WRITE, change.ids, path)
     version = _next_version(node.version, request.version, path)
-    change.growths.append(Growth(path, len(request.data or b"") - len(node.data or b""), 0))
+    change.size_changes.append(SizeChange(path, len(request.data or b"") - len(node.data or b""), 0))
     change.tree.set_data(node, request.data, version, change.zxid, change.time_ms)
-    change.happened.append(Happened(EventType.DATA_CHANGED, path, node.acl))
+    change.events.append(TreeEvent(EventType.DATA_CHANGED, path, node.acl))
     return StatReply(node.stat())
 
 

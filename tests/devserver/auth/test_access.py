@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zkrecipes.codec.records import ACL, ClientInfo, Id
-from zkrecipes.devserver.access import (
+from zkrecipes.devserver.auth.access import (
     authenticate,
     check_permission,
     client_infos,

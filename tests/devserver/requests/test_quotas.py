@@ -8,7 +8,7 @@ import pytest
 
 from zkrecipes.codec.records import ACL, Id
 from zkrecipes.devserver.data_tree import DataTree
-from zkrecipes.devserver.quotas import Growth, Quotas
+from zkrecipes.devserver.requests.quotas import Quotas, SizeChange
 
 OPEN = (ACL(31, Id("world", "anyone")),)
 
@@ -22,17 +22,17 @@ class Server:
 
     def create(self, path: str, data: bytes | None = b"") -> None:
         self.tree.add(path, data, OPEN, 1, 0)
-        self._quotas.follow([Growth(path, len(data or b""), 1)])
+        self._quotas.follow([SizeChange(path, len(data or b""), 1)])
 
     def delete(self, path: str) -> None:
         node = self.tree.remove(path, 2)
-        self._quotas.follow([Growth(path, -len(node.data or b""), -1)])
+        self._quotas.follow([SizeChange(path, -len(node.data or b""), -1)])
 
     def set(self, path: str, data: bytes) -> None:
         node = self.tree.get(path)
         more = len(data) - len(node.data or b"")
         self.tree.set_data(node, data, node.version + 1, 3, 0)
-        self._quotas.follow([Growth(path, more, 0)])
+        self._quotas.follow([SizeChange(path, more, 0)])
 
     def limit(self, path: str, limits: bytes, stats: bytes = b"count=0,bytes=0") -> None:
         above = "/zookeeper/quota"

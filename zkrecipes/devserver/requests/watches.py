@@ -20,10 +20,10 @@ from zkrecipes.codec.messages import (
     SetWatchesRequest,
     WatchEventMessage,
 )
-from zkrecipes.devserver.access import is_permitted
+from zkrecipes.devserver.auth.access import is_permitted
+from zkrecipes.devserver.connected_client import ConnectedClient
 from zkrecipes.devserver.data_tree import DataTree
-from zkrecipes.devserver.peer import Peer
-from zkrecipes.devserver.writes import Happened
+from zkrecipes.devserver.requests.writes import TreeEvent
 from zkrecipes.enums import AddWatchMode, EventType, KeeperState, OpCode, Perms, WatcherType
 from zkrecipes.errors import MarshallingError, NoWatcherError
 from zkrecipes.protocol.watch_table import WatchKind, WatchTable
@@ -50,10 +50,10 @@ _MEANT = {
 class WatchRequests:
     """What each opcode about watches answers, over one tree and one table of watches."""
 
-    def __init__(self, tree: DataTree, watches: WatchTable[Peer]) -> None:
+    def __init__(self, tree: DataTree, watches: WatchTable[ConnectedClient]) -> None:
         self._tree = tree
         self._watches = watches
-        self.by_opcode: dict[int, Callable[[Peer, Any], Record]] = {
+        self.by_opcode: dict[int, Callable[[ConnectedClient, Any], Record]] = {
             OpCode.SET_WATCHES: self._set_watches,
             OpCode.SET_WATCHES2: self._set_watches2,
             OpCode.ADD_WATCH: self._add_watch,
@@ -61,9 +61,9 @@ class WatchRequests:
             OpCode.REMOVE_WATCHES: self._remove_watches,
         }
 
-    def fire(self, happened: Iterable[Happened], zxid: int) -> None:
+    def fire(self, events: Iterable[TreeEvent], zxid: int) -> None:
         """Tell whoever waits for it and may read the znode."""
-        for event, path, acl in happened:
+        for event, path, acl in events:
             owners = self._watches.fire(event, path)
             if owners:
                 message = WatchEventMessage(event, KeeperState.CONNECTED, path)
@@ -71,7 +71,7 @@ class WatchRequests:
                     if is_permitted(acl, Perms.READ, peer.ids):
                         peer.notify(zxid, message)
 
-    def _set_watches(self, peer: Peer, request: SetWatchesRequest | SetWatches2Request) -> Record:
+    def _set_watches(self, peer: ConnectedClient, request: SetWatchesRequest | SetWatches2Request) -> Record:
         """Re-arm one-shot watches, or fire at once those that are due since `relative_zxid`."""
         since = request.relative_zxid
         for path in request.data_watches or ():
@@ -97,7 +97,7 @@ class WatchRequests:
                 self._watches.add(WatchKind.CHILD, path, peer)
         return Empty()
 
-    def _set_watches2(self, peer: Peer, request: SetWatches2Request) -> Record:
+    def _set_watches2(self, peer: ConnectedClient, request: SetWatches2Request) -> Record:
         """The same; persistent watches are set without a replay."""
         self._set_watches(peer, request)
         for path in request.persistent_watches or ():
@@ -106,26 +106,26 @@ class WatchRequests:
             self._watches.add(WatchKind.RECURSIVE, path, peer)
         return Empty()
 
-    def _add_watch(self, peer: Peer, request: AddWatchRequest) -> Record:
+    def _add_watch(self, peer: ConnectedClient, request: AddWatchRequest) -> Record:
         kind = _ADDED.get(request.mode)  # type: ignore[call-overload]  # any int may stand there
         if kind is None:
             raise MarshallingError(request.path, detail=f"mode {request.mode}")
         self._watches.add(kind, request.path, peer)
         return ErrorReply(0)
 
-    def _check_watches(self, peer: Peer, request: CheckWatchesRequest) -> Record:
+    def _check_watches(self, peer: ConnectedClient, request: CheckWatchesRequest) -> Record:
         own = self._watches.watches_of(peer)
         if not any((kind, request.path) in own for kind in _meant(request)):
             raise NoWatcherError(request.path)
         return Empty()
 
-    def _remove_watches(self, peer: Peer, request: RemoveWatchesRequest) -> Record:
+    def _remove_watches(self, peer: ConnectedClient, request: RemoveWatchesRequest) -> Record:
         removed = [self._watches.remove(kind, request.path, peer) for kind in _meant(request)]
         if not any(removed):
             raise NoWatcherError(request.path)
         return Empty()
 
-    def _fire_now(self, peer: Peer, event: EventType, path: str) -> None:
+    def _fire_now(self, peer: ConnectedClient, event: EventType, path: str) -> None:
         peer.notify(_NO_ZXID, WatchEventMessage(event, KeeperState.CONNECTED, path))
 
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from zkrecipes.codec.records import ACL, ClientInfo, Id
-from zkrecipes.devserver.acl_ids import is_valid_id, lets_in_address
+from zkrecipes.devserver.auth.acl_ids import is_valid_id, lets_in_address
 from zkrecipes.errors import InvalidACLError, NoAuthError
 
 __all__ = ["authenticate", "check_permission", "client_infos", "digest_id", "expand_acl", "masked"]

@@ -6,7 +6,7 @@ import pytest
 
 from zkrecipes.codec.records import ACL, Id
 from zkrecipes.devserver.data_tree import DataTree, ZNodeKind
-from zkrecipes.devserver.reaping import due
+from zkrecipes.devserver.requests.reaping import due
 
 OPEN = (ACL(31, Id("world", "anyone")),)
 

@@ -20,7 +20,7 @@ from zkrecipes.codec.messages import (
     Request,
 )
 from zkrecipes.codec.multi import MultiReply
-from zkrecipes.devserver.writes import WRITES, Change
+from zkrecipes.devserver.requests.writes import WRITES, Change
 from zkrecipes.enums import CreateMode, OpCode
 from zkrecipes.errors import MarshallingError, RuntimeInconsistencyError, ServerError
 
@@ -70,8 +70,8 @@ def apply_multi(change: Change, operations: Sequence[Request[Any]]) -> tuple[lis
             results.append(result)
     except ServerError as error:
         change.tree.roll_back()
-        change.happened.clear()
-        change.growths.clear()
+        change.events.clear()
+        change.size_changes.clear()
         return opcodes, _failed(len(operations), len(results), error.code)
     change.tree.commit()
     return opcodes, MultiReply(tuple(results))

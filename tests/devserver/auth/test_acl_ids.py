@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.fuzz.hangs import hangs_told
-from zkrecipes.devserver.acl_ids import is_valid_id, lets_in_address
+from zkrecipes.devserver.auth.acl_ids import is_valid_id, lets_in_address
 
 IPS = {
     "127.0.0.1": True,

@@ -7,9 +7,9 @@ from pathlib import Path, PureWindowsPath
 import pytest
 from hypothesis import given, strategies as st
 
-from zkrecipes.devserver.properties import Property, parse_properties
-from zkrecipes.devserver.settings import Settings
-from zkrecipes.devserver.zoo_cfg import ConfigError, parse_zoo_cfg, read_zoo_cfg
+from zkrecipes.devserver.config.properties import Property, parse_properties
+from zkrecipes.devserver.config.settings import Settings
+from zkrecipes.devserver.config.zoo_cfg import ConfigError, parse_zoo_cfg, read_zoo_cfg
 from zkrecipes.ensemble.zoo_cfg import render
 
 SAMPLE = """\

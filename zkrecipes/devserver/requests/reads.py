@@ -33,9 +33,9 @@ from zkrecipes.codec.messages import (
 )
 from zkrecipes.codec.multi import MultiReadRequest, MultiReply
 from zkrecipes.codec.records import Node
-from zkrecipes.devserver.access import check_permission, client_infos, is_permitted, masked
+from zkrecipes.devserver.auth.access import check_permission, client_infos, is_permitted, masked
+from zkrecipes.devserver.connected_client import ConnectedClient
 from zkrecipes.devserver.data_tree import DataTree, ZNode
-from zkrecipes.devserver.peer import Peer
 from zkrecipes.enums import OpCode, Perms
 from zkrecipes.errors import BadArgumentsError, MarshallingError, NoNodeError, ServerError
 from zkrecipes.protocol.watch_table import WatchKind, WatchTable
@@ -53,11 +53,11 @@ class Reads:
         random: shuffles lists of children, which ZooKeeper gives in no order: nobody shall rely on one.
     """
 
-    def __init__(self, tree: DataTree, watches: WatchTable[Peer], random: Random) -> None:
+    def __init__(self, tree: DataTree, watches: WatchTable[ConnectedClient], random: Random) -> None:
         self._tree = tree
         self._watches = watches
         self._random = random
-        self.by_opcode: dict[int, Callable[[Peer, Any], Record]] = {
+        self.by_opcode: dict[int, Callable[[ConnectedClient, Any], Record]] = {
             OpCode.EXISTS: self._exists,
             OpCode.GET_DATA: self._get_data,
             OpCode.GET_CHILDREN: self._get_children,
@@ -70,7 +70,7 @@ class Reads:
             OpCode.WHO_AM_I: self._who_am_i,
         }
 
-    def _exists(self, peer: Peer, request: ExistsRequest) -> Record:
+    def _exists(self, peer: ConnectedClient, request: ExistsRequest) -> Record:
         path = request.path
         if "\0" in path:
             raise BadArgumentsError(path)
@@ -83,20 +83,22 @@ class Reads:
             raise NoNodeError(path)
         return StatReply(node.stat())
 
-    def _get_data(self, peer: Peer, request: GetDataRequest) -> Node:
+    def _get_data(self, peer: ConnectedClient, request: GetDataRequest) -> Node:
         node = self._readable(peer, request.path)
         if request.watch:
             self._watches.add(WatchKind.DATA, request.path, peer)
         return Node(node.data, node.stat())
 
-    def _get_children(self, peer: Peer, request: GetChildrenRequest) -> ChildrenReply:
+    def _get_children(self, peer: ConnectedClient, request: GetChildrenRequest) -> ChildrenReply:
         return ChildrenReply(self._children(peer, request))
 
-    def _get_children2(self, peer: Peer, request: GetChildren2Request) -> Record:
+    def _get_children2(self, peer: ConnectedClient, request: GetChildren2Request) -> Record:
         names = self._children(peer, request)
         return GetChildren2Reply(names, self._tree.get(request.path).stat())
 
-    def _children(self, peer: Peer, request: GetChildrenRequest | GetChildren2Request) -> list[str]:
+    def _children(
+        self, peer: ConnectedClient, request: GetChildrenRequest | GetChildren2Request
+    ) -> list[str]:
         node = self._readable(peer, request.path)
         if request.watch:
             self._watches.add(WatchKind.CHILD, request.path, peer)
@@ -104,24 +106,24 @@ class Reads:
         self._random.shuffle(names)
         return names
 
-    def _get_acl(self, peer: Peer, request: GetACLRequest) -> Record:
+    def _get_acl(self, peer: ConnectedClient, request: GetACLRequest) -> Record:
         node = self._tree.get(request.path)
         check_permission(node.acl, Perms.READ | Perms.ADMIN, peer.ids, request.path)
         whole = is_permitted(node.acl, Perms.ADMIN, peer.ids)
         return ACLReply(list(node.acl) if whole else masked(node.acl), node.stat())
 
-    def _get_all_children_number(self, peer: Peer, request: GetAllChildrenNumberRequest) -> Record:
+    def _get_all_children_number(self, peer: ConnectedClient, request: GetAllChildrenNumberRequest) -> Record:
         self._readable(peer, request.path)
         return ChildrenNumberReply(self._tree.count_below(request.path))
 
-    def _get_ephemerals(self, peer: Peer, request: GetEphemeralsRequest) -> Record:
+    def _get_ephemerals(self, peer: ConnectedClient, request: GetEphemeralsRequest) -> Record:
         owned = self._tree.ephemerals(peer.session.id) if peer.session is not None else []
         prefix = request.prefix_path
         if prefix.strip() not in ("", "/"):
             owned = [path for path in owned if path.startswith(prefix)]
         return EphemeralsReply(owned)
 
-    def _multi_read(self, peer: Peer, request: MultiReadRequest) -> Record:
+    def _multi_read(self, peer: ConnectedClient, request: MultiReadRequest) -> Record:
         results: list[Record] = []
         for operation in request.operations:
             try:
@@ -138,13 +140,13 @@ class Reads:
                 results.append(ErrorReply(error.code))
         return MultiReply(tuple(results))
 
-    def _sync(self, _peer: Peer, request: SyncRequest) -> Record:
+    def _sync(self, _peer: ConnectedClient, request: SyncRequest) -> Record:
         return SyncReply(request.path)
 
-    def _who_am_i(self, peer: Peer, _request: WhoAmIRequest) -> Record:
+    def _who_am_i(self, peer: ConnectedClient, _request: WhoAmIRequest) -> Record:
         return WhoAmIReply(client_infos(peer.ids))
 
-    def _readable(self, peer: Peer, path: str) -> ZNode:
+    def _readable(self, peer: ConnectedClient, path: str) -> ZNode:
         node = self._tree.get(path)
         check_permission(node.acl, Perms.READ, peer.ids, path)
         return node

@@ -1,0 +1,1 @@
+"""Authentication and authorization: identities, ACLs and SASL."""
