@@ -125,7 +125,7 @@ def test_permissions_are_bits_and_all_is_every_one() -> None:
     assert sum(names.values()) == Perms.ALL
 
 
-def test_a_later_generation_is_larger() -> None:
+def test_a_later_version_is_larger() -> None:
     assert list(ServerVersion) == sorted(ServerVersion)
     assert ServerVersion.V3_4 < ServerVersion.V3_5 < ServerVersion.V3_6 < ServerVersion.V3_7
 

@@ -6,14 +6,12 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from tests.apache.generations import run_or_see_refused
 from tests.apache.served import Served, ServedByApache, dev_server_in_thread
+from tests.apache.server_versions import run_or_see_refused
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "since(generation, name): is refused by older servers, under this name"
-    )
+    config.addinivalue_line("markers", "since(version, name): is refused by older servers, under this name")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -16,7 +16,7 @@ import kazoo.client
 import pytest
 
 import zkrecipes as zk
-from tests.apache.generations import generation_of_server
+from tests.apache.server_versions import version_of_server
 from tests.house.source_tree import ROOT
 from zkrecipes.ensemble import ApacheServer
 from zkrecipes.ensemble.zoo_cfg import Setting
@@ -56,9 +56,9 @@ class Guarded:
         return caught.value.reason
 
     @property
-    def generation(self) -> ServerVersion:
+    def version(self) -> ServerVersion:
         """What the server can do."""
-        return generation_of_server(self.server)
+        return version_of_server(self.server)
 
     def kazoo(self, **options: Any) -> kazoo.client.KazooClient:
         return kazoo.client.KazooClient(self.server.connect_string, **options)

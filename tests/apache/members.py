@@ -5,8 +5,8 @@ from __future__ import annotations
 import anyio
 
 import zkrecipes as zk
-from tests.apache.generations import generation_of_server
 from tests.apache.served import watch_count
+from tests.apache.server_versions import version_of_server
 from tests.apache.waiting import until
 from zkrecipes.ensemble import ApacheEnsemble, ApacheServer, ask
 from zkrecipes.enums import ServerVersion
@@ -51,7 +51,7 @@ async def until_nothing_is_left(ensemble: ApacheEnsemble, client: zk.Client, pat
 
     A server before 3.5 cannot remove a watch: one that has not fired stays for as long as its connection.
     """
-    are_watches_removed = generation_of_server(await ensemble.leader()) >= ServerVersion.V3_5
+    are_watches_removed = version_of_server(await ensemble.leader()) >= ServerVersion.V3_5
 
     async def is_clean() -> bool:
         await client.sync()

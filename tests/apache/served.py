@@ -13,7 +13,7 @@ import anyio
 import anyio.lowlevel
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from tests.apache.generations import generation_of_server
+from tests.apache.server_versions import version_of_server
 from zkrecipes.devserver import DevServer
 from zkrecipes.ensemble import ApacheServer
 from zkrecipes.enums import ServerVersion
@@ -25,10 +25,10 @@ class Served(Protocol):
     """A server that serves.
 
     Attributes:
-        generation: what it can do.
+        version: what it can do.
     """
 
-    generation: ServerVersion
+    version: ServerVersion
 
     @property
     def connect_string(self) -> str:
@@ -44,7 +44,7 @@ class Served(Protocol):
 @final
 class ServedByApache:
     def __init__(self, server: ApacheServer) -> None:
-        self.generation = generation_of_server(server)
+        self.version = version_of_server(server)
         self._server = server
 
     @property
@@ -61,7 +61,7 @@ class ServedByApache:
 @final
 class ServedByDevServer:
     def __init__(self, server: DevServer, portal: BlockingPortal) -> None:
-        self.generation = ServerVersion.V3_7
+        self.version = ServerVersion.V3_7
         self._server = server
         self._portal = portal
 

@@ -13,7 +13,7 @@ import pytest
 from kazoo.client import KazooClient
 
 import zkrecipes as zk
-from tests.apache.generations import generation_of_server
+from tests.apache.server_versions import version_of_server
 from tests.house.source_tree import ROOT
 from zkrecipes.ensemble import ApacheServer
 from zkrecipes.enums import ServerVersion
@@ -124,7 +124,7 @@ async def test_a_server_with_another_algorithm_keeps_the_identity_that_we_make(a
         zk.connect(server.connect_string, auth=[CREDENTIAL]) as client,
         zk.connect(server.connect_string) as nobody,
     ):
-        knows_others = generation_of_server(server) >= ServerVersion.V3_7
+        knows_others = version_of_server(server) >= ServerVersion.V3_7
         bob = zk.digest_id("bob", "open-sesame", algorithm=algorithm) if knows_others else BOB
         await client.create("/from-auth", b"1", acl=zk.CREATOR_ALL_ACL)
         assert (await client.get_acl("/from-auth"))[0] == [zk.ACL(zk.Perms.ALL, bob)]
@@ -137,7 +137,7 @@ async def test_a_server_with_another_algorithm_keeps_the_identity_that_we_make(a
 async def test_a_server_without_the_scheme_refuses_it() -> None:
     """Case 63. Servers before 3.7 take no notice of the setting."""
     async with _server("enabled", "false") as server:
-        if generation_of_server(server) < ServerVersion.V3_7:
+        if version_of_server(server) < ServerVersion.V3_7:
             async with zk.connect(server.connect_string, auth=[CREDENTIAL]):
                 return
         with pytest.raises(zk.AuthFailedError, match="the server refused the credentials"):

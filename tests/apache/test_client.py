@@ -11,9 +11,9 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.apache.generations import since
 from tests.apache.loops import every_loop
 from tests.apache.served import Served
+from tests.apache.server_versions import since
 from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.enums import ServerVersion
 
@@ -165,7 +165,7 @@ async def test_a_znode_is_made_together_with_its_stat(server: Served, fresh_path
             {"ttl": 60.0},
             {"ttl": 60.0, "sequential": True},
         ):
-            if server.generation < ServerVersion.V3_5 and not options.keys().isdisjoint({"container", "ttl"}):
+            if server.version < ServerVersion.V3_5 and not options.keys().isdisjoint({"container", "ttl"}):
                 with pytest.raises(zk.UnimplementedError, match=r"needs ZooKeeper 3\.5"):
                     await client.create_with_stat(f"{fresh_path}/n", b"12", **options)
                 continue
@@ -651,15 +651,15 @@ async def test_parents_above_a_missing_chroot_are_made(server: Served, fresh_pat
 async def test_what_the_server_can_do_is_found_out_in_the_same_session(server: Served) -> None:
     async with connect(server) as client:
         session_id = client.session.id
-        for generation in ServerVersion:
-            has_it = await client._engine.has(generation)  # noqa: SLF001 - it has no public name
-            assert has_it is (server.generation >= generation)
+        for version in ServerVersion:
+            has_it = await client._engine.has(version)  # noqa: SLF001 - it has no public name
+            assert has_it is (server.version >= version)
         assert client.session.id == session_id
 
 
 async def test_a_client_knows_what_its_server_can_do(server: Served) -> None:
     async with connect(server) as client:
-        assert await recipe_api(client).has_containers() is (server.generation >= ServerVersion.V3_5)
+        assert await recipe_api(client).has_containers() is (server.version >= ServerVersion.V3_5)
 
 
 async def test_a_server_answers_a_four_letter_word(server: Served) -> None:
@@ -739,7 +739,7 @@ async def test_a_session_is_told_who_it_is(server: Served) -> None:
 
 async def test_the_configuration_is_read_by_its_full_path(server: Served, fresh_path: str) -> None:
     async with connect(server) as client:
-        if server.generation < ServerVersion.V3_5:
+        if server.version < ServerVersion.V3_5:
             with pytest.raises(zk.NoNodeError):  # asked for by its path, it is a znode like any other
                 await client.get("/zookeeper/config")
             for view in (client, client.chroot(fresh_path)):

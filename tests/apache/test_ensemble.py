@@ -9,8 +9,8 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.apache.generations import since
 from tests.apache.members import drop_connection, follower_of, member_of
+from tests.apache.server_versions import since
 from tests.apache.waiting import until
 from zkrecipes.ensemble import ApacheEnsemble, ApacheServer
 from zkrecipes.enums import ServerVersion

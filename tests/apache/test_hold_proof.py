@@ -15,11 +15,11 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.apache.generations import generation_of_server
 from tests.apache.holding import Holding, pinged
 from tests.apache.members import until_nothing_is_left
 from tests.apache.raw_session import raw_session
 from tests.apache.recorder import Recorder, take_turns
+from tests.apache.server_versions import version_of_server
 from tests.apache.waiting import until
 from zkrecipes.ensemble import ApacheEnsemble, ApacheServer
 from zkrecipes.enums import ServerVersion
@@ -80,7 +80,7 @@ async def test_without_a_quorum_a_hold_ends_in_time_although_pings_are_answered(
     server = leader if is_at_leader else (await ensemble.followers())[0]
     recorder, holding = Recorder(), Holding()
     # One before 3.5 does one thing at a time: behind a write without a quorum everybody's pings wait.
-    are_pings_held_up = generation_of_server(server) < ServerVersion.V3_5
+    are_pings_held_up = version_of_server(server) < ServerVersion.V3_5
     async with (
         connect(server) as holder,
         connect(server) as contender,

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.apache.generations import generation_of_server
+from tests.apache.server_versions import version_of_server
 from tests.apache.waiting import until
 from tests.conftest import JAVA_OPTIONS, PROPERTIES, SETTINGS
 from zkrecipes.ensemble import ApacheEnsemble, ApacheServer
@@ -108,7 +108,7 @@ async def test_a_session_with_an_ephemeral_outlives_the_time_without_a_quorum(
                 await until_read_only(server)
                 with anyio.move_on_after(5):
                     await until_state(client, zk.SessionState.CONNECTED_READ_ONLY)
-                is_old = generation_of_server(server) < ServerVersion.V3_7
+                is_old = version_of_server(server) < ServerVersion.V3_7
                 assert client.state is (
                     zk.SessionState.CONNECTED_READ_ONLY if is_old else zk.SessionState.SUSPENDED
                 )

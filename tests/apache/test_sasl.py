@@ -21,7 +21,6 @@ import kazoo.security
 import pytest
 
 import zkrecipes as zk
-from tests.apache.generations import since
 from tests.apache.guarded import (
     BOB,
     MORE_USERS,
@@ -34,6 +33,7 @@ from tests.apache.guarded import (
     serving,
 )
 from tests.apache.identities import identities
+from tests.apache.server_versions import since
 from tests.net.tls_peers import papers
 from zkrecipes.ensemble import ApacheServer
 from zkrecipes.ensemble.ports import free_ports
@@ -216,7 +216,7 @@ async def test_enforced_schemes_do_the_same(tmp_path: Path, fresh_path: str) -> 
     with serving(tmp_path, {**SASL, **enforced}) as served:
         async with served.connect() as client:
             await client.create(fresh_path, acl=zk.CREATOR_ALL_ACL)
-        if served.generation < ServerVersion.V3_7:
+        if served.version < ServerVersion.V3_7:
             async with served.connect(None) as client:
                 await client.get("/")
             return

@@ -20,7 +20,7 @@ async def test_a_wrong_password_is_told_by_every_release(tmp_path: Path) -> None
     with serving(tmp_path, dict(SASL)) as served:
         async with served.connect() as client:
             assert await client.exists("/") is not None
-        if served.generation > ServerVersion.V3_4:
+        if served.version > ServerVersion.V3_4:
             assert await served.why_not(WRONG) == REFUSED
             return
         with pytest.raises(zk.ConnectTimeoutError) as caught:

@@ -10,9 +10,9 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.apache.generations import generation_of_server, since
 from tests.apache.raw_session import end_session, raw_session
 from tests.apache.served import Served
+from tests.apache.server_versions import since, version_of_server
 from zkrecipes.ensemble import ApacheServer
 from zkrecipes.enums import ServerVersion
 
@@ -114,7 +114,7 @@ async def test_after_its_session_ended_a_client_goes_on_in_another(
             with anyio.fail_after(20):
                 assert (await anext(events)).type is zk.EventType.RESYNC
                 assert (await anext(other_events)).type is zk.EventType.RESYNC
-                if server.generation < ServerVersion.V3_6:
+                if server.version < ServerVersion.V3_6:
                     # There a watch compares what it reads with what it had read: a child has gone.
                     assert (await anext(events)).type is zk.EventType.CHILDREN_CHANGED
                     assert (await anext(other_events)).type is zk.EventType.CHILDREN_CHANGED
@@ -222,7 +222,7 @@ async def test_an_unheard_client_gives_its_session_up_and_closes_it_later(
             assert client.session is not old
             await client.create(fresh_path, ephemeral=True)
             with anyio.fail_after(20):
-                if generation_of_server(apache_server) < ServerVersion.V3_6:
+                if version_of_server(apache_server) < ServerVersion.V3_6:
                     # There a watch compares what it reads with what it had read.
                     assert (await anext(events)).type is zk.EventType.DELETED
                 assert (await anext(events)).type is zk.EventType.CREATED

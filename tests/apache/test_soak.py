@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.apache.generations import since
+from tests.apache.server_versions import since
 from tests.soak.run import soak
 from zkrecipes.ensemble import ApacheEnsemble
 from zkrecipes.enums import ServerVersion

@@ -23,8 +23,8 @@ from kazoo.client import KazooClient
 from kazoo.handlers.threading import KazooTimeoutError
 
 import zkrecipes as zk
-from tests.apache.generations import generation_of_server, since
 from tests.apache.identities import identities
+from tests.apache.server_versions import since, version_of_server
 from tests.house.source_tree import ROOT
 from tests.net.tls_peers import Papers, encrypt_key, papers
 from zkrecipes.ensemble import ApacheServer
@@ -68,9 +68,9 @@ class Secured:
     theirs: Papers
 
     @property
-    def generation(self) -> ServerVersion:
+    def version(self) -> ServerVersion:
         """What the server can do."""
-        return generation_of_server(self.server)
+        return version_of_server(self.server)
 
     @property
     def tls(self) -> zk.TLS:

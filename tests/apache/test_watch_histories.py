@@ -45,7 +45,7 @@ class History:
         self._record = Record()
         self._watches: list[Watch] = []
         self._connections = self._client.stats().connections
-        self._is_emulated = server.generation < ServerVersion.V3_6
+        self._is_emulated = server.version < ServerVersion.V3_6
         self._kinds = [kind for kind in KINDS if kind != "recursive" or not self._is_emulated]
 
     async def go_on(self, proxy: Proxy, tasks: TaskGroup) -> None:
@@ -79,7 +79,7 @@ class History:
         for watch in self._watches:
             watch.rest()
         self._record.begin()
-        if self._server.generation >= ServerVersion.V3_5:
+        if self._server.version >= ServerVersion.V3_5:
             needed = {watch.path for watch in self._watches if not watch.is_spent}
             for path in set(self._paths) - needed:
                 await until(partial(self._is_unwatched, path))

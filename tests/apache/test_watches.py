@@ -10,9 +10,9 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.apache.generations import since
 from tests.apache.loops import every_loop
 from tests.apache.served import Served
+from tests.apache.server_versions import since
 from tests.apache.waiting import until
 from zkrecipes.enums import ServerVersion
 
@@ -54,7 +54,7 @@ async def until_unwatched(server: Served) -> None:
 
 async def until_removed(server: Served, client: zk.Client, path: str) -> None:
     """Wait until there is no watch. A server before 3.5 cannot remove one: it goes when it fires unheard."""
-    if server.generation < ServerVersion.V3_5:
+    if server.version < ServerVersion.V3_5:
         await client.set(path, b"")
         await client.create(f"{path}/not")
         await client.delete(f"{path}/not")
@@ -102,7 +102,7 @@ async def test_a_watch_tells_what_happens_to_its_znode(server: Served, fresh_pat
                 if event is None:
                     continue
                 expected.append(event)
-                if server.generation < ServerVersion.V3_6:
+                if server.version < ServerVersion.V3_6:
                     # One-shot watches, set again each time: changes are told one by one if they come slowly.
                     assert await told(events, 1) == [expected.pop()]
             assert await told(events, len(expected)) == expected
@@ -141,7 +141,7 @@ async def test_an_event_is_there_before_the_reply_that_follows_it(server: Served
                     await client.create(f"{fresh_path}/{number}")
                     assert made.has_fired, "whoever has the reply to a later request knows of the event"
             # Before 3.6 there are one-shot watches only: all before they are set again is one change.
-            at_least = 20 if server.generation >= ServerVersion.V3_6 else 1
+            at_least = 20 if server.version >= ServerVersion.V3_6 else 1
             assert await told(events, at_least) == [(CHILDREN, fresh_path)] * at_least
 
 

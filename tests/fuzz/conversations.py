@@ -57,7 +57,7 @@ class Script:
     """What the client says.
 
     Attributes:
-        since: the first generation of servers that knows all of it.
+        since: the first server version that knows all of it.
         requests: in their order.
         credentials: sent before them.
         watched: set again before them, as after a reconnect.
@@ -80,7 +80,7 @@ class ServerConnection:
 
     name: str
     script: Script
-    generation: ServerVersion
+    version: ServerVersion
     parts: tuple[tuple[bytes, ...], ...]
 
 
@@ -202,6 +202,6 @@ def _load(file: Path) -> ServerConnection:
     return ServerConnection(
         name=file.stem,
         script=SCRIPTS[facts["script"]],
-        generation=ServerVersion(facts["generation"]),
+        version=ServerVersion(facts["version"]),
         parts=tuple(tuple(map(bytes.fromhex, part)) for part in facts["parts"]),
     )

@@ -48,7 +48,7 @@ class Player:
             watches,
             now=0.0,
             packet_size_max=PACKET_SIZE_MAX,
-            guess=Capabilities(conversation.generation),
+            guess=Capabilities(conversation.version),
         )
         self.events: list[ClientEvent] = []
         self._tickets = [Ticket(ask.request, ask if ask.is_watch else None) for ask in script.requests]

@@ -12,7 +12,7 @@ import sys
 
 import anyio
 
-from tests.apache.generations import generation_of
+from tests.apache.server_versions import version_of
 from tests.fuzz.conversations import RECORDED, SCRIPTS, ServerConnection
 from tests.fuzz.player import Player
 from zkrecipes.ensemble import ApacheServer
@@ -22,12 +22,12 @@ from zkrecipes.protocol.client_side import Stage
 def main(release: str) -> None:
     """Record every script that this release can follow."""
     major, minor, *_ = map(int, release.split("."))
-    generation = generation_of(major, minor)
+    version = version_of(major, minor)
     for name, script in SCRIPTS.items():
-        if script.since <= generation:
-            player = Player(ServerConnection("", script, generation, ()))
+        if script.since <= version:
+            player = Player(ServerConnection("", script, version, ()))
             parts = anyio.run(_record, player)
-            facts = {"script": name, "generation": generation, "parts": parts}
+            facts = {"script": name, "version": version, "parts": parts}
             (RECORDED / f"{name}-{release}.json").write_text(json.dumps(facts, indent=1) + "\n", "ascii")
 
 

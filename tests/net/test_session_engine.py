@@ -183,12 +183,12 @@ async def test_a_host_that_swallows_packets_does_not_take_the_turns_of_others() 
         ]
 
 
-async def test_the_generation_of_the_server_is_known_once_it_was_asked() -> None:
+async def test_the_version_of_the_server_is_known_once_it_was_asked() -> None:
     async with world() as there, _running(there) as engine:
         links, asked = len(there.network.links), there.server.processor.zxid
         for _ in range(3):
-            for generation in ServerVersion:
-                assert await engine.has(generation)
+            for version in ServerVersion:
+                assert await engine.has(version)
         assert len(there.network.links) == links
         assert there.count(OpCode.WHO_AM_I) == 1
         assert there.server.processor.zxid == asked

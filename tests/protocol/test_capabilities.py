@@ -44,7 +44,7 @@ COUNT = GetAllChildrenNumberRequest("/zookeeper")
         ({V3_7: True}, (True, True, True, True)),
     ],
 )
-def test_answers_tell_of_other_generations_as_well(
+def test_answers_tell_of_other_versions_as_well(
     answers: dict[ServerVersion, bool], known: tuple[bool | None, ...]
 ) -> None:
     capabilities = Capabilities()

@@ -189,18 +189,18 @@ class SessionEngine:
         connection = self._connection
         return self.session.answered_sent_at if connection is None else connection.side.answered_sent_at
 
-    async def has(self, generation: ServerVersion) -> bool:
-        """Whether the server is of this generation or a later one; waits until there is a server.
+    async def has(self, version: ServerVersion) -> bool:
+        """Whether the server is of this version or a later one; waits until there is a server.
 
         Raises:
             ZooKeeperError: the client is over.
         """
-        known = None if self._connection is None else self._connection.side.capabilities.has(generation)
+        known = None if self._connection is None else self._connection.side.capabilities.has(version)
         if known is not None:
             return known
         # Any read will do: the connection settles what it requires before it sends it.
         asking = Pending(ExistsRequest("/", watch=False), _nothing, self.parking)
-        asking.requirement = Requirement("this", generation)
+        asking.requirement = Requirement("this", version)
         self.submit(asking)
         try:
             await asking.wait()

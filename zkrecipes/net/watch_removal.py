@@ -46,8 +46,8 @@ class Carrier(Protocol):
     def submit(self, pending: Pending[Any]) -> None:
         """Send a request in its turn."""
 
-    async def has(self, generation: ServerVersion) -> bool:
-        """Whether the server is of this generation or a later one."""
+    async def has(self, version: ServerVersion) -> bool:
+        """Whether the server is of this version or a later one."""
         raise NotImplementedError
 
     def start_chore(self, func: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:

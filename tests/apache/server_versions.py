@@ -1,7 +1,8 @@
-"""What the server under test can do, and what must happen where it is too old.
+"""The version of the server under test, and the refusal that a test expects of a server that is too old.
 
-A test marked `since` runs on every server. On one that is too old it must end in `UnimplementedError`, which
-names what is missing and the release that has it: the refusal is shown, where a skip would show nothing.
+A test marked `since` runs on every server. On a server that is too old, the test must end in
+`UnimplementedError`, which names the missing feature and the release that has it: a skip would not show that
+refusal.
 """
 
 from __future__ import annotations
@@ -19,35 +20,35 @@ from zkrecipes.ensemble.four_letter import parse_srvr
 from zkrecipes.enums import ServerVersion
 
 
-def generation_of(major: int, minor: int) -> ServerVersion:
-    """The generation of a release."""
+def version_of(major: int, minor: int) -> ServerVersion:
+    """The server version of a release."""
     known = [each for each in ServerVersion if each <= major * 100 + minor]
     return max(known, default=ServerVersion.V3_4)
 
 
-def since(generation: ServerVersion, name: str) -> pytest.MarkDecorator:
-    """Mark a test of what servers have from `generation` on, and which errors call `name`."""
-    return pytest.mark.since(generation, name)
+def since(version: ServerVersion, name: str) -> pytest.MarkDecorator:
+    """Mark a test of a feature that servers have from `version` on, and that errors call `name`."""
+    return pytest.mark.since(version, name)
 
 
-def generation_of_server(server: ApacheServer) -> ServerVersion:
-    """What a server that serves can do, by what it says of itself; a plain call, as it belongs to no loop."""
+def version_of_server(server: ApacheServer) -> ServerVersion:
+    """Ask a running server for its version. This is a plain call because it belongs to no event loop."""
     with socket.create_connection((server.host, server.port), timeout=10) as connection:
         connection.sendall(b"srvr")
         answer = b"".join(iter(lambda: connection.recv(4096), b""))
     status = parse_srvr(answer.decode())
     assert status is not None, f"the server answers {answer!r}"
     major, minor = map(int, status.version.split(".")[:2])
-    return generation_of(major, minor)
+    return version_of(major, minor)
 
 
 def run_or_see_refused(item: pytest.Item) -> Generator[None, object, object]:
-    """The body of a hook wrapper around a test: on a server that is too old it must be refused."""
+    """Run a test as a hook wrapper does; on a server that is too old, require that the test is refused."""
     marker = item.get_closest_marker("since")
-    if marker is None or _generation_for(item) >= marker.args[0]:
+    if marker is None or _version_for(item) >= marker.args[0]:
         return (yield)
-    generation, name = marker.args
-    major, minor = divmod(generation, 100)
+    version, name = marker.args
+    major, minor = divmod(version, 100)
     try:
         yield
     except BaseException as error:
@@ -56,19 +57,19 @@ def run_or_see_refused(item: pytest.Item) -> Generator[None, object, object]:
                 raise
             assert re.search(rf"{re.escape(name)} needs? ZooKeeper {major}\.{minor}\b", str(each)), str(each)
         return True
-    pytest.fail(f"a server before {major}.{minor} cannot do this, and yet nothing was refused")
+    pytest.fail(f"a server before {major}.{minor} does not have this feature, but the test was not refused")
 
 
-def _generation_for(item: pytest.Item) -> ServerVersion:
+def _version_for(item: pytest.Item) -> ServerVersion:
     arguments: dict[str, Any] = getattr(item, "funcargs", {})
     for server in arguments.values():
-        if hasattr(server, "generation"):
-            found: ServerVersion = server.generation
+        found = getattr(server, "version", None)
+        if isinstance(found, ServerVersion):
             return found
         if isinstance(server, ApacheServer):
-            return generation_of_server(server)
+            return version_of_server(server)
         if isinstance(server, ApacheEnsemble):
-            return generation_of_server(server.members[0])
+            return version_of_server(server.members[0])
     raise AssertionError(f"{item.nodeid} is marked `since`, but has no server")
 
 
