@@ -1,6 +1,6 @@
 """Records and their bytes: at least one line for every record, with nulls and the edges of numbers.
 
-The bytes are those of ZooKeeper's own classes, wherever those have the record (`test_messages.py` asks them).
+The bytes are those that ZooKeeper's own classes write, if they have the record (see `test_against_java.py`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What ZooKeeper's jute file declares (`zookeeper.jute`, modules `data` and `proto`, read at 3.9.5).
+"""The declarations in ZooKeeper's jute file (`zookeeper.jute`, modules `data` and `proto`, read at 3.9.5).
 
-Each record by its name there: its fields in order, and the classes of ours that stand for it.
+The tables give for each record, by its name there, its fields in order and our classes for it.
 """
 
 from __future__ import annotations
@@ -166,11 +166,11 @@ PROTO: Declared = {
 RENAMED = {"timeOut": "timeout_ms", "passwd": "password", "ttl": "ttl_ms"}
 
 NOT_IN_THE_JUTE_FILE: set[type[Record]] = {
-    # without a body
+    # they have no body
     CloseSessionRequest,
     Empty,
     PingRequest,
     WhoAmIRequest,
-    # what a server sends to itself
+    # a server sends this to itself
     DeleteContainerRequest,
 }

@@ -1,6 +1,6 @@
-"""Byte for byte what ZooKeeper's own Java classes write, and they read what we write: for every record.
+"""We write every record byte for byte as ZooKeeper's own Java classes do, and they read what we write.
 
-A small Java program (`java/JuteOracle.java`) is asked; it is compiled against the installed release.
+The tests ask a small Java program (`java/JuteOracle.java`), compiled against the installed release.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.codec.test_multi import REPLY_CASES, REQUEST_CASES
 from tests.java_program import compile_java
 from zkrecipes.codec import field_types
 from zkrecipes.codec.code_generation import FieldType
-from zkrecipes.codec.jute import Record, fields_of, values_of
+from zkrecipes.codec.jute import Record, record_type_of, values_of
 from zkrecipes.codec.messages import ConnectReply, ConnectRequest, SyncRequest
 from zkrecipes.codec.records import Id
 from zkrecipes.ensemble import find_installation
@@ -36,7 +36,7 @@ for _module, _declared in (("data", DATA), ("proto", PROTO)):
 
 @pytest.fixture(scope="module")
 def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
-    """A function that asks the Java program many questions at once."""
+    """Return a function that asks the Java program many questions at once."""
     source = Path(__file__).with_name("java") / "JuteOracle.java"
     folder = tmp_path_factory.mktemp("java")
     program = compile_java("JuteOracle", [source], find_installation().class_path, folder)
@@ -50,60 +50,60 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
     return ask_java
 
 
-def in_words(kind: FieldType, value: object) -> list[str]:
-    """A value as the Java program takes it."""
-    match kind, value:
-        case field_types.RecordFields(), tuple():
-            pairs = zip(kind.kinds.values(), value, strict=True)
+def in_words(field_type: FieldType, value: object) -> list[str]:
+    """Return a value in the words that the Java program takes."""
+    match field_type, value:
+        case field_types.RecordType(), tuple():
+            pairs = zip(field_type.fields.values(), value, strict=True)
             return [word for field, each in pairs for word in in_words(field, each)]
         case _, None:
             return ["null"]
-        case field_types.Vector(element=element), list():
+        case field_types.VectorType(element=element), list():
             return [str(len(value)), *(word for each in value for word in in_words(element, each))]
-        case field_types.UString(), str():
+        case field_types.UStringType(), str():
             return ["x" + value.encode("utf-16-be").hex()]
-        case field_types.Buffer(), bytes():
+        case field_types.BufferType(), bytes():
             return ["x" + value.hex()]
         case _:
             return [str(value).lower()]
 
 
-def some_value(kind: FieldType, choose: random.Random) -> object:
-    match kind:
-        case field_types.Integer():
-            half = 1 << (8 * kind.smallest - 1)
+def some_value(field_type: FieldType, choose: random.Random) -> object:
+    match field_type:
+        case field_types.IntegerType():
+            half = 1 << (8 * field_type.size_min - 1)
             return choose.choice([0, 1, -1, half - 1, -half, choose.randrange(-half, half)])
-        case field_types.Boolean() | field_types.OptionalBoolean():
+        case field_types.BooleanType() | field_types.OptionalBooleanType():
             return choose.random() < 0.5
-        case field_types.UString(null=null):
+        case field_types.UStringType(null=null):
             if null is None and choose.random() < 0.3:
                 return None
             return "".join(choose.choices("a/\0\x7f\x80ä߿ࠀ€\ufffd\uffff", k=choose.randrange(6)))
-        case field_types.Buffer():
+        case field_types.BufferType():
             return choose.choice([None, b"", choose.randbytes(choose.randrange(20))])
-        case field_types.Vector(element=element):
+        case field_types.VectorType(element=element):
             many = [some_value(element, choose) for _ in range(choose.randrange(4))]
             return choose.choice([None, many, many, many])
-        case field_types.RecordFields(record=record):
+        case field_types.RecordType(record=record):
             make: Callable[..., object] = record
-            return make(*[some_value(each, choose) for each in kind.kinds.values()])
-    raise AssertionError(kind)
+            return make(*[some_value(each, choose) for each in field_type.fields.values()])
+    raise AssertionError(field_type)
 
 
 def some_records() -> list[Record]:
-    """The cases and, for each class, some more with values at the edges."""
+    """Return the cases and, for each class, some more records with values at the edges."""
     choose = random.Random(20)
     found = [record for record, _ in CASES]
     for cls in JAVA_NAMES:
         for _ in range(20):
-            record = some_value(fields_of(cls), choose)
+            record = some_value(record_type_of(cls), choose)
             assert isinstance(record, cls)
             found.append(record)
     return found
 
 
 def fits(record: Record, java_fields: int) -> bool:
-    """Whether this release's class has the fields that this record has (`readOnly` came with 3.9)."""
+    """Whether this release's class has the fields that this record has (3.9 added `readOnly`)."""
     has_read_only = isinstance(record, ConnectRequest | ConnectReply) and record.read_only is not None
     return (
         len(values_of(record)) - (isinstance(record, ConnectRequest | ConnectReply) and not has_read_only)
@@ -128,7 +128,7 @@ def test_the_fields_are_those_of_the_installed_release(ask: Ask) -> None:
     answers = ask([f"describe {name}" for name in declared])
     for (name, fields), answer in zip(declared.items(), answers, strict=True):
         pairs = [field.split() for field in fields.split(", ")]
-        ours = " ".join(f"{java_types[kind]}:{field}" for kind, field in pairs)
+        ours = " ".join(f"{java_types[field_type]}:{field}" for field_type, field in pairs)
         if name.startswith("proto.Connect"):
             assert answer in (ours, ours.removesuffix(" boolean:readOnly"))
         else:
@@ -147,7 +147,7 @@ def test_we_write_what_java_writes_and_java_reads_what_we_write(ask: Ask) -> Non
     ]
     questions = []
     for record, name in pairs:
-        questions.append(f"encode {name} {' '.join(in_words(fields_of(type(record)), record))}")
+        questions.append(f"encode {name} {' '.join(in_words(record_type_of(type(record)), record))}")
         questions.append(f"decode {name} {record.encode().hex()}")
     answers = ask(questions)
     assert len(answers) == len(questions) > 1000
@@ -165,15 +165,15 @@ def test_java_reads_and_writes_our_multis(ask: Ask) -> None:
     ]
     answers = ask(requests + replies)
     for answer, text in zip(answers, [text for *_, text in REQUEST_CASES + REPLY_CASES], strict=True):
-        # Older servers, 3.8.0 among them, take a create2 in a multi for a create and answer without a stat.
+        # Older servers, including 3.8.0, treat a create2 in a multi as a create and answer without a stat.
         as_create = text.replace("0000000f 00 ffffffff", "00000001 00 ffffffff")
         assert answer in (bytes.fromhex(text).hex(), bytes.fromhex(as_create).hex())
 
 
-def test_a_character_beyond_two_bytes_java_writes_as_surrogates_and_we_as_utf_8(ask: Ask) -> None:
-    """Java cannot read what it writes here itself, so UTF-8 is what goes to it, and both come from it."""
+def test_java_writes_a_character_beyond_two_bytes_as_surrogates_and_we_write_utf_8(ask: Ask) -> None:
+    """Java cannot read its own surrogates, so we write UTF-8, and read both."""
     ours = Id("", "a😀")
-    words = " ".join(in_words(fields_of(Id), ours))
+    words = " ".join(in_words(record_type_of(Id), ours))
     from_java, from_us = ask([f"encode data.Id {words}", f"decode data.Id {ours.encode().hex()}"])
     assert from_java == from_us == "00000000" + "00000007" + "61" + "eda0bdedb880"
     assert Id.decode(bytes.fromhex(from_java)) == ours

@@ -1,6 +1,6 @@
-"""Byte for byte what kazoo writes, and kazoo reads from our bytes what we read: for all that kazoo has.
+"""For each record that kazoo has, we write the same bytes as kazoo, and kazoo reads our bytes as we do.
 
-Where kazoo differs from ZooKeeper's Java classes, Java is right; the tests that say so name the difference.
+If kazoo differs from ZooKeeper's Java classes, Java is right; the tests of such cases name the difference.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ STATS = records(Stat)
 
 
 def as_kazoo(value: Any) -> Any:
-    """The value as kazoo's records hold it."""
+    """Return the value as kazoo's records hold it."""
     match value:
         case ACL(perms=perms, id=Id(scheme=scheme, id=name)):
             return security.ACL(perms, security.Id(scheme, name))
@@ -112,9 +112,9 @@ def test_we_write_what_kazoo_writes(
 
 
 @given(INTS, FILLED, FILLED)
-def test_we_write_credentials_as_kazoo_does(kind: int, scheme: str, credential: str) -> None:
-    ours = AuthRequest(kind, scheme, credential.encode())
-    assert ours.encode() == kazoo.Auth(kind, scheme, credential).serialize()
+def test_we_write_credentials_as_kazoo_does(auth_type: int, scheme: str, credential: str) -> None:
+    ours = AuthRequest(auth_type, scheme, credential.encode())
+    assert ours.encode() == kazoo.Auth(auth_type, scheme, credential).serialize()
     assert AuthRequest.opcode == kazoo.Auth.type
 
 

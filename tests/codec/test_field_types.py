@@ -1,4 +1,4 @@
-"""Each kind of field alone: its bytes, its nulls, and what it makes of lengths that cannot be true."""
+"""Each type of field alone: its bytes, its nulls, and its errors for impossible lengths."""
 
 from __future__ import annotations
 
@@ -105,20 +105,20 @@ def test_a_value_and_its_bytes(record: Record, text: str) -> None:
         ("ff", OneOptionalBool(True)),
         ("ffffffff", OneText("")),
         ("00000002 ffffffff 00000001 61", Texts(["", "a"])),
-        # as Java writes what lies beyond U+FFFF: two surrogates of three bytes each
+        # Java writes a character beyond U+FFFF as two surrogates of three bytes each
         ("00000008 61 eda0bdedb880 62", OneText("a😀b")),
         ("00000006 eda0bdedb880", OneOptionalText("😀")),
         ("00000001 00000006 eda0bdedb880", Texts(["😀"])),
-        # a surrogate alone is no text; its bytes come back as they were
+        # a lone surrogate is not text; its bytes are written back unchanged
         ("00000003 eda0bd", OneText("\udced\udca0\udcbd")),
     ],
 )
-def test_bytes_that_read_as_what_is_written_otherwise(text: str, record: Record) -> None:
+def test_other_bytes_that_read_as_the_same_value(text: str, record: Record) -> None:
     assert type(record).decode(bytes.fromhex(text)) == record
 
 
 @pytest.mark.parametrize("data", [bytearray(b"ab"), memoryview(b"ab"), memoryview(b"xaxb")[1::2]])
-def test_a_buffer_takes_all_that_holds_bytes(data: bytes) -> None:
+def test_a_buffer_accepts_every_bytes_like_object(data: bytes) -> None:
     assert OneBuffer(data).encode() == bytes.fromhex("00000002 6162")
 
 
@@ -127,13 +127,13 @@ def test_the_length_of_a_buffer_is_that_of_its_bytes() -> None:
     assert OneBuffer(wide).encode() == bytes.fromhex("00000004") + wide.tobytes()  # type: ignore[arg-type]
 
 
-def test_a_vector_may_be_given_as_a_tuple() -> None:
-    assert Texts(("a",)).encode() == Texts(["a"]).encode()  # type: ignore[arg-type]  # not announced
+def test_a_vector_accepts_a_tuple() -> None:
+    assert Texts(("a",)).encode() == Texts(["a"]).encode()  # type: ignore[arg-type]  # not in the annotation
 
 
 @pytest.mark.parametrize("cls", [OneText, OneOptionalText, OneBuffer, Texts, Numbers, Ids])
 @pytest.mark.parametrize("length", [-2, -(2**31), 1, 2**31 - 1])
-def test_a_length_that_cannot_be_true_is_a_protocol_error(cls: type[Record], length: int) -> None:
+def test_an_impossible_length_is_a_protocol_error(cls: type[Record], length: int) -> None:
     """Case 43."""
     with pytest.raises(ProtocolError):
         cls.decode(length.to_bytes(4, signed=True))
@@ -149,7 +149,7 @@ def test_a_wrong_length_within_a_list_is_a_protocol_error(length: int, names: in
             Texts.decode(bad)
 
 
-def test_nothing_is_allocated_for_a_count_that_cannot_be_true() -> None:
+def test_nothing_is_allocated_for_an_impossible_count() -> None:
     data = (2**31 - 1).to_bytes(4) + bytes(1000)
     for cls in (Texts, Numbers, Ids, OneBuffer, OneText):
         with pytest.raises(ProtocolError):
@@ -163,12 +163,12 @@ def test_nothing_is_allocated_for_a_count_that_cannot_be_true() -> None:
     assert peak < 200_000
 
 
-def test_errors_say_what_is_wrong() -> None:
+def test_errors_name_the_field_and_the_length() -> None:
     with pytest.raises(ProtocolError, match="value has the impossible length -2"):
         OneBuffer.decode(b"\xff\xff\xff\xfe")
     with pytest.raises(ProtocolError, match="the bytes end before value does"):
         OneBuffer.decode(b"\0\0\0\2a")
-    with pytest.raises(ProtocolError, match="value cannot have 3 elements in the 2 bytes that are left"):
+    with pytest.raises(ProtocolError, match="value cannot have 3 elements in the remaining 2 bytes"):
         Texts.decode(b"\0\0\0\3aa")
     with pytest.raises(ProtocolError, match="value has the impossible length -7"):
         Texts.decode(b"\xff\xff\xff\xf9")

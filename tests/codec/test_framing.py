@@ -1,4 +1,4 @@
-"""Frames come out as they went in, however the stream is cut, and nothing grows beyond the limit."""
+"""Frames come out as they went in, wherever the stream is split, and memory stays within the limit."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_chunk_of_many_frames_is_not_copied() -> None:
     assert frames.unfinished == 0
 
 
-def test_nothing_comes_of_nothing() -> None:
+def test_no_bytes_are_no_frame() -> None:
     frames = FrameBuffer(100)
     assert frames.next_frame() is None
     frames.feed(b"")
@@ -62,7 +62,7 @@ def test_a_record_fed_byte_by_byte_is_read(record: Record, data: bytes) -> None:
     st.lists(st.integers(0, 200), max_size=8),
     st.booleans(),
 )
-def test_frames_do_not_depend_on_how_the_stream_is_cut(
+def test_frames_do_not_depend_on_where_the_stream_is_split(
     bodies: list[bytes], cuts: list[int], at_once: bool
 ) -> None:
     stream = b"".join(map(frame, bodies))
@@ -78,7 +78,7 @@ def test_frames_do_not_depend_on_how_the_stream_is_cut(
     assert found == bodies
 
 
-def test_unfinished_counts_what_waits() -> None:
+def test_unfinished_counts_the_bytes_of_an_incomplete_frame() -> None:
     frames = FrameBuffer(100)
     frames.feed(frame(b"done") + frame(bytes(50))[:20])
     assert frames_of(frames) == [b"done"]
@@ -121,13 +121,13 @@ def test_a_negative_size_is_a_protocol_error(size: int, more: int) -> None:
         frames.next_frame()
 
 
-def test_a_limit_that_lets_nothing_through_is_refused() -> None:
-    with pytest.raises(ValueError, match="a limit of 3 bytes lets no frame through"):
+def test_a_limit_below_the_size_of_an_xid_is_refused() -> None:
+    with pytest.raises(ValueError, match="size_max must be at least 4 bytes, not 3"):
         FrameBuffer(3)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=20))
-def test_any_bytes_are_frames_or_a_protocol_error_and_no_more_is_kept_than_was_fed(
+def test_any_bytes_are_frames_or_a_protocol_error_in_bounded_memory(
     chunks: list[bytes],
 ) -> None:
     frames = FrameBuffer(64)
@@ -140,7 +140,7 @@ def test_any_bytes_are_frames_or_a_protocol_error_and_no_more_is_kept_than_was_f
         assert frames.unfinished <= 64 + 4 + 40
 
 
-def test_the_frame_whose_end_has_not_come_is_known_by_its_first_bytes() -> None:
+def test_an_incomplete_frame_is_known_by_its_first_bytes() -> None:
     frames = FrameBuffer(100)
     frames.feed(frame(b"whole") + frame(b"\x00\x00\x00\x07 and the rest")[:7])
     assert len(frames_of(frames)) == 1

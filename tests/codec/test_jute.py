@@ -1,4 +1,4 @@
-"""What every record is, whatever its fields: a tuple with names that compares, copies and shows itself."""
+"""Records are named tuples that can be compared, copied, pickled and shown."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Flags(Record):
 
 
 class Awkward(Record):
-    """Field names that generated code might use itself."""
+    """A record whose field names are also names in generated code."""
 
     pos: Int
     end: UString
@@ -93,11 +93,11 @@ def test_repr_names_the_fields() -> None:
 
 
 @pytest.mark.parametrize("secret", [b"hunter2", "hunter2", bytearray(b"hunter2")])
-def test_repr_keeps_a_secret(secret: bytes) -> None:
+def test_repr_hides_a_secret(secret: bytes) -> None:
     assert "hunter2" not in repr(Login("me", secret, []))
 
 
-def test_an_error_keeps_a_secret() -> None:
+def test_an_error_hides_a_secret() -> None:
     with pytest.raises(TypeError) as refusal:
         Login("me", "hunter2", []).encode()  # type: ignore[arg-type]  # the point of the test
     assert "hunter2" not in str(refusal.value)
@@ -113,7 +113,7 @@ def test_decode_ignores_what_follows() -> None:
     assert Nothing.decode(b"rubbish") == Nothing()
 
 
-def test_read_begins_and_ends_where_it_is_told() -> None:
+def test_read_stays_between_start_and_end() -> None:
     buffer = b"xxx" + Point(1, 2).encode() + b"yyyy"
     assert Point.read(buffer, 3, 11) == (Point(1, 2), 11)
     with pytest.raises(ProtocolError, match="the bytes end before Point does"):

@@ -12,7 +12,7 @@ from tests.codec.jute_file import DATA, NOT_IN_THE_JUTE_FILE, PROTO, RENAMED
 from tests.codec.strategies import damaged, records
 from zkrecipes.codec import field_types, messages, multi, records as shared
 from zkrecipes.codec.code_generation import FieldType
-from zkrecipes.codec.jute import Record, fields_of, values_of
+from zkrecipes.codec.jute import Record, record_type_of, values_of
 from zkrecipes.codec.messages import REQUESTS, ConnectReply, ConnectRequest, GetDataRequest, Request
 from zkrecipes.enums import OpCode
 from zkrecipes.errors import ProtocolError
@@ -26,7 +26,7 @@ CLASSES: list[type[Record]] = [
     if isinstance(value, type) and value is not Request
 ]
 
-# Opcode, request, reply, whether it may change something.
+# Opcode, request, reply, whether the request may change data.
 CONVERSATIONS = [
     (1, "CreateRequest", "CreateReply", True),
     (2, "DeleteRequest", "Empty", True),
@@ -62,7 +62,7 @@ CONVERSATIONS = [
 
 
 def may_end(record: Record, data: bytes, end: int) -> bool:
-    """Whether the bytes may end there: before the one field that older peers leave out."""
+    """Whether the bytes may end there: before the only field that older peers leave out."""
     is_greeting = isinstance(record, ConnectRequest | ConnectReply)
     return is_greeting and values_of(record)[-1] is not None and end == len(data) - 1
 
@@ -79,7 +79,7 @@ def test_a_record_and_its_bytes(record: Record, data: bytes) -> None:
 
 
 @pytest.mark.parametrize(("record", "data"), CASES, ids=NAMES)
-def test_what_newer_peers_append_is_ignored(record: Record, data: bytes) -> None:
+def test_bytes_that_newer_peers_append_are_ignored(record: Record, data: bytes) -> None:
     """Case 33."""
     if not isinstance(record, ConnectRequest | ConnectReply) or record.read_only is not None:
         assert type(record).decode(data + b"\1\2\3") == record
@@ -96,7 +96,7 @@ def test_a_record_that_is_cut_short_is_a_protocol_error(record: Record, data: by
 
 
 @pytest.mark.parametrize("cls", [ConnectRequest, ConnectReply])
-def test_a_greeting_of_the_first_generation_has_no_read_only(
+def test_a_greeting_of_3_4_has_no_read_only(
     cls: type[ConnectRequest | ConnectReply],
 ) -> None:
     for record, data in CASES:
@@ -147,7 +147,7 @@ def test_a_frame_that_cannot_be_written_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("opcode", "request_name", "reply_name", "is_write"), CONVERSATIONS)
-def test_a_request_stands_under_its_opcode(
+def test_a_request_is_found_by_its_opcode(
     opcode: int, request_name: str, reply_name: str, is_write: bool
 ) -> None:
     request = REQUESTS[opcode]
@@ -163,32 +163,38 @@ def test_every_opcode_of_a_request_is_in_the_catalogue() -> None:
     assert set(OpCode) - no_requests == set(REQUESTS)
 
 
+def test_only_a_request_with_one_path_has_a_path() -> None:
+    assert GetDataRequest("/a").path == "/a"
+    assert messages.GetEphemeralsRequest("/a").path is None
+    assert messages.PingRequest().path is None
+
+
 def test_passwords_and_tokens_are_not_shown() -> None:
     for record, _ in CASES:
-        for field, kind in fields_of(type(record)).kinds.items():
+        for field, field_type in record_type_of(type(record)).fields.items():
             if field in ("password", "token", "auth"):
-                assert isinstance(kind, field_types.Buffer)
-                assert kind.secret
+                assert isinstance(field_type, field_types.BufferType)
+                assert field_type.secret
 
 
 # --- the fields, against the jute file ---------------------------------------------------------------------
 
 
-def jute_type(kind: FieldType) -> str:
-    match kind:
-        case field_types.Integer(code=code):
+def jute_type(field_type: FieldType) -> str:
+    match field_type:
+        case field_types.IntegerType(code=code):
             return {"i": "int", "q": "long"}[code]
-        case field_types.Boolean() | field_types.OptionalBoolean():
+        case field_types.BooleanType() | field_types.OptionalBooleanType():
             return "boolean"
-        case field_types.UString():
+        case field_types.UStringType():
             return "ustring"
-        case field_types.Buffer():
+        case field_types.BufferType():
             return "buffer"
-        case field_types.Vector(element=element):
+        case field_types.VectorType(element=element):
             return f"vector<{jute_type(element)}>"
-        case field_types.RecordFields(record=record):
+        case field_types.RecordType(record=record):
             return record.__name__
-    raise AssertionError(kind)
+    raise AssertionError(field_type)
 
 
 def snake_case(name: str) -> str:
@@ -204,8 +210,8 @@ def snake_case(name: str) -> str:
 )
 def test_the_fields_are_those_of_the_jute_file(fields: str, cls: type[Record]) -> None:
     theirs = [field.split() for field in fields.split(", ")]
-    ours = [[jute_type(kind), name] for name, kind in fields_of(cls).kinds.items()]
-    assert ours == [[kind, snake_case(name)] for kind, name in theirs]
+    ours = [[jute_type(field_type), name] for name, field_type in record_type_of(cls).fields.items()]
+    assert ours == [[field_type, snake_case(name)] for field_type, name in theirs]
 
 
 def test_every_record_is_in_the_jute_file_or_known_not_to_be() -> None:

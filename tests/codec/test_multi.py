@@ -1,4 +1,4 @@
-"""Multi: a list of operations and their results, which only certain operations may be in."""
+"""Multi: a list of operations and their results, which may contain only certain operations."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ REQUEST_CASES: list[tuple[MultiRequest | MultiReadRequest, str]] = [
     ),
 ]
 
-# With the opcodes that the results answer.
+# Each with the opcodes of the operations that the results belong to.
 REPLY_CASES: list[tuple[list[int], MultiReply, str]] = [
     ([], MultiReply(()), END),
     (
@@ -131,7 +131,7 @@ def test_every_create_with_a_stat_is_answered_under_the_opcode_of_create2() -> N
     assert data.count(bytes.fromhex("0000000f 00 00000000")) == 3
 
 
-def test_what_the_two_multis_are() -> None:
+def test_each_multi_has_its_opcode_and_reply() -> None:
     assert REQUESTS[OpCode.MULTI] is MultiRequest
     assert REQUESTS[OpCode.MULTI_READ] is MultiReadRequest
     assert MultiRequest.reply is MultiReply
@@ -171,9 +171,9 @@ def test_a_reply_is_not_encoded_without_its_opcodes() -> None:
     ids=repr,
 )
 def test_an_operation_that_cannot_be_in_a_multi_is_refused(multi: MultiRequest | MultiReadRequest) -> None:
-    with pytest.raises(TypeError, match="cannot have"):
+    with pytest.raises(TypeError, match="cannot contain"):
         multi.encode()
-    with pytest.raises(TypeError, match="cannot have"):
+    with pytest.raises(TypeError, match="cannot contain"):
         multi.encode_frame(1)
 
 
@@ -181,7 +181,7 @@ def test_an_operation_that_cannot_be_in_a_multi_is_refused(multi: MultiRequest |
 @pytest.mark.parametrize("opcode", [OpCode.PING, OpCode.MULTI, OpCode.EXISTS, OpCode.CLOSE_SESSION, 999])
 def test_an_opcode_that_cannot_be_in_a_multi_is_a_protocol_error(cls: type[Record], opcode: int) -> None:
     data = opcode.to_bytes(4, signed=True) + b"\0\xff\xff\xff\xff" + bytes(20) + bytes.fromhex(END)
-    with pytest.raises(ProtocolError, match=f"the opcode {opcode} in it, which it cannot have"):
+    with pytest.raises(ProtocolError, match=f"contains the opcode {opcode}, which it cannot contain"):
         cls.decode(data)
 
 

@@ -1,4 +1,4 @@
-"""The records that users hold: their bytes both ways, and the fields of ZooKeeper's `data` module."""
+"""The records that users see: their bytes both ways, and the fields of ZooKeeper's `data` module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists of names, read as one block where they are of one length and one by one where not."""
+"""Lists of names, read as one block if they have one length, otherwise one by one."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ LISTS = {
     "empty": [""] * 20,
     "not ASCII, of one length": [f"ü{number:02}" for number in range(20)],
     "ASCII and not, of one length in bytes": ["abcd", "abü", "€a"] * 5 + ["abcd"],
-    "no text, of one length": ["\udcff\udcfe"] * 20,
-    "the length stands in the names": ["\0\0\0\4"] * 20,
+    "not text, of one length": ["\udcff\udcfe"] * 20,
+    "the names contain the length": ["\0\0\0\4"] * 20,
     "the length begins in a name": ["a\0\0\0", "\4abc", "abcd"] * 5 + ["abcd"],
-    "longer than ASCII can say": ["x" * 200] * 10,
+    "a length beyond ASCII": ["x" * 200] * 10,
     "few": ["a", "b"],
     "one": ["a"],
 }

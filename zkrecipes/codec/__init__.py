@@ -1,1 +1,4 @@
-"""Bytes to records and back: jute, ZooKeeper's serialization, in pure Python. No state, no clock, no I/O."""
+"""Converts bytes to records and back: jute, ZooKeeper's serialization, in pure Python.
+
+It has no state, no clock and no I/O.
+"""

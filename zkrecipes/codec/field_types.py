@@ -1,10 +1,12 @@
-"""The kinds of fields: what each is on the wire, its reader and its writer side by side.
+"""The types of fields: the reader and the writer of each wire format, side by side.
 
-The wire (read in `BinaryOutputArchive.java` and `BinaryInputArchive.java`, 3.9): big-endian integers, a
-boolean is one byte, a string or a buffer is its length in bytes and then its bytes, a vector is its count and
-then its elements; length or count -1 is null, which is not the same as empty.
+The wire format (read in `BinaryOutputArchive.java` and `BinaryInputArchive.java`, 3.9): integers are
+big-endian; a boolean is one byte; a string or a buffer is its length in bytes and then its bytes; a vector is
+its count and then its elements. Length or count -1 is null, which differs from empty.
 
-Each kind is a `FieldType`; what `smallest`, `read` and `write` mean stands there.
+Each class implements `FieldType`, which documents `size_min`, `read` and `write`. The classes end in `Type`
+because `jute.py` gives the plain names (`UString`, `Buffer`, …) to the annotations that records are declared
+with.
 """
 
 # ruff: noqa: D102 - their documentation is that of `FieldType`
@@ -18,61 +20,69 @@ from zkrecipes.codec.secret import SecretBytes
 from zkrecipes.codec.strings import decode_string, encode_string, read_strings
 from zkrecipes.errors import ProtocolError
 
-__all__ = ["Boolean", "Buffer", "Integer", "OptionalBoolean", "RecordFields", "UString", "Vector"]
+__all__ = [
+    "BooleanType",
+    "BufferType",
+    "IntegerType",
+    "OptionalBooleanType",
+    "RecordType",
+    "UStringType",
+    "VectorType",
+]
 
 
 @dataclass(frozen=True)
-class Integer:
+class IntegerType:
     """An integer of fixed size; `code` is its struct letter."""
 
     code: str
 
     @property
-    def smallest(self) -> int:
+    def size_min(self) -> int:
         return struct(self.code).size
 
     def read(self, reader: ReaderSource, label: str) -> str:
-        number = reader.name(label)
-        reader.fixed(self.code, number)
+        number = reader.new_name(label)
+        reader.add_fixed(self.code, number)
         return number
 
     def write(self, writer: WriterSource, value: str) -> None:
-        writer.fixed(self.code, value)
+        writer.add_fixed(self.code, value)
 
 
 @dataclass(frozen=True)
-class Boolean:
+class BooleanType:
     """A boolean in one byte; every byte but 0 is true."""
 
-    smallest = 1
+    size_min = 1
 
     def read(self, reader: ReaderSource, label: str) -> str:
-        truth = reader.name(label)
-        reader.fixed("?", truth)
-        return truth
+        boolean = reader.new_name(label)
+        reader.add_fixed("?", boolean)
+        return boolean
 
     def write(self, writer: WriterSource, value: str) -> None:
-        # As the number that it is: the letter for booleans takes anything, and would call the text "no" true.
-        writer.fixed("B", value)
+        # As a number: the struct letter for booleans accepts any value, and writes the text "no" as true.
+        writer.add_fixed("B", value)
 
 
 @dataclass(frozen=True)
-class OptionalBoolean:
-    """A boolean that older peers leave out, last in its record: there, if anything is left before the end."""
+class OptionalBooleanType:
+    """A boolean that older peers leave out at the end of a record; present if bytes remain before the end."""
 
-    smallest = 0
+    size_min = 0
 
     def read(self, reader: ReaderSource, label: str) -> str:
-        truth = reader.name(label)
+        boolean = reader.new_name(label)
         reader.flush()
-        reader.add(f"{truth} = None if pos >= end else buffer[pos] != 0")
-        reader.add(f"pos += {truth} is not None")
-        return truth
+        reader.add(f"{boolean} = None if pos >= end else buffer[pos] != 0")
+        reader.add(f"pos += {boolean} is not None")
+        return boolean
 
     def write(self, writer: WriterSource, value: str) -> None:
         data = f"{value}_bytes"
         writer.add(f"{data} = {writer.bind('optional_bytes', _optional_bytes)}({value})")
-        writer.piece(data)
+        writer.add_piece(data)
 
 
 def _optional_bytes(value: object) -> bytes:
@@ -84,17 +94,17 @@ def _optional_bytes(value: object) -> bytes:
 
 
 @dataclass(frozen=True)
-class UString:
-    """A string in UTF-8; `null` is what a null string reads as: empty text or None."""
+class UStringType:
+    """A string in UTF-8; a null string reads as `null`, which is empty text or None."""
 
     null: str | None
 
-    smallest = 4
+    size_min = 4
 
     def read(self, reader: ReaderSource, label: str) -> str:
-        text = reader.name(label)
+        text = reader.new_name(label)
         decode = reader.bind("decode_string", decode_string)
-        reader.counted(
+        reader.add_counted(
             label,
             "try:",
             f"    {text} = buffer[start:pos].decode()",
@@ -115,8 +125,8 @@ class UString:
         else:
             self._encode(writer, data, value)
             size = f"len({data})"
-        writer.fixed("i", size)
-        writer.piece(data)
+        writer.add_fixed("i", size)
+        writer.add_piece(data)
 
     def _encode(self, writer: WriterSource, data: str, value: str) -> None:
         with writer.block("try:"):
@@ -126,19 +136,19 @@ class UString:
 
 
 @dataclass(frozen=True)
-class Buffer:
-    """Bytes, or None for a null buffer; `secret` bytes are not shown."""
+class BufferType:
+    """Bytes, or None for a null buffer; `secret` bytes have a `repr` that hides them."""
 
     secret: bool = False
 
-    smallest = 4
+    size_min = 4
 
     def read(self, reader: ReaderSource, label: str) -> str:
-        data = reader.name(label)
+        data = reader.new_name(label)
         taken = "buffer[start:pos]"
         if self.secret:
             taken = f"{reader.bind('secret', SecretBytes)}({taken})"
-        reader.counted(label, f"{data} = {taken}", null=f"{data} = None")
+        reader.add_counted(label, f"{data} = {taken}", null=f"{data} = None")
         return data
 
     def write(self, writer: WriterSource, value: str) -> None:
@@ -147,12 +157,12 @@ class Buffer:
             writer.add(f"{data}, {size} = {value}, len({value})")
         with writer.block("else:"):
             writer.add(f"{data}, {size} = {writer.bind('bytes_of', _bytes_of)}({value})")
-        writer.fixed("i", size)
-        writer.piece(data)
+        writer.add_fixed("i", size)
+        writer.add_piece(data)
 
 
 def _bytes_of(value: object) -> tuple[bytes, int]:
-    """What is written for data that is not plain bytes, and the length before it."""
+    """Return the bytes to write for a value that is not plain bytes, and the length to write before them."""
     if value is None:
         return b"", -1
     if not isinstance(value, bytes | bytearray | memoryview):
@@ -163,32 +173,32 @@ def _bytes_of(value: object) -> tuple[bytes, int]:
 
 
 @dataclass(frozen=True)
-class Vector:
-    """A list of one kind, or None for a null vector."""
+class VectorType:
+    """A list of elements of one type, or None for a null vector."""
 
     element: FieldType
 
-    smallest = 4
+    size_min = 4
 
     def read(self, reader: ReaderSource, label: str) -> str:
-        elements = reader.name(label)
-        reader.fixed("i", "count")
+        elements = reader.new_name(label)
+        reader.add_fixed("i", "count")
         reader.flush()
         with reader.block("if count == 0:"):
             reader.add(f"{elements} = []")
         with reader.block("elif count > 0:"):
-            with reader.block(f"if count * {self.element.smallest} > end - pos:"):
+            with reader.block(f"if count * {self.element.size_min} > end - pos:"):
                 reader.add(f"raise {reader.bind('too_many', _too_many)}({label!r}, count, end - pos)")
             self._read_elements(reader, elements, label)
         with reader.block("elif count == -1:"):
             reader.add(f"{elements} = None")
         with reader.block("else:"):
-            reader.add(f"raise misfit({label!r}, count)")
+            reader.add(f"raise wrong_length({label!r}, count)")
         reader.end_is_checked = False
         return elements
 
     def _read_elements(self, reader: ReaderSource, elements: str, label: str) -> None:
-        if isinstance(self.element, UString):
+        if isinstance(self.element, UStringType):
             read = reader.bind("read_strings", read_strings)
             reader.add(f"{elements}, pos = {read}(buffer, pos, end, count)")
             return
@@ -205,52 +215,52 @@ class Vector:
             writer.add(f"{data} = {count}(-1)")
         with writer.block(f"elif isinstance({value}, (list, tuple)):"):
             writer.add(f"{parts} = [{count}(len({value}))]")
-            with writer.gathered(f"for {element} in {value}:", into=parts):
+            with writer.collect(f"for {element} in {value}:", into=parts):
                 self.element.write(writer, element)
             writer.add(f"{data} = join({parts})")
         with writer.block("else:"):
             writer.add(f"raise TypeError(f'expected a list or None, not {{{value}!r}}')")
-        writer.piece(data)
+        writer.add_piece(data)
 
 
 def _too_many(label: str, count: int, room: int) -> ProtocolError:
-    return ProtocolError(f"{label} cannot have {count} elements in the {room} bytes that are left")
+    return ProtocolError(f"{label} cannot have {count} elements in the remaining {room} bytes")
 
 
 @dataclass(frozen=True)
-class RecordFields:
+class RecordType:
     """A record: its fields, one after the other."""
 
     record: type
-    kinds: dict[str, FieldType]
+    fields: dict[str, FieldType]
 
     @property
-    def smallest(self) -> int:
-        return sum(kind.smallest for kind in self.kinds.values())
+    def size_min(self) -> int:
+        return sum(field_type.size_min for field_type in self.fields.values())
 
     @property
-    def codes(self) -> str | None:
-        """The struct letters of a record of nothing but numbers, else None."""
-        numbers = [kind.code for kind in self.kinds.values() if isinstance(kind, Integer)]
-        return "".join(numbers) if 0 < len(numbers) == len(self.kinds) else None
+    def struct_codes(self) -> str | None:
+        """The struct letters of a record that consists of numbers only, else None."""
+        numbers = [each.code for each in self.fields.values() if isinstance(each, IntegerType)]
+        return "".join(numbers) if 0 < len(numbers) == len(self.fields) else None
 
     def read(self, reader: ReaderSource, label: str) -> str:
         record = reader.bind("record", self.record)
-        if self.codes is not None:
-            return f"make({record}, {reader.numbers(self.codes, label)})"
-        values = [kind.read(reader, name) for name, kind in self.kinds.items()]
+        if self.struct_codes is not None:
+            return f"make({record}, {reader.add_numbers(self.struct_codes, label)})"
+        values = [field_type.read(reader, name) for name, field_type in self.fields.items()]
         return f"make({record}, ({''.join(value + ', ' for value in values)}))"
 
     def write(self, writer: WriterSource, value: str) -> None:
         if value != "self":
             with writer.block(f"if type({value}) is not {writer.bind('record', self.record)}:"):
-                wanted = self.record.__name__
-                writer.add(f"raise TypeError(f'expected {wanted}, not {{{value}!r}}')")
-        if self.codes is not None:
-            writer.fixed(self.codes, f"*{value}")
+                expected = self.record.__name__
+                writer.add(f"raise TypeError(f'expected {expected}, not {{{value}!r}}')")
+        if self.struct_codes is not None:
+            writer.add_fixed(self.struct_codes, f"*{value}")
             return
-        names = {name: writer.name(name) for name in self.kinds}
+        names = {name: writer.new_name(name) for name in self.fields}
         if names:
             writer.add(f"{', '.join(names.values())}, = {value}")
-        for name, kind in self.kinds.items():
-            kind.write(writer, names[name])
+        for name, field_type in self.fields.items():
+            field_type.write(writer, names[name])

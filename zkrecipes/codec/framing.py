@@ -1,7 +1,8 @@
-"""Whole frames out of a stream of bytes, with a limit.
+"""Splits a stream of bytes into whole frames, with a limit on their size.
 
-A frame is a 4-byte big-endian length and so many bytes (`BinaryInputArchive`, `ClientCnxnSocketNIO`). Frames
-are handed out as positions in the buffer they arrived in: a chunk that holds a hundred replies is not copied.
+A frame is a 4-byte big-endian length and that many bytes (`BinaryInputArchive`, `ClientCnxnSocketNIO`).
+Frames are returned as positions in the buffer in which they arrived: a chunk of a hundred replies is not
+copied.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ __all__ = ["FrameBuffer", "FrameTooLargeError"]
 
 _LENGTH = Struct("!i")
 _HEAD = Struct("!ii")
-# Behind the length stands the xid: enough to tell which request a reply that is too large belongs to.
+# The xid follows the length; it identifies the request whose reply is too large.
 _XID_SIZE = 4
 _HEAD_SIZE = _LENGTH.size + _XID_SIZE
 
@@ -25,7 +26,7 @@ class FrameTooLargeError(ProtocolError):
 
     Attributes:
         size: the announced size in bytes.
-        limit: what is allowed.
+        limit: the largest size allowed.
         xid: the first four bytes of the frame, as a number.
     """
 
@@ -38,10 +39,10 @@ class FrameTooLargeError(ProtocolError):
 
 @final
 class FrameBuffer:
-    """Bytes that wait for the rest of their frame.
+    """A buffer of bytes whose frame is not complete.
 
     Memory is bounded by the limit and the largest chunk fed. A frame that spans many chunks is joined once,
-    when its last byte is there.
+    when its last byte has arrived.
 
     Args:
         size_max: the largest size in bytes that a frame may announce.
@@ -52,7 +53,7 @@ class FrameBuffer:
 
     def __init__(self, size_max: int) -> None:
         if size_max < _XID_SIZE:
-            raise ValueError(f"a limit of {size_max} bytes lets no frame through")
+            raise ValueError(f"size_max must be at least {_XID_SIZE} bytes, not {size_max}")
         self.size_max = size_max
         self._buffer = b""
         self._position = 0
@@ -60,7 +61,7 @@ class FrameBuffer:
         self._missing = 0
 
     def feed(self, data: bytes) -> None:
-        """Append what was received. After calling this, take frames with `next_frame` until it gives None."""
+        """Append received bytes. After calling this, take frames with `next_frame` until it returns None."""
         if self._missing > len(data):
             self._later.append(data)
             self._missing -= len(data)
@@ -72,7 +73,7 @@ class FrameBuffer:
         self._position = 0
 
     def next_frame(self) -> tuple[bytes, int, int] | None:
-        """The next whole frame as (buffer, start, end), or None until more bytes are fed.
+        """Return the next whole frame as (buffer, start, end), or None until more bytes are fed.
 
         Raises:
             FrameTooLargeError: the frame announces more than `size_max` bytes.
@@ -98,9 +99,9 @@ class FrameBuffer:
 
     @property
     def incoming(self) -> tuple[int, int, int] | None:
-        """The frame whose end has not come, as (xid, size, bytes that have come); None if there is none.
+        """The incomplete frame, as (xid, size, bytes received), or None.
 
-        Its length and its xid must have come.
+        It is also None until the frame's length and xid have arrived.
         """
         if not self._missing:
             return None
@@ -109,7 +110,7 @@ class FrameBuffer:
 
     @property
     def unfinished(self) -> int:
-        """How many bytes of a frame that has not ended are held."""
+        """The number of buffered bytes that belong to an incomplete frame."""
         return len(self._buffer) - self._position + sum(map(len, self._later))
 
     def _check(self, size: int, available: int) -> None:

@@ -1,8 +1,8 @@
 """The catalogue: every request with its reply, declared once, for both directions and both sides.
 
 The `proto` module of ZooKeeper's jute file (`zookeeper.jute`, read at 3.9; releases 3.4 to 3.9),
-names in snake_case, field order as on the wire. From a declaration come encoding, decoding, equality, `repr`,
-the server's dispatch (`REQUESTS`) and the client's reply type.
+with names in snake_case and fields in wire order. Each declaration yields encoding, decoding, equality,
+`repr`, the server's dispatch (`REQUESTS`) and the client's reply type.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from zkrecipes.codec.jute import (
     Secret,
     UString,
     Vector,
-    fields_of,
+    record_type_of,
 )
 from zkrecipes.codec.records import ACL, ClientInfo, Node, Stat
 from zkrecipes.enums import OpCode
@@ -94,10 +94,10 @@ class Request(Record, Generic[R]):
     opcode: ClassVar[OpCode]
     reply: ClassVar[type[Record]]
     is_write: ClassVar[bool]
-    """Whether it may change something, so that it must not be sent twice without being asked to."""
+    """Whether the request may change data, so that the client never repeats it automatically."""
 
     def __init_subclass__(cls, *, opcode: OpCode, is_write: bool = False, **options: Any) -> None:
-        # First the base: Generic loses its parameters otherwise.
+        # Call the base first: otherwise Generic loses its parameters.
         super().__init_subclass__(**options)
         cls.opcode = opcode
         cls.is_write = is_write
@@ -111,9 +111,9 @@ class Request(Record, Generic[R]):
         return None
 
     def encode_frame(self, xid: int) -> bytes:
-        """The whole frame: length, request header, body."""
+        """Return the whole frame: length, request header, body."""
         cls = type(self)
-        compiled = compile_frame_encoder(cls, fields_of(cls), cls.opcode)
+        compiled = compile_frame_encoder(cls, record_type_of(cls), cls.opcode)
         cls.encode_frame = compiled  # type: ignore[method-assign,assignment]
         return self.encode_frame(xid)
 
@@ -122,14 +122,14 @@ class Request(Record, Generic[R]):
 
 
 class RequestHeader(Record):
-    """Stands before every request but the greeting."""
+    """The header of every request except the greeting."""
 
     xid: Int
     type: Int
 
 
 class ReplyHeader(Record, tuple[int, int, int]):
-    """Stands before every reply but the greeting's; a body follows only where `err` is 0."""
+    """The header of every reply except the greeting's; a body follows only if `err` is 0."""
 
     xid: Int
     zxid: Long
@@ -137,7 +137,7 @@ class ReplyHeader(Record, tuple[int, int, int]):
 
 
 class ConnectRequest(Record):
-    """The client's greeting, sent bare. `read_only` is absent in the 3.4 generation's shortest form."""
+    """The client's greeting, sent without a header. The shortest form, of 3.4, has no `read_only`."""
 
     protocol_version: Int
     last_zxid_seen: Long
@@ -148,7 +148,7 @@ class ConnectRequest(Record):
 
 
 class ConnectReply(Record):
-    """The server's answer to the greeting, sent bare; timeout 0 means that the session has expired."""
+    """The server's reply to the greeting, sent without a header; a timeout of 0 means an expired session."""
 
     protocol_version: Int
     timeout_ms: Int
@@ -197,7 +197,7 @@ class GetChildren2Reply(Record):
 
 
 class ChildrenNumberReply(Record):
-    """How many descendants there are."""
+    """The number of descendants of a znode."""
 
     total_number: Int
 
@@ -246,7 +246,7 @@ class ErrorReply(Record):
 
 
 class WatchEventMessage(Record, tuple[int, int, str]):
-    """A watch event (jute: `WatcherEvent`), under the header's xid -1."""
+    """A watch event (jute: `WatcherEvent`); its header has the xid -1."""
 
     type: Int
     state: Int
@@ -257,7 +257,7 @@ class WatchEventMessage(Record, tuple[int, int, str]):
 
 
 class CreateRequest(Request[CreateReply], opcode=OpCode.CREATE, is_write=True):
-    """Make a znode; the reply is its path."""
+    """Create a znode; the reply is its path."""
 
     path: UString
     data: Buffer
@@ -266,7 +266,7 @@ class CreateRequest(Request[CreateReply], opcode=OpCode.CREATE, is_write=True):
 
 
 class Create2Request(Request[Create2Reply], opcode=OpCode.CREATE2, is_write=True):
-    """Make a znode; the reply is its path and stat (servers from 3.5)."""
+    """Create a znode; the reply is its path and stat (servers from 3.5)."""
 
     path: UString
     data: Buffer
@@ -275,7 +275,7 @@ class Create2Request(Request[Create2Reply], opcode=OpCode.CREATE2, is_write=True
 
 
 class CreateContainerRequest(Request[Create2Reply], opcode=OpCode.CREATE_CONTAINER, is_write=True):
-    """Make a container (servers from 3.5)."""
+    """Create a container (servers from 3.5)."""
 
     path: UString
     data: Buffer
@@ -284,7 +284,7 @@ class CreateContainerRequest(Request[Create2Reply], opcode=OpCode.CREATE_CONTAIN
 
 
 class CreateTTLRequest(Request[Create2Reply], opcode=OpCode.CREATE_TTL, is_write=True):
-    """Make a znode that goes some time after its last change (servers from 3.5); `ttl_ms` in milliseconds."""
+    """Create a znode that is deleted `ttl_ms` milliseconds after its last change (servers from 3.5)."""
 
     path: UString
     data: Buffer
@@ -294,20 +294,20 @@ class CreateTTLRequest(Request[Create2Reply], opcode=OpCode.CREATE_TTL, is_write
 
 
 class DeleteRequest(Request[Empty], opcode=OpCode.DELETE, is_write=True):
-    """Remove a znode of this version (-1: any)."""
+    """Delete a znode if it has this version (-1: any)."""
 
     path: UString
     version: Int
 
 
 class DeleteContainerRequest(Request[Empty], opcode=OpCode.DELETE_CONTAINER, is_write=True):
-    """Remove an empty container; a server sends this to itself."""
+    """Delete an empty container; a server sends this to itself."""
 
     path: UString
 
 
 class SetDataRequest(Request[StatReply], opcode=OpCode.SET_DATA, is_write=True):
-    """Replace the data of a znode of this version (-1: any)."""
+    """Replace the data of a znode if it has this version (-1: any)."""
 
     path: UString
     data: Buffer
@@ -315,7 +315,7 @@ class SetDataRequest(Request[StatReply], opcode=OpCode.SET_DATA, is_write=True):
 
 
 class SetACLRequest(Request[StatReply], opcode=OpCode.SET_ACL, is_write=True):
-    """Replace the ACL of a znode of this ACL version (-1: any)."""
+    """Replace the ACL of a znode if its ACL has this version (-1: any)."""
 
     path: UString
     acl: Vector[ACL]
@@ -323,7 +323,7 @@ class SetACLRequest(Request[StatReply], opcode=OpCode.SET_ACL, is_write=True):
 
 
 class CheckRequest(Request[Empty], opcode=OpCode.CHECK):
-    """Fail unless the znode has this version (-1: any, it must exist); part of a multi."""
+    """Fail unless the znode exists and has this version (-1: any); part of a multi."""
 
     path: UString
     version: Int
@@ -353,47 +353,47 @@ class CloseSessionRequest(Request[Empty], opcode=OpCode.CLOSE_SESSION, is_write=
 
 
 class ExistsRequest(Request[StatReply], opcode=OpCode.EXISTS):
-    """The stat of a znode; the watch is set also where there is none."""
+    """Read the stat of a znode; the watch is set even if there is no znode."""
 
     path: UString
     watch: Bool = False
 
 
 class GetDataRequest(Request[Node], opcode=OpCode.GET_DATA):
-    """The data and stat of a znode."""
+    """Read the data and stat of a znode."""
 
     path: UString
     watch: Bool = False
 
 
 class GetChildrenRequest(Request[ChildrenReply], opcode=OpCode.GET_CHILDREN):
-    """The names of a znode's children."""
+    """Read the names of a znode's children."""
 
     path: UString
     watch: Bool = False
 
 
 class GetChildren2Request(Request[GetChildren2Reply], opcode=OpCode.GET_CHILDREN2):
-    """The names of a znode's children and its stat."""
+    """Read the names of a znode's children and its stat."""
 
     path: UString
     watch: Bool = False
 
 
 class GetACLRequest(Request[ACLReply], opcode=OpCode.GET_ACL):
-    """The access control list and stat of a znode."""
+    """Read the access control list and stat of a znode."""
 
     path: UString
 
 
 class GetAllChildrenNumberRequest(Request[ChildrenNumberReply], opcode=OpCode.GET_ALL_CHILDREN_NUMBER):
-    """How many descendants a znode has (servers from 3.6)."""
+    """Count the descendants of a znode (servers from 3.6)."""
 
     path: UString
 
 
 class GetEphemeralsRequest(Request[EphemeralsReply], opcode=OpCode.GET_EPHEMERALS):
-    """This session's ephemeral znodes below a prefix (servers from 3.6)."""
+    """List this session's ephemeral znodes below a prefix (servers from 3.6)."""
 
     prefix_path: UString
 
@@ -405,24 +405,24 @@ class GetMaxChildrenRequest(Record):
 
 
 class SyncRequest(Request[SyncReply], opcode=OpCode.SYNC):
-    """Answered when the server has caught up with its leader."""
+    """Wait until the server has caught up with its leader; the reply comes then."""
 
     path: UString
 
 
 class WhoAmIRequest(Request[WhoAmIReply], opcode=OpCode.WHO_AM_I):
-    """The identities of this session (servers from 3.7)."""
+    """List the identities of this session (servers from 3.7)."""
 
 
 class PingRequest(Request[Empty], opcode=OpCode.PING):
-    """Keeps the session alive; sent under xid -2."""
+    """Keep the session alive; sent with xid -2."""
 
 
 # --- watches -----------------------------------------------------------------------------------------------
 
 
 class SetWatchesRequest(Request[Empty], opcode=OpCode.SET_WATCHES):
-    """Re-arm one-shot watches on a new connection; what happened after `relative_zxid` fires at once."""
+    """Restore one-shot watches on a new connection; those changed after `relative_zxid` fire immediately."""
 
     relative_zxid: Long
     data_watches: Vector[UString]
@@ -431,7 +431,7 @@ class SetWatchesRequest(Request[Empty], opcode=OpCode.SET_WATCHES):
 
 
 class SetWatches2Request(Request[Empty], opcode=OpCode.SET_WATCHES2):
-    """The same with persistent watches, which are re-armed without a replay (servers from 3.6)."""
+    """The same with persistent watches, which are restored without a replay (servers from 3.6)."""
 
     relative_zxid: Long
     data_watches: Vector[UString]
@@ -466,7 +466,7 @@ class RemoveWatchesRequest(Request[Empty], opcode=OpCode.REMOVE_WATCHES):
 
 
 class AuthRequest(Request[Empty], opcode=OpCode.AUTH):
-    """Add an identity to the connection (jute: `AuthPacket`); sent under xid -4."""
+    """Add an identity to the connection (jute: `AuthPacket`); sent with xid -4."""
 
     type: Int
     scheme: UString
@@ -474,13 +474,13 @@ class AuthRequest(Request[Empty], opcode=OpCode.AUTH):
 
 
 class SASLRequest(Request[SASLReply], opcode=OpCode.SASL):
-    """The client's next token (jute: `GetSASLRequest`, and `SetSASLRequest` is its twin)."""
+    """Send the client's next token (jute: `GetSASLRequest`; `SetSASLRequest` has the same fields)."""
 
     token: Secret
 
 
 class MultiHeader(Record, tuple[int, bool, int]):
-    """Stands before each operation and each result of a multi, and ends both lists with (-1, True, -1)."""
+    """The header of each operation and each result of a multi; (-1, True, -1) ends both lists."""
 
     type: Int
     done: Bool

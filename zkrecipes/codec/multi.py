@@ -1,8 +1,8 @@
-"""The one irregular message: `multi`, a list of operations of mixed kinds that applies as a whole.
+"""The one irregular message: `multi`, a list of operations of mixed types that applies as a whole.
 
-On the wire it is no jute record but a sequence of (header, record) closed by a header that says so
+On the wire it is not a jute record but a sequence of (header, record), closed by a header with `done` set
 (`MultiOperationRecord.java`, `MultiResponse.java`, read at 3.9), so its functions are written by hand. Those
-files also say which operations may stand in it, and under which opcode each result comes.
+files also define which operations it may contain, and the opcode in the header of each result.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _RESULTS: dict[int, type[Record]] = {
     OpCode.GET_CHILDREN: ChildrenReply,
     OpCode.ERROR: ErrorReply,
 }
-# Whatever makes a znode and returns its stat is answered as create2.
+# The results of all creates that return a stat have the opcode of create2.
 _RESULT_OPCODES = {OpCode.CREATE_CONTAINER: OpCode.CREATE2, OpCode.CREATE_TTL: OpCode.CREATE2}
 
 _HEADER = Struct("!i?i")
@@ -71,32 +71,32 @@ _OPERATION_HEADERS = {opcode: _HEADER.pack(opcode, False, -1) for opcode in (*_W
 class MultiReply(Record):
     """One result for each operation: its reply, `Empty`, or an `ErrorReply`.
 
-    Where the multi failed, all are `ErrorReply`: 0 before the one that failed, its code, -2 after it.
+    If the multi failed, all are `ErrorReply`: 0 before the operation that failed, its code, -2 after it.
     """
 
     results: tuple[Record, ...]
 
     @staticmethod
     def read(buffer: bytes, start: int, end: int) -> tuple[MultiReply, int]:
-        """The reply that begins at `start` and the position behind it."""
+        """Return the reply that begins at `start`, and the position behind it."""
         results, pos = _read_list(_RESULTS, buffer, start, end)
         return MultiReply(tuple(results)), pos
 
     def has_failed_with(self, code: int) -> bool:
-        """Whether an operation failed with this code, and with it all of them."""
+        """Whether an operation failed with this code, and so the whole multi."""
         if not self.results or not isinstance(self.results[0], ErrorReply):
             return False
         return any(isinstance(each, ErrorReply) and each.err == code for each in self.results)
 
     def check_answers(self, operations: Sequence[Request[Any]], *, errors: bool) -> None:
-        """Return if there is one result for each operation, and of its kind.
+        """Check that there is one result for each operation, of the operation's reply type.
 
         Args:
-            operations: those of the request.
-            errors: whether an `ErrorReply` may stand in the place of any.
+            operations: the operations of the request.
+            errors: whether any result may be an `ErrorReply` instead.
 
         Raises:
-            ProtocolError: the server has answered something else.
+            ProtocolError: a result is missing, left over or of another type.
         """
         if len(self.results) != len(operations):
             raise ProtocolError(f"{len(operations)} operations were answered by {len(self.results)} results")
@@ -105,21 +105,21 @@ class MultiReply(Record):
                 raise ProtocolError(f"{type(operation).__name__} was answered by {type(result).__name__}")
 
     def encode(self) -> bytes:
-        """Not possible: a result does not tell the opcode that it stands under. Use `encode_results`."""
+        """Refuse: a result does not contain the opcode of its header. Use `encode_results`."""
         raise TypeError("a result's opcode is not in the result: use encode_results(opcodes)")
 
     def __repr__(self) -> str:
         return f"MultiReply(results={self.results!r})"
 
     def encode_results(self, opcodes: Iterable[int]) -> bytes:
-        """The reply's bytes.
+        """Return the reply's bytes.
 
         Args:
-            opcodes: the opcode of each operation, in order; an `ErrorReply` goes under its own.
+            opcodes: the opcode of each operation, in order; an `ErrorReply` has its own.
 
         Raises:
-            ValueError: there are more or fewer of them than results.
-            TypeError: a result is not what answers its operation.
+            ValueError: the number of opcodes differs from the number of results.
+            TypeError: a result has not the type of a reply to its operation.
         """
         parts = []
         for opcode, result in zip(opcodes, self.results, strict=True):
@@ -132,29 +132,29 @@ class MultiReply(Record):
 
 
 class _Operations(Request[MultiReply], opcode=OpCode.MULTI):
-    """What the two kinds of multi share: a list of operations on the wire."""
+    """The base of both multis: a list of operations on the wire."""
 
     allowed: ClassVar[Mapping[int, type[Request[Any]]]] = {}
-    """The operations that may be in it, by opcode."""
+    """The operations that it may contain, by opcode."""
     operations: tuple[Request[Any], ...]
 
     @classmethod
     def read(cls, buffer: bytes, start: int, end: int) -> tuple[Self, int]:
-        """The request that begins at `start` and the position behind it."""
+        """Return the request that begins at `start`, and the position behind it."""
         operations, pos = _read_list(cls.allowed, buffer, start, end)
         return cls(tuple(operations)), pos
 
     def encode(self) -> bytes:
-        """The request's bytes.
+        """Return the request's bytes.
 
         Raises:
-            TypeError: an operation is none that can be in it, or has a value of a wrong type.
+            TypeError: the multi cannot contain one of the operations, or a value has the wrong type.
             ValueError: a value does not fit its field.
         """
         parts = []
         for operation in self.operations:
             if getattr(operation, "opcode", None) not in self.allowed:
-                raise TypeError(f"a {type(self).__name__} cannot have {operation!r} in it")
+                raise TypeError(f"a {type(self).__name__} cannot contain {operation!r}")
             parts.append(_OPERATION_HEADERS[operation.opcode])
             parts.append(operation.encode())
         return b"".join(parts) + _END
@@ -163,7 +163,7 @@ class _Operations(Request[MultiReply], opcode=OpCode.MULTI):
         return f"{type(self).__name__}(operations={self.operations!r})"
 
     def encode_frame(self, xid: int) -> bytes:
-        """The whole frame: length, request header, body."""
+        """Return the whole frame: length, request header, body."""
         body = self.encode()
         return _FRAME_HEAD.pack(len(body) + 8, xid, self.opcode) + body
 
@@ -192,7 +192,7 @@ def _read_list(
                 break
             record_class = classes.get(opcode)
             if record_class is None:
-                raise ProtocolError(f"a multi has the opcode {opcode} in it, which it cannot have")
+                raise ProtocolError(f"a multi contains the opcode {opcode}, which it cannot contain")
             record, pos = record_class.read(buffer, pos, end)
             records.append(record)
     except StructError:

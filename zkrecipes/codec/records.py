@@ -1,6 +1,6 @@
-"""Records that messages share and users hold: `Stat`, `ACL`, `Id`, `Node` and their kin.
+"""Records that messages share and calls return: `Stat`, `ACL`, `Id`, `Node` and others.
 
-The `data` module of ZooKeeper's jute file (`zookeeper.jute`, read at 3.9), field for field.
+They are the `data` module of ZooKeeper's jute file (`zookeeper.jute`, read at 3.9), field for field.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["ACL", "ClientInfo", "Id", "Node", "Stat", "StatPersisted"]
 
 @final
 class Id(Record, tuple[str, str]):
-    """Who an ACL entry is about.
+    """The identity that an ACL entry permits.
 
     Fields: `scheme` (`world`, `digest`, `ip`, `auth`, `sasl`, `x509`) and `id` in that scheme's form.
     """
@@ -25,7 +25,7 @@ class Id(Record, tuple[str, str]):
 
 @final
 class ACL(Record, tuple[int, Id]):
-    """One entry of an access control list: what (`Perms`) is permitted to whom (`Id`)."""
+    """One entry of an access control list: the permissions (`Perms`) of an identity (`Id`)."""
 
     perms: Int
     id: Id
@@ -33,7 +33,7 @@ class ACL(Record, tuple[int, Id]):
 
 @final
 class Stat(Record, tuple[int, int, int, int, int, int, int, int, int, int, int]):
-    """What the server keeps about a znode besides its data.
+    """A znode's metadata, as the server keeps it.
 
     Fields: `czxid`, `mzxid`, `pzxid` are the zxids of its creation, its last change of data and the last
     change of its list of children; `ctime` and `mtime` are milliseconds since 1970; `version`, `cversion`
@@ -56,7 +56,7 @@ class Stat(Record, tuple[int, int, int, int, int, int, int, int, int, int, int])
 
 @final
 class StatPersisted(Record, tuple[int, int, int, int, int, int, int, int, int]):
-    """A `Stat` as snapshots keep it: without what can be counted."""
+    """A `Stat` as snapshots store it: without the fields that can be computed."""
 
     czxid: Long
     mzxid: Long
@@ -73,7 +73,7 @@ class StatPersisted(Record, tuple[int, int, int, int, int, int, int, int, int]):
 class Node(Record, tuple[bytes | None, Stat]):
     """A znode's data and `Stat`, as `Client.get` returns it (jute: `GetDataResponse`).
 
-    Fields: `data`, None where the znode was made with null data; `stat`.
+    Fields: `data`, None if the znode was created with null data; `stat`.
     """
 
     data: Buffer
@@ -82,7 +82,7 @@ class Node(Record, tuple[bytes | None, Stat]):
 
 @final
 class ClientInfo(Record, tuple[str, str]):
-    """One identity of a session, as `whoAmI` lists them."""
+    """One identity of a session, as `whoAmI` lists it."""
 
     auth_scheme: UString
     user: UString

@@ -1,7 +1,7 @@
-"""Secrets that no report of an error shows.
+"""Keeps secrets out of error reports.
 
-Crash reporters (rich, pytest, Sentry) show the local variables of each frame that an error has passed. So a
-secret must be hidden by its own `repr`, or the frames that had it in the clear must be left out.
+Crash reporters (rich, pytest, Sentry) show the local variables of each frame in a traceback. So either the
+secret's own `repr` must hide it, or the traceback must not contain the frames that had it in the clear.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ C = TypeVar("C", bound=type)
 
 @final
 class SecretBytes(bytes):
-    """Bytes whose `repr` shows only how many they are, and so do their slices. `bytes(secret)` are plain."""
+    """Bytes whose `repr` shows only their number; slices are secret as well. `bytes(secret)` is plain."""
 
     __slots__ = ()
 
@@ -29,7 +29,7 @@ class SecretBytes(bytes):
     __str__ = __repr__
 
     def __getitem__(self, key: Any) -> Any:
-        # A reporter cuts long values before it shows them.
+        # A crash reporter slices long values before it shows them.
         found = super().__getitem__(key)
         return SecretBytes(found) if isinstance(key, slice) else found
 
@@ -38,13 +38,13 @@ class SecretBytes(bytes):
 
 
 def hides_arguments(func: Callable[P, R]) -> Callable[P, R]:
-    """Make a function whose errors have no frame, cause or context in which its arguments could be seen."""
+    """Remove from the function's errors all frames, causes and contexts that could show its arguments."""
 
     @wraps(func)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return func(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - it is raised again
+        except Exception as error:  # noqa: BLE001 - raised again below
             bare = error.with_traceback(None)
             bare.__cause__ = bare.__context__ = None
         finally:
@@ -52,12 +52,12 @@ def hides_arguments(func: Callable[P, R]) -> Callable[P, R]:
         try:
             raise bare
         finally:
-            del bare  # or it and this frame would keep each other
+            del bare  # otherwise the error and this frame would keep each other alive
 
     return call
 
 
 def hides_arguments_of_init(cls: C) -> C:
-    """Do the same for the errors of making an object of this class."""
+    """Apply `hides_arguments` to the constructor of a class."""
     setattr(cls, "__init__", hides_arguments(getattr(cls, "__init__")))  # noqa: B009, B010 - checkers forbid `.`
     return cls

@@ -1,9 +1,9 @@
-"""Text as ZooKeeper writes it, and lists of it.
+"""Text in ZooKeeper's encoding, and lists of it.
 
 Servers and clients in Java write UTF-8 char by char (`BinaryOutputArchive.java`, `stringToByteBuffer`, 3.9),
-so a character beyond U+FFFF arrives as two surrogates of three bytes each, which is no UTF-8; they read plain
-UTF-8 only. So both forms are read here, and UTF-8 is written. Other bytes that are no text become lone
-surrogates, as in Python's file names, and are written back as the bytes they were.
+so a character beyond U+FFFF arrives as two surrogates of three bytes each, which is not valid UTF-8; but they
+read only valid UTF-8. So this module reads both forms and writes UTF-8. Other invalid bytes become lone
+surrogates, as in Python's file names, and are written back unchanged.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ __all__ = ["decode_string", "encode_string", "read_strings"]
 _ERRORS = "surrogateescape"
 _SURROGATE_PAIR = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]")
 _unpack_length = Struct("!i").unpack_from
-# A list of fewer is read one by one sooner than as one block.
+# A shorter list is read faster one by one than as one block.
 _BLOCK_MIN = 6
 
 
 def decode_string(data: bytes) -> str:
-    """The text of bytes that are not all UTF-8."""
+    """Decode bytes that are not valid UTF-8."""
     return _SURROGATE_PAIR.sub(_joined_pair, data).decode("utf-8", _ERRORS)
 
 
@@ -33,16 +33,16 @@ def _joined_pair(match: re.Match[bytes]) -> bytes:
 
 
 def encode_string(text: str) -> bytes:
-    """The bytes of text that holds lone surrogates.
+    """Encode text that contains lone surrogates.
 
     Raises:
-        UnicodeEncodeError: they are not those that `decode_string` makes.
+        UnicodeEncodeError: a surrogate is not one that `decode_string` produces.
     """
     return text.encode("utf-8", _ERRORS)
 
 
 def read_strings(buffer: bytes, pos: int, end: int, count: int) -> tuple[list[str], int]:
-    """`count` strings, each behind its length, and the position behind them.
+    """Read `count` strings, each after its length; return them and the position behind them.
 
     Raises:
         ProtocolError: a length is wrong.
@@ -66,15 +66,15 @@ def read_strings(buffer: bytes, pos: int, end: int, count: int) -> tuple[list[st
             texts.append("")
             pos = start
         else:
-            raise ProtocolError(f"a string of {length} bytes is in a vector that ends before")
+            raise ProtocolError(f"a vector contains a string of {length} bytes, but ends before it does")
     return texts, pos
 
 
 def _texts_of_one_length(buffer: bytes, pos: int, end: int, count: int) -> tuple[list[str], int] | None:
-    """The same, if all are ASCII and of one length, as the names of sequential znodes are; else None.
+    """Do the same if all are ASCII and of one length, like names of sequential znodes; else return None.
 
-    Three times as fast as one by one: the bytes are cut at every length. If that gives `count` pieces of that
-    length, they are the strings, whatever is in them.
+    Splitting the bytes at every length is three times as fast as reading one by one. If it yields `count`
+    pieces of that length, they are the strings, whatever they contain.
     """
     (length,) = _unpack_length(buffer, pos)
     prefix = buffer[pos : pos + 4]

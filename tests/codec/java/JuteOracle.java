@@ -17,14 +17,14 @@ import org.apache.jute.BinaryOutputArchive;
 import org.apache.jute.Record;
 
 /**
- * Says what ZooKeeper's own classes make of records. Answers each line of its input with one line:
+ * Encodes and decodes records with ZooKeeper's own classes. Answers each line of its input with one line:
  *
- *   describe CLASS           the fields in order, as TYPE:NAME; `missing` where this release has no such class
- *   encode CLASS VALUE...    the bytes in hex; values in order, a nested record's and a vector's in line
- *   decode CLASS HEX         what was read, written again
+ *   describe CLASS           the fields in order, as TYPE:NAME; `missing` if this release has no such class
+ *   encode CLASS VALUE...    the bytes in hex; values in order, those of nested records and vectors inline
+ *   decode CLASS HEX         the record, read and written again
  *
- * A value is a decimal number, true or false, null, x and the hex of a buffer's bytes or of a text's UTF-16;
- * a vector is its count and its elements. CLASS is a name below org.apache.zookeeper.
+ * A value is a decimal number, true, false, null, or x and the hex of a buffer's bytes or of a text's UTF-16.
+ * A vector is its count and its elements. CLASS is a name below org.apache.zookeeper.
  */
 public final class JuteOracle {
     private static final String PACKAGE = "org.apache.zookeeper.";
