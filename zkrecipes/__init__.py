@@ -176,6 +176,9 @@ if TYPE_CHECKING:
     from zkrecipes.recipes.election import (
         Election as Election,
     )
+    from zkrecipes.recipes.following.latest_value import (
+        LatestReader as LatestReader,
+    )
     from zkrecipes.recipes.group import (
         Group as Group,
         GroupChange as GroupChange,
@@ -203,6 +206,9 @@ if TYPE_CHECKING:
     )
     from zkrecipes.recipes.persistent_node import (
         PersistentNode as PersistentNode,
+    )
+    from zkrecipes.recipes.persistent_node_state import (
+        OnConflict as OnConflict,
     )
     from zkrecipes.recipes.read_write_lock import (
         ReadWriteLock as ReadWriteLock,
@@ -330,6 +336,7 @@ _NAMES_BY_MODULE = {
     "zkrecipes.recipes.config_watch": ("ConfigWatch",),
     "zkrecipes.recipes.double_barrier": ("DoubleBarrier",),
     "zkrecipes.recipes.election": ("Election",),
+    "zkrecipes.recipes.following.latest_value": ("LatestReader",),
     "zkrecipes.recipes.group": (
         "Group",
         "GroupChange",
@@ -345,6 +352,7 @@ _NAMES_BY_MODULE = {
     ),
     "zkrecipes.recipes.mutex": ("Mutex",),
     "zkrecipes.recipes.persistent_node": ("PersistentNode",),
+    "zkrecipes.recipes.persistent_node_state": ("OnConflict",),
     "zkrecipes.recipes.read_write_lock": ("ReadWriteLock",),
     "zkrecipes.recipes.semaphore": ("Semaphore",),
     "zkrecipes.recipes.locking.semaphore_acquisition": ("SemaphoreAcquisition",),

@@ -287,7 +287,7 @@ async def test_of_many_updates_at_once_the_last_wins_and_all_return() -> None:
         async with anyio.create_task_group() as tasks:
             for number in range(1, 20):
                 tasks.start_soon(member.update, b"%d" % number)
-        last = member._wanted.data  # noqa: SLF001 - the scheduler decides whose call was last
+        last = member._writer._known.wanted.data  # noqa: SLF001 - the scheduler decides whose call was last
         assert (await client.get(PATH)).data == last
 
 

@@ -1,0 +1,228 @@
+"""Decides the next step of a persistent node from a frozen picture of what is known of its znode. Pure.
+
+`persistent_node_writer` owns the picture, executes the steps and records their outcomes with the methods
+here.
+"""
+
+# The problem. One path must hold one ephemeral znode of ours with the newest data, in whichever session.
+# Every reply may be lost; another client may hold the name, delete our znode or write to it; and the znode of
+# an ended session may stay visible for a while. The owner does not identify our znode: two persistent nodes
+# of one client have the same session. The data do not either: another client may write the same bytes.
+#
+# The trick. The zxid of its creation (czxid) identifies a znode, and the reply to the create carries it.
+# While such a reply is missing, the create is *unsettled*: then a znode is ours if its owner is the session
+# of the newest create, and no other persistent node of this client knows its czxid as that of its own znode.
+#
+# The consequences.
+#
+# - A set names the version that was seen last. After a set without an answer the version is unknown, and the
+#   next step is a look. So data that another client wrote stay until the next update, and no set hits a znode
+#   of another client.
+# - A look follows each write. It sets the watch, and shows whether the znode is still the same one.
+# - After a create was refused because the name is taken, only the end of that very znode makes another create
+#   worthwhile: its owner may write to it as often as it likes.
+# - A session that has ended takes the unsettled creates with it. The ids of the last sessions are remembered:
+#   their znodes are leftovers of ours, and are replaced at once.
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Final, Literal, NamedTuple, TypeAlias, final
+
+from zkrecipes.client.recipe_api import Stat
+
+__all__ = [
+    "DataVersion",
+    "KnownState",
+    "Look",
+    "OnConflict",
+    "Step",
+    "is_ours",
+    "next_step",
+    "step_after_look",
+]
+
+OnConflict: TypeAlias = Literal["wait", "raise", "replace"]
+"""What a persistent node does while another session holds its name."""
+
+_OLD_SESSIONS_MAX: Final = 16
+
+
+class Step(Enum):
+    """What the writer does next."""
+
+    CREATE = "create the znode"
+    SET = "write the wanted data"
+    LOOK = "read the znode's stat, and watch it; `step_after_look` decides the rest"
+
+    WAIT_FOR_CHANGE = "our znode has the wanted data: wait until it changes, or an update"
+    PUT_BACK = "our znode is not there: it must be created again"
+    ADOPT = "an unsettled create has made this znode: it is ours"
+    INHERIT = "an earlier client of this resumed session left this znode: take it over, and write the data"
+    REPLACE = "delete the other znode, if it has not changed"
+    REFUSE = "raise `NodeExistsError`"
+    WAIT_FOR_NAME = "wait until the other znode changes; with `replace`, for a second at most"
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class DataVersion:
+    """Data that were wanted at some time; compared by identity, as the same bytes may be wanted twice."""
+
+    number: int
+    data: bytes
+
+
+class Look(NamedTuple):
+    """What a look has shown, and what the client knows about the znode that it has shown."""
+
+    stat: Stat | None
+    is_session_over: bool = False
+    """Whether the session of the newest create has ended."""
+    is_owned: bool = False
+    """Whether the session of the newest create owns it."""
+    is_known: bool = False
+    """Whether a persistent node of this client knows it as its own."""
+    is_leftover: bool = False
+    """Whether an earlier client of the current session, which was resumed, created it."""
+    is_undeletable: bool = False
+    """Whether an earlier block of this client was left, and could not delete it because of an ACL."""
+
+
+_SEVERAL: Final = DataVersion(-1, b"")
+"""Stands for the data of unsettled creates that carried different data."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class KnownState:
+    """What is known of one persistent node's znode."""
+
+    wanted: DataVersion
+    """The data of the newest update."""
+    written: DataVersion | None = None
+    """The data that were written last; None before the first write."""
+    czxid: int | None = None
+    """The creation of our znode; None while no znode is known to be ours."""
+    version: int | None = None
+    """The version of our znode's data; None if only a look can tell."""
+    is_look_due: bool = False
+    """Whether our znode has been written since the last look."""
+    attempted: DataVersion | None = None
+    """The data of the newest create."""
+    unsettled: DataVersion | None = None
+    """The data of the creates whose outcome is unknown; None if there are none."""
+    is_taken: bool = False
+    """Whether the newest create found the name taken."""
+    taken_by: int | None = None
+    """The creation of the znode whose end the writer waits for."""
+    reported: int = 0
+    """The creation of the other znode that was logged last."""
+    old_sessions: tuple[int, ...] = ()
+    """The ids of the last sessions in which the znode was created."""
+
+    @property
+    def has_one_unsettled(self) -> bool:
+        """Whether there are unsettled creates, and all of them carried the data of the newest create."""
+        return self.unsettled is not None and self.unsettled is self.attempted
+
+    def after_session_change(self, old_session_id: int) -> KnownState:
+        """Return what is known in a new session. The old one may still own our znode, unless it is 0."""
+        old = (*self.old_sessions, old_session_id) if old_session_id != 0 else self.old_sessions
+        return replace(self, unsettled=None, old_sessions=old[-_OLD_SESSIONS_MAX:])
+
+    def while_creating(self) -> KnownState:
+        """Return what is known once a create with the wanted data was sent."""
+        unsettled = self.wanted if self.unsettled in (None, self.wanted) else _SEVERAL
+        return replace(self, attempted=self.wanted, unsettled=unsettled)
+
+    def after_refused_create(self, before: KnownState, *, is_taken: bool = False) -> KnownState:
+        """Return what is known after a create that changed nothing, given the state before it was sent."""
+        return replace(self, unsettled=before.unsettled, is_taken=is_taken)
+
+    def after_create(self, czxid: int) -> KnownState:
+        """Return what is known after a create was applied."""
+        return _with_znode(replace(self, written=self.attempted, unsettled=None), czxid, 0)
+
+    def after_adoption(self, stat: Stat) -> KnownState:
+        """Return what is known after a look has shown that this znode is ours."""
+        written = self.attempted if self.has_one_unsettled else self.written
+        return _with_znode(replace(self, written=written, unsettled=None), stat.czxid, stat.version)
+
+    def after_set(self, data: DataVersion, version: int) -> KnownState:
+        """Return what is known after a set was applied."""
+        return replace(self, written=data, version=version, is_look_due=True)
+
+    def after_rejection(self, data: DataVersion) -> KnownState:
+        """Return what is known after `data` could not be written: the data written last are wanted again."""
+        assert self.written is not None
+        return replace(self, wanted=self.written if self.wanted is data else self.wanted)
+
+    def without_znode(self) -> KnownState:
+        """Return what is known when no znode is ours."""
+        return replace(self, czxid=None, version=None)
+
+    def while_waiting_for(self, stat: Stat) -> KnownState:
+        """Return what is known once another client's znode was logged, whose end the writer waits for."""
+        return replace(self, taken_by=stat.czxid, reported=stat.czxid)
+
+    def before_next_create(self) -> KnownState:
+        """Return what is known when another create is worthwhile, because the name may be free."""
+        return replace(self, is_taken=False, taken_by=None)
+
+
+def _with_znode(known: KnownState, czxid: int, version: int) -> KnownState:
+    return replace(known.before_next_create(), czxid=czxid, version=version, is_look_due=True)
+
+
+def next_step(known: KnownState) -> Step:
+    """Return CREATE, SET or LOOK."""
+    if known.czxid is None:
+        return Step.LOOK if known.is_taken else Step.CREATE
+    if known.is_look_due or known.version is None or known.written is known.wanted:
+        return Step.LOOK
+    return Step.SET
+
+
+def step_after_look(known: KnownState, look: Look, on_conflict: OnConflict) -> Step:
+    """Return what a look means for our znode, or, if the name is taken, for the znode that has it."""
+    if known.czxid is None:
+        return _step_for_name(known, look, on_conflict)
+    stat = look.stat
+    if stat is None or stat.czxid != known.czxid or look.is_session_over:
+        return Step.PUT_BACK
+    return Step.WAIT_FOR_CHANGE if known.written is known.wanted else Step.SET
+
+
+def _step_for_name(known: KnownState, look: Look, on_conflict: OnConflict) -> Step:
+    stat = look.stat
+    if stat is None or known.taken_by not in (None, stat.czxid):
+        return Step.CREATE
+    if is_ours(known, look):
+        return Step.ADOPT
+    if look.is_leftover and not look.is_known:
+        return Step.INHERIT
+    if _may_replace(known, look, stat, on_conflict):
+        return Step.REPLACE
+    is_refused = on_conflict == "raise" and known.written is None
+    return Step.REFUSE if is_refused else Step.WAIT_FOR_NAME
+
+
+def is_ours(known: KnownState, look: Look) -> bool:
+    """Whether the znode that a look has shown is the one of this persistent node."""
+    if look.stat is None:
+        return False
+    if known.czxid is not None:
+        return look.stat.czxid == known.czxid
+    return known.unsettled is not None and look.is_owned and not look.is_known
+
+
+def _may_replace(known: KnownState, look: Look, stat: Stat, on_conflict: OnConflict) -> bool:
+    if stat.ephemeral_owner in known.old_sessions or look.is_undeletable:
+        return True
+    if on_conflict != "replace":
+        return False
+    # A znode that has replaced ours stays for a second: two that replace each other must not take turns as
+    # fast as they can.
+    return known.written is None or stat.czxid == known.reported
