@@ -44,13 +44,13 @@ __all__ = [
 ]
 
 OnConflict: TypeAlias = Literal["wait", "raise", "replace"]
-"""What a persistent node does while another session holds its name."""
+"""The reaction of a persistent node to another session that holds its name."""
 
 _OLD_SESSIONS_MAX: Final = 16
 
 
 class Step(Enum):
-    """What the writer does next."""
+    """A step of the writer."""
 
     CREATE = "create the znode"
     SET = "write the wanted data"
@@ -75,7 +75,7 @@ class DataVersion:
 
 
 class Look(NamedTuple):
-    """What a look has shown, and what the client knows about the znode that it has shown."""
+    """The result of a look, and what the client knows about the znode that it has shown."""
 
     stat: Stat | None
     is_session_over: bool = False
@@ -97,7 +97,7 @@ _SEVERAL: Final = DataVersion(-1, b"")
 @final
 @dataclass(frozen=True, slots=True)
 class KnownState:
-    """What is known of one persistent node's znode."""
+    """A picture of what is known of one persistent node's znode."""
 
     wanted: DataVersion
     """The data of the newest update."""
@@ -106,13 +106,13 @@ class KnownState:
     czxid: int | None = None
     """The creation of our znode; None while no znode is known to be ours."""
     version: int | None = None
-    """The version of our znode's data; None if only a look can tell."""
+    """The version of our znode's data; None if a look must find it."""
     is_look_due: bool = False
     """Whether our znode has been written since the last look."""
     attempted: DataVersion | None = None
     """The data of the newest create."""
     unsettled: DataVersion | None = None
-    """The data of the creates whose outcome is unknown; None if there are none."""
+    """The data of the creates whose outcome is unknown; None if no create is unsettled."""
     is_taken: bool = False
     """Whether the newest create found the name taken."""
     taken_by: int | None = None

@@ -68,7 +68,7 @@ _undeletable: Final[WeakKeyDictionary[object, set[int]]] = WeakKeyDictionary()
 
 @final
 class WriteProgress:
-    """How far the writer has come, for the callers that wait until their data are written."""
+    """The progress of the writer, for the callers that wait until their data are written."""
 
     def __init__(self) -> None:
         self._written = -1
@@ -145,7 +145,7 @@ class ZnodeWriter:
         self._known = KnownState(DataVersion(0, data))
         self._session = self._api.session  # of the newest create
         self._losses = 0
-        self._pauses = Pauses()
+        self._retries = self._api.retries(failure=f"could not write {path}", path=path)
         self._long_pauses = Pauses(_RETRY_AFTER, _RETRY_AFTER_MAX)
         self._waiting_for_change: anyio.CancelScope | None = None
 
@@ -336,8 +336,7 @@ class ZnodeWriter:
             if self._losses < BREAKS_MAX:
                 return  # the owner of the znode will show whether the create was applied
         elif error.is_transient:
-            logger.info("%s could not be written (retrying): %s", self._path, error, extra=extra)
-            await self._pauses.wait()
+            await self._retries.wait_after(error)
             return
         if self._known.written is None:
             raise error
@@ -347,7 +346,7 @@ class ZnodeWriter:
     def _wrote(self, known: KnownState) -> None:
         self._learn(known)
         self._losses = 0
-        self._pauses.reset()
+        self._retries.reset()
         self._long_pauses.reset()
         if known.written is not None:
             self.progress.wrote(known.written.number)
