@@ -47,7 +47,7 @@ from zkrecipes.recipes.double_barrier_directory import (
     parties_max,
     record_of,
 )
-from zkrecipes.recipes.double_barrier_member import Step, next_in_circle, next_step
+from zkrecipes.recipes.double_barrier_member import Step, next_in_ring, next_step
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -140,28 +140,28 @@ OLD_READY, YOUNG_READY = (zk.Stat(czxid, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) for czxid
 
 
 @pytest.mark.parametrize(
-    ("record", "arrived", "ready", "members", "is_called", "step"),
+    ("record", "arrived", "ready", "members", "has_seen_ready", "step"),
     [
         # too few members, and enough, after a round that was over before
         (CLOSED, CLOSED, None, 2, False, Step.WAIT),
-        (CLOSED, CLOSED, None, 3, False, Step.COUNT),
-        (BarrierRecord(0), BarrierRecord(0), None, 3, False, Step.COUNT),
+        (CLOSED, CLOSED, None, 3, False, Step.BEGIN),
+        (BarrierRecord(0), BarrierRecord(0), None, 3, False, Step.BEGIN),
         # its round has begun, even if `ready` has gone again
         (BarrierRecord(7, 90, is_open=True), CLOSED, YOUNG_READY, 3, True, Step.ENTER),
         (BarrierRecord(7, 90, is_open=True), CLOSED, None, 1, False, Step.ENTER),
         # it has missed its round, which is over
-        (BarrierRecord(8, 95), CLOSED, None, 3, True, Step.WITHDRAW),
+        (BarrierRecord(8, 95), CLOSED, None, 3, True, Step.START_OVER),
         # a round began before its znode was created
-        (OPEN, CLOSED, OLD_READY, 3, False, Step.WITHDRAW),
-        (OPEN, CLOSED, None, 3, False, Step.WITHDRAW),
+        (OPEN, CLOSED, OLD_READY, 3, False, Step.START_OVER),
+        (OPEN, CLOSED, None, 3, False, Step.START_OVER),
         # a `ready` older than the znode, of Curator's
-        (CLOSED, CLOSED, OLD_READY, 3, False, Step.WITHDRAW),
+        (CLOSED, CLOSED, OLD_READY, 3, False, Step.START_OVER),
         # a member of Curator's has begun a round, which may even be over
-        (CLOSED, CLOSED, YOUNG_READY, 2, True, Step.FOLLOW),
-        (CLOSED, CLOSED, None, 2, True, Step.FOLLOW),
+        (CLOSED, CLOSED, YOUNG_READY, 2, True, Step.JOIN),
+        (CLOSED, CLOSED, None, 2, True, Step.JOIN),
         # Curator has removed `ready` of the last round, and that round's members had gone before it arrived
-        (OPEN, OPEN, None, 3, False, Step.COUNT),
-        (OPEN, OPEN, YOUNG_READY, 3, True, Step.FOLLOW),
+        (OPEN, OPEN, None, 3, False, Step.BEGIN),
+        (OPEN, OPEN, YOUNG_READY, 3, True, Step.JOIN),
     ],
 )
 async def test_what_a_waiting_member_does_next(
@@ -169,11 +169,11 @@ async def test_what_a_waiting_member_does_next(
     arrived: BarrierRecord,
     ready: zk.Stat | None,
     members: int,
-    is_called: bool,
+    has_seen_ready: bool,
     step: Step,
 ) -> None:
     view = BarrierView(record, ready, ["member"] * members)
-    assert next_step(view, 80, arrived, 3, is_called=is_called) is step
+    assert next_step(view, 80, arrived, 3, has_seen_ready=has_seen_ready) is step
 
 
 async def test_a_record_is_what_a_round_wrote_last() -> None:
@@ -205,10 +205,10 @@ async def test_more_parties_than_a_transaction_can_check_are_refused(path: str) 
 
 
 async def test_the_next_in_the_circle() -> None:
-    assert next_in_circle("b", {"a", "c", "d"}) == "c"
-    assert next_in_circle("d", {"a", "c"}) == "a"
-    assert next_in_circle("b", {"b", "a"}) == "a"
-    assert next_in_circle("b", {"b"}) == "b"
+    assert next_in_ring("b", {"a", "c", "d"}) == "c"
+    assert next_in_ring("d", {"a", "c"}) == "a"
+    assert next_in_ring("b", {"b", "a"}) == "a"
+    assert next_in_ring("b", {"b"}) == "b"
 
 
 # --- in and out ----------------------------------------------------------------------------------------

@@ -1,4 +1,32 @@
-"""DoubleBarrier: members begin each round together and end it together."""
+"""DoubleBarrier: members begin each round together and end it together.
+
+This is what users hold. `double_barrier_member` does the steps of one member; `double_barrier_directory`
+reads the znodes and makes the transactions.
+"""
+
+# The znodes, below the barrier's directory P:
+#
+#   P           the *record*: "5 open" or "6 closed". A round has begun or ended; the number is P's data
+#   version. P/<uuid>    a member: ephemeral; its name is never used again. P/ready     exists while a round
+#   runs: persistent. It only makes members look, and proves nothing.
+#
+# The steps of a member, and the method that does each:
+#
+#   arrive      while a round runs, wait without a znode             BarrierMember._wait_while_round_runs
+#   wait        create the znode; wait until a round has it          BarrierMember._wait_with_znode, next_step
+#   begin       with `parties` members: check each member's znode,   BarrierDirectory.begin_round
+#               write "open", create `ready`
+#   enter       prove the hold, run the block                        BarrierMember.enter
+#   leave       delete the znode (the first member by name keeps     BarrierMember.leave
+#               it, as with Curator); wait for the others
+#   end         when no other member is left: write "closed",        BarrierDirectory.end_round
+#               delete `ready` and the own znode
+#   start over  the znode is in no round, or may be in the wrong     BarrierMember._delete_znode
+#               one: delete it, and arrive again
+#
+# "begin" and "end" are one transaction each, and name the version of P that their client has read. So no two
+# clients begin or end a round at the same time, and none acts on an old view. `docs/recipes/barrier.md`
+# derives from this why no two rounds overlap, and what members of Curator's recipe change.
 
 from __future__ import annotations
 
@@ -25,9 +53,9 @@ class DoubleBarrier(EnteredDirectly[Hold]):
     """Runs a block in several processes that begin it together and end it together.
 
         async with zk.DoubleBarrier(client, "/steps/7", parties=3):
-            ...  # runs when three have entered; is left when all of them are done
+            ...  # begins when three members have arrived; leaving waits until all of them are done
 
-    A *round* begins when `parties` members are waiting, and with all that are waiting then. Leaving waits
+    A *round* begins when `parties` members are waiting, with every member that is waiting then. Leaving waits
     until each member of the round is out. A member that arrives while a round runs waits for the next one.
     No member is inside a round while another member is inside an earlier one. The object may be entered
     again and again.
@@ -36,33 +64,33 @@ class DoubleBarrier(EnteredDirectly[Hold]):
     the other members stop waiting for it when its session expires. A member that dies keeps no member waiting
     longer than that.
 
-    Building it does no I/O, and tasks may share it: each is a member of its own. Curator's
+    Creating the object does no I/O. Tasks may share it: each task is a separate member. Curator's
     `DistributedDoubleBarrier` may take part, under its own rule; kazoo's `DoubleBarrier` may not.
 
     Args:
-        client: whose session the member lives in.
-        path: a directory of its own, created when it is missing. Its data belong to the recipe.
+        client: the client whose session owns the member's znode.
+        path: a directory for this barrier alone, created if it is missing. Its data belong to the recipe.
         parties: how many members begin a round. Give all members the same number.
-        identifier: what `members` shows of this one; host and process id by default.
-        acl: of the member's znode; it must give READ to every member. None: the client's default.
+        identifier: the name that `members` shows for this member; host and process id by default.
+        acl: the ACL of the member's znode; it must give READ to every member. None: the client's default.
 
     Raises:
         TypeError: `parties` is not an integer.
         ValueError: `parties` is below 1, or above what one transaction can check (16,000 or so, depending on
-            the length of the path); or the path, the identifier or the ACL cannot be right.
+            the length of the path); or the path, the identifier or the ACL is invalid.
 
     Entering gives a `Hold`. Its fencing token is the same for all members of a round, and grows from round to
     round. Entering raises:
-        RuntimeError: the same task is in this barrier already: it would wait for itself.
+        RuntimeError: the same task is already in this barrier, and would wait for itself.
         NoAuthError: the directory must permit all but ADMIN to each member, and each member's znode READ. If
             only WRITE is missing, the member that would begin the round gets this, and the others wait.
-        ZooKeeperError: the server refused, or the client is over. A lost connection is settled. If the
-            session expires, the member enters anew.
+        ZooKeeperError: the server refused, or the client is over. After a lost connection the member finds
+            out what was applied. If the session expires, the member arrives again.
 
     Leaving raises:
         BrokenBarrierError: the member was lost while its block ran: its session could no longer be proven, or
             its znode was deleted. The block was cancelled.
-        ZooKeeperError: as entering. The block has ended, and the member is out.
+        ZooKeeperError: the server refused, or the client is over. The block has ended, and the member is out.
         The block's own error, bare and without waiting for other members.
 
     Cancellation: no znode is left behind; the removal continues in the background. A member that is cancelled
@@ -85,17 +113,18 @@ class DoubleBarrier(EnteredDirectly[Hold]):
         self.parties: int = _check_parties(parties, operations.full(path))
         self.identifier: str = check_identifier(identifier)
         data = self.identifier.encode()
-        # raises for arguments that cannot be right
+        # raises for invalid arguments
         operations.create(join(path, str(uuid4())), data, ephemeral=True, acl=acl)
         self._directory = BarrierDirectory(client, path, parties, data, acl)
 
-    def _new_use(self) -> _Passage:
-        return _Passage(self._directory, repr(self))
+    def _new_use(self) -> _BarrierUse:
+        return _BarrierUse(self._directory, repr(self))
 
     async def members(self) -> list[str]:
-        """Return the identifiers of the members that are inside or wait with a znode, in order of arrival.
+        """Return the identifiers of the members that have a znode, in order of arrival.
 
-        A member that waits for a running round to end has no znode, and is not among them.
+        These are the members that are inside, and those that wait for the next round. A member that waits for
+        the end of a running round has no znode, and is not listed.
         """
         client, path = self._directory.client, self.path
         try:
@@ -115,8 +144,8 @@ class DoubleBarrier(EnteredDirectly[Hold]):
 
 
 @final
-class _Passage(GuardedUse[Hold]):
-    """One passage of one task."""
+class _BarrierUse(GuardedUse[Hold]):
+    """One pass of one task through the barrier."""
 
     def __init__(self, directory: BarrierDirectory, what: str) -> None:
         self._member = BarrierMember(directory)
@@ -126,7 +155,7 @@ class _Passage(GuardedUse[Hold]):
             what=what,
             lost=BrokenBarrierError,
             wait=None,
-            remove=self._member.withdraw,
+            remove=self._member.remove,
         )
         self._client = directory.client
 

@@ -1,8 +1,6 @@
-"""The znodes of a double barrier: what a member reads there, and the transactions that begin and end rounds.
+"""The znodes of a double barrier: reads them, and begins and ends rounds in transactions.
 
-`docs/recipes/barrier.md` explains the design. In short: the data of the barrier's directory are the *record*
-of its rounds. Each transaction that begins or ends a round writes the record and names the version that it
-saw, so two clients never begin or end a round at the same time, and none acts on what it saw too long ago.
+The comment at the head of `double_barrier` has the table of znodes and steps.
 """
 
 from __future__ import annotations
@@ -41,18 +39,18 @@ _NAME_SIZE: Final = 36
 
 
 class BarrierRecord(NamedTuple):
-    """The newest beginning or end of a round, as the directory's data tell it."""
+    """The newest beginning or end of a round, read from the directory's data."""
 
     version: int
-    """Of the directory's data: a transaction that names it fails if a round has begun or ended since."""
+    """The version of the directory's data; a transaction that names it fails after the next record."""
     zxid: int = 0
-    """The transaction that wrote the record; 0 if there is none."""
+    """The transaction that wrote the record; 0 without a record."""
     is_open: bool = False
-    """Whether a round began then, rather than ended."""
+    """True if a round began then; False if it ended."""
 
 
 class BarrierView(NamedTuple):
-    """What a member sees in the directory."""
+    """The directory as a member has read it."""
 
     record: BarrierRecord
     ready: Stat | None
@@ -60,12 +58,12 @@ class BarrierView(NamedTuple):
 
 
 def is_member(name: str) -> bool:
-    """Whether a child of the directory is a member: a UUID with dashes, as Curator's are."""
+    """Whether a child of the directory is a member: its name is a UUID with dashes, as in Curator."""
     return _MEMBER.fullmatch(name) is not None
 
 
 def record_of(node: Node) -> BarrierRecord:
-    """Return the record in a directory's data. Data that another program has written are not a record."""
+    """Return the record in a directory's data; one without a round if another program has written them."""
     data, stat = node.data or b"", node.stat
     match = _RECORD.fullmatch(data)
     if match is None or int(match[1]) != stat.version:
@@ -74,7 +72,7 @@ def record_of(node: Node) -> BarrierRecord:
 
 
 def parties_max(full_path: str) -> int:
-    """Return how many members one transaction can check below a directory.
+    """Return the largest number of members that one transaction can check below a directory.
 
     Args:
         full_path: the directory's path on the server.
@@ -84,7 +82,7 @@ def parties_max(full_path: str) -> int:
 
 @final
 class BarrierDirectory(NamedTuple):
-    """One double barrier's directory, through one client.
+    """The directory of one double barrier, as one client uses it.
 
     `data` and `acl` are those of the members' znodes.
     """
@@ -101,18 +99,18 @@ class BarrierDirectory(NamedTuple):
         return join(self.path, READY)
 
     def path_of(self, name: str) -> str:
-        """The path of a member's znode."""
+        """Return the path of a member's znode."""
         return join(self.path, name)
 
     async def look(self, changed: ChangedPaths | None = None, *, is_synced: bool = False) -> BarrierView:
         """Read the directory in one round trip: `ready` first, then the record, then the members.
 
-        So a round whose beginning the record does not show yet makes a watch of `ready` fire.
+        The order matters: a round that begins after the record was read makes the watch of `ready` fire.
 
         Args:
             changed: the owner of a watch that is set on `ready`; None: set no watch.
-            is_synced: let the server catch up with its leader first. The server of a new session may show
-                less than the one before it did.
+            is_synced: whether the server first catches up with its leader. The server of a new session may
+                lag behind the server of the old one.
         """
         api = recipe_api(self.client)
         operations = api.operations
@@ -129,8 +127,8 @@ class BarrierDirectory(NamedTuple):
         self._log_unexpected(names)
         return BarrierView(record, found, [name for name in names if is_member(name)])
 
-    async def ages(self, members: Iterable[str]) -> dict[str, int]:
-        """Return the zxid of each member's creation, without the members that have gone."""
+    async def czxids(self, members: Iterable[str]) -> dict[str, int]:
+        """Return the czxid of each member's znode that still exists."""
         names = list(members)
         async with self.client.pipeline() as pipe:
             stats = [pipe.exists(self.path_of(name)) for name in names]
@@ -143,12 +141,12 @@ class BarrierDirectory(NamedTuple):
         """Begin a round if these members are alive, and no round has begun or ended since `record`.
 
         Args:
-            record: as it was seen.
-            members: whom to check.
-            make_ready: whether to create `ready`; False for a round that a member of Curator's has begun.
+            record: the record that the client has read.
+            members: the members whose znodes the transaction checks.
+            make_ready: whether to create `ready`; False if a member of Curator's recipe has begun the round.
 
         Returns:
-            The new record, or None: look again.
+            The new record; None if nothing was applied: look again.
 
         Raises:
             NoAuthError: the directory does not permit WRITE, or a member's znode does not permit READ.
@@ -159,7 +157,7 @@ class BarrierDirectory(NamedTuple):
             nonlocal begun
             for name in members:
                 tx.check(self.path_of(name))
-            begun = self._write(tx, record, "open")
+            begun = self._write_record(tx, record, "open")
             if make_ready:
                 tx.create(self.ready)
 
@@ -169,15 +167,18 @@ class BarrierDirectory(NamedTuple):
         return BarrierRecord(stat.version, stat.mzxid, is_open=True)
 
     async def end_round(self, record: BarrierRecord, *, own: str | None = None) -> bool:
-        """Remove `ready` unless a round has begun or ended since `record`; False: look again.
+        """End the round, and delete `ready`, unless a round has begun or ended since `record`.
 
         Args:
-            record: as it was seen.
-            own: the caller's own znode, to be deleted in the same transaction.
+            record: the record that the client has read.
+            own: the name of the caller's own znode, which the same transaction deletes.
+
+        Returns:
+            Whether the transaction was applied; if not, look again.
         """
 
         def fill(tx: Transaction) -> None:
-            self._write(tx, record, "closed")
+            self._write_record(tx, record, "closed")
             if own is not None:
                 tx.delete(self.path_of(own))
             tx.delete(self.ready)
@@ -185,18 +186,18 @@ class BarrierDirectory(NamedTuple):
         return await self._apply(fill)
 
     async def end_abandoned_round(self) -> None:
-        """Remove a `ready` whose round has no member any longer. Does nothing if there is none."""
+        """End a round that has no member left; do nothing if no such round runs."""
         while True:
             view = await self.look(is_synced=True)
             if view.ready is None or view.members or await self.end_round(view.record):
                 return
 
-    def _write(self, tx: Transaction, record: BarrierRecord, state: str) -> Pending[Stat]:
+    def _write_record(self, tx: Transaction, record: BarrierRecord, state: str) -> Pending[Stat]:
         data = b"%d %s" % (record.version + 1, state.encode())
         return tx.set(self.path, data, version=record.version)
 
     async def _apply(self, fill: Callable[[Transaction], None]) -> bool:
-        """Whether the transaction was applied; False if what it rests on has changed."""
+        """Apply a transaction; return False if the znodes have changed since they were read."""
         try:
             async with self.client.transaction() as tx:
                 fill(tx)
@@ -207,6 +208,6 @@ class BarrierDirectory(NamedTuple):
         return True
 
     def _log_unexpected(self, children: Iterable[str]) -> None:
-        """Log other children once, for users who wonder why no round begins."""
-        strangers = sorted(name for name in children if name != READY and not is_member(name))
-        log_once(self.client, self.path, strangers, "no member of a double barrier, and not counted")
+        """Log other children once: they can be the reason why no round begins."""
+        others = sorted(name for name in children if name != READY and not is_member(name))
+        log_once(self.client, self.path, others, "not members of a double barrier, and not counted")
