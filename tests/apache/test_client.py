@@ -16,6 +16,7 @@ from tests.apache.served import Served
 from tests.apache.server_versions import since
 from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.enums import ServerVersion
+from zkrecipes.net.capability_cache import has_version
 
 pytestmark = pytest.mark.anyio
 anyio_backend = every_loop()
@@ -652,7 +653,7 @@ async def test_what_the_server_can_do_is_found_out_in_the_same_session(server: S
     async with connect(server) as client:
         session_id = client.session.id
         for version in ServerVersion:
-            has_it = await client._engine.has(version)  # noqa: SLF001 - it has no public name
+            has_it = await has_version(client._engine, version)  # noqa: SLF001 - it has no public name
             assert has_it is (server.version >= version)
         assert client.session.id == session_id
 

@@ -11,6 +11,7 @@ import pytest
 import zkrecipes as zk
 from tests.recipes.fault_sweep import Traces, virtual_time, world
 from zkrecipes.client.recipe_api import ChangedPaths, RecipeApi, recipe_api
+from zkrecipes.net.pending import PendingRequest
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -62,7 +63,7 @@ async def test_answers_are_not_kept_however_many_watches_are_set_before_somebody
             for number in range(3000):
                 await watch(api, changed, f"/{number}")
             gc.collect()
-            assert sum(isinstance(each, zk.Pending) for each in gc.get_objects()) <= 1500
+            assert sum(isinstance(each, PendingRequest) for each in gc.get_objects()) <= 1500
 
 
 async def test_a_cancelled_wait_takes_nothing() -> None:

@@ -176,7 +176,7 @@ MISTAKES = [
         "call of a transaction awaited",
         lambda _, client: _await_in_a_transaction(client),
         TypeError,
-        ("must not be awaited", "its result() is there after the block"),
+        ("must not be awaited", "read its result() after the block"),
     ),
     Mistake(
         "config watch read",

@@ -18,7 +18,7 @@ from zkrecipes import EventType, Stat
 from zkrecipes.client.watch_emulation import keep_watching
 from zkrecipes.client.watching import OneShotWatch, WatchEvents
 from zkrecipes.enums import OpCode
-from zkrecipes.net.traffic import Traffic
+from zkrecipes.net.connection import Traffic
 from zkrecipes.net.transport.network import Address
 
 pytestmark = pytest.mark.anyio
@@ -297,7 +297,7 @@ async def test_a_znode_that_goes_between_two_reads_is_read_again() -> None:
         return reading
 
     class Watcher:
-        over: zk.ZooKeeperError | None = None
+        final_error: zk.ZooKeeperError | None = None
         traffic = Traffic()
 
         def unwatch(self, owner: OneShotWatch) -> None:

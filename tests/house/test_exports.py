@@ -90,6 +90,8 @@ def test_a_public_class_is_final_or_made_to_be_inherited(name: str) -> None:
         return
     if not inspect.isclass(value) or issubclass(value, (BaseException, enum.Enum)):
         return  # an exception may be refined by its users; an enum with members is final by itself
+    if getattr(value, "_is_protocol", False):
+        return  # a protocol is there to be implemented
     assert getattr(value, "__final__", False), f"{name} is not @final"
 
 

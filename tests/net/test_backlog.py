@@ -9,15 +9,15 @@ import pytest
 import zkrecipes as zk
 from zkrecipes.codec.messages import DeleteRequest, ExistsRequest
 from zkrecipes.net.backlog import Backlog
-from zkrecipes.net.pending import Pending
+from zkrecipes.net.pending import PendingRequest
 from zkrecipes.net.wakeup import current_parking
 
 pytestmark = pytest.mark.trio
 
 
-def _asked(*, write: bool = False) -> Pending[Any]:
+def _asked(*, write: bool = False) -> PendingRequest[Any]:
     request = DeleteRequest("/n", -1) if write else ExistsRequest("/n")
-    return Pending(request, lambda reply: reply, current_parking())
+    return PendingRequest(request, lambda reply: reply, current_parking())
 
 
 async def test_what_an_earlier_connection_has_left_goes_first() -> None:

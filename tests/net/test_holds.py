@@ -20,7 +20,7 @@ from zkrecipes.codec.multi import MultiReply, MultiRequest
 from zkrecipes.enums import OpCode
 from zkrecipes.net.hold_guard import Guard
 from zkrecipes.net.holds import Holds
-from zkrecipes.net.session import Session
+from zkrecipes.net.session import Session, SessionRecord
 from zkrecipes.protocol.events import Connected, Replied
 from zkrecipes.protocol.send_window import FIRST_SIZE
 
@@ -348,7 +348,7 @@ class Desk:
     def __init__(self) -> None:
         self.hurried = 0
         self.holds = Holds(None, self._hurry)
-        self.session = Session(TIMEOUT)
+        self.session = SessionRecord(TIMEOUT).handle
         self.holds.begin(self.session)
 
     def _hurry(self) -> None:
@@ -484,7 +484,7 @@ async def test_a_check_that_succeeded_with_other_results_counts_as_well() -> Non
 async def test_a_guard_for_a_session_that_is_over_is_lost_from_the_start() -> None:
     desk = Desk()
     desk.attach()
-    before, desk.session = desk.session, Session(TIMEOUT)
+    before, desk.session = desk.session, SessionRecord(TIMEOUT).handle
     desk.holds.begin(desk.session)
     guard = desk.holds.guard("/lock/1", before)
     assert not await guard.wait_proven()
@@ -544,7 +544,7 @@ def _attached(holds: Holds) -> None:
 
 
 async def _holds_of_a_session() -> tuple[Holds, Session]:
-    session = Session(TIMEOUT)
+    session = SessionRecord(TIMEOUT).handle
     holds = Holds(None, lambda: None)
     holds.begin(session)
     _attached(holds)

@@ -97,8 +97,9 @@ async def test_the_time_for_which_the_loop_was_blocked_has_bounds_in_order(
 ) -> None:
     """Even if the connection ran between the moment at which it was due and the block."""
     async with world() as there, there.connect("a") as client:
-        connection = client._engine.connection  # noqa: SLF001 - the writer looks at the clock in between
-        assert connection is not None
+        attachment = client._engine.attachment  # noqa: SLF001 - the writer looks at the clock in between
+        assert attachment is not None
+        connection = attachment.connection
         connection.hurry(float("-inf"))
         block_the_loop(TIMEOUT / 32)  # too short to count
         connection.look_at_clock()

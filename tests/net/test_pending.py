@@ -7,17 +7,17 @@ import pytest
 
 from zkrecipes.codec.messages import DeleteRequest, GetDataRequest, StatReply
 from zkrecipes.errors import NoNodeError, ZooKeeperError
-from zkrecipes.net.pending import Pending
+from zkrecipes.net.pending import PendingRequest
 from zkrecipes.net.wakeup import current_parking
 
 pytestmark = pytest.mark.anyio
 
 
-def _pending(*, survives_cancel: bool = False, is_idempotent: bool = False) -> Pending[str]:
+def _pending(*, survives_cancel: bool = False, is_idempotent: bool = False) -> PendingRequest[str]:
     def convert(reply: object) -> str:
         return f"converted {reply}"
 
-    return Pending(
+    return PendingRequest(
         GetDataRequest("/a"),
         convert,
         current_parking(),
@@ -50,7 +50,7 @@ async def test_an_error_may_mean_a_result() -> None:
     def recover(error: ZooKeeperError) -> str:
         return "recovered"
 
-    pending = Pending(GetDataRequest("/a"), str, current_parking(), recover=recover)
+    pending = PendingRequest(GetDataRequest("/a"), str, current_parking(), recover=recover)
     pending.complete(None, NoNodeError("/a"))
     assert await pending.wait() == "recovered"
 
@@ -126,9 +126,9 @@ async def test_cancelling_the_wait_drops_no_errand_and_nothing_that_is_kept() ->
 
 async def test_reads_and_errands_may_be_sent_again_and_other_writes_may_not() -> None:
     parking = current_parking()
-    assert Pending(GetDataRequest("/a"), str, parking).is_repeatable
-    assert not Pending(DeleteRequest("/a", -1), str, parking).is_repeatable
-    assert Pending(DeleteRequest("/a", -1), str, parking, is_idempotent=True).is_repeatable
+    assert PendingRequest(GetDataRequest("/a"), str, parking).is_repeatable
+    assert not PendingRequest(DeleteRequest("/a", -1), str, parking).is_repeatable
+    assert PendingRequest(DeleteRequest("/a", -1), str, parking, is_idempotent=True).is_repeatable
 
 
 async def test_it_shows_what_was_asked_and_how_that_stands_but_no_data() -> None:

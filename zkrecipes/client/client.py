@@ -121,7 +121,7 @@ class Client:
     async def session_changes(self) -> AsyncIterator[SessionChanges]:
         """Follow the client's state across sessions: an async iterator of every change from now on."""
         self._engine.check_loop()
-        with self._engine.changes() as changes:
+        with self._engine.changes.follow() as changes:
             yield changes
 
     def stats(self) -> ClientStats:

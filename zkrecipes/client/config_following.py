@@ -49,7 +49,7 @@ class ConfigFollower:
     async def run(self) -> None:
         """Follow until the client is over, or until it is clear that there is nothing to follow."""
         pauses = Pauses()
-        while self._engine.over is None:
+        while self._engine.final_error is None:
             try:
                 async with self._client.get_and_watch(_CONFIG_PATH) as (node, changed):
                     await self._take(hosts_in(node.data))

@@ -23,8 +23,8 @@ from zkrecipes.codec.records import ACL
 from zkrecipes.enums import SessionState
 from zkrecipes.errors import ConnectTimeoutError
 from zkrecipes.net.hosts import HostList, parse_connect_string
-from zkrecipes.net.session import Session, SessionKey
-from zkrecipes.net.session_engine import SessionEngine, SessionOptions
+from zkrecipes.net.session import SessionKey, SessionOptions, SessionRecord
+from zkrecipes.net.session_engine import SessionEngine
 from zkrecipes.net.transport.network import Network, TcpNetwork, bare_errors
 from zkrecipes.net.transport.tls import TLS
 from zkrecipes.net.transport.tls_network import TlsNetwork
@@ -141,7 +141,7 @@ async def connect(
             session_timeout, read_only, renew, tick_time, max_packet_size, keep_session, connect_timeout
         ),
         current_parking(),
-        None if key is None else Session.resumed(key, session_timeout, anyio.current_time()),
+        None if key is None else SessionRecord.resumed(key, session_timeout, anyio.current_time()),
     )
     engine.credentials += credentials
     engine.connector.sasl = mechanism
@@ -150,7 +150,7 @@ async def connect(
     observer = None if instrument is None else Observer(instrument, engine)
     client = Client(engine, operations, tasks, observer)
     block = anyio.CancelScope()
-    engine.on_over = block.cancel
+    engine.on_end = block.cancel
     engines: list[AsyncFunction] = [engine.run]
     if follow_config:
         whole = Client(engine, operations.without_chroot(), tasks)
@@ -165,7 +165,7 @@ async def connect(
                 await _enter(engine, connect_timeout, chrooted, None if key is None else client)
                 with block:
                     yield client
-                error = engine.over
+                error = engine.final_error
             except BaseException as raised:  # noqa: BLE001 - it is raised again
                 # Raised again outside the task group, which would wrap it, and copy a group of the caller's.
                 error = raised

@@ -19,7 +19,7 @@ from zkrecipes.codec.messages import (
     Request,
 )
 from zkrecipes.errors import BadVersionError, NoNodeError, ServerError, ZooKeeperError
-from zkrecipes.net.pending import Pending
+from zkrecipes.net.pending import PendingRequest
 from zkrecipes.net.session_engine import SessionEngine
 from zkrecipes.net.watch_requests import WatchOwner
 from zkrecipes.paths import parent_of
@@ -63,14 +63,14 @@ class Dispatcher:
         is_idempotent: bool = False,
         proves_hold: bool = False,
         survives_cancel: bool = False,
-    ) -> Pending[T]:
+    ) -> PendingRequest[T]:
         """Send it in its turn, if the server has it; the flags are those of `Pending`.
 
         Raises:
             RuntimeError: the caller runs in another loop than the client.
         """
         self._engine.check_loop()
-        pending = Pending(
+        pending = PendingRequest(
             operation.request,
             operation.convert,
             self._engine.parking,
@@ -105,8 +105,8 @@ class Dispatcher:
             RuntimeError: the caller runs in another loop than the client.
         """
         self._engine.check_loop()
-        if self._engine.over is not None:
-            raise copy.copy(self._engine.over)
+        if self._engine.final_error is not None:
+            raise copy.copy(self._engine.final_error)
         return self._tasks.background(func)
 
     def found(self) -> None:

@@ -11,7 +11,7 @@ from zkrecipes.codec.messages import ErrorReply
 from zkrecipes.codec.multi import MultiReadRequest, MultiReply
 from zkrecipes.codec.records import Node
 from zkrecipes.errors import ZooKeeperError, error_from_code
-from zkrecipes.net.pending import Pending
+from zkrecipes.net.pending import Pending, PendingRequest
 from zkrecipes.net.wakeup import Parking
 
 __all__ = ["MultiRead"]
@@ -31,7 +31,7 @@ class MultiRead:
     def __init__(self, operations: Operations, parking: Parking) -> None:
         self._operations = operations
         self._parking = parking
-        self._collected: list[Pending[Any]] = []
+        self._collected: list[PendingRequest[Any]] = []
         self._is_over = False
 
     def get(self, path: str) -> Pending[Node]:
@@ -48,7 +48,7 @@ class MultiRead:
     def _collect(self, operation: Operation[T]) -> Pending[T]:
         if self._is_over:
             raise RuntimeError("the block of this multi_read has ended: begin another one")
-        pending = Pending(operation.request, operation.convert, self._parking)
+        pending = PendingRequest(operation.request, operation.convert, self._parking)
         self._collected.append(pending)
         return pending
 
@@ -85,7 +85,7 @@ def _itself(reply: MultiReply) -> MultiReply:
     return reply
 
 
-def _error_in(result: Record, pending: Pending[Any]) -> ZooKeeperError | None:
+def _error_in(result: Record, pending: PendingRequest[Any]) -> ZooKeeperError | None:
     if not isinstance(result, ErrorReply):
         return None
     return error_from_code(result.err, pending.request.path)

@@ -8,7 +8,7 @@ from typing import Any, final
 
 from zkrecipes.codec.messages import Request
 from zkrecipes.errors import ZooKeeperError
-from zkrecipes.net.pending import Pending
+from zkrecipes.net.pending import PendingRequest
 from zkrecipes.net.session_changes import SessionChange
 from zkrecipes.net.session_engine import SessionEngine
 
@@ -101,9 +101,9 @@ class Observer:
         self._instrument = instrument
         self._engine = engine
         self._now = engine.parking.current_time
-        engine.on_change = self.changed
+        engine.changes.observer = self.changed
 
-    def submitted(self, pending: Pending[Any]) -> None:
+    def submitted(self, pending: PendingRequest[Any]) -> None:
         """A request is about to be submitted."""
         request = ObservedRequest(pending.request, self._now(), self._engine.outstanding + 1)
         pending.on_done = lambda: self._finished(request, pending)
@@ -113,7 +113,7 @@ class Observer:
         """The session has come to another state."""
         self._tell(self._instrument.session_changed, change)
 
-    def _finished(self, request: ObservedRequest, pending: Pending[Any]) -> None:
+    def _finished(self, request: ObservedRequest, pending: PendingRequest[Any]) -> None:
         request.latency = self._now() - request.started_at
         request.error = _error_of(pending)
         request.is_cancelled = not pending.is_done
@@ -128,7 +128,7 @@ class Observer:
             logger.exception("the instrument %r failed", self._instrument)
 
 
-def _error_of(pending: Pending[Any]) -> ZooKeeperError | None:
+def _error_of(pending: PendingRequest[Any]) -> ZooKeeperError | None:
     if pending.error is None:
         return None
     try:

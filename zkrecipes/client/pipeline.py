@@ -8,7 +8,7 @@ from typing import Any, TypeVar, final
 from zkrecipes.client.dispatch import Dispatcher
 from zkrecipes.client.operations import Operation, Operations, check_alone
 from zkrecipes.codec.records import ACL, Node, Stat
-from zkrecipes.net.pending import Pending
+from zkrecipes.net.pending import Pending, PendingRequest
 
 __all__ = ["Pipeline"]
 
@@ -28,7 +28,7 @@ class Pipeline:
     def __init__(self, operations: Operations, calls: Dispatcher) -> None:
         self._operations = operations
         self._calls = calls
-        self._pending: list[Pending[Any]] = []
+        self._pending: list[PendingRequest[Any]] = []
 
     def create(
         self,
@@ -80,7 +80,7 @@ class Pipeline:
         """Wait until the server has caught up with its leader."""
         return self._add(self._operations.sync(path))
 
-    async def submit(self, operation: Operation[T]) -> Pending[T]:
+    async def submit(self, operation: Operation[T]) -> PendingRequest[T]:
         """Send any operation that `client.operations` makes, also one that not every server knows.
 
         This is no checkpoint. If the server is too old, `UnimplementedError` is in the result's place.
@@ -92,7 +92,7 @@ class Pipeline:
         self._pending.append(pending)
         return pending
 
-    def _add(self, operation: Operation[T]) -> Pending[T]:
+    def _add(self, operation: Operation[T]) -> PendingRequest[T]:
         pending = self._calls.submit(operation, survives_cancel=True)
         self._pending.append(pending)
         return pending

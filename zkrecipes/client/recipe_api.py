@@ -29,8 +29,9 @@ from zkrecipes.client.transaction import as_transaction
 from zkrecipes.codec.records import Node, Stat
 from zkrecipes.enums import ServerVersion, SessionState
 from zkrecipes.errors import NotReadOnlyError, SessionExpiredError, ZooKeeperError
+from zkrecipes.net.capability_cache import has_version
 from zkrecipes.net.hold_guard import Guard
-from zkrecipes.net.pending import BREAKS_MAX, Pending
+from zkrecipes.net.pending import BREAKS_MAX, Pending, PendingRequest
 from zkrecipes.net.session import Session
 from zkrecipes.net.session_changes import SessionChange
 from zkrecipes.net.session_engine import SessionEngine
@@ -99,13 +100,13 @@ class RecipeApi:
             if not change.state.is_connected:
                 func()
 
-        with self._engine.calling_on_change(changed):
+        with self._engine.changes.calling(changed):
             yield
 
     @property
     def is_over(self) -> bool:
         """Whether the client can do no more, so that trying again makes no sense."""
-        return self._engine.over is not None
+        return self._engine.final_error is not None
 
     def retries(self, *, pause_after_loss: bool = False, failure: str = "", path: str = "") -> Retries:
         """Return the rule for trying one step again; the arguments are those of `Retries`."""
@@ -227,7 +228,7 @@ class RecipeApi:
             A cancel scope for the body, and `valid_until`. Call `release` when the body has ended.
         """
         full = self.operations.full
-        evidence = None if made is None else made.evidence
+        evidence = made.evidence if isinstance(made, PendingRequest) else None
         return self._engine.holds.guard(full(path), session, map(full, also), evidence)
 
     def background(self, func: Callable[[], Awaitable[None]]) -> AbstractAsyncContextManager[None]:
@@ -278,12 +279,12 @@ class RecipeApi:
     @asynccontextmanager
     async def on_new_session(self) -> AsyncIterator[AsyncIterator[Session]]:
         """An async iterator of sessions: each that begins from now on, once it is connected."""
-        with self._engine.changes() as changes:
+        with self._engine.changes.follow() as changes:
             yield _NewSessions(self._engine, changes)
 
     async def has_containers(self) -> bool:
         """Whether the server can make containers (from 3.5)."""
-        return await self._engine.has(ServerVersion.V3_5)
+        return await has_version(self._engine, ServerVersion.V3_5)
 
 
 @final

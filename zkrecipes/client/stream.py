@@ -11,7 +11,7 @@ import anyio.lowlevel
 
 from zkrecipes.client.dispatch import Dispatcher
 from zkrecipes.client.operations import Operation, check_alone
-from zkrecipes.net.pending import Pending
+from zkrecipes.net.pending import Pending, PendingRequest
 
 __all__ = ["AsyncSource", "Replies", "SyncSource", "check_window"]
 
@@ -66,7 +66,7 @@ class Replies(Generic[T]):
         finally:
             self._is_waiting = False
 
-    async def _take(self) -> Pending[T]:
+    async def _take(self) -> PendingRequest[T]:
         under_way = self._source.under_way
         await self._source.until_there_is_one()
         if not under_way:
@@ -91,7 +91,7 @@ class _Source(Generic[T]):
     """
 
     def __init__(self, calls: Dispatcher, window: int) -> None:
-        self.under_way: deque[Pending[T]] = deque()
+        self.under_way: deque[PendingRequest[T]] = deque()
         self.error: Exception | None = None
         self._calls = calls
         self._window = check_window(window)

@@ -18,7 +18,7 @@ from zkrecipes.errors import (
     ZooKeeperError,
     error_from_code,
 )
-from zkrecipes.net.pending import Pending
+from zkrecipes.net.pending import Pending, PendingRequest
 from zkrecipes.net.wakeup import Parking
 
 __all__ = ["Transaction", "as_transaction"]
@@ -37,7 +37,7 @@ class Transaction:
     def __init__(self, operations: Operations, parking: Parking) -> None:
         self._operations = operations
         self._parking = parking
-        self._collected: list[Pending[Any]] = []
+        self._collected: list[PendingRequest[Any]] = []
         self._is_over = False
 
     def create(
@@ -82,7 +82,7 @@ class Transaction:
     def _collect(self, operation: Operation[T]) -> Pending[T]:
         if self._is_over:
             raise RuntimeError("the transaction's block has ended: begin another one")
-        pending = Pending(operation.request, operation.convert, self._parking)
+        pending = PendingRequest(operation.request, operation.convert, self._parking)
         self._collected.append(pending)
         return pending
 

@@ -11,7 +11,7 @@ from zkrecipes.client.dispatch import Dispatcher
 from zkrecipes.client.operations import Operations
 from zkrecipes.codec.records import Stat
 from zkrecipes.errors import NoNodeError
-from zkrecipes.net.pending import Pending
+from zkrecipes.net.pending import PendingRequest
 from zkrecipes.paths import join
 
 __all__ = ["Walk", "WalkEntry"]
@@ -44,7 +44,7 @@ class Walk:
         self._window = window
         # The last first, so that the walk goes down before it goes on: that keeps the list short.
         self._ahead = [start]
-        self._under_way: deque[tuple[str, Pending[tuple[list[str], Stat]]]] = deque()
+        self._under_way: deque[tuple[str, PendingRequest[tuple[list[str], Stat]]]] = deque()
         self._is_closed = False
         self._is_waiting = False
 

@@ -14,7 +14,7 @@ from zkrecipes.client.watching import OneShotWatch, WatchEvents
 from zkrecipes.codec.records import Stat
 from zkrecipes.enums import EventType
 from zkrecipes.errors import NoNodeError, SessionExpiredError, ZooKeeperError
-from zkrecipes.net.traffic import Traffic
+from zkrecipes.net.connection import Traffic
 from zkrecipes.protocol.events import WatchEvent
 
 __all__ = ["keep_watching"]
@@ -32,8 +32,8 @@ class Watcher(Protocol):
     """Counts connections: where there is another one than before, the server has forgotten all watches."""
 
     @property
-    def over(self) -> ZooKeeperError | None:
-        """Why the client can do no more, or None."""
+    def final_error(self) -> ZooKeeperError | None:
+        """The error that ended the client, or None."""
 
     def unwatch(self, owner: OneShotWatch) -> None:
         """The watch is of no more interest."""
@@ -79,9 +79,9 @@ async def keep_watching(
         except NoNodeError:
             continue  # deleted between two reads: the next one tells
         except ZooKeeperError as error:
-            if watcher.over is None and isinstance(error, SessionExpiredError):
+            if watcher.final_error is None and isinstance(error, SessionExpiredError):
                 continue
-            if watcher.over is None and is_set and error.is_transient:
+            if watcher.final_error is None and is_set and error.is_transient:
                 await pauses.wait()  # what changes meanwhile is found by the next reading
                 continue
             events.ended(error)

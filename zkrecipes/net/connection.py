@@ -8,6 +8,7 @@ before the next wake-up. System calls are what a client's time goes into, not Py
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import Any, Final, Protocol, final
 
 import anyio
@@ -16,7 +17,6 @@ import anyio.lowlevel
 from zkrecipes.errors import AuthFailedError
 from zkrecipes.net import sasl_steps
 from zkrecipes.net.foreign_protocols import FIRST_BYTES_MAX
-from zkrecipes.net.traffic import Traffic
 from zkrecipes.net.transport.network import Stream, bare_errors
 from zkrecipes.net.wakeup import Parking
 from zkrecipes.protocol.client_side import ClientSide
@@ -24,12 +24,24 @@ from zkrecipes.protocol.events import Broken, Challenged, ClientEvent, Connected
 from zkrecipes.protocol.sasl import SaslExchange
 from zkrecipes.protocol.states import BLOCKED_AFTER, LOOK_EVERY
 
-__all__ = ["NO_ANSWER", "Connection", "ConnectionOwner"]
+__all__ = ["NO_ANSWER", "Connection", "ConnectionOwner", "Traffic"]
 
 NO_ANSWER: Final = "no answer"
 """How the reason begins if a peer, or a step of ours, took too long."""
 
 logger: logging.Logger = logging.getLogger("zkrecipes.connection")
+
+
+@final
+@dataclass(slots=True)
+class Traffic:
+    """The counts of a client since it began, over all connections that attached a session."""
+
+    connections: int = 0
+    sessions: int = 0
+    replies: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
 
 
 class ConnectionOwner(Protocol):

@@ -17,7 +17,6 @@ import anyio
 from zkrecipes.codec.messages import CloseSessionRequest
 from zkrecipes.errors import AuthFailedError, ConnectionLossError, ProtocolError, SessionExpiredError
 from zkrecipes.net import four_letter, sasl_steps
-from zkrecipes.net.address_cache import remember
 from zkrecipes.net.capability_cache import CapabilityCache
 from zkrecipes.net.connection import NO_ANSWER, Connection
 from zkrecipes.net.foreign_protocols import describe_foreign_protocol
@@ -26,6 +25,7 @@ from zkrecipes.net.known_addresses import KnownAddresses
 from zkrecipes.net.pace import Pace
 from zkrecipes.net.pass_reports import PassReports
 from zkrecipes.net.read_write_server import find_read_write_server
+from zkrecipes.net.transport.address import AddressTable
 from zkrecipes.net.transport.network import Address, Network, Stream
 from zkrecipes.net.transport.tls_errors import TlsError
 from zkrecipes.net.transport.tls_network import TlsNetwork
@@ -88,7 +88,7 @@ class Connector:
         self._watches = watches
         self._parking = parking
         self._packet_size_max = packet_size_max
-        self._names: dict[Address, str] = {}
+        self._names: AddressTable[str] = AddressTable()
         self.capability_cache: CapabilityCache = CapabilityCache()
 
     def reasons(self) -> dict[str, str]:
@@ -204,7 +204,7 @@ class Connector:
         except OSError as error:
             addresses, is_guess, reason = [], False, str(error)
         for address in self.hosts.in_order(addresses):
-            remember(self._names, address, host.name)
+            self._names[address] = host.name
             self.hosts.last_address = address
             step = search.pace.step(self.hosts.passes, len(self.hosts.hosts), len(addresses))
             try:
@@ -233,7 +233,7 @@ class Connector:
                 search.watches,
                 now=anyio.current_time(),
                 packet_size_max=self._packet_size_max,
-                guess=self.capability_cache.of(address),
+                guess=self.capability_cache.guess(address),
                 sasl_token=token,
                 sasl_suspects="" if exchange is None else exchange.suspects,
             )
@@ -246,10 +246,10 @@ class Connector:
                     await connection.aclose()
                 raise
             if isinstance(outcome, Connected):
-                self.capability_cache.attached(address, side)
+                self.capability_cache.note_attached(address, side)
                 return connection, outcome
             await connection.aclose()
-            if not self.capability_cache.ended(address, side):
+            if not self.capability_cache.note_end(address, side):
                 self.capability_cache.forget(address)
                 raise self._reason_of(outcome, connection, search.greeting)
             # It only told what it does not have: again, at once, and without that question.

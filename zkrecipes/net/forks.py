@@ -1,6 +1,6 @@
-"""A client is of the process that opened it. A child that has inherited one is told, and hurts nobody.
+"""Ends a client in each child of its process: a client belongs to the process that opened it.
 
-Parent and child share the socket after `fork`: what the child sends would mix with what the parent sends.
+Parent and child share the socket after `fork`, so requests of the child would mix with those of the parent.
 """
 
 from __future__ import annotations
@@ -9,28 +9,28 @@ import os
 from typing import Final, Protocol
 from weakref import WeakSet
 
-__all__ = ["tell_when_forked"]
+__all__ = ["notify_in_child"]
 
 
 class _Inherited(Protocol):
     def forked(self, parent: int) -> None:
-        """This is a child of the process `parent`, where it was opened; called before anything else runs."""
+        """End in this child of the process `parent`, before anything else runs in it."""
 
 
 _inherited: Final[WeakSet[_Inherited]] = WeakSet()
 
 
-def tell_when_forked(inherited: _Inherited) -> None:
-    """Call its `forked` in every child that this process has while it lives."""
+def notify_in_child(inherited: _Inherited) -> None:
+    """Call `inherited.forked` in every child that this process forks while the object lives."""
     _inherited.add(inherited)
 
 
-def _tell() -> None:
+def _notify_all() -> None:
     parent = os.getppid()
     for inherited in list(_inherited):
         inherited.forked(parent)
 
 
-# A hook costs nothing until there is a child; to ask for the process id would cost something in each request.
+# The hook costs nothing until there is a child; a look at the process id would cost time in each request.
 if hasattr(os, "register_at_fork"):  # Windows has no fork
-    os.register_at_fork(after_in_child=_tell)
+    os.register_at_fork(after_in_child=_notify_all)

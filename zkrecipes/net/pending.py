@@ -1,9 +1,13 @@
-"""A request that waits for its answer: submit now, await later."""
+"""A request that waits for its answer: submit now, await later.
+
+`Pending` is the handle that callers get. `PendingRequest` implements it; besides, it is the ticket that the
+engine, the backlog and the connection pass around, and only they complete it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, NoReturn, TypeVar, final
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, NoReturn, Protocol, TypeVar, final
 
 import anyio
 
@@ -13,12 +17,13 @@ from zkrecipes.errors import ZooKeeperError
 from zkrecipes.net.wakeup import Parking
 from zkrecipes.protocol.events import Ticket
 
-__all__ = ["BREAKS_MAX", "Evidence", "Pending"]
+__all__ = ["BREAKS_MAX", "Evidence", "Pending", "PendingRequest", "ignore_reply"]
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 BREAKS_MAX: Final = 5
-"""How many connections may break on the same request before the request counts as the cause, not the network.
+"""The number of connections that may break on one request before it counts as the cause, not the network.
 
 A read is sent again at most this many times, and a recipe repeats a lost write at most this many times. A
 request or a reply that is larger than the other end accepts breaks every connection; random faults of a
@@ -29,27 +34,75 @@ _MAXBUFFER_DEFAULT: Final = 0xF_FFFF
 _LENGTH_SIZE: Final = 4
 
 
+class Pending(Protocol[T_co]):
+    """The result of a request that was submitted: read it with `result` once `is_done`, or await `wait`."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the request is answered, with a result or an error."""
+
+    @property
+    def is_unsent(self) -> bool:
+        """Whether the request is still to be sent, so that its answer will show all changes made so far."""
+
+    @property
+    def error(self) -> ZooKeeperError | None:
+        """The reason why there is no result, or None."""
+
+    @property
+    def zxid(self) -> int:
+        """The zxid in the reply's header: for a write, that of its transaction. 0 until it is answered."""
+
+    async def wait(self) -> T_co:
+        """Wait for the answer and return it.
+
+        Not a checkpoint if the request is answered already.
+
+        Raises:
+            ZooKeeperError: the server's error, or the loss of the connection or the session.
+
+        Cancellation: an unsent request is dropped; the reply to one in flight is discarded.
+        """
+
+    async def wait_done(self) -> None:
+        """Wait until there is an answer, a result or an error; cancellation as in `wait`."""
+
+    def result(self) -> T_co:
+        """Return the result.
+
+        Raises:
+            RuntimeError: the request is not answered yet.
+            ZooKeeperError: as `wait`.
+        """
+
+    def drop(self) -> None:
+        """Give the request up: it is not sent if it was not, and a task that waits gets a `RuntimeError`."""
+
+    def call_when_done(self, func: Callable[[], None]) -> None:
+        """Call `func` when the request is answered, or at once if it is. `func` must not raise."""
+
+
 class Evidence(NamedTuple):
-    """What a write proves of its session once it has succeeded, noted when it was handed to a connection."""
+    """The proof of its session that a write will be if it succeeds, noted when a connection accepts it."""
 
     connection: int
-    """Which connection: what was noted on another means nothing."""
+    """The number of the connection. What was noted on another connection proves nothing."""
     proves_until: float
 
 
 @final
-class Pending(Ticket, Generic[T]):
-    """The result of a request that was submitted: there when `is_done`, or awaited with `wait`.
+class PendingRequest(Ticket, Generic[T]):
+    """`Pending` for its caller, and the ticket of the request for the engine.
 
     Attributes:
-        zxid: after it is done, the zxid in the reply's header: of the transaction itself for a write.
-        is_idempotent: the client itself sees to it: it is sent again after a connection loss although it is a
-            write, until it is answered or the session is over, whether anybody waits for it or not.
-        proves_hold: its success shall help to prove a hold: `evidence` says what it proves.
-        survives_cancel: cancelling a wait does not drop it; who submitted it does that by itself.
-        breaks: how many connections have broken while it was the oldest of the callers' requests in flight.
-        moves: how many times the client has left a server because of its reply, to save holds.
-        on_done: called once when it is answered or dropped, for whoever observes; it must not raise.
+        zxid: see `Pending.zxid`.
+        is_idempotent: whether the client sends the request again after a connection loss although it is a
+            write, until it is answered or the session is over, even if no task waits for it.
+        proves_hold: whether its success is used to prove a hold; `evidence` holds the proof.
+        survives_cancel: whether cancelling a wait leaves the request alone; its submitter drops it then.
+        breaks: how many connections broke while it was the oldest of the callers' requests in flight.
+        moves: how many times the client left a server because of its reply, to save holds.
+        on_done: called once when it is answered or dropped, for an observer; it must not raise.
     """
 
     __slots__ = (
@@ -101,30 +154,24 @@ class Pending(Ticket, Generic[T]):
         self._answer: Record | None = None
         self._error: ZooKeeperError | None = None
 
-    if not TYPE_CHECKING:  # to a checker, awaiting it is an error without more ado
+    if not TYPE_CHECKING:  # a type checker reports an `await` of it without this
 
         def __await__(self) -> NoReturn:
             raise TypeError(
                 "a call in the block of a transaction, a pipeline or a multi_read must not be awaited: "
-                "its result() is there after the block"
+                "read its result() after the block"
             )
 
+    # --- for the caller: see `Pending` ---------------------------------------------------------------------
+
     async def wait(self) -> T:
-        """Wait for the answer and return it.
-
-        Not a checkpoint when the answer is there already.
-
-        Raises:
-            ZooKeeperError: what the server answered, or what became of the connection or the session.
-
-        Cancellation: a request not yet sent is dropped; one in flight is left to finish unheard.
-        """
+        """See `Pending.wait`."""
         if not self.is_done:
             await self.wait_done()
         return self.result()
 
     async def wait_done(self) -> None:
-        """Wait until there is an answer, a result or an error; cancellation as in `wait`."""
+        """See `Pending.wait_done`."""
         if self.is_done:
             return
         self._check_not_dropped()
@@ -132,7 +179,7 @@ class Pending(Ticket, Generic[T]):
             if self.parked is None:
                 await self._parking.park(self)
             else:
-                await self._wait_beside()
+                await self._wait_for_event()
         except BaseException:
             is_awaited = self.parked is not None or self._done is not None
             if not (self.is_idempotent or self.survives_cancel or is_awaited):
@@ -147,27 +194,16 @@ class Pending(Ticket, Generic[T]):
                 "the request was dropped: an earlier wait for it was cancelled, or its block has been left"
             )
 
-    def drop(self) -> None:
-        """Do not send it if it was not sent. A task that waits for it is told so at once."""
-        self.is_dropped = True
-        self._tell_done()
-        self._wake()
-
-    async def _wait_beside(self) -> None:
-        """There is room for one task to be parked; any other, which is rare, waits for an event."""
+    async def _wait_for_event(self) -> None:
+        """Wait beside the one task that is parked, which is rare."""
         if self._done is None:
             self._done = anyio.Event()
         await self._done.wait()
 
     def result(self) -> T:
-        """The answer.
-
-        Raises:
-            RuntimeError: it is not there yet.
-            ZooKeeperError: as `wait`.
-        """
+        """See `Pending.result`."""
         if not self.is_done:
-            raise RuntimeError("the request has not been answered yet: its result is there after the block")
+            raise RuntimeError("the request has not been answered yet: read its result after the block")
         if self._error is not None:
             if self._recover is None:
                 raise self._error
@@ -175,39 +211,23 @@ class Pending(Ticket, Generic[T]):
         return self._convert(self._answer)
 
     @property
-    def is_repeatable(self) -> bool:
-        """Whether it may be sent again when it was sent and not answered."""
-        return self.is_idempotent or not (self.request.is_write or self.is_suspiciously_large)
-
-    @property
-    def is_suspiciously_large(self) -> bool:
-        """Whether a server drops the connection on it, unless its `jute.maxbuffer` was raised."""
-        return self.request_size - _LENGTH_SIZE > _MAXBUFFER_DEFAULT
+    def is_unsent(self) -> bool:
+        """See `Pending.is_unsent`."""
+        return self.xid == 0 and not self.is_done and not self.is_dropped
 
     @property
     def error(self) -> ZooKeeperError | None:
-        """Why there is no result, or None."""
+        """See `Pending.error`."""
         return self._error
 
-    def complete(self, reply: Record | None, error: ZooKeeperError | None, zxid: int = 0) -> None:
-        """The answer has come. Called once, by the session."""
-        self._answer = reply
-        self._error = error
-        self.zxid = zxid
-        self.is_done = True
-        if self.on_done is not None:
-            self._tell_done()
-        if self.parked is not None or self._done is not None:
-            self._wake()
-
-    def _wake(self) -> None:
-        if self.parked is not None:
-            self._parking.wake(self)
-        if self._done is not None:
-            self._done.set()
+    def drop(self) -> None:
+        """See `Pending.drop`."""
+        self.is_dropped = True
+        self._notify_on_done()
+        self._wake()
 
     def call_when_done(self, func: Callable[[], None]) -> None:
-        """Call `func` when it is answered, after whoever observes; at once if it is. It must not raise."""
+        """See `Pending.call_when_done`; `func` is called after `on_done`."""
         observer = self.on_done
         if self.is_done:
             func()
@@ -221,7 +241,41 @@ class Pending(Ticket, Generic[T]):
 
             self.on_done = both
 
-    def _tell_done(self) -> None:
+    # --- for the engine ------------------------------------------------------------------------------------
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the request is answered or dropped, so that it need not be sent again."""
+        return self.is_done or self.is_dropped
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether the request may be sent again if it was sent and not answered."""
+        return self.is_idempotent or not (self.request.is_write or self.is_suspiciously_large)
+
+    @property
+    def is_suspiciously_large(self) -> bool:
+        """Whether a server closes the connection on this request unless its `jute.maxbuffer` was raised."""
+        return self.request_size - _LENGTH_SIZE > _MAXBUFFER_DEFAULT
+
+    def complete(self, reply: Record | None, error: ZooKeeperError | None, zxid: int = 0) -> None:
+        """Set the answer and wake the tasks that wait for it. Call it once."""
+        self._answer = reply
+        self._error = error
+        self.zxid = zxid
+        self.is_done = True
+        if self.on_done is not None:
+            self._notify_on_done()
+        if self.parked is not None or self._done is not None:
+            self._wake()
+
+    def _wake(self) -> None:
+        if self.parked is not None:
+            self._parking.wake(self)
+        if self._done is not None:
+            self._done.set()
+
+    def _notify_on_done(self) -> None:
         on_done, self.on_done = self.on_done, None
         if on_done is not None:
             on_done()
@@ -229,3 +283,7 @@ class Pending(Ticket, Generic[T]):
     def __repr__(self) -> str:
         state = "waiting" if not self.is_done else "failed" if self._error is not None else "done"
         return f"<Pending {type(self.request).__name__} {state}>"
+
+
+def ignore_reply(_: object) -> None:
+    """Convert the reply to a request whose answer carries no result."""

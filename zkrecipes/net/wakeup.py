@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from threading import get_ident
+from threading import current_thread, get_ident
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ __all__ = [
     "callable_from_threads_in_task",
     "current_parking",
     "is_on_trio",
+    "wrong_loop_error",
 ]
 
 
@@ -291,3 +292,16 @@ def is_on_trio() -> bool:
     """Whether it is trio that runs the calling task, and not asyncio."""
     trio_loaded = sys.modules.get("trio")
     return trio_loaded is not None and trio_loaded.lowlevel.in_trio_run()
+
+
+def wrong_loop_error(home: str) -> RuntimeError:
+    """Return the error for a client that is used from another loop than its own, which could not be woken.
+
+    Args:
+        home: the name of the thread in which the client was opened.
+    """
+    return RuntimeError(
+        f"this client belongs to the event loop in which it was opened (thread {home!r}), and is used from "
+        f"another loop or thread ({current_thread().name!r}). Use it in its own loop, through "
+        "anyio.from_thread.run or asyncio.run_coroutine_threadsafe, or open another client here"
+    )

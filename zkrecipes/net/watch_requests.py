@@ -1,46 +1,78 @@
-"""Who watches: what the session reports to the owner of a watch, and which watches a server cannot carry."""
+"""The owners of watches: what the engine reports to them, and the watches that a server cannot carry."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Hashable
 from typing import Final, Protocol
 
+import anyio.lowlevel
+
+from zkrecipes.enums import ServerVersion
 from zkrecipes.errors import UnimplementedError, ZooKeeperError
+from zkrecipes.protocol.capabilities import Capabilities
 from zkrecipes.protocol.events import WatchEvent
 from zkrecipes.protocol.watch_table import WatchKind, WatchTable
 
-__all__ = ["PERSISTENT", "WatchOwner", "end_persistent"]
+__all__ = ["PERSISTENT", "WatchOwner", "end_watches", "report_attached"]
 
 PERSISTENT: Final = (WatchKind.PERSISTENT, WatchKind.RECURSIVE)
 """The kinds that servers before 3.6 do not have."""
 
+_SLICE: Final = 1000
+"""The number of watches that are notified before the loop gets a turn: it takes a millisecond or two."""
+
 
 class WatchOwner(Hashable, Protocol):
-    """Who is told what becomes of a watch. Nothing here may wait."""
+    """The owner of watches, notified of what becomes of them. No method may wait."""
 
     def fired(self, event: WatchEvent) -> None:
-        """The watch fired."""
+        """Take an event of the watch."""
 
     def missed(self) -> None:
-        """A new connection: events may have been missed, unless the watch is a one-shot one."""
+        """Note a new connection: events may have been missed, unless the watch is a one-shot one."""
 
     def ended(self, error: ZooKeeperError) -> None:
-        """The watch is over, with its session or its client."""
+        """End the watch, because its session or the client has ended."""
 
     def left(self) -> None:
-        """The block of the watch has been left: every wait for an event ends with an error."""
+        """Fail every wait for an event, because the block of the watch has been left."""
 
     @property
     def is_left(self) -> bool:
-        """Whether it has: a request under way must leave no watch behind."""
+        """Whether the block of the watch has been left: a request in flight must leave no watch behind."""
 
 
-def end_persistent(table: WatchTable[WatchOwner]) -> None:
-    """End the watches that a server before 3.6 does not have, if any: nothing would ever be told.
+async def report_attached(table: WatchTable[WatchOwner], capabilities: Capabilities) -> None:
+    """Notify the owners of all watches of a new connection, before any event of it is taken.
 
-    So it goes where the members of an ensemble are of different releases, while it is upgraded.
+    Watches that the server does not have are ended.
+
+    Args:
+        table: the client's watches.
+        capabilities: those of the server.
+    """
+    if capabilities.has(ServerVersion.V3_6) is False:
+        _end_persistent(table)
+    for number, owner in enumerate(table.owners(), 1):
+        owner.missed()
+        if number % _SLICE == 0:
+            await anyio.lowlevel.checkpoint()
+
+
+def end_watches(table: WatchTable[WatchOwner], error: ZooKeeperError, *kinds: WatchKind) -> None:
+    """Drop the owners of watches of these kinds, or of any, and end each with a copy of `error`."""
+    for owner in table.owners(*kinds):
+        table.drop(owner)
+        owner.ended(copy.copy(error))
+
+
+def _end_persistent(table: WatchTable[WatchOwner]) -> None:
+    """End the watches that a server before 3.6 does not have, since they would never fire.
+
+    This happens while an ensemble is upgraded and its members are of different releases.
     """
     for owner in table.owners(*PERSISTENT):
         paths = [path for kind, path in table.drop(owner) if kind in PERSISTENT]
-        detail = "the client came to a server that cannot go on with this watch, which needs ZooKeeper 3.6"
+        detail = "the client reached a server that cannot continue this watch, which needs ZooKeeper 3.6"
         owner.ended(UnimplementedError(paths[0], detail=detail))

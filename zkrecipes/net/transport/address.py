@@ -1,14 +1,19 @@
-"""Where a server is, once its name is resolved."""
+"""The address of a server, once its name is resolved, and bounded tables by address."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple, TypeVar, final
 
-__all__ = ["Address"]
+__all__ = ["ADDRESSES_MAX", "Address", "AddressTable"]
+
+ADDRESSES_MAX: Final = 1000
+"""More addresses than any ensemble has."""
+
+T = TypeVar("T")
 
 
 class Address(NamedTuple):
-    """Where to connect, or where a listener is bound."""
+    """The address to connect to, or that a listener is bound to."""
 
     host: str
     """An IP address as text (in memory: any name)."""
@@ -16,3 +21,15 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@final
+class AddressTable(dict[Address, T]):
+    """What a client knows of each address: only the newest entries, because pods change theirs for years."""
+
+    def __setitem__(self, address: Address, value: T) -> None:
+        """Set the entry of an address; drop the one that was set longest ago if there are too many."""
+        self.pop(address, None)
+        super().__setitem__(address, value)
+        while len(self) > ADDRESSES_MAX:
+            del self[next(iter(self))]

@@ -12,7 +12,7 @@ from typing import Any, Final, final
 import anyio
 import anyio.lowlevel
 
-from zkrecipes.net.address_cache import remember
+from zkrecipes.net.transport.address import AddressTable
 from zkrecipes.net.transport.network import Address, Handler, Network, Stream
 from zkrecipes.net.transport.tls import TLS, ContextSource, context_source
 from zkrecipes.net.transport.tls_errors import OtherSide, TlsError, is_end
@@ -43,13 +43,13 @@ class TlsNetwork:
         """What carries it."""
         self._contexts: ContextSource = context_source(tls)
         self._lacks_certificate = isinstance(tls, TLS) and tls.cert_file is None
-        self._names: dict[Address, str] = {}
+        self._names: AddressTable[str] = AddressTable()
 
     async def resolve(self, host: str, port: int) -> list[Address]:
         """The addresses of a name; see `Network.resolve`. Who is there will have to prove this name."""
         addresses = await self.carrier.resolve(host, port)
         for address in addresses:
-            remember(self._names, address, host)
+            self._names[address] = host
         return addresses
 
     async def connect(self, host: str, port: int) -> Stream:

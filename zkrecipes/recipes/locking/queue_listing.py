@@ -33,7 +33,7 @@ class Listing:
     @property
     def is_unsent(self) -> bool:
         """Whether it is still to be sent, so that it will show all that has happened so far."""
-        return self._pending.xid == 0 and not self._pending.is_done and not self._pending.is_dropped
+        return self._pending.is_unsent
 
     def join(self) -> None:
         """Count one more task that waits, and calls `drop` when it does not any longer."""
