@@ -48,7 +48,7 @@ from tests.recipes.double_barrier_checker import (
 )
 from zkrecipes.devserver.data_tree import DataTree, ZNode
 from zkrecipes.testing import SimulatedEnsemble
-from zkrecipes.testing.simulated.history import CommittedHistory, HistoryEntry, SessionEnd, Write
+from zkrecipes.testing.simulated.history import HistoryEntry, ReplicatedState, SessionEnd, Write
 
 __all__ = ["Recorder", "merged"]
 
@@ -180,25 +180,27 @@ class Recorder:
 
         Call it right after entering the ensemble: a copy of the state is made from its history.
         """
-        world = ensemble._world  # noqa: SLF001 - only the onlooker's view has the one history
-        committed = world.committed
-        store = CommittedHistory(
-            tick_time=world.times.tick, first_session_id=world.first_session_id, random=Random(0)
+        ensemble_state = ensemble._ensemble  # noqa: SLF001 - only this state has the one history
+        record_commit = ensemble_state.record_commit
+        store = ReplicatedState(
+            tick_time=ensemble_state.timing.tick,
+            first_session_id=ensemble_state.first_session_id,
+            random=Random(0),
         )
-        for entry in world.history:
+        for entry in ensemble_state.history:
             self._apply(store, entry)
 
         def record(index: int, entry: HistoryEntry) -> None:
-            is_new = index == len(world.history)
-            committed(index, entry)
+            is_new = index == len(ensemble_state.history)
+            record_commit(index, entry)
             if is_new:
                 self._apply(store, entry)
 
-        world.committed = record  # type: ignore[method-assign]
+        ensemble_state.record_commit = record  # type: ignore[method-assign]
 
-    def _apply(self, store: CommittedHistory, entry: HistoryEntry) -> None:
+    def _apply(self, store: ReplicatedState, entry: HistoryEntry) -> None:
         store.apply(entry)
-        act = entry.act
+        act = entry.body
         ended = act.session_id if isinstance(act, SessionEnd) else None
         session_id = act.session_id if isinstance(act, SessionEnd | Write) else 0
         self._look(store.processor.tree, entry.zxid, session_id, ended=ended)

@@ -21,11 +21,11 @@ from zkrecipes.devserver.session_tracker import first_session_id
 from zkrecipes.errors import session_hex
 from zkrecipes.net.transport.network import Stream, bare_errors
 from zkrecipes.testing.memory_network import MemoryNetwork
-from zkrecipes.testing.simulated.attachment import Attachment
-from zkrecipes.testing.simulated.history import CommittedHistory
+from zkrecipes.testing.simulated.history import ReplicatedState
 from zkrecipes.testing.simulated.leading import Leading
 from zkrecipes.testing.simulated.looking import Looking
-from zkrecipes.testing.simulated.replica import Down, Replica, Times, World
+from zkrecipes.testing.simulated.replica import Down, EnsembleState, Replica, Timing
+from zkrecipes.testing.simulated.replica_connection import ReplicaConnection
 
 __all__ = ["SimulatedEnsemble"]
 
@@ -87,18 +87,18 @@ class SimulatedEnsemble:
         """Where the replicas listen; clients pass it to `connect`."""
         random, started_at = Random(seed), time.time()
         session_id = first_session_id(started_at)
-        self._world = World(
+        self._ensemble = EnsembleState(
             size=size,
-            times=Times(tick_time, sync_limit, init_limit),
+            timing=Timing(tick_time, sync_limit, init_limit),
             latency=latency,
             random=random,
             started_at=started_at,
             first_session_id=session_id,
         )
         for number in range(1, size + 1):
-            store = CommittedHistory(tick_time=tick_time, first_session_id=session_id, random=random)
-            replica = Replica(self._world, number, store, Looking)
-            self._world.replicas[number] = self._world.wires.receivers[number] = replica
+            state = ReplicatedState(tick_time=tick_time, first_session_id=session_id, random=random)
+            replica = Replica(self._ensemble, number, state, Looking)
+            self._ensemble.replicas[number] = self._ensemble.replica_network.receivers[number] = replica
         self._running: AbstractAsyncContextManager[None] | None = None
         self._changed = anyio.Event()
 
@@ -107,7 +107,7 @@ class SimulatedEnsemble:
     @property
     def numbers(self) -> list[int]:
         """The numbers of the replicas."""
-        return list(self._world.replicas)
+        return list(self._ensemble.replicas)
 
     @property
     def connect_string(self) -> str:
@@ -128,7 +128,7 @@ class SimulatedEnsemble:
         """Who leads, the newest if an older one does not know yet that its time is over; None: nobody."""
         leading = [
             replica
-            for replica in self._world.replicas.values()
+            for replica in self._ensemble.replicas.values()
             if isinstance(replica.role, Leading) and replica.role.has_started
         ]
         newest = max(leading, key=lambda replica: replica.accepted_epoch, default=None)
@@ -151,7 +151,7 @@ class SimulatedEnsemble:
         """At which replicas a session has a connection: after a move also at the one it left, for a while."""
         return [
             number
-            for number, replica in self._world.replicas.items()
+            for number, replica in self._ensemble.replicas.items()
             if session_id in replica.processor.attached
         ]
 
@@ -160,7 +160,7 @@ class SimulatedEnsemble:
 
         At that moment its ephemeral znodes are gone, and its locks are somebody else's.
         """
-        return self._world.ended_at.get(session_id)
+        return self._ensemble.ended_at.get(session_id)
 
     def touched_at(self, session_id: int) -> float | None:
         """When the leader last heard of a session, on the loop's clock; it lives for a timeout after that.
@@ -188,7 +188,7 @@ class SimulatedEnsemble:
 
     def block(self, source: int, target: int) -> None:
         """Let nothing arrive from one replica at another; the other direction works."""
-        self._world.wires.block(self._replica(source).number, self._replica(target).number)
+        self._ensemble.replica_network.block(self._replica(source).number, self._replica(target).number)
 
     def isolate(self, number: int) -> None:
         """Cut a replica from all others. Its clients still reach it."""
@@ -199,10 +199,10 @@ class SimulatedEnsemble:
     def heal(self, one: int | None = None, other: int | None = None) -> None:
         """End what `cut`, `block` and `isolate` did between two replicas; without arguments, everywhere."""
         if one is None or other is None:
-            self._world.wires.unblock_all()
+            self._ensemble.replica_network.unblock_all()
         else:
-            self._world.wires.unblock(one, other)
-            self._world.wires.unblock(other, one)
+            self._ensemble.replica_network.unblock(one, other)
+            self._ensemble.replica_network.unblock(other, one)
 
     def pause(self, number: int) -> None:
         """Stop a replica's process: it answers nobody, and its timers do not fire."""
@@ -222,7 +222,7 @@ class SimulatedEnsemble:
     def restart(self, number: int) -> None:
         """Start it again, with its log and its copy of the state. One that runs is stopped first."""
         self.crash(number)
-        self._replica(number).look()
+        self._replica(number).start_looking()
 
     def move_leader(self, to: int | None = None) -> None:
         """Let the leader step down, for `to` or for another.
@@ -234,9 +234,9 @@ class SimulatedEnsemble:
             to: the next leader; None takes the follower with the lowest number.
         """
         leader = self.leader
-        self._world.preferred_leader = self._replica(to or min(self.followers, default=1)).number
+        self._ensemble.preferred_leader = self._replica(to or min(self.followers, default=1)).number
         if leader is not None:
-            self._replica(leader).look()
+            self._replica(leader).start_looking()
 
     def expire(self, session_id: int) -> None:
         """Let the leader end a session now, as if its time were up; a quorum has to agree.
@@ -251,7 +251,7 @@ class SimulatedEnsemble:
     async def serving(self, *numbers: int) -> None:
         """Wait until these replicas serve under one leader; without arguments, all that run."""
         await anyio.lowlevel.checkpoint()
-        while not self._are_serving(numbers or self._running_numbers()):  # noqa: ASYNC110 - many causes
+        while not self._all_serve(numbers or self._running_numbers()):  # noqa: ASYNC110 - many causes
             await anyio.sleep(_POLL_INTERVAL)
 
     async def session_ended(self, session_id: int) -> float:
@@ -261,16 +261,16 @@ class SimulatedEnsemble:
             await anyio.sleep(_POLL_INTERVAL)
         return ended_at
 
-    def _are_serving(self, numbers: tuple[int, ...]) -> bool:
+    def _all_serve(self, numbers: tuple[int, ...]) -> bool:
         leader = self.leader
         return leader is not None and all(self.is_serving(number) for number in (leader, *numbers))
 
     def _running_numbers(self) -> tuple[int, ...]:
-        replicas = self._world.replicas.values()
+        replicas = self._ensemble.replicas.values()
         return tuple(replica.number for replica in replicas if not isinstance(replica.role, Down))
 
     def _replica(self, number: int) -> Replica:
-        replica = self._world.replicas.get(number)
+        replica = self._ensemble.replicas.get(number)
         if replica is None:
             raise ValueError(f"there is no replica {number}: they are numbered 1 to {len(self.numbers)}")
         return replica
@@ -294,14 +294,14 @@ class SimulatedEnsemble:
     async def _run(self) -> AsyncIterator[None]:
         with bare_errors():
             async with anyio.create_task_group() as tasks, AsyncExitStack() as stack:
-                self._world.begin()
-                tasks.start_soon(self._world.timetable.run)
-                for replica in self._world.replicas.values():
+                self._ensemble.start()
+                tasks.start_soon(self._ensemble.scheduler.run)
+                for replica in self._ensemble.replicas.values():
                     serve = partial(self._serve, replica)
                     await stack.enter_async_context(
                         self.network.serve(self.host(replica.number), _PORT, serve)
                     )
-                    replica.look()
+                    replica.start_looking()
                 try:
                     await self.serving()
                     yield
@@ -311,34 +311,36 @@ class SimulatedEnsemble:
     async def _serve(self, replica: Replica, stream: Stream) -> None:
         """Serve one connection until it ends."""
         output = _Signal()
-        attachment = Attachment(replica, stream.peer.host, output.set)
-        replica.attachments[attachment] = None
+        connection = ReplicaConnection(replica, stream.peer.host, output.set)
+        replica.connections[connection] = None
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._send, replica, attachment, stream, output)
-                await self._receive(replica, attachment, stream)
-                attachment.close("its client has gone")
+                tasks.start_soon(self._send, replica, connection, stream, output)
+                await self._receive(replica, connection, stream)
+                connection.close("its client has gone")
         finally:
-            del replica.attachments[attachment]
-            replica.processor.leave(attachment)
+            del replica.connections[connection]
+            replica.processor.leave(connection)
 
-    async def _receive(self, replica: Replica, attachment: Attachment, stream: Stream) -> None:
+    async def _receive(self, replica: Replica, connection: ReplicaConnection, stream: Stream) -> None:
         try:
             while data := await stream.receive():
-                await self._until_it_goes(replica)
+                await self._wait_until_resumed(replica)
                 if isinstance(replica.role, Down):
                     return
-                attachment.receive(data)
+                connection.receive(data)
         except OSError:
             return  # the client has gone, or the connection was closed here
 
-    async def _send(self, replica: Replica, attachment: Attachment, stream: Stream, output: _Signal) -> None:
+    async def _send(
+        self, replica: Replica, connection: ReplicaConnection, stream: Stream, output: _Signal
+    ) -> None:
         try:
             while True:
-                await self._until_it_goes(replica)
-                if data := attachment.data_to_send():
+                await self._wait_until_resumed(replica)
+                if data := connection.data_to_send():
                     await stream.send(data)
-                elif attachment.is_closing:
+                elif connection.is_closing:
                     return
                 else:
                     await output.wait()
@@ -348,7 +350,7 @@ class SimulatedEnsemble:
             with anyio.CancelScope(shield=True):
                 await stream.aclose()
 
-    async def _until_it_goes(self, replica: Replica) -> None:
+    async def _wait_until_resumed(self, replica: Replica) -> None:
         while replica.is_paused:
             await self._changed.wait()
 

@@ -1,1 +1,1 @@
-"""The inside of `SimulatedEnsemble`: replicas that agree on one history, and the wires between them."""
+"""The implementation of `SimulatedEnsemble`: replicas that agree on one history, and their network."""

@@ -1,4 +1,4 @@
-"""A replica that follows a leader: it answers reads by itself, and leaves the rest to the leader."""
+"""A replica that follows a leader: it answers reads itself and forwards all other requests to the leader."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 from typing import final
 
 from zkrecipes.codec.messages import ConnectRequest
-from zkrecipes.testing.simulated.history import Asked, Origin
+from zkrecipes.testing.simulated.history import ClientRequest, Origin
 from zkrecipes.testing.simulated.messages import (
     Ack,
     AckEpoch,
@@ -26,18 +26,18 @@ from zkrecipes.testing.simulated.messages import (
     UpToDate,
 )
 from zkrecipes.testing.simulated.replica import Replica, Role, RoleName
-from zkrecipes.testing.simulated.timetable import EPSILON
-from zkrecipes.testing.simulated.wires import Channel, Reset
+from zkrecipes.testing.simulated.replica_network import Channel, Reset
+from zkrecipes.testing.simulated.scheduler import EPSILON
 
 __all__ = ["Following"]
 
 
 @final
 class Following(Role):
-    """It has a leader, and serves clients as soon as that says that it is up to date.
+    """The role of a replica that has a leader; it serves clients once the leader says that it is up to date.
 
     Args:
-        replica: whose role it is.
+        replica: the replica that follows.
         leader: the leader's number.
     """
 
@@ -48,53 +48,53 @@ class Following(Role):
         self.leader = leader
         self._is_serving = False
         self._channel = Channel(replica.number, leader)
-        self._heard_at = replica.world.timetable.now()
-        # Whom it has heard of since the leader's last ping (`LearnerSessionTracker.snapshot`).
+        self._heard_at = replica.ensemble.scheduler.now()
+        # The sessions that were active since the leader's last ping (`LearnerSessionTracker.snapshot`).
         self._touched: set[int] = set()
 
-    def begin(self) -> None:
+    def enter(self) -> None:
         """Join the leader."""
         replica = self.replica
         replica.send(self._channel, FollowerInfo(replica.accepted_epoch))
-        replica.in_term(self._limit(), self._check_leader_is_heard)
+        replica.call_in_role(self._limit(), self._check_leader_is_heard)
 
     @property
     def is_serving(self) -> bool:
-        """Whether it is up to date."""
+        """Whether the replica is up to date."""
         return self._is_serving
 
     def channels(self) -> Iterator[Channel]:
-        """The one to the leader."""
+        """Return the channel to the leader."""
         yield self._channel
 
     # --- clients -------------------------------------------------------------------------------------------
 
     def touch(self, session_id: int) -> bool:
-        """The leader will hear of it in the answer to its next ping, and not before."""
+        """Note the session for the answer to the leader's next ping; the leader learns of it only then."""
         self._touched.add(session_id)
         return True
 
-    def ask(self, asked: Asked) -> None:
-        """The leader decides. That it forwards a request is no touch (`submitLearnerRequest`)."""
-        self.replica.send(self._channel, Forwarded(asked))
+    def submit(self, client_request: ClientRequest) -> None:
+        """Forward the request to the leader. That does not touch the session (`submitLearnerRequest`)."""
+        self.replica.send(self._channel, Forwarded(client_request))
 
     def revalidate(self, origin: Origin, greeting: ConnectRequest) -> None:
-        """The leader knows whether the session lives."""
+        """Ask the leader whether the session is alive."""
         self.replica.send(self._channel, Revalidate(origin, greeting))
 
     # --- the leader ----------------------------------------------------------------------------------------
 
     def receive(self, channel: Channel, message: object) -> None:
-        """A message, mostly the leader's."""
+        """Process a message, which is usually the leader's."""
         replica = self.replica
         if channel is not self._channel:
             if not isinstance(message, Reset):
                 replica.close(channel)
             return
-        self._heard_at = replica.world.timetable.now()
+        self._heard_at = replica.ensemble.scheduler.now()
         match message:
             case Reset():
-                replica.look()
+                replica.start_looking()
             case Ping():
                 replica.send(channel, Pong(frozenset(self._touched)))
                 self._touched.clear()
@@ -102,11 +102,11 @@ class Following(Role):
                 replica.log.append(entry)
                 replica.send(channel, Ack(len(replica.log)))
             case Commit(length):
-                replica.committed_up_to(length)
-            case Synced(asked):
-                replica.later(partial(replica.answer_sync, asked))
+                replica.commit_up_to(length)
+            case Synced(client_request):
+                replica.call_after_commits(partial(replica.answer_sync, client_request))
             case Revalidated(origin, greeting, is_alive):
-                replica.revalidated(origin, greeting, is_alive=is_alive)
+                replica.complete_revalidation(origin, greeting, is_alive=is_alive)
             case _:
                 self._receive_while_joining(message)
 
@@ -114,26 +114,26 @@ class Following(Role):
         replica = self.replica
         match message:
             case LeaderInfo(epoch) if epoch < replica.accepted_epoch:
-                replica.look()
+                replica.start_looking()
             case LeaderInfo(epoch):
                 replica.accepted_epoch = epoch
                 replica.send(self._channel, AckEpoch(replica.current_epoch, replica.last_zxid))
-            case Sync(log, epoch, committed):
+            case Sync(log, epoch, committed_length):
                 replica.log = list(log)
                 replica.accepted_epoch = replica.current_epoch = epoch
-                replica.committed_up_to(committed)
+                replica.commit_up_to(committed_length)
                 replica.send(self._channel, AckSync(len(log)))
             case UpToDate():
                 self._is_serving = True
 
     def _check_leader_is_heard(self) -> None:
-        """The read time-out of the learner's socket (`Learner`)."""
-        left = self._heard_at + self._limit() - self.replica.world.timetable.now()
+        """Look for a new leader after the read timeout of the learner's socket (`Learner`)."""
+        left = self._heard_at + self._limit() - self.replica.ensemble.scheduler.now()
         if left <= EPSILON:
-            self.replica.look()
+            self.replica.start_looking()
         else:
-            self.replica.in_term(left, self._check_leader_is_heard)
+            self.replica.call_in_role(left, self._check_leader_is_heard)
 
     def _limit(self) -> float:
-        times = self.replica.world.times
-        return times.tick * (times.sync_limit if self._is_serving else times.init_limit)
+        timing = self.replica.ensemble.timing
+        return timing.tick * (timing.sync_limit if self._is_serving else timing.init_limit)

@@ -1,7 +1,7 @@
-"""The transactions that replicas agree on, and how each replica makes its own copy of the state from them.
+"""The transactions that replicas agree on, and the state that each replica builds from them.
 
-A transaction is the request itself with all that its outcome depends on (whose, when, as whom), so that every
-replica that applies the same ones in the same order comes to the same tree, errors included.
+A transaction is the request itself with everything that its outcome depends on (session, time, identities).
+So every replica that applies the same transactions in the same order has the same tree, errors included.
 """
 
 from __future__ import annotations
@@ -18,38 +18,38 @@ from zkrecipes.devserver.server_clock import ServerTime
 from zkrecipes.devserver.session_tracker import PASSWORD_SIZE, Session, SessionTracker
 
 __all__ = [
-    "Act",
-    "Asked",
-    "CommittedHistory",
+    "ClientRequest",
     "HistoryEntry",
     "NewSession",
     "Origin",
     "Refusal",
+    "ReplicatedState",
     "SessionEnd",
+    "TransactionBody",
     "Write",
 ]
 
 
 class Origin(Protocol):
-    """A client's connection, waiting for what a transaction brings."""
+    """A client's connection that waits for the outcome of a transaction."""
 
-    def attach(self, session: NewSession) -> None:
-        """Its new session was made."""
+    def complete_new_session(self, session: NewSession) -> None:
+        """Attach the connection to its new session."""
 
-    def attach_again(self, greeting: ConnectRequest, *, is_alive: bool) -> None:
-        """The leader has said whether the session that it asked for lives."""
+    def complete_revalidation(self, greeting: ConnectRequest, *, is_alive: bool) -> None:
+        """Attach the connection to the session in its greeting if that is alive, else refuse it."""
 
     def answer(self, number: int, reply: Reply) -> None:
-        """The request that it gave this number has an answer."""
+        """Set the answer to the connection's request with this number."""
 
 
-class Asked(NamedTuple):
-    """What a client asks of the leader, through its replica."""
+class ClientRequest(NamedTuple):
+    """A client's request to the leader, sent through the client's replica."""
 
     replica: int
     origin: Origin
     number: int
-    """Which of the connection's requests it is."""
+    """The connection's number for the request."""
     session_id: int
     """0 for a new session."""
     ids: tuple[Id, ...]
@@ -58,7 +58,7 @@ class Asked(NamedTuple):
 
 
 class NewSession(NamedTuple):
-    """A client has come."""
+    """The transaction that creates a session."""
 
     session_id: int
     timeout: float
@@ -67,7 +67,7 @@ class NewSession(NamedTuple):
 
 
 class SessionEnd(NamedTuple):
-    """A session is over: closed by its client, or expired."""
+    """The transaction that ends a session: its client closed it, or it expired."""
 
     session_id: int
 
@@ -77,18 +77,18 @@ class Write(NamedTuple):
 
     session_id: int
     ids: tuple[Id, ...]
-    """Who asks."""
+    """The client's identities, for the check of ACLs."""
     opcode: int
     request: Request[Any]
 
 
 class Refusal(NamedTuple):
-    """A request that the leader has refused: its session has ended, or moved to another server."""
+    """A request that the leader refused because its session has ended or moved to another server."""
 
     code: int
 
 
-Act = NewSession | SessionEnd | Write | Refusal
+TransactionBody = NewSession | SessionEnd | Write | Refusal
 
 
 class HistoryEntry(NamedTuple):
@@ -96,15 +96,15 @@ class HistoryEntry(NamedTuple):
 
     zxid: int
     time_ms: int
-    """Milliseconds since 1970, by the leader's calendar."""
-    act: Act
-    asked: Asked | None
-    """Who waits for its outcome; None where nobody asked, as when a session expires."""
+    """Milliseconds since 1970 on the leader's calendar."""
+    body: TransactionBody
+    client_request: ClientRequest | None
+    """The request that waits for the outcome; None if no client sent one, as when a session expires."""
 
 
 @final
-class _StandIn:
-    """Whoever asked for a write, on every replica alike."""
+class _WriteAuthor:
+    """The peer in whose name every replica applies a write."""
 
     address = ""
 
@@ -114,56 +114,56 @@ class _StandIn:
         self.sasl: SaslExchange | None = None
 
     def notify(self, zxid: int, event: WatchEventMessage) -> None:
-        """It watches nothing."""
+        """Do nothing: the author has no watches."""
 
     def close(self, why: str) -> None:
-        """It has no connection."""
+        """Do nothing: the author has no connection."""
 
 
 @final
-class CommittedHistory:
+class ReplicatedState:
     """One replica's copy of the state.
 
     Args:
         tick_time: the length of a tick, in seconds.
         first_session_id: the id of the first session, the same on all replicas.
-        random: shuffles lists of children.
+        random: the source for shuffling lists of children.
     """
 
     def __init__(self, *, tick_time: float, first_session_id: int, random: Random) -> None:
         self.processor: Processor = Processor(
             tree=DataTree(),
-            # It knows which sessions there are; how long they live is the leader's affair.
+            # It knows which sessions exist; the leader decides how long they live.
             sessions=SessionTracker(tick_time=tick_time, first_id=first_session_id),
             zxid=0,
             random=random,
         )
 
     def apply(self, entry: HistoryEntry) -> Reply:
-        """Apply the next transaction. Watches fire; what it is answered with where it was asked for."""
-        processor, act = self.processor, entry.act
+        """Apply the next transaction, fire its watches, and return the reply for its client."""
+        processor, body = self.processor, entry.body
         processor.zxid = entry.zxid - 1
         moment = ServerTime(0.0, entry.time_ms)
         reply = Reply(entry.zxid)
-        match act:
+        match body:
             case NewSession():
-                self._create_session(act, moment)
+                self._create_session(body, moment)
             case SessionEnd(session_id):
                 session = processor.sessions.find(session_id)
                 if session is not None:
                     processor.expire(session, moment)
             case Write(session_id, ids, opcode, request):
-                asker = _StandIn(processor.sessions.find(session_id), ids)
-                reply = processor.process(asker, opcode, request, moment)
+                author = _WriteAuthor(processor.sessions.find(session_id), ids)
+                reply = processor.process(author, opcode, request, moment)
             case Refusal(code):
                 reply = Reply(entry.zxid, code)
         processor.zxid = entry.zxid
         return reply
 
-    def _create_session(self, act: NewSession, moment: ServerTime) -> None:
-        greeting = ConnectRequest(0, 0, round(act.timeout * 1000), 0, bytes(PASSWORD_SIZE), None)
-        answer = self.processor.greet(_StandIn(None), greeting, moment, act.password)
+    def _create_session(self, body: NewSession, moment: ServerTime) -> None:
+        greeting = ConnectRequest(0, 0, round(body.timeout * 1000), 0, bytes(PASSWORD_SIZE), None)
+        answer = self.processor.greet(_WriteAuthor(None), greeting, moment, body.password)
         assert answer is not None
-        assert answer.session_id == act.session_id, "replicas number sessions alike"
-        # Nobody is attached by that; where a client waits for it, it is attached afterwards.
-        del self.processor.attached[act.session_id]
+        assert answer.session_id == body.session_id, "replicas must give sessions the same ids"
+        # No connection is attached yet; a waiting client is attached afterwards.
+        del self.processor.attached[body.session_id]

@@ -1,4 +1,4 @@
-"""Until when sessions live, as the leader alone decides (`SessionTrackerImpl`, `ExpiryQueue`, 3.9)."""
+"""The expiry of sessions, which the leader alone decides (`SessionTrackerImpl`, `ExpiryQueue`, 3.9)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["LeaderSessions"]
 
 @final
 class LeaderSessions:
-    """The sessions of one leader's term. Each ends at the first tick that is a timeout after its last touch.
+    """The sessions of one leader's term. Each expires at the first tick a timeout after its last touch.
 
     Args:
         tick_time: the length of a tick, in seconds.
@@ -18,7 +18,7 @@ class LeaderSessions:
 
     def __init__(self, tick_time: float) -> None:
         self.owners: dict[int, int] = {}
-        """The replica at which each session was attached last, where that was in this term."""
+        """The replica at which each session was attached last, if that was in this term."""
         self.touched_at: dict[int, float] = {}
         self._tick_time = tick_time
         self._timeouts: dict[int, float] = {}
@@ -28,12 +28,12 @@ class LeaderSessions:
         return session_id in self._timeouts
 
     def add(self, session_id: int, timeout: float, now: float) -> None:
-        """A new session, or one that an earlier leader knew: it has a whole timeout."""
+        """Track a new session, or one that an earlier leader knew, for a full timeout from now."""
         self._timeouts[session_id] = timeout
         self.touch(session_id, now)
 
     def touch(self, session_id: int, now: float) -> bool:
-        """It lives for a timeout from now; False where it has ended."""
+        """Extend a session to a full timeout from now; return False if it has ended."""
         timeout = self._timeouts.get(session_id)
         if timeout is None:
             return False
@@ -42,14 +42,14 @@ class LeaderSessions:
         return True
 
     def end(self, session_id: int) -> bool:
-        """It takes no touch any more; False where it had ended already."""
+        """Stop tracking a session, so that later touches fail; return False if it had ended already."""
         self._ends.pop(session_id, None)
         return self._timeouts.pop(session_id, None) is not None
 
     def expired(self, now: float) -> list[int]:
-        """Those whose time is up. After calling this, `end` each."""
+        """Return the sessions whose time is up. After calling this, `end` each."""
         return [session_id for session_id, end in self._ends.items() if end <= now]
 
     def next_end(self) -> float | None:
-        """When `expired` has something to tell; None while there are no sessions."""
+        """Return when `expired` will next return a session; None while there are no sessions."""
         return min(self._ends.values(), default=None)

@@ -1,7 +1,8 @@
-"""A replica that leads: it orders all transactions, and alone decides which sessions live.
+"""A replica that leads: it orders all transactions, and it alone decides which sessions live.
 
-It leads as long as a quorum of learners answers its pings; until it has missed them for `sync_limit` ticks it
-goes on answering its own clients, and so does a learner that it cannot reach. A write needs the quorum.
+It leads as long as a quorum of learners answers its pings. Until it has missed their answers for `sync_limit`
+ticks, it continues to answer its own clients, and so does a learner that it cannot reach. A write needs the
+quorum.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from zkrecipes.devserver.session_tracker import PASSWORD_SIZE
 from zkrecipes.enums import OpCode
 from zkrecipes.errors import SessionExpiredError, SessionMovedError
 from zkrecipes.testing.simulated.history import (
-    Act,
-    Asked,
+    ClientRequest,
     HistoryEntry,
     NewSession,
     Origin,
     Refusal,
     SessionEnd,
+    TransactionBody,
     Write,
 )
 from zkrecipes.testing.simulated.leader_sessions import LeaderSessions
@@ -45,32 +46,32 @@ from zkrecipes.testing.simulated.messages import (
     UpToDate,
 )
 from zkrecipes.testing.simulated.replica import Replica, Role, RoleName
-from zkrecipes.testing.simulated.timetable import EPSILON
-from zkrecipes.testing.simulated.wires import Channel, Reset
+from zkrecipes.testing.simulated.replica_network import Channel, Reset
+from zkrecipes.testing.simulated.scheduler import EPSILON
 
 __all__ = ["Leading"]
 
 
 @final
 class _Learner:
-    """What the leader knows of a learner (`LearnerHandler`)."""
+    """The leader's knowledge of a learner (`LearnerHandler`)."""
 
     def __init__(self, channel: Channel, heard_at: float, deadline_tick: int) -> None:
         self.channel = channel
         self.heard_at = heard_at
         self.deadline_tick = deadline_tick
         self.is_synced = False
-        self.is_forwarded_to = False
-        self.acked = 0
+        self.receives_proposals = False
+        self.acked_length = 0
         self.unacked_since: float | None = None
 
 
 @final
 class Leading(Role):
-    """It leads, or wants to: it has started once a quorum has its log.
+    """The role of an elected leader; it has started once a quorum has its log.
 
     Args:
-        replica: whose role it is.
+        replica: the replica that leads.
     """
 
     name = RoleName.LEADING
@@ -78,51 +79,51 @@ class Leading(Role):
     def __init__(self, replica: Replica) -> None:
         super().__init__(replica)
         self.has_started: bool = False
-        self.sessions: LeaderSessions = LeaderSessions(replica.world.times.tick)
+        self.sessions: LeaderSessions = LeaderSessions(replica.ensemble.timing.tick)
         self._epoch: int | None = None
         self._accepted_epochs: dict[int, int] = {}
         self._learners: dict[int, _Learner] = {}
         self._committed = 0
-        self._count = 0
+        self._proposal_count = 0
         self._tick = 0
         self._skips_tick = True
-        # Syncs that wait for what was proposed before them to be committed.
-        self._syncs: deque[tuple[int, Asked]] = deque()
+        # Syncs that wait for the commit of earlier proposals: the length of the log then, and the request.
+        self._syncs: deque[tuple[int, ClientRequest]] = deque()
         self._next_session_id = 0
-        self._looks_at: float | None = None
+        self._expiry_check_at: float | None = None
 
-    def begin(self) -> None:
-        """Wait for learners."""
-        replica, times = self.replica, self.replica.world.times
+    def enter(self) -> None:
+        """Wait for learners to connect."""
+        replica, timing = self.replica, self.replica.ensemble.timing
         self._accepted_epochs = {replica.number: replica.accepted_epoch}
-        replica.in_term(times.tick * times.init_limit, self._give_up_unless_started)
-        if replica.world.is_majority(1):
+        replica.call_in_role(timing.tick * timing.init_limit, self._give_up_unless_started)
+        if replica.ensemble.is_majority(1):
             self._begin_epoch()
-            self._start()
+            self._start_serving()
 
     def _give_up_unless_started(self) -> None:
         if not self.has_started:
-            self.replica.look()
+            self.replica.start_looking()
 
     @property
     def is_serving(self) -> bool:
-        """Whether it has started."""
+        """Whether the leader has started."""
         return self.has_started
 
     def channels(self) -> Iterator[Channel]:
-        """Those of its learners."""
+        """Return the channels to the learners."""
         return iter([learner.channel for learner in self._learners.values()])
 
     # --- clients -------------------------------------------------------------------------------------------
 
     def touch(self, session_id: int) -> bool:
-        """A client of its own touches its session at once."""
+        """Touch the session of one of the leader's own clients immediately."""
         return self.sessions.touch(session_id, self._now())
 
     def revalidate(self, origin: Origin, greeting: ConnectRequest) -> None:
-        """Whether the session lives, which is thereby touched (`Leader.revalidateSession`)."""
+        """Touch the session if it is alive, and report whether it is (`Leader.revalidateSession`)."""
         is_alive = self._attach(greeting, self.replica.number)
-        self.replica.revalidated(origin, greeting, is_alive=is_alive)
+        self.replica.complete_revalidation(origin, greeting, is_alive=is_alive)
 
     def _attach(self, greeting: ConnectRequest, replica: int) -> bool:
         session_id = greeting.session_id
@@ -130,69 +131,72 @@ class Leading(Role):
             return False
         timeout = self.replica.processor.sessions.negotiated(greeting.timeout_ms / 1000)
         self.sessions.add(session_id, timeout, self._now())
-        self._arrange_expiry()
+        self._schedule_expiry()
         self.sessions.owners[session_id] = replica
         return True
 
-    def ask(self, asked: Asked) -> None:
-        """Order it among the transactions; a sync waits for those before it and is none itself."""
-        if asked.opcode == OpCode.SYNC:
-            self._sync(asked)
+    def submit(self, client_request: ClientRequest) -> None:
+        """Order a request among the transactions; a sync only waits for the transactions before it."""
+        if client_request.opcode == OpCode.SYNC:
+            self._sync(client_request)
         else:
-            self._propose(self._act(asked), asked)
+            self._propose(self._transaction_body(client_request), client_request)
 
-    def _act(self, asked: Asked) -> Act:
-        """What the request is as a transaction (`PrepRequestProcessor`)."""
-        session_id, request = asked.session_id, asked.request
+    def _transaction_body(self, client_request: ClientRequest) -> TransactionBody:
+        """Turn a request into a transaction (`PrepRequestProcessor`)."""
+        session_id, request = client_request.session_id, client_request.request
         if isinstance(request, ConnectRequest):
-            return self._new_session(request, asked.replica)
+            return self._new_session(request, client_request.replica)
         if session_id not in self.sessions:
             return Refusal(SessionExpiredError.code)
-        if self.sessions.owners.get(session_id, asked.replica) != asked.replica:
+        if self.sessions.owners.get(session_id, client_request.replica) != client_request.replica:
             return Refusal(SessionMovedError.code)
-        if asked.opcode == OpCode.CLOSE_SESSION:
+        if client_request.opcode == OpCode.CLOSE_SESSION:
             self.sessions.end(session_id)
             return SessionEnd(session_id)
-        return Write(session_id, asked.ids, asked.opcode, request)
+        return Write(session_id, client_request.ids, client_request.opcode, request)
 
     def _new_session(self, greeting: ConnectRequest, replica: int) -> NewSession:
         session_id = self._next_session_id
         self._next_session_id += 1
         timeout = self.replica.processor.sessions.negotiated(greeting.timeout_ms / 1000)
         self.sessions.add(session_id, timeout, self._now())
-        self._arrange_expiry()
+        self._schedule_expiry()
         self.sessions.owners[session_id] = replica
-        return NewSession(session_id, timeout, self.replica.world.random.randbytes(PASSWORD_SIZE))
+        return NewSession(session_id, timeout, self.replica.ensemble.random.randbytes(PASSWORD_SIZE))
 
-    def _sync(self, asked: Asked) -> None:
-        """It is answered without a quorum when there is nothing to wait for (`Leader.processSync`)."""
-        self._syncs.append((len(self.replica.log), asked))
+    def _sync(self, client_request: ClientRequest) -> None:
+        """Answer a sync once earlier proposals are committed.
+
+        If none is open, it needs no quorum (`Leader.processSync`).
+        """
+        self._syncs.append((len(self.replica.log), client_request))
         self._answer_syncs()
 
     def _answer_syncs(self) -> None:
         while self._syncs and self._syncs[0][0] <= self._committed:
-            _, asked = self._syncs.popleft()
+            _, client_request = self._syncs.popleft()
             replica = self.replica
-            if asked.replica == replica.number:
-                replica.later(partial(replica.answer_sync, asked))
-            elif asked.replica in self._learners:
-                replica.send(self._learners[asked.replica].channel, Synced(asked))
+            if client_request.replica == replica.number:
+                replica.call_after_commits(partial(replica.answer_sync, client_request))
+            elif client_request.replica in self._learners:
+                replica.send(self._learners[client_request.replica].channel, Synced(client_request))
 
     # --- learners ------------------------------------------------------------------------------------------
 
     def receive(self, channel: Channel, message: object) -> None:
-        """A message of a learner."""
+        """Process a message from a learner."""
         source = channel.peer_of(self.replica.number)
         learner = self._learners.get(source)
         is_known = learner is not None and learner.channel is channel
         if isinstance(message, FollowerInfo):
-            self._add_learner(channel, source, message)
+            self._accept_learner(channel, source, message)
         elif isinstance(message, Reset):
             if is_known:
                 del self._learners[source]
         elif learner is not None and is_known:
             learner.heard_at = self._now()
-            learner.deadline_tick = self._tick + self.replica.world.times.sync_limit
+            learner.deadline_tick = self._tick + self.replica.ensemble.timing.sync_limit
             self._receive_from(source, learner, message)
         else:
             self.replica.close(channel)
@@ -202,28 +206,28 @@ class Leading(Role):
             case Pong(touched):
                 for session_id in touched:
                     self.sessions.touch(session_id, self._now())
-            case Forwarded(asked):
+            case Forwarded(client_request):
                 if self.has_started:
-                    self.ask(asked)
+                    self.submit(client_request)
             case Ack(length):
-                learner.acked = max(learner.acked, length)
-                learner.unacked_since = None if learner.acked >= len(self.replica.log) else self._now()
-                self._commit_what_a_quorum_has()
+                learner.acked_length = max(learner.acked_length, length)
+                learner.unacked_since = None if learner.acked_length >= len(self.replica.log) else self._now()
+                self._commit_acknowledged()
             case Revalidate(origin, greeting):
                 is_alive = self._attach(greeting, source)
                 self.replica.send(learner.channel, Revalidated(origin, greeting, is_alive))
             case _:
                 self._receive_from_joining(source, learner, message)
 
-    def _add_learner(self, channel: Channel, number: int, info: FollowerInfo) -> None:
+    def _accept_learner(self, channel: Channel, number: int, info: FollowerInfo) -> None:
         self._drop_learner(number)
-        times = self.replica.world.times
-        deadline = self._tick + times.init_limit + times.sync_limit
+        timing = self.replica.ensemble.timing
+        deadline = self._tick + timing.init_limit + timing.sync_limit
         self._learners[number] = _Learner(channel, self._now(), deadline)
         self._accepted_epochs[number] = info.accepted_epoch
         if self._epoch is not None:
             self.replica.send(channel, LeaderInfo(self._epoch))
-        elif self.replica.world.is_majority(len(self._accepted_epochs)):
+        elif self.replica.ensemble.is_majority(len(self._accepted_epochs)):
             self._begin_epoch()
 
     def _begin_epoch(self) -> None:
@@ -237,20 +241,20 @@ class Leading(Role):
             case AckEpoch(epoch, zxid):
                 is_ahead = (epoch, zxid) > (replica.current_epoch, replica.last_zxid)
                 if is_ahead and not self.has_started:
-                    replica.look()
+                    replica.start_looking()
                 elif self._epoch is None:
                     self._drop_learner(number)
                 else:
-                    learner.is_forwarded_to = True
+                    learner.receives_proposals = True
                     replica.send(learner.channel, Sync(tuple(replica.log), self._epoch, self._committed))
             case AckSync(length):
                 learner.is_synced = True
-                learner.acked = max(learner.acked, length)
+                learner.acked_length = max(learner.acked_length, length)
                 if self.has_started:
                     replica.send(learner.channel, UpToDate())
-                    self._commit_what_a_quorum_has()
-                elif replica.world.is_majority(1 + self._synced_count()):
-                    self._start()
+                    self._commit_acknowledged()
+                elif replica.ensemble.is_majority(1 + self._synced_count()):
+                    self._start_serving()
 
     def _synced_count(self) -> int:
         return sum(learner.is_synced for learner in self._learners.values())
@@ -262,38 +266,38 @@ class Leading(Role):
 
     # --- leading -------------------------------------------------------------------------------------------
 
-    def _start(self) -> None:
-        """A quorum has its log, which thereby is committed, and every session starts with a whole timeout."""
+    def _start_serving(self) -> None:
+        """Commit the log, which a quorum has by now, and give every session a full timeout."""
         replica = self.replica
         assert self._epoch is not None
         replica.current_epoch = self._epoch
         self.has_started = True
-        self._next_session_id = replica.world.first_session_id
+        self._next_session_id = replica.ensemble.first_session_id
         for entry in replica.log:
-            if isinstance(entry.act, NewSession):
-                self._next_session_id = entry.act.session_id + 1
-                self.sessions.add(entry.act.session_id, entry.act.timeout, self._now())
-            elif isinstance(entry.act, SessionEnd):
-                self.sessions.end(entry.act.session_id)
+            if isinstance(entry.body, NewSession):
+                self._next_session_id = entry.body.session_id + 1
+                self.sessions.add(entry.body.session_id, entry.body.timeout, self._now())
+            elif isinstance(entry.body, SessionEnd):
+                self.sessions.end(entry.body.session_id)
         self._commit(len(replica.log))
         for learner in self._learners.values():
             if learner.is_synced:
                 replica.send(learner.channel, UpToDate())
-        self._arrange_expiry()
-        replica.in_term(replica.world.times.tick / 2, self._half_tick)
-        replica.in_term(reaping.CHECK_INTERVAL, self._reap)
+        self._schedule_expiry()
+        replica.call_in_role(replica.ensemble.timing.tick / 2, self._run_half_tick)
+        replica.call_in_role(reaping.CHECK_INTERVAL, self._reap)
 
-    def _half_tick(self) -> None:
-        """The quorum is checked every tick, the learners are pinged every half (`Leader.lead`)."""
+    def _run_half_tick(self) -> None:
+        """Check the quorum every tick and ping the learners every half tick (`Leader.lead`)."""
         replica = self.replica
         if not self._skips_tick:
             self._tick += 1
-            in_time = sum(
+            in_time_count = sum(
                 learner.is_synced and self._tick <= learner.deadline_tick
                 for learner in self._learners.values()
             )
-            if not replica.world.is_majority(1 + in_time):
-                replica.look()
+            if not replica.ensemble.is_majority(1 + in_time_count):
+                replica.start_looking()
                 return
         self._skips_tick = not self._skips_tick
         for number, learner in list(self._learners.items()):
@@ -301,13 +305,13 @@ class Leading(Role):
                 self._drop_learner(number)
             elif learner.is_synced:
                 replica.send(learner.channel, Ping())
-        replica.in_term(replica.world.times.tick / 2, self._half_tick)
+        replica.call_in_role(replica.ensemble.timing.tick / 2, self._run_half_tick)
 
     def _is_overdue(self, learner: _Learner) -> bool:
-        """The read time-out of the leader's socket, and `SyncLimitCheck`."""
-        times, now = self.replica.world.times, self._now() + EPSILON
-        sync_limit = times.tick * times.sync_limit
-        limit = sync_limit if learner.is_synced else times.tick * times.init_limit
+        """Whether a learner exceeded the read timeout of the leader's socket, or `SyncLimitCheck`."""
+        timing, now = self.replica.ensemble.timing, self._now() + EPSILON
+        sync_limit = timing.tick * timing.sync_limit
+        limit = sync_limit if learner.is_synced else timing.tick * timing.init_limit
         if now - learner.heard_at >= limit:
             return True
         return learner.unacked_since is not None and now - learner.unacked_since >= sync_limit
@@ -315,31 +319,33 @@ class Leading(Role):
     def _reap(self) -> None:
         """Delete the containers that are due (`ContainerManager`)."""
         replica = self.replica
-        for path in reaping.due(replica.processor.tree, replica.world.calendar()):
+        for path in reaping.due(replica.processor.tree, replica.ensemble.calendar()):
             self._propose(Write(0, (), OpCode.DELETE_CONTAINER, DeleteContainerRequest(path)), None)
-        replica.in_term(reaping.CHECK_INTERVAL, self._reap)
+        replica.call_in_role(reaping.CHECK_INTERVAL, self._reap)
 
-    def _propose(self, act: Act, asked: Asked | None) -> None:
+    def _propose(self, body: TransactionBody, client_request: ClientRequest | None) -> None:
         replica = self.replica
         assert self._epoch is not None
-        self._count += 1
-        entry = HistoryEntry((self._epoch << 32) + self._count, replica.world.calendar(), act, asked)
+        self._proposal_count += 1
+        entry = HistoryEntry(
+            (self._epoch << 32) + self._proposal_count, replica.ensemble.calendar(), body, client_request
+        )
         replica.log.append(entry)
         for learner in self._learners.values():
-            if learner.is_forwarded_to:
+            if learner.receives_proposals:
                 if learner.unacked_since is None:
                     learner.unacked_since = self._now()
                 replica.send(learner.channel, Proposal(entry))
-        self._commit_what_a_quorum_has()
+        self._commit_acknowledged()
 
-    def _commit_what_a_quorum_has(self) -> None:
+    def _commit_acknowledged(self) -> None:
         if not self.has_started:
             return
-        acked = [learner.acked for learner in self._learners.values()]
-        acked.append(len(self.replica.log))
-        acked.sort(reverse=True)
-        for count, length in enumerate(acked, start=1):
-            if self.replica.world.is_majority(count):
+        acked_length = [learner.acked_length for learner in self._learners.values()]
+        acked_length.append(len(self.replica.log))
+        acked_length.sort(reverse=True)
+        for count, length in enumerate(acked_length, start=1):
+            if self.replica.ensemble.is_majority(count):
                 self._commit(length)
                 return
 
@@ -348,37 +354,37 @@ class Leading(Role):
             return
         replica = self.replica
         for index in range(self._committed, length):
-            replica.world.committed(index, replica.log[index])
+            replica.ensemble.record_commit(index, replica.log[index])
         self._committed = length
         for learner in self._learners.values():
-            if learner.is_forwarded_to:
+            if learner.receives_proposals:
                 replica.send(learner.channel, Commit(length))
-        replica.committed_up_to(length)
+        replica.commit_up_to(length)
         self._answer_syncs()
 
     # --- sessions ------------------------------------------------------------------------------------------
 
     def end_session(self, session_id: int) -> bool:
-        """End a session as if its time were up; False where it has ended."""
+        """End a session as if its time were up; return False if it had ended already."""
         if not self.sessions.end(session_id):
             return False
         self._propose(SessionEnd(session_id), None)
         return True
 
-    def _arrange_expiry(self) -> None:
-        """Look again when the next session may end, unless a look before that is arranged."""
+    def _schedule_expiry(self) -> None:
+        """Schedule a check for when the next session may expire, unless an earlier check is scheduled."""
         end = self.sessions.next_end()
-        if end is not None and (self._looks_at is None or end < self._looks_at):
-            self._looks_at = end
-            self.replica.in_term(end - self._now(), partial(self._expire, end))
+        if end is not None and (self._expiry_check_at is None or end < self._expiry_check_at):
+            self._expiry_check_at = end
+            self.replica.call_in_role(end - self._now(), partial(self._expire, end))
 
     def _expire(self, at: float) -> None:
-        if self._looks_at != at:
+        if self._expiry_check_at != at:
             return
-        self._looks_at = None
+        self._expiry_check_at = None
         for session_id in self.sessions.expired(self._now() + EPSILON):
             self.end_session(session_id)
-        self._arrange_expiry()
+        self._schedule_expiry()
 
     def _now(self) -> float:
-        return self.replica.world.timetable.now()
+        return self.replica.ensemble.scheduler.now()

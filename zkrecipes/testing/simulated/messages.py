@@ -1,11 +1,11 @@
-"""What replicas say to one another. Named for the packets of ZooKeeper's own (`Leader`, `Learner`, 3.9)."""
+"""The messages between replicas, named after ZooKeeper's own packets (`Leader`, `Learner`, 3.9)."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from zkrecipes.codec.messages import ConnectRequest
-from zkrecipes.testing.simulated.history import Asked, HistoryEntry, Origin
+from zkrecipes.testing.simulated.history import ClientRequest, HistoryEntry, Origin
 
 __all__ = [
     "Ack", "AckEpoch", "AckSync", "Commit", "FollowerInfo", "Forwarded", "LeaderInfo", "Ping", "Pong",
@@ -13,102 +13,102 @@ __all__ = [
 ]  # fmt: skip
 
 
-# Joining: a learner that comes to a leader gets the leader's log for its own.
+# Joining: a learner that connects to a leader replaces its own log by the leader's.
 
 
 class FollowerInfo(NamedTuple):
-    """A learner comes."""
+    """A learner's first message to its leader."""
 
     accepted_epoch: int
 
 
 class LeaderInfo(NamedTuple):
-    """The epoch that begins, or has begun."""
+    """The epoch that the leader starts, or has started."""
 
     epoch: int
 
 
 class AckEpoch(NamedTuple):
-    """The learner takes part in that epoch; how far its own log goes."""
+    """The learner's acceptance of that epoch, with the end of its own log."""
 
     current_epoch: int
     zxid: int
 
 
 class Sync(NamedTuple):
-    """The log."""
+    """The leader's whole log."""
 
     log: tuple[HistoryEntry, ...]
     epoch: int
-    committed: int
-    """How many of its entries are known to be committed."""
+    committed_length: int
+    """The number of entries that the leader knows to be committed."""
 
 
 class AckSync(NamedTuple):
-    """The learner has the log, so long."""
+    """The learner's confirmation that it has the log, up to this length."""
 
     length: int
 
 
 class UpToDate(NamedTuple):
-    """The learner may serve."""
+    """The leader's permission to serve clients."""
 
 
-# Transactions. Logs are alike, so an entry is known by the length of the log that ends with it.
+# Transactions. All logs have the same entries, so the length of a log identifies its last entry.
 
 
 class Proposal(NamedTuple):
-    """An entry that wants a quorum."""
+    """A log entry that needs a quorum."""
 
     entry: HistoryEntry
 
 
 class Ack(NamedTuple):
-    """The learner has it in its log."""
+    """The learner's confirmation that its log has this length."""
 
     length: int
 
 
 class Commit(NamedTuple):
-    """A quorum has it."""
+    """The leader's notice that a quorum has the log up to this length."""
 
     length: int
 
 
 class Forwarded(NamedTuple):
-    """A write or a sync of a learner's client."""
+    """A write or a sync from a learner's client."""
 
-    asked: Asked
+    client_request: ClientRequest
 
 
 class Synced(NamedTuple):
-    """The answer to a sync: it follows the commits that came before it."""
+    """The answer to a sync; it follows the commits that preceded the sync."""
 
-    asked: Asked
+    client_request: ClientRequest
 
 
 # Sessions.
 
 
 class Ping(NamedTuple):
-    """Every half tick; the answer says who was heard of."""
+    """The leader's ping, sent every half tick; the answer names the sessions that were active."""
 
 
 class Pong(NamedTuple):
-    """The sessions that the learner has heard of since its last answer."""
+    """The sessions that were active at the learner since its last answer."""
 
     touched: frozenset[int]
 
 
 class Revalidate(NamedTuple):
-    """A client asks a learner for its session."""
+    """A learner's question whether the session that a client asks for is alive."""
 
     origin: Origin
     greeting: ConnectRequest
 
 
 class Revalidated(NamedTuple):
-    """Whether that session lives; the leader has touched it."""
+    """The leader's answer whether that session is alive; if so, the leader has touched it."""
 
     origin: Origin
     greeting: ConnectRequest

@@ -1,8 +1,8 @@
-"""One replica: its log, its copy of the state, its clients, and the role that it has at the moment.
+"""One replica: its log, its copy of the state, its clients, and its current role.
 
-It keeps the rules of the real server that decide what clients see when servers fail: elections that need a
+It follows the real server's rules that decide what clients see when servers fail: elections that need a
 majority, the log of the newest epoch as the new history, commits by a quorum, time limits of learners and
-leaders, and who touches a session. An election is reduced to its outcome.
+leaders, and the touching of sessions. An election is reduced to its outcome.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from zkrecipes.codec.messages import ConnectRequest, SyncReply, SyncRequest
 from zkrecipes.devserver.four_letter.answers import VERSION
 from zkrecipes.devserver.processor import Processor, Reply
 from zkrecipes.devserver.server_clock import ServerTime
-from zkrecipes.testing.simulated.attachment import Attachment
 from zkrecipes.testing.simulated.history import (
-    Asked,
-    CommittedHistory,
+    ClientRequest,
     HistoryEntry,
     NewSession,
     Origin,
+    ReplicatedState,
     SessionEnd,
 )
-from zkrecipes.testing.simulated.timetable import EPSILON, Timetable
-from zkrecipes.testing.simulated.wires import Channel, Reset, Wires
+from zkrecipes.testing.simulated.replica_connection import ReplicaConnection
+from zkrecipes.testing.simulated.replica_network import Channel, ReplicaNetwork, Reset
+from zkrecipes.testing.simulated.scheduler import EPSILON, Scheduler
 
-__all__ = ["Down", "Replica", "Role", "RoleName", "Times", "World"]
+__all__ = ["Down", "EnsembleState", "Replica", "Role", "RoleName", "Timing"]
 
 
 class RoleName(Enum):
-    """What a replica is doing."""
+    """The state of a replica."""
 
     LOOKING = "looking"
-    """It has no leader, and serves nobody."""
+    """The replica has no leader and serves no clients."""
     FOLLOWING = "following"
     LEADING = "leading"
     DOWN = "down"
-    """It has crashed."""
+    """The replica has crashed."""
 
 
-class Times(NamedTuple):
+class Timing(NamedTuple):
     """The configuration, in seconds and in ticks."""
 
     tick: float
@@ -54,15 +54,15 @@ class Times(NamedTuple):
 
 
 @final
-class World:
-    """What the replicas of one ensemble share, and what only an onlooker knows: the one history.
+class EnsembleState:
+    """The parts that the replicas of one ensemble share, and the committed history, which no replica reads.
 
     Args:
-        size: how many replicas there are.
-        times: the configuration.
-        latency: how long a message between two replicas takes, in seconds.
-        random: for all that is up to chance.
-        started_at: what the calendar shows at first, in seconds since 1970.
+        size: the number of replicas.
+        timing: the configuration.
+        latency: the time that a message between two replicas takes, in seconds.
+        random: the source of all random choices.
+        started_at: the first time that the calendar shows, in seconds since 1970.
         first_session_id: the id of the first session.
     """
 
@@ -70,59 +70,59 @@ class World:
         self,
         *,
         size: int,
-        times: Times,
+        timing: Timing,
         latency: float,
         random: Random,
         started_at: float,
         first_session_id: int,
     ) -> None:
-        self.times = times
+        self.timing = timing
         self.random = random
         self.first_session_id = first_session_id
-        self.timetable: Timetable = Timetable()
-        self.wires: Wires = Wires(self.timetable, latency)
+        self.scheduler: Scheduler = Scheduler()
+        self.replica_network: ReplicaNetwork = ReplicaNetwork(self.scheduler, latency)
         self.replicas: dict[int, Replica] = {}
         self.preferred_leader = 0
-        """Who wins an election among those with the same log; 0: who has the highest number."""
+        """The replica that wins an election among equal logs; 0 stands for the one with the highest number."""
         self.history: list[HistoryEntry] = []
         self.ended_at: dict[int, float] = {}
-        """When the end of each session that has ended was committed."""
+        """The time at which the end of each ended session was committed."""
         self._size = size
         self._started_at = started_at
         self._began_at = 0.0
 
-    def begin(self) -> None:
-        """The loop runs: from now on the calendar goes."""
-        self._began_at = self.timetable.now()
+    def start(self) -> None:
+        """Start the calendar. Call it once the event loop runs."""
+        self._began_at = self.scheduler.now()
 
     def is_majority(self, count: int) -> bool:
-        """Whether so many replicas are a quorum."""
+        """Whether this many replicas are a quorum."""
         return count > self._size // 2
 
     def calendar(self) -> int:
-        """Milliseconds since 1970."""
-        return int((self._started_at + self.timetable.now() - self._began_at) * 1000)
+        """Return the milliseconds since 1970."""
+        return int((self._started_at + self.scheduler.now() - self._began_at) * 1000)
 
-    def committed(self, index: int, entry: HistoryEntry) -> None:
-        """A leader knows that a quorum has this entry. What was committed once never changes."""
+    def record_commit(self, index: int, entry: HistoryEntry) -> None:
+        """Add an entry that a quorum has to the history, and check that no committed entry changes."""
         if index < len(self.history):
-            assert self.history[index] is entry, "two leaders have committed different histories"
+            assert self.history[index] is entry, "two leaders committed different histories"
             return
-        assert index == len(self.history), "a leader has left out what it committed"
+        assert index == len(self.history), "a leader left out a committed entry"
         self.history.append(entry)
-        if isinstance(entry.act, SessionEnd):
-            self.ended_at.setdefault(entry.act.session_id, self.timetable.now())
+        if isinstance(entry.body, SessionEnd):
+            self.ended_at.setdefault(entry.body.session_id, self.scheduler.now())
 
 
 class Role:
-    """What a replica does with what happens to it. This one serves nobody, so that no client asks it."""
+    """A replica's reactions to clients and messages. This base class serves no clients and gets no requests."""
 
     name = RoleName.LOOKING
 
     def __init__(self, replica: Replica) -> None:
         self.replica = replica
 
-    def begin(self) -> None:
+    def enter(self) -> None:
         """The replica has taken this role."""
 
     @property
@@ -136,25 +136,25 @@ class Role:
             self.replica.close(channel)
 
     def touch(self, session_id: int) -> bool:
-        """A client was heard of; False where its session has ended, and the request is to be ignored."""
+        """Touch a client's session; return False if it has ended and the request must be ignored."""
         raise NotImplementedError
 
-    def ask(self, asked: Asked) -> None:
-        """A client asks what the leader has to decide."""
+    def submit(self, client_request: ClientRequest) -> None:
+        """Pass a client's request to the leader."""
         raise NotImplementedError
 
     def revalidate(self, origin: Origin, greeting: ConnectRequest) -> None:
-        """A client comes with a session."""
+        """Ask the leader whether a client's session is alive."""
         raise NotImplementedError
 
     def channels(self) -> Iterator[Channel]:
-        """Its channels to other replicas, which are closed with it."""
+        """Return the role's channels to other replicas, which are closed when the role ends."""
         return iter(())
 
 
 @final
 class Down(Role):
-    """It has crashed, or was not started: nobody answers."""
+    """The role of a replica that has crashed or was not started."""
 
     name = RoleName.DOWN
 
@@ -164,30 +164,30 @@ class Replica:
     """One server of a `SimulatedEnsemble`.
 
     Args:
-        world: its surroundings.
-        number: its own, from 1.
-        store: its copy of the state.
-        looking: the role in which it looks for a leader.
+        ensemble: its surroundings.
+        number: the replica's number, from 1.
+        state: its copy of the state.
+        looking: creates the role in which it looks for a leader.
     """
 
     def __init__(
-        self, world: World, number: int, store: CommittedHistory, looking: Callable[[Replica], Role]
+        self, ensemble: EnsembleState, number: int, state: ReplicatedState, looking: Callable[[Replica], Role]
     ) -> None:
-        self.world = world
+        self.ensemble = ensemble
         self.number = number
-        self.store = store
+        self.state = state
         self.log: list[HistoryEntry] = []
         self.accepted_epoch = 0
         self.current_epoch = 0
         self.lag: float = 0.0
-        """How long a commit waits before it is applied here, in seconds."""
-        self.attachments: dict[Attachment, None] = {}  # in order
+        """The delay before a commit is applied here, in seconds."""
+        self.connections: dict[ReplicaConnection, None] = {}  # in order
         self._applied = 0
-        # What arrived when: the length of the log that is committed, or a sync to be answered.
+        # Arrival times, each with the committed length of the log or a call that answers a sync.
         self._inbox: deque[tuple[float, int | Callable[[], None]]] = deque()
-        self._looks_at: float | None = None
-        self._greetings: list[tuple[Origin, ConnectRequest]] = []
-        self._missed: list[Callable[[], None]] | None = None
+        self._inbox_due_at: float | None = None
+        self._waiting_greetings: list[tuple[Origin, ConnectRequest]] = []
+        self._deferred: list[Callable[[], None]] | None = None
         self._term = 0
         self._looking = looking
         self.role: Role = Down(self)
@@ -196,84 +196,84 @@ class Replica:
 
     @property
     def is_paused(self) -> bool:
-        """Whether it stands still, as a stopped process does."""
-        return self._missed is not None
+        """Whether the replica is paused, like a stopped process."""
+        return self._deferred is not None
 
     def pause(self) -> None:
-        """Stand still: what arrives, and what would be due, waits."""
-        if self._missed is None:
-            self._missed = []
+        """Pause: defer all messages that arrive and all calls that become due."""
+        if self._deferred is None:
+            self._deferred = []
 
     def resume(self) -> None:
-        """Go on, with all that was missed at once."""
-        missed, self._missed = self._missed or [], None
-        for call in missed:
-            self._do(call)
+        """Continue, starting with all deferred messages and calls."""
+        calls, self._deferred = self._deferred or [], None
+        for call in calls:
+            self._run_or_defer(call)
 
     def crash(self) -> None:
-        """End the process. Its log survives."""
-        self._missed = None
-        self.take(Down(self))
+        """End the process; the log survives."""
+        self._deferred = None
+        self.change_role(Down(self))
 
-    def look(self) -> None:
-        """Be without a leader, and look for one."""
-        self.take(self._looking(self))
+    def start_looking(self) -> None:
+        """Leave the leader, if any, and look for a new one."""
+        self.change_role(self._looking(self))
 
     def set_lag(self, seconds: float) -> None:
-        """Let commits be applied so much later, those that wait already too."""
+        """Apply commits this many seconds late, including those that already wait."""
         self.lag = seconds
-        self._work()
+        self._process_inbox()
 
     # --- roles ---------------------------------------------------------------------------------------------
 
     @property
     def is_serving(self) -> bool:
-        """Whether it has a leader, or is one."""
+        """Whether the replica has a leader or leads."""
         return self.role.is_serving
 
     @property
     def processor(self) -> Processor:
-        """Its copy of the state."""
-        return self.store.processor
+        """The replica's copy of the state."""
+        return self.state.processor
 
-    def take(self, role: Role) -> None:
-        """Change the role: clients and other replicas are disconnected."""
-        for attachment in list(self.attachments):
-            attachment.close("its replica has lost its leader")
+    def change_role(self, role: Role) -> None:
+        """Change the role, and disconnect clients and other replicas."""
+        for connection in list(self.connections):
+            connection.close("its replica has lost its leader")
         for channel in list(self.role.channels()):
-            self.world.wires.close(channel, self.number)
+            self.ensemble.replica_network.close(channel, self.number)
         self._term += 1
         self._inbox.clear()
-        self._looks_at = None
-        self._greetings.clear()
+        self._inbox_due_at = None
+        self._waiting_greetings.clear()
         self.role = role
-        role.begin()
+        role.enter()
 
-    def in_term(self, delay: float, call: Callable[[], None]) -> None:
-        """Call it so much later, unless the role has changed by then."""
+    def call_in_role(self, delay: float, call: Callable[[], None]) -> None:
+        """Make a call after `delay` seconds, unless the role has changed by then."""
         term = self._term
 
         def unless_changed() -> None:
             if self._term == term:
                 call()
 
-        self.world.timetable.after(delay, partial(self._do, unless_changed))
+        self.ensemble.scheduler.call_after(delay, partial(self._run_or_defer, unless_changed))
 
     def send(self, channel: Channel | None, message: object) -> None:
-        """Send it to the other end of a channel."""
-        self.world.wires.send(self.number, channel, message)
+        """Send a message to the other end of a channel."""
+        self.ensemble.replica_network.send(self.number, channel, message)
 
     def close(self, channel: Channel) -> None:
         """Close this end of a channel."""
-        self.world.wires.close(channel, self.number)
+        self.ensemble.replica_network.close(channel, self.number)
 
     def deliver(self, channel: Channel, message: object) -> None:
-        """A message has arrived; see `Receiver`."""
-        self._do(lambda: self.role.receive(channel, message))
+        """Process a message that has arrived; see `Receiver`."""
+        self._run_or_defer(lambda: self.role.receive(channel, message))
 
-    def _do(self, call: Callable[[], None]) -> None:
-        if self._missed is not None:
-            self._missed.append(call)
+    def _run_or_defer(self, call: Callable[[], None]) -> None:
+        if self._deferred is not None:
+            self._deferred.append(call)
         else:
             call()
 
@@ -281,23 +281,23 @@ class Replica:
 
     @property
     def last_zxid(self) -> int:
-        """Of the newest entry of the log, committed or not."""
+        """The zxid of the newest entry of the log, committed or not."""
         return self.log[-1].zxid if self.log else 0
 
-    def committed_up_to(self, length: int) -> None:
-        """So much of the log is known to be committed: apply it, as late as this replica is."""
-        self._later(length)
+    def commit_up_to(self, length: int) -> None:
+        """Apply the committed part of the log, which has this length, after this replica's lag."""
+        self._enqueue(length)
 
-    def later(self, call: Callable[[], None]) -> None:
-        """Call it when all that was committed before has been applied."""
-        self._later(call)
+    def call_after_commits(self, call: Callable[[], None]) -> None:
+        """Make a call once everything committed so far has been applied."""
+        self._enqueue(call)
 
-    def _later(self, item: int | Callable[[], None]) -> None:
-        self._inbox.append((self.world.timetable.now(), item))
-        self._work()
+    def _enqueue(self, item: int | Callable[[], None]) -> None:
+        self._inbox.append((self.ensemble.scheduler.now(), item))
+        self._process_inbox()
 
-    def _work(self) -> None:
-        now = self.world.timetable.now() + EPSILON
+    def _process_inbox(self) -> None:
+        now = self.ensemble.scheduler.now() + EPSILON
         while self._inbox and self._inbox[0][0] + self.lag <= now:
             _, item = self._inbox.popleft()
             if isinstance(item, int):
@@ -306,73 +306,77 @@ class Replica:
             else:
                 item()
         if self._inbox and self.lag != math.inf:
-            self._work_at(self._inbox[0][0] + self.lag)
+            self._process_inbox_at(self._inbox[0][0] + self.lag)
 
-    def _work_at(self, due: float) -> None:
-        """Look again then, unless that is arranged: one look for all that waits."""
-        if due == self._looks_at:
+    def _process_inbox_at(self, due: float) -> None:
+        """Process the inbox at `due`, unless that is scheduled already: all waiting items share one timer."""
+        if due == self._inbox_due_at:
             return
-        self._looks_at = due
+        self._inbox_due_at = due
 
-        def look() -> None:
-            if self._looks_at == due:
-                self._looks_at = None
-                self._work()
+        def process() -> None:
+            if self._inbox_due_at == due:
+                self._inbox_due_at = None
+                self._process_inbox()
 
-        self.in_term(due - self.world.timetable.now(), look)
+        self.call_in_role(due - self.ensemble.scheduler.now(), process)
 
     def _apply(self, entry: HistoryEntry) -> None:
         self._applied += 1
-        act = entry.act
-        asked = entry.asked if entry.asked is not None and entry.asked.replica == self.number else None
-        if asked is not None and isinstance(act, SessionEnd):
-            # Before it is applied, which ends the connection.
-            asked.origin.answer(asked.number, Reply(entry.zxid, close=True))
-        reply = self.store.apply(entry)
-        if isinstance(act, NewSession):
-            if asked is not None:
-                asked.origin.attach(act)
-            self._greet_those_that_waited()
-        elif asked is not None:
-            asked.origin.answer(asked.number, reply)
+        body = entry.body
+        request = entry.client_request
+        if request is not None and request.replica != self.number:
+            request = None  # its client is connected to another replica
+        if request is not None and isinstance(body, SessionEnd):
+            # Before the entry is applied, because that ends the connection.
+            request.origin.answer(request.number, Reply(entry.zxid, close=True))
+        reply = self.state.apply(entry)
+        if isinstance(body, NewSession):
+            if request is not None:
+                request.origin.complete_new_session(body)
+            self._retry_waiting_greetings()
+        elif request is not None:
+            request.origin.answer(request.number, reply)
 
-    def answer_sync(self, asked: Asked) -> None:
-        """All that was committed before a sync has been applied."""
-        assert isinstance(asked.request, SyncRequest)
-        asked.origin.answer(asked.number, Reply(self.processor.zxid, 0, SyncReply(asked.request.path)))
+    def answer_sync(self, client_request: ClientRequest) -> None:
+        """Answer a sync, once everything committed before it has been applied."""
+        assert isinstance(client_request.request, SyncRequest)
+        client_request.origin.answer(
+            client_request.number, Reply(self.processor.zxid, 0, SyncReply(client_request.request.path))
+        )
 
     # --- clients -------------------------------------------------------------------------------------------
 
     def moment(self) -> ServerTime:
-        """The present."""
-        return ServerTime(self.world.timetable.now(), self.world.calendar())
+        """Return the current time."""
+        return ServerTime(self.ensemble.scheduler.now(), self.ensemble.calendar())
 
     def touch(self, session_id: int) -> bool:
-        """A client was heard of; False where its session has ended."""
+        """Touch a client's session; return False if it has ended."""
         return self.role.touch(session_id)
 
-    def ask(self, asked: Asked) -> None:
-        """Let the leader decide."""
-        self.role.ask(asked)
+    def submit(self, client_request: ClientRequest) -> None:
+        """Pass a client's request to the leader."""
+        self.role.submit(client_request)
 
     def revalidate(self, origin: Origin, greeting: ConnectRequest) -> None:
-        """Ask the leader whether a session lives."""
+        """Ask the leader whether a session is alive."""
         self.role.revalidate(origin, greeting)
 
-    def revalidated(self, origin: Origin, greeting: ConnectRequest, *, is_alive: bool) -> None:
-        """The leader's answer. It waits where this replica is so late that it does not know the session."""
+    def complete_revalidation(self, origin: Origin, greeting: ConnectRequest, *, is_alive: bool) -> None:
+        """Pass the leader's answer on, once this replica has applied the creation of the session."""
         if is_alive and self.processor.sessions.find(greeting.session_id) is None:
-            self._greetings.append((origin, greeting))
+            self._waiting_greetings.append((origin, greeting))
         else:
-            origin.attach_again(greeting, is_alive=is_alive)
+            origin.complete_revalidation(greeting, is_alive=is_alive)
 
-    def _greet_those_that_waited(self) -> None:
-        waiting, self._greetings = self._greetings, []
-        for origin, greeting in waiting:
-            self.revalidated(origin, greeting, is_alive=True)
+    def _retry_waiting_greetings(self) -> None:
+        pending, self._waiting_greetings = self._waiting_greetings, []
+        for origin, greeting in pending:
+            self.complete_revalidation(origin, greeting, is_alive=True)
 
-    def answer_word(self, word: str) -> str:
-        """The answer to a four-letter word: as much as clients and scripts look for."""
+    def answer_four_letter_word(self, word: str) -> str:
+        """Return the answer to a four-letter word, with the lines that clients and scripts look for."""
         if word == "ruok":
             return "imok"
         if not self.is_serving:

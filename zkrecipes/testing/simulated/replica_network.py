@@ -1,22 +1,25 @@
-"""The wires between replicas: in order and with a delay, like TCP. What is held back arrives later."""
+"""The network between replicas: messages arrive in order and after a delay, as with TCP.
+
+A blocked message is not lost: it arrives after the block ends.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from typing import NamedTuple, Protocol, final
 
-from zkrecipes.testing.simulated.timetable import EPSILON, Timetable
+from zkrecipes.testing.simulated.scheduler import EPSILON, Scheduler
 
-__all__ = ["Channel", "Receiver", "Reset", "Wires"]
+__all__ = ["Channel", "Receiver", "ReplicaNetwork", "Reset"]
 
 
 class Reset(NamedTuple):
-    """The other end has closed the channel, or does not know it."""
+    """The notice that the other end has closed the channel, or does not know it."""
 
 
 @final
 class Channel:
-    """A connection of two replicas, by their numbers; each end closes by itself."""
+    """A connection between two replicas, named by their numbers; each end closes separately."""
 
     __slots__ = ("ends", "open_ends")
 
@@ -25,16 +28,16 @@ class Channel:
         self.open_ends: set[int] = {one, other}
 
     def peer_of(self, end: int) -> int:
-        """The number of the other end."""
+        """Return the replica number of the other end."""
         one, other = self.ends
         return other if end == one else one
 
 
 class Receiver(Protocol):
-    """A replica, as the wires see it."""
+    """A replica, as the network sees it."""
 
     def deliver(self, channel: Channel, message: object) -> None:
-        """Take a message that has arrived."""
+        """Process a message that has arrived."""
 
 
 class _Delivery(NamedTuple):
@@ -44,34 +47,34 @@ class _Delivery(NamedTuple):
 
 
 @final
-class Wires:
-    """All wires of one ensemble.
+class ReplicaNetwork:
+    """The connections between all replicas of one ensemble.
 
     Args:
-        timetable: when messages arrive.
-        latency: how long a message takes, in seconds.
+        scheduler: delivers the messages when they are due.
+        latency: the time that a message takes, in seconds.
     """
 
-    def __init__(self, timetable: Timetable, latency: float) -> None:
+    def __init__(self, scheduler: Scheduler, latency: float) -> None:
         self.receivers: dict[int, Receiver] = {}
-        self._timetable = timetable
+        self._scheduler = scheduler
         self._latency = latency
         self._blocked: set[tuple[int, int]] = set()
         self._queues: dict[tuple[int, int], deque[_Delivery]] = {}
 
     def is_linked(self, one: int, other: int) -> bool:
-        """Whether both hear each other."""
+        """Whether messages pass in both directions."""
         return not {(one, other), (other, one)} & self._blocked
 
     def block(self, source: int, target: int) -> None:
-        """Let nothing arrive at `target` from `source`; nothing is lost."""
+        """Hold back all messages from `source` to `target`; none is lost."""
         self._blocked.add((source, target))
 
     def unblock(self, source: int, target: int) -> None:
-        """Let arrive what was held back, and what follows."""
+        """Deliver the messages that were held back, and later ones."""
         if (source, target) in self._blocked:
             self._blocked.remove((source, target))
-            self._timetable.after(self._latency, lambda: self._deliver(source, target))
+            self._scheduler.call_after(self._latency, lambda: self._deliver(source, target))
 
     def unblock_all(self) -> None:
         """End every block."""
@@ -79,25 +82,25 @@ class Wires:
             self.unblock(source, target)
 
     def send(self, source: int, channel: Channel | None, message: object) -> None:
-        """Send it to the other end, unless this end is closed."""
+        """Send a message to the other end, unless this end is closed."""
         if channel is not None and source in channel.open_ends:
             self._put(source, channel, message)
 
     def close(self, channel: Channel, by: int) -> None:
-        """Close one end; the other is told."""
+        """Close one end and send a `Reset` to the other."""
         self.send(by, channel, Reset())
         channel.open_ends.discard(by)
 
     def _put(self, source: int, channel: Channel, message: object) -> None:
         target = channel.peer_of(source)
         queue = self._queues.setdefault((source, target), deque())
-        queue.append(_Delivery(self._timetable.now() + self._latency, channel, message))
+        queue.append(_Delivery(self._scheduler.now() + self._latency, channel, message))
         if (source, target) not in self._blocked:
-            self._timetable.after(self._latency, lambda: self._deliver(source, target))
+            self._scheduler.call_after(self._latency, lambda: self._deliver(source, target))
 
     def _deliver(self, source: int, target: int) -> None:
         queue = self._queues.get((source, target), deque())
-        now = self._timetable.now() + EPSILON
+        now = self._scheduler.now() + EPSILON
         while queue and (source, target) not in self._blocked and queue[0].due <= now:
             _, channel, message = queue.popleft()
             if target in channel.open_ends:
