@@ -211,7 +211,7 @@ def test_an_async_test_that_nothing_runs_is_told_what_does(pytester: pytest.Pyte
     result = _run(pytester)
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
-        ["zk_client: no plugin runs this async test. Mark it for one*pytest.mark.trio*"]
+        ["zk_client: no plugin runs this async test. Mark it for an installed plugin: pytest.mark.trio*"]
     )
 
 
@@ -219,7 +219,7 @@ def test_a_plain_test_is_told_to_use_the_server(pytester: pytest.Pytester) -> No
     pytester.makepyfile("def test_it(dev_server): pass")
     result = _run(pytester, only=["trio"])
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["dev_server needs an async test; a plain one has zk_server"])
+    result.stdout.fnmatch_lines(["dev_server needs an async test; a synchronous test can use zk_server"])
 
 
 def test_a_client_over_tcp_under_a_jumping_clock_is_refused(pytester: pytest.Pytester) -> None:
@@ -235,7 +235,7 @@ def test_an_unknown_server_is_refused_at_once(pytester: pytest.Pytester) -> None
     result = _run(pytester, "--zookeeper=apatche")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
-        ["ERROR: --zookeeper=apatche: expected 'dev', 'apache' or HOST:PORT (it has no port)"]
+        ["ERROR: --zookeeper=apatche: expected 'dev', 'apache' or HOST:PORT (the port is missing)"]
     )
 
 
@@ -340,7 +340,7 @@ ORDERS = """
 import pytest
 import zkrecipes as zk
 from zkrecipes.devserver import DevServer
-from zkrecipes.testing.seeds import seed_of
+from zkrecipes.testing.fixture_values import seed_of
 
 async def order(client):
     for name in "abcdefghijkl":

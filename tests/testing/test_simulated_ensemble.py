@@ -110,14 +110,14 @@ async def test_an_ensemble_of_any_size_serves(size: int, autojump_clock: MockClo
 async def test_it_runs_once(autojump_clock: MockClock) -> None:
     async with SimulatedEnsemble() as ensemble:
         pass
-    with pytest.raises(RuntimeError, match="runs once"):
+    with pytest.raises(RuntimeError, match="runs only once"):
         await ensemble.__aenter__()
 
 
 async def test_numbers_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="size=0"):
         SimulatedEnsemble(0)
-    with pytest.raises(ValueError, match="there is no replica 4: they are numbered 1 to 3"):
+    with pytest.raises(ValueError, match="number must be between 1 and 3, not 4"):
         SimulatedEnsemble().host(4)
 
 

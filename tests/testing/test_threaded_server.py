@@ -39,14 +39,14 @@ def kazoo(server: ThreadedDevServer) -> Iterator[KazooClient]:
 
 def test_it_runs_in_a_thread_of_its_own_while_the_block_runs() -> None:
     server = ThreadedDevServer(DevServer(start_zxid=77))
-    with pytest.raises(RuntimeError, match="only inside its block"):
+    with pytest.raises(RuntimeError, match="only inside its `with` block"):
         server.expire()
     with server:
         assert server.run(threading.get_ident) != threading.get_ident()
         assert server.address == Address("127.0.0.1", server.server.port)
         assert server.connect_string == str(server.address)
         assert server.server.processor.zxid == 77
-    with pytest.raises(RuntimeError, match="only inside its block"):
+    with pytest.raises(RuntimeError, match="only inside its `with` block"):
         server.expire()
 
 

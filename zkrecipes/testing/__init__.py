@@ -1,7 +1,7 @@
-"""For our tests and our users': servers and networks that fail when told to, and a pytest plugin.
+"""Tools for tests, ours and our users': servers and networks that fail on request, and a pytest plugin.
 
-A name is loaded when it is first asked for: pytest imports this package in every run in which zkrecipes is
-installed, and must not pay for an event loop and a server that no test uses.
+Each name is loaded on first use: pytest imports this package in every run with zkrecipes installed, and must
+not pay for an event loop and a server that no test uses.
 """
 
 from __future__ import annotations
@@ -11,12 +11,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from zkrecipes.testing.hosting import hosted as hosted
+    from zkrecipes.testing.memory_link import Direction as Direction, Link as Link
     from zkrecipes.testing.memory_network import MemoryNetwork as MemoryNetwork, NetworkView as NetworkView
-    from zkrecipes.testing.memory_stream import (
-        Direction as Direction,
-        Link as Link,
-        MemoryStream as MemoryStream,
-    )
+    from zkrecipes.testing.memory_stream import MemoryStream as MemoryStream
     from zkrecipes.testing.simulated_ensemble import SimulatedEnsemble as SimulatedEnsemble
     from zkrecipes.testing.threaded_server import (
         ThreadedDevServer as ThreadedDevServer,
@@ -26,8 +23,8 @@ if TYPE_CHECKING:
     )
 
 _MODULE_BY_NAME = {
-    "Direction": "zkrecipes.testing.memory_stream",
-    "Link": "zkrecipes.testing.memory_stream",
+    "Direction": "zkrecipes.testing.memory_link",
+    "Link": "zkrecipes.testing.memory_link",
     "MemoryNetwork": "zkrecipes.testing.memory_network",
     "MemoryStream": "zkrecipes.testing.memory_stream",
     "SimulatedEnsemble": "zkrecipes.testing.simulated_ensemble",
@@ -42,12 +39,12 @@ _MODULE_BY_NAME = {
 __all__ = sorted(_MODULE_BY_NAME)  # noqa: PLE0605 - type checkers read the block above
 
 
-if not TYPE_CHECKING:  # or a checker would take any name for granted
+if not TYPE_CHECKING:  # else a type checker would accept any name
 
     def __getattr__(name: str) -> object:
         module = _MODULE_BY_NAME.get(name)
         if module is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value: object = getattr(import_module(module), name)
-        globals()[name] = value  # the next look-up does not come here
+        globals()[name] = value  # the next look-up finds it without this function
         return value

@@ -1,8 +1,8 @@
-"""The async fixtures of the pytest plugin as pytest-asyncio wants them; registered only where that is used.
+"""The async fixtures of the pytest plugin for pytest-asyncio; registered only if that is used.
 
-In strict mode it sets up what its own decorator made. Each fixture belongs to the loop of one scope, and a
-client cannot change its loop, so there is one for each scope that a test may name (`loop_scope`). What a
-fixture needs is imported when it is used, as in `pytest_plugin`.
+In strict mode, pytest-asyncio sets up only the fixtures that its own decorator made. Each fixture belongs to
+the loop of one scope, and a client cannot change its loop, so there is one fixture for each scope that a test
+may name (`loop_scope`). As in `pytest_plugin`, a fixture imports its modules when a test uses it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _Scope = Literal["function", "class", "module", "package", "session"]
 
 
 def _fixtures(scope: _Scope) -> dict[str, object]:
-    """The fixtures for the loop of one scope, by name."""
+    """Return the fixtures for the loop of one scope, by name."""
     client = f"_zk_client_in_{scope}_loop"
     client_in_memory = f"_zk_client_of_dev_server_in_{scope}_loop"
     server = f"_dev_server_in_{scope}_loop"

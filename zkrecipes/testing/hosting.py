@@ -1,8 +1,8 @@
-"""A context manager that lives in a task of its own, for fixtures.
+"""Running an async context manager in a separate task, for fixtures.
 
 Test runners set a fixture up in one task and tear it down in another (pytest-asyncio), or run everything in
 one task (anyio's plugin). Cancel scopes and task groups, and so `connect()` and `DevServer`, must be entered
-and left in the same task, and must not lie around the test's. With `hosted` neither can go wrong.
+and left in the same task, and must not enclose the test's own scopes. `hosted` ensures both.
 """
 
 from __future__ import annotations
@@ -22,61 +22,61 @@ T = TypeVar("T")
 
 @asynccontextmanager
 async def hosted(manager: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
-    """Enter `manager` in a task of its own, which leaves it when this block ends, in whatever task that is.
+    """Enter `manager` in a separate task, and let that task leave it when this block ends in any task.
 
-    An error that ends the manager early does not interrupt the block: it is raised when the block ends. An
-    error of the block is not seen by the manager.
+    An error that ends the manager early does not interrupt the block; it is raised when the block ends. The
+    manager does not see an error of the block.
 
     Args:
-        manager: what is entered and left.
+        manager: the context manager to enter and leave.
 
     Raises:
-        BaseException: what entering or leaving `manager` raised.
+        BaseException: entering or leaving `manager` raised it.
 
-    **Cancellation**: while entering, the manager is cancelled and left; leaving waits for the manager, which
-    has to bound the time of its own end.
+    **Cancellation**: a cancel while entering cancels and leaves the manager. Leaving waits for the manager,
+    which must bound the time of its own exit.
     """
-    host = _Host(manager)
-    host.start()
+    manager_task = _ManagerTask(manager)
+    manager_task.start()
     try:
-        await host.entered.wait()
-        if host.error is None:
-            yield host.value
+        await manager_task.entered.wait()
+        if manager_task.error is None:
+            yield manager_task.value
     finally:
-        host.release()
+        manager_task.release()
         with anyio.CancelScope(shield=True):
-            await host.over.wait()
-    if host.error is not None:
-        raise host.error
+            await manager_task.ended.wait()
+    if manager_task.error is not None:
+        raise manager_task.error
 
 
 @final
-class _Host(Generic[T]):
-    """The task and what is known of it."""
+class _ManagerTask(Generic[T]):
+    """The task that enters and leaves one context manager, and its outcome."""
 
     value: T
 
     def __init__(self, manager: AbstractAsyncContextManager[T]) -> None:
         self.entered = anyio.Event()
-        """It was entered, or that failed."""
-        self.over = anyio.Event()
+        """Set once the manager has been entered or entering has failed."""
+        self.ended = anyio.Event()
         self.error: BaseException | None = None
         self._manager = manager
-        self._left = anyio.Event()
+        self._released = anyio.Event()
         self._entering = anyio.CancelScope()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Run it beside the task that calls this, under no cancel scope of that task's."""
+        """Start the task outside all cancel scopes of the calling task."""
         if trio.lowlevel.in_trio_run():
             trio.lowlevel.spawn_system_task(self._run, name="zkrecipes fixture")
         else:
-            # asyncio keeps only a weak reference
+            # asyncio keeps only a weak reference.
             self._task = asyncio.get_running_loop().create_task(self._run(), name="zkrecipes fixture")
 
     def release(self) -> None:
-        """Let it leave; give up entering if that is still under way."""
-        self._left.set()
+        """Let the task leave the manager, or cancel it if it is still entering."""
+        self._released.set()
         if not self.entered.is_set():
             self._entering.cancel()
 
@@ -85,11 +85,11 @@ class _Host(Generic[T]):
             with self._entering:
                 async with self._manager as self.value:
                     self.entered.set()
-                    await self._left.wait()
+                    await self._released.wait()
         except anyio.get_cancelled_exc_class():
-            raise  # the loop ends before the fixture
-        except BaseException as error:  # noqa: BLE001 - raised again where the block ends
+            raise  # the loop ends before the fixture does
+        except BaseException as error:  # noqa: BLE001 - raised again at the end of the block
             self.error = error
         finally:
             self.entered.set()
-            self.over.set()
+            self.ended.set()

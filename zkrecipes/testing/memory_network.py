@@ -1,7 +1,7 @@
-"""A network in memory: names, listeners, connections, and everything that can go wrong with them.
+"""A network in memory: names, listeners, connections, and the faults of a network.
 
-It stands where `TcpNetwork` stands, on trio and on asyncio. It reads no clock and rolls no dice, so under
-trio's `MockClock` a test that uses it takes no time and comes out the same each time.
+It replaces `TcpNetwork`, on trio and on asyncio. It uses neither a clock nor random numbers, so under trio's
+`MockClock` a test with it takes no time and has the same result in each run.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from zkrecipes.net.transport.network import Address, Handler, Stream, bare_errors
-from zkrecipes.testing.memory_stream import Link
+from zkrecipes.testing.memory_link import Connection, Link
 
 __all__ = ["MemoryNetwork", "NetworkView"]
 
-# Where free ports begin; any would do.
+# The first port given to a listener on port 0; any number works.
 _FIRST_PORT = 20001
 
 
-class _Trouble(Enum):
-    """What is wrong with a way through the network."""
+class _NetworkFault(Enum):
+    """A fault between clients and servers; the first one listed takes precedence."""
 
     CUT = "cut"
-    """Nothing arrives, and nobody is told."""
+    """Nothing arrives, and neither end is notified."""
     BLACK_HOLE = "black hole"
-    """New connections are never answered; those that are there work."""
+    """New connections are never answered; existing ones work."""
     REFUSED = "refused"
-    """New connections are refused; those that are there work."""
+    """New connections are refused; existing ones work."""
 
 
-class _Rule(NamedTuple):
-    trouble: _Trouble
+class _FaultRule(NamedTuple):
+    fault: _NetworkFault
     source: str | None
     host: str | None
     port: int | None
 
-    def concerns(self, source: str, server: Address) -> bool:
+    def applies_to(self, source: str, server: Address) -> bool:
         return (
             self.source in (None, source)
             and self.host in (None, server.host)
@@ -60,31 +60,37 @@ class _Listener(NamedTuple):
 
 @final
 class MemoryNetwork:
-    """A `Network` that lives in memory. Any host name may be listened on.
+    """A `Network` in memory. Servers can listen on any host name.
 
     Args:
-        chunk_size: how many bytes a receive gets at most; 1 splits every byte, None is as many as are there.
-            New connections have it; those that are there keep theirs.
+        chunk_size: the size limit of a receive in bytes: 1 delivers single bytes, None as many as there are.
+            It applies to new connections; existing ones keep their own.
         record: whether each connection keeps all bytes that it carried, for `Direction.recorded`.
     """
 
     def __init__(self, *, chunk_size: int | None = None, record: bool = False) -> None:
         self.chunk_size = chunk_size
         self.names: dict[str, list[str]] = {}
-        """What each name resolves to. A name that is listened on resolves to itself without being here."""
-        self.links: list[Link] = []
-        """The connections, oldest first. Those that have ended leave when the next one is made, unless the
-        network records."""
+        """The addresses of each name. The name of a listener resolves to itself without an entry here."""
         self._record = record
+        self._connections: list[Connection] = []
         self._listeners: dict[Address, _Listener] = {}
-        self._rules: list[_Rule] = []
+        self._rules: list[_FaultRule] = []
         self._changed = anyio.Event()
         self._client_port = 0
 
-    # --- what a Network does -------------------------------------------------------------------------------
+    @property
+    def links(self) -> list[Link]:
+        """The connections, oldest first.
+
+        Ended connections leave the list when the next one is opened, unless the network records.
+        """
+        return [connection.link for connection in self._connections]
+
+    # --- the methods of a Network --------------------------------------------------------------------------
 
     async def resolve(self, host: str, port: int) -> list[Address]:
-        """The addresses of a name, from `names`; see `Network.resolve`."""
+        """Resolve a name through `names`; see `Network.resolve`."""
         await anyio.lowlevel.checkpoint()
         if host in self.names:
             return [Address(address, port) for address in self.names[host]]
@@ -97,16 +103,16 @@ class MemoryNetwork:
         return await self.connect_from("", host, port)
 
     async def connect_from(self, source: str, host: str, port: int) -> Stream:
-        """The same, from a named client; see `view`."""
+        """Open a stream as the client named `source`; see `view`."""
         await anyio.lowlevel.checkpoint()
         server = Address(host, port)
-        while (trouble := self._trouble(source, server)) in (_Trouble.CUT, _Trouble.BLACK_HOLE):
+        while (fault := self._fault(source, server)) in (_NetworkFault.CUT, _NetworkFault.BLACK_HOLE):
             await self._changed.wait()
         listener = self._listeners.get(server)
-        if listener is None or trouble is _Trouble.REFUSED:
+        if listener is None or fault is _NetworkFault.REFUSED:
             raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         self._client_port += 1
-        link = Link(
+        connection = Connection(
             source,
             Address("127.0.0.1", self._client_port),
             server,
@@ -114,10 +120,10 @@ class MemoryNetwork:
             record=self._record,
         )
         if not self._record:
-            self.links = [other for other in self.links if other.is_open]
-        self.links.append(link)
-        listener.tasks.start_soon(listener.handler, link.server_end)
-        return link.client_end
+            self._connections = [other for other in self._connections if other.is_open]
+        self._connections.append(connection)
+        listener.tasks.start_soon(listener.handler, connection.server_end)
+        return connection.client_end
 
     @asynccontextmanager
     async def serve(self, host: str, port: int, handler: Handler) -> AsyncIterator[Address]:
@@ -129,7 +135,7 @@ class MemoryNetwork:
         with bare_errors():
             async with anyio.create_task_group() as tasks:
                 self._listeners[address] = _Listener(tasks, handler)
-                self._wake()
+                self._announce_change()
                 try:
                     yield address
                 finally:
@@ -137,65 +143,69 @@ class MemoryNetwork:
                     tasks.cancel_scope.cancel()
 
     def view(self, source: str) -> NetworkView:
-        """The network as one client sees it, so that this client alone can be cut off: by `source`."""
+        """Return a view of the network for one client, whose connections faults can select by `source`."""
         return NetworkView(self, source)
 
-    # --- what can go wrong ---------------------------------------------------------------------------------
+    # --- faults --------------------------------------------------------------------------------------------
     #
-    # Each of these concerns the ways from `source` (None: from everybody) to the servers at `host` and `port`
-    # (None: at any).
+    # Each applies to connections from `source` (None: from any client) to servers at `host` and `port` (None:
+    # at any).
 
     def cut(self, *, source: str | None = None, host: str | None = None, port: int | None = None) -> None:
-        """Let nothing arrive any more: connections hang, new ones are not answered. `heal` ends it.
+        """Let nothing arrive until `heal`: existing connections hang, new ones are not answered.
 
-        Nothing is lost: what was sent meanwhile arrives afterwards, as TCP sends it again.
+        Nothing is lost: bytes sent during the cut arrive after it, because TCP would send them again.
         """
-        self._add(_Rule(_Trouble.CUT, source, host, port))
+        self._add(_FaultRule(_NetworkFault.CUT, source, host, port))
 
     def black_hole(
         self, *, source: str | None = None, host: str | None = None, port: int | None = None
     ) -> None:
         """Never answer new connections."""
-        self._add(_Rule(_Trouble.BLACK_HOLE, source, host, port))
+        self._add(_FaultRule(_NetworkFault.BLACK_HOLE, source, host, port))
 
     def refuse(self, *, source: str | None = None, host: str | None = None, port: int | None = None) -> None:
         """Refuse new connections."""
-        self._add(_Rule(_Trouble.REFUSED, source, host, port))
+        self._add(_FaultRule(_NetworkFault.REFUSED, source, host, port))
 
     def heal(self, *, source: str | None = None, host: str | None = None, port: int | None = None) -> None:
-        """End what `cut`, `black_hole` and `refuse` began with the same arguments; without any, all of it."""
+        """End the faults of `cut`, `black_hole` and `refuse` with the same arguments; without any, all."""
         everything = (source, host, port) == (None, None, None)
         self._rules = [rule for rule in self._rules if not everything and rule[1:] != (source, host, port)]
         self._apply_cuts()
-        self._wake()
+        self._announce_change()
 
     def reset(self, *, source: str | None = None, host: str | None = None, port: int | None = None) -> None:
-        """Break connections that are there; both ends learn it at once."""
-        rule = _Rule(_Trouble.CUT, source, host, port)
-        for link in self._links_of([rule]):
-            link.reset()
+        """Break existing connections; both ends are notified at once."""
+        rule = _FaultRule(_NetworkFault.CUT, source, host, port)
+        for connection in self._connections_under([rule]):
+            connection.reset()
 
-    # --- inside --------------------------------------------------------------------------------------------
+    # --- internals -----------------------------------------------------------------------------------------
 
-    def _trouble(self, source: str, server: Address) -> _Trouble | None:
-        found = {rule.trouble for rule in self._rules if rule.concerns(source, server)}
-        return next((trouble for trouble in _Trouble if trouble in found), None)
+    def _fault(self, source: str, server: Address) -> _NetworkFault | None:
+        found = {rule.fault for rule in self._rules if rule.applies_to(source, server)}
+        return next((fault for fault in _NetworkFault if fault in found), None)
 
-    def _add(self, rule: _Rule) -> None:
+    def _add(self, rule: _FaultRule) -> None:
         self._rules.append(rule)
         self._apply_cuts()
-        self._wake()
+        self._announce_change()
 
     def _apply_cuts(self) -> None:
-        """A link is held while a cut concerns it; what a test holds by itself is left alone."""
-        cuts = [rule for rule in self._rules if rule.trouble is _Trouble.CUT]
-        cut = set(map(id, self._links_of(cuts)))
-        for link in self.links:
-            if (id(link) in cut) != link.is_cut:
-                link.set_cut(not link.is_cut)
+        """Cut the connections to which a cut applies, and heal the others. Leave a test's own holds alone."""
+        cuts = [rule for rule in self._rules if rule.fault is _NetworkFault.CUT]
+        cut = set(map(id, self._connections_under(cuts)))
+        for connection in self._connections:
+            if (id(connection) in cut) != connection.is_cut:
+                connection.set_cut(not connection.is_cut)
 
-    def _links_of(self, rules: Iterable[_Rule]) -> list[Link]:
-        return [link for link in self.links if any(rule.concerns(link.source, link.server) for rule in rules)]
+    def _connections_under(self, rules: Iterable[_FaultRule]) -> list[Connection]:
+        return [
+            connection
+            for connection in self._connections
+            if any(rule.applies_to(connection.source, connection.server) for rule in rules)
+        ]
 
     def _free_port(self, host: str) -> int:
         port = _FIRST_PORT
@@ -203,14 +213,14 @@ class MemoryNetwork:
             port += 1
         return port
 
-    def _wake(self) -> None:
+    def _announce_change(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
 
 
 @final
 class NetworkView:
-    """A `MemoryNetwork` as one client sees it; made by `MemoryNetwork.view`."""
+    """A `MemoryNetwork` as one client uses it; made by `MemoryNetwork.view`."""
 
     def __init__(self, network: MemoryNetwork, source: str) -> None:
         self.network = network

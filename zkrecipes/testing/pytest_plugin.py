@@ -1,18 +1,18 @@
 """The pytest plugin: `zk_server` for every kind of test, `zk_client` and `dev_server` for async ones.
 
-pytest imports this module in every run where zkrecipes is installed, so it imports nothing but pytest; what
-a fixture needs is imported when the fixture is used.
+pytest imports this module in every run with zkrecipes installed, so it imports nothing but pytest. Each
+fixture imports the rest when a test uses it.
 
 Three plugins run async tests, and each sets up async fixtures in its own way:
 
-- pytest-trio runs those that a test marked `trio` uses, in the test's own trio run;
-- anyio's plugin those of a test that has `anyio_backend`;
-- pytest-asyncio in strict mode those that were made by `pytest_asyncio.fixture`, each for one scope of loops,
-  and in auto mode all.
+- pytest-trio sets up the fixtures of a test marked `trio`, in the test's own trio run;
+- anyio's plugin sets up those of a test that has `anyio_backend`;
+- pytest-asyncio sets up all of them in auto mode; in strict mode only those made by `pytest_asyncio.fixture`,
+  each for one loop scope.
 
-So the fixtures that users name are plain functions that look at the test and pick the fixture which its
-plugin sets up; `asyncio_fixtures` has those for pytest-asyncio. All of them keep what they give in a task of
-its own (`hosting`), because the plugins differ in the tasks in which they set up and tear down, too.
+So the fixtures that users name are plain functions that look at the test and pick the fixture that its plugin
+sets up; `asyncio_fixtures` has those for pytest-asyncio. Each async fixture runs its value in a separate task
+(`hosting`), because the plugins also differ in the tasks that set up and tear down.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ __all__ = ["dev_server", "zk_client", "zk_connect_options", "zk_server"]
 _DEV = "dev"
 _APACHE = "apache"
 _FOR_ASYNCIO = "zkrecipes-asyncio"
-_LOOP_SCOPE = "asyncio_default_test_loop_scope"  # an option of pytest-asyncio's, since 0.26
+_LOOP_SCOPE = "asyncio_default_test_loop_scope"  # an option of pytest-asyncio since 0.26
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--zookeeper`."""
+    """Add the option `--zookeeper`."""
     parser.getgroup("zkrecipes", "zkrecipes: ZooKeeper for tests").addoption(
         "--zookeeper",
         default=_DEV,
         metavar="dev|apache|HOST:PORT",
-        help="what zk_server is: the dev server, one for each test (default); a real Apache ZooKeeper server "
-        "that is started for the run; or one that runs at HOST:PORT. On the last two each test has a chroot "
-        "of its own.",
+        help="the server behind zk_server: a dev server for each test (default), a real Apache ZooKeeper "
+        "server started for the run, or the server at HOST:PORT. On the last two, each test gets its own "
+        "chroot.",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse what `--zookeeper` cannot be, and bring the fixtures for pytest-asyncio where that is used."""
+    """Check the value of `--zookeeper`, and register the fixtures for pytest-asyncio if that is used."""
     _check_option(config.getoption("--zookeeper"))
     config.addinivalue_line(
-        "markers", "zk_faults: asks zk_server for faults; skipped where that is not the dev server"
+        "markers", "zk_faults: the test uses faults of zk_server; skipped unless that is the dev server"
     )
     if config.pluginmanager.has_plugin("asyncio") and _has_loop_scopes(config):
         from zkrecipes.testing import asyncio_fixtures
@@ -61,7 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _has_loop_scopes(config: pytest.Config) -> bool:
-    """Whether pytest-asyncio is of a release that has them: an older one must not break the whole run."""
+    """Whether this release of pytest-asyncio has loop scopes; an older release must not break the run."""
     try:
         config.getini(_LOOP_SCOPE)
     except ValueError:
@@ -84,7 +84,7 @@ def _check_option(value: str) -> None:
 
     try:
         if ":" not in value:
-            raise ValueError("it has no port")
+            raise ValueError("the port is missing")
         parse_connect_string(value)
     except ValueError as error:
         raise pytest.UsageError(
@@ -97,16 +97,17 @@ def _check_option(value: str) -> None:
 
 @pytest.fixture
 def zk_server(request: pytest.FixtureRequest) -> Iterator[ThreadedDevServer]:
-    """A ZooKeeper server with nothing in it: `zk_server.connect_string`, `zk_server.address`.
+    """An empty ZooKeeper server: `zk_server.connect_string`, `zk_server.address`.
 
-    A dev server in a thread of its own, on TCP, or what `--zookeeper` says. What can go wrong with a dev
-    server are methods of it: see `zkrecipes.testing.ThreadedDevServer`. Lists of children come in an odd
-    order, for a test the same in each run.
+    By default it is a dev server on TCP in its own thread; `--zookeeper` selects another server. The dev
+    server
+    has methods that inject faults: see `zkrecipes.testing.ThreadedDevServer`. It shuffles lists of children,
+    for each test in the same way in each run.
     """
     value = request.config.getoption("--zookeeper")
     if value == _DEV:
         from zkrecipes.devserver.server import DevServer
-        from zkrecipes.testing.seeds import seed_of
+        from zkrecipes.testing.fixture_values import seed_of
         from zkrecipes.testing.threaded_server import ThreadedDevServer
 
         with ThreadedDevServer(DevServer(seed=seed_of(request.node.nodeid))) as server:
@@ -114,19 +115,18 @@ def zk_server(request: pytest.FixtureRequest) -> Iterator[ThreadedDevServer]:
         return
     from zkrecipes.testing.shared_server import fresh_chroot
 
-    _skip_where_faults_are_used(request)
-    hosts = request.getfixturevalue("_zk_apache_hosts") if value == _APACHE else value
-    with fresh_chroot(hosts) as shared:
-        # It is all that a test may use there; what it lacks skips the test.
+    _skip_if_faults_are_used(request)
+    connect_string = request.getfixturevalue("_zk_apache_connect_string") if value == _APACHE else value
+    with fresh_chroot(connect_string) as shared:
+        # A test on a shared server may use only these attributes; any other one skips the test.
         yield shared  # type: ignore[misc]
 
 
-def _skip_where_faults_are_used(request: pytest.FixtureRequest) -> None:
-    from zkrecipes.testing.faults_used import attribute_used
-    from zkrecipes.testing.shared_server import FAULTS, needs_dev_server
+def _skip_if_faults_are_used(request: pytest.FixtureRequest) -> None:
+    from zkrecipes.testing.shared_server import fault_used_by, needs_dev_server
 
     test = getattr(request.node, "function", None)
-    used = None if test is None else attribute_used(test, "zk_server", FAULTS)
+    used = None if test is None else fault_used_by(test)
     if used is not None:
         pytest.skip(needs_dev_server(used))
     if request.node.get_closest_marker("zk_faults") is not None:
@@ -134,8 +134,8 @@ def _skip_where_faults_are_used(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(scope="session")
-def _zk_apache_hosts() -> Iterator[str]:
-    """The connect string of a real server that runs until the tests are over."""
+def _zk_apache_connect_string() -> Iterator[str]:
+    """The connect string of a real server that runs until the end of the session."""
     from anyio.from_thread import start_blocking_portal
 
     from zkrecipes.ensemble import ApacheServer
@@ -147,7 +147,7 @@ def _zk_apache_hosts() -> Iterator[str]:
 
 @pytest.fixture
 def zk_connect_options() -> Mapping[str, Any]:
-    """The options of `connect` for `zk_client`; override it to have others than the defaults."""
+    """The options of `connect` for `zk_client`; override this fixture to change them."""
     return {}
 
 
@@ -156,49 +156,49 @@ def zk_connect_options() -> Mapping[str, Any]:
 
 @pytest.fixture
 def zk_client(request: pytest.FixtureRequest) -> Client:
-    """A connected client: of `dev_server` where the test uses that, otherwise of `zk_server`."""
-    of = "_of_dev_server" if "dev_server" in request.fixturenames else ""
-    return _async_fixture(request, "zk_client", of)  # type: ignore[return-value]
+    """A connected client: of `dev_server` if the test uses that, otherwise of `zk_server`."""
+    suffix = "_of_dev_server" if "dev_server" in request.fixturenames else ""
+    return _async_fixture(request, "zk_client", suffix)  # type: ignore[return-value]
 
 
 @pytest.fixture
 def dev_server(request: pytest.FixtureRequest) -> DevServer:
-    """A dev server on the test's own loop, on a network in memory: no time passes under a virtual clock.
+    """A dev server on the test's own loop and on a network in memory; a virtual clock controls it fully.
 
-    Its clients pass the network on: `connect(dev_server.connect_string, network=dev_server.network)`.
+    Connect with its network: `connect(dev_server.connect_string, network=dev_server.network)`.
     """
     return _async_fixture(request, "dev_server")  # type: ignore[return-value]
 
 
-def _async_fixture(request: pytest.FixtureRequest, name: str, of: str = "") -> object:
-    """The value of the fixture that the plugin which runs this test sets up."""
+def _async_fixture(request: pytest.FixtureRequest, name: str, suffix: str = "") -> object:
+    """Return the value of the fixture for the plugin that runs this test."""
     item = request.node
     if not inspect.iscoroutinefunction(getattr(item, "function", None)):
-        pytest.fail(f"{name} needs an async test; a plain one has zk_server", pytrace=False)
+        pytest.fail(f"{name} needs an async test; a synchronous test can use zk_server", pytrace=False)
     match _runners(request):
         case ["trio"] | ["anyio"]:
-            return request.getfixturevalue(f"_{name}{of}")
+            return request.getfixturevalue(f"_{name}{suffix}")
         case ["asyncio"] if not request.config.pluginmanager.has_plugin(_FOR_ASYNCIO):
             pytest.fail(f"{name} needs pytest-asyncio 0.26 or later", pytrace=False)
         case ["asyncio"]:
-            return request.getfixturevalue(f"_{name}{of}_in_{_loop_scope(item)}_loop")
+            return request.getfixturevalue(f"_{name}{suffix}_in_{_loop_scope(item)}_loop")
         case []:
             pytest.fail(
-                f"{name}: no plugin runs this async test. Mark it for one that is installed: "
+                f"{name}: no plugin runs this async test. Mark it for an installed plugin: "
                 "pytest.mark.trio (pytest-trio), pytest.mark.anyio (anyio's own), pytest.mark.asyncio "
                 "(pytest-asyncio)",
                 pytrace=False,
             )
         case several:
             pytest.fail(
-                f"{name}: {' and '.join(several)} would both run this test. Mark it for one of them; where "
+                f"{name}: {' and '.join(several)} would both run this test. Mark it for one of them; if "
                 "a plugin is in auto mode, which claims all async tests, set it to strict",
                 pytrace=False,
             )
 
 
 def _runners(request: pytest.FixtureRequest) -> list[str]:
-    """Which plugins take the test for theirs."""
+    """Return the plugins that claim the test."""
     item, plugins = request.node, request.config.pluginmanager
     claims = {
         "trio": item.get_closest_marker("trio") is not None,
@@ -209,13 +209,13 @@ def _runners(request: pytest.FixtureRequest) -> list[str]:
 
 
 def _loop_scope(item: pytest.Item) -> str:
-    """Whose loop a test of pytest-asyncio runs on."""
+    """Return the loop scope of a test that pytest-asyncio runs."""
     marker = item.get_closest_marker("asyncio")
     assert marker is not None
     return str(marker.kwargs.get("loop_scope") or item.config.getini(_LOOP_SCOPE))
 
 
-# pytest-trio and anyio's plugin set these up.
+# pytest-trio and anyio's plugin set up these fixtures.
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
-"""Several servers in one task's time, with one history, that can be late, parted from each other, and paused.
+"""A simulated ensemble: servers with one history that can lag, be partitioned, paused and crashed.
 
-What a client sees when an ensemble fails takes a real one seconds and root's rights to bring about. Here it
-takes milliseconds, and comes out the same each time.
+Failures that take seconds and root access on a real ensemble take milliseconds here, with the same result in
+each run.
 """
 
 from __future__ import annotations
@@ -30,40 +30,42 @@ from zkrecipes.testing.simulated.replica_connection import ReplicaConnection
 __all__ = ["SimulatedEnsemble"]
 
 _PORT = 2181
-# How often to look whether something has come about. Under a virtual clock it costs nothing.
+# The seconds between checks of a condition. Under a virtual clock they cost nothing.
 _POLL_INTERVAL = 0.01
 
 
 @final
 class SimulatedEnsemble:
-    """An ensemble of ZooKeeper servers in memory, for tests of what clients and recipes do when it fails.
+    """An ensemble of ZooKeeper servers in memory, for tests of clients and recipes under server failures.
 
     ```python
     async with SimulatedEnsemble(size=3) as ensemble:
         async with connect(ensemble.connect_string, network=ensemble.network) as client:
-            ensemble.isolate(ensemble.leader)  # it still answers its clients, but no write
+            ensemble.isolate(ensemble.leader)  # it still answers reads, but no writes
     ```
 
     Replicas are numbered from 1 and listen at `zk1:2181`, `zk2:2181`, … on a `MemoryNetwork`. Entering waits
-    until all of them serve. Best used under trio's virtual clock: elections and timeouts take seconds of it.
+    until all of them serve. Use it under trio's virtual clock, because elections and timeouts take seconds.
 
-    It is a test instrument, not a server: it shows what the rules of ZooKeeper 3.4 to 3.9 allow, and nothing
-    of how fast anything is. True to those rules are: one total order of writes, each committed by a quorum;
-    reads from the replica's own copy, however old; `sync`; an answered connection keeps the order of its
-    requests; who touches a session and when (a replica's clients are told to the leader in the answer to its
+    It is a test instrument, not a server: it behaves as the rules of ZooKeeper 3.4 to 3.9 allow, and says
+    nothing about speed. It follows these rules: one total order of writes, each committed by a quorum;
+    reads from the replica's own copy, however old; `sync`; replies on a connection in the order of its
+    requests; the touching of sessions (a replica reports its active sessions in the answer to the leader's
     next ping); expiry in ticks by the leader alone; session moves; the time limits after which a replica
-    gives up its leader, and a leader without a quorum steps down; a new leader's history and fresh timeouts.
-    Simplified are: an election, which is its outcome after a fraction of a second; the log, which is never
-    lost nor trimmed; and there are no observers, no read-only mode and no TTL znodes.
+    leaves its leader, and a leader without a quorum steps down; the history of a new leader, and its fresh
+    timeouts.
+
+    It simplifies the rest: an election is only its outcome after a fraction of a second, the log is never
+    lost or trimmed, and there are no observers, no read-only mode and no TTL znodes.
 
     Args:
-        size: how many replicas.
-        network: where they listen; a new one if not told otherwise.
-        tick_time: the length of a tick, in seconds; sessions have 2 to 20 ticks.
-        sync_limit: in ticks; so long a replica and its leader may not hear of each other (`syncLimit`).
-        init_limit: in ticks; so long joining a leader may take (`initLimit`).
-        latency: how long a message between two replicas takes, in seconds.
-        seed: of all that is up to chance: the moments of elections, passwords, the order of children.
+        size: the number of replicas.
+        network: the network of their listeners; None creates one.
+        tick_time: the length of a tick, in seconds; session timeouts are 2 to 20 ticks.
+        sync_limit: the ticks that a replica and its leader may be without word of each other (`syncLimit`).
+        init_limit: the ticks within which a replica must join a leader (`initLimit`).
+        latency: the time that a message between two replicas takes, in seconds.
+        seed: the seed of all random choices: the times of elections, passwords, the order of children.
 
     Raises:
         RuntimeError: on entering: it has run before.
@@ -84,7 +86,7 @@ class SimulatedEnsemble:
         if min(size, sync_limit, init_limit) < 1 or not tick_time > 0 or latency < 0:
             raise ValueError(f"out of range: {size=}, {tick_time=}, {sync_limit=}, {init_limit=}, {latency=}")
         self.network: MemoryNetwork = MemoryNetwork() if network is None else network
-        """Where the replicas listen; clients pass it to `connect`."""
+        """The network on which the replicas listen; pass it to `connect`."""
         random, started_at = Random(seed), time.time()
         session_id = first_session_id(started_at)
         self._ensemble = EnsembleState(
@@ -102,7 +104,7 @@ class SimulatedEnsemble:
         self._running: AbstractAsyncContextManager[None] | None = None
         self._changed = anyio.Event()
 
-    # --- what it is ----------------------------------------------------------------------------------------
+    # --- its state -----------------------------------------------------------------------------------------
 
     @property
     def numbers(self) -> list[int]:
@@ -111,21 +113,21 @@ class SimulatedEnsemble:
 
     @property
     def connect_string(self) -> str:
-        """All replicas, as `connect` takes them."""
+        """The connect string of all replicas."""
         return ",".join(self.address(number) for number in self.numbers)
 
     def address(self, number: int) -> str:
-        """One replica, as `connect` takes it."""
+        """Return the connect string of one replica."""
         return f"{self.host(number)}:{_PORT}"
 
     def host(self, number: int) -> str:
-        """The name that a replica listens at, for the faults of `network`."""
+        """Return the host name that a replica listens on, for the faults of `network`."""
         self._replica(number)
         return f"zk{number}"
 
     @property
     def leader(self) -> int | None:
-        """Who leads, the newest if an older one does not know yet that its time is over; None: nobody."""
+        """The number of the leader, or None. An older leader that has not noticed its end does not count."""
         leading = [
             replica
             for replica in self._ensemble.replicas.values()
@@ -136,19 +138,22 @@ class SimulatedEnsemble:
 
     @property
     def followers(self) -> list[int]:
-        """The others."""
+        """The numbers of all replicas but the leader."""
         return [number for number in self.numbers if number != self.leader]
 
     def is_serving(self, number: int) -> bool:
-        """Whether a replica serves clients: it leads, or has a leader, as far as it knows."""
+        """Whether a replica serves clients: it leads or has a leader, as far as it knows."""
         return self._replica(number).is_serving
 
     def tree(self, number: int) -> DataTree:
-        """A replica's copy of the znodes, to be looked at."""
+        """Return a replica's copy of the znodes, to read only."""
         return self._replica(number).processor.tree
 
     def attached_to(self, session_id: int) -> list[int]:
-        """At which replicas a session has a connection: after a move also at the one it left, for a while."""
+        """Return the replicas at which a session has a connection.
+
+        For a while after a move, this includes the replica that the session left.
+        """
         return [
             number
             for number, replica in self._ensemble.replicas.items()
@@ -156,38 +161,38 @@ class SimulatedEnsemble:
         ]
 
     def ended_at(self, session_id: int) -> float | None:
-        """When a quorum committed the end of a session, on the loop's clock; None if it lives.
+        """Return when a quorum committed the end of a session, on the loop's clock; None if it is alive.
 
-        At that moment its ephemeral znodes are gone, and its locks are somebody else's.
+        At that time its ephemeral znodes are deleted, and other contenders may get its locks.
         """
         return self._ensemble.ended_at.get(session_id)
 
     def touched_at(self, session_id: int) -> float | None:
-        """When the leader last heard of a session, on the loop's clock; it lives for a timeout after that.
+        """Return when the leader last touched a session, on the loop's clock; it lives a timeout longer.
 
-        None: there is no leader, or it has not heard of it.
+        None means that there is no leader, or that it has not touched the session.
         """
         role = None if self.leader is None else self._replica(self.leader).role
         return role.sessions.touched_at.get(session_id) if isinstance(role, Leading) else None
 
-    # --- what can go wrong ---------------------------------------------------------------------------------
+    # --- faults --------------------------------------------------------------------------------------------
     #
-    # Between replicas. What goes wrong between clients and replicas is done to `network`, by `host`.
+    # These are faults of replicas and between them. `network` has the faults between clients and a `host`.
 
     def lag(self, number: int, seconds: float) -> None:
-        """Let a replica apply what is committed so much later: its reads are old. 0 ends it.
+        """Let a replica apply commits this many seconds late, so that its reads are stale; 0 ends that.
 
-        It goes on voting, and answers its leader in time. With `math.inf` it stays where it is.
+        The replica still votes and answers its leader in time. With `math.inf` it applies no more commits.
         """
         self._replica(number).set_lag(seconds)
 
     def cut(self, one: int, other: int) -> None:
-        """Let nothing arrive between two replicas, until `heal`. What is on its way arrives after that."""
+        """Let nothing arrive between two replicas until `heal`. Messages in transit arrive after that."""
         self.block(one, other)
         self.block(other, one)
 
     def block(self, source: int, target: int) -> None:
-        """Let nothing arrive from one replica at another; the other direction works."""
+        """Let nothing arrive from `source` at `target`; the other direction works."""
         self._ensemble.replica_network.block(self._replica(source).number, self._replica(target).number)
 
     def isolate(self, number: int) -> None:
@@ -197,7 +202,7 @@ class SimulatedEnsemble:
                 self.cut(number, other)
 
     def heal(self, one: int | None = None, other: int | None = None) -> None:
-        """End what `cut`, `block` and `isolate` did between two replicas; without arguments, everywhere."""
+        """End `cut`, `block` and `isolate` between two replicas; without arguments, between all."""
         if one is None or other is None:
             self._ensemble.replica_network.unblock_all()
         else:
@@ -205,33 +210,33 @@ class SimulatedEnsemble:
             self._ensemble.replica_network.unblock(other, one)
 
     def pause(self, number: int) -> None:
-        """Stop a replica's process: it answers nobody, and its timers do not fire."""
+        """Pause a replica's process: it answers nothing, and its timers do not fire."""
         self._replica(number).pause()
 
     def resume(self, number: int) -> None:
-        """Let it go on, with all that it has missed."""
+        """Resume a replica's process, starting with all messages and timers that it missed."""
         self._replica(number).resume()
         self._changed.set()
         self._changed = anyio.Event()
 
     def crash(self, number: int) -> None:
-        """End a replica's process. Clients and replicas are told that their connections are gone."""
+        """End a replica's process. Its clients and the other replicas see their connections close."""
         self._replica(number).crash()
         self.resume(number)
 
     def restart(self, number: int) -> None:
-        """Start it again, with its log and its copy of the state. One that runs is stopped first."""
+        """Start a replica again with its log and its copy of the state; if it runs, stop it first."""
         self.crash(number)
         self._replica(number).start_looking()
 
     def move_leader(self, to: int | None = None) -> None:
-        """Let the leader step down, for `to` or for another.
+        """Let the leader step down in favour of `to` or of another replica.
 
-        There is a leader again when the others have noticed and voted: `serving` waits for it. It is `to`,
-        if that is in reach and has all that the others have.
+        A new leader follows once the others have noticed and voted: `serving` waits for it. It is `to`, if
+        that is reachable and its log is as complete as the others'.
 
         Args:
-            to: the next leader; None takes the follower with the lowest number.
+            to: the next leader; None chooses the follower with the lowest number.
         """
         leader = self.leader
         self._ensemble.preferred_leader = self._replica(to or min(self.followers, default=1)).number
@@ -239,10 +244,10 @@ class SimulatedEnsemble:
             self._replica(leader).start_looking()
 
     def expire(self, session_id: int) -> None:
-        """Let the leader end a session now, as if its time were up; a quorum has to agree.
+        """Let the leader expire a session now; a quorum must commit that.
 
         Raises:
-            KeyError: there is no leader, or it knows no such session.
+            KeyError: there is no leader, or it does not know the session.
         """
         role = None if self.leader is None else self._replica(self.leader).role
         if not (isinstance(role, Leading) and role.end_session(session_id)):
@@ -255,7 +260,7 @@ class SimulatedEnsemble:
             await anyio.sleep(_POLL_INTERVAL)
 
     async def session_ended(self, session_id: int) -> float:
-        """Wait until a quorum has committed the end of a session; when that was, as `ended_at`."""
+        """Wait until a quorum has committed the end of a session, and return `ended_at`."""
         await anyio.lowlevel.checkpoint()
         while (ended_at := self.ended_at(session_id)) is None:  # noqa: ASYNC110 - any replica may learn it
             await anyio.sleep(_POLL_INTERVAL)
@@ -272,14 +277,14 @@ class SimulatedEnsemble:
     def _replica(self, number: int) -> Replica:
         replica = self._ensemble.replicas.get(number)
         if replica is None:
-            raise ValueError(f"there is no replica {number}: they are numbered 1 to {len(self.numbers)}")
+            raise ValueError(f"number must be between 1 and {len(self.numbers)}, not {number}")
         return replica
 
     # --- running -------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         if self._running is not None:
-            raise RuntimeError("a SimulatedEnsemble runs once: make another")
+            raise RuntimeError("a SimulatedEnsemble runs only once: create another one")
         self._running = self._run()
         await self._running.__aenter__()
         return self
@@ -287,7 +292,7 @@ class SimulatedEnsemble:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        assert self._running is not None, "left before it was entered"
+        assert self._running is not None, "it must be entered before it is left"
         return await self._running.__aexit__(kind, error, trace)
 
     @asynccontextmanager
@@ -317,7 +322,7 @@ class SimulatedEnsemble:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._send, replica, connection, stream, output)
                 await self._receive(replica, connection, stream)
-                connection.close("its client has gone")
+                connection.close("its client has closed it")
         finally:
             del replica.connections[connection]
             replica.processor.leave(connection)
@@ -330,7 +335,7 @@ class SimulatedEnsemble:
                     return
                 connection.receive(data)
         except OSError:
-            return  # the client has gone, or the connection was closed here
+            return  # the connection was closed by the client or here
 
     async def _send(
         self, replica: Replica, connection: ReplicaConnection, stream: Stream, output: _Signal
@@ -345,7 +350,7 @@ class SimulatedEnsemble:
                 else:
                     await output.wait()
         except OSError:
-            return  # the receiving side learns it, too
+            return  # `_receive` sees the same end
         finally:
             with anyio.CancelScope(shield=True):
                 await stream.aclose()
@@ -357,7 +362,7 @@ class SimulatedEnsemble:
 
 @final
 class _Signal:
-    """Set any number of times, waited for once."""
+    """An event that resets when a task has waited for it."""
 
     def __init__(self) -> None:
         self._event = anyio.Event()

@@ -1,7 +1,7 @@
-"""A dev server in a thread of its own, for code that knows no event loop: unittest, kazoo, fixtures.
+"""A dev server in its own thread, for synchronous code: unittest, kazoo, fixtures.
 
-The server runs on a loop in that thread; each call here runs there and comes back when it is done. A call
-takes well below a millisecond and never waits for a client, so it may be made from async tests, too.
+The server runs on an event loop in that thread; each method here runs there and returns when it is done. A
+call takes well below a millisecond and never waits for a client, so async tests may also make it.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ class ThreadedDevServer:
         kazoo_client = KazooClient(server.connect_string)
     ```
 
-    What can go wrong on purpose has the names that it has on `DevServer`, and the same arguments.
+    The methods that inject faults have the names and arguments of those of `DevServer`.
 
     Args:
-        server: the server, not yet entered, for other options than the defaults.
+        server: a server with other options than the defaults, not yet entered.
 
     Raises:
-        OSError: on entering: the address cannot be listened on.
+        OSError: on entering: the server cannot listen on the address.
     """
 
     def __init__(self, server: DevServer | None = None) -> None:
         self.server: DevServer = DevServer() if server is None else server
         """The server itself. It belongs to its thread: use it through `run`."""
         self.faults: ThreadedFaults = ThreadedFaults(self)
-        """What shall go wrong with requests and replies."""
+        """Faults of requests and replies."""
         self._portal: BlockingPortal | None = None
         self._leave = ExitStack()
 
@@ -58,12 +58,13 @@ class ThreadedDevServer:
 
     @property
     def address(self) -> Address:
-        """The `(host, port)` that it listens on."""
+        """The `(host, port)` that the server listens on."""
         return Address(self.server.host, self.server.port)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            # On asyncio, because trio refuses calls from a thread that runs trio, as a test's does.
+            # On asyncio, because trio refuses calls from a thread that runs trio, as the thread of a trio
+            # test.
             self._portal = stack.enter_context(start_blocking_portal("asyncio", name="zkrecipes dev server"))
             stack.enter_context(self._portal.wrap_async_context_manager(self.server))
             self._leave = stack.pop_all()
@@ -88,15 +89,15 @@ class ThreadedDevServer:
             RuntimeError: outside the block.
         """
         if self._portal is None:
-            raise RuntimeError("the server runs only inside its block")
+            raise RuntimeError("the server runs only inside its `with` block")
         return self._portal.call(partial(func, *args, **kwargs))
 
     def expire(self, session_id: int | None = None) -> None:
-        """End a session now, or all of them; as `DevServer.expire`."""
+        """Expire a session now, or all sessions; as `DevServer.expire`."""
         self.run(self.server.expire, session_id)
 
     def drop_connections(self) -> None:
-        """Drop every connection at once; as `DevServer.drop_connections`."""
+        """Drop every connection; as `DevServer.drop_connections`."""
         self.run(self.server.drop_connections)
 
     def refuse(self) -> None:
@@ -108,27 +109,27 @@ class ThreadedDevServer:
         self.run(self.server.accept)
 
     def pause(self) -> None:
-        """Answer nothing, and let the server's clock stand, until `resume`; as `DevServer.pause`."""
+        """Answer nothing and stop the server's clock until `resume`; as `DevServer.pause`."""
         self.run(self.server.pause)
 
     def resume(self) -> None:
-        """Go on after a pause; as `DevServer.resume`."""
+        """Continue after a pause; as `DevServer.resume`."""
         self.run(self.server.resume)
 
     def restart(self, *, keep: bool = True) -> None:
-        """Stop and start again on the same address, at once; as `DevServer.restart`."""
+        """Stop the server and start it again on the same address; as `DevServer.restart`."""
         self.run(self.server.restart, keep=keep)
 
     def jump(self, seconds: float) -> None:
-        """Let time pass on the server's clock; as `DevServer.jump`."""
+        """Move the server's clock forward; as `DevServer.jump`."""
         self.run(self.server.jump, seconds)
 
     def become_read_only(self) -> None:
-        """Serve as a server that has lost its quorum does; as `DevServer.become_read_only`."""
+        """Serve read-only, like a server without a quorum; as `DevServer.become_read_only`."""
         self.run(self.server.become_read_only)
 
     def become_writable(self) -> None:
-        """Go on as usual after that; as `DevServer.become_writable`."""
+        """End the read-only mode; as `DevServer.become_writable`."""
         self.run(self.server.become_writable)
 
     def reap(self) -> None:
@@ -138,7 +139,7 @@ class ThreadedDevServer:
 
 @final
 class ThreadedFaults:
-    """The faults of a `ThreadedDevServer`: the names and arguments of `Faults`, from another thread."""
+    """The faults of a `ThreadedDevServer`: the methods of `Faults`, callable from another thread."""
 
     def __init__(self, server: ThreadedDevServer) -> None:
         self._server = server
@@ -151,7 +152,7 @@ class ThreadedFaults:
         skip: int = 0,
         times: int = 1,
     ) -> ThreadedFault:
-        """Drop the connection on a request, without applying it; as `Faults.drop_request`."""
+        """Drop the connection on a request without applying it; as `Faults.drop_request`."""
         ask = self._server.server.faults.drop_request
         return self._fault(partial(ask, *opcodes, path=path, session_id=session_id, skip=skip, times=times))
 
@@ -163,7 +164,7 @@ class ThreadedFaults:
         skip: int = 0,
         times: int = 1,
     ) -> ThreadedFault:
-        """Apply a request, and drop the connection in place of the reply; as `Faults.lose_reply`."""
+        """Apply a request, and drop the connection instead of replying; as `Faults.lose_reply`."""
         ask = self._server.server.faults.lose_reply
         return self._fault(partial(ask, *opcodes, path=path, session_id=session_id, skip=skip, times=times))
 
@@ -188,24 +189,24 @@ class ThreadedFaults:
         skip: int = 0,
         times: int = 1,
     ) -> ThreadedFault:
-        """Apply a request, and answer it so much later; as `Faults.delay_reply`."""
+        """Apply a request, and reply this many seconds later; as `Faults.delay_reply`."""
         ask = partial(self._server.server.faults.delay_reply, seconds)
         return self._fault(partial(ask, *opcodes, path=path, session_id=session_id, skip=skip, times=times))
 
     def inject(
         self, nth: int, how: FaultKind, *, session_id: int | None = None, seconds: float = 1.0
     ) -> ThreadedFault:
-        """Inject a fault into one request of a session, by its number; as `Faults.inject`."""
+        """Inject a fault into the nth request of a session, of any kind; as `Faults.inject`."""
         ask = self._server.server.faults.inject
         return self._fault(partial(ask, nth, how, session_id=session_id, seconds=seconds))
 
     def hold_replies(self, *, session_id: int | None = None) -> ThreadedHold:
-        """Send nothing until it is released; as `Faults.hold_replies`."""
+        """Hold back replies and events until they are released; as `Faults.hold_replies`."""
         hold = self._server.server.faults.hold_replies
         return ThreadedHold(self._server, self._server.run(hold, session_id=session_id))
 
     def clear(self) -> None:
-        """Remove every fault, and release what is held."""
+        """Remove all faults, and release held replies."""
         self._server.run(self._server.server.faults.clear)
 
     def _fault(self, ask: Callable[[], Fault]) -> ThreadedFault:
@@ -214,7 +215,7 @@ class ThreadedFaults:
 
 @final
 class ThreadedFault:
-    """One fault that was asked for; a `Fault` seen from another thread."""
+    """A handle on one fault: a `Fault` seen from another thread."""
 
     def __init__(self, server: ThreadedDevServer, fault: Fault) -> None:
         self._server = server
@@ -222,27 +223,29 @@ class ThreadedFault:
 
     @property
     def times_used(self) -> int:
-        """How many requests it has hit."""
+        """The number of requests that the fault has hit."""
         return self._fault.times_used
 
     @property
     def is_spent(self) -> bool:
-        """Whether it will hit no more requests."""
+        """Whether the fault will hit no more requests."""
         return self._fault.is_spent
 
     def remove(self) -> None:
-        """It hits no more requests."""
+        """Remove the fault, so that it hits no more requests."""
         self._server.run(self._fault.remove)
 
     def wait_used(self, times: int = 1, *, timeout: float = 10.0) -> None:
-        """Block this thread until it has hit so many requests. Not for a thread that runs the client's loop.
+        """Block this thread until the fault has hit `times` requests.
+
+        Do not call it in the thread that runs the client's event loop, because that blocks the client.
 
         Args:
-            times: how many.
-            timeout: how long to wait at most, in seconds.
+            times: the number of requests.
+            timeout: the longest wait in seconds.
 
         Raises:
-            TimeoutError: it has not hit so many by then.
+            TimeoutError: the fault has not hit that many requests by then.
         """
 
         async def wait() -> None:
@@ -254,12 +257,12 @@ class ThreadedFault:
 
 @final
 class ThreadedHold:
-    """Replies and events that are held back; a `HeldReplies` seen from another thread."""
+    """A handle on replies and events that are held back: a `HeldReplies` seen from another thread."""
 
     def __init__(self, server: ThreadedDevServer, held: HeldReplies) -> None:
         self._server = server
         self._held = held
 
     def release(self) -> None:
-        """Send what was held back, and hold no more."""
+        """Send the held replies and events, and hold back no more."""
         self._server.run(self._held.release)

@@ -83,7 +83,7 @@ class EnsembleState:
         self.replica_network: ReplicaNetwork = ReplicaNetwork(self.scheduler, latency)
         self.replicas: dict[int, Replica] = {}
         self.preferred_leader = 0
-        """The replica that wins an election among equal logs; 0 stands for the one with the highest number."""
+        """The replica that wins an election among equal logs; 0 for the one with the highest number."""
         self.history: list[HistoryEntry] = []
         self.ended_at: dict[int, float] = {}
         """The time at which the end of each ended session was committed."""
@@ -115,7 +115,7 @@ class EnsembleState:
 
 
 class Role:
-    """A replica's reactions to clients and messages. This base class serves no clients and gets no requests."""
+    """A replica's reactions to clients and messages. This one serves no clients, so it gets no requests."""
 
     name = RoleName.LOOKING
 
