@@ -14,11 +14,11 @@ from typing import Any, Protocol, final
 from zkrecipes.codec.messages import ConnectReply, ConnectRequest, Request, WatchEventMessage
 from zkrecipes.codec.multi import MultiReply
 from zkrecipes.codec.records import Id
-from zkrecipes.devserver.server_clock import ServerTime
-from zkrecipes.devserver.processor import Processor, Reply
 from zkrecipes.devserver.auth.sasl import SaslExchange
-from zkrecipes.devserver.session_tracker import PASSWORD_SIZE, Session
+from zkrecipes.devserver.processor import Processor, Reply
 from zkrecipes.devserver.requests.writes import WRITES
+from zkrecipes.devserver.server_clock import ServerTime
+from zkrecipes.devserver.session_tracker import PASSWORD_SIZE, Session
 from zkrecipes.enums import OpCode, SpecialXid
 from zkrecipes.errors import MarshallingError, SessionMovedError
 from zkrecipes.protocol.server_side import FourLetterWord, Greeted, Requested, ServerSide
