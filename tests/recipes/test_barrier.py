@@ -194,7 +194,7 @@ async def test_waiting_where_no_gate_is_says_so() -> None:
     """A mutex's directory, say: nobody would ever open it."""
     async with two_clients() as (there, client, other):
         async with zk.Mutex(other, PATH):
-            with pytest.raises(zk.NotEmptyError, match=f"{PATH} .so it is no barrier"):
+            with pytest.raises(zk.NotEmptyError, match=f"{PATH} .a barrier must not have children"):
                 await gate(client).wait()
         await anyio.sleep(0.1)
         assert len(there.server.processor.watches) == 0

@@ -1,4 +1,4 @@
-"""ConfigTree: a znode and all that is below it, as it was at one moment."""
+"""ConfigTree: a znode and everything below it, as at one point in time."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from zkrecipes.recipes.following.windowed import ask_each
 __all__ = ["ConfigTree", "ConfigTreeChange", "ConfigTreeChanges"]
 
 _WITHOUT_PAUSE: Final = 2000
-"""Differences that are looked at before other tasks have their turn: less than 5 ms."""
+"""The number of differences that are compared before other tasks run: less than 5 ms."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class ConfigTreeChange:
-    """The tree as it is now, and how it differs from the change that was handed out before.
+    """The tree as it is now, and how it differs from the previous change.
 
     Attributes:
-        values: each znode's data, by path: relative to the tree's own, whose path is `""`. It never changes.
-            Beyond 512 znodes the order of its keys means nothing.
-        added: paths that were not there before.
-        removed: paths that are no longer there.
-        updated: paths whose data are others, or that were removed and added again meanwhile.
+        values: the data of each znode, by path relative to the tree's path, which is `""`. It never changes.
+            Beyond 512 znodes the order of its keys has no meaning.
+        added: the paths of new znodes.
+        removed: the paths of znodes that were deleted.
+        updated: the paths of znodes whose data changed, or that were deleted and created again.
     """
 
     values: Mapping[str, bytes]
@@ -44,7 +44,7 @@ class ConfigTreeChange:
 
 @final
 class ConfigTree:
-    """A znode and everything below it, always as it was at one moment.
+    """A znode and everything below it, always as at one point in time.
 
         tree = zk.ConfigTree(client, "/config")
         values = await tree.snapshot()  # {"": b"", "db": b"", "db/host": b"10.0.0.7"}
@@ -52,16 +52,16 @@ class ConfigTree:
             async for change in changes:
                 print(change.values, change.updated)
 
-    For configuration that is spread over several znodes and makes sense as a whole only. Everything is kept
-    in memory, and each znode costs a watch or two while changes are followed. Building it does no I/O, and
-    tasks may share it.
+    Use it for configuration that is spread over several znodes and makes sense only as a whole. The client
+    keeps everything in memory, and each znode costs a watch or two while changes are followed. Creating the
+    object does no I/O, and tasks may share it.
 
     Args:
-        client: whose session reads.
-        path: the top; it need not exist.
+        client: the client whose session reads.
+        path: the path of the top znode, which need not exist.
 
     Raises:
-        ValueError: the path cannot be right.
+        ValueError: the path is invalid.
     """
 
     def __init__(self, client: Client, path: str) -> None:
@@ -72,37 +72,38 @@ class ConfigTree:
         self._operations = self._api.operations.for_listed()
 
     async def snapshot(self, *, tries: int = 10) -> dict[str, bytes]:
-        """Each znode's data, by path relative to the tree's own, which is `""`; empty where there is none.
+        """Return the data of each znode, by path relative to the tree's path, which is `""`.
 
-        The tree is read, and then looked at again: where no znode's data and no list of children has changed
-        in between (`mzxid`, `pzxid`), what was read is how everything was at the moment between the two.
+        The dict is empty if the tree does not exist. The client reads the tree, and then checks it: if no
+        data and no list of children has changed since (`mzxid`, `pzxid`), the tree was in the state that was
+        read when the reading ended and the check began.
 
         Args:
-            tries: how often to try that while others change the tree.
+            tries: how many times to try while other clients change the tree.
 
         Raises:
             ValueError: `tries` is below 1.
-            SnapshotConflictError: it was changed each time.
-            NoAuthError: a part of it may not be read.
+            SnapshotConflictError: the tree changed during each try.
+            NoAuthError: the server does not permit reading a part of the tree.
             ZooKeeperError: the client is over.
         """
         if tries < 1:
-            raise ValueError(f"a snapshot takes at least one try, not {tries!r}")
+            raise ValueError(f"tries must be at least 1, not {tries!r}")
         for _ in range(tries):
             session = self._api.session
             found = await self._read()
-            # A new session may be behind a server that lags: it would show the same from before.
-            if await self._is_still(found) and session is self._api.session:
+            # The server of a new session may lag, and show the state from before a change.
+            if await self._is_unchanged(found) and session is self._api.session:
                 return {path: node.data for path, node in found.items()}
         raise SnapshotConflictError(self.path, tries)
 
     @async_block("tree.changes()", "changes")
     async def changes(self) -> AsyncIterator[ConfigTreeChanges]:
-        """Follow the tree: an async iterator that begins with the tree as it is.
+        """Follow the tree: an async iterator whose first item is the current tree.
 
-        A slow reader gets the newest state, and what happened meanwhile is folded into one change. Nothing is
-        lost across reconnects and new sessions. While the tree changes faster than it can be read, there is
-        no new change. Several tasks need a block each.
+        A slow reader gets the newest state, in one change for everything that happened since. Nothing is lost
+        across reconnects and new sessions. While the tree changes faster than it can be read, there is no new
+        change. Each task needs a separate block.
 
         Entering raises:
             ZooKeeperError: the client is over.
@@ -115,7 +116,7 @@ class ConfigTree:
         return f"<ConfigTree {self.path}>"
 
     async def _read(self) -> dict[str, _Node]:
-        """Read level after level. What goes meanwhile is left out: it will show."""
+        """Read level after level, without the znodes that are deleted during it: the check will find them."""
         found: dict[str, _Node] = {}
         level = [""]
 
@@ -138,24 +139,24 @@ class ConfigTree:
         submit, operations, full = self._api.submit, self._operations, self._absolute(path)
         return _Reads(submit(operations.get(full)), submit(operations.get_children_with_stat(full)))
 
-    async def _is_still(self, found: Mapping[str, _Node]) -> bool:
-        """Whether nothing has changed since it was read."""
+    async def _is_unchanged(self, found: Mapping[str, _Node]) -> bool:
+        """Whether nothing has changed since the tree was read."""
         if not found:
             return await self._client.exists(self.path) is None
-        is_still = True
+        is_unchanged = True
 
         async def take(path: str, pending: Pending[Stat | None]) -> None:
-            nonlocal is_still
+            nonlocal is_unchanged
             stat, node = await pending.wait(), found[path]
             if stat is None or (stat.mzxid, stat.pzxid) != (node.mzxid, node.pzxid):
-                is_still = False
+                is_unchanged = False
 
         def ask(path: str) -> Pending[Stat | None] | None:
             exists = self._operations.exists(self._absolute(path))
-            return self._api.submit(exists) if is_still else None
+            return self._api.submit(exists) if is_unchanged else None
 
         await ask_each(found, ask, take)
-        return is_still
+        return is_unchanged
 
     def _absolute(self, path: str) -> str:
         return join(self.path, path) if path else self.path
@@ -174,7 +175,7 @@ class _Reads(NamedTuple):
 
 @final
 class _Values(Mapping[str, bytes]):
-    """The data of a view's znodes."""
+    """The data of the znodes in a view."""
 
     __slots__ = ("_view",)
 
@@ -196,22 +197,22 @@ class _Values(Mapping[str, bytes]):
 
 @final
 class ConfigTreeChanges:
-    """The changes of a tree, as an async iterator; it ends only with the block or the client."""
+    """An async iterator of the changes of a tree; only the end of the block or of the client ends it."""
 
     def __init__(self, views: LatestReader[View]) -> None:
         self._views = views
         self._seen: View = Snapshot()
         self._is_first = True
-        self._newer: View | None = None  # taken from `views`, and not yet handed out
+        self._newer: View | None = None  # taken from `views`, and not yet returned
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> ConfigTreeChange:
-        """The next change; the first one tells the tree as it is.
+        """Return the next change; the first one has the current tree.
 
         Raises:
-            NoAuthError: a part of the tree may not be read.
+            NoAuthError: the server does not permit reading a part of the tree.
             RuntimeError: the block has been left.
             ZooKeeperError: the client is over.
 

@@ -1,4 +1,4 @@
-"""Group: who is there, with what data, and what changes."""
+"""Group: the members of a group, their data, and their changes."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ __all__ = ["Group", "GroupChange", "GroupChanges"]
 @final
 @dataclass(frozen=True, slots=True)
 class GroupChange:
-    """The group as it is now, and how it differs from the change that was handed out before.
+    """The group as it is now, and how it differs from the previous change.
 
     Attributes:
-        members: each member's data, by name; it never changes. Beyond 512 members the order means nothing.
-        joined: names that were not there before.
-        left: names that are no longer there.
-        updated: names whose data are others, or who left and came back meanwhile.
+        members: the data of each member, by name. It never changes. Beyond 512 members the order of its keys
+            has no meaning.
+        joined: the names of new members.
+        left: the names of members that left.
+        updated: the names of members whose data changed, or that left and joined again.
     """
 
     members: Mapping[str, bytes]
@@ -42,7 +43,7 @@ class GroupChange:
 
 @final
 class Group:
-    """The members of a group, each an ephemeral znode: who is there, with what data, and what changes.
+    """The members of a group and their data; each member is an ephemeral znode.
 
         group = zk.Group(client, "/workers")
         async with group.join("worker-7", b"10.0.0.7:9000"):
@@ -50,23 +51,24 @@ class Group:
                 async for change in changes:
                     print(sorted(change.members), change.joined, change.left)
 
-    Building it does no I/O, and tasks may share it. Children of the directory that are no members' (they are
-    not ephemeral, or named otherwise) are ignored, and named in the log once.
+    Creating the object does no I/O, and tasks may share it. Children of the directory that are not members
+    (they are not ephemeral, or have other names) are ignored, and logged once.
 
-    A member's znode is there until its session has expired: a member that died is seen up to a session
-    timeout longer, and one that lives may be gone for a moment while its session is renewed. Whoever must be
-    alone needs a lock or an election.
+    A member's znode exists until its session expires: a member that died is shown for up to a session timeout
+    longer, and a living member may be absent for a short time while its session is renewed. A member that
+    must be the only one needs a lock or an election.
 
     Args:
-        client: whose sessions hold the memberships.
-        path: a directory of its own, made when somebody joins; no other data belongs there.
+        client: the client whose sessions own the memberships.
+        path: a directory for this group alone, created when the first member joins.
         layout: `"curator"`, the default: a member's znode has the member's name, as with Curator's
-            `GroupMember`; `"kazoo"`: as with kazoo's `ShallowParty`. kazoo's own members may share a name:
-            then the newest of them is shown.
-        acl: of the members' znodes; it must give their owner READ. None: the client's default.
+            `GroupMember`; `"kazoo"`: as with kazoo's `ShallowParty`. Members of kazoo's own parties may share
+            a
+            name: then the newest of them is shown.
+        acl: the ACL of the members' znodes; it must give their owner READ. None: the client's default.
 
     Raises:
-        ValueError: the path or the layout cannot be right.
+        ValueError: the path or the layout is invalid.
     """
 
     def __init__(
@@ -84,26 +86,26 @@ class Group:
         self._acl = acl
 
     def join(self, name: str, data: bytes = b"", *, on_conflict: OnConflict = "wait") -> PersistentNode:
-        """Be a member for as long as the block runs: `async with group.join("worker-7", b"…") as member`.
+        """Join the group for as long as the block runs: `async with group.join("worker-7", b"…") as member`.
 
-        Entering waits until the membership is there. It is put back by itself in a new session, and when
-        somebody deletes it. `await member.update(data)` changes its data.
+        Entering waits until the member's znode exists. It is created again automatically in a new session,
+        and after a deletion. `await member.update(data)` changes its data.
 
         Args:
-            name: unique among the members, and without a slash.
-            data: what the others see.
-            on_conflict: what to do while somebody else holds the name, as after the restart of a pod whose
-                old session still lives: `"wait"` until it goes, and log its owner and age; `"raise"`; or
-                `"replace"` it.
+            name: the name of the member: unique in the group, and without a slash.
+            data: the data that other clients see.
+            on_conflict: what to do while another session holds the name, for example the old session of a
+                restarted pod. `"wait"`: wait until its znode is deleted, and log its owner and age.
+                `"raise"`: raise `NodeExistsError`. `"replace"`: delete it.
 
         Raises:
-            ValueError: the name cannot be a znode's, or there is too much data.
+            ValueError: the name is not a valid znode name, or there is too much data.
 
         Entering raises:
-            NodeExistsError: somebody else holds the name, with `on_conflict="raise"`.
+            NodeExistsError: another session holds the name, with `on_conflict="raise"`.
             ZooKeeperError: the server refused, or the client is over.
 
-        Cancellation: no znode is left behind; the removal goes on in the background.
+        Cancellation: no znode is left behind; the removal continues in the background.
         """
         path = join(self.path, self._layout.node_name(name))
         return PersistentNode(
@@ -116,12 +118,13 @@ class Group:
         )
 
     async def members(self) -> dict[str, bytes]:
-        """Everybody's data, by name; empty where there is no group yet.
+        """Return the data of each member, by name; empty if the directory does not exist yet.
 
-        As the server knows it that the client is attached to, which may lag: `client.sync` lets it catch up.
+        The server that the client is attached to may lag; `client.sync` lets it catch up.
 
         Raises:
-            NoAuthError: the directory may not be listed. A member that may not be read is left out.
+            NoAuthError: the server does not permit listing the directory. A member whose ACL does not permit
+                READ is left out.
         """
         try:
             nodes = await self._client.get_children(self.path)
@@ -135,7 +138,7 @@ class Group:
             except NoNodeError:
                 return
             except NoAuthError:
-                roster.log_once(node, "it may not be read")
+                roster.log_once(node, "its ACL does not permit READ")
                 return
             roster.put(node, TreeNode(b"" if data is None else data, stat))
 
@@ -145,10 +148,10 @@ class Group:
 
     @async_block("group.changes()", "changes")
     async def changes(self) -> AsyncIterator[GroupChanges]:
-        """Follow the group: an async iterator that begins with the group as it is.
+        """Follow the group: an async iterator whose first item is the current group.
 
-        A slow reader gets the newest state, and what happened meanwhile is folded into one change. Nothing is
-        lost across reconnects and new sessions. Several tasks need a block each.
+        A slow reader gets the newest state, in one change for everything that happened since. Nothing is lost
+        across reconnects and new sessions. Each task needs a separate block.
 
         Entering raises:
             ZooKeeperError: the client is over.
@@ -162,10 +165,10 @@ class Group:
 
         Raises:
             ValueError: `count` is below 1.
-            ZooKeeperError: the group may not be listed, or the client is over.
+            ZooKeeperError: the server does not permit listing the group, or the client is over.
         """
         if count < 1:
-            raise ValueError(f"a group is waited for from 1 member on, not {count!r}")
+            raise ValueError(f"count must be at least 1, not {count!r}")
         async with self.changes() as changes:
             while True:
                 members = (await anext(changes)).members
@@ -181,7 +184,7 @@ class Group:
 
 @final
 class GroupChanges:
-    """The changes of a group, as an async iterator; it ends only with the block or the client."""
+    """An async iterator of the changes of a group; only the end of the block or of the client ends it."""
 
     def __init__(self, roster: Roster, views: LatestReader[View]) -> None:
         self._roster = roster
@@ -193,10 +196,10 @@ class GroupChanges:
         return self
 
     async def __anext__(self) -> GroupChange:
-        """The next change; the first one tells the group as it is.
+        """Return the next change; the first one has the current group.
 
         Raises:
-            NoAuthError: the directory may not be listed.
+            NoAuthError: the server does not permit listing the directory.
             RuntimeError: the block has been left.
             ZooKeeperError: the client is over.
 

@@ -1,4 +1,4 @@
-"""How other clients name the znodes of a group's members, in one table.
+"""The names that kazoo and Curator give to the znodes of group members, in one table.
 
 Read in kazoo 2.11 (`kazoo/recipe/party.py`) and Curator 5.7 (`GroupMember.java`).
 """
@@ -27,10 +27,10 @@ class GroupLayout:
     """The names of the members' znodes in a group's directory.
 
     Attributes:
-        name: what the layout is called.
-        has_guid: whether 32 hex digits and a dash stand before the member's name.
-        is_container: whether the directory is a container where the server has them. kazoo's members remember
-            that they have made it, and could not join again if it went.
+        name: the name of the layout.
+        has_guid: whether 32 hex digits and a dash precede the member's name.
+        is_container: whether the directory is a container, if the server has containers. A member of kazoo's
+            remembers that it has created the directory, and could not join again after the server removed it.
     """
 
     name: str
@@ -38,19 +38,19 @@ class GroupLayout:
     is_container: bool
 
     def node_name(self, member: str) -> str:
-        """The name of a member's znode.
+        """Return the name of a member's znode.
 
-        The digits are made of the name, so that of our members two of one name meet at one znode. kazoo draws
-        them, and does not notice two of one name.
+        The digits are derived from the name, so two of our members with one name meet at one znode. kazoo
+        draws random digits, and does not notice two members with one name.
 
         Raises:
-            ValueError: no znode can have this name.
+            ValueError: the name is not a valid znode name.
         """
         check_name(member)
         return f"{uuid5(_NAMESPACE, member).hex}-{member}" if self.has_guid else member
 
     def member_name(self, node: str) -> str | None:
-        """The name of the member whose znode this is, or None for a znode that is no member's."""
+        """Return the name of the member whose znode this is, or None if it is not named as a member's."""
         if not self.has_guid:
             return node
         found = _NODE.fullmatch(node)
@@ -58,18 +58,18 @@ class GroupLayout:
 
 
 CURATOR_GROUP: Final = GroupLayout("curator", has_guid=False, is_container=True)
-"""`<name>`, the data is the member's: Curator's `GroupMember`."""
+"""`<name>`, with the member's data: Curator's `GroupMember`."""
 KAZOO_GROUP: Final = GroupLayout("kazoo", has_guid=True, is_container=False)
-"""`<32 hex digits>-<name>`: kazoo's `ShallowParty`, whose own data are its name."""
+"""`<32 hex digits>-<name>`: kazoo's `ShallowParty`, which writes its name as data."""
 
 _GROUPS: Final = {layout.name: layout for layout in (CURATOR_GROUP, KAZOO_GROUP)}
 
 
 def group_layout(name: str) -> GroupLayout:
-    """The layout of that name.
+    """Return the layout of this name.
 
     Raises:
-        ValueError: there is none.
+        ValueError: no layout has this name.
     """
     try:
         return _GROUPS[name]

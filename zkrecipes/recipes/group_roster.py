@@ -1,4 +1,4 @@
-"""Which of a directory's znodes are members of a group, kept while znodes come and go."""
+"""The members of a group, kept up to date while znodes of its directory change."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["Member", "MemberData", "Roster"]
 logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 
 _OWNER_OF_CONTAINER: Final = -(2**63)
-"""What a container has in place of an owner (`EphemeralType.CONTAINER_EPHEMERAL_OWNER`)."""
+"""The owner in the stat of a container (`EphemeralType.CONTAINER_EPHEMERAL_OWNER`)."""
 
 
 class Member(NamedTuple):
-    """A member's data, and when its znode was created."""
+    """The data of a member, and the creation of its znode."""
 
     data: bytes
     czxid: int
@@ -30,12 +30,12 @@ class Member(NamedTuple):
 
 @final
 class Roster:
-    """The members by name. Several znodes may have one name (kazoo's): the newest of them counts.
+    """The members by name. If several znodes have one name, as kazoo's may, the newest one counts.
 
     Args:
-        client: for which unexpected znodes are logged once.
-        directory: the group's.
-        layout: how members' znodes are named.
+        client: the client for which each unexpected znode is logged once.
+        directory: the path of the group.
+        layout: the names of the members' znodes.
     """
 
     def __init__(self, client: Client, directory: str, layout: GroupLayout) -> None:
@@ -46,11 +46,11 @@ class Roster:
         self._members: SnapshotDict[Member] = SnapshotDict()
 
     def put(self, znode: str, found: TreeNode | None) -> None:
-        """Take what a znode of the directory is now; None if it is gone."""
+        """Note the new state of a znode of the directory; None: it was deleted."""
         name = self._layout.member_name(znode)
         if name is None:
             if found is not None:
-                self.log_once(znode, "it is not named as a member is")
+                self.log_once(znode, "its name is not that of a member")
             return
         znodes = self._znodes.setdefault(name, {})
         if found is None:
@@ -71,7 +71,7 @@ class Roster:
         return self._members.snapshot()
 
     def log_once(self, znode: str, why: str) -> None:
-        """Log that a znode is left out, once for each client."""
+        """Log, once for each client, the reason why a znode is left out."""
         path = join(self._directory, znode)
         if is_first_report(self._client, self._directory, f"/{znode}"):
             logger.warning("%s is not a member of the group: %s", path, why, extra={"path": path})
@@ -79,7 +79,7 @@ class Roster:
 
 @final
 class MemberData(Mapping[str, bytes]):
-    """The data of each member by name; it never changes."""
+    """The data of each member by name. It never changes."""
 
     __slots__ = ("_members",)
 

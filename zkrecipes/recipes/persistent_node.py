@@ -89,7 +89,7 @@ class PersistentNode:
 
     async def __aenter__(self) -> Self:
         if self._writing is not None:
-            raise RuntimeError(f"{self!r} is entered once; make another one")
+            raise RuntimeError(f"{self!r} can be entered only once: create another one")
         self._writing = self._api.background(self._writer.run)
         await self._writing.__aenter__()
         try:

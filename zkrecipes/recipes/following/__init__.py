@@ -1,1 +1,1 @@
-"""How recipes follow znodes that change, and hand the newest state to their readers."""
+"""The parts with which recipes follow changing znodes, and give the newest state to their readers."""

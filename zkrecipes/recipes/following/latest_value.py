@@ -1,4 +1,4 @@
-"""The newest value of something that changes, for readers who may be slow: what they missed is skipped."""
+"""The newest of a series of values, for readers that may be slow and then skip values."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 @final
 class LatestValue(Generic[T]):
-    """One writer puts values, any number of readers wait for the newest.
+    """The newest value of one writer, for any number of readers that wait for it.
 
     Attributes:
-        number: how many values were put.
+        number: the number of values so far.
     """
 
     def __init__(self) -> None:
@@ -28,35 +28,35 @@ class LatestValue(Generic[T]):
         self._changed = anyio.Event()
 
     def put(self, value: T) -> None:
-        """There is a newer value."""
+        """Publish a newer value."""
         self._value = value
         self.number += 1
-        self._tell()
+        self._notify()
 
     def fail(self, error: Exception) -> None:
-        """There will be no newer value; readers get the newest first, then this. The first call counts."""
+        """Raise `error` in each reader after the newest value; the first call counts."""
         if self._error is None:
             self._error = error
-            self._tell()
+            self._notify()
 
     def reader(self) -> LatestReader[T]:
-        """An iterator that begins with the present value, where there is one."""
+        """Return an iterator that starts with the current value, if there is one."""
         return LatestReader(self)
 
     async def wait_newer(self, number: int) -> T:
-        """Wait for a value that is newer than the `number`-th.
+        """Wait for a value that is newer than the value of this number.
 
         Raises:
-            Exception: what `fail` was given.
+            Exception: the error that `fail` was given.
         """
         await anyio.lowlevel.checkpoint()
         while self.number <= number:
             if self._error is not None:
-                raise copy.copy(self._error)  # each reader's collects a traceback of its own
+                raise copy.copy(self._error)  # each reader's copy collects a separate traceback
             await self._changed.wait()
         return self._value
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         changed, self._changed = self._changed, anyio.Event()
         changed.set()
 
@@ -73,7 +73,7 @@ class LatestReader(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
-        """The newest value, as soon as it is newer than the last one that was handed out."""
+        """Return the newest value, as soon as it is newer than the last one that was returned."""
         value = await self._latest.wait_newer(self._number)
         self._number = self._latest.number
         return value

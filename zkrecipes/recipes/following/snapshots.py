@@ -1,14 +1,16 @@
-"""A dict whose snapshots cost what has changed since the last one, not what the dict holds.
+"""A dict whose snapshots cost in proportion to the changes since the last one, not to the size of the dict.
 
-Problem: a follower hands out a whole view for each change. Copying 64,000 entries takes 10 ms, and comparing
-two copies takes longer, although one entry differs.
+Problem: a follower returns a whole view for each change. Copying 64,000 entries takes 10 ms, and comparing
+    two
+copies takes longer, although only one entry differs.
 
-Trick: the entries lie in buckets. A snapshot shares all of them, and the dict copies a bucket when it first
-writes to it after a snapshot. Two snapshots are compared bucket by bucket; a shared one needs no look.
+Trick: the entries are in buckets. A snapshot shares all buckets, and the dict copies a bucket before its
+    first
+write to it after a snapshot. Two snapshots are compared bucket by bucket, and a shared bucket is skipped.
 
 Consequences: a snapshot never changes, so threads may read it. One change costs a bucket and a pointer to
 each of the others. Up to `_BUCKET_SIZE` entries there is one bucket, in order of insertion; beyond that, the
-order means nothing.
+order has no meaning.
 """
 
 from __future__ import annotations
@@ -22,15 +24,16 @@ __all__ = ["Snapshot", "SnapshotDict"]
 V = TypeVar("V")
 
 _BUCKET_SIZE: Final = 512
-"""Entries in a bucket, on average, before one more bucket is made. At 200,000 entries, one change then copies
-some 500 entries and 400 pointers."""
+"""The average number of entries in a bucket, above which a bucket is added. At 200,000 entries, one change
+then
+copies about 500 entries and 400 pointers."""
 
 
 def _index_in(buckets: Sequence[object], key: str) -> int:
-    """Return which bucket a key belongs to.
+    """Return the index of the bucket for a key.
 
     Buckets are added one at a time (linear hashing: W. Litwin, VLDB 1980), so that no insertion has to move
-    more than one bucket's entries: those not yet split go by one bit less.
+    more than the entries of one bucket. Buckets that were not split yet use one bit of the hash less.
     """
     count = len(buckets)
     base = 1 << (count.bit_length() - 1)
@@ -40,7 +43,7 @@ def _index_in(buckets: Sequence[object], key: str) -> int:
 
 @final
 class Snapshot(Mapping[str, V]):
-    """What a `SnapshotDict` held at one moment; it never changes. Values are never None."""
+    """The content of a `SnapshotDict` at one point in time; it never changes. Values are never None."""
 
     __slots__ = ("_buckets", "_count")
 
@@ -64,8 +67,8 @@ class Snapshot(Mapping[str, V]):
         """Compare with an older snapshot, by the identity of the values.
 
         Returns:
-            For each key whose value is another object: the key, its old value, its new value; None for none.
-            The iterator works lazily, so a caller may pause between two items.
+            For each key whose value is another object: the key, its old value and its new value; None stands
+            for a missing key. The iterator works lazily, so a caller may pause between two items.
         """
         if len(self._buckets) == len(old._buckets):
             for before, now in zip(old._buckets, self._buckets, strict=True):
@@ -87,12 +90,12 @@ def _changes(old: Mapping[str, V], new: Mapping[str, V]) -> Iterator[tuple[str, 
 
 @final
 class SnapshotDict(Generic[V]):
-    """Collects changes; `snapshot` returns what they have come to."""
+    """A mutable dict with cheap snapshots."""
 
     def __init__(self) -> None:
         self._buckets: list[dict[str, V]] = [{}]
         self._count = 0
-        self._unshared: set[int] = set()  # buckets that no snapshot has
+        self._unshared: set[int] = set()  # the indexes of buckets that no snapshot shares
 
     def __len__(self) -> int:
         return self._count
@@ -106,13 +109,13 @@ class SnapshotDict(Generic[V]):
             self._add_bucket()
 
     def discard(self, key: str) -> None:
-        """Remove a key; one that is not there is ignored."""
+        """Remove a key if it is in the dict."""
         if key in self._buckets[_index_in(self._buckets, key)]:
             del self._bucket_to_change(key)[key]
             self._count -= 1
 
     def snapshot(self) -> Snapshot[V]:
-        """Return what the dict holds now."""
+        """Return the current content of the dict."""
         self._unshared.clear()
         return Snapshot(tuple(self._buckets), self._count)
 

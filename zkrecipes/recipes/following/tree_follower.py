@@ -1,11 +1,11 @@
-"""Follows a znode and what is below it: reads again what has changed, and keeps the newest view.
+"""Follows a znode and everything below it: reads what has changed, and keeps the newest view.
 
-One-shot watches do it, so every server will do. All watches of a session end with it; then everything is
-read again, after a `sync`, so that a view is never older than the one before. A view is whole: what was found
-is read before it is shown.
+It uses one-shot watches, which every server has. All watches of a session end with it. Then the follower
+reads everything again, after a `sync`, so that no view is older than the one before. A view is complete:
+every znode that was found is read before the view is published.
 
-A change costs what it changes, however large the tree is: views share what is the same (`snapshots`), and the
-first look at a large tree asks for some znodes at a time (`windowed`), so that the loop is never held up.
+The cost of a change does not depend on the size of the tree: views share what is the same (`snapshots`). The
+first look at a large tree reads some znodes at a time (`windowed`), so that the loop is not blocked for long.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ _NO_CHILDREN: Final[frozenset[str]] = frozenset()
 
 
 class TreeNode(NamedTuple):
-    """A znode's data and stat as they were read together."""
+    """A znode's data and stat, read together."""
 
     data: bytes
     stat: Stat
 
 
 View = Snapshot[TreeNode]
-"""The znodes by path, relative to the root, whose own path is empty."""
+"""The znodes by path relative to the root, whose path is empty."""
 
 
 class _Reads(NamedTuple):
-    """What was asked about one znode."""
+    """The requests about one znode that are in flight."""
 
     node: Pending[Node] | None
     children: Pending[tuple[list[str], Stat]] | None
@@ -53,11 +53,11 @@ class TreeFollower:
     """Follows a tree for as long as `run` runs.
 
     Args:
-        client: whose session watches.
-        root: the znode at the top; it need not exist.
-        is_group: only the root's children, and of the root no data. A view is shown as soon as it is whole,
-            though members may have changed meanwhile, and children that may not be read are left out.
-            Otherwise: everything, and only views of how things were at one moment.
+        client: the client whose session watches.
+        root: the path of the top znode, which need not exist.
+        is_group: True: follow only the root's children, and not the root's data. A view is published as soon
+            as it is complete, even if members have changed during the reading, and without the children whose
+            ACL does not permit READ. False: follow everything, and publish only views of one point in time.
 
     Attributes:
         views: the newest view.
@@ -72,23 +72,23 @@ class TreeFollower:
         self._nodes: SnapshotDict[TreeNode] = SnapshotDict()
         self._children: dict[str, set[str] | frozenset[str]] = {}  # of each znode that is watched
         self._unreadable: set[str] = set()
-        self._is_refused = False  # something, for the moment
+        self._is_refused = False  # whether a reply of this round was a transient error
+        self._retries = self._api.retries()
 
     async def run(self) -> None:
-        """Follow until the client is over, or may not read; readers are told why."""
+        """Follow until the client is over or a read is refused, and raise the error in the readers."""
         try:
             while True:
                 try:
                     await self._follow_session()
-                except SessionExpiredError:
-                    if self._api.is_over:
-                        raise
+                except SessionExpiredError as error:
+                    await self._retries.wait_after(error)
         except Exception as error:
             self.views.fail(error)
             if not isinstance(error, ZooKeeperError):
                 raise
         finally:
-            self.views.fail(RuntimeError(f"the block that followed {self._root} has ended"))
+            self.views.fail(RuntimeError(f"the block that follows {self._root} has ended"))
 
     async def _follow_session(self) -> None:
         pauses = Pauses()
@@ -109,7 +109,7 @@ class TreeFollower:
                 due = [self._relative(path) for path in await changed.wait()]
 
     async def _read(self, due: Iterable[str], changed: ChangedPaths) -> list[str]:
-        """Read these znodes; return those that were found and are to be read next."""
+        """Read these znodes; return the paths to read next."""
         found: list[str] = []
 
         async def take(path: str, reads: _Reads) -> None:
@@ -130,18 +130,18 @@ class TreeFollower:
         return _Reads(node, children)
 
     async def _take(self, path: str, reads: _Reads, changed: ChangedPaths) -> list[str]:
-        """Take the answers about one znode; return what is to be read next: it again, if it was refused."""
+        """Take the replies about one znode; return the paths to read next: its own after an error."""
         try:
-            return await self._take_answers(path, reads, changed)
+            return await self._take_replies(path, reads, changed)
         except ZooKeeperError as error:
             if not error.is_transient:
                 raise
-            logger.info("%s is read again: %s", self._root, error, extra={"path": self._root})
+            logger.info("could not read %s: %s (retrying)", self._root, error, extra={"path": self._root})
             self._is_refused = True
             return [path]
 
-    async def _take_answers(self, path: str, reads: _Reads, changed: ChangedPaths) -> list[str]:
-        """Take the answers about one znode; return the paths below it that are not known yet."""
+    async def _take_replies(self, path: str, reads: _Reads, changed: ChangedPaths) -> list[str]:
+        """Take the replies about one znode; return the paths below it that are not known yet."""
         try:
             if reads.node is not None:
                 self._take_node(path, await reads.node.wait())
@@ -158,7 +158,7 @@ class TreeFollower:
         return []
 
     async def _has_appeared(self, changed: ChangedPaths) -> bool:
-        """Whether the root, which was missing, is there now; otherwise it is watched for."""
+        """Whether the root, which was missing, exists now; if not, a watch waits for its creation."""
         exists = self._api.operations.exists(self._root, watch=True)
         return await self._api.submit(exists, watcher=changed).wait() is not None
 
@@ -173,20 +173,20 @@ class TreeFollower:
         known = self._children[path]
         for name in known.difference(names):
             below = _below(path, name)
-            self._forget(below)  # what was below it has gone before, and said so
+            self._forget(below)  # its children were deleted before it, and their watches have fired
             self._unreadable.discard(below)
         self._children[path] = set(names) if names else _NO_CHILDREN
-        # Not `name not in known`: a child that went by itself is still in that list, and may have come back.
+        # Not `name not in known`: a child that was found missing is still in that list, and may exist again.
         new = [below for name in names if (below := _below(path, name)) not in self._children]
         for below in new:
             self._children[below] = _NO_CHILDREN
         return new
 
     def _is_known(self, path: str) -> bool:
-        """Whether a znode is still of interest.
+        """Whether a znode is still followed.
 
-        It is not if it left the list of its parent in the same round. Should it have come back since, its
-        parent's watch has fired for that.
+        It is not if it disappeared from its parent's list in the same round. If it exists again since, the
+        parent's watch has fired.
         """
         if path == ROOT:
             self._children.setdefault(ROOT, _NO_CHILDREN)

@@ -1,4 +1,4 @@
-"""Asks about many znodes, a bounded number at a time: one round trip for many, and pauses for other tasks."""
+"""Sends requests about many znodes, a bounded number at a time, so that other tasks run in between."""
 
 from __future__ import annotations
 
@@ -12,26 +12,28 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 WINDOW: Final = 400
-"""Fills a line with a round trip of 20 ms at 20,000 answers a second; some 10 ms of the loop's time."""
+"""The number of items in flight: it fills a connection with a round trip of 20 ms at 20,000 replies a second,
+and
+takes about 10 ms of the loop's time."""
 
 
 async def ask_each(
     items: Iterable[T], ask: Callable[[T], R | None], take: Callable[[T, R], Awaitable[None]]
 ) -> None:
-    """Ask about each item and take the answers, in order.
+    """Submit requests about each item, and take their replies in order.
 
     Args:
-        items: they may be changed by `take` while they are iterated over only if the iterable allows it.
-        ask: submits the requests about one item and returns them; None if there is nothing to ask.
-        take: waits for the answers to these requests.
+        items: the items; `take` may change them during the iteration only if the iterable permits it.
+        ask: submits the requests about one item and returns them; None if it has submitted nothing.
+        take: waits for the replies to these requests.
     """
-    under_way: deque[tuple[T, R]] = deque()
+    in_flight: deque[tuple[T, R]] = deque()
     for item in items:
         requests = ask(item)
         if requests is not None:
-            under_way.append((item, requests))
-        if len(under_way) == WINDOW:
-            while len(under_way) > WINDOW // 2:
-                await take(*under_way.popleft())
-    while under_way:
-        await take(*under_way.popleft())
+            in_flight.append((item, requests))
+        if len(in_flight) == WINDOW:
+            while len(in_flight) > WINDOW // 2:
+                await take(*in_flight.popleft())
+    while in_flight:
+        await take(*in_flight.popleft())
