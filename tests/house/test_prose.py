@@ -52,7 +52,7 @@ RULES = [
     ),
     _rule(r"\balso (if|when|where)\b", "even if"),
     _rule(r"\bnot (\w+ )?either\b", "nor"),
-    _rule(r"\b(will|would|does|do) do\b|\bdoes? (as|so)\b", "name the verb"),
+    _rule(r"\b(will|would|does|do) do\b|\bdoes? as\b", "name the verb"),
     _rule(r"\b(goes?|going|went) on\b", "continue"),
     _rule(r"\b[Ww]hat it is asked\b|\bnothing of it\b", "say it directly"),
     _rule(r"\bthe likes? of\b|\bfor good\b", "say it directly"),
@@ -206,7 +206,7 @@ _CODE = re.compile(r"^\s*```.*?^\s*```|^\s*(?:>>>|\.\.\.)[^\n]*", re.DOTALL | re
 def _paragraphs(text: str) -> Iterator[tuple[int, str]]:
     """The paragraphs, list items and titles of a text, each with the number of its first line."""
     end = 0
-    for match in re.finditer(r"\n[ \t]*(?:\n|(?=(?:[-*+>#]+|\d+\.|[\w`*, ]+:)[ \n]))|\Z", text):
+    for match in re.finditer(r"\n[ \t]*(?:\n|(?=(?:[-*+>#]+|\d+\.|[\w`*]+(?:, [\w`*]+)*:)[ \n]))|\Z", text):
         paragraph = text[end : match.start()]
         if paragraph.strip():
             yield 1 + text.count("\n", 0, end), re.sub(r"^\s*([-*+>#]+|\d+\.) ", "", paragraph)
