@@ -16,7 +16,7 @@ import pytest
 import zkrecipes as zk
 from tests.net.peers import accept_all, saying, scripted
 from tests.recipes.fault_sweep import TIMEOUT, World, asyncio_only, real_time, virtual_time, world
-from zkrecipes.devserver.faults import FaultKind, HeldReplies
+from zkrecipes.devserver import FaultKind, HeldReplies
 from zkrecipes.enums import OpCode, SessionState
 from zkrecipes.net.transport.network import Address, Handler, Stream, TcpNetwork
 from zkrecipes.testing import MemoryNetwork

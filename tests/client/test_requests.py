@@ -16,7 +16,7 @@ import pytest
 import zkrecipes as zk
 from tests.net.peers import accept_all, scripted
 from tests.recipes.fault_sweep import TIMEOUT, World, virtual_time, world
-from zkrecipes.devserver.faults import FaultKind
+from zkrecipes.devserver import FaultKind
 from zkrecipes.enums import OpCode, SessionState
 from zkrecipes.protocol.server_side import Requested, ServerSide
 from zkrecipes.testing import MemoryNetwork

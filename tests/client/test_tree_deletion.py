@@ -18,7 +18,7 @@ from tests.recipes.fault_sweep import (
     world,
 )
 from zkrecipes.codec.messages import CreateRequest, DeleteRequest
-from zkrecipes.devserver.faults import FaultKind
+from zkrecipes.devserver import FaultKind
 from zkrecipes.devserver.requests.writes import WRITES
 from zkrecipes.enums import CreateMode, OpCode
 from zkrecipes.net.transport.network import Network

@@ -23,7 +23,7 @@ from tests.recipes.fault_sweep import World, virtual_time, world
 from zkrecipes.client.watching import WatchEvents
 from zkrecipes.codec.jute import values_of
 from zkrecipes.codec.messages import AddWatchRequest
-from zkrecipes.devserver.faults import HeldReplies
+from zkrecipes.devserver import HeldReplies
 from zkrecipes.enums import OpCode, ServerVersion
 from zkrecipes.protocol import client_side
 from zkrecipes.protocol.client_side import ClientSide

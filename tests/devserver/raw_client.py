@@ -18,8 +18,20 @@ from zkrecipes.codec.messages import (
 from zkrecipes.codec.records import ACL, Id
 from zkrecipes.devserver import DevServer
 from zkrecipes.net.transport.network import Network, Stream
+from zkrecipes.testing import MemoryNetwork
 
 OPEN = [ACL(31, Id("world", "anyone"))]
+
+
+async def ask_word(server: DevServer, network: MemoryNetwork, word: str) -> str:
+    """Ask a four-letter word on a separate connection, which counts as one of the server's connections."""
+    stream = await network.view("monitor").connect(server.host, server.port)
+    await stream.send(word.encode())
+    answer = b""
+    while data := await stream.receive():
+        answer += data
+    await stream.aclose()
+    return answer.decode()
 
 
 class ClosedError(Exception):

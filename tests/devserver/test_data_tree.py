@@ -143,7 +143,7 @@ def test_a_roll_back_leaves_no_trace(seed: int, steps: int) -> None:
     tree.add("/e", b"", OPEN, 4, 0, kind=ZNodeKind.EPHEMERAL, owner=9)
     tree.add("/t", b"", OPEN, 5, 0, kind=ZNodeKind.TTL, ttl_ms=9)
     before = _stats(tree), tree.all_ephemerals(), sorted(path for path, _ in tree.reapable()), len(tree)
-    tree.open_journal()
+    tree.begin()
     _change_at_random(tree, dice, steps)
     tree.roll_back()
     after = _stats(tree), tree.all_ephemerals(), sorted(path for path, _ in tree.reapable()), len(tree)
@@ -156,7 +156,7 @@ def test_a_commit_leaves_what_no_journal_would(seed: int, steps: int) -> None:
     for with_journal in (False, True):
         tree = _tree("/a", "/a/b", "/c")
         if with_journal:
-            tree.open_journal()
+            tree.begin()
         _change_at_random(tree, random.Random(seed), steps)
         tree.commit()
         tree.roll_back()  # there is nothing to take back any more

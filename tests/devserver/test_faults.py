@@ -136,8 +136,8 @@ async def test_pings_and_greetings_are_hurt_only_by_name(autojump_clock: MockClo
 @pytest.mark.parametrize("applied", [True, False])
 async def test_a_greeting_can_be_dropped_or_its_reply_lost(applied: bool, autojump_clock: MockClock) -> None:
     async with _serving() as (server, network):
-        injure = server.faults.lose_reply if applied else server.faults.drop_request
-        injure(OpCode.CREATE_SESSION, skip=1)
+        inject = server.faults.lose_reply if applied else server.faults.drop_request
+        inject(OpCode.CREATE_SESSION, skip=1)
         await RawClient.greet(server, network)
         with pytest.raises(ClosedError):
             await RawClient.greet(server, network)
@@ -192,7 +192,7 @@ async def test_the_nth_request_of_a_session_is_hurt(
 
 
 async def test_requests_are_counted_from_one() -> None:
-    with pytest.raises(ValueError, match="from 1"):
+    with pytest.raises(ValueError, match="nth must be at least 1, not 0"):
         DevServer(network=MemoryNetwork()).faults.inject(0, FaultKind.AFTER_SEND)
 
 
@@ -216,7 +216,7 @@ async def test_the_nth_reply_of_a_session_is_late(autojump_clock: MockClock) -> 
 
 
 async def test_no_delay_is_below_nothing() -> None:
-    with pytest.raises(ValueError, match="above 0 seconds, not 0"):
+    with pytest.raises(ValueError, match="seconds must be above 0, not 0"):
         DevServer(network=MemoryNetwork()).faults.delay_reply(0)
 
 

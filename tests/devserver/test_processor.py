@@ -90,11 +90,11 @@ class FakeClient:
 
     def greet(self, session_id: int = 0, password: bytes = bytes(16), zxid: int = 0) -> ConnectReply | None:
         request = ConnectRequest(0, zxid, 10_000, session_id, password)
-        return self._server.processor.greet(self, request, self._server.moment, b"p" * 16)
+        return self._server.processor.greet(self, request, self._server.time, b"p" * 16)
 
     def send(self, request: Request[Any]) -> Reply:
         opcode = type(request).opcode
-        return self._server.processor.process(self, opcode, request, self._server.moment)
+        return self._server.processor.process(self, opcode, request, self._server.time)
 
     def ok(self, request: Request[Any]) -> Any:
         reply = self.send(request)
@@ -111,7 +111,7 @@ class Server:
 
     def __init__(self, **options: Any) -> None:
         start_counter = options.pop("start_counter", 0)
-        self.moment = ServerTime(0.0, 0)
+        self.time = ServerTime(0.0, 0)
         self.processor = Processor(
             tree=DataTree(start_counter=start_counter),
             sessions=SessionTracker(tick_time=2.0, first_id=1),
@@ -122,11 +122,11 @@ class Server:
         )
 
     def connect(self) -> FakeClient:
-        peer = FakeClient(self)
-        reply = peer.greet()
+        client = FakeClient(self)
+        reply = client.greet()
         assert reply is not None
         assert reply.timeout_ms == 10_000
-        return peer
+        return client
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def server() -> Server:
 
 
 @pytest.fixture
-def peer(server: Server) -> FakeClient:
+def client(server: Server) -> FakeClient:
     return server.connect()
 
 
@@ -149,10 +149,10 @@ def _create(
 
 
 def test_a_new_session_is_a_transaction(server: Server) -> None:
-    peer = server.connect()
-    assert peer.session is not None
+    client = server.connect()
+    assert client.session is not None
     assert server.processor.zxid == FIRST_ZXID + 1
-    assert server.processor.attached == {peer.session.id: peer}
+    assert server.processor.attached == {client.session.id: client}
 
 
 def test_a_client_that_is_ahead_gets_no_reply(server: Server) -> None:
@@ -160,57 +160,59 @@ def test_a_client_that_is_ahead_gets_no_reply(server: Server) -> None:
     assert FakeClient(server).greet(zxid=FIRST_ZXID) is not None
 
 
-def test_a_session_is_resumed_and_its_old_connection_closed(server: Server, peer: FakeClient) -> None:
-    assert peer.session is not None
+def test_a_session_is_resumed_and_its_old_connection_closed(server: Server, client: FakeClient) -> None:
+    assert client.session is not None
     zxid = server.processor.zxid
     again = FakeClient(server)
-    reply = again.greet(peer.session.id, b"p" * 16)
-    assert reply == ConnectReply(0, 10_000, peer.session.id, b"p" * 16, False)
-    assert peer.closed
-    assert again.session is peer.session
-    server.processor.leave(peer)
-    assert server.processor.attached == {peer.session.id: again}
+    reply = again.greet(client.session.id, b"p" * 16)
+    assert reply == ConnectReply(0, 10_000, client.session.id, b"p" * 16, False)
+    assert client.closed
+    assert again.session is client.session
+    server.processor.leave(client)
+    assert server.processor.attached == {client.session.id: again}
     assert server.processor.zxid == zxid
 
 
 @pytest.mark.parametrize("session_id", [None, 12345])
-def test_a_wrong_password_or_id_is_refused(server: Server, peer: FakeClient, session_id: int | None) -> None:
-    assert peer.session is not None
+def test_a_wrong_password_or_id_is_refused(
+    server: Server, client: FakeClient, session_id: int | None
+) -> None:
+    assert client.session is not None
     stranger = FakeClient(server)
-    reply = stranger.greet(peer.session.id if session_id is None else session_id, b"wrong")
+    reply = stranger.greet(client.session.id if session_id is None else session_id, b"wrong")
     assert reply == ConnectReply(0, 0, 0, bytes(16), False)
     assert stranger.session is None
 
 
-def test_closing_a_session_takes_its_ephemerals_under_one_zxid(server: Server, peer: FakeClient) -> None:
+def test_closing_a_session_takes_its_ephemerals_under_one_zxid(server: Server, client: FakeClient) -> None:
     watcher = server.connect()
     for name in "ab":
-        peer.ok(_create(f"/{name}", flags=1))
+        client.ok(_create(f"/{name}", flags=1))
         watcher.ok(ExistsRequest(f"/{name}", True))
     zxid = server.processor.zxid
-    reply = peer.send(CloseSessionRequest())
+    reply = client.send(CloseSessionRequest())
     assert reply == Reply(zxid + 1, OK, None, close=True)
     assert watcher.events == [(zxid + 1, EventType.DELETED, "/a"), (zxid + 1, EventType.DELETED, "/b")]
     assert len(server.processor.sessions) == 1
 
 
-def test_an_expired_session_is_closed_with_its_ephemerals(server: Server, peer: FakeClient) -> None:
-    peer.ok(_create("/e", flags=1))
-    assert peer.session is not None
-    server.processor.expire(peer.session, server.moment)
-    assert peer.closed
+def test_an_expired_session_is_closed_with_its_ephemerals(server: Server, client: FakeClient) -> None:
+    client.ok(_create("/e", flags=1))
+    assert client.session is not None
+    server.processor.expire(client.session, server.time)
+    assert client.closed
     assert "/e" not in server.processor.tree
-    server.processor.leave(peer)
+    server.processor.leave(client)
     again = FakeClient(server)
-    reply = again.greet(peer.session.id, b"p" * 16)
+    reply = again.greet(client.session.id, b"p" * 16)
     assert reply is not None
     assert reply.timeout_ms == 0
 
 
-def test_a_session_without_a_connection_expires_too(server: Server, peer: FakeClient) -> None:
-    assert peer.session is not None
-    server.processor.leave(peer)
-    server.processor.expire(peer.session, server.moment)
+def test_a_session_without_a_connection_expires_too(server: Server, client: FakeClient) -> None:
+    assert client.session is not None
+    server.processor.leave(client)
+    server.processor.expire(client.session, server.time)
     assert len(server.processor.sessions) == 0
 
 
@@ -219,10 +221,10 @@ def test_a_session_without_a_connection_expires_too(server: Server, peer: FakeCl
     [(PingRequest(), True), (GetDataRequest("/none"), True), (AuthRequest(0, "digest", b"a:b"), False)],
 )
 def test_every_request_but_auth_keeps_the_session_alive(
-    server: Server, peer: FakeClient, request_: Request[Any], touches: bool
+    server: Server, client: FakeClient, request_: Request[Any], touches: bool
 ) -> None:
-    server.moment = ServerTime(100.0, 100_000)
-    peer.send(request_)
+    server.time = ServerTime(100.0, 100_000)
+    client.send(request_)
     assert server.processor.sessions.next_expiry() == (112.0 if touches else 12.0)
 
 
@@ -285,75 +287,75 @@ def test_every_request_but_auth_keeps_the_session_alive(
     ],
 )
 def test_a_write_answers_in_the_real_servers_order_of_checks_and_uses_a_zxid(
-    server: Server, peer: FakeClient, request_: Request[Any], err: int
+    server: Server, client: FakeClient, request_: Request[Any], err: int
 ) -> None:
     for path, flags in (("/a", 0), ("/a/b", 0), ("/e", 1)):
-        peer.ok(_create(path, flags=flags))
-    peer.ok(_create("/sealed", acl=READ_ONLY))
-    peer.ok(CreateContainerRequest("/c", b"", OPEN, 4))
-    peer.ok(CreateTTLRequest("/t", b"", OPEN, 5, 1000))
+        client.ok(_create(path, flags=flags))
+    client.ok(_create("/sealed", acl=READ_ONLY))
+    client.ok(CreateContainerRequest("/c", b"", OPEN, 4))
+    client.ok(CreateTTLRequest("/t", b"", OPEN, 5, 1000))
     zxid = server.processor.zxid
-    reply = peer.send(request_)
+    reply = client.send(request_)
     assert (reply.err, reply.zxid) == (err, zxid + 1)
     assert (reply.record is None) == (err != OK)
 
 
-def test_create_answers_the_path_and_create2_the_stat_too(server: Server, peer: FakeClient) -> None:
-    server.moment = ServerTime(0.0, 777)
-    assert peer.ok(_create("/a", b"data")) == CreateReply("/a")
-    record = peer.ok(Create2Request("/b", b"data", OPEN, 1))
+def test_create_answers_the_path_and_create2_the_stat_too(server: Server, client: FakeClient) -> None:
+    server.time = ServerTime(0.0, 777)
+    assert client.ok(_create("/a", b"data")) == CreateReply("/a")
+    record = client.ok(Create2Request("/b", b"data", OPEN, 1))
     assert isinstance(record, Create2Reply)
     assert record.stat.czxid == server.processor.zxid
     assert record.stat.ctime == 777
     assert record.stat.data_length == 4
-    assert peer.session is not None
-    assert record.stat.ephemeral_owner == peer.session.id
-    assert peer.ok(CreateContainerRequest("/c", None, OPEN, 4)).stat.ephemeral_owner == 0
-    assert peer.ok(GetDataRequest("/c")).data is None
+    assert client.session is not None
+    assert record.stat.ephemeral_owner == client.session.id
+    assert client.ok(CreateContainerRequest("/c", None, OPEN, 4)).stat.ephemeral_owner == 0
+    assert client.ok(GetDataRequest("/c")).data is None
 
 
-def test_sequence_numbers_count_all_children_ever_made(peer: FakeClient) -> None:
-    peer.ok(_create("/p"))
-    made = [peer.ok(_create("/p/s-", flags=flags)).path for flags in (2, 3)]
-    peer.ok(_create("/p/other"))
-    peer.ok(DeleteRequest(made[0], -1))
-    made.append(peer.ok(_create("/p/s-", flags=2)).path)
+def test_sequence_numbers_count_all_children_ever_made(client: FakeClient) -> None:
+    client.ok(_create("/p"))
+    made = [client.ok(_create("/p/s-", flags=flags)).path for flags in (2, 3)]
+    client.ok(_create("/p/other"))
+    client.ok(DeleteRequest(made[0], -1))
+    made.append(client.ok(_create("/p/s-", flags=2)).path)
     assert made == ["/p/s-0000000000", "/p/s-0000000001", "/p/s-0000000003"]
 
 
 def test_sequence_numbers_start_where_they_are_told_and_wrap() -> None:
-    peer = Server(start_counter=2**31 - 1).connect()
-    made = [peer.ok(_create("/s-", flags=2)).path for _ in range(2)]
+    client = Server(start_counter=2**31 - 1).connect()
+    made = [client.ok(_create("/s-", flags=2)).path for _ in range(2)]
     assert made == ["/s-2147483647", "/s--2147483648"]
 
 
 def test_ttl_znodes_are_off_unless_asked_for() -> None:
-    peer = Server().connect()
-    assert peer.send(CreateTTLRequest("/t", b"", OPEN, 5, 1000)).err == UNIMPLEMENTED
-    assert peer.send(CreateContainerRequest("/c", b"", OPEN, 4)).err == OK
+    client = Server().connect()
+    assert client.send(CreateTTLRequest("/t", b"", OPEN, 5, 1000)).err == UNIMPLEMENTED
+    assert client.send(CreateContainerRequest("/c", b"", OPEN, 4)).err == OK
 
 
-def test_a_version_never_becomes_minus_one(server: Server, peer: FakeClient) -> None:
-    peer.ok(_create("/a"))
+def test_a_version_never_becomes_minus_one(server: Server, client: FakeClient) -> None:
+    client.ok(_create("/a"))
     server.processor.tree.get("/a").version = -2
-    assert peer.ok(SetDataRequest("/a", b"", -2)).stat.version == 0
+    assert client.ok(SetDataRequest("/a", b"", -2)).stat.version == 0
 
 
-def test_versions_and_times_move_with_their_own_kind_of_change(server: Server, peer: FakeClient) -> None:
-    peer.ok(_create("/a"))
-    server.moment = ServerTime(5.0, 5000)
-    stat = peer.ok(SetDataRequest("/a", b"xy", 0)).stat
+def test_versions_and_times_move_with_their_own_kind_of_change(server: Server, client: FakeClient) -> None:
+    client.ok(_create("/a"))
+    server.time = ServerTime(5.0, 5000)
+    stat = client.ok(SetDataRequest("/a", b"xy", 0)).stat
     assert (stat.version, stat.aversion, stat.mtime, stat.mzxid) == (1, 0, 5000, server.processor.zxid)
-    stat = peer.ok(SetACLRequest("/a", OPEN, 0)).stat
+    stat = client.ok(SetACLRequest("/a", OPEN, 0)).stat
     assert (stat.version, stat.aversion, stat.mzxid) == (1, 1, server.processor.zxid - 1)
 
 
 # --- multi -------------------------------------------------------------------------------------------------
 
 
-def test_a_multi_applies_all_under_one_zxid(server: Server, peer: FakeClient) -> None:
+def test_a_multi_applies_all_under_one_zxid(server: Server, client: FakeClient) -> None:
     zxid = server.processor.zxid
-    reply = peer.send(
+    reply = client.send(
         MultiRequest(
             (
                 _create("/a"),
@@ -386,42 +388,46 @@ def test_a_multi_applies_all_under_one_zxid(server: Server, peer: FakeClient) ->
     ]
 
 
-def test_a_multi_that_fails_changes_nothing_and_fires_nothing(server: Server, peer: FakeClient) -> None:
+def test_a_multi_that_fails_changes_nothing_and_fires_nothing(server: Server, client: FakeClient) -> None:
     watcher = server.connect()
     watcher.ok(ExistsRequest("/a", True)) if "/a" in server.processor.tree else watcher.send(
         ExistsRequest("/a", True)
     )
     zxid = server.processor.zxid
-    reply = peer.send(MultiRequest((_create("/a"), DeleteRequest("/none", -1), _create("/b"), _create("/c"))))
+    reply = client.send(
+        MultiRequest((_create("/a"), DeleteRequest("/none", -1), _create("/b"), _create("/c")))
+    )
     assert reply.record == MultiReply((ErrorReply(0), ErrorReply(NO_NODE), ErrorReply(-2), ErrorReply(-2)))
     assert (reply.zxid, reply.err) == (zxid + 1, OK)
-    assert peer.send(ExistsRequest("/a")).err == NO_NODE
+    assert client.send(ExistsRequest("/a")).err == NO_NODE
     assert watcher.events == []
-    peer.ok(_create("/a"))
+    client.ok(_create("/a"))
     assert watcher.seen() == [(EventType.CREATED, "/a")]
 
 
-def test_a_multi_of_checks_is_a_transaction_that_changes_nothing(server: Server, peer: FakeClient) -> None:
-    peer.ok(_create("/a"))
-    peer.ok(GetDataRequest("/a", True))
+def test_a_multi_of_checks_is_a_transaction_that_changes_nothing(server: Server, client: FakeClient) -> None:
+    client.ok(_create("/a"))
+    client.ok(GetDataRequest("/a", True))
     zxid = server.processor.zxid
-    reply = peer.send(MultiRequest((CheckRequest("/a", -1), CheckRequest("/a", 0))))
+    reply = client.send(MultiRequest((CheckRequest("/a", -1), CheckRequest("/a", 0))))
     assert (reply.zxid, reply.record) == (zxid + 1, MultiReply((Empty(), Empty())))
-    assert peer.events == []
-    reply = peer.send(MultiRequest((CheckRequest("/a", -1), CheckRequest("/b", -1), CheckRequest("/c", -1))))
+    assert client.events == []
+    reply = client.send(
+        MultiRequest((CheckRequest("/a", -1), CheckRequest("/b", -1), CheckRequest("/c", -1)))
+    )
     expected = (ErrorReply(0), ErrorReply(NO_NODE), ErrorReply(-2))
     assert (reply.zxid, reply.record) == (zxid + 2, MultiReply(expected))
 
 
-def test_a_check_needs_permission_to_read(peer: FakeClient) -> None:
-    peer.ok(AuthRequest(0, "digest", b"alice:secret"))
-    peer.ok(_create("/a", acl=[ACL(30, ALICE[0].id)]))
-    assert peer.ok(MultiRequest((CheckRequest("/a", -1),))) == MultiReply((ErrorReply(NO_AUTH),))
+def test_a_check_needs_permission_to_read(client: FakeClient) -> None:
+    client.ok(AuthRequest(0, "digest", b"alice:secret"))
+    client.ok(_create("/a", acl=[ACL(30, ALICE[0].id)]))
+    assert client.ok(MultiRequest((CheckRequest("/a", -1),))) == MultiReply((ErrorReply(NO_AUTH),))
 
 
-def test_an_empty_multi_is_fine(server: Server, peer: FakeClient) -> None:
+def test_an_empty_multi_is_fine(server: Server, client: FakeClient) -> None:
     zxid = server.processor.zxid
-    assert peer.send(MultiRequest(())) == Reply(zxid + 1, OK, MultiReply(()), opcodes=[])
+    assert client.send(MultiRequest(())) == Reply(zxid + 1, OK, MultiReply(()), opcodes=[])
 
 
 @pytest.mark.parametrize(
@@ -434,9 +440,9 @@ def test_an_empty_multi_is_fine(server: Server, peer: FakeClient) -> None:
         _create("/a", acl=None),
     ],
 )
-def test_what_cannot_be_in_a_multi_cannot_be_read(peer: FakeClient, operation: Request[Any]) -> None:
-    assert peer.send(MultiRequest((_create("/b"), operation))).err == MARSHALLING
-    assert peer.send(ExistsRequest("/b")).err == NO_NODE
+def test_what_cannot_be_in_a_multi_cannot_be_read(client: FakeClient, operation: Request[Any]) -> None:
+    assert client.send(MultiRequest((_create("/b"), operation))).err == MARSHALLING
+    assert client.send(ExistsRequest("/b")).err == NO_NODE
 
 
 @pytest.mark.parametrize(
@@ -449,18 +455,18 @@ def test_what_cannot_be_in_a_multi_cannot_be_read(peer: FakeClient, operation: R
     ],
 )
 def test_a_multi_that_cannot_be_read_takes_a_zxid_unless_it_stumbles_over_a_null_acl(
-    server: Server, peer: FakeClient, operations: tuple[Request[Any], ...], zxids: int
+    server: Server, client: FakeClient, operations: tuple[Request[Any], ...], zxids: int
 ) -> None:
     before = server.processor.zxid
-    assert peer.send(MultiRequest(operations)) == Reply(before + zxids, MARSHALLING)
+    assert client.send(MultiRequest(operations)) == Reply(before + zxids, MARSHALLING)
 
 
-def test_a_ttl_create_in_a_multi_goes_by_its_flags(peer: FakeClient) -> None:
+def test_a_ttl_create_in_a_multi_goes_by_its_flags(client: FakeClient) -> None:
     operations = (
         CreateTTLRequest("/t", b"", OPEN, 5, 1000),
         CreateTTLRequest("/p", b"", OPEN, 0, 1000),
     )
-    reply = peer.send(MultiRequest(operations))
+    reply = client.send(MultiRequest(operations))
     assert reply.opcodes == [OpCode.CREATE_TTL, OpCode.CREATE]
     assert isinstance(reply.record, MultiReply)
     assert reply.record.results[1] == CreateReply("/p")
@@ -497,56 +503,56 @@ def test_a_ttl_create_in_a_multi_goes_by_its_flags(peer: FakeClient) -> None:
     ],
 )
 def test_a_read_answers_and_moves_no_zxid(
-    server: Server, peer: FakeClient, request_: Request[Any], err: int
+    server: Server, client: FakeClient, request_: Request[Any], err: int
 ) -> None:
     owner = server.connect()
     owner.ok(AuthRequest(0, "digest", b"alice:secret"))
     owner.ok(_create("/a"))
     owner.ok(_create("/secret", acl=ALICE))
     zxid = server.processor.zxid
-    reply = peer.send(request_)
+    reply = client.send(request_)
     assert (reply.err, reply.zxid) == (err, zxid)
 
 
-def test_children_come_in_another_order_each_time(peer: FakeClient) -> None:
-    peer.ok(_create("/p"))
-    names = [peer.ok(_create("/p/n-", flags=2)).path[3:] for _ in range(20)]
-    seen = [peer.ok(GetChildrenRequest("/p")).children for _ in range(5)]
+def test_children_come_in_another_order_each_time(client: FakeClient) -> None:
+    client.ok(_create("/p"))
+    names = [client.ok(_create("/p/n-", flags=2)).path[3:] for _ in range(20)]
+    seen = [client.ok(GetChildrenRequest("/p")).children for _ in range(5)]
     assert all(sorted(each) == names for each in seen)
     assert len({tuple(each) for each in seen}) == 5
-    both = peer.ok(GetChildren2Request("/p"))
+    both = client.ok(GetChildren2Request("/p"))
     assert sorted(both.children) == names
     assert both.stat.num_children == 20
 
 
-def test_who_may_read_but_not_administer_sees_no_hashes(server: Server, peer: FakeClient) -> None:
+def test_who_may_read_but_not_administer_sees_no_hashes(server: Server, client: FakeClient) -> None:
     owner = server.connect()
     owner.ok(AuthRequest(0, "digest", b"alice:secret"))
     owner.ok(_create("/a", acl=[*READ_ONLY, *ALICE]))
     assert owner.ok(GetACLRequest("/a")).acl == [*READ_ONLY, *ALICE]
-    assert peer.ok(GetACLRequest("/a")).acl == [*READ_ONLY, ACL(31, Id("digest", "alice:x"))]
+    assert client.ok(GetACLRequest("/a")).acl == [*READ_ONLY, ACL(31, Id("digest", "alice:x"))]
 
 
-def test_ephemerals_of_the_own_session_are_listed_by_prefix(server: Server, peer: FakeClient) -> None:
+def test_ephemerals_of_the_own_session_are_listed_by_prefix(server: Server, client: FakeClient) -> None:
     server.connect().ok(_create("/other", flags=1))
-    peer.ok(_create("/a"))
-    peer.ok(_create("/a/e", flags=1))
-    peer.ok(_create("/e", flags=1))
+    client.ok(_create("/a"))
+    client.ok(_create("/a/e", flags=1))
+    client.ok(_create("/e", flags=1))
     for prefix, expected in (("/", ["/a/e", "/e"]), ("", ["/a/e", "/e"]), ("/a", ["/a/e"]), ("/x", [])):
-        assert sorted(peer.ok(GetEphemeralsRequest(prefix)).ephemerals) == expected
+        assert sorted(client.ok(GetEphemeralsRequest(prefix)).ephemerals) == expected
     stranger = FakeClient(server)
     assert stranger.ok(GetEphemeralsRequest("/")).ephemerals == []
 
 
-def test_all_descendants_are_counted(peer: FakeClient) -> None:
+def test_all_descendants_are_counted(client: FakeClient) -> None:
     for path in ("/a", "/a/b", "/a/b/c"):
-        peer.ok(_create(path))
-    assert peer.ok(GetAllChildrenNumberRequest("/a")).total_number == 2
+        client.ok(_create(path))
+    assert client.ok(GetAllChildrenNumberRequest("/a")).total_number == 2
 
 
-def test_a_multi_read_has_a_result_or_an_error_each_and_sets_no_watch(peer: FakeClient) -> None:
-    peer.ok(_create("/a", b"x"))
-    reply = peer.send(
+def test_a_multi_read_has_a_result_or_an_error_each_and_sets_no_watch(client: FakeClient) -> None:
+    client.ok(_create("/a", b"x"))
+    reply = client.send(
         MultiReadRequest(
             (GetDataRequest("/a", True), GetChildrenRequest("/a", True), GetDataRequest("/none"))
         )
@@ -558,44 +564,46 @@ def test_a_multi_read_has_a_result_or_an_error_each_and_sets_no_watch(peer: Fake
     assert children.children == []  # type: ignore[attr-defined]
     assert error == ErrorReply(NO_NODE)
     assert reply.opcodes == [OpCode.GET_DATA, OpCode.GET_CHILDREN, OpCode.GET_DATA]
-    assert len(peer._server.processor.watches) == 0  # noqa: SLF001 - the test's own class
-    assert peer.send(MultiReadRequest((ExistsRequest("/a"),))).err == MARSHALLING
+    assert len(client._server.processor.watches) == 0  # noqa: SLF001 - the test's own class
+    assert client.send(MultiReadRequest((ExistsRequest("/a"),))).err == MARSHALLING
 
 
 # --- identities --------------------------------------------------------------------------------------------
 
 
-def test_auth_adds_identities(peer: FakeClient) -> None:
-    assert peer.send(AuthRequest(0, "digest", b"alice:secret")) == Reply(0, OK)
-    peer.ok(AuthRequest(0, "digest", b"alice:secret"))
-    assert peer.ok(WhoAmIRequest()).client_info == [
+def test_auth_adds_identities(client: FakeClient) -> None:
+    assert client.send(AuthRequest(0, "digest", b"alice:secret")) == Reply(0, OK)
+    client.ok(AuthRequest(0, "digest", b"alice:secret"))
+    assert client.ok(WhoAmIRequest()).client_info == [
         ClientInfo("ip", "127.0.0.1"),
         ClientInfo("digest", "alice"),
     ]
 
 
-def test_an_unknown_scheme_closes_the_connection(peer: FakeClient) -> None:
-    assert peer.send(AuthRequest(0, "nonsense", b"")) == Reply(0, AUTH_FAILED, close=True)
+def test_an_unknown_scheme_closes_the_connection(client: FakeClient) -> None:
+    assert client.send(AuthRequest(0, "nonsense", b"")) == Reply(0, AUTH_FAILED, close=True)
 
 
-def test_super_may_do_all(server: Server, peer: FakeClient) -> None:
+def test_super_may_do_all(server: Server, client: FakeClient) -> None:
     owner = server.connect()
     owner.ok(AuthRequest(0, "digest", b"alice:secret"))
     owner.ok(_create("/a", b"x", acl=ALICE))
-    peer.ok(AuthRequest(0, "digest", b"super:test"))
-    assert peer.ok(GetDataRequest("/a")).data == b"x"
+    client.ok(AuthRequest(0, "digest", b"super:test"))
+    assert client.ok(GetDataRequest("/a")).data == b"x"
 
 
-def test_sasl_without_a_configuration_answers_nothing(peer: FakeClient) -> None:
-    assert peer.send(SASLRequest(b"token")) == Reply(0, OK, SASLReply(None))
+def test_sasl_without_a_configuration_answers_nothing(client: FakeClient) -> None:
+    assert client.send(SASLRequest(b"token")) == Reply(0, OK, SASLReply(None))
 
 
 # --- what cannot be read -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("opcode", [OpCode.CHECK, 0, 999, -10, -1])
-def test_an_unknown_opcode_is_unimplemented_and_closes(server: Server, peer: FakeClient, opcode: int) -> None:
-    reply = server.processor.process(peer, opcode, None, server.moment)
+def test_an_unknown_opcode_is_unimplemented_and_closes(
+    server: Server, client: FakeClient, opcode: int
+) -> None:
+    reply = server.processor.process(client, opcode, None, server.time)
     assert reply == Reply(-1, UNIMPLEMENTED, close=True)
 
 
@@ -609,75 +617,75 @@ def test_an_unknown_opcode_is_unimplemented_and_closes(server: Server, peer: Fak
     ],
 )
 def test_a_body_that_cannot_be_read_is_an_error(
-    server: Server, peer: FakeClient, opcode: int, err: int
+    server: Server, client: FakeClient, opcode: int, err: int
 ) -> None:
-    assert server.processor.process(peer, opcode, None, server.moment).err == err
+    assert server.processor.process(client, opcode, None, server.time).err == err
 
 
 # --- watches -----------------------------------------------------------------------------------------------
 
 
-def test_a_data_watch_fires_once(server: Server, peer: FakeClient) -> None:
-    peer.ok(_create("/a"))
-    peer.ok(GetDataRequest("/a", True))
-    peer.ok(GetDataRequest("/a", True))
-    peer.ok(SetDataRequest("/a", b"x", -1))
-    peer.ok(SetDataRequest("/a", b"y", -1))
-    assert peer.events == [(server.processor.zxid - 1, EventType.DATA_CHANGED, "/a")]
+def test_a_data_watch_fires_once(server: Server, client: FakeClient) -> None:
+    client.ok(_create("/a"))
+    client.ok(GetDataRequest("/a", True))
+    client.ok(GetDataRequest("/a", True))
+    client.ok(SetDataRequest("/a", b"x", -1))
+    client.ok(SetDataRequest("/a", b"y", -1))
+    assert client.events == [(server.processor.zxid - 1, EventType.DATA_CHANGED, "/a")]
 
 
-def test_exists_watches_what_is_not_there(peer: FakeClient) -> None:
-    assert peer.send(ExistsRequest("/a", True)).err == NO_NODE
-    peer.ok(_create("/a"))
-    peer.ok(DeleteRequest("/a", -1))
-    assert peer.seen() == [(EventType.CREATED, "/a")]
+def test_exists_watches_what_is_not_there(client: FakeClient) -> None:
+    assert client.send(ExistsRequest("/a", True)).err == NO_NODE
+    client.ok(_create("/a"))
+    client.ok(DeleteRequest("/a", -1))
+    assert client.seen() == [(EventType.CREATED, "/a")]
 
 
-def test_a_read_that_fails_sets_no_watch(peer: FakeClient) -> None:
-    assert peer.send(GetDataRequest("/a", True)).err == NO_NODE
-    assert peer.send(GetChildrenRequest("/a", True)).err == NO_NODE
-    peer.ok(_create("/a"))
-    assert peer.seen() == []
+def test_a_read_that_fails_sets_no_watch(client: FakeClient) -> None:
+    assert client.send(GetDataRequest("/a", True)).err == NO_NODE
+    assert client.send(GetChildrenRequest("/a", True)).err == NO_NODE
+    client.ok(_create("/a"))
+    assert client.seen() == []
 
 
-def test_a_child_watch_fires_on_create_delete_and_its_own_end(peer: FakeClient) -> None:
-    peer.ok(_create("/p"))
+def test_a_child_watch_fires_on_create_delete_and_its_own_end(client: FakeClient) -> None:
+    client.ok(_create("/p"))
     for change, expected in (
         (_create("/p/x"), EventType.CHILDREN_CHANGED),
         (DeleteRequest("/p/x", -1), EventType.CHILDREN_CHANGED),
         (DeleteRequest("/p", -1), EventType.DELETED),
     ):
-        peer.ok(GetChildrenRequest("/p", True))
-        peer.ok(change)
-        assert peer.seen() == [(expected, "/p")]
+        client.ok(GetChildrenRequest("/p", True))
+        client.ok(change)
+        assert client.seen() == [(expected, "/p")]
 
 
-def test_a_delete_tells_a_watcher_of_both_once_and_before_the_parents(peer: FakeClient) -> None:
-    peer.ok(_create("/p"))
-    peer.ok(_create("/p/x"))
-    peer.ok(GetDataRequest("/p/x", True))
-    peer.ok(GetChildrenRequest("/p/x", True))
-    peer.ok(GetChildrenRequest("/p", True))
-    peer.ok(DeleteRequest("/p/x", -1))
-    assert peer.seen() == [(EventType.DELETED, "/p/x"), (EventType.CHILDREN_CHANGED, "/p")]
+def test_a_delete_tells_a_watcher_of_both_once_and_before_the_parents(client: FakeClient) -> None:
+    client.ok(_create("/p"))
+    client.ok(_create("/p/x"))
+    client.ok(GetDataRequest("/p/x", True))
+    client.ok(GetChildrenRequest("/p/x", True))
+    client.ok(GetChildrenRequest("/p", True))
+    client.ok(DeleteRequest("/p/x", -1))
+    assert client.seen() == [(EventType.DELETED, "/p/x"), (EventType.CHILDREN_CHANGED, "/p")]
 
 
-def test_the_roots_children_are_watched_at_slash(peer: FakeClient) -> None:
-    peer.ok(GetChildrenRequest("/", True))
-    peer.ok(_create("/a"))
-    assert peer.seen() == [(EventType.CHILDREN_CHANGED, "/")]
+def test_the_roots_children_are_watched_at_slash(client: FakeClient) -> None:
+    client.ok(GetChildrenRequest("/", True))
+    client.ok(_create("/a"))
+    assert client.seen() == [(EventType.CHILDREN_CHANGED, "/")]
 
 
-def test_setting_an_acl_fires_nothing(peer: FakeClient) -> None:
-    peer.ok(_create("/a"))
-    peer.ok(AddWatchRequest("/a", AddWatchMode.PERSISTENT))
-    peer.ok(SetACLRequest("/a", OPEN, -1))
-    assert peer.seen() == []
+def test_setting_an_acl_fires_nothing(client: FakeClient) -> None:
+    client.ok(_create("/a"))
+    client.ok(AddWatchRequest("/a", AddWatchMode.PERSISTENT))
+    client.ok(SetACLRequest("/a", OPEN, -1))
+    assert client.seen() == []
 
 
-def test_a_persistent_watch_stays_and_a_recursive_one_sees_below(server: Server, peer: FakeClient) -> None:
+def test_a_persistent_watch_stays_and_a_recursive_one_sees_below(server: Server, client: FakeClient) -> None:
     other = server.connect()
-    peer.ok(AddWatchRequest("/a", AddWatchMode.PERSISTENT))
+    client.ok(AddWatchRequest("/a", AddWatchMode.PERSISTENT))
     assert other.ok(AddWatchRequest("/a", AddWatchMode.PERSISTENT_RECURSIVE)) == ErrorReply(0)
     for change in (
         _create("/a"),
@@ -687,8 +695,8 @@ def test_a_persistent_watch_stays_and_a_recursive_one_sees_below(server: Server,
         DeleteRequest("/a/b", -1),
         DeleteRequest("/a", -1),
     ):
-        peer.ok(change)
-    assert peer.seen() == [
+        client.ok(change)
+    assert client.seen() == [
         (EventType.CREATED, "/a"),
         (EventType.CHILDREN_CHANGED, "/a"),
         (EventType.DATA_CHANGED, "/a"),
@@ -703,98 +711,100 @@ def test_a_persistent_watch_stays_and_a_recursive_one_sees_below(server: Server,
         (EventType.DELETED, "/a/b"),
         (EventType.DELETED, "/a"),
     ]
-    assert peer.send(AddWatchRequest("/a", 2)).err == MARSHALLING
+    assert client.send(AddWatchRequest("/a", 2)).err == MARSHALLING
 
 
-def test_events_go_only_to_those_who_may_read(server: Server, peer: FakeClient) -> None:
+def test_events_go_only_to_those_who_may_read(server: Server, client: FakeClient) -> None:
     owner = server.connect()
     owner.ok(AuthRequest(0, "digest", b"alice:secret"))
-    for each in (owner, peer):
+    for each in (owner, client):
         each.ok(AddWatchRequest("/a", AddWatchMode.PERSISTENT))
     owner.ok(_create("/a", acl=ALICE))
     assert owner.seen() == [(EventType.CREATED, "/a")]
-    assert peer.seen() == []
+    assert client.seen() == []
 
 
 @pytest.mark.parametrize("kind", [1, 2, 3, 4, 5])
-def test_watches_are_checked_and_removed_by_kind(peer: FakeClient, kind: int) -> None:
-    peer.ok(_create("/a"))
-    assert peer.send(CheckWatchesRequest("/a", kind)).err == NO_WATCHER
-    assert peer.send(RemoveWatchesRequest("/a", kind)).err == NO_WATCHER
+def test_watches_are_checked_and_removed_by_kind(client: FakeClient, kind: int) -> None:
+    client.ok(_create("/a"))
+    assert client.send(CheckWatchesRequest("/a", kind)).err == NO_WATCHER
+    assert client.send(RemoveWatchesRequest("/a", kind)).err == NO_WATCHER
     for request in (
         GetChildrenRequest("/a", True),
         GetDataRequest("/a", True),
         AddWatchRequest("/a", 0),
         AddWatchRequest("/a", 1),
     ):
-        peer.ok(request)
-    assert peer.ok(CheckWatchesRequest("/a", kind)) == Empty()
-    assert peer.ok(RemoveWatchesRequest("/a", kind)) == Empty()
-    assert peer.send(CheckWatchesRequest("/a", kind)).err == NO_WATCHER
-    left = {other for other in (1, 2, 4, 5) if peer.send(CheckWatchesRequest("/a", other)).err == OK}
+        client.ok(request)
+    assert client.ok(CheckWatchesRequest("/a", kind)) == Empty()
+    assert client.ok(RemoveWatchesRequest("/a", kind)) == Empty()
+    assert client.send(CheckWatchesRequest("/a", kind)).err == NO_WATCHER
+    left = {other for other in (1, 2, 4, 5) if client.send(CheckWatchesRequest("/a", other)).err == OK}
     assert left == (set() if kind == 3 else {1, 2, 4, 5} - {kind})
 
 
 @pytest.mark.parametrize("request_", [CheckWatchesRequest("/a", 6), RemoveWatchesRequest("/a", 0)])
-def test_an_unknown_kind_of_watch_cannot_be_read(peer: FakeClient, request_: Request[Any]) -> None:
-    assert peer.send(request_).err == MARSHALLING
+def test_an_unknown_kind_of_watch_cannot_be_read(client: FakeClient, request_: Request[Any]) -> None:
+    assert client.send(request_).err == MARSHALLING
 
 
-def test_watches_go_with_their_connection(server: Server, peer: FakeClient) -> None:
-    peer.ok(AddWatchRequest("/a", 0))
-    server.processor.leave(peer)
+def test_watches_go_with_their_connection(server: Server, client: FakeClient) -> None:
+    client.ok(AddWatchRequest("/a", 0))
+    server.processor.leave(client)
     assert len(server.processor.watches) == 0
 
 
-def test_watches_that_are_set_again_fire_at_once_where_they_are_due(server: Server, peer: FakeClient) -> None:
+def test_watches_that_are_set_again_fire_at_once_where_they_are_due(
+    server: Server, client: FakeClient
+) -> None:
     for path in ("/same", "/changed", "/gone", "/made-before"):
-        peer.ok(_create(path))
+        client.ok(_create(path))
     since = server.processor.zxid
-    peer.ok(SetDataRequest("/changed", b"x", -1))
-    peer.ok(_create("/changed/child"))
-    peer.ok(DeleteRequest("/gone", -1))
+    client.ok(SetDataRequest("/changed", b"x", -1))
+    client.ok(_create("/changed/child"))
+    client.ok(DeleteRequest("/gone", -1))
     paths = ["/same", "/changed", "/gone"]
-    peer.ok(SetWatchesRequest(since, paths, ["/made-before", "/none"], paths))
-    assert peer.events == [
+    client.ok(SetWatchesRequest(since, paths, ["/made-before", "/none"], paths))
+    assert client.events == [
         (-1, EventType.DATA_CHANGED, "/changed"),
         (-1, EventType.DELETED, "/gone"),
         (-1, EventType.CREATED, "/made-before"),
         (-1, EventType.CHILDREN_CHANGED, "/changed"),
         (-1, EventType.DELETED, "/gone"),
     ]
-    peer.seen()
-    peer.ok(SetDataRequest("/same", b"x", -1))
-    peer.ok(_create("/same/child"))
-    peer.ok(_create("/none"))
-    assert peer.seen() == [
+    client.seen()
+    client.ok(SetDataRequest("/same", b"x", -1))
+    client.ok(_create("/same/child"))
+    client.ok(_create("/none"))
+    assert client.seen() == [
         (EventType.DATA_CHANGED, "/same"),
         (EventType.CHILDREN_CHANGED, "/same"),
         (EventType.CREATED, "/none"),
     ]
 
 
-def test_persistent_watches_are_set_again_without_a_replay(server: Server, peer: FakeClient) -> None:
-    peer.ok(_create("/a"))
-    peer.ok(SetWatches2Request(0, None, None, None, ["/a"], ["/b"]))
-    assert peer.seen() == []
-    peer.ok(SetDataRequest("/a", b"x", -1))
-    peer.ok(_create("/b"))
-    assert peer.seen() == [(EventType.DATA_CHANGED, "/a"), (EventType.CREATED, "/b")]
+def test_persistent_watches_are_set_again_without_a_replay(server: Server, client: FakeClient) -> None:
+    client.ok(_create("/a"))
+    client.ok(SetWatches2Request(0, None, None, None, ["/a"], ["/b"]))
+    assert client.seen() == []
+    client.ok(SetDataRequest("/a", b"x", -1))
+    client.ok(_create("/b"))
+    assert client.seen() == [(EventType.DATA_CHANGED, "/a"), (EventType.CREATED, "/b")]
 
 
-def test_reaping_deletes_what_is_due_and_tells_its_watchers(server: Server, peer: FakeClient) -> None:
-    peer.ok(CreateContainerRequest("/c", b"", OPEN, 4))
-    peer.ok(CreateContainerRequest("/used", b"", OPEN, 4))
-    peer.ok(_create("/used/x"))
-    peer.ok(ExistsRequest("/c", True))
+def test_reaping_deletes_what_is_due_and_tells_its_watchers(server: Server, client: FakeClient) -> None:
+    client.ok(CreateContainerRequest("/c", b"", OPEN, 4))
+    client.ok(CreateContainerRequest("/used", b"", OPEN, 4))
+    client.ok(_create("/used/x"))
+    client.ok(ExistsRequest("/c", True))
     zxid = server.processor.zxid
-    server.processor.reap(["/c", "/used", "/none"], server.moment)
-    assert peer.events == [(zxid + 1, EventType.DELETED, "/c")]
+    server.processor.reap(["/c", "/used", "/none"], server.time)
+    assert client.events == [(zxid + 1, EventType.DELETED, "/c")]
     assert "/used" in server.processor.tree
     assert server.processor.zxid == zxid + 3
 
 
-def test_a_record_is_only_in_a_reply_without_an_error(peer: FakeClient) -> None:
-    reply = peer.send(GetDataRequest("/none"))
+def test_a_record_is_only_in_a_reply_without_an_error(client: FakeClient) -> None:
+    reply = client.send(GetDataRequest("/none"))
     assert reply.record is None
-    assert isinstance(peer.ok(GetDataRequest("/")), Record)
+    assert isinstance(client.ok(GetDataRequest("/")), Record)

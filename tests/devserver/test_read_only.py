@@ -40,17 +40,19 @@ def server() -> Server:
     return Server()
 
 
-def _greet(server: Server, peer: FakeClient, *, read_only: bool, session_id: int = 0) -> ConnectReply | None:
+def _greet(
+    server: Server, client: FakeClient, *, read_only: bool, session_id: int = 0
+) -> ConnectReply | None:
     request = ConnectRequest(0, 0, 10_000, session_id, PASSWORD, read_only)
-    return server.processor.greet(peer, request, server.moment, PASSWORD)
+    return server.processor.greet(client, request, server.time, PASSWORD)
 
 
 def _reader(server: Server) -> FakeClient:
-    peer = FakeClient(server)
-    reply = _greet(server, peer, read_only=True)
+    client = FakeClient(server)
+    reply = _greet(server, client, read_only=True)
     assert reply is not None
     assert reply.read_only
-    return peer
+    return client
 
 
 def test_only_who_wants_a_read_only_server_is_let_in(server: Server) -> None:
@@ -89,48 +91,48 @@ def test_what_needs_the_others_is_refused_and_takes_no_zxid(server: Server, requ
 
 def test_reads_are_answered(server: Server) -> None:
     server.processor.become_read_only()
-    peer = _reader(server)
-    assert peer.send(ExistsRequest("/none", True)).err == NO_NODE
-    assert peer.send(MultiReadRequest((GetChildrenRequest("/"),))).err == OK
-    assert peer.send(PingRequest()) == Reply(FIRST_ZXID)
+    client = _reader(server)
+    assert client.send(ExistsRequest("/none", True)).err == NO_NODE
+    assert client.send(MultiReadRequest((GetChildrenRequest("/"),))).err == OK
+    assert client.send(PingRequest()) == Reply(FIRST_ZXID)
 
 
 def test_its_own_sessions_are_no_transactions_and_end_with_the_mode(server: Server) -> None:
     server.processor.become_read_only()
-    peer, other = _reader(server), _reader(server)
-    assert peer.session is not None
+    client, other = _reader(server), _reader(server)
+    assert client.session is not None
     assert other.session is not None
     assert other.send(CloseSessionRequest()) == Reply(FIRST_ZXID, close=True)
-    again = _greet(server, FakeClient(server), read_only=True, session_id=peer.session.id)
+    again = _greet(server, FakeClient(server), read_only=True, session_id=client.session.id)
     assert again is not None
-    assert again.session_id == peer.session.id
-    server.processor.become_writable(server.moment)
-    refused = _greet(server, FakeClient(server), read_only=True, session_id=peer.session.id)
+    assert again.session_id == client.session.id
+    server.processor.become_writable(server.time)
+    refused = _greet(server, FakeClient(server), read_only=True, session_id=client.session.id)
     assert refused is not None
     assert refused.timeout_ms == 0
     assert server.processor.zxid == FIRST_ZXID
 
 
 def test_sessions_from_before_wait_until_it_is_over(server: Server) -> None:
-    peer = server.connect()
-    assert peer.session is not None
-    peer.ok(CreateRequest("/e", b"", OPEN, 1))
+    client = server.connect()
+    assert client.session is not None
+    client.ok(CreateRequest("/e", b"", OPEN, 1))
     server.processor.become_read_only()
-    assert _greet(server, FakeClient(server), read_only=True, session_id=peer.session.id) is None
-    server.moment = ServerTime(100.0, 100_000)
-    for session in server.processor.sessions.expired(server.moment.now):
-        server.processor.expire(session, server.moment)
+    assert _greet(server, FakeClient(server), read_only=True, session_id=client.session.id) is None
+    server.time = ServerTime(100.0, 100_000)
+    for session in server.processor.sessions.expired(server.time.now):
+        server.processor.expire(session, server.time)
     assert "/e" in server.processor.tree
-    server.processor.become_writable(server.moment)
+    server.processor.become_writable(server.time)
     assert server.processor.sessions.expired(109.0) == []
-    again = _greet(server, FakeClient(server), read_only=False, session_id=peer.session.id)
+    again = _greet(server, FakeClient(server), read_only=False, session_id=client.session.id)
     assert again is not None
-    assert again.session_id == peer.session.id
+    assert again.session_id == client.session.id
 
 
 def test_nothing_is_reaped(server: Server) -> None:
-    peer = server.connect()
-    peer.ok(CreateContainerRequest("/c", b"", OPEN, 4))
+    client = server.connect()
+    client.ok(CreateContainerRequest("/c", b"", OPEN, 4))
     server.processor.become_read_only()
-    server.processor.reap(["/c"], server.moment)
+    server.processor.reap(["/c"], server.time)
     assert "/c" in server.processor.tree

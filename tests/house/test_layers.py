@@ -62,7 +62,10 @@ def _rules() -> dict[str, Rule]:
         "devserver": Rule(
             up_to_protocol | {"devserver"},
             either_loop,
-            exceptions={"devserver.server": frozenset({"net.transport", "net.tls_listening"})},
+            exceptions={
+                "devserver.server": frozenset({"net.transport"}),
+                "devserver.running_server": frozenset({"net.transport"}),
+            },
         ),
         "ensemble": Rule(FLOOR_0 | {"ensemble"}, either_loop, client_names=True),
         "testing": Rule(

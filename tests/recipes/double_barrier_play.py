@@ -30,7 +30,7 @@ from tests.recipes.double_barrier_checker import Member, Violation, check
 from tests.recipes.double_barrier_recorder import Recorder
 from tests.recipes.fault_sweep import TIMEOUT, World, world
 from zkrecipes.client import connect as connect_module
-from zkrecipes.devserver.faults import FaultKind
+from zkrecipes.devserver import FaultKind
 from zkrecipes.devserver.processor import Reply
 from zkrecipes.enums import OpCode
 from zkrecipes.recipes import double_barrier_member
@@ -226,14 +226,14 @@ class OneServer:
         processor = there.server.processor
         process = processor.process
 
-        def refusing(peer: Any, opcode: int, request: Any, moment: Any) -> Any:
-            session_id = 0 if peer.session is None else peer.session.id
+        def refusing(client: Any, opcode: int, request: Any, time: Any) -> Any:
+            session_id = 0 if client.session is None else client.session.id
             code, left, is_applied = self._refused.get(session_id, (0, 0, False))
             if opcode not in _REFUSED or not left:
-                return process(peer, opcode, request, moment)
+                return process(client, opcode, request, time)
             self._refused[session_id] = (code, left - 1, is_applied)
             if is_applied:
-                process(peer, opcode, request, moment)
+                process(client, opcode, request, time)
             return Reply(processor.zxid, code)
 
         processor.process = refusing  # type: ignore[method-assign]

@@ -159,17 +159,17 @@ class Recorder:
         process, expire = processor.process, processor.expire
         self._look(processor.tree, processor.zxid, 0)
 
-        def processed(peer: Any, opcode: int, request: Any, moment: Any) -> Any:
-            reply = process(peer, opcode, request, moment)
-            session_id = 0 if peer.session is None else peer.session.id
-            has_ended = peer.session is not None and processor.sessions.find(session_id) is None
+        def processed(client: Any, opcode: int, request: Any, time: Any) -> Any:
+            reply = process(client, opcode, request, time)
+            session_id = 0 if client.session is None else client.session.id
+            has_ended = client.session is not None and processor.sessions.find(session_id) is None
             self._look(processor.tree, processor.zxid, session_id, ended=session_id if has_ended else None)
             return reply
 
-        def expired(session: Any, moment: Any) -> None:
-            if session not in processor.sessions.expired(moment.now + _EPSILON):
+        def expired(session: Any, time: Any) -> None:
+            if session not in processor.sessions.expired(time.now + _EPSILON):
                 self.decree(session.id)
-            expire(session, moment)
+            expire(session, time)
             self._look(processor.tree, processor.zxid, session.id, ended=session.id)
 
         processor.process = processed  # type: ignore[method-assign]

@@ -27,7 +27,7 @@ import trio.testing
 import zkrecipes as zk
 from tests.net.peers import QUESTIONS
 from zkrecipes.client import connect as connect_module
-from zkrecipes.devserver.faults import FaultKind
+from zkrecipes.devserver import FaultKind
 from zkrecipes.devserver.processor import Reply
 from zkrecipes.enums import OpCode
 from zkrecipes.net.transport.network import Address, Handler, Stream
@@ -139,16 +139,16 @@ class World:
         processor = self.server.processor
         process = processor.process
 
-        def recorded(peer: Any, opcode: int, request: Any, moment: Any) -> Any:
+        def recorded(client: Any, opcode: int, request: Any, time: Any) -> Any:
             if opcode != OpCode.PING and request not in QUESTIONS:
-                session_id = 0 if peer.session is None else peer.session.id
+                session_id = 0 if client.session is None else client.session.id
                 seen = Seen(anyio.current_time(), session_id, opcode, request)
                 self.seen.append(seen)
                 try:
                     self.meanwhile(seen)
                 except zk.ServerError as error:
                     return Reply(processor.zxid, error.code)
-            return process(peer, opcode, request, moment)
+            return process(client, opcode, request, time)
 
         processor.process = recorded  # type: ignore[method-assign]
 
@@ -283,16 +283,16 @@ def refusing(there: World, session_id: int, choose: Callable[[Seen], Refusal | N
     processor = there.server.processor
     process = processor.process
 
-    def refuse(peer: Any, opcode: int, request: Any, moment: Any) -> Any:
+    def refuse(client: Any, opcode: int, request: Any, time: Any) -> Any:
         refusal: Refusal | None = None
-        if opcode not in _NOT_REFUSED and peer.session is not None and peer.session.id == session_id:
+        if opcode not in _NOT_REFUSED and client.session is not None and client.session.id == session_id:
             refusal = choose(Seen(anyio.current_time(), session_id, opcode, request))
         if refusal is None:
-            return process(peer, opcode, request, moment)
-        processor.sessions.touch(peer.session, moment.now)  # as a real server does for any request
+            return process(client, opcode, request, time)
+        processor.sessions.touch(client.session, time.now)  # as a real server does for any request
         if refusal.is_applied:
             with suppress(zk.ZooKeeperError):
-                process(peer, opcode, request, moment)
+                process(client, opcode, request, time)
         return Reply(processor.zxid, refusal.code)
 
     setattr(processor, "process", refuse)  # noqa: B010 - a checker wants the same names of arguments

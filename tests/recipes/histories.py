@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import zkrecipes as zk
 from tests.recipes.fault_sweep import TIMEOUT, World, world
-from zkrecipes.devserver.faults import FaultKind
+from zkrecipes.devserver import FaultKind
 
 CLIENTS = 3
 _PAUSE = 0.1

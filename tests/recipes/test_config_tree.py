@@ -23,7 +23,7 @@ from tests.recipes.fault_sweep import (
     virtual_time,
     world,
 )
-from zkrecipes.devserver.faults import FaultKind
+from zkrecipes.devserver import FaultKind
 from zkrecipes.enums import OpCode
 
 anyio_backend = virtual_time()

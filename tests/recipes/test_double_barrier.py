@@ -36,7 +36,7 @@ from tests.recipes.fault_sweep import (
 )
 from zkrecipes.codec.messages import CheckRequest, CreateRequest, Request, SetDataRequest
 from zkrecipes.codec.multi import MultiRequest
-from zkrecipes.devserver.faults import FaultKind
+from zkrecipes.devserver import FaultKind
 from zkrecipes.enums import OpCode
 from zkrecipes.recipes import double_barrier_member
 from zkrecipes.recipes.double_barrier_directory import (

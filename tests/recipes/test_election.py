@@ -28,7 +28,8 @@ from tests.recipes.fault_sweep import (
     virtual_time,
     world,
 )
-from zkrecipes.devserver.faults import FaultKind, paths_of
+from zkrecipes.devserver import FaultKind
+from zkrecipes.devserver.fault_injector import paths_of
 from zkrecipes.devserver.processor import Reply
 from zkrecipes.enums import OpCode
 from zkrecipes.recipes.following.latest_value import LatestReader

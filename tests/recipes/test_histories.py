@@ -12,7 +12,7 @@ import pytest
 import zkrecipes as zk
 from tests.recipes.fault_sweep import Seen, World, jumping_backend
 from tests.recipes.histories import Step, Worker, play
-from zkrecipes.devserver.faults import FaultKind
+from zkrecipes.devserver import FaultKind
 
 STEPS: list[Step] = [
     ("want", 0, None),

@@ -25,7 +25,7 @@ from tests.recipes.fault_sweep import (
     world,
 )
 from zkrecipes.client.recipe_api import recipe_api
-from zkrecipes.devserver.faults import FaultKind
+from zkrecipes.devserver import FaultKind
 from zkrecipes.enums import OpCode
 
 pytestmark = pytest.mark.anyio

@@ -34,7 +34,7 @@ from tests.recipes.fault_sweep import (
     virtual_time,
     world,
 )
-from zkrecipes.devserver.faults import FaultKind
+from zkrecipes.devserver import FaultKind
 from zkrecipes.enums import OpCode
 from zkrecipes.recipes.locking.layouts import MUTEXES
 from zkrecipes.testing import MemoryNetwork

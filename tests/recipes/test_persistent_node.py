@@ -22,7 +22,8 @@ from tests.recipes.fault_sweep import (
     virtual_time,
     world,
 )
-from zkrecipes.devserver.faults import FaultKind, paths_of
+from zkrecipes.devserver import FaultKind
+from zkrecipes.devserver.fault_injector import paths_of
 from zkrecipes.enums import OpCode, SessionState
 
 pytestmark = pytest.mark.anyio

@@ -21,7 +21,7 @@ from tests.recipes.fault_sweep import (
     virtual_time,
     world,
 )
-from zkrecipes.devserver.faults import FaultKind
+from zkrecipes.devserver import FaultKind
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()

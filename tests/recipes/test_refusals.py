@@ -15,7 +15,7 @@ import pytest
 
 import zkrecipes as zk
 from tests.recipes.fault_sweep import TIMEOUT, Outcome, Refusal, Seen, World, refuse_nth_request, virtual_time
-from zkrecipes.devserver.faults import paths_of
+from zkrecipes.devserver.fault_injector import paths_of
 from zkrecipes.enums import OpCode
 from zkrecipes.errors import error_from_code
 

@@ -26,7 +26,7 @@ from tests.recipes.fault_sweep import (
     inject_into_each_request,
     virtual_time,
 )
-from zkrecipes.devserver.faults import FaultKind
+from zkrecipes.devserver import FaultKind
 from zkrecipes.enums import OpCode
 from zkrecipes.recipes.locking.permits import Permits
 from zkrecipes.recipes.locking.queue import QueueNode

@@ -9,7 +9,7 @@ import click
 
 from zkrecipes.cli.errors import CommandError
 from zkrecipes.cli.exit_codes import ExitCode
-from zkrecipes.devserver.__main__ import chosen_settings, serve as serve_until_signal, why_not_listening
+from zkrecipes.devserver.__main__ import describe_listen_error, resolve_settings, serve as serve_until_signal
 from zkrecipes.devserver.config.zoo_cfg import ConfigError
 from zkrecipes.devserver.storage.data_dir import DataDirError
 
@@ -39,7 +39,7 @@ def serve(zoo_cfg: Path | None, host: str | None, port: int | None, data_dir: Pa
     `python -m zkrecipes.devserver` does the same, and needs no extra.
     """
     try:
-        settings = chosen_settings(zoo_cfg, host=host, port=port, data_dir=data_dir, warn=_warn)
+        settings = resolve_settings(zoo_cfg, host=host, port=port, data_dir=data_dir, warn=_warn)
     except ConfigError as error:
         raise CommandError(str(error), ExitCode.BAD_CONFIG) from error
     try:
@@ -49,7 +49,7 @@ def serve(zoo_cfg: Path | None, host: str | None, port: int | None, data_dir: Pa
     except BrokenPipeError as error:
         raise CommandError("", ExitCode.READER_GONE) from error
     except OSError as error:
-        raise CommandError(why_not_listening(settings, error), ExitCode.CANNOT_LISTEN) from error
+        raise CommandError(describe_listen_error(settings, error), ExitCode.CANNOT_LISTEN) from error
 
 
 def _warn(line: str) -> None:

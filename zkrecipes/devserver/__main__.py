@@ -1,4 +1,4 @@
-"""`python -m zkrecipes.devserver`: a server in the foreground, for development."""
+"""`python -m zkrecipes.devserver`: a dev server in the foreground."""
 
 from __future__ import annotations
 
@@ -18,47 +18,51 @@ from zkrecipes.devserver.config.settings import Settings
 from zkrecipes.devserver.config.zoo_cfg import ConfigError, read_zoo_cfg
 from zkrecipes.devserver.storage.data_dir import DataDirError
 
-__all__ = ["chosen_settings", "main", "serve", "why_not_listening"]
+__all__ = ["describe_listen_error", "main", "resolve_settings", "serve"]
 
 logger: logging.Logger = logging.getLogger("zkrecipes.devserver")
 
 _EPILOG = """\
-exit codes: 0 after SIGINT or SIGTERM, 1 where the address cannot be listened on, 2 for wrong arguments,
-7 for a configuration file that cannot be read or has a bad value, 8 for a data directory that cannot be used,
-141 where nobody reads any more that it is ready.
-Without a data directory everything is in memory and gone when the server ends. It is for development and
-tests, never for production.
+exit codes: 0 after SIGINT or SIGTERM, 1 if the server cannot listen on the address, 2 for wrong arguments,
+7 for a configuration file that cannot be read or has an invalid value, 8 for a data directory that cannot be
+used, 141 if standard output is closed.
+Without a data directory, everything is in memory and lost when the server ends. The server is for development
+and tests, never for production.
 """
-_OF_A_REAL_SERVER = "version-2"
-_CANNOT_LISTEN, _BAD_CONFIG, _BAD_DATA, _READER_GONE = 1, 7, 8, 141
+_REAL_SERVER_FOLDER = "version-2"
+_CANNOT_LISTEN, _BAD_CONFIG, _BAD_DATA, _OUTPUT_CLOSED = 1, 7, 8, 141
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; its exit code."""
+    """Run the command, and return its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        settings = chosen_settings(
-            options.zoo_cfg, host=options.host, port=options.port, data_dir=options.data_dir, warn=_say
+        settings = resolve_settings(
+            options.zoo_cfg,
+            host=options.host,
+            port=options.port,
+            data_dir=options.data_dir,
+            warn=_print_error,
         )
     except ConfigError as error:
-        _say(str(error))
+        _print_error(str(error))
         return _BAD_CONFIG
     try:
         anyio.run(serve, settings, backend="trio")
     except DataDirError as error:
-        _say(str(error))
+        _print_error(str(error))
         return _BAD_DATA
     except BrokenPipeError:
-        # or Python would complain when it flushes the rest at its end
+        # Otherwise Python reports an error when it flushes standard output at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _READER_GONE
+        return _OUTPUT_CLOSED
     except OSError as error:
-        _say(why_not_listening(settings, error))
+        _print_error(describe_listen_error(settings, error))
         return _CANNOT_LISTEN
     return 0
 
 
-def chosen_settings(
+def resolve_settings(
     zoo_cfg: Path | None,
     *,
     host: str | None,
@@ -66,14 +70,14 @@ def chosen_settings(
     data_dir: Path | None,
     warn: Callable[[str], None],
 ) -> Settings:
-    """The settings of a file, or the defaults; what is given beside it goes before.
+    """The settings of a file, or the defaults. The other arguments take precedence.
 
     Args:
         zoo_cfg: the file, or None.
         host: the address to listen on.
         port: the port to listen on.
-        data_dir: where to keep data.
-        warn: told, in one line each, what of it has no effect.
+        data_dir: the data directory.
+        warn: called with one line for each setting without effect.
 
     Raises:
         ConfigError: the file cannot be used.
@@ -83,11 +87,14 @@ def chosen_settings(
         settings, without_effect = read_zoo_cfg(zoo_cfg)
         if without_effect:
             warn(f"{zoo_cfg}: these keys have no effect here: {', '.join(without_effect)}")
-    given = {"host": host, "port": port, "data_dir": data_dir}
-    # Its own line for each type would say no more: these are the fields' types.
-    settings = replace(settings, **{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]
-    if settings.data_dir is not None and _is_folder(settings.data_dir / _OF_A_REAL_SERVER):
-        warn(f"{settings.data_dir / _OF_A_REAL_SERVER} is a real server's data: neither read nor changed")
+    options_given = {"host": host, "port": port, "data_dir": data_dir}
+    # The names and types are those of the fields.
+    settings = replace(settings, **{key: value for key, value in options_given.items() if value is not None})  # type: ignore[arg-type]
+    if settings.data_dir is not None and _is_folder(settings.data_dir / _REAL_SERVER_FOLDER):
+        warn(
+            f"{settings.data_dir / _REAL_SERVER_FOLDER} contains a real server's data, "
+            "which the dev server neither reads nor changes"
+        )
     return settings
 
 
@@ -95,11 +102,11 @@ def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
     except OSError:
-        return False  # whoever opens the data directory will say why it cannot be used
+        return False  # opening the data directory reports the reason
 
 
-def why_not_listening(settings: Settings, error: OSError) -> str:
-    """What to say of an address that cannot be listened on."""
+def describe_listen_error(settings: Settings, error: OSError) -> str:
+    """The error message for an address that the server cannot listen on."""
     hint = ""
     if error.errno == errno.EADDRINUSE:
         hint = ". Another server may be running there; choose another port with --port (0 takes a free one)"
@@ -107,19 +114,19 @@ def why_not_listening(settings: Settings, error: OSError) -> str:
 
 
 async def serve(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM; one line on standard output says when it is ready.
+    """Serve until SIGINT or SIGTERM, and print one line when the server is ready.
 
-    Warnings go to standard error, unless the program has set up its log in another way.
+    Warnings go to standard error, unless the program has configured logging.
 
     Raises:
-        BrokenPipeError: nobody reads standard output any more.
-        OSError: the address cannot be listened on.
+        BrokenPipeError: standard output is closed.
+        OSError: the server cannot listen on the address.
         DataDirError: the data directory cannot be used.
     """
     if not logging.root.handlers:
         _show_warnings()
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with settings.server() as server:
+        async with settings.create_server() as server:
             sys.stdout.write(f"zkrecipes dev server ready on {server.connect_string}\n")
             sys.stdout.flush()
             async for _ in signals:
@@ -133,14 +140,14 @@ def _show_warnings() -> None:
     logger.addHandler(handler)
 
 
-def _say(line: str) -> None:
+def _print_error(line: str) -> None:
     sys.stderr.write(f"{line}\n")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m zkrecipes.devserver",
-        description="A ZooKeeper server in the foreground, in memory unless it is given a data directory.",
+        description="Run a ZooKeeper dev server in the foreground, in memory unless it has a data directory.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,8 +1,8 @@
-"""The connections of a server: one task reads each, and one at a time sends on it.
+"""The connections of a server: one task reads from each, and at most one at a time sends on it.
 
-A chunk that was received is processed whole, and its replies leave in one send by the task that reads. Events
-that others cause and large replies leave in a task of their own: a real server reads requests, and touches
-the session, whatever it still has to write (`NIOServerCnxn`).
+The reading task processes a received chunk as a whole and sends the replies in one go. A separate task sends
+events that other clients cause, and large replies: a real server continues to read requests, and to touch the
+session, while replies still wait to be written (`NIOServerCnxn`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from zkrecipes.codec.records import Id
-from zkrecipes.devserver.four_letter.answers import ConnectionStatus
+from zkrecipes.devserver.four_letter.status import ConnectionStatus
 from zkrecipes.devserver.packet_stats import PacketStats
 from zkrecipes.devserver.server_clock import ServerClock
 from zkrecipes.devserver.server_connection import QUEUED_MAX, ServerConnection, ServerServices
@@ -25,25 +25,25 @@ from zkrecipes.errors import session_hex
 __all__ = ["CLOSING_TIME_MAX", "GREETING_TIME_MAX", "ByteStream", "Connections"]
 
 GREETING_TIME_MAX = 10.0
-"""How long a connection may be without a session, in seconds (`zookeeper.nio.sessionlessCnxnTimeout`)."""
+"""The time in seconds to ask for a session in (`zookeeper.nio.sessionlessCnxnTimeout`)."""
 
 CLOSING_TIME_MAX = 10.0
-"""How long a connection that is to be closed may take to take its last bytes, in seconds."""
+"""The time within which a client must read the last bytes before its connection is closed, in seconds."""
 
-_SENT_WITHOUT_TASK_MAX = 16 * 1024
-"""So many bytes leave without a task of their own: a client that reads at all takes them soon."""
+_SENT_BY_READER_MAX = 16 * 1024
+"""The most bytes that the reading task sends: a client that reads at all reads these soon."""
 
 logger: logging.Logger = logging.getLogger("zkrecipes.devserver")
 
 
 class ByteStream(Protocol):
-    """What is needed of a stream; see `zkrecipes.net.transport.network.Stream`."""
+    """The part of `zkrecipes.net.transport.network.Stream` that a connection needs."""
 
     async def send(self, data: bytes) -> None:
         """Send all of `data`, or raise `OSError`."""
 
     async def receive(self) -> bytes:
-        """The next bytes, `b""` at the end, or raise `OSError`."""
+        """Receive the next bytes, `b""` at the end, or raise `OSError`."""
 
     async def aclose(self) -> None:
         """Close at once."""
@@ -54,40 +54,40 @@ class Connections:
     """All connections of one server.
 
     Args:
-        host: the server, which conversations ask.
-        clock: while it stands, nothing is read, processed or sent.
-        tasks: where the tasks run.
-        frame_size_max: how large a request may be.
-        per_address_max: how many connections one address may have at once; 0 is any number.
-        settled: waits until what happened so far is on disk, before anybody is told; None where nothing is.
+        services: the server.
+        clock: the server's clock; while it is paused, nothing is read, processed or sent.
+        tasks: the task group for the sending tasks.
+        frame_size_max: the largest request in bytes.
+        per_address_max: the most connections that one address may have at once; 0 means any number.
+        wait_saved: waits until the state is on disk, before anything is sent; None if it is only in memory.
     """
 
     def __init__(
         self,
-        host: ServerServices,
+        services: ServerServices,
         clock: ServerClock,
         tasks: TaskGroup,
         *,
         frame_size_max: int,
         per_address_max: int = 0,
-        settled: Callable[[], Awaitable[None]] | None = None,
+        wait_saved: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        self.traffic: PacketStats = PacketStats(established_ms=clock.read().time_ms)
-        """Of all connections since the start."""
-        self.refused: int = 0
-        """How many were one too many from their address."""
-        self.cut_off: int = 0
-        """How many did not say in time who they are."""
+        self.stats: PacketStats = PacketStats(established_ms=clock.read().time_ms)
+        """The statistics of all connections since the start."""
+        self.rejected_count: int = 0
+        """The number of connections beyond the limit for their address."""
+        self.sessionless_count: int = 0
+        """The number of connections closed because they did not ask for a session in time."""
         self._per_address_max = per_address_max
-        self._settled = settled
-        self._from_address: Counter[str] = Counter()
-        self._host = host
+        self._wait_saved = wait_saved
+        self._count_by_address: Counter[str] = Counter()
+        self._services = services
         self._clock = clock
         self._tasks = tasks
         self._frame_size_max = frame_size_max
         self._streams: dict[ServerConnection, ByteStream] = {}
         self._sending: set[ServerConnection] = set()
-        self._waiting: dict[ServerConnection, anyio.Event] = {}
+        self._reader_events: dict[ServerConnection, anyio.Event] = {}
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -95,95 +95,106 @@ class Connections:
     def __iter__(self) -> Iterator[ServerConnection]:
         return iter(list(self._streams))
 
-    def clients(self) -> list[ConnectionStatus]:
-        """Each connection with its figures."""
-        return [ConnectionStatus(connection, connection.traffic) for connection in self._streams]
+    def statuses(self) -> list[ConnectionStatus]:
+        """Each connection with its statistics."""
+        return [ConnectionStatus(connection, connection.stats) for connection in self._streams]
 
-    async def serve(self, stream: ByteStream, address: str, port: int, certified: Id | None = None) -> None:
-        """Serve one connection until it ends; the stream is closed then.
+    async def serve(
+        self, stream: ByteStream, address: str, port: int, certificate_id: Id | None = None
+    ) -> None:
+        """Serve one connection until it ends, and close its stream.
 
         Args:
             stream: the connection.
             address: the client's IP address.
-            port: its port.
-            certified: who its certificate says that it is.
+            port: the client's port.
+            certificate_id: the identity in the client's certificate.
         """
-        if 0 < self._per_address_max <= self._from_address[address]:
-            self.refused += 1
-            logger.warning("too many connections from %s: at most %d", address, self._per_address_max)
+        if 0 < self._per_address_max <= self._count_by_address[address]:
+            self.rejected_count += 1
+            logger.warning(
+                "closing a new connection from %s: this address may have at most %d connections",
+                address,
+                self._per_address_max,
+            )
             await stream.aclose()
             return
-        peer, since = f"/{address}:{port}", self._clock.read().time_ms
+        peer, established_ms = f"/{address}:{port}", self._clock.read().time_ms
         connection = ServerConnection(
-            self._host,
+            self._services,
             address,
             self._send_soon,
-            traffic=PacketStats(self.traffic, peer=peer, established_ms=since),
+            stats=PacketStats(self.stats, peer=peer, established_ms=established_ms),
             frame_size_max=self._frame_size_max,
-            certified=certified,
+            certificate_id=certificate_id,
         )
         self._streams[connection] = stream
-        self._from_address[address] += 1
-        processor = self._host.processor
+        self._count_by_address[address] += 1
+        processor = self._services.processor
         try:
             await self._read(connection, stream)
         except OSError as error:
-            logger.debug("session %s: its connection broke: %s", session_hex(connection.session_id), error)
+            _log_broken(connection, error)
         except Exception:
-            # A fault of ours ends this connection and no other.
-            logger.exception("session %s: closing its connection", session_hex(connection.session_id))
+            # An error in our code ends only this connection.
+            logger.exception(
+                "session %s: closing its connection after an internal error",
+                session_hex(connection.session_id),
+            )
         finally:
             processor.leave(connection)
             del self._streams[connection]
-            self._from_address[address] -= 1
-            if not self._from_address[address]:
-                del self._from_address[address]
+            self._count_by_address[address] -= 1
+            if not self._count_by_address[address]:
+                del self._count_by_address[address]
             with anyio.CancelScope(shield=True):
                 await stream.aclose()
 
     def send_all(self) -> None:
-        """Send what is queued anywhere, as nothing holds it back any more."""
+        """Send everything queued on any connection. Call it when replies are no longer held back."""
         for connection in self._streams:
             self._send_soon(connection)
 
     async def _read(self, connection: ServerConnection, stream: ByteStream) -> None:
-        greeted_by = anyio.current_time() + GREETING_TIME_MAX
+        greeting_deadline = anyio.current_time() + GREETING_TIME_MAX
         while not connection.is_closing:
-            data = await self._receive(connection, stream, greeted_by)
+            data = await self._receive(connection, stream, greeting_deadline)
             if not data:
                 break
             await self._clock.wait_while_paused()
-            moment = self._clock.read()
-            connection.traffic.arrived_ms = moment.time_ms
-            connection.receive(data, moment)
+            time = self._clock.read()
+            connection.stats.arrived_ms = time.time_ms
+            connection.receive(data, time)
             if (
                 connection.due is not None
                 or connection in self._sending
-                or connection.queued > _SENT_WITHOUT_TASK_MAX
+                or connection.queued > _SENT_BY_READER_MAX
             ):
-                # Neither a late reply nor a client that reads slowly keeps the next requests waiting: the
-                # session lives as long as those arrive.
+                # A delayed reply or a client that reads slowly must not delay the next requests, which keep
+                # the session alive.
                 self._send_soon(connection)
             else:
                 self._sending.add(connection)
                 await self._send(connection)
             while _must_wait(connection):
-                sent = self._waiting[connection] = anyio.Event()
+                sent = self._reader_events[connection] = anyio.Event()
                 try:
                     await sent.wait()
                 finally:
-                    del self._waiting[connection]
+                    del self._reader_events[connection]
 
-    async def _receive(self, connection: ServerConnection, stream: ByteStream, greeted_by: float) -> bytes:
-        """The next bytes; none where the connection has ended, or has no session when it should."""
+    async def _receive(
+        self, connection: ServerConnection, stream: ByteStream, greeting_deadline: float
+    ) -> bytes:
+        """Receive the next bytes; none if the connection has ended, or did not ask for a session in time."""
         if connection.session is not None:
             return await stream.receive()
-        with anyio.CancelScope(deadline=greeted_by):
+        with anyio.CancelScope(deadline=greeting_deadline):
             return await stream.receive()
         await self._clock.wait_while_paused()
-        self.cut_off += 1
-        seconds = f"{GREETING_TIME_MAX:g} seconds"
-        connection.close(f"it did not ask for a session within {seconds}", level=logging.WARNING)
+        self.sessionless_count += 1
+        reason = f"it did not ask for a session within {GREETING_TIME_MAX:g} seconds"
+        connection.close(reason, level=logging.WARNING)
         return b""
 
     def _send_soon(self, connection: ServerConnection) -> None:
@@ -193,23 +204,23 @@ class Connections:
             self._sending.add(connection)
             self._tasks.start_soon(self._send, connection)
         elif connection.is_closing:
-            self._tasks.start_soon(self._close_at_last, connection)
+            self._tasks.start_soon(self._close_late, connection)
 
     async def _send(self, connection: ServerConnection) -> None:
-        """Send all that is queued; the caller has put the conversation among those that send."""
+        """Send everything queued. The caller has added the connection to `_sending`."""
         stream = self._streams.get(connection)
         try:
             while stream is not None and not connection.is_aborted:
                 await self._clock.wait_while_paused()
-                if self._host.faults.are_replies_held(connection.session_id):
+                if self._services.fault_injector.are_replies_held(connection.session_id):
                     return
-                moment = self._clock.read()
-                data = connection.data_to_send(moment.now)
+                time = self._clock.read()
+                data = connection.data_to_send(time.now)
                 if data:
-                    if self._settled is not None:
-                        await self._settled()
-                        moment = self._clock.read()
-                    connection.traffic.departs(moment.time_ms)
+                    if self._wait_saved is not None:
+                        await self._wait_saved()
+                        time = self._clock.read()
+                    connection.stats.count_departure(time.time_ms)
                     if connection.is_closing:
                         with anyio.fail_after(CLOSING_TIME_MAX):
                             await stream.send(data)
@@ -222,37 +233,42 @@ class Connections:
             if connection.is_closing:
                 await self._close(connection)
         except OSError as error:
-            logger.debug("session %s: its connection broke: %s", session_hex(connection.session_id), error)
+            _log_broken(connection, error)
             await self._close(connection)
         finally:
             self._sending.discard(connection)
             self._wake_reader(connection)
 
-    async def _close_at_last(self, connection: ServerConnection) -> None:
-        """Close what is to be closed, though its client does not take what was sent before."""
+    async def _close_late(self, connection: ServerConnection) -> None:
+        """Close a closing connection even if its client does not read the last bytes."""
         await anyio.sleep(CLOSING_TIME_MAX)
         await self._clock.wait_while_paused()
         if connection.due is None:
             await self._close(connection)
 
     async def _close(self, connection: ServerConnection) -> None:
-        connection.give_up()
+        connection.discard_output()
         self._wake_reader(connection)
         stream = self._streams.get(connection)
         if stream is not None:
             await stream.aclose()
 
     def _wake_reader(self, connection: ServerConnection) -> None:
-        sent = self._waiting.get(connection)
+        sent = self._reader_events.get(connection)
         if sent is not None:
             sent.set()
 
 
 def _must_wait(connection: ServerConnection) -> bool:
-    """Whether nothing more may be read. Only where replies are held back does anything stay queued.
+    """Whether the reading task must wait before it reads more. Only held replies stay queued.
 
-    Then it must not grow without end, nor may the connection be closed before its last reply was sent.
+    The queue must not grow without limit, and the connection must not close before its last reply is sent.
     """
     if connection.is_aborted:
         return False
     return connection.queued > (0 if connection.is_closing else QUEUED_MAX)
+
+
+def _log_broken(connection: ServerConnection, error: OSError) -> None:
+    """Log that a connection broke."""
+    logger.debug("session %s: its connection broke: %s", session_hex(connection.session_id), error)

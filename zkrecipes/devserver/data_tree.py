@@ -1,8 +1,8 @@
-"""The znodes: add, remove, set, list. Pure: told the zxid and the time of each change.
+"""The znodes: add, remove, set, list. Pure: the caller passes the zxid and the time of each change.
 
-It keeps what every znode has and the rules by which the numbers of a stat grow (`DataTree.java` and
-`DataNode.java`, 3.9). Whether a change is allowed, and who is told of it, is not decided here. While a
-journal is open every change is remembered, so that a transaction can be rolled back.
+It applies the rules by which the numbers of a Stat grow (`DataTree.java` and `DataNode.java`, 3.9). It does
+not check permissions, nor does it fire watches. Between `begin` and `commit`, it keeps an undo log, so that a
+transaction can be rolled back.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from zkrecipes.errors import NoNodeError
 __all__ = ["SPECIAL_PATHS", "DataTree", "ZNode", "ZNodeKind"]
 
 SPECIAL_PATHS = frozenset({"/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"})
-"""What no client can delete (`DataTree.isSpecialPath`)."""
+"""The znodes that no client can delete (`DataTree.isSpecialPath`)."""
 
 _ANYONE = Id("world", "anyone")
-_OPEN = (ACL(Perms.ALL, _ANYONE),)
-_READ_ONLY = (ACL(Perms.READ, _ANYONE),)
+_OPEN_ACL = (ACL(Perms.ALL, _ANYONE),)
+_READ_ACL = (ACL(Perms.READ, _ANYONE),)
 
 
 class ZNodeKind(Enum):
-    """Why a znode may go by itself."""
+    """The conditions on which a server deletes a znode automatically."""
 
     PERSISTENT = "persistent"
-    """It does not."""
+    """Never."""
     EPHEMERAL = "ephemeral"
     """When its session ends."""
     CONTAINER = "container"
-    """When its last child has gone."""
+    """When its last child has been deleted."""
     TTL = "ttl"
-    """Some time after its last change, when it has no children."""
+    """Some time after its last change, if it has no children."""
 
 
 @final
 class ZNode:
-    """One znode. Outside `DataTree` it is only read."""
+    """One znode. Only `DataTree` changes it."""
 
     __slots__ = (
         "acl",
@@ -82,17 +82,17 @@ class ZNode:
         self.mtime: int = time_ms
         self.version: int = 0
         self.aversion: int = 0
-        # How many children were ever created: the sequence counter, and the cversion that is stored.
+        # The number of children ever created. It is the sequence counter, and the stored cversion.
         self.creates: int = creates
         self.kind: ZNodeKind = kind
         self.owner: int = owner
         self.ttl_ms: int = ttl_ms
         self.path: str = "/"
-        # A dict for its order (a set of names has another in each process); most znodes never need one.
+        # A dict, because the order of a set differs between processes; most znodes never need one.
         self.children: dict[str, None] | None = None
 
     def stat(self) -> Stat:
-        """The stat that clients see."""
+        """The Stat that clients see."""
         data, children = self.data, self.children
         count = 0 if children is None else len(children)
         return Stat(
@@ -112,13 +112,13 @@ class ZNode:
 
 
 def wrapped(number: int) -> int:
-    """`number` as a signed 32-bit integer: Java's `int` overflows in silence."""
+    """`number` as a signed 32-bit integer: Java's `int` overflows silently."""
     return (number + 0x80000000 & 0xFFFFFFFF) - 0x80000000
 
 
 @lru_cache(maxsize=1024)
-def _shared(acl: tuple[ACL, ...]) -> tuple[ACL, ...]:
-    """One object for equal ACLs: a million znodes mostly have the same few."""
+def _interned(acl: tuple[ACL, ...]) -> tuple[ACL, ...]:
+    """One object for equal ACLs: a million znodes mostly share a few ACLs."""
     return acl
 
 
@@ -127,26 +127,26 @@ class DataTree:
     """All znodes by path.
 
     Args:
-        start_counter: what the sequence counter of each new znode (and of the root) starts from.
+        start_counter: the initial sequence counter of each new znode and of the root.
     """
 
     def __init__(self, *, start_counter: int = 0) -> None:
         self._start_counter = start_counter
-        root = ZNode(b"", _OPEN, 0, 0, creates=start_counter)
-        # The root has two names, so that the parent of "/a" needs no special case (as in `DataTree.java`).
+        root = ZNode(b"", _OPEN_ACL, 0, 0, creates=start_counter)
+        # The root has two names, so that the parent of "/a" is not a special case (as in `DataTree.java`).
         self._nodes: dict[str, ZNode] = {"": root, "/": root}
         self._ephemerals: dict[int, dict[str, None]] = {}
         self._reapable: dict[str, None] = {}
-        self._undo: list[tuple[Callable[..., None], tuple[Any, ...]]] | None = None
-        self.touched: dict[str, None] | None = None
-        """The paths of what has changed since whoever saves it looked; None where nobody does."""
+        self._undo_log: list[tuple[Callable[..., None], tuple[Any, ...]]] | None = None
+        self.changed_paths: dict[str, None] | None = None
+        """The paths changed since the journal took them last; None without a journal."""
         for path, acl in (
-            ("/zookeeper", _OPEN),
-            ("/zookeeper/config", _READ_ONLY),
-            ("/zookeeper/quota", _OPEN),
+            ("/zookeeper", _OPEN_ACL),
+            ("/zookeeper/config", _READ_ACL),
+            ("/zookeeper/quota", _OPEN_ACL),
         ):
             self._attach(path, ZNode(b"", acl, 0, 0))
-        # Its ACL is set with the version -1 (`DataTree.addConfigNode`).
+        # A real server sets its ACL with version -1 (`DataTree.addConfigNode`).
         self._nodes["/zookeeper/config"].aversion = -1
 
     def __len__(self) -> int:
@@ -156,7 +156,7 @@ class DataTree:
         return path in self._nodes
 
     def paths(self) -> Iterator[str]:
-        """Every path; a parent's comes before its children's."""
+        """Every path; parents before their children."""
         return (path for path in self._nodes if path)
 
     def find(self, path: str) -> ZNode | None:
@@ -167,7 +167,7 @@ class DataTree:
         """The znode.
 
         Raises:
-            NoNodeError: there is none.
+            NoNodeError: it does not exist.
         """
         node = self._nodes.get(path)
         if node is None:
@@ -191,7 +191,7 @@ class DataTree:
         return sum(len(path) + len(node.data or b"") for path, node in self._nodes.items())
 
     def count_below(self, path: str) -> int:
-        """How many descendants the znode has."""
+        """The number of descendants of a znode."""
         if path == "/":
             return len(self) - 1
         below = path + "/"
@@ -209,18 +209,18 @@ class DataTree:
         owner: int = 0,
         ttl_ms: int = 0,
     ) -> ZNode:
-        """Add a znode below one that is there; there must be none at `path`."""
+        """Add a znode. Its parent must exist, and `path` must not."""
         parent = self._nodes[path[: path.rfind("/")]]
-        if self._undo is not None:
-            self._undo.append((self._restore_list, (parent, parent.creates, parent.pzxid)))
-            self._undo.append((self._detach, (path,)))
-        if self.touched is not None:
-            self.touched[path] = self.touched[parent.path] = None
+        if self._undo_log is not None:
+            self._undo_log.append((self._restore_parent, (parent, parent.creates, parent.pzxid)))
+            self._undo_log.append((self._detach, (path,)))
+        if self.changed_paths is not None:
+            self.changed_paths[path] = self.changed_paths[parent.path] = None
         parent.creates = wrapped(parent.creates + 1)
         parent.pzxid = zxid
         node = ZNode(
             data,
-            _shared(acl),
+            _interned(acl),
             zxid,
             time_ms,
             kind=kind,
@@ -235,35 +235,35 @@ class DataTree:
         """Remove a znode without children."""
         parent = self._nodes[path[: path.rfind("/")]]
         node = self._nodes[path]
-        if self._undo is not None:
-            self._undo.append((self._restore_list, (parent, parent.creates, parent.pzxid)))
-            self._undo.append((self._attach, (path, node)))
-        if self.touched is not None:
-            self.touched[path] = self.touched[parent.path] = None
+        if self._undo_log is not None:
+            self._undo_log.append((self._restore_parent, (parent, parent.creates, parent.pzxid)))
+            self._undo_log.append((self._attach, (path, node)))
+        if self.changed_paths is not None:
+            self.changed_paths[path] = self.changed_paths[parent.path] = None
         parent.pzxid = zxid
         self._detach(path)
         return node
 
     def set_data(self, node: ZNode, data: bytes | None, version: int, zxid: int, time_ms: int) -> None:
-        """Replace a znode's data; `version` is the new one."""
-        if self._undo is not None:
-            self._undo.append((_restore_data, (node, node.data, node.version, node.mzxid, node.mtime)))
-        if self.touched is not None:
-            self.touched[node.path] = None
+        """Replace a znode's data; `version` is the new version."""
+        if self._undo_log is not None:
+            self._undo_log.append((_restore_data, (node, node.data, node.version, node.mzxid, node.mtime)))
+        if self.changed_paths is not None:
+            self.changed_paths[node.path] = None
         _restore_data(node, data, version, zxid, time_ms)
 
     def set_acl(self, node: ZNode, acl: tuple[ACL, ...], version: int) -> None:
-        """Replace a znode's ACL; `version` is the new one."""
-        if self.touched is not None:
-            self.touched[node.path] = None
-        node.acl = _shared(acl)
+        """Replace a znode's ACL; `version` is the new version."""
+        if self.changed_paths is not None:
+            self.changed_paths[node.path] = None
+        node.acl = _interned(acl)
         node.aversion = version
 
-    def put(self, node: ZNode) -> None:
-        """Take in a znode that was saved, as it is; its parent is there. No change of anything.
+    def restore(self, node: ZNode) -> None:
+        """Restore a saved znode unchanged, without counting it as a change.
 
         Raises:
-            KeyError: its parent is not there.
+            KeyError: its parent does not exist.
         """
         present = self._nodes.get(node.path)
         if present is None:
@@ -273,18 +273,18 @@ class DataTree:
         for path in (node.path, "") if node.path == "/" else (node.path,):
             self._nodes[path] = node
 
-    def open_journal(self) -> None:
-        """From now on remember every change, until `commit` or `roll_back`."""
-        self._undo = []
+    def begin(self) -> None:
+        """Record every change in the undo log, until `commit` or `roll_back`."""
+        self._undo_log = []
 
     def commit(self) -> None:
-        """Keep what was changed since `open_journal`."""
-        self._undo = None
+        """Keep the changes since `begin`."""
+        self._undo_log = None
 
     def roll_back(self) -> None:
-        """Take back what was changed since `open_journal`."""
-        undo, self._undo = self._undo or [], None
-        for function, arguments in reversed(undo):
+        """Undo the changes since `begin`."""
+        undo_log, self._undo_log = self._undo_log or [], None
+        for function, arguments in reversed(undo_log):
             function(*arguments)
 
     def _attach(self, path: str, node: ZNode) -> None:
@@ -304,7 +304,7 @@ class DataTree:
         slash = path.rfind("/")
         node = self._nodes.pop(path)
         children = self._nodes[path[:slash]].children
-        assert children is not None, "a parent without children"
+        assert children is not None, "the parent of a znode has no children"
         del children[path[slash + 1 :]]
         if node.kind is ZNodeKind.EPHEMERAL:
             owned = self._ephemerals[node.owner]
@@ -315,7 +315,7 @@ class DataTree:
             del self._reapable[path]
 
     @staticmethod
-    def _restore_list(parent: ZNode, creates: int, pzxid: int) -> None:
+    def _restore_parent(parent: ZNode, creates: int, pzxid: int) -> None:
         parent.creates = creates
         parent.pzxid = pzxid
 

@@ -1,4 +1,4 @@
-"""How the state of a server begins: empty, after one that was lost, or from what was saved."""
+"""The initial state of a server: empty, empty after a state that was lost, or restored from disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["StateFactory"]
 @final
 @dataclass(frozen=True, kw_only=True)
 class StateFactory:
-    """What all states of one server have in common; see `DevServer` for what each means."""
+    """The options that all states of one server share; `DevServer` explains each."""
 
     tick_time: float
     timeout_min: float | None
@@ -31,43 +31,46 @@ class StateFactory:
     sasl_users: SaslUsers | None
     schemes: Collection[str]
 
-    def first(self, started_at: float, zxid: int | None) -> Processor:
-        """An empty one.
+    def create(self, started_at: float, zxid: int | None) -> Processor:
+        """Create an empty state.
 
         Args:
             started_at: seconds since 1970.
-            zxid: None takes it from the time. The fraction of a second fills the lower half, so a restart
-                within the same second is ahead too.
-        """
-        return self._new(_first_zxid(started_at) if zxid is None else zxid, first_session_id(started_at))
+            zxid: the first zxid; None derives it from the time. The fraction of a second fills the lower
+                half, so a restart within the same second is ahead as well.
 
-    def after(self, lost: Processor, now: float) -> Processor:
-        """An empty one that is behind no client of the one that was lost, and shares no session ids.
+        Raises:
+            ValueError: a time is out of range.
+        """
+        return self._new(_zxid_at(started_at) if zxid is None else zxid, first_session_id(started_at))
+
+    def replace(self, lost: Processor, now: float) -> Processor:
+        """Create an empty state that is ahead of all clients of a lost state, with other session ids.
 
         Args:
-            lost: it.
+            lost: the lost state.
             now: seconds since 1970.
         """
         epoch_after = ((lost.zxid >> 32) + 1) << 32
         first_id = max(first_session_id(now), lost.sessions.next_id)
-        return self._new(max(_first_zxid(now), epoch_after), first_id)
+        return self._new(max(_zxid_at(now), epoch_after), first_id)
 
-    def restored(self, saved: SavedState, started_at: float, now: float) -> Processor:
-        """What was saved; its sessions have a whole timeout to come back.
+    def restore(self, saved: SavedState, started_at: float, now: float) -> Processor:
+        """Restore a saved state. Its sessions have a whole timeout to be attached again.
 
         Args:
-            saved: it.
+            saved: the saved state.
             started_at: seconds since 1970.
-            now: seconds on the clock by which sessions live.
+            now: seconds on the clock that sessions expire by.
 
         Raises:
             KeyError: the parent of a znode is missing.
         """
         processor = self._new(saved.zxid, max(saved.next_session_id, first_session_id(started_at)))
         for node in saved.znodes:
-            processor.tree.put(node)
+            processor.tree.restore(node)
         for row in saved.sessions:
-            processor.sessions.put(Session(row.session_id, row.timeout, row.password), now)
+            processor.sessions.restore(Session(row.session_id, row.timeout, row.password), now)
         return processor
 
     def _new(self, zxid: int, first_id: int) -> Processor:
@@ -88,5 +91,5 @@ class StateFactory:
         )
 
 
-def _first_zxid(time: float) -> int:
+def _zxid_at(time: float) -> int:
     return int(time * 2**32)

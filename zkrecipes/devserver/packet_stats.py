@@ -1,4 +1,4 @@
-"""What has passed over a connection, and over all of them: the figures that four-letter words tell."""
+"""The statistics of one connection and of a whole server, which four-letter words report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["PacketStats", "RequestLatency"]
 
 @final
 class RequestLatency:
-    """How long requests took in milliseconds, from the arrival of their bytes to the reply's departure."""
+    """Latencies in milliseconds, from the arrival of a request's bytes to the departure of its reply."""
 
     __slots__ = ("count", "last_ms", "max_ms", "min_ms", "total_ms")
 
@@ -17,7 +17,7 @@ class RequestLatency:
         self.reset()
 
     def reset(self) -> None:
-        """As if there had been none."""
+        """Forget all latencies."""
         self.count: int = 0
         self.last_ms: int = 0
         self.max_ms: int = 0
@@ -25,7 +25,7 @@ class RequestLatency:
         self.total_ms: int = 0
 
     def add(self, latency_ms: int, count: int) -> None:
-        """So many requests took so long."""
+        """Add this many requests with the same latency."""
         self.last_ms = latency_ms
         self.min_ms = latency_ms if self.count == 0 else min(self.min_ms, latency_ms)
         self.max_ms = max(self.max_ms, latency_ms)
@@ -34,18 +34,18 @@ class RequestLatency:
 
     @property
     def average_ms(self) -> float:
-        """The mean; 0 where there was no request."""
+        """The mean latency; 0 without requests."""
         return self.total_ms / self.count if self.count else 0.0
 
 
 @final
 class PacketStats:
-    """The figures of one connection, or of a whole server.
+    """The statistics of one connection, or of a whole server.
 
     Args:
-        total: the server's own figures, to which a connection's are added; None for the server's.
-        peer: the other end, as `/address:port`.
-        established_ms: since when, in milliseconds since 1970.
+        total: the server's statistics, which those of a connection are added to; None for the server's.
+        peer: the client's end, as `/address:port`.
+        established_ms: when the connection or the server started, in milliseconds since 1970.
     """
 
     __slots__ = (
@@ -71,13 +71,13 @@ class PacketStats:
         self.reset()
 
     def reset(self) -> None:
-        """Begin to count anew, as `crst` and `srst` ask."""
+        """Start counting from 0, as `crst` and `srst` request."""
         self.received: int = 0
-        """How many requests (greetings and words too) came."""
+        """The number of received requests, including greetings and four-letter words."""
         self.sent: int = 0
-        """How many replies and events were queued for the way out."""
+        """The number of replies and events queued for sending."""
         self.arrived_ms: int = 0
-        """When the bytes of the last requests came."""
+        """When the bytes of the latest requests arrived."""
         self._timed = 0
         self.last_opcode: int | None = None
         self.last_xid: int = -1
@@ -85,27 +85,27 @@ class PacketStats:
         self.last_response_ms: int = 0
         self.latency.reset()
 
-    def came(self) -> None:
-        """A request came."""
+    def count_request(self) -> None:
+        """Count a received request."""
         self.received += 1
         if self.total is not None:
             self.total.received += 1
 
-    def answered(self, opcode: int, xid: int, zxid: int) -> None:
-        """A request was answered."""
+    def count_reply(self, opcode: int, xid: int, zxid: int) -> None:
+        """Count a queued reply."""
         self.last_opcode = opcode
         self.last_xid = xid
         self.last_zxid = zxid
-        self.told()
+        self.count_packet()
 
-    def told(self) -> None:
-        """Something was queued for the way out: a reply or an event."""
+    def count_packet(self) -> None:
+        """Count a queued packet: a reply or an event."""
         self.sent += 1
         if self.total is not None:
             self.total.sent += 1
 
-    def departs(self, time_ms: int) -> None:
-        """What was queued leaves now."""
+    def count_departure(self, time_ms: int) -> None:
+        """Record the latency of the requests whose replies leave now."""
         count, self._timed = self.received - self._timed, self.received
         if count > 0:
             self.last_response_ms = time_ms

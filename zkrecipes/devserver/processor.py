@@ -1,8 +1,8 @@
-"""A request in, a reply out: one server's state, and what each opcode does to it. No I/O, told the time.
+"""The state of one server, and the dispatch of requests: a request in, a reply out. No I/O and no clock.
 
-It keeps the zxid, the tree, the sessions and the watches together. Whoever runs it hands in the requests of
-all connections in one order, which is the order of the history. Events are queued to their watchers before
-the reply of the change that caused them is handed back (`FinalRequestProcessor.java`, 3.9).
+It keeps the zxid, the tree, the sessions and the watches together. Its owner passes the requests of all
+connections in one order, which becomes the order of the history. The processor queues events to their
+watchers before it returns the reply of the change that caused them (`FinalRequestProcessor.java`, 3.9).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from zkrecipes.devserver.auth.access import authenticate
 from zkrecipes.devserver.auth.sasl import SaslExchange, SaslUsers
 from zkrecipes.devserver.connected_client import ConnectedClient
 from zkrecipes.devserver.data_tree import DataTree
-from zkrecipes.devserver.requests.multi import NullACLError, apply_multi, as_read
+from zkrecipes.devserver.requests.multi import NullACLError, apply_multi, as_deserialized
 from zkrecipes.devserver.requests.quotas import Quotas
 from zkrecipes.devserver.requests.reads import Reads
 from zkrecipes.devserver.requests.watches import WatchRequests
@@ -52,10 +52,10 @@ __all__ = ["Processor", "Reply"]
 logger: logging.Logger = logging.getLogger("zkrecipes.devserver")
 
 # SESSIONCLOSEDREQUIRESASLAUTH (`KeeperException.Code`, 3.6).
-_MUST_AUTHENTICATE = -124
+_AUTHENTICATION_REQUIRED = -124
 _NO_PASSWORD = bytes(PASSWORD_SIZE)
 
-# These have no effect on the session's life (`ZooKeeperServer.processPacket`).
+# These requests do not touch the session (`ZooKeeperServer.processPacket`).
 _NO_TOUCH = frozenset({OpCode.AUTH, OpCode.SASL})
 
 
@@ -79,17 +79,17 @@ _REFUSED_READ_ONLY = frozenset(
 
 
 class Reply(NamedTuple):
-    """What a request is answered with."""
+    """The reply to a request."""
 
     zxid: int
-    """The transaction's, or the last one's for a read."""
+    """The zxid of the transaction; for a read, the last zxid."""
     err: int = 0
     record: Record | None = None
-    """None where `err` is not 0."""
+    """The body; None if `err` is not 0."""
     close: bool = False
     """Whether the connection is closed after the reply."""
     opcodes: Sequence[int] | None = None
-    """For a multi, the opcode of each of its results."""
+    """For a multi, the opcode of each result."""
 
 
 @final
@@ -98,13 +98,13 @@ class Processor:
 
     Args:
         tree: the znodes.
-        sessions: who is alive.
-        zxid: the last one that counts as processed.
+        sessions: the sessions that are alive.
+        zxid: the last processed zxid.
         random: shuffles lists of children.
-        super_digest: the digest id of the super user, who may do all.
-        extended_types: whether TTL znodes may be made; a real server does not allow it by default.
-        sasl_users: who may authenticate with SASL DIGEST-MD5; None where it is not configured.
-        schemes: those of ACLs that are configured besides `digest` and `ip`: `sasl`, `x509`.
+        super_digest: the digest id of the super user, which has every permission.
+        extended_types: whether clients may create TTL znodes; by default, a real server refuses them.
+        sasl_users: the users of SASL DIGEST-MD5; None if SASL is not configured.
+        schemes: the configured ACL schemes besides `digest` and `ip`: `sasl`, `x509`.
     """
 
     def __init__(
@@ -124,10 +124,10 @@ class Processor:
         self.zxid: int = zxid
         self.watches: WatchTable[ConnectedClient] = WatchTable()
         self.attached: dict[int, ConnectedClient] = {}
-        """The connection of each session that has one."""
+        """The connection of each attached session, by session id."""
         self.is_read_only: bool = False
-        """Whether it serves as one that has lost its quorum; see `become_read_only`."""
-        self._local: set[int] = set()  # the sessions that a read-only server has made
+        """Whether the server behaves as if it had lost its quorum; see `become_read_only`."""
+        self._local: set[int] = set()  # the sessions that a read-only server has created
         self._super_digest = super_digest
         self._extended_types = extended_types
         self._sasl_users = sasl_users
@@ -137,7 +137,7 @@ class Processor:
         self._watch_requests = WatchRequests(tree, self.watches)
         self._reads = Reads(tree, self.watches, random).by_opcode | self._watch_requests.by_opcode
         self._writes = {opcode: apply for opcode, apply in WRITES.items() if opcode != OpCode.CHECK}
-        self._rare: dict[int, Callable[[ConnectedClient, Request[Any] | None, ServerTime], Reply]] = {
+        self._others: dict[int, Callable[[ConnectedClient, Request[Any] | None, ServerTime], Reply]] = {
             OpCode.MULTI: self._multi,
             OpCode.PING: self._ping,
             OpCode.CLOSE_SESSION: self._close_session,
@@ -146,27 +146,27 @@ class Processor:
         }
 
     def greet(
-        self, peer: ConnectedClient, request: ConnectRequest, moment: ServerTime, password: bytes
+        self, client: ConnectedClient, request: ConnectRequest, time: ServerTime, password: bytes
     ) -> ConnectReply | None:
-        """Attach a connection to a new session or to the one that it asks for.
+        """Attach a connection to a new session, or to the session that its greeting requests.
 
-        A reply with timeout 0 is a refusal, after which the connection is closed.
+        A reply with timeout 0 is a refusal, after which the caller closes the connection.
 
         Args:
-            peer: the connection.
+            client: the connection.
             request: its greeting.
-            moment: when.
+            time: the current time.
             password: 16 random bytes, for a new session.
 
         Returns:
-            None where the connection is to be closed without a reply: `refusal` says why.
+            None if the caller must close the connection without a reply; `find_refusal` says why.
         """
-        if self.refusal(request) is not None:
+        if self.find_refusal(request) is not None:
             return None
         timeout = request.timeout_ms / 1000
         session: Session | None
         if request.session_id == 0:
-            session = self.sessions.create(timeout, password, moment.now)
+            session = self.sessions.create(timeout, password, time.now)
             if self.is_read_only:
                 self._local.add(session.id)
             else:
@@ -175,221 +175,223 @@ class Processor:
             # Before the password is checked, as in `ZooKeeperServer.processConnectRequest`.
             before = self.attached.pop(request.session_id, None)
             if before is not None:
-                before.close("its session was attached again")
-            session = self.sessions.resume(request.session_id, request.password, timeout, moment.now)
+                before.close("its session was attached on another connection")
+            session = self.sessions.resume(request.session_id, request.password, timeout, time.now)
         read_only = self.is_read_only
         if session is None:
             return ConnectReply(0, 0, 0, _NO_PASSWORD, read_only=read_only)
-        peer.session = session
-        self.attached[session.id] = peer
+        client.session = session
+        self.attached[session.id] = client
         return ConnectReply(
             0, round(session.timeout * 1000), session.id, session.password, read_only=read_only
         )
 
-    def refusal(self, request: ConnectRequest) -> str | None:
-        """Why a greeting is answered with nothing but the end of the connection; None where it is not.
+    def find_refusal(self, request: ConnectRequest) -> str | None:
+        """Find the reason to close the connection without answering its greeting, or None.
 
         The rules and their order are those of `ZooKeeperServer.processConnectRequest` and
         `ReadOnlyZooKeeperServer.validateSession` (3.9).
         """
         if self.is_read_only and not request.read_only:
-            return "its client wants no read-only server"
+            return "its client does not accept a read-only server"
         if request.last_zxid_seen > self.zxid:
-            return f"its client has seen zxid 0x{request.last_zxid_seen:x}, this server has not"
+            return f"its client has seen zxid 0x{request.last_zxid_seen:x}, which is above this server's"
         is_local = request.session_id in self._local
         if self.is_read_only and not is_local and self.sessions.find(request.session_id) is not None:
-            return "a read-only server does not take a session over"
+            return "a read-only server cannot attach a session of the ensemble"
         return None
 
     def become_read_only(self) -> None:
-        """Serve reads alone, as a server does that has lost its quorum, and only to who asked for that.
+        """Serve only reads, like a server that has lost its quorum, and only clients that accept this.
 
-        Sessions that there are neither expire nor can they be attached; new ones live as long as this lasts.
+        Existing sessions neither expire nor can be attached; new sessions end with `become_writable`.
         """
         self.is_read_only = True
 
-    def become_writable(self, moment: ServerTime) -> None:
-        """Serve all again: the sessions from before have a whole timeout to come back."""
+    def become_writable(self, time: ServerTime) -> None:
+        """Serve all requests again, and give each earlier session a whole timeout to be attached."""
         self.is_read_only = False
         for session_id in self._local:
             self.sessions.end(session_id)
         self._local.clear()
-        self.sessions.touch_all(moment.now)
+        self.sessions.touch_all(time.now)
 
     def process(
-        self, peer: ConnectedClient, opcode: int, request: Request[Any] | None, moment: ServerTime
+        self, client: ConnectedClient, opcode: int, request: Request[Any] | None, time: ServerTime
     ) -> Reply:
-        """Answer one request of a connection that has been greeted.
+        """Answer one request of a connection with a session.
 
         Args:
-            peer: the connection.
-            opcode: what is asked for.
-            request: None where the opcode is unknown or its body could not be read.
-            moment: when.
+            client: the connection.
+            opcode: the opcode, known or not.
+            request: None if the opcode is unknown or the body is malformed.
+            time: the current time.
         """
-        if peer.session is not None and opcode not in _NO_TOUCH:
-            self.sessions.touch(peer.session, moment.now)
-        if self._is_locked_out(peer, opcode):
-            return Reply(0, _MUST_AUTHENTICATE, close=True)
+        if client.session is not None and opcode not in _NO_TOUCH:
+            self.sessions.touch(client.session, time.now)
+        if self._must_authenticate(client, opcode):
+            return Reply(0, _AUTHENTICATION_REQUIRED, close=True)
         try:
-            return self._process(peer, opcode, request, moment)
+            return self._process(client, opcode, request, time)
         except ServerError as error:
             return Reply(self.zxid, error.code)
 
     def _process(
-        self, peer: ConnectedClient, opcode: int, request: Request[Any] | None, moment: ServerTime
+        self, client: ConnectedClient, opcode: int, request: Request[Any] | None, time: ServerTime
     ) -> Reply:
         if self.is_read_only and opcode in _REFUSED_READ_ONLY:
             raise NotReadOnlyError
         read = self._reads.get(opcode)
         if read is not None:
-            return self._read(peer, read, _readable(request))
+            return self._read(client, read, _readable(request))
         write = self._writes.get(opcode)
         if write is not None:
-            return self._write(peer, write, _readable(request), moment)
-        rare = self._rare.get(opcode)
-        if rare is not None:
-            return rare(peer, request, moment)
+            return self._write(client, write, _readable(request), time)
+        other = self._others.get(opcode)
+        if other is not None:
+            return other(client, request, time)
         return Reply(-1, UnimplementedError.code, close=True)
 
-    def leave(self, peer: ConnectedClient) -> None:
-        """A connection is gone: its watches go, its session stays."""
-        self.watches.drop(peer)
-        session = peer.session
-        if session is not None and self.attached.get(session.id) is peer:
+    def leave(self, client: ConnectedClient) -> None:
+        """Remove a connection that has ended, and its watches. Its session stays alive."""
+        self.watches.drop(client)
+        session = client.session
+        if session is not None and self.attached.get(session.id) is client:
             del self.attached[session.id]
 
-    def expire(self, session: Session, moment: ServerTime) -> None:
-        """End a session whose time is up: its ephemerals go under one zxid, its connection is closed."""
+    def expire(self, session: Session, time: ServerTime) -> None:
+        """End a session: delete its ephemeral znodes under one zxid, and close its connection."""
         if self.is_read_only and session.id not in self._local:
-            self.sessions.touch(session, moment.now)  # only a quorum can end it
+            self.sessions.touch(session, time.now)  # only a quorum can end the session
             return
-        self._end_session(session, moment)
-        peer = self.attached.get(session.id)
-        if peer is not None:
-            peer.close("its session has expired")
+        self._end_session(session, time)
+        client = self.attached.get(session.id)
+        if client is not None:
+            client.close("its session has expired")
 
-    def reap(self, paths: list[str], moment: ServerTime) -> None:
-        """Delete containers and TTL znodes that are due, each in a transaction of its own."""
+    def reap(self, paths: list[str], time: ServerTime) -> None:
+        """Delete containers and TTL znodes, each in a separate transaction."""
         if self.is_read_only:
             return
         for path in paths:
             self.zxid += 1
-            change = self._change(0, [], moment)
+            change = self._change(0, [], time)
             try:
                 WRITES[OpCode.DELETE_CONTAINER](change, DeleteContainerRequest(path))
             except ServerError:
-                continue  # it got a child, or went, meanwhile
-            self._changed(change)
+                continue  # the znode was deleted or got a child since
+            self._on_change(change)
 
-    def _ping(self, _peer: ConnectedClient, _request: Request[Any] | None, _moment: ServerTime) -> Reply:
+    def _ping(self, _client: ConnectedClient, _request: Request[Any] | None, _time: ServerTime) -> Reply:
         return Reply(self.zxid)
 
     def _close_session(
-        self, peer: ConnectedClient, _request: Request[Any] | None, moment: ServerTime
+        self, client: ConnectedClient, _request: Request[Any] | None, time: ServerTime
     ) -> Reply:
-        if peer.session is not None:
-            self._end_session(peer.session, moment)
+        if client.session is not None:
+            self._end_session(client.session, time)
         return Reply(self.zxid, close=True)
 
     def _read(
-        self, peer: ConnectedClient, answer: Callable[[ConnectedClient, Any], Record], request: Request[Any]
+        self, client: ConnectedClient, answer: Callable[[ConnectedClient, Any], Record], request: Request[Any]
     ) -> Reply:
-        record = answer(peer, request)
+        record = answer(client, request)
         if isinstance(request, MultiReadRequest):
             return Reply(self.zxid, 0, record, opcodes=[each.opcode for each in request.operations])
         return Reply(self.zxid, 0, record)
 
     def _write(
         self,
-        peer: ConnectedClient,
+        client: ConnectedClient,
         apply: Callable[[Change, Any], Record],
         request: Request[Any],
-        moment: ServerTime,
+        time: ServerTime,
     ) -> Reply:
-        self.zxid += 1  # a write that fails uses one up too (`PrepRequestProcessor.pRequestHelper`)
-        change = self._change(_session_id(peer), peer.ids, moment)
+        self.zxid += 1  # even if the write fails (`PrepRequestProcessor.pRequestHelper`)
+        change = self._change(_session_id(client), client.ids, time)
         record = apply(change, request)
-        self._changed(change)
+        self._on_change(change)
         return Reply(self.zxid, 0, record)
 
-    def _multi(self, peer: ConnectedClient, request: Request[Any] | None, moment: ServerTime) -> Reply:
-        """All operations or none, under one zxid; a failed multi has no error in its reply's header."""
+    def _multi(self, client: ConnectedClient, request: Request[Any] | None, time: ServerTime) -> Reply:
+        """Apply all operations or none, under one zxid. The reply's header reports no error if it fails."""
         if not isinstance(request, MultiRequest):
             self.zxid += 1
             raise MarshallingError
         try:
-            operations = as_read(request.operations)
+            operations = as_deserialized(request.operations)
         except NullACLError:
-            raise  # before a zxid was taken (`MultiOperationRecord.deserialize`: no `IOException`)
+            raise  # before a zxid is used (`MultiOperationRecord.deserialize`: no `IOException`)
         except MarshallingError:
             self.zxid += 1
             raise
         self.zxid += 1
-        change = self._change(_session_id(peer), peer.ids, moment)
+        change = self._change(_session_id(client), client.ids, time)
         opcodes, results = apply_multi(change, operations)
-        self._changed(change)
+        self._on_change(change)
         return Reply(self.zxid, 0, results, opcodes=opcodes)
 
-    def _auth(self, peer: ConnectedClient, request: Request[Any] | None, _moment: ServerTime) -> Reply:
+    def _auth(self, client: ConnectedClient, request: Request[Any] | None, _time: ServerTime) -> Reply:
         ids = None
         if isinstance(request, AuthRequest):
             ids = authenticate(
-                request.scheme, request.auth, address=peer.address, super_digest=self._super_digest
+                request.scheme, request.auth, address=client.address, super_digest=self._super_digest
             )
         if ids is None:
             return Reply(0, AuthFailedError.code, close=True)
-        peer.ids = list(dict.fromkeys([*peer.ids, *ids]))
+        client.ids = list(dict.fromkeys([*client.ids, *ids]))
         return Reply(0)
 
-    def _sasl(self, peer: ConnectedClient, request: Request[Any] | None, _moment: ServerTime) -> Reply:
+    def _sasl(self, client: ConnectedClient, request: Request[Any] | None, _time: ServerTime) -> Reply:
         if self._sasl_users is None or not isinstance(request, SASLRequest):
             # Without a JAAS configuration a server answers any token with a null one (`processSasl`).
             return Reply(0, 0, SASLReply(None))
-        if peer.sasl is None:
-            peer.sasl = SaslExchange(self._sasl_users, b64encode(self._random.randbytes(15)))
+        if client.sasl is None:
+            client.sasl = SaslExchange(self._sasl_users, b64encode(self._random.randbytes(15)))
         try:
-            token = peer.sasl.answer(request.token)
+            token = client.sasl.answer(request.token)
         except AuthFailedError as error:
-            logger.warning("session %s: SASL failed: %s", session_hex(_session_id(peer)), error)
+            logger.warning(
+                "session %s: SASL failed, closing its connection: %s", session_hex(_session_id(client)), error
+            )
             return Reply(0, AuthFailedError.code, close=True)
-        if peer.sasl.username is not None:
-            peer.ids = list(dict.fromkeys([*peer.ids, Id("sasl", peer.sasl.username)]))
-            peer.sasl = None
+        if client.sasl.username is not None:
+            client.ids = list(dict.fromkeys([*client.ids, Id("sasl", client.sasl.username)]))
+            client.sasl = None
         return Reply(0, 0, SASLReply(token))
 
-    def _is_locked_out(self, peer: ConnectedClient, opcode: int) -> bool:
-        """Whether it must authenticate first (`AuthenticationHelper.enforceAuthentication`)."""
+    def _must_authenticate(self, client: ConnectedClient, opcode: int) -> bool:
+        """Whether the client must authenticate first (`AuthenticationHelper.enforceAuthentication`)."""
         users = self._sasl_users
         return (
             users is not None
-            and users.required
+            and users.is_required
             and opcode not in _NO_TOUCH
-            and not any(own.scheme == "sasl" for own in peer.ids)
+            and not any(identity.scheme == "sasl" for identity in client.ids)
         )
 
-    def _end_session(self, session: Session, moment: ServerTime) -> None:
+    def _end_session(self, session: Session, time: ServerTime) -> None:
         self.sessions.end(session.id)
         if session.id in self._local:
-            self._local.remove(session.id)  # nobody else ever knew it, so that this is no transaction
+            self._local.remove(session.id)  # not a transaction: only this server knew the session
             return
         self.zxid += 1
-        change = self._change(session.id, [], moment)
+        change = self._change(session.id, [], time)
         end_session(change)
-        self._changed(change)
+        self._on_change(change)
 
-    def _changed(self, change: Change) -> None:
-        """What follows from a change that has been made."""
-        self._quotas.follow(change.size_changes)
+    def _on_change(self, change: Change) -> None:
+        """Update the quotas and fire the watches after a change."""
+        self._quotas.apply(change.size_changes)
         self._watch_requests.fire(change.events, self.zxid)
 
-    def _change(self, session_id: int, ids: list[Id], moment: ServerTime) -> Change:
+    def _change(self, session_id: int, ids: list[Id], time: ServerTime) -> Change:
         return Change(
             self.tree,
             session_id=session_id,
             ids=ids,
             zxid=self.zxid,
-            time_ms=moment.time_ms,
+            time_ms=time.time_ms,
             extended_types=self._extended_types,
             schemes=self._schemes,
         )
@@ -401,5 +403,5 @@ def _readable(request: Request[Any] | None) -> Request[Any]:
     return request
 
 
-def _session_id(peer: ConnectedClient) -> int:
-    return 0 if peer.session is None else peer.session.id
+def _session_id(client: ConnectedClient) -> int:
+    return 0 if client.session is None else client.session.id

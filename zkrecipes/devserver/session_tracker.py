@@ -1,7 +1,7 @@
-"""Who is alive, and until when. Pure: told the time, given its random bytes.
+"""The sessions that are alive, and when they expire. Pure: the caller passes the time and random bytes.
 
-As in a real server sessions expire in ticks: each deadline is rounded up to the next tick, and all that fall
-into one tick expire together (`SessionTrackerImpl.java`, `ExpiryQueue.java`, 3.9).
+As in a real server, sessions expire in ticks: each deadline is rounded up to the next tick, and the sessions
+of one tick expire together (`SessionTrackerImpl.java`, `ExpiryQueue.java`, 3.9).
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ __all__ = ["PASSWORD_SIZE", "Session", "SessionTracker", "first_session_id"]
 
 PASSWORD_SIZE = 16
 
-# A server that is not part of an ensemble has this id (`createSessionTrackerServerId`).
+# The id of a server that is not part of an ensemble (`createSessionTrackerServerId`).
 _SERVER_ID = 1
 
 
 @final
 class Session:
-    """One session. Outside `SessionTracker` it is only read."""
+    """One session. Only `SessionTracker` changes it."""
 
     __slots__ = ("id", "last_tick", "password", "timeout")
 
     def __init__(self, session_id: int, timeout: float, password: bytes) -> None:
         self.id: int = session_id
         self.timeout: float = timeout
-        """As negotiated when the session was last attached, in seconds."""
+        """The timeout negotiated when the session was last attached, in seconds."""
         self.password: bytes = password
         self.last_tick: int = 0
-        """The tick at which it expires unless it is touched."""
+        """The tick at which it expires unless it is touched before."""
 
     def __repr__(self) -> str:
         return f"<Session 0x{self.id:x}, timeout {self.timeout:g}>"
@@ -38,13 +38,13 @@ class Session:
 
 @final
 class SessionTracker:
-    """The sessions of one server. Times are seconds on one clock that never goes back.
+    """The sessions of one server. Times are seconds on a monotonic clock.
 
     Args:
         tick_time: the length of a tick in seconds.
-        timeout_min: shortest session timeout that a client gets; None is two ticks.
-        timeout_max: longest session timeout that a client gets; None is twenty ticks.
-        first_id: the id of the first session that is made; `first_session_id` makes one from the time.
+        timeout_min: the shortest session timeout; None means two ticks.
+        timeout_max: the longest session timeout; None means twenty ticks.
+        first_id: the id of the first new session; `first_session_id` derives it from the time.
 
     Raises:
         ValueError: a time is not above zero, or the shortest timeout is longer than the longest.
@@ -63,14 +63,14 @@ class SessionTracker:
         self.timeout_max: float = 20 * tick_time if timeout_max is None else timeout_max
         if not (tick_time > 0 and 0 < self.timeout_min <= self.timeout_max):
             raise ValueError(
-                f"times must be above 0 and the minimum not above the maximum: {tick_time=}, "
+                f"tick_time must be above 0, and 0 < timeout_min <= timeout_max must hold: {tick_time=}, "
                 f"timeout_min={self.timeout_min}, timeout_max={self.timeout_max}"
             )
         self._sessions: dict[int, Session] = {}
         self._ticks: dict[int, dict[Session, None]] = {}
         self._next_id = first_id
-        self.touched: dict[int, None] | None = None
-        """The ids of what began, ended or changed since whoever saves it looked; None if nobody does."""
+        self.changed_ids: dict[int, None] | None = None
+        """The ids of sessions changed since the journal took them last; None without a journal."""
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -79,7 +79,7 @@ class SessionTracker:
         return iter(list(self._sessions.values()))
 
     def find(self, session_id: int) -> Session | None:
-        """The session, or None where it never was or has ended."""
+        """The session, or None if it has ended or never existed."""
         return self._sessions.get(session_id)
 
     @property
@@ -91,34 +91,34 @@ class SessionTracker:
         """Start a session.
 
         Args:
-            timeout: what the client asks for in seconds; it gets the nearest that is allowed.
+            timeout: the timeout that the client requests, in seconds; it gets the nearest allowed one.
             password: 16 random bytes.
-            now: the time.
+            now: the current time.
         """
         session = Session(self._next_id, self.negotiated(timeout), password)
         self._next_id += 1
         self._sessions[session.id] = session
-        self._note(session.id)
+        self._record_change(session.id)
         self.touch(session, now)
         return session
 
     def resume(self, session_id: int, password: bytes | None, timeout: float, now: float) -> Session | None:
-        """Attach to a session again: it, or None where it has ended or the password is wrong."""
+        """Attach a session again. Return it, or None if it has ended or the password is wrong."""
         session = self._sessions.get(session_id)
         if session is None or password != session.password:
             return None
         session.timeout = self.negotiated(timeout)
-        self._note(session.id)
+        self._record_change(session.id)
         self.touch(session, now)
         return session
 
-    def put(self, session: Session, now: float) -> None:
-        """Take in a session that was saved; it lives for a whole timeout from now."""
+    def restore(self, session: Session, now: float) -> None:
+        """Restore a saved session. It stays alive for a whole timeout from now."""
         self._sessions[session.id] = session
         self.touch(session, now)
 
     def touch(self, session: Session, now: float) -> None:
-        """The session lives for a whole timeout from now; nothing happens to one that has ended."""
+        """Extend a session to a whole timeout from now, unless it has ended."""
         tick = math.floor((now + session.timeout) / self.tick_time) + 1
         last = session.last_tick
         if tick == last or self._sessions.get(session.id) is not session:
@@ -128,34 +128,35 @@ class SessionTracker:
         self._ticks.setdefault(tick, {})[session] = None
 
     def touch_all(self, now: float) -> None:
-        """Every session lives for a whole timeout from now, as after a restart of the server."""
+        """Extend every session to a whole timeout from now, as after a restart of the server."""
         for session in self:
             self.touch(session, now)
 
     def end(self, session_id: int) -> None:
-        """The session is over."""
+        """End a session."""
         session = self._sessions.pop(session_id, None)
         if session is not None:
             self._leave_tick(session)
-            self._note(session_id)
+            self._record_change(session_id)
 
     def next_expiry(self) -> float | None:
-        """When `expired` has something to tell; None while there are no sessions."""
-        # As many entries as a timeout has ticks, so there is nothing to win by keeping them in order.
+        """When the next session expires; None without sessions."""
+        # There are at most as many entries as the longest timeout has ticks, so sorting them would gain
+        # nothing.
         return min(self._ticks) * self.tick_time if self._ticks else None
 
     def expired(self, now: float) -> list[Session]:
-        """The sessions whose time is up. After calling this, `end` each."""
+        """The sessions whose timeout has passed. After calling this, `end` each."""
         due = sorted(tick for tick in self._ticks if tick * self.tick_time <= now)
         return [session for tick in due for session in self._ticks[tick]]
 
     def negotiated(self, timeout: float) -> float:
-        """The timeout that a client gets when it asks for `timeout`."""
+        """The timeout that a client gets if it requests `timeout`."""
         return min(max(timeout, self.timeout_min), self.timeout_max)
 
-    def _note(self, session_id: int) -> None:
-        if self.touched is not None:
-            self.touched[session_id] = None
+    def _record_change(self, session_id: int) -> None:
+        if self.changed_ids is not None:
+            self.changed_ids[session_id] = None
 
     def _leave_tick(self, session: Session) -> None:
         sessions = self._ticks.get(session.last_tick)
@@ -166,9 +167,9 @@ class SessionTracker:
 
 
 def first_session_id(started_at: float) -> int:
-    """The first id of a server that started at this time, so that no two starts share ids.
+    """The first session id of a server that started at this time, so that two starts share no ids.
 
-    As in `SessionTrackerImpl.initializeNextSessionId` (3.9).
+    The bits are those of `SessionTrackerImpl.initializeNextSessionId` (3.9).
 
     Args:
         started_at: seconds since 1970.

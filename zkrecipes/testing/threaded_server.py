@@ -10,12 +10,12 @@ from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, final, overload
+from typing import Any, ParamSpec, Self, TypeVar, Unpack, final, overload
 
 import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from zkrecipes.devserver import DevServer, Fault, FaultKind, HeldReplies
+from zkrecipes.devserver import DevServer, Fault, FaultKind, Faults, HeldReplies, RequestSelector
 from zkrecipes.enums import OpCode
 from zkrecipes.net.transport.network import Address
 
@@ -144,73 +144,45 @@ class ThreadedFaults:
     def __init__(self, server: ThreadedDevServer) -> None:
         self._server = server
 
-    def drop_request(
-        self,
-        *opcodes: OpCode,
-        path: str | None = None,
-        session_id: int | None = None,
-        skip: int = 0,
-        times: int = 1,
-    ) -> ThreadedFault:
+    def drop_request(self, *opcodes: OpCode, **which: Unpack[RequestSelector]) -> ThreadedFault:
         """Drop the connection on a request without applying it; as `Faults.drop_request`."""
-        ask = self._server.server.faults.drop_request
-        return self._fault(partial(ask, *opcodes, path=path, session_id=session_id, skip=skip, times=times))
+        return self._fault(partial(self._faults.drop_request, *opcodes, **which))
 
-    def lose_reply(
-        self,
-        *opcodes: OpCode,
-        path: str | None = None,
-        session_id: int | None = None,
-        skip: int = 0,
-        times: int = 1,
-    ) -> ThreadedFault:
+    def lose_reply(self, *opcodes: OpCode, **which: Unpack[RequestSelector]) -> ThreadedFault:
         """Apply a request, and drop the connection instead of replying; as `Faults.lose_reply`."""
-        ask = self._server.server.faults.lose_reply
-        return self._fault(partial(ask, *opcodes, path=path, session_id=session_id, skip=skip, times=times))
+        return self._fault(partial(self._faults.lose_reply, *opcodes, **which))
 
-    def corrupt_reply(
-        self,
-        *opcodes: OpCode,
-        path: str | None = None,
-        session_id: int | None = None,
-        skip: int = 0,
-        times: int = 1,
-    ) -> ThreadedFault:
+    def corrupt_reply(self, *opcodes: OpCode, **which: Unpack[RequestSelector]) -> ThreadedFault:
         """Apply a request, and answer with a frame of garbage; as `Faults.corrupt_reply`."""
-        ask = self._server.server.faults.corrupt_reply
-        return self._fault(partial(ask, *opcodes, path=path, session_id=session_id, skip=skip, times=times))
+        return self._fault(partial(self._faults.corrupt_reply, *opcodes, **which))
 
     def delay_reply(
-        self,
-        seconds: float,
-        *opcodes: OpCode,
-        path: str | None = None,
-        session_id: int | None = None,
-        skip: int = 0,
-        times: int = 1,
+        self, seconds: float, *opcodes: OpCode, **which: Unpack[RequestSelector]
     ) -> ThreadedFault:
         """Apply a request, and reply this many seconds later; as `Faults.delay_reply`."""
-        ask = partial(self._server.server.faults.delay_reply, seconds)
-        return self._fault(partial(ask, *opcodes, path=path, session_id=session_id, skip=skip, times=times))
+        return self._fault(partial(self._faults.delay_reply, seconds, *opcodes, **which))
 
     def inject(
-        self, nth: int, how: FaultKind, *, session_id: int | None = None, seconds: float = 1.0
+        self, nth: int, kind: FaultKind, *, session_id: int | None = None, seconds: float = 1.0
     ) -> ThreadedFault:
         """Inject a fault into the nth request of a session, of any kind; as `Faults.inject`."""
-        ask = self._server.server.faults.inject
-        return self._fault(partial(ask, nth, how, session_id=session_id, seconds=seconds))
+        return self._fault(partial(self._faults.inject, nth, kind, session_id=session_id, seconds=seconds))
 
     def hold_replies(self, *, session_id: int | None = None) -> ThreadedHold:
         """Hold back replies and events until they are released; as `Faults.hold_replies`."""
-        hold = self._server.server.faults.hold_replies
-        return ThreadedHold(self._server, self._server.run(hold, session_id=session_id))
+        held = self._server.run(self._faults.hold_replies, session_id=session_id)
+        return ThreadedHold(self._server, held)
 
     def clear(self) -> None:
         """Remove all faults, and release held replies."""
-        self._server.run(self._server.server.faults.clear)
+        self._server.run(self._faults.clear)
 
-    def _fault(self, ask: Callable[[], Fault]) -> ThreadedFault:
-        return ThreadedFault(self._server, self._server.run(ask))
+    @property
+    def _faults(self) -> Faults:
+        return self._server.server.faults
+
+    def _fault(self, inject: Callable[[], Fault]) -> ThreadedFault:
+        return ThreadedFault(self._server, self._server.run(inject))
 
 
 @final

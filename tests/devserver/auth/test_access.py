@@ -12,7 +12,7 @@ from zkrecipes.devserver.auth.access import (
     digest_id,
     expand_acl,
     is_permitted,
-    masked,
+    mask_passwords,
 )
 from zkrecipes.enums import Perms
 from zkrecipes.errors import InvalidACLError, NoAuthError
@@ -120,8 +120,11 @@ def test_without_a_super_digest_nobody_is_super() -> None:
     ]
 
 
-def test_hashes_are_masked_and_users_are_told() -> None:
-    assert masked([ACL(31, ALICE), ACL(1, ANYONE)]) == [ACL(31, Id("digest", "alice:x")), ACL(1, ANYONE)]
+def test_password_hashes_are_masked_and_users_reported() -> None:
+    assert mask_passwords([ACL(31, ALICE), ACL(1, ANYONE)]) == [
+        ACL(31, Id("digest", "alice:x")),
+        ACL(1, ANYONE),
+    ]
     assert client_infos([LOCAL, ALICE, SUPER]) == [
         ClientInfo("ip", "127.0.0.1"),
         ClientInfo("digest", "alice"),

@@ -116,8 +116,14 @@ def test_the_file_that_our_real_servers_get_is_read(tmp_path: Path) -> None:
         ("minSessionTimeout=soon", "must be a whole number of milliseconds"),
         ("dataDir=", "dataDir=: must not be empty"),
         ("jute.maxbuffer=10", "must be a whole number of bytes, 1024 to"),
-        ("tickTime=1000\nminSessionTimeout=50000", "line 2: minSessionTimeout=50000: the shortest is above"),
-        ("maxSessionTimeout=1000", "line 1: maxSessionTimeout=1000: the shortest is above the longest"),
+        (
+            "tickTime=1000\nminSessionTimeout=50000",
+            "line 2: minSessionTimeout=50000: minSessionTimeout must be",
+        ),
+        (
+            "maxSessionTimeout=1000",
+            "line 1: maxSessionTimeout=1000: minSessionTimeout must be",
+        ),
     ],
 )
 def test_a_bad_value_is_told_with_its_key_and_line(text: str, message: str) -> None:
@@ -128,13 +134,13 @@ def test_a_bad_value_is_told_with_its_key_and_line(text: str, message: str) -> N
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"zoo\.cfg cannot be read: No such file or directory"):
+    with pytest.raises(ConfigError, match=r"cannot read .*zoo\.cfg: No such file or directory"):
         read_zoo_cfg(tmp_path / "zoo.cfg")
 
 
 def test_a_byte_order_mark_that_changes_the_first_key_is_named(tmp_path: Path) -> None:
     (tmp_path / "zoo.cfg").write_bytes("\ufeffdataDir=/tmp/x\n".encode())
-    with pytest.raises(ConfigError, match=r"begins with a byte-order mark.* the first key, dataDir: save"):
+    with pytest.raises(ConfigError, match=r"starts with a byte-order mark.* the first key, dataDir: save"):
         read_zoo_cfg(tmp_path / "zoo.cfg")
 
 

@@ -22,17 +22,17 @@ class Server:
 
     def create(self, path: str, data: bytes | None = b"") -> None:
         self.tree.add(path, data, OPEN, 1, 0)
-        self._quotas.follow([SizeChange(path, len(data or b""), 1)])
+        self._quotas.apply([SizeChange(path, len(data or b""), 1)])
 
     def delete(self, path: str) -> None:
         node = self.tree.remove(path, 2)
-        self._quotas.follow([SizeChange(path, -len(node.data or b""), -1)])
+        self._quotas.apply([SizeChange(path, -len(node.data or b""), -1)])
 
     def set(self, path: str, data: bytes) -> None:
         node = self.tree.get(path)
         more = len(data) - len(node.data or b"")
         self.tree.set_data(node, data, node.version + 1, 3, 0)
-        self._quotas.follow([SizeChange(path, more, 0)])
+        self._quotas.apply([SizeChange(path, more, 0)])
 
     def limit(self, path: str, limits: bytes, stats: bytes = b"count=0,bytes=0") -> None:
         above = "/zookeeper/quota"
@@ -97,8 +97,8 @@ def test_a_soft_limit_is_only_logged(server: Server, caplog: pytest.LogCaptureFi
         assert caplog.messages == []
         server.create("/a/d", b"1")
         assert caplog.messages == [
-            "quota exceeded: /a has count 4, limit 3",
-            "quota exceeded: /a has bytes 11, limit 10",
+            "quota exceeded below /a: count is 4, the limit is 3 (not enforced)",
+            "quota exceeded below /a: bytes is 11, the limit is 10 (not enforced)",
         ]
         caplog.clear()
         server.delete("/a/c")

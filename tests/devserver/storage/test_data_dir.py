@@ -87,7 +87,7 @@ def test_everything_about_a_znode_comes_back(store: DataDir, tmp_path: Path) -> 
     assert (saved.zxid, saved.next_session_id) == (1 << 62, 99)
     loaded = DataTree(start_counter=7)
     for node in saved.znodes:
-        loaded.put(node)
+        loaded.restore(node)
     assert set(loaded.paths()) == set(tree.paths())
     for path in tree.paths():
         assert _of(loaded.get(path)) == _of(tree.get(path))
@@ -174,7 +174,7 @@ def test_a_log_that_is_damaged_in_the_middle_is_told_and_stays(store: DataDir, t
         harmed[position] ^= 1
         (copy / LOG_NAME).write_bytes(harmed)
         if position < ends[-2]:
-            with pytest.raises(DataDirError, match="is damaged, and not by a crash"):
+            with pytest.raises(DataDirError, match="is damaged, but not by a crash"):
                 _saved(copy)
             assert (copy / LOG_NAME).read_bytes() == harmed
         else:  # the last commit: a crash may have done that
@@ -287,13 +287,16 @@ def _executed(statement: str) -> Callable[[Path], None]:
         (_cut, "is damaged: .*malformed"),
         (_zeroed_page, "is damaged: "),
         (_flipped_byte, "is damaged: the checksum of znode '/a' is wrong"),
-        (_only_a_log, "is damaged: .* is missing, its log is there"),
-        (_no_lock, "is damaged: zkrecipes-devserver.lock is no lock of ours; no data is in it"),
-        (_somebody_elses, "is damaged: it is a database of something else"),
-        (_from_another_release, r"was written by another release \(form 3, not 2\)"),
-        (_executed("DELETE FROM znode WHERE path = '/a/é'"), "is damaged: there are 6 znodes in place of 7"),
-        (_executed("DELETE FROM session"), "is damaged: there are 0 sessions in place of 1"),
-        (_executed("DELETE FROM state"), "is damaged: there are 7 znodes in place of 0"),
+        (_only_a_log, "is damaged: .* is missing, but its log exists"),
+        (
+            _no_lock,
+            "is damaged: .*lock is not a lock file of a dev server; it contains no data",
+        ),
+        (_somebody_elses, "is damaged: the database belongs to another application"),
+        (_from_another_release, r"was written by another release \(format 3, not 2\)"),
+        (_executed("DELETE FROM znode WHERE path = '/a/é'"), "is damaged: there are 6 znodes instead of 7"),
+        (_executed("DELETE FROM session"), "is damaged: there are 0 sessions instead of 1"),
+        (_executed("DELETE FROM state"), "is damaged: there are 7 znodes instead of 0"),
         (_executed("UPDATE state SET zxid = 0"), "is damaged: the checksum of the last zxid is wrong"),
         (_executed("UPDATE session SET timeout = 2"), "is damaged: the checksum of session 5 is wrong"),
         (_executed("ALTER TABLE znode RENAME TO node"), "is damaged: .*no such table: znode"),

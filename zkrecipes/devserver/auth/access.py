@@ -1,6 +1,6 @@
-"""Who may do what: identities, and what access control lists permit to them. Pure.
+"""Access control: the identities of clients, and the permissions that ACLs grant them. Pure.
 
-The schemes `world`, `auth`, `digest`, `ip` and the `super` user (`ZooKeeperServer.checkACL`,
+It covers the schemes `world`, `auth`, `digest`, `ip` and the `super` user (`ZooKeeperServer.checkACL`,
 `PrepRequestProcessor.fixupACL`, `DigestAuthenticationProvider`, `IPAuthenticationProvider`, 3.9).
 """
 
@@ -15,24 +15,24 @@ from zkrecipes.codec.records import ACL, ClientInfo, Id
 from zkrecipes.devserver.auth.acl_ids import is_valid_id, lets_in_address
 from zkrecipes.errors import InvalidACLError, NoAuthError
 
-__all__ = ["authenticate", "check_permission", "client_infos", "digest_id", "expand_acl", "masked"]
+__all__ = ["authenticate", "check_permission", "client_infos", "digest_id", "expand_acl", "mask_passwords"]
 
 _ANYONE = Id("world", "anyone")
 _SUPER = Id("super", "")
 
 
 def check_permission(acl: Sequence[ACL], permission: int, ids: Sequence[Id], path: str | None = None) -> None:
-    """Return if one of `ids` has one of the bits of `permission`.
+    """Check that one of `ids` has one of the bits of `permission`.
 
     Raises:
-        NoAuthError: none has.
+        NoAuthError: none of `ids` has one.
     """
     if not is_permitted(acl, permission, ids):
         raise NoAuthError(path)
 
 
 def is_permitted(acl: Sequence[ACL], permission: int, ids: Sequence[Id]) -> bool:
-    """Whether one of `ids` has one of the bits of `permission`; an empty ACL permits all."""
+    """Whether one of `ids` has one of the bits of `permission`; an empty ACL permits everything."""
     if not acl:
         return True
     for perms, entry in acl:
@@ -44,17 +44,17 @@ def is_permitted(acl: Sequence[ACL], permission: int, ids: Sequence[Id]) -> bool
 def expand_acl(
     acl: Sequence[ACL] | None, ids: Sequence[Id], path: str, schemes: Collection[str] = ()
 ) -> tuple[ACL, ...]:
-    """The ACL that is stored when a session with `ids` sends `acl`: without repetitions, `auth` spelled out.
+    """Expand the ACL that a client sent to the ACL that is stored: `auth` expanded, duplicates removed.
 
     Args:
-        acl: what was sent.
-        ids: who sent it.
-        path: of the znode.
-        schemes: those that are configured besides the ones that every server has.
+        acl: the ACL that the client sent.
+        ids: the identities of the client.
+        path: the path of the znode.
+        schemes: the configured schemes besides those that every server has.
 
     Raises:
-        InvalidACLError: it is empty, a scheme or an id is invalid, or it says `auth` in a session that has
-            no identity but its address.
+        InvalidACLError: the ACL is empty, a scheme or an id is invalid, or it names `auth` and the client has
+            only its address as an identity.
     """
     expanded: list[ACL] = []
     for entry in dict.fromkeys(acl or ()):
@@ -63,7 +63,7 @@ def expand_acl(
             if not own:
                 raise InvalidACLError(path)
             expanded += [ACL(entry.perms, identity) for identity in own]
-        elif entry.id == _ANYONE or _is_taken(entry.id, schemes):
+        elif entry.id == _ANYONE or _is_valid(entry.id, schemes):
             expanded.append(entry)
         else:
             raise InvalidACLError(path)
@@ -75,13 +75,13 @@ def expand_acl(
 def authenticate(
     scheme: str, auth: bytes | None, *, address: str, super_digest: str | None
 ) -> list[Id] | None:
-    """The identities that a client gains by an auth packet, or None where it is refused.
+    """The identities that a client gains by an auth packet, or None if the server refuses it.
 
     Args:
         scheme: `digest` or `ip`.
         auth: for digest, `user:password`.
-        address: the client's own address.
-        super_digest: the digest id of the super user, `super:` and a hash; None: there is none.
+        address: the client's IP address.
+        super_digest: the digest id of the super user, `super:` and a hash; None disables the super user.
     """
     if scheme == "ip":
         return [Id("ip", address)]
@@ -94,15 +94,15 @@ def authenticate(
 
 
 def digest_id(user_and_password: str) -> str:
-    """`user:base64(sha1(user:password))`, the id that stands in ACLs."""
+    """`user:base64(sha1(user:password))`, the id in ACLs."""
     user = user_and_password.partition(":")[0]
-    # ZooKeeper's choice (`DigestAuthenticationProvider`), so there is none here.
+    # ZooKeeper prescribes the algorithm (`DigestAuthenticationProvider`).
     digest = hashlib.sha1(user_and_password.encode(), usedforsecurity=False).digest()
     return f"{user}:{base64.b64encode(digest).decode()}"
 
 
-def masked(acl: Sequence[ACL]) -> list[ACL]:
-    """The ACL as somebody may see it who has READ but not ADMIN: without the hashes of passwords."""
+def mask_passwords(acl: Sequence[ACL]) -> list[ACL]:
+    """The ACL as a client with READ but without ADMIN may see it: without the hashes of passwords."""
     return [
         ACL(entry.perms, Id("digest", re.sub(":.*", ":x", entry.id.id)))
         if entry.id.scheme == "digest"
@@ -112,7 +112,7 @@ def masked(acl: Sequence[ACL]) -> list[ACL]:
 
 
 def client_infos(ids: Sequence[Id]) -> list[ClientInfo]:
-    """The identities as whoAmI tells them."""
+    """The identities as whoAmI reports them."""
     return [
         ClientInfo(scheme, name.partition(":")[0] if scheme == "digest" else name) for scheme, name in ids
     ]
@@ -124,7 +124,7 @@ def _matches(entry: Id, own: Id) -> bool:
     return bool(entry.id == own.id) or (entry.scheme == "ip" and lets_in_address(entry.id, own.id))
 
 
-def _is_taken(identity: Id, schemes: Collection[str]) -> bool:
+def _is_valid(identity: Id, schemes: Collection[str]) -> bool:
     scheme, name = identity
     if scheme in schemes:
         return scheme != "x509" or is_valid_id(scheme, name)

@@ -1,7 +1,8 @@
-"""Which ids a server takes in an ACL, and whom an `ip` id lets in. Pure.
+"""The ids that a server accepts in an ACL, and the addresses that an `ip` id admits. Pure.
 
-Read in `DigestAuthenticationProvider`, `IPAuthenticationProvider` and `X509AuthenticationProvider` (3.9),
-which leave much to Java's own parsers: `Integer.parseInt` and `X500Principal`.
+The rules are those of `DigestAuthenticationProvider`, `IPAuthenticationProvider` and
+`X509AuthenticationProvider` (3.9), which leave much to Java's parsers: `Integer.parseInt` and
+`X500Principal`.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ _INTEGER: Final = re.compile(r"[+-]?[0-9]+")
 _ATTRIBUTE: Final = (
     r"\s*(?:(?:C|CN|DC|DNQ|DNQUALIFIER|EMAIL|EMAILADDRESS|GENERATION|GIVENNAME|INITIALS|IP|L|O|OU|S|SERIALNUMBER"
     r"|ST|STREET|SURNAME|T|UID)|(?:OID\.)?[0-2](?:\.[0-9]+)+)\s*="
-    # No blank can be matched in two ways, or a long value would take for ever.
+    # No blank may match in two ways: matching a long value would take exponential time.
     r"(?:\s*\#(?:[0-9a-f]{2})+\s*|\s*\"(?:[^\"\\]|\\.)*\"\s*|(?!\s*\#)(?:[^,;+\"\\<>]|\\.)*)"
 )
 _DISTINGUISHED_NAME: Final = re.compile(f"(?:{_ATTRIBUTE}(?:[,;+]{_ATTRIBUTE})*)?", re.IGNORECASE | re.DOTALL)
 
 
 def is_valid_id(scheme: str, name: str) -> bool:
-    """Whether a server takes this id of the scheme `digest`, `ip` or `x509`; False for any other scheme."""
+    """Whether a server accepts this id of the scheme `digest`, `ip` or `x509`; False for any other scheme."""
     if scheme == "digest":
-        # `id.split(":").length == 2` in Java, where empty parts at the end do not count.
+        # `id.split(":").length == 2` in Java, which ignores empty parts at the end.
         return len(name.rstrip(":").split(":")) == 2
     if scheme == "ip":
         return _network(name) is not None
@@ -33,7 +34,7 @@ def is_valid_id(scheme: str, name: str) -> bool:
 
 
 def lets_in_address(name: str, address: str) -> bool:
-    """Whether an `ip` id in an ACL, an address or a network, concerns a client's address."""
+    """Whether an `ip` id in an ACL, an address or a network, matches a client's address."""
     network, client = _network(name), _address(address)
     return network is not None and client is not None and client in network
 

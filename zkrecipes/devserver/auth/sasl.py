@@ -1,7 +1,7 @@
-"""SASL DIGEST-MD5 from the server's end (RFC 2831): who may come in, and one authentication. Pure.
+"""The server's side of SASL DIGEST-MD5 (RFC 2831): the users, and one authentication. Pure.
 
-As Apache's server does it with a `Server` section in its JAAS file (`ZooKeeperServer.processSasl`,
-`SaslServerCallbackHandler`, 3.9), for those who want to test what a secured ensemble would say.
+It behaves like Apache's server with a `Server` section in its JAAS file (`ZooKeeperServer.processSasl`,
+`SaslServerCallbackHandler`, 3.9), so that tests see the answers of a secured ensemble.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ _REALM: Final = "zk-sasl-md5"
 
 @final
 class SaslUsers:
-    """Who may authenticate, and whether everybody has to.
+    """The users who may authenticate, and whether every client must.
 
     Args:
-        passwords: by user name.
-        required: whether a connection must authenticate before it asks for anything
+        passwords: the passwords, by user name.
+        is_required: whether a client must authenticate before other requests
             (`sessionRequireClientSASLAuth`).
     """
 
-    def __init__(self, passwords: Mapping[str, str], *, required: bool) -> None:
-        self.required = required
+    def __init__(self, passwords: Mapping[str, str], *, is_required: bool) -> None:
+        self.is_required = is_required
         self._users = {name: DigestMD5(name, password) for name, password in passwords.items()}
 
     def find(self, name: str) -> DigestMD5:
-        """The user of that name.
+        """The user with this name.
 
         Raises:
-            AuthFailedError: there is none.
+            AuthFailedError: there is no such user.
         """
         user = self._users.get(name)
         if user is None:
@@ -49,11 +49,11 @@ class SaslExchange:
     """One authentication.
 
     Attributes:
-        username: who it is, once that is proven; None before.
+        username: the authenticated user; None before the proof.
 
     Args:
-        users: who may.
-        nonce: fresh, printable and without quotes.
+        users: the users who may authenticate.
+        nonce: fresh, printable characters without quotes.
     """
 
     def __init__(self, users: SaslUsers, nonce: bytes) -> None:
@@ -63,28 +63,29 @@ class SaslExchange:
         self._has_challenged = False
 
     def answer(self, token: bytes | None) -> bytes:
-        """The challenge for the first token, which is empty; then the server's own proof.
+        """Answer a token: the first, which is empty, with the challenge; the second with the server's proof.
 
         Raises:
-            AuthFailedError: the token is no proof, or nothing that is expected now.
+            AuthFailedError: the token is not a valid proof, or not expected now.
         """
         if self._has_challenged:
             return self._verify(token or b"")
         if token:
-            raise AuthFailedError(reason="with DIGEST-MD5 it is the server who begins")
+            raise AuthFailedError(reason="the first token must be empty: with DIGEST-MD5 the server starts")
         self._has_challenged = True
         return b'realm="%b",nonce="%b",charset=utf-8,algorithm=md5-sess' % (_REALM.encode(), self._nonce)
 
     def _verify(self, token: bytes) -> bytes:
-        said = {name: values[0] for name, values in read_directives(token).items()}
+        directives = {name: values[0] for name, values in read_directives(token).items()}
         try:
-            username = said[b"username"].decode("utf-8" if said.get(b"charset") else "latin-1")
-            client_nonce, digest_uri, response = said[b"cnonce"], said[b"digest-uri"], said[b"response"]
+            username = directives[b"username"].decode("utf-8" if directives.get(b"charset") else "latin-1")
+            client_nonce, digest_uri = directives[b"cnonce"], directives[b"digest-uri"]
+            response = directives[b"response"]
         except (KeyError, UnicodeDecodeError) as error:
-            raise AuthFailedError(reason=f"the response lacks something, or is no text: {error}") from error
-        if said.get(b"nonce") != self._nonce or said.get(b"nc", b"00000001") != b"00000001":
-            raise AuthFailedError(reason="the response is to another challenge")
-        challenge = Challenge(self._nonce, _REALM, is_utf_8=b"charset" in said)
+            raise AuthFailedError(reason=f"the response lacks a directive or is not text: {error}") from error
+        if directives.get(b"nonce") != self._nonce or directives.get(b"nc", b"00000001") != b"00000001":
+            raise AuthFailedError(reason="the response belongs to another challenge")
+        challenge = Challenge(self._nonce, _REALM, is_utf_8=b"charset" in directives)
         secret = challenge.hashed_secret(self._users.find(username))
         expected = digest_proof(secret, self._nonce, client_nonce, digest_uri, b"AUTHENTICATE:")
         if not hmac.compare_digest(response, expected):

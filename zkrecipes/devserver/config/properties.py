@@ -1,4 +1,4 @@
-"""Java's properties files, in which a zoo.cfg is written (`java.util.Properties.load`). Pure."""
+"""Reads Java's properties files, the format of a zoo.cfg (`java.util.Properties.load`). Pure."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ class Property(NamedTuple):
 
     key: str
     value: str
-    """Without blanks around it."""
+    """The value without surrounding blanks."""
     line: int
-    """Where it begins, counted from 1."""
+    """The number of its first line, from 1."""
 
 
 def parse_properties(text: str, *, paths: Collection[str] = ()) -> list[Property]:
-    r"""Read a properties file. Of a key that is given twice both are there, in order; Java takes the last.
+    r"""Read a properties file. A repeated key appears each time, in order; Java takes the last.
 
     Args:
-        text: the file's.
-        paths: keys whose values are paths of files. There a backslash stands for itself unless it is
-            doubled: who writes `C:\temp` does not mean a tabulator, which Java would read.
+        text: the content of the file.
+        paths: keys whose values are paths of files. In these, a backslash is literal unless it is doubled:
+            `C:\temp` does not mean a tab, although Java would read one.
     """
-    found = []
+    properties = []
     for number, line in _logical_lines(text):
         raw_key = _KEY.match(line)
-        assert raw_key is not None, "a pattern that matches nothing at least"
+        assert raw_key is not None, "the pattern also matches an empty string"
         key = _unescaped(raw_key[0])
         separator = _SEPARATOR.match(line, raw_key.end())
-        assert separator is not None, "a pattern that matches nothing at least"
+        assert separator is not None, "the pattern also matches an empty string"
         raw = line[separator.end() :]
         value = raw.replace("\\\\", "\\") if key in paths else _unescaped(raw)
-        found.append(Property(key, value.strip(), number))
-    return found
+        properties.append(Property(key, value.strip(), number))
+    return properties
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Lines without comments, each joined with those that a backslash at its end continues it with."""
-    whole, begun = "", 0
+    """Lines without comments. A line that ends in a backslash is joined with the next one."""
+    joined, begun = "", 0
     for number, line in enumerate(re.split(r"\r\n|\n|\r", text), start=1):
         rest = line.lstrip(_BLANK)
         if not begun:
@@ -57,18 +57,18 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
             begun = number
         backslashes = len(rest) - len(rest.rstrip("\\"))
         if backslashes % 2:
-            whole += rest[:-1]
+            joined += rest[:-1]
             continue
-        yield begun, whole + rest
-        whole, begun = "", 0
+        yield begun, joined + rest
+        joined, begun = "", 0
     if begun:
-        yield begun, whole
+        yield begun, joined
 
 
 def _unescaped(text: str) -> str:
-    return _ESCAPED.sub(_meaning, text)
+    return _ESCAPED.sub(_replacement, text)
 
 
-def _meaning(escape: re.Match[str]) -> str:
+def _replacement(escape: re.Match[str]) -> str:
     letters = escape[1]
     return chr(int(letters[1:], 16)) if len(letters) > 1 else _ESCAPES.get(letters, letters)

@@ -1,4 +1,4 @@
-"""What a dev server is told when it is started as a program; see `DevServer` for what each means."""
+"""The settings of a dev server that runs as a program; `DevServer` explains each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Settings"]
 @final
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How to run a `DevServer`. Times are in seconds."""
+    """The settings for a `DevServer`. Times are in seconds."""
 
     host: str = "127.0.0.1"
     port: int = 2181
@@ -31,11 +31,11 @@ class Settings:
 
     @property
     def address(self) -> str:
-        """`host:port`, as it stands in messages."""
+        """`host:port`, for messages."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
-    def server(self) -> DevServer:
-        """A server with these settings, not yet entered."""
+    def create_server(self) -> DevServer:
+        """Create a server with these settings, not yet entered."""
         return DevServer(
             host=self.host,
             port=self.port,

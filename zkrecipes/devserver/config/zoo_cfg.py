@@ -1,7 +1,7 @@
 """A real server's configuration file, read for the dev server (`QuorumPeerConfig.java`, 3.9).
 
-Where the file is silent, a real server's defaults hold, but for the address: nobody outside this machine is
-served unless the file says so.
+For keys that the file lacks, a real server's defaults apply. The exception is the address: without one in the
+file, the server accepts only clients on this machine.
 """
 
 from __future__ import annotations
@@ -20,41 +20,41 @@ __all__ = ["ConfigError", "ZooCfg", "parse_zoo_cfg", "read_zoo_cfg"]
 # `ZooKeeperServer.DEFAULT_TICK_TIME`, `ServerCnxnFactory` and `FourLetterCommands`.
 _DEFAULTS: Final = Settings(tick_time=3.0, connections_per_address_max=60, four_letter_words=frozenset())
 
-# What makes no difference to a server that is alone and has its own way to keep data. Not the servers for
-# administration and metrics, which somebody will miss.
-_IDLE: Final = frozenset(
+# Keys without effect on a standalone server with its own storage, which need no warning. The keys of the
+# servers for administration and metrics are not among them: users will miss those servers.
+_NO_EFFECT: Final = frozenset(
     "initLimit syncLimit connectToLearnerMasterLimit electionAlg electionPortBindRetry dataLogDir snapCount "
     "snapSizeLimitInKb preAllocSize forceSync fsync.warningthresholdms standaloneEnabled reconfigEnabled "
     "globalOutstandingLimit clientPortListenBacklog leaderServes cnxTimeout quorumListenOnAllIPs "
     "digest.enabled snapshot.trust.empty serverCnxnFactory tcpKeepAlive admin.enableServer".split()
 )
-_IDLE_BEGINNINGS: Final = ("autopurge.", "jvm.pause.")
+_NO_EFFECT_PREFIXES: Final = ("autopurge.", "jvm.pause.")
 _PATHS: Final = frozenset({"dataDir", "dataLogDir"})
 
 
 class ConfigError(Exception):
-    """A configuration file cannot be used; the message is one line that says where and why."""
+    """A configuration file cannot be used. The message is one line with the place and the reason."""
 
 
 class ZooCfg(NamedTuple):
-    """What a file says."""
+    """The content of a configuration file."""
 
     settings: Settings
     without_effect: tuple[str, ...]
-    """The keys that mean nothing to the dev server, though they may mean something to a real one."""
+    """The keys that the dev server ignores, although a real server may use them."""
 
 
 def read_zoo_cfg(path: Path) -> ZooCfg:
     """Read a file.
 
     Raises:
-        ConfigError: the file cannot be read, or a value in it is bad.
+        ConfigError: the file cannot be read, or a value in it is invalid.
     """
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error
-    # As Java reads it (`Properties.load` of an `InputStream`): every byte is a Latin-1 character.
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+    # Java reads every byte as a Latin-1 character (`Properties.load` of an `InputStream`).
     return parse_zoo_cfg(raw.decode("latin-1"), name=str(path))
 
 
@@ -62,65 +62,65 @@ def parse_zoo_cfg(text: str, *, name: str = "zoo.cfg") -> ZooCfg:
     """Read the text of a file.
 
     Args:
-        text: the file's.
-        name: what messages call it.
+        text: the content of the file.
+        name: its name in messages.
 
     Raises:
-        ConfigError: a value is bad; the message names key, value and line.
+        ConfigError: a value is invalid. The message contains key, value and line.
     """
-    given = {entry.key: entry for entry in parse_properties(text, paths=_PATHS)}
-    _check_beginning(given, name)
+    entries = {entry.key: entry for entry in parse_properties(text, paths=_PATHS)}
+    _check_byte_order_mark(entries, name)
     values: dict[str, Any] = {}
     unknown = []
-    for entry in given.values():
+    for entry in entries.values():
         reader = _READERS.get(entry.key)
         if reader is not None:
             field, read = reader
             try:
                 values[field] = read(entry.value)
             except ValueError as error:
-                raise ConfigError(f"{_where(name, entry)} {error}") from error
-        elif entry.key not in _IDLE and not entry.key.startswith(_IDLE_BEGINNINGS):
+                raise ConfigError(f"{_location(name, entry)} {error}") from error
+        elif entry.key not in _NO_EFFECT and not entry.key.startswith(_NO_EFFECT_PREFIXES):
             unknown.append(entry.key)
-    if "clientPort" not in given:
-        values.update(_client_address(given, values.get("data_dir"), name))
+    if "clientPort" not in entries:
+        values.update(_client_address(entries, values.get("data_dir"), name))
     settings = replace(_DEFAULTS, **values)
-    _check_timeouts(settings, given, name)
+    _check_timeouts(settings, entries, name)
     return ZooCfg(settings, tuple(unknown))
 
 
-def _where(name: str, entry: Property) -> str:
+def _location(name: str, entry: Property) -> str:
     return f"{name}, line {entry.line}: {entry.key}={entry.value}:"
 
 
-def _check_beginning(given: Mapping[str, Property], name: str) -> None:
-    """Refuse a file whose byte-order mark makes its first key another one."""
-    key = next(iter(given), "")
+def _check_byte_order_mark(entries: Mapping[str, Property], name: str) -> None:
+    """Refuse a file whose byte-order mark changes its first key."""
+    key = next(iter(entries), "")
     if key.startswith(_BYTE_ORDER_MARK):
         rest = key.removeprefix(_BYTE_ORDER_MARK)
         if rest[:1] not in ("", "#", "!"):
             raise ConfigError(
-                f"{name} begins with a byte-order mark, which Java reads as part of the first key, {rest}: "
+                f"{name} starts with a byte-order mark, which Java reads as part of the first key, {rest}: "
                 "save the file as UTF-8 without a byte-order mark"
             )
 
 
-def _client_address(given: Mapping[str, Property], data_dir: Path | None, name: str) -> dict[str, object]:
-    """The address for clients that this server's own `server.N` line names, for a file without `clientPort`.
+def _client_address(entries: Mapping[str, Property], data_dir: Path | None, name: str) -> dict[str, object]:
+    """The address for clients in the `server.N` line of this server, for a file without `clientPort`.
 
-    With several such lines, `myid` in the data directory says which of them is this server's.
+    If there are several such lines, `myid` in the data directory selects one.
     """
-    found = {key: address for key, entry in given.items() if (address := _address_of(key, entry, name))}
-    if len(found) > 1:
-        own = f"server.{_my_id(data_dir)}"
-        if own not in found:
+    addresses = {key: address for key, entry in entries.items() if (address := _address_of(key, entry, name))}
+    if len(addresses) > 1:
+        own_key = f"server.{_read_my_id(data_dir)}"
+        if own_key not in addresses:
             raise ConfigError(
                 f"{name} has no clientPort, and several server lines name one: add clientPort, or a file "
-                f"myid in dataDir that says which line is this server's"
+                f"myid in dataDir with the number of this server's line"
             )
-        found = {own: found[own]}
-    for host, port in found.values():
-        return {"port": port} | ({"host": host} if host and "clientPortAddress" not in given else {})
+        addresses = {own_key: addresses[own_key]}
+    for host, port in addresses.values():
+        return {"port": port} | ({"host": host} if host and "clientPortAddress" not in entries else {})
     return {}
 
 
@@ -135,29 +135,31 @@ def _address_of(key: str, entry: Property, name: str) -> tuple[str, int] | None:
     try:
         return _host(host) if host else "", _PORT(port)
     except ValueError as error:
-        raise ConfigError(f"{_where(name, entry)} the client port {error}") from error
+        raise ConfigError(f"{_location(name, entry)} the client port {error}") from error
 
 
-def _my_id(data_dir: Path | None) -> str:
+def _read_my_id(data_dir: Path | None) -> str:
     try:
         return "" if data_dir is None else (data_dir / "myid").read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
         return ""
 
 
-def _check_timeouts(settings: Settings, given: Mapping[str, Property], name: str) -> None:
+def _check_timeouts(settings: Settings, entries: Mapping[str, Property], name: str) -> None:
     shortest, longest = settings.session_timeout_min, settings.session_timeout_max
     shortest = 2 * settings.tick_time if shortest is None else shortest
     longest = 20 * settings.tick_time if longest is None else longest
     if shortest > longest:
-        entry = given.get("minSessionTimeout") or given["maxSessionTimeout"]
-        both = f"minSessionTimeout is {shortest * 1000:g}, maxSessionTimeout {longest * 1000:g}"
-        raise ConfigError(f"{_where(name, entry)} the shortest is above the longest: {both}")
+        entry = entries.get("minSessionTimeout") or entries["maxSessionTimeout"]
+        both = f"{shortest * 1000:g} above {longest * 1000:g}"
+        raise ConfigError(
+            f"{_location(name, entry)} minSessionTimeout must be at most maxSessionTimeout, not {both}"
+        )
 
 
 def _integer(least: int, most: int, unit: str) -> Callable[[str], int]:
     def read(value: str) -> int:
-        # `int` takes "1_000" and other alphabets' digits, too; Java's `Integer.parseInt` takes a sign.
+        # `int` also takes "1_000" and digits of other scripts; Java's `Integer.parseInt` takes a sign.
         digits = value[1:] if value[:1] in ("+", "-") else value
         number = int(value) if digits.isascii() and digits.isdigit() else None
         if number is None or not least <= number <= most:
@@ -172,30 +174,30 @@ def _seconds(value: str) -> float:
 
 
 def _longest(value: str) -> float | None:
-    """The longest session timeout; -1 is the default."""
+    """The longest session timeout; -1 means the default."""
     return None if value == "-1" else _seconds(value)
 
 
 def _shortest(value: str) -> float | None:
-    """The shortest session timeout; -1 is the default, and everything else below 1 sets no limit."""
+    """The shortest session timeout; -1 means the default, and any other number below 1 sets no limit."""
     return None if value == "-1" else max(1, _INTEGER(value)) / 1000
 
 
 def _boolean(value: str) -> bool:
-    """Java's `Boolean.parseBoolean`: everything but "true" is false."""
+    """Java's `Boolean.parseBoolean`: anything but "true" is false."""
     return value.lower() == "true"
 
 
 def _path(value: str) -> Path:
-    return Path(_filled(value))
+    return Path(_non_empty(value))
 
 
 def _host(value: str) -> str:
-    """An address to listen on, as `InetAddress.getByName` reads it: brackets go, and empty is loopback."""
+    """An address to listen on, without brackets; empty means loopback (`InetAddress.getByName`)."""
     return value.removeprefix("[").removesuffix("]") or "127.0.0.1"
 
 
-def _filled(value: str) -> str:
+def _non_empty(value: str) -> str:
     if not value:
         raise ValueError("must not be empty")
     return value
@@ -215,7 +217,7 @@ _MILLISECONDS = _integer(1, _INT_MAX, " of milliseconds")
 
 _READERS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "4lw.commands.whitelist": ("four_letter_words", _words),
-    "DigestAuthenticationProvider.superDigest": ("super_digest", _filled),
+    "DigestAuthenticationProvider.superDigest": ("super_digest", _non_empty),
     "clientPort": ("port", _PORT),
     "clientPortAddress": ("host", _host),
     "dataDir": ("data_dir", _path),
@@ -226,4 +228,4 @@ _READERS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "minSessionTimeout": ("session_timeout_min", _shortest),
     "tickTime": ("tick_time", _seconds),
 }
-"""For each key, what it sets and how its value is read; a `ValueError` says what would be right."""
+"""For each key, the setting and the function that reads its value, or raises `ValueError`."""

@@ -1,7 +1,6 @@
-"""Answers to four-letter words, line by line as a real server gives them (`server/command/*.java`).
+"""The answers to four-letter words, line by line like a real server's (`server/command/*.java`).
 
-Tools parse these texts, so what stands where, and which lines end in a blank one, was taken from a real
-server of version 3.8.0.
+Tools parse these texts, so the order of fields and the blank lines are those of a real server (3.8.0).
 """
 
 from __future__ import annotations
@@ -11,13 +10,13 @@ from typing import Final
 
 from zkrecipes.devserver.four_letter.dumps import dump, wchc, wchp, wchs
 from zkrecipes.devserver.four_letter.environment import conf, descriptors, dirs, envi
-from zkrecipes.devserver.four_letter.status import VERSION, ConnectionStatus, Status
+from zkrecipes.devserver.four_letter.status import VERSION, ConnectionStatus, ServerStatus
 from zkrecipes.enums import OpCode
 from zkrecipes.errors import session_hex
 
-__all__ = ["VERSION", "WORDS", "ConnectionStatus", "Status", "answer"]
+__all__ = ["VERSION", "WORDS", "ConnectionStatus", "ServerStatus", "answer"]
 
-# As `FinalRequestProcessor` names what it did last.
+# The names of the last operation in `FinalRequestProcessor`.
 _SHORT_NAMES: Final[Mapping[int, str]] = {
     OpCode.ADD_WATCH: "ADDW",
     OpCode.CHECK: "CHEC",
@@ -51,13 +50,13 @@ _SHORT_NAMES: Final[Mapping[int, str]] = {
 }
 
 
-def answer(word: str, status: Status, allowed: Collection[str] | None = None) -> str:
-    """The whole answer to a word.
+def answer(word: str, status: ServerStatus, allowed: Collection[str] | None = None) -> str:
+    """The answer to a four-letter word.
 
     Args:
-        word: four letters.
-        status: the server's.
-        allowed: the words that are answered (`4lw.commands.whitelist`), and `srvr`, which always is; None
+        word: the word.
+        status: the status of the server.
+        allowed: the allowed words (`4lw.commands.whitelist`), besides `srvr`, which is always allowed; None
             allows all.
     """
     command = WORDS.get(word)
@@ -66,23 +65,23 @@ def answer(word: str, status: Status, allowed: Collection[str] | None = None) ->
     return command(status)
 
 
-def _srvr(status: Status) -> str:
+def _srvr(status: ServerStatus) -> str:
     return f"Zookeeper version: {VERSION}\n{_figures(status)}"
 
 
-def _stat(status: Status) -> str:
-    clients = "".join(f"{_client(client)}\n" for client in status.clients)
+def _stat(status: ServerStatus) -> str:
+    clients = "".join(f"{_connection_line(connection)}\n" for connection in status.connections)
     return f"Zookeeper version: {VERSION}\nClients:\n{clients}\n{_figures(status)}"
 
 
-def _figures(status: Status) -> str:
-    total = status.traffic
+def _figures(status: ServerStatus) -> str:
+    total = status.stats
     latency = total.latency
     return (
         f"Latency min/avg/max: {latency.min_ms}/{round(latency.average_ms, 4)}/{latency.max_ms}\n"
         f"Received: {total.received}\n"
         f"Sent: {total.sent}\n"
-        f"Connections: {len(status.clients)}\n"
+        f"Connections: {len(status.connections)}\n"
         "Outstanding: 0\n"
         f"Zxid: 0x{status.processor.zxid:x}\n"
         f"Mode: {_mode(status)}\n"
@@ -90,55 +89,56 @@ def _figures(status: Status) -> str:
     )
 
 
-def _mode(status: Status) -> str:
+def _mode(status: ServerStatus) -> str:
     return "read-only" if status.processor.is_read_only else "standalone"
 
 
-def _cons(status: Status) -> str:
-    return "".join(f"{_client(client, _details(client))}\n" for client in status.clients) + "\n"
+def _cons(status: ServerStatus) -> str:
+    lines = (_connection_line(connection, _details(connection)) for connection in status.connections)
+    return "".join(f"{line}\n" for line in lines) + "\n"
 
 
-def _client(client: ConnectionStatus, details: str = "") -> str:
-    """One line; the number in brackets tells whether anything is awaited from it (1: reading)."""
-    traffic = client.traffic
-    reading = 0 if client.peer.session is None else 1
-    return f" {traffic.peer}[{reading}](queued=0,recved={traffic.received},sent={traffic.sent}{details})"
+def _connection_line(connection: ConnectionStatus, details: str = "") -> str:
+    """One line about a connection. The number in brackets is 1 if the server reads requests from it."""
+    stats = connection.stats
+    reading = 0 if connection.client.session is None else 1
+    return f" {stats.peer}[{reading}](queued=0,recved={stats.received},sent={stats.sent}{details})"
 
 
-def _details(client: ConnectionStatus) -> str:
-    traffic, session = client.traffic, client.peer.session
+def _details(connection: ConnectionStatus) -> str:
+    stats, session = connection.stats, connection.client.session
     if session is None:
         return ""
-    latency, timeout_ms = traffic.latency, round(session.timeout * 1000)
-    last = "NA" if traffic.last_opcode is None else _SHORT_NAMES.get(traffic.last_opcode, "NA")
-    xid = f",lcxid=0x{traffic.last_xid:x}" if traffic.last_xid >= 0 else ""
+    latency, timeout_ms = stats.latency, round(session.timeout * 1000)
+    last = "NA" if stats.last_opcode is None else _SHORT_NAMES.get(stats.last_opcode, "NA")
+    xid = f",lcxid=0x{stats.last_xid:x}" if stats.last_xid >= 0 else ""
     return (
-        f",sid={session_hex(session.id)},lop={last},est={traffic.established_ms},to={timeout_ms}{xid}"
-        f",lzxid=0x{traffic.last_zxid:x},lresp={traffic.last_response_ms}"
+        f",sid={session_hex(session.id)},lop={last},est={stats.established_ms},to={timeout_ms}{xid}"
+        f",lzxid=0x{stats.last_zxid:x},lresp={stats.last_response_ms}"
         f",llat={latency.last_ms},minlat={latency.min_ms},avglat={int(latency.average_ms)}"
         f",maxlat={latency.max_ms}"
     )
 
 
-def _crst(status: Status) -> str:
-    for client in status.clients:
-        client.traffic.reset()
+def _crst(status: ServerStatus) -> str:
+    for connection in status.connections:
+        connection.stats.reset()
     return "Connection stats reset.\n"
 
 
-def _srst(status: Status) -> str:
-    status.traffic.reset()
+def _srst(status: ServerStatus) -> str:
+    status.stats.reset()
     return "Server stats reset.\n"
 
 
-def _mntr(status: Status) -> str:
-    """What every kind of server tells of itself; what measures a Java server's inside is left out."""
-    processor, total, latency = status.processor, status.traffic, status.traffic.latency
+def _mntr(status: ServerStatus) -> str:
+    """The metrics that any server has. Those of the internals of a Java server are left out."""
+    processor, total, latency = status.processor, status.stats, status.stats.latency
     values: dict[str, object] = {
         "version": VERSION,
         "server_state": _mode(status),
         "ephemerals_count": sum(map(len, processor.tree.all_ephemerals().values())),
-        "num_alive_connections": len(status.clients),
+        "num_alive_connections": len(status.connections),
         "avg_latency": round(latency.average_ms, 4),
         "outstanding_requests": 0,
         "znode_count": len(processor.tree),
@@ -155,14 +155,14 @@ def _mntr(status: Status) -> str:
         "max_latency": latency.max_ms,
         "outstanding_tls_handshake": 0,
         "non_mtls_local_conn_count": 0,
-        "connection_rejected": status.refused,
-        "sessionless_connections_expired": status.cut_off,
+        "connection_rejected": status.rejected_count,
+        "sessionless_connections_expired": status.sessionless_count,
         **descriptors(),
     }
     return "".join(f"zk_{key}\t{value}\n" for key, value in values.items())
 
 
-WORDS: Final[Mapping[str, Callable[[Status], str]]] = {
+WORDS: Final[Mapping[str, Callable[[ServerStatus], str]]] = {
     "conf": conf,
     "cons": _cons,
     "crst": _crst,
@@ -179,4 +179,4 @@ WORDS: Final[Mapping[str, Callable[[Status], str]]] = {
     "wchp": wchp,
     "wchs": wchs,
 }
-"""What each word is answered with."""
+"""The function that answers each word."""

@@ -1,4 +1,4 @@
-"""The four-letter words that list sessions, ephemeral znodes and watches: `dump`, `wchs`, `wchc`, `wchp`."""
+"""The answers to `dump`, `wchs`, `wchc` and `wchp`: lists of sessions, ephemeral znodes and watches."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 
 from zkrecipes.devserver.connected_client import ConnectedClient
-from zkrecipes.devserver.four_letter.status import Status
+from zkrecipes.devserver.four_letter.status import ServerStatus
 from zkrecipes.errors import session_hex
 from zkrecipes.protocol.watch_table import WatchKind
 
@@ -16,14 +16,14 @@ __all__ = ["dump", "wchc", "wchp", "wchs"]
 _DATA_WATCHES = (WatchKind.DATA, WatchKind.EXIST, WatchKind.PERSISTENT, WatchKind.RECURSIVE)
 
 
-def dump(status: Status) -> str:
+def dump(status: ServerStatus) -> str:
     """Sessions, ephemeral znodes, and the connections that have a session."""
     sessions = status.processor.sessions
     by_end = _by_end(status, {session.id: session_hex(session.id) for session in sessions})
     connected = {
-        client.peer.session.id: f"ip: {client.traffic.peer} sessionId: {session_hex(client.peer.session.id)}"
-        for client in status.clients
-        if client.peer.session is not None
+        session.id: f"ip: {connection.stats.peer} sessionId: {session_hex(session.id)}"
+        for connection in status.connections
+        if (session := connection.client.session) is not None
     }
     connected_by_end = _by_end(status, connected)
     ephemerals = status.processor.tree.all_ephemerals()
@@ -36,8 +36,8 @@ def dump(status: Status) -> str:
     )
 
 
-def _by_end(status: Status, lines: Mapping[int, str]) -> dict[str, list[str]]:
-    """What is to be said of sessions, by when they expire."""
+def _by_end(status: ServerStatus, lines: Mapping[int, str]) -> dict[str, list[str]]:
+    """Group lines about sessions by the time at which the sessions expire."""
     sessions = status.processor.sessions
     by_end: dict[int, list[str]] = defaultdict(list)
     for session_id, line in lines.items():
@@ -47,8 +47,8 @@ def _by_end(status: Status, lines: Mapping[int, str]) -> dict[str, list[str]]:
     return {_date(status, tick * sessions.tick_time): by_end[tick] for tick in sorted(by_end)}
 
 
-def _date(status: Status, end: float) -> str:
-    """As Java writes a date."""
+def _date(status: ServerStatus, end: float) -> str:
+    """A date in Java's format."""
     return time.strftime("%a %b %d %H:%M:%S UTC %Y", time.gmtime(status.time + end - status.now))
 
 
@@ -60,34 +60,34 @@ def _indented(lines: Collection[str]) -> str:
     return "".join(f"\t{line}\n" for line in lines)
 
 
-def wchs(status: Status) -> str:
-    """How many watches there are."""
+def wchs(status: ServerStatus) -> str:
+    """The number of watches."""
     watches = _data_watches(status)
-    paths, peers = {path for path, _ in watches}, {peer for _, peer in watches}
-    return f"{len(peers)} connections watching {len(paths)} paths\nTotal watches:{len(watches)}\n"
+    paths, clients = {path for path, _ in watches}, {client for _, client in watches}
+    return f"{len(clients)} connections watching {len(paths)} paths\nTotal watches:{len(watches)}\n"
 
 
-def wchc(status: Status) -> str:
+def wchc(status: ServerStatus) -> str:
     """Watches by session."""
     paths: dict[str, list[str]] = defaultdict(list)
-    for path, peer in _data_watches(status):
-        paths[_session(peer)].append(path)
+    for path, client in _data_watches(status):
+        paths[_session_hex(client)].append(path)
     return "".join(f"{session}\n{_indented(each)}" for session, each in paths.items()) + "\n"
 
 
-def wchp(status: Status) -> str:
+def wchp(status: ServerStatus) -> str:
     """Watches by path."""
     sessions: dict[str, list[str]] = defaultdict(list)
-    for path, peer in _data_watches(status):
-        sessions[path].append(_session(peer))
+    for path, client in _data_watches(status):
+        sessions[path].append(_session_hex(client))
     return "".join(f"{path}\n{_indented(each)}" for path, each in sessions.items()) + "\n"
 
 
-def _data_watches(status: Status) -> list[tuple[str, ConnectedClient]]:
-    """A real server tells of these only, and leaves the watches of children out (`DataTree.dumpWatches`)."""
-    watches = ((path, peer) for kind, path, peer in status.processor.watches if kind in _DATA_WATCHES)
+def _data_watches(status: ServerStatus) -> list[tuple[str, ConnectedClient]]:
+    """The watches that a real server reports; it omits child watches (`DataTree.dumpWatches`)."""
+    watches = ((path, client) for kind, path, client in status.processor.watches if kind in _DATA_WATCHES)
     return list(dict.fromkeys(watches))
 
 
-def _session(peer: ConnectedClient) -> str:
-    return session_hex(0 if peer.session is None else peer.session.id)
+def _session_hex(client: ConnectedClient) -> str:
+    return session_hex(0 if client.session is None else client.session.id)

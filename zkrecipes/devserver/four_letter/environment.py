@@ -1,6 +1,6 @@
-"""The four-letter words that tell how and where a server runs: `conf`, `dirs`, `envi`.
+"""The answers to the four-letter words about settings and environment: `conf`, `dirs`, `envi`.
 
-What a Java process alone can tell is `<NA>`, which is Java's own word for that.
+A value that only a Java process has is `<NA>`, which is Java's notation for that.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from zkrecipes.devserver.four_letter.status import VERSION, Status
+from zkrecipes.devserver.four_letter.status import VERSION, ServerStatus
 
 __all__ = ["conf", "descriptors", "dirs", "envi"]
 
 _NOT_KNOWN = "<NA>"
 
 
-def conf(status: Status) -> str:
+def conf(status: ServerStatus) -> str:
     """The settings."""
     sessions, size = status.processor.sessions, status.data_size
     directory = "" if status.data_dir is None else str(status.data_dir)
@@ -31,7 +31,7 @@ def conf(status: Status) -> str:
         "dataLogDir": directory,
         "dataLogSize": size,
         "tickTime": round(sessions.tick_time * 1000),
-        "maxClientCnxns": status.clients_max,
+        "maxClientCnxns": status.connections_per_address_max,
         "minSessionTimeout": round(sessions.timeout_min * 1000),
         "maxSessionTimeout": round(sessions.timeout_max * 1000),
         "clientPortListenBacklog": -1,
@@ -40,12 +40,12 @@ def conf(status: Status) -> str:
     return "".join(f"{key}={value}\n" for key, value in values.items())
 
 
-def dirs(status: Status) -> str:
-    """How large the data directory is."""
+def dirs(status: ServerStatus) -> str:
+    """The size of the data directory."""
     return f"datadir_size: {status.data_size}\nlogdir_size: {status.data_size}\n\n"
 
 
-def envi(_status: Status) -> str:
+def envi(_status: ServerStatus) -> str:
     """The system and this Python."""
     java = ("version", "vendor", "home", "class.path", "library.path")
     values: dict[str, object] = {
@@ -68,11 +68,11 @@ def envi(_status: Status) -> str:
 
 
 def descriptors() -> dict[str, object]:
-    """Where the system tells: a real server leaves them out on Windows, too."""
-    opened = Path("/proc/self/fd")
-    if not opened.is_dir():
+    """The file descriptors, if the system reports them. Real servers also omit them on Windows."""
+    open_descriptors = Path("/proc/self/fd")
+    if not open_descriptors.is_dir():
         return {}
     return {
-        "open_file_descriptor_count": len(list(opened.iterdir())),
+        "open_file_descriptor_count": len(list(open_descriptors.iterdir())),
         "max_file_descriptor_count": os.sysconf("SC_OPEN_MAX"),
     }

@@ -1,4 +1,4 @@
-"""What four-letter words tell of a server, at the moment when it was asked."""
+"""The status of a server and its connections, which four-letter words report."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from zkrecipes.devserver.connected_client import ConnectedClient
 from zkrecipes.devserver.packet_stats import PacketStats
 from zkrecipes.devserver.processor import Processor
 
-__all__ = ["VERSION", "ConnectionStatus", "Status"]
+__all__ = ["VERSION", "ConnectionStatus", "ServerStatus"]
 
-# Clients look for the number (kazoo: what a server can do; aiozk: whether there is create2).
+# Clients parse the number (kazoo: the server's capabilities; aiozk: whether there is create2).
 VERSION = "3.9.5-zkrecipes, built on 2025-01-01 00:00 UTC"
-"""What the server says it is: the version whose behaviour it has."""
+"""The version that the server reports: the one that it behaves like."""
 
 
 @final
@@ -23,31 +23,31 @@ VERSION = "3.9.5-zkrecipes, built on 2025-01-01 00:00 UTC"
 class ConnectionStatus:
     """One connection."""
 
-    peer: ConnectedClient
-    traffic: PacketStats
+    client: ConnectedClient
+    stats: PacketStats
 
 
 @final
 @dataclass(frozen=True)
-class Status:
-    """What the words tell of a server, at the moment when it was asked."""
+class ServerStatus:
+    """The status of a server when a client asked for it."""
 
     processor: Processor
-    clients: Sequence[ConnectionStatus]
-    traffic: PacketStats
-    """Of the whole server."""
+    connections: Sequence[ConnectionStatus]
+    stats: PacketStats
+    """The statistics of the whole server."""
     now: float
-    """By which sessions live, in seconds."""
+    """The time in seconds that sessions expire by."""
     time: float
     """Seconds since 1970."""
     port: int
     data_dir: Path | None = None
-    """None where everything is in memory."""
+    """The data directory; None if everything is in memory."""
     data_size: int = 0
-    """How many bytes its files have."""
-    clients_max: int = 0
-    """How many connections one address may have; 0 is any number."""
-    refused: int = 0
-    """How many connections were one too many."""
-    cut_off: int = 0
-    """How many ended before they said who they are."""
+    """The size of the data directory in bytes."""
+    connections_per_address_max: int = 0
+    """The most connections that one address may have; 0 means any number."""
+    rejected_count: int = 0
+    """The number of connections beyond the limit for their address."""
+    sessionless_count: int = 0
+    """The number of connections closed because they did not ask for a session in time."""

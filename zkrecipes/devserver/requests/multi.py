@@ -1,8 +1,8 @@
-"""All operations or none: what a multi does, under one zxid.
+"""A multi: apply all of its operations, or none, under one zxid.
 
 The rules are those of `MultiOperationRecord.deserialize`, `PrepRequestProcessor` and `DataTree.processTxn`
-(3.9). A real server reads the creates of a multi by their flags rather than by their opcode, and answers each
-under the opcode that it has read.
+(3.9). A real server deserializes the creates in a multi by their flags rather than by their opcode. Each
+result has the opcode of the deserialized operation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from zkrecipes.devserver.requests.writes import WRITES, Change
 from zkrecipes.enums import CreateMode, OpCode
 from zkrecipes.errors import MarshallingError, RuntimeInconsistencyError, ServerError
 
-__all__ = ["NullACLError", "apply_multi", "as_read"]
+__all__ = ["NullACLError", "apply_multi", "as_deserialized"]
 
 _ALLOWED = frozenset(
     {
@@ -41,29 +41,29 @@ _MODES = {int(mode): mode for mode in CreateMode}
 
 
 class NullACLError(MarshallingError):
-    """A create in a multi has a null for its ACL, over which a real server stumbles while it reads."""
+    """A create in a multi has a null ACL, which makes a real server fail during deserialization."""
 
 
-def as_read(operations: Sequence[Request[Any]]) -> list[Request[Any]]:
-    """The operations that a server makes of those that were sent.
+def as_deserialized(operations: Sequence[Request[Any]]) -> list[Request[Any]]:
+    """Turn the operations of a multi into those that a real server deserializes.
 
     Raises:
-        MarshallingError: there is something that cannot be in a multi.
-        NullACLError: there is a null ACL, and nothing before it that cannot be in a multi.
+        MarshallingError: an operation is not allowed in a multi.
+        NullACLError: an ACL is null, and all operations before it are allowed.
     """
-    return [_as_read(operation) for operation in operations]
+    return [_as_deserialized(operation) for operation in operations]
 
 
 def apply_multi(change: Change, operations: Sequence[Request[Any]]) -> tuple[list[int], MultiReply]:
-    """Apply all of `operations`, which come from `as_read`, or none; what happened stands in `change`.
+    """Apply all of `operations`, which come from `as_deserialized`, or none. `change` collects the events.
 
     Returns:
-        The opcode of each result, and the results. Where one operation failed all are `ErrorReply`: 0 before
-        it, its code, -2 after it.
+        The opcode of each result, and the results. If an operation fails, all results are `ErrorReply`: 0
+        before it, its own code, and -2 after it.
     """
     opcodes = [int(operation.opcode) for operation in operations]
     results: list[Record] = []
-    change.tree.open_journal()
+    change.tree.begin()
     try:
         for operation in operations:
             result = WRITES[operation.opcode](change, operation)
@@ -72,21 +72,21 @@ def apply_multi(change: Change, operations: Sequence[Request[Any]]) -> tuple[lis
         change.tree.roll_back()
         change.events.clear()
         change.size_changes.clear()
-        return opcodes, _failed(len(operations), len(results), error.code)
+        return opcodes, _failure_reply(len(operations), len(results), error.code)
     change.tree.commit()
     return opcodes, MultiReply(tuple(results))
 
 
-def _failed(count: int, done: int, code: int) -> MultiReply:
-    """The results of a multi whose operation number `done`, from 0, failed."""
-    after = RuntimeInconsistencyError.code
-    codes = (0 if i < done else code if i == done else after for i in range(count))
+def _failure_reply(count: int, failed_at: int, code: int) -> MultiReply:
+    """Build the reply to a multi whose operation number `failed_at`, from 0, failed."""
+    code_after = RuntimeInconsistencyError.code
+    codes = (0 if i < failed_at else code if i == failed_at else code_after for i in range(count))
     return MultiReply(tuple(ErrorReply(each) for each in codes))
 
 
-def _as_read(operation: Request[Any]) -> Request[Any]:
+def _as_deserialized(operation: Request[Any]) -> Request[Any]:
     if operation.opcode not in _ALLOWED:
-        raise MarshallingError(detail=f"opcode {operation.opcode} in a multi")
+        raise MarshallingError(detail=f"opcode {operation.opcode} is not allowed in a multi")
     if isinstance(operation, CreateTTLRequest):
         mode = _MODES.get(operation.flags)
         if mode is not None and mode.has_ttl:
@@ -95,9 +95,11 @@ def _as_read(operation: Request[Any]) -> Request[Any]:
     if isinstance(operation, (CreateRequest, Create2Request, CreateContainerRequest)):
         mode = _MODES.get(operation.flags)
         if mode is not None and operation.acl is None:
-            raise NullACLError(operation.path, detail="a null ACL in a multi")
+            raise NullACLError(operation.path, detail="an ACL in a multi must not be null")
         if mode is None or mode.has_ttl:
-            raise MarshallingError(operation.path, detail=f"flags {operation.flags} in a multi")
+            raise MarshallingError(
+                operation.path, detail=f"flags {operation.flags} are not allowed in a multi"
+            )
         if mode is CreateMode.CONTAINER:
             return CreateContainerRequest(operation.path, operation.data, operation.acl, operation.flags)
     return operation

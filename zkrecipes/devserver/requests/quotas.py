@@ -1,8 +1,8 @@
-"""Quotas: what stands below a path is counted where a client has asked for it. Nothing is ever refused.
+"""Quotas: the znodes and bytes below a path are counted if a client has set a quota. Nothing is refused.
 
-A client makes `/zookeeper/quota/PATH/zookeeper_limits`, and beside it `zookeeper_stats`. There the server
-keeps the count of znodes and the sum of their bytes (`DataTree.updateQuotaStat`, `StatsTrack`, 3.9). It
-enforces no quota, as real ones do not by default: who goes beyond a limit is told nothing, only the log is.
+A client creates `/zookeeper/quota/PATH/zookeeper_limits`, and `zookeeper_stats` beside it. In the latter, the
+server keeps the count of znodes and the sum of their bytes (`DataTree.updateQuotaStat`, `StatsTrack`, 3.9).
+Like a real server by default, it does not enforce quotas: it only logs that a limit is exceeded.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ _PAIR = re.compile("([^=,;]+)=(-?[0-9]+)")
 
 
 class SizeChange(NamedTuple):
-    """A znode came, went, or got other data."""
+    """A znode was created or deleted, or its data changed."""
 
     path: str
     bytes: int
-    """How many more there are."""
+    """The growth of the data in bytes; negative if it shrank."""
     znodes: int
-    """1, -1 or 0."""
+    """1 for a created znode, -1 for a deleted one, otherwise 0."""
 
 
 @final
 class Quotas:
-    """Keeps the statistics of all quotas of one tree, which is where all of its state is."""
+    """The quotas of one tree, which stores all of their state."""
 
     def __init__(self, tree: DataTree) -> None:
         self._tree = tree
 
-    def follow(self, size_changes: Iterable[SizeChange]) -> None:
-        """Count what has changed in the tree."""
+    def apply(self, size_changes: Iterable[SizeChange]) -> None:
+        """Update the statistics after changes of the tree."""
         quotas = self._tree.find(_QUOTAS)
         if quotas is None or not quotas.children:
             return
@@ -54,13 +54,13 @@ class Quotas:
                 and size_change.path.startswith(_QUOTAS)
                 and size_change.path.endswith(_STATS)
             ):
-                self._count_afresh(size_change.path)
-            path = self._limited(size_change.path)
+                self._recount(size_change.path)
+            path = self._path_with_quota(size_change.path)
             if path is not None:
                 self._add(path, size_change)
 
-    def _limited(self, path: str) -> str | None:
-        """The nearest path with a quota at or above `path`; the root's does not count."""
+    def _path_with_quota(self, path: str) -> str | None:
+        """The nearest path with a quota at or above `path`; a quota of the root does not count."""
         while path:
             if f"{_QUOTAS}{path}{_LIMITS}" in self._tree:
                 return path
@@ -71,40 +71,46 @@ class Quotas:
         stats = self._tree.find(f"{_QUOTAS}{path}{_STATS}")
         if stats is None:
             return
-        limits = _numbers(self._tree.get(f"{_QUOTAS}{path}{_LIMITS}"))
-        numbers = _numbers(stats)
-        for key, more in ((_COUNT, size_change.znodes), (_BYTES, size_change.bytes)):
-            numbers[key] = numbers.get(key, _UNLIMITED) + more
+        limits = _decode(self._tree.get(f"{_QUOTAS}{path}{_LIMITS}"))
+        numbers = _decode(stats)
+        for key, growth in ((_COUNT, size_change.znodes), (_BYTES, size_change.bytes)):
+            numbers[key] = numbers.get(key, _UNLIMITED) + growth
             limit = limits.get(key, _UNLIMITED)
-            if more > 0 and _UNLIMITED < limit < numbers[key]:
-                logger.warning("quota exceeded: %s has %s %d, limit %d", path, key, numbers[key], limit)
+            if growth > 0 and _UNLIMITED < limit < numbers[key]:
+                logger.warning(
+                    "quota exceeded below %s: %s is %d, the limit is %d (not enforced)",
+                    path,
+                    key,
+                    numbers[key],
+                    limit,
+                )
         self._write(stats, numbers)
 
-    def _count_afresh(self, stats_path: str) -> None:
+    def _recount(self, stats_path: str) -> None:
         path = stats_path[len(_QUOTAS) : -len(_STATS)]
         numbers = {_COUNT: 0, _BYTES: 0}
-        below = [path]
-        while below:
-            node = self._tree.find(below[-1])
-            parent = below.pop()
+        stack = [path]
+        while stack:
+            node = self._tree.find(stack[-1])
+            parent = stack.pop()
             if node is not None:
                 numbers[_COUNT] += 1
                 numbers[_BYTES] += len(node.data or b"")
-                below += [f"{parent}/{name}" for name in node.children or ()]
+                stack += [f"{parent}/{name}" for name in node.children or ()]
         self._write(self._tree.get(stats_path), numbers)
 
     def _write(self, stats: ZNode, numbers: dict[str, int]) -> None:
-        """As it is no client's change, neither the version nor the zxid of the znode moves."""
-        self._tree.set_data(stats, _text(numbers), stats.version, stats.mzxid, stats.mtime)
+        """Write statistics. No client changed the znode, so its version and zxid stay the same."""
+        self._tree.set_data(stats, _encode(numbers), stats.version, stats.mzxid, stats.mtime)
 
 
-def _numbers(node: ZNode) -> dict[str, int]:
+def _decode(node: ZNode) -> dict[str, int]:
     text = (node.data or b"").decode("utf-8", "replace")
     return {key: int(number) for key, number in _PAIR.findall(text)}
 
 
-def _text(numbers: dict[str, int]) -> bytes:
-    """Count and bytes first, as the oldest clients read them; what came later hides behind a second `=`."""
+def _encode(numbers: dict[str, int]) -> bytes:
+    """Write count and bytes first, as the oldest clients read them; newer keys follow a second `=`."""
     text = f"{_COUNT}={numbers.get(_COUNT, _UNLIMITED)},{_BYTES}={numbers.get(_BYTES, _UNLIMITED)}"
     others = sorted(numbers.keys() - {_COUNT, _BYTES})
     if others:

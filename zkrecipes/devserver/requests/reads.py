@@ -1,7 +1,7 @@
-"""The requests that look at the tree, one function each, with the watches that they set.
+"""The requests that read the tree, one function each, with the watches that they set.
 
-The order of the checks is that of `FinalRequestProcessor` (3.9): is the znode there, then may it be read. A
-read that fails sets no watch, but for exists.
+The order of the checks is that of `FinalRequestProcessor` (3.9): first that the znode exists, then that the
+client may read it. A read that fails sets no watch, except for exists.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from zkrecipes.codec.messages import (
 )
 from zkrecipes.codec.multi import MultiReadRequest, MultiReply
 from zkrecipes.codec.records import Node
-from zkrecipes.devserver.auth.access import check_permission, client_infos, is_permitted, masked
+from zkrecipes.devserver.auth.access import check_permission, client_infos, is_permitted, mask_passwords
 from zkrecipes.devserver.connected_client import ConnectedClient
 from zkrecipes.devserver.data_tree import DataTree, ZNode
 from zkrecipes.enums import OpCode, Perms
@@ -45,12 +45,12 @@ __all__ = ["Reads"]
 
 @final
 class Reads:
-    """What each reading opcode answers, over one tree and one table of watches.
+    """The handlers of the reading opcodes, over one tree and one watch table.
 
     Args:
         tree: the znodes.
-        watches: where watches are set; an owner is a peer.
-        random: shuffles lists of children, which ZooKeeper gives in no order: nobody shall rely on one.
+        watches: the watch table; each owner is a connected client.
+        random: shuffles lists of children, because ZooKeeper guarantees no order.
     """
 
     def __init__(self, tree: DataTree, watches: WatchTable[ConnectedClient], random: Random) -> None:
@@ -70,68 +70,70 @@ class Reads:
             OpCode.WHO_AM_I: self._who_am_i,
         }
 
-    def _exists(self, peer: ConnectedClient, request: ExistsRequest) -> Record:
+    def _exists(self, client: ConnectedClient, request: ExistsRequest) -> Record:
         path = request.path
         if "\0" in path:
             raise BadArgumentsError(path)
         node = self._tree.find(path)
         if node is not None:
-            check_permission(node.acl, Perms.READ, peer.ids, path)
+            check_permission(node.acl, Perms.READ, client.ids, path)
         if request.watch:
-            self._watches.add(WatchKind.DATA, path, peer)
+            self._watches.add(WatchKind.DATA, path, client)
         if node is None:
             raise NoNodeError(path)
         return StatReply(node.stat())
 
-    def _get_data(self, peer: ConnectedClient, request: GetDataRequest) -> Node:
-        node = self._readable(peer, request.path)
+    def _get_data(self, client: ConnectedClient, request: GetDataRequest) -> Node:
+        node = self._readable_node(client, request.path)
         if request.watch:
-            self._watches.add(WatchKind.DATA, request.path, peer)
+            self._watches.add(WatchKind.DATA, request.path, client)
         return Node(node.data, node.stat())
 
-    def _get_children(self, peer: ConnectedClient, request: GetChildrenRequest) -> ChildrenReply:
-        return ChildrenReply(self._children(peer, request))
+    def _get_children(self, client: ConnectedClient, request: GetChildrenRequest) -> ChildrenReply:
+        return ChildrenReply(self._children(client, request))
 
-    def _get_children2(self, peer: ConnectedClient, request: GetChildren2Request) -> Record:
-        names = self._children(peer, request)
+    def _get_children2(self, client: ConnectedClient, request: GetChildren2Request) -> Record:
+        names = self._children(client, request)
         return GetChildren2Reply(names, self._tree.get(request.path).stat())
 
     def _children(
-        self, peer: ConnectedClient, request: GetChildrenRequest | GetChildren2Request
+        self, client: ConnectedClient, request: GetChildrenRequest | GetChildren2Request
     ) -> list[str]:
-        node = self._readable(peer, request.path)
+        node = self._readable_node(client, request.path)
         if request.watch:
-            self._watches.add(WatchKind.CHILD, request.path, peer)
+            self._watches.add(WatchKind.CHILD, request.path, client)
         names = list(node.children or ())
         self._random.shuffle(names)
         return names
 
-    def _get_acl(self, peer: ConnectedClient, request: GetACLRequest) -> Record:
+    def _get_acl(self, client: ConnectedClient, request: GetACLRequest) -> Record:
         node = self._tree.get(request.path)
-        check_permission(node.acl, Perms.READ | Perms.ADMIN, peer.ids, request.path)
-        whole = is_permitted(node.acl, Perms.ADMIN, peer.ids)
-        return ACLReply(list(node.acl) if whole else masked(node.acl), node.stat())
+        check_permission(node.acl, Perms.READ | Perms.ADMIN, client.ids, request.path)
+        sees_all = is_permitted(node.acl, Perms.ADMIN, client.ids)
+        return ACLReply(list(node.acl) if sees_all else mask_passwords(node.acl), node.stat())
 
-    def _get_all_children_number(self, peer: ConnectedClient, request: GetAllChildrenNumberRequest) -> Record:
-        self._readable(peer, request.path)
+    def _get_all_children_number(
+        self, client: ConnectedClient, request: GetAllChildrenNumberRequest
+    ) -> Record:
+        self._readable_node(client, request.path)
         return ChildrenNumberReply(self._tree.count_below(request.path))
 
-    def _get_ephemerals(self, peer: ConnectedClient, request: GetEphemeralsRequest) -> Record:
-        owned = self._tree.ephemerals(peer.session.id) if peer.session is not None else []
+    def _get_ephemerals(self, client: ConnectedClient, request: GetEphemeralsRequest) -> Record:
+        paths = self._tree.ephemerals(client.session.id) if client.session is not None else []
         prefix = request.prefix_path
         if prefix.strip() not in ("", "/"):
-            owned = [path for path in owned if path.startswith(prefix)]
-        return EphemeralsReply(owned)
+            paths = [path for path in paths if path.startswith(prefix)]
+        return EphemeralsReply(paths)
 
-    def _multi_read(self, peer: ConnectedClient, request: MultiReadRequest) -> Record:
+    def _multi_read(self, client: ConnectedClient, request: MultiReadRequest) -> Record:
         results: list[Record] = []
         for operation in request.operations:
             try:
-                # The watch flags are ignored (`Op.getData`, `Op.getChildren`).
+                # A real server ignores the watch flags (`Op.getData`, `Op.getChildren`).
                 if isinstance(operation, GetDataRequest):
-                    results.append(self._get_data(peer, GetDataRequest(operation.path)))
+                    results.append(self._get_data(client, GetDataRequest(operation.path)))
                 elif isinstance(operation, GetChildrenRequest):
-                    results.append(self._get_children(peer, GetChildrenRequest(operation.path)))
+                    results.append(self._get_children(client, GetChildrenRequest(operation.path)))
                 else:
                     raise MarshallingError
             except MarshallingError:
@@ -140,13 +142,13 @@ class Reads:
                 results.append(ErrorReply(error.code))
         return MultiReply(tuple(results))
 
-    def _sync(self, _peer: ConnectedClient, request: SyncRequest) -> Record:
+    def _sync(self, _client: ConnectedClient, request: SyncRequest) -> Record:
         return SyncReply(request.path)
 
-    def _who_am_i(self, peer: ConnectedClient, _request: WhoAmIRequest) -> Record:
-        return WhoAmIReply(client_infos(peer.ids))
+    def _who_am_i(self, client: ConnectedClient, _request: WhoAmIRequest) -> Record:
+        return WhoAmIReply(client_infos(client.ids))
 
-    def _readable(self, peer: ConnectedClient, path: str) -> ZNode:
+    def _readable_node(self, client: ConnectedClient, path: str) -> ZNode:
         node = self._tree.get(path)
-        check_permission(node.acl, Perms.READ, peer.ids, path)
+        check_permission(node.acl, Perms.READ, client.ids, path)
         return node

@@ -1,22 +1,23 @@
-"""Which containers and TTL znodes are due. Pure (`ContainerManager.getCandidates`, 3.9)."""
+"""The containers and TTL znodes that are due for deletion. Pure (`ContainerManager.getCandidates`, 3.9)."""
 
 from __future__ import annotations
 
 from zkrecipes.devserver.data_tree import DataTree, ZNode, ZNodeKind
 
-__all__ = ["CHECK_INTERVAL", "due"]
+__all__ = ["CHECK_INTERVAL", "due_paths"]
 
 CHECK_INTERVAL = 60.0
-"""How often a server looks, in seconds (`znode.container.checkIntervalMs`)."""
+"""The interval at which a server checks, in seconds (`znode.container.checkIntervalMs`)."""
 
 
-def due(tree: DataTree, time_ms: int, *, start_counter: int = 0) -> list[str]:
-    """The paths that are to be deleted now.
+def due_paths(tree: DataTree, time_ms: int, *, start_counter: int = 0) -> list[str]:
+    """The paths that are due for deletion.
 
     Args:
         tree: the znodes.
         time_ms: milliseconds since 1970.
-        start_counter: from what sequence counters start, which tells whether there ever was a child.
+        start_counter: the initial value of sequence counters; a counter still there means that there never
+            was a child.
     """
     return [path for path, node in tree.reapable() if _is_due(node, time_ms, start_counter)]
 
@@ -26,5 +27,5 @@ def _is_due(node: ZNode, time_ms: int, start_counter: int) -> bool:
         return False
     if node.kind is ZNodeKind.TTL:
         return time_ms - node.mtime > node.ttl_ms
-    # One that never had a child stays for ever: `znode.container.maxNeverUsedIntervalMs` is 0 by default.
+    # A container that never had a child stays: `znode.container.maxNeverUsedIntervalMs` is 0 by default.
     return node.creates != start_counter

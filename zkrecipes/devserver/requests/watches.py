@@ -1,4 +1,4 @@
-"""The requests that are about watches alone, one function each, and the delivery of what watches wait for.
+"""The requests about watches, one function each, and the delivery of events to watches.
 
 The rules are those of `DataTree.setWatches`, `addWatch`, `removeWatch`, `containsWatcher` and of
 `NIOServerCnxn.process` (3.9).
@@ -30,14 +30,14 @@ from zkrecipes.protocol.watch_table import WatchKind, WatchTable
 
 __all__ = ["WatchRequests"]
 
-# The zxid of an event that is no change's but an answer to setWatches (`WatchedEvent.NO_ZXID`).
+# The zxid of an event that answers setWatches (`WatchedEvent.NO_ZXID`); no change caused it.
 _NO_ZXID = -1
 
-_ADDED = {
+_KIND_BY_ADD_MODE = {
     AddWatchMode.PERSISTENT: WatchKind.PERSISTENT,
     AddWatchMode.PERSISTENT_RECURSIVE: WatchKind.RECURSIVE,
 }
-_MEANT = {
+_KINDS_BY_WATCHER_TYPE = {
     WatcherType.CHILDREN: (WatchKind.CHILD,),
     WatcherType.DATA: (WatchKind.DATA,),
     WatcherType.ANY: (WatchKind.CHILD, WatchKind.DATA, WatchKind.PERSISTENT, WatchKind.RECURSIVE),
@@ -48,7 +48,7 @@ _MEANT = {
 
 @final
 class WatchRequests:
-    """What each opcode about watches answers, over one tree and one table of watches."""
+    """The handlers of the opcodes about watches, over one tree and one watch table."""
 
     def __init__(self, tree: DataTree, watches: WatchTable[ConnectedClient]) -> None:
         self._tree = tree
@@ -62,75 +62,77 @@ class WatchRequests:
         }
 
     def fire(self, events: Iterable[TreeEvent], zxid: int) -> None:
-        """Tell whoever waits for it and may read the znode."""
+        """Notify each client whose watch an event fires, if it may read the znode."""
         for event, path, acl in events:
             owners = self._watches.fire(event, path)
             if owners:
                 message = WatchEventMessage(event, KeeperState.CONNECTED, path)
-                for peer in owners:
-                    if is_permitted(acl, Perms.READ, peer.ids):
-                        peer.notify(zxid, message)
+                for client in owners:
+                    if is_permitted(acl, Perms.READ, client.ids):
+                        client.notify(zxid, message)
 
-    def _set_watches(self, peer: ConnectedClient, request: SetWatchesRequest | SetWatches2Request) -> Record:
-        """Re-arm one-shot watches, or fire at once those that are due since `relative_zxid`."""
+    def _set_watches(
+        self, client: ConnectedClient, request: SetWatchesRequest | SetWatches2Request
+    ) -> Record:
+        """Restore one-shot watches, and fire those that became due after `relative_zxid`."""
         since = request.relative_zxid
         for path in request.data_watches or ():
             node = self._tree.find(path)
             if node is None:
-                self._fire_now(peer, EventType.DELETED, path)
+                self._fire_now(client, EventType.DELETED, path)
             elif node.mzxid > since:
-                self._fire_now(peer, EventType.DATA_CHANGED, path)
+                self._fire_now(client, EventType.DATA_CHANGED, path)
             else:
-                self._watches.add(WatchKind.DATA, path, peer)
+                self._watches.add(WatchKind.DATA, path, client)
         for path in request.exist_watches or ():
             if path in self._tree:
-                self._fire_now(peer, EventType.CREATED, path)
+                self._fire_now(client, EventType.CREATED, path)
             else:
-                self._watches.add(WatchKind.DATA, path, peer)
+                self._watches.add(WatchKind.DATA, path, client)
         for path in request.child_watches or ():
             node = self._tree.find(path)
             if node is None:
-                self._fire_now(peer, EventType.DELETED, path)
+                self._fire_now(client, EventType.DELETED, path)
             elif node.pzxid > since:
-                self._fire_now(peer, EventType.CHILDREN_CHANGED, path)
+                self._fire_now(client, EventType.CHILDREN_CHANGED, path)
             else:
-                self._watches.add(WatchKind.CHILD, path, peer)
+                self._watches.add(WatchKind.CHILD, path, client)
         return Empty()
 
-    def _set_watches2(self, peer: ConnectedClient, request: SetWatches2Request) -> Record:
-        """The same; persistent watches are set without a replay."""
-        self._set_watches(peer, request)
+    def _set_watches2(self, client: ConnectedClient, request: SetWatches2Request) -> Record:
+        """Restore one-shot watches, as `_set_watches`, and persistent watches without a replay."""
+        self._set_watches(client, request)
         for path in request.persistent_watches or ():
-            self._watches.add(WatchKind.PERSISTENT, path, peer)
+            self._watches.add(WatchKind.PERSISTENT, path, client)
         for path in request.persistent_recursive_watches or ():
-            self._watches.add(WatchKind.RECURSIVE, path, peer)
+            self._watches.add(WatchKind.RECURSIVE, path, client)
         return Empty()
 
-    def _add_watch(self, peer: ConnectedClient, request: AddWatchRequest) -> Record:
-        kind = _ADDED.get(request.mode)  # type: ignore[call-overload]  # any int may stand there
+    def _add_watch(self, client: ConnectedClient, request: AddWatchRequest) -> Record:
+        kind = _KIND_BY_ADD_MODE.get(request.mode)  # type: ignore[call-overload]  # the client may send any int
         if kind is None:
-            raise MarshallingError(request.path, detail=f"mode {request.mode}")
-        self._watches.add(kind, request.path, peer)
+            raise MarshallingError(request.path, detail=f"unknown mode {request.mode}")
+        self._watches.add(kind, request.path, client)
         return ErrorReply(0)
 
-    def _check_watches(self, peer: ConnectedClient, request: CheckWatchesRequest) -> Record:
-        own = self._watches.watches_of(peer)
-        if not any((kind, request.path) in own for kind in _meant(request)):
+    def _check_watches(self, client: ConnectedClient, request: CheckWatchesRequest) -> Record:
+        own = self._watches.watches_of(client)
+        if not any((kind, request.path) in own for kind in _kinds_of(request)):
             raise NoWatcherError(request.path)
         return Empty()
 
-    def _remove_watches(self, peer: ConnectedClient, request: RemoveWatchesRequest) -> Record:
-        removed = [self._watches.remove(kind, request.path, peer) for kind in _meant(request)]
+    def _remove_watches(self, client: ConnectedClient, request: RemoveWatchesRequest) -> Record:
+        removed = [self._watches.remove(kind, request.path, client) for kind in _kinds_of(request)]
         if not any(removed):
             raise NoWatcherError(request.path)
         return Empty()
 
-    def _fire_now(self, peer: ConnectedClient, event: EventType, path: str) -> None:
-        peer.notify(_NO_ZXID, WatchEventMessage(event, KeeperState.CONNECTED, path))
+    def _fire_now(self, client: ConnectedClient, event: EventType, path: str) -> None:
+        client.notify(_NO_ZXID, WatchEventMessage(event, KeeperState.CONNECTED, path))
 
 
-def _meant(request: CheckWatchesRequest | RemoveWatchesRequest) -> tuple[WatchKind, ...]:
-    kinds = _MEANT.get(request.type)  # type: ignore[call-overload]  # any int may stand there
+def _kinds_of(request: CheckWatchesRequest | RemoveWatchesRequest) -> tuple[WatchKind, ...]:
+    kinds = _KINDS_BY_WATCHER_TYPE.get(request.type)  # type: ignore[call-overload]  # the client may send any int
     if kinds is None:
-        raise MarshallingError(request.path, detail=f"watcher type {request.type}")
+        raise MarshallingError(request.path, detail=f"unknown watcher type {request.type}")
     return kinds  # type: ignore[no-any-return]

@@ -1,8 +1,8 @@
 """The requests that change the tree, one function each: check in the real server's order, then apply.
 
-The order of the checks decides which error a client sees when several things are wrong, so it is that of
-`PrepRequestProcessor.pRequest2Txn` (3.9). The functions raise `ServerError`s; what they changed before is
-taken back by the caller's journal, in a multi only, as nothing is changed before all checks have passed.
+If several things are wrong, the order of the checks decides which error a client sees, so it is that of
+`PrepRequestProcessor.pRequest2Txn` (3.9). The functions raise `ServerError`s. Each changes the tree only
+after all of its checks, so only a multi needs the tree's undo log.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ __all__ = ["WRITES", "Change", "TreeEvent", "end_session"]
 _TTL_MAX_MS = (1 << 40) - 1
 
 _MODES = {int(mode): mode for mode in CreateMode}
-_NOTHING = Empty()
+_EMPTY = Empty()
 
 
 class TreeEvent(NamedTuple):
-    """Something that watches may be waiting for, and the ACL that decides who may know."""
+    """An event for watches, and the ACL that decides which clients may receive it."""
 
     event: EventType
     path: str
@@ -62,16 +62,16 @@ class TreeEvent(NamedTuple):
 
 @final
 class Change:
-    """One transaction in the making: who asks, its zxid and time, and what has happened so far.
+    """One transaction in progress: its client, zxid and time, and its events so far.
 
     Args:
         tree: the znodes.
-        session_id: who owns the ephemeral znodes that are made.
-        ids: the identities of the one who asks.
-        zxid: the transaction's.
+        session_id: the owner of new ephemeral znodes.
+        ids: the identities of the client.
+        zxid: the zxid of the transaction.
         time_ms: milliseconds since 1970.
-        extended_types: whether TTL znodes may be made.
-        schemes: those of ACLs that are configured, such as `sasl`.
+        extended_types: whether clients may create TTL znodes.
+        schemes: the configured ACL schemes, such as `sasl`.
     """
 
     __slots__ = (
@@ -106,7 +106,7 @@ class Change:
         self.extended_types: bool = extended_types
         self.events: list[TreeEvent] = []
         self.size_changes: list[SizeChange] = []
-        """What quotas count."""
+        """The changes that quotas count."""
 
 
 def _create(change: Change, request: CreateRequest) -> Record:
@@ -169,18 +169,18 @@ def _mode_of(
 ) -> CreateMode:
     mode = _MODES.get(request.flags)
     if mode is None:
-        raise BadArgumentsError(request.path, detail=f"flags {request.flags}")
+        raise BadArgumentsError(request.path, detail=f"unknown flags {request.flags}")
     if mode.has_ttl and not extended_types:
         raise UnimplementedError(request.path, detail="TTL znodes need extended_types")
     if mode.has_ttl and not 0 < ttl_ms <= _TTL_MAX_MS:
-        raise BadArgumentsError(request.path, detail=f"a TTL of {ttl_ms} ms")
+        raise BadArgumentsError(request.path, detail=f"a TTL must be 1 to {_TTL_MAX_MS} ms, not {ttl_ms}")
     if not mode.has_ttl and request.opcode == OpCode.CREATE_TTL:
-        raise BadArgumentsError(request.path, detail=f"a TTL with flags {request.flags}")
+        raise BadArgumentsError(request.path, detail=f"flags {request.flags} allow no TTL")
     return mode
 
 
 def _kind_of(opcode: OpCode, mode: CreateMode) -> ZNodeKind:
-    """What is made: containers and TTL znodes come from their own opcodes only, whatever the flags say."""
+    """The kind of the new znode. For containers and TTL znodes the opcode decides, not the flags."""
     if opcode == OpCode.CREATE_CONTAINER:
         return ZNodeKind.CONTAINER
     if opcode == OpCode.CREATE_TTL:
@@ -190,27 +190,27 @@ def _kind_of(opcode: OpCode, mode: CreateMode) -> ZNodeKind:
 
 def _delete(change: Change, request: DeleteRequest) -> Record:
     path, tree = request.path, change.tree
-    parent = tree.get(_parent_of(path))
+    parent = tree.get(_parent_path(path))
     check_permission(parent.acl, Perms.DELETE, change.ids, path)
     node = tree.get(path)
     _next_version(node.version, request.version, path)
     if node.children:
         raise NotEmptyError(path)
     _remove_node(change, path)
-    return _NOTHING
+    return _EMPTY
 
 
 def _delete_container(change: Change, request: DeleteContainerRequest) -> Record:
-    """What the reaper sends; a real server takes it from clients too, and asks for no permission."""
+    """Delete a znode for the reaper. Real servers accept this from clients, without any permission."""
     path, tree = request.path, change.tree
-    _parent_of(path)
+    _parent_path(path)
     node = tree.get(path)
     if node.children:
         raise NotEmptyError(path)
     if node.kind is ZNodeKind.EPHEMERAL:
         raise BadVersionError(path)
     _remove_node(change, path)
-    return _NOTHING
+    return _EMPTY
 
 
 def _remove_node(change: Change, path: str) -> None:
@@ -251,21 +251,21 @@ def _check(change: Change, request: CheckRequest) -> Record:
     node = change.tree.get(path)
     check_permission(node.acl, Perms.READ, change.ids, path)
     _next_version(node.version, request.version, path)
-    return _NOTHING
+    return _EMPTY
 
 
 def _reconfig(_change: Change, _request: ReconfigRequest) -> Record:
-    """`reconfigEnabled` is off by default; a server alone could not do it anyway (-6)."""
+    """Refuse: `reconfigEnabled` is off by default, and a standalone server cannot reconfigure (-6)."""
     raise ReconfigDisabledError
 
 
 def end_session(change: Change) -> None:
-    """Remove all ephemeral znodes of the session, under the change's one zxid."""
+    """Delete all ephemeral znodes of the session, under the zxid of the change."""
     for path in change.tree.ephemerals(change.session_id):
         _remove_node(change, path)
 
 
-def _parent_of(path: str) -> str:
+def _parent_path(path: str) -> str:
     slash = path.rfind("/")
     if slash == -1 or "\0" in path or path in SPECIAL_PATHS:
         raise BadArgumentsError(path)
@@ -280,11 +280,11 @@ def _check_path(path: str) -> None:
 
 
 def _next_version(current: int, expected: int, path: str) -> int:
-    """The version after `current`, which never is -1: as an expected version that means any."""
+    """The version after `current`. It is never -1, because an expected version of -1 means any version."""
     if expected not in (-1, current):
         raise BadVersionError(path)
-    following = wrapped(current + 1)
-    return 0 if following == -1 else following
+    next_version = wrapped(current + 1)
+    return 0 if next_version == -1 else next_version
 
 
 WRITES: dict[int, Callable[[Change, Any], Record]] = {
@@ -299,4 +299,4 @@ WRITES: dict[int, Callable[[Change, Any], Record]] = {
     OpCode.CHECK: _check,
     OpCode.RECONFIG: _reconfig,
 }
-"""What each opcode does to the tree; `CHECK` does nothing but fail."""
+"""The handler of each writing opcode. `CHECK` never changes the tree."""

@@ -1,9 +1,8 @@
-"""A data directory: the state of a durable server in a database of SQLite, which Python brings along.
+"""A data directory: the state of a durable server in a SQLite database.
 
-Changes are appended to a log (`-wal`) and the disk is waited for, once a commit; SQLite moves them to the
-table from time to time, which bounds the log. After a crash the end of the log that was not written whole is
-left out, and with it nothing that anybody was told of. Nothing here knows an event loop: whoever calls it
-does so in one thread at a time.
+A commit appends changes to a log (`-wal`) and waits for the disk. SQLite moves them to the tables from time
+to time, which limits the log. After a crash, SQLite ignores an incomplete end of the log; no client has
+learnt of a change in it. Nothing here knows an event loop; only one thread at a time may call it.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from zkrecipes.devserver.storage.rows import ChangedRows, DamagedRowError
 from zkrecipes.devserver.storage.tables import (
     OtherReleaseError,
     SavedState,
-    make_tables,
+    create_tables,
     read_all,
     write_changes,
 )
@@ -31,28 +30,28 @@ __all__ = ["FILE_NAME", "DataDir", "DataDirError"]
 FILE_NAME: Final = "zkrecipes-devserver.sqlite3"
 _LOCK_NAME: Final = "zkrecipes-devserver.lock"
 
-# `SQLITE_ERROR` is a statement that makes no sense, as ours do where the names of tables have gone bad.
+# Our statements are valid, so `SQLITE_ERROR` means that the names of tables are damaged.
 _DAMAGED: Final = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class DataDirError(Exception):
-    """A data directory cannot be used, or no longer; the message is one line that says why.
+    """A data directory cannot be used, or no longer. The message is one line with the reason.
 
     Attributes:
-        directory: which.
+        directory: the data directory.
     """
 
-    def __init__(self, directory: Path, why: str) -> None:
-        super().__init__(f"data directory {directory} {why}")
+    def __init__(self, directory: Path, problem: str) -> None:
+        super().__init__(f"data directory {directory} {problem}")
         self.directory = directory
 
 
 @final
 class DataDir:
-    """A data directory that is open, and locked for all others.
+    """A data directory, locked against other servers while it is open.
 
     Args:
-        directory: where; made where it is not there.
+        directory: the directory; `open` creates it if necessary.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -62,14 +61,14 @@ class DataDir:
         self._database: sqlite3.Connection | None = None
 
     def open(self) -> SavedState | None:
-        """Lock the directory and read what it holds. Until all of it has been read nothing is written.
+        """Lock the directory and read its state. Nothing is written before everything has been read.
 
         Returns:
-            None where the directory holds nothing of ours yet.
+            The state; None if nothing was ever saved.
 
         Raises:
-            DataDirError: it cannot be used: not readable or writable, in use by another server, or damaged.
-                Then nothing in it was changed.
+            DataDirError: the directory cannot be used: not readable or writable, in use by another server, or
+                damaged. In that case, nothing in it was changed.
         """
         try:
             return self._open()
@@ -78,78 +77,80 @@ class DataDir:
             raise
 
     def save(self, changes: ChangedRows) -> None:
-        """Write changes, and return when they are on disk: all of them or, if this raises, maybe nothing.
+        """Write changes, and return when all of them are on disk. If this raises, maybe none of them are.
 
         Raises:
-            DataDirError: the disk is full or fails. Nothing more can be saved.
+            DataDirError: the disk is full or fails. Nothing can be saved from then on.
         """
-        assert self._database is not None, "not open"
-        with self._named_errors("cannot be written"):
+        assert self._database is not None, "the data directory is not open"
+        with self._convert_errors("cannot be written"):
             write_changes(self._database, changes)
 
     def size(self) -> int:
-        """How many bytes its files have."""
-        files = (self._file, self._log())
+        """The size of its files in bytes."""
+        files = (self._file, self._log_file())
         return sum(file.stat().st_size for file in files if file.exists())
 
     def close(self) -> None:
-        """Let go of the directory. Closing twice is fine."""
+        """Unlock the directory. Closing twice is fine."""
         for connection in (self._database, self._lock):
             if connection is not None:
                 connection.close()
         self._database = self._lock = None
 
     def _open(self) -> SavedState | None:
-        with self._named_errors("cannot be used"):
-            # Others need not read the passwords of sessions in it.
+        with self._convert_errors("cannot be used"):
+            # It contains the passwords of sessions, so other users may not read it.
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = self._locked()
+            self._lock = self._acquire_lock()
             if not self._file.exists():
-                self._make()
+                self._create_database()
             self._check_log()
-            saved = self._read()
+            saved = self._read_state()
             self._database = self._connect(self._file)
-            # One process only, so no shared memory is needed; and the disk is waited for at each commit.
+            # With a single process, SQLite needs no shared memory. FULL waits for the disk at each commit.
             self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._database.execute("PRAGMA synchronous = FULL")
-            # Nothing that a crash has left over may stand behind what comes now.
+            # The leftovers of a crash must not follow the commits that come now.
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             return saved
 
-    def _locked(self) -> sqlite3.Connection:
-        """A lock that goes when its process goes, however it does, on every system that SQLite knows."""
+    def _acquire_lock(self) -> sqlite3.Connection:
+        """Lock the directory. The lock ends with its process, even in a crash, on every platform."""
         lock = self._connect(self._directory / _LOCK_NAME)
         try:
             lock.execute("BEGIN EXCLUSIVE")
         except BaseException as error:
             lock.close()
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
-                raise DamagedRowError(f"{_LOCK_NAME} is no lock of ours; no data is in it") from error
+                raise DamagedRowError(
+                    f"{_LOCK_NAME} is not a lock file of a dev server; it contains no data, so delete it"
+                ) from error
             raise
         return lock
 
-    def _make(self) -> None:
-        """An empty database appears under its name when it is whole, so an empty file is a damaged one."""
-        if self._log().exists():
-            raise DataDirError(self._directory, f"is damaged: {FILE_NAME} is missing, its log is there")
+    def _create_database(self) -> None:
+        """Create an empty database. It gets its name when it is complete, so an empty file is damaged."""
+        if self._log_file().exists():
+            raise DataDirError(self._directory, f"is damaged: {FILE_NAME} is missing, but its log exists")
         unfinished = self._file.with_suffix(".new")
-        for left_over in self._directory.glob(f"{unfinished.name}*"):
-            left_over.unlink()
+        for leftover in self._directory.glob(f"{unfinished.name}*"):
+            leftover.unlink()
         database = self._connect(unfinished)
         try:
-            make_tables(database)
+            create_tables(database)
         finally:
             database.close()
         unfinished.rename(self._file)
         _sync_directory(self._directory)
 
     def _check_log(self) -> None:
-        log = self._log()
+        log = self._log_file()
         if log.exists() and is_damaged(log.read_bytes()):
-            raise DamagedRowError(f"{log.name} is damaged, and not by a crash")
+            raise DamagedRowError(f"{log.name} is damaged, but not by a crash")
 
-    def _read(self) -> SavedState | None:
-        """All that there is; only read, so that a damaged file stays as it is, and its log beside it."""
+    def _read_state(self) -> SavedState | None:
+        """Read everything. The connection is read-only, so that a damaged file and its log stay unchanged."""
         if self._file.stat().st_size == 0:
             raise DamagedRowError(f"{FILE_NAME} is empty")
         database = self._connect(f"{self._file.absolute().as_uri()}?mode=ro")
@@ -158,19 +159,23 @@ class DataDir:
         finally:
             database.close()
 
-    def _log(self) -> Path:
+    def _log_file(self) -> Path:
         return self._file.with_name(f"{FILE_NAME}-wal")
 
     @staticmethod
     def _connect(file: Path | str) -> sqlite3.Connection:
-        # Used by one thread at a time, but not always by the same.
+        # Only one thread uses it at a time, but not always the same one.
         return sqlite3.connect(
             file, isolation_level=None, check_same_thread=False, timeout=0, uri=isinstance(file, str)
         )
 
     @contextmanager
-    def _named_errors(self, otherwise: str) -> Iterator[None]:
-        """What goes wrong becomes a `DataDirError`."""
+    def _convert_errors(self, problem: str) -> Iterator[None]:
+        """Convert errors to `DataDirError`.
+
+        Args:
+            problem: the message for an error that is not damage.
+        """
         try:
             yield
         except OtherReleaseError as error:
@@ -178,21 +183,21 @@ class DataDir:
         except DamagedRowError as error:
             raise DataDirError(self._directory, f"is damaged: {error}") from error
         except sqlite3.Error as error:
-            # Without a code it is Python's own, over text that is none.
+            # Without a code it is an error of Python's, about bytes that are not text.
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
             if code == sqlite3.SQLITE_BUSY:
                 raise DataDirError(self._directory, "is in use by another server") from error
             if code in _DAMAGED:
                 raise DataDirError(self._directory, f"is damaged: {FILE_NAME}: {error}") from error
-            raise DataDirError(self._directory, f"{otherwise}: {error}") from error
-        except (ValueError, TypeError, struct.error) as error:  # no row that we have ever written
+            raise DataDirError(self._directory, f"{problem}: {error}") from error
+        except (ValueError, TypeError, struct.error) as error:  # a dev server never wrote this row
             raise DataDirError(self._directory, f"is damaged: {FILE_NAME}: {error}") from error
         except OSError as error:
-            raise DataDirError(self._directory, f"{otherwise}: {error.strerror or error}") from error
+            raise DataDirError(self._directory, f"{problem}: {error.strerror or error}") from error
 
 
 def _sync_directory(directory: Path) -> None:
-    """Wait until a name in it is on disk. Windows has no means for that, and keeps names by itself."""
+    """Wait until a new name in a directory is on disk. Windows needs no call for it."""
     if os.name != "posix":
         return
     descriptor = os.open(directory, os.O_RDONLY)

@@ -1,9 +1,9 @@
-"""Keeps a server's state on disk: whoever is about to tell of a change waits here until it is there.
+"""The journal keeps a server's state on disk: before a server sends a reply or an event, it waits here.
 
-All that has changed up to then is saved at once, by a worker thread, so the event loop goes on meanwhile;
-what changes in that time is saved together in the next round. So a hundred writers share one wait for the
-disk. What is told, a reply or an event, waits until the zxid that the server had when it was told is on disk:
-also the reply to a read, which may have seen what somebody else has just written.
+A worker thread saves all changes up to then at once, while the event loop continues. The next round saves
+the changes made in that time together, so a hundred writers share one wait for the disk. Each reply or event
+waits until the zxid that the server had when it was queued is on disk. This includes the reply to a read,
+which may have seen a change that another client has just written.
 """
 
 from __future__ import annotations
@@ -29,19 +29,20 @@ __all__ = ["Journal", "open_journal"]
 async def open_journal(
     directory: Path, restore: Callable[[SavedState | None], Processor]
 ) -> AsyncIterator[Journal]:
-    """Open a data directory, and save in it until the block ends; then it is free for others.
+    """Open a data directory, and save in it until the block ends.
 
     Args:
-        directory: where; made where it is not there.
-        restore: makes a processor of what was saved, or a new one; called in a worker thread.
+        directory: the directory; created if necessary.
+        restore: restores a processor from the saved state, or creates a new one for None. It is called in a
+            worker thread.
 
     Raises:
-        DataDirError: the directory cannot be used; nothing in it was changed. At the end: the disk fails.
+        DataDirError: the directory cannot be used, and nothing in it was changed. At the end: the disk fails.
     """
-    store = DataDir(directory)
+    data_dir = DataDir(directory)
 
     def load() -> tuple[Processor, bool]:
-        saved = store.open()
+        saved = data_dir.open()
         try:
             return restore(saved), saved is None
         except KeyError as error:
@@ -49,108 +50,108 @@ async def open_journal(
 
     try:
         processor, is_new = await anyio.to_thread.run_sync(load)
-        journal = Journal(store, processor, is_new=is_new)
+        journal = Journal(data_dir, processor, is_new=is_new)
         try:
             yield journal
         finally:
             journal.save_now()
     finally:
-        store.close()
+        data_dir.close()
 
 
 @final
 class Journal:
-    """The state of one processor, saved in one store.
+    """Saves the state of a processor in a data directory.
 
     Args:
-        store: an open one.
-        processor: whose changes are saved.
-        is_new: whether the store holds nothing of this processor yet.
+        data_dir: an open data directory.
+        processor: the processor.
+        is_new: whether the directory contains nothing of this processor yet.
     """
 
-    def __init__(self, store: DataDir, processor: Processor, *, is_new: bool) -> None:
-        self._store = store
-        self._wanted = anyio.Event()
+    def __init__(self, data_dir: DataDir, processor: Processor, *, is_new: bool) -> None:
+        self._data_dir = data_dir
+        self._save_requested = anyio.Event()
         self._saved = anyio.Event()
-        # A thread of its own, so to speak: the host's other work cannot keep it waiting.
+        # A separate limit, so that other threads of this program cannot delay it.
         self._limiter = anyio.CapacityLimiter(1)
         self._saved_zxid = -1
-        self._is_sound = True
+        self._can_save = True
         self.follow(processor, is_new=is_new)
 
     def follow(self, processor: Processor, *, is_new: bool) -> None:
-        """From now on save this processor's changes; a new one replaces all that was saved."""
+        """Save the changes of this processor from now on. A new one replaces the saved state."""
         self.processor = processor
-        """Whose changes are saved."""
+        """The processor whose changes are saved."""
         self._is_new = is_new
-        processor.tree.touched = {}
-        processor.sessions.touched = {}
+        processor.tree.changed_paths = {}
+        processor.sessions.changed_ids = {}
         if is_new:
-            processor.tree.touched.update(dict.fromkeys(processor.tree.paths()))
-            processor.sessions.touched.update(dict.fromkeys(session.id for session in processor.sessions))
+            processor.tree.changed_paths.update(dict.fromkeys(processor.tree.paths()))
+            processor.sessions.changed_ids.update(dict.fromkeys(session.id for session in processor.sessions))
         else:
             self._saved_zxid = processor.zxid
 
-    async def settled(self) -> None:
-        """Wait until the state as it is now is on disk. No checkpoint where it is."""
+    async def wait_saved(self) -> None:
+        """Wait until the current state is on disk. Not a checkpoint if it is on disk already."""
         zxid = self.processor.zxid
         while self._saved_zxid < zxid:
-            self._wanted.set()
+            self._save_requested.set()
             await self._saved.wait()
 
     async def run(self) -> None:
-        """Save whenever somebody waits.
+        """Save whenever a task waits in `wait_saved`.
 
         Raises:
-            DataDirError: the disk does not take it. Nothing is told from then on.
+            DataDirError: the disk is full or fails. The server sends nothing from then on.
 
-        Cancellation: what is being saved is saved whole.
+        Cancellation: a save in progress completes.
         """
         while True:
-            await self._wanted.wait()
-            self._wanted = anyio.Event()
-            changes = self._changes()
-            self._is_sound = False
-            await anyio.to_thread.run_sync(self._store.save, changes, limiter=self._limiter)
-            self._is_sound = True
+            await self._save_requested.wait()
+            self._save_requested = anyio.Event()
+            changes = self._take_changes()
+            self._can_save = False
+            await anyio.to_thread.run_sync(self._data_dir.save, changes, limiter=self._limiter)
+            self._can_save = True
             self._saved_zxid = changes.state.zxid
             self._saved.set()
             self._saved = anyio.Event()
 
     def save_now(self) -> None:
-        """Save what nobody waited for, at the end. It blocks; `run` must have ended.
+        """Save the last changes, which no task waited for. This blocks; `run` must have ended.
 
         Raises:
-            DataDirError: as `run` does.
+            DataDirError: the disk is full or fails.
         """
-        if self._is_sound:  # or a change would be missing before them
-            self._store.save(self._changes())
+        if self._can_save:  # after a failed save, earlier changes would be missing
+            self._data_dir.save(self._take_changes())
 
     def size(self) -> int:
-        """How many bytes there are on disk."""
-        return self._store.size()
+        """The size of the data directory in bytes."""
+        return self._data_dir.size()
 
-    def _changes(self) -> ChangedRows:
-        """What is to be saved, as it is at this moment; from now on it counts as saved."""
+    def _take_changes(self) -> ChangedRows:
+        """Take the changes that are not saved yet. The caller must save them."""
         processor = self.processor
         tree, sessions = processor.tree, processor.sessions
-        assert tree.touched is not None, "nobody follows them"
-        assert sessions.touched is not None, "nobody follows them"
-        paths, tree.touched = tree.touched, {}
-        session_ids, sessions.touched = sessions.touched, {}
+        assert tree.changed_paths is not None, "the tree records no changes"
+        assert sessions.changed_ids is not None, "the tracker records no changes"
+        paths, tree.changed_paths = tree.changed_paths, {}
+        session_ids, sessions.changed_ids = sessions.changed_ids, {}
         from_scratch, self._is_new = self._is_new, False
         nodes = {path: tree.find(path) for path in paths}
-        found = {session_id: sessions.find(session_id) for session_id in session_ids}
+        found_sessions = {session_id: sessions.find(session_id) for session_id in session_ids}
         return ChangedRows(
             state=StateRow(processor.zxid, sessions.next_id, len(tree), len(sessions)),
             znodes=[row_of(node) for node in nodes.values() if node is not None],
             removed=[(path,) for path, node in nodes.items() if node is None],
-            sessions=[_session_row(each) for each in found.values() if each is not None],
-            ended=[(session_id,) for session_id, each in found.items() if each is None],
+            sessions=[_session_row(each) for each in found_sessions.values() if each is not None],
+            ended=[(session_id,) for session_id, each in found_sessions.items() if each is None],
             from_scratch=from_scratch,
         )
 
 
 def _session_row(session: Session) -> SessionRow:
-    # A float, as it comes back from the disk as one: the checksum tells 4 from 4.0.
+    # The disk returns a float, and the checksums of 4 and 4.0 differ.
     return SessionRow(session.id, session.password, float(session.timeout))

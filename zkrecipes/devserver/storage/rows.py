@@ -1,7 +1,6 @@
-"""Znodes and sessions as rows, and back. Pure: what a row holds is known here, where it is kept is not.
+"""The rows for znodes and sessions. Pure: `tables` stores them.
 
-Each row carries a checksum, since a database notices when its own structure is damaged, and not when a byte
-of somebody's data is.
+Each row has a checksum, because a database notices damage to its structure, but not to a byte of the data.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ __all__ = [
     "Row",
     "SessionRow",
     "StateRow",
-    "node_of",
+    "add_checksum",
+    "remove_checksum",
     "row_of",
-    "sealed",
-    "unsealed",
+    "znode_of",
 ]
 
 Row = tuple[Any, ...]
-"""What is kept, with its checksum at the end; of a znode in the order of `COLUMNS`."""
+"""The values of a row, with the checksum at the end. The row of a znode is in the order of `COLUMNS`."""
 
 COLUMNS = (
     "path",
@@ -64,7 +63,7 @@ class SessionRow(NamedTuple):
 
 
 class StateRow(NamedTuple):
-    """What a server knows beside its znodes and sessions, and how many of those there are."""
+    """The state of a server besides znodes and sessions, and the number of those."""
 
     zxid: int
     next_session_id: int
@@ -73,21 +72,21 @@ class StateRow(NamedTuple):
 
 
 class ChangedRows(NamedTuple):
-    """What is to be saved at once: all of it or, where the machine fails meanwhile, nothing of it."""
+    """The changes that one transaction saves: all of them or, if the machine fails, none."""
 
     state: StateRow
-    """As it is afterwards."""
+    """The state after the changes."""
     znodes: list[Row]
-    """Those that are new or different."""
+    """The new and changed znodes."""
     removed: list[tuple[str]]
     sessions: list[SessionRow]
     ended: list[tuple[int]]
     from_scratch: bool
-    """Whether all that was saved before is to go first."""
+    """Whether to delete everything saved before."""
 
 
 class DamagedRowError(Exception):
-    """A row is not what was saved."""
+    """A row differs from the one that was saved."""
 
 
 def row_of(node: ZNode) -> Row:
@@ -111,12 +110,12 @@ def row_of(node: ZNode) -> Row:
     return (*row, _checksum(row))
 
 
-def node_of(row: Row) -> ZNode:
+def znode_of(row: Row) -> ZNode:
     """The znode of a row.
 
     Raises:
-        DamagedRowError: the row is not what was saved.
-        TypeError, ValueError, struct.error: it is not even of the right form.
+        DamagedRowError: the row differs from the one that was saved.
+        TypeError, ValueError, struct.error: a value has a wrong type or range.
     """
     if _checksum(row[:-1]) != row[-1]:
         raise DamagedRowError(f"the checksum of znode {row[0]!r} is wrong")
@@ -127,7 +126,7 @@ def node_of(row: Row) -> ZNode:
         data, _acl(acl), czxid, ctime, kind=_KINDS[kind], owner=owner, ttl_ms=ttl_ms, creates=creates
     )
     node.path = path
-    # Of a million znodes most were never changed: equal numbers need to be there only once.
+    # Most of a million znodes were never changed, so equal numbers share one object.
     node.mzxid = czxid if mzxid == czxid else mzxid
     node.pzxid = czxid if pzxid == czxid else pzxid
     node.mtime = ctime if mtime == ctime else mtime
@@ -135,20 +134,20 @@ def node_of(row: Row) -> ZNode:
     return node
 
 
-def sealed(row: SessionRow | StateRow) -> Row:
-    """A row of which there are few, with a checksum."""
+def add_checksum(row: SessionRow | StateRow) -> Row:
+    """Add a checksum to a row of a session or of the state."""
     return (*row, _checksum_of_text(tuple(row)))
 
 
-def unsealed(row: Row, name: str) -> Row:
-    """What was `sealed`, without the checksum.
+def remove_checksum(row: Row, name: str) -> Row:
+    """Check and remove the checksum that `add_checksum` added.
 
     Args:
-        row: as it was kept.
-        name: what messages call it.
+        row: the row from the database.
+        name: its name for messages.
 
     Raises:
-        DamagedRowError: the row is not what was saved.
+        DamagedRowError: the row differs from the one that was saved.
     """
     if _checksum_of_text(row[:-1]) != row[-1]:
         raise DamagedRowError(f"the checksum of {name} is wrong")
@@ -156,15 +155,15 @@ def unsealed(row: Row, name: str) -> Row:
 
 
 def _checksum_of_text(row: Row) -> int:
-    # Whatever types a damaged row has, they have a `repr`, and it tells 4 from 4.0 and from None.
+    # Values of any type have a `repr`, even in a damaged row, and it distinguishes 4, 4.0 and None.
     return crc32(repr(row).encode())
 
 
 def _checksum(row: Row) -> int:
     path, data, acl, kind, *numbers = row
-    # No data and empty data differ. A NUL is in no path.
-    words = f"{path}\0{kind}\0{acl}\0{'' if data is None else 'data'}"
-    checksum = crc32(_NUMBERS.pack(*numbers), crc32(words.encode()))
+    # None and empty data must differ. No path contains a NUL.
+    text_fields = f"{path}\0{kind}\0{acl}\0{'' if data is None else 'data'}"
+    checksum = crc32(_NUMBERS.pack(*numbers), crc32(text_fields.encode()))
     return checksum if data is None else crc32(data, checksum)
 
 

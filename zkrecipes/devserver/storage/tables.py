@@ -1,6 +1,6 @@
-"""The tables that hold a server's state: make them, write what has changed, read and check all that there is.
+"""The tables with a server's state: create them, write changes, read and check everything.
 
-Which file they are in, and who may use it, is the business of `Store`.
+`DataDir` owns the file that contains them.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from zkrecipes.devserver.storage.rows import (
     DamagedRowError,
     SessionRow,
     StateRow,
-    node_of,
-    sealed,
-    unsealed,
+    add_checksum,
+    remove_checksum,
+    znode_of,
 )
 
-__all__ = ["OtherReleaseError", "SavedState", "make_tables", "read_all", "write_changes"]
+__all__ = ["OtherReleaseError", "SavedState", "create_tables", "read_all", "write_changes"]
 
-# "zkrd", so that `file` and we can tell the database from others; and the form of its tables.
+# "zkrd" distinguishes our database from others, for `file` as well. The format is that of the tables.
 _APPLICATION_ID: Final = 0x7A6B7264
 _FORMAT: Final = 2
 
@@ -51,21 +51,21 @@ _SAVE_ZNODE: Final = (
 
 
 class OtherReleaseError(Exception):
-    """The tables have a form that this release does not know."""
+    """The tables have a format that this release does not know."""
 
 
 class SavedState(NamedTuple):
-    """What a data directory holds."""
+    """The state in a data directory."""
 
     zxid: int
     next_session_id: int
     sessions: list[SessionRow]
     znodes: list[ZNode]
-    """Each after its parent."""
+    """The znodes, parents before their children."""
 
 
-def make_tables(database: sqlite3.Connection) -> None:
-    """Make them, with nothing in them."""
+def create_tables(database: sqlite3.Connection) -> None:
+    """Create empty tables."""
     database.execute("PRAGMA journal_mode = WAL")
     database.executescript(_SCHEMA)
 
@@ -75,50 +75,53 @@ def write_changes(database: sqlite3.Connection, changes: ChangedRows) -> None:
     database.execute("BEGIN IMMEDIATE")
     if changes.from_scratch:
         for table in ("znode", "session"):
-            database.execute(f"DELETE FROM {table}")  # noqa: S608 - two names of our own
+            database.execute(f"DELETE FROM {table}")  # noqa: S608 - constant names
     database.executemany(_SAVE_ZNODE, changes.znodes)
     database.executemany("DELETE FROM znode WHERE path = ?", changes.removed)
-    sessions = map(sealed, changes.sessions)
+    sessions = map(add_checksum, changes.sessions)
     database.executemany("INSERT OR REPLACE INTO session VALUES (?, ?, ?, ?)", sessions)
     database.executemany("DELETE FROM session WHERE id = ?", changes.ended)
     database.execute("DELETE FROM state")
-    database.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?)", sealed(changes.state))
+    database.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?)", add_checksum(changes.state))
     database.execute("COMMIT")
 
 
 def read_all(database: sqlite3.Connection) -> SavedState | None:
-    """All that there is; None where nothing was ever written.
+    """Read everything.
+
+    Returns:
+        The state; None if nothing was ever written.
 
     Raises:
-        OtherReleaseError: it has another form.
-        DamagedRowError: it is not what was written.
-        sqlite3.Error, TypeError, ValueError, struct.error: it is not even of the right form.
+        OtherReleaseError: the tables have another format.
+        DamagedRowError: a row differs from the one that was written.
+        sqlite3.Error, TypeError, ValueError, struct.error: the file or a value is malformed.
     """
-    _check_form(database)
-    kept = database.execute("SELECT * FROM state").fetchone()
-    if kept is None:
+    _check_format(database)
+    state_row = database.execute("SELECT * FROM state").fetchone()
+    if state_row is None:
         (count,) = database.execute("SELECT count(*) FROM znode").fetchone()
         _check_count("znodes", count, 0)
         return None
-    state = StateRow(*unsealed(kept, "the last zxid"))
+    state = StateRow(*remove_checksum(state_row, "the last zxid"))
     rows = database.execute(f"SELECT {', '.join(COLUMNS)} FROM znode ORDER BY path")  # noqa: S608
-    znodes = [node_of(row) for row in rows]
-    kept_sessions = database.execute("SELECT * FROM session")
-    sessions = [SessionRow(*unsealed(row, f"session {row[0]}")) for row in kept_sessions]
+    znodes = [znode_of(row) for row in rows]
+    session_rows = database.execute("SELECT * FROM session")
+    sessions = [SessionRow(*remove_checksum(row, f"session {row[0]}")) for row in session_rows]
     _check_count("znodes", len(znodes), state.znode_count)
     _check_count("sessions", len(sessions), state.session_count)
     return SavedState(state.zxid, state.next_session_id, sessions, znodes)
 
 
-def _check_form(database: sqlite3.Connection) -> None:
+def _check_format(database: sqlite3.Connection) -> None:
     (application_id,) = database.execute("PRAGMA application_id").fetchone()
-    (form,) = database.execute("PRAGMA user_version").fetchone()
+    (file_format,) = database.execute("PRAGMA user_version").fetchone()
     if application_id != _APPLICATION_ID:
-        raise DamagedRowError("it is a database of something else")
-    if form != _FORMAT:
-        raise OtherReleaseError(f"form {form}, not {_FORMAT}")
+        raise DamagedRowError("the database belongs to another application")
+    if file_format != _FORMAT:
+        raise OtherReleaseError(f"format {file_format}, not {_FORMAT}")
 
 
 def _check_count(what: str, found: int, expected: int) -> None:
     if found != expected:
-        raise DamagedRowError(f"there are {found} {what} in place of {expected}")
+        raise DamagedRowError(f"there are {found} {what} instead of {expected}")

@@ -319,7 +319,7 @@ class Leading(Role):
     def _reap(self) -> None:
         """Delete the containers that are due (`ContainerManager`)."""
         replica = self.replica
-        for path in reaping.due(replica.processor.tree, replica.ensemble.calendar()):
+        for path in reaping.due_paths(replica.processor.tree, replica.ensemble.calendar()):
             self._propose(Write(0, (), OpCode.DELETE_CONTAINER, DeleteContainerRequest(path)), None)
         replica.call_in_role(reaping.CHECK_INTERVAL, self._reap)
 
