@@ -1,4 +1,4 @@
-"""The demo as its users run it: alone, on a server, on an ensemble, interrupted, and without any server."""
+"""The demo as its users run it: alone, on a server, on an ensemble, interrupted, and without a server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import trio
 import zkrecipes as zk
 from tests.cli.commands import DEV_SERVER, ZKRECIPES, run_command, running_server
 from zkrecipes.cli.demo import command as demo_command
-from zkrecipes.cli.demo.check import Check
+from zkrecipes.cli.demo.check_result import CheckResult
 from zkrecipes.cli.exit_codes import ExitCode
 from zkrecipes.ensemble import ApacheEnsemble
 
@@ -25,16 +25,16 @@ UNREACHABLE = "127.0.0.1:1"
 
 
 @pytest.mark.timeout(40)
-def test_it_ends_by_itself_in_under_20_seconds_and_all_claims_hold() -> None:
+def test_it_ends_in_under_20_seconds_and_all_checks_pass() -> None:
     done = run_command("demo", timeout=35)
     _check_output(done)
     times = [float(found["at"]) for found in map(LINE.match, done.stdout.splitlines()) if found is not None]
-    # From the first worker to the last, for how long Python takes to start is not the demo's.
+    # From the first worker's event to the last one, because the start of Python does not count.
     assert times[-1] - times[0] < 18
 
 
 @pytest.mark.apache
-def test_it_is_the_same_on_a_real_ensemble(apache_ensemble: ApacheEnsemble) -> None:
+def test_it_works_on_a_real_ensemble(apache_ensemble: ApacheEnsemble) -> None:
     done = run_command("demo", "--hosts", apache_ensemble.connect_string, timeout=50)
     _check_output(done)
     assert trio.run(_names_at_the_root, apache_ensemble.connect_string) == []
@@ -54,7 +54,7 @@ def _check_output(done: subprocess.CompletedProcess[str]) -> None:
     assert kinds["leads"] == kinds["stepped-down"] == 3
     tokens = [int(event["token"]) for event in events if event["kind"] == "began"]
     assert tokens == sorted(set(tokens))
-    assert lines[-1].startswith("# all claims hold; ")
+    assert lines[-1].startswith("# all checks passed; ")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
@@ -66,7 +66,7 @@ def test_a_signal_ends_it_and_nothing_is_left(number: signal.Signals, code: Exit
         demo = _start_demo("--hosts", hosts)
         with demo:
             _read_until(demo, " began ")
-            os.killpg(demo.pid, number)  # as a terminal does: the workers get it too
+            os.killpg(demo.pid, number)  # as a terminal does, so the workers also get it
             _, errors = demo.communicate(timeout=10)
         assert demo.returncode == code
         assert len(errors.splitlines()) == 1
@@ -76,7 +76,7 @@ def test_a_signal_ends_it_and_nothing_is_left(number: signal.Signals, code: Exit
 
 @pytest.mark.timeout(40)
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX process groups")
-def test_no_worker_outlives_it_even_when_it_is_killed() -> None:
+def test_no_worker_outlives_the_demo_even_if_it_is_killed() -> None:
     with _start_demo() as demo:
         _read_until(demo, " cut-off ", " killed ")
         demo.kill()
@@ -85,10 +85,10 @@ def test_no_worker_outlives_it_even_when_it_is_killed() -> None:
         if not _is_group_alive(demo.pid):
             return
         time.sleep(0.1)
-    pytest.fail("a worker lives on")
+    pytest.fail("a worker outlives the demo")
 
 
-def test_it_says_that_there_is_no_server_in_one_line() -> None:
+def test_a_missing_server_is_reported_in_one_line() -> None:
     done = run_command("demo", "--hosts", UNREACHABLE, "--connect-timeout", "0.3")
     assert done.returncode == ExitCode.NO_SERVER
     assert not done.stdout
@@ -104,7 +104,7 @@ def test_a_missing_chroot_is_named() -> None:
     assert done.stderr == f"zkrecipes: {hosts}/nowhere: the chroot does not exist\n"
 
 
-def test_a_reader_that_goes_away_ends_it() -> None:
+def test_the_demo_ends_when_the_reader_of_its_output_ends() -> None:
     with _start_demo() as demo:
         assert demo.stdout is not None
         demo.stdout.readline()
@@ -114,17 +114,15 @@ def test_a_reader_that_goes_away_ends_it() -> None:
         assert not demo.stderr.read()
 
 
-@pytest.mark.parametrize(
-    ("objections", "code"), [((), ExitCode.OK), (("two at once",), ExitCode.CLAIM_FAILED)]
-)
-def test_a_claim_that_does_not_hold_is_code_1(
-    objections: tuple[str, ...], code: ExitCode, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("failures", "code"), [((), ExitCode.OK), (("two at once",), ExitCode.CHECK_FAILED)])
+def test_a_failed_check_is_exit_code_1(
+    failures: tuple[str, ...], code: ExitCode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def play(*_: object, **__: object) -> list[Check]:
+    async def run_demo(*_: object, **__: object) -> list[CheckResult]:
         await trio.lowlevel.checkpoint()
-        return [Check("this always holds", ()), Check("one at a time", objections)]
+        return [CheckResult("this always holds", ()), CheckResult("one at a time", failures)]
 
-    monkeypatch.setattr(demo_command, "play", play)
+    monkeypatch.setattr(demo_command, "run_demo", run_demo)
     assert demo_command.demo.main([], standalone_mode=False) == code
 
 

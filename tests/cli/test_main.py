@@ -77,7 +77,7 @@ def run_without_extra(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_without_its_extra_the_command_says_what_to_install() -> None:
     done = run_without_extra("demo")
     assert done.returncode == ExitCode.EXTRA_MISSING
-    assert done.stderr == 'zkrecipes: click is missing; type: pip install "zkrecipes[cli]"\n'
+    assert done.stderr == 'zkrecipes: click is missing; run: pip install "zkrecipes[cli]"\n'
 
 
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
@@ -128,7 +128,7 @@ def test_python_m_zkrecipes_is_the_command() -> None:
         (NoAuthError("/a"), "not permitted by the ACL: /a", ExitCode.REFUSED),
         (
             ZeroDivisionError("oops"),
-            "ZeroDivisionError: oops: this is a fault of zkrecipes; --debug shows where",
+            "ZeroDivisionError: oops (a bug in zkrecipes; --debug shows the traceback)",
             ExitCode.BUG,
         ),
     ],

@@ -1,4 +1,4 @@
-"""The command `zkrecipes`, one file a command group. It says what to install where its extra is missing."""
+"""The command `zkrecipes`, one file for each command group. Without its extra it says what to install."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Options:
 
 
 def main() -> None:
-    """Run the command with the arguments of this process, and end the process with its exit code."""
+    """Run the command with the arguments of this process, and exit with its exit code."""
     try:
-        # Here and not above: this module must load where click is missing, or nobody could say what is.
+        # Imported here, because this module must load without click to say that click is missing.
         from zkrecipes.cli.commands import run
     except ModuleNotFoundError as error:
         if error.name not in {"click", "rich"}:
@@ -42,6 +42,6 @@ def _run_without_extra(arguments: list[str], missing: str | None) -> ExitCode:
     elif not arguments or arguments in (["--help"], ["-h"]):
         sys.stdout.write(_HELP)
     else:
-        sys.stderr.write(f"zkrecipes: {missing} is missing; type: {_INSTALL}\n")
+        sys.stderr.write(f"zkrecipes: {missing} is missing; run: {_INSTALL}\n")
         return ExitCode.EXTRA_MISSING
     return ExitCode.OK

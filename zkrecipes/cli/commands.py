@@ -1,4 +1,4 @@
-"""The command line itself: `zkrecipes --help`, its options, and what every command shares."""
+"""The command line: `zkrecipes --help`, its options, and the parts that all commands share."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _EXIT_CODES = "\b\nExit codes:\n" + "\n".join(f"  {code:3}  {text}" for code, te
 @click.option("--debug", is_flag=True, help=f"Show tracebacks and the log. So does {_DEBUG_VARIABLE}=1.")
 def zkrecipes(context: click.Context, debug: bool) -> None:
     """Coordinate programs through ZooKeeper: a server for development, and a demonstration."""
-    del debug  # looked at before click is, so that its own errors obey it too
+    del debug  # read before click runs, so that it also applies to click's own errors
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
@@ -44,10 +44,10 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command.
 
     Args:
-        arguments: without the program's name.
+        arguments: the arguments without the program's name.
 
     Returns:
-        The exit code, if it was not `sys.exit` that carried it.
+        The exit code, unless `sys.exit` raised it.
     """
     debug = "--debug" in arguments or os.environ.get(_DEBUG_VARIABLE, "") not in {"", "0"}
     if debug:
@@ -55,10 +55,10 @@ def run(arguments: Sequence[str]) -> int:
             level=logging.DEBUG, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
         )
     else:
-        # What matters is said in the command's own words; the log would break into them.
+        # Each command prints its own messages; log lines would mix with them.
         logging.getLogger("zkrecipes").addHandler(logging.NullHandler())
         logging.getLogger("zkrecipes").propagate = False
     with one_line_errors("zkrecipes", debug=debug):
         code = zkrecipes.main(list(arguments), prog_name="zkrecipes", standalone_mode=False)
         return code if isinstance(code, int) else 0
-    raise AssertionError("one_line_errors lets nothing pass")  # for type checkers
+    raise AssertionError("one_line_errors must handle every error")  # for type checkers

@@ -1,4 +1,4 @@
-"""What goes wrong becomes one line on standard error and an exit code; a traceback only on request."""
+"""Errors become one line on standard error and an exit code; a traceback is printed only on request."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ __all__ = ["CommandError", "explain", "one_line_errors"]
 
 @final
 class CommandError(Exception):
-    """A command cannot go on, for a reason that its user can understand.
+    """A command cannot continue, for a reason that its user can understand.
 
     Attributes:
-        code: with which the command ends.
+        code: the command's exit code.
     """
 
     def __init__(self, message: str, code: ExitCode) -> None:
@@ -37,7 +37,7 @@ class CommandError(Exception):
         self.code = code
 
 
-# The first that fits counts. What fits nowhere is a fault of ours.
+# The first match counts. An error without a match is a bug in zkrecipes.
 _CODES: tuple[tuple[tuple[type[BaseException], ...], ExitCode], ...] = (
     ((click.ClickException,), ExitCode.USAGE),
     ((KeyboardInterrupt, click.Abort), ExitCode.INTERRUPTED),
@@ -48,7 +48,7 @@ _CODES: tuple[tuple[tuple[type[BaseException], ...], ExitCode], ...] = (
 
 
 def explain(error: BaseException) -> tuple[str, ExitCode]:
-    """One line that says what went wrong, and the exit code; an empty line where there is nothing to say."""
+    """Return one line that describes the error, and the exit code; the line is empty if none is needed."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, CommandError):
@@ -66,7 +66,7 @@ def _words(error: BaseException, code: ExitCode) -> str:
     if code is ExitCode.INTERRUPTED:
         return "interrupted"
     if code is ExitCode.BUG:
-        return f"{type(error).__name__}: {error}: this is a fault of zkrecipes; --debug shows where"
+        return f"{type(error).__name__}: {error} (a bug in zkrecipes; --debug shows the traceback)"
     return str(error)
 
 
@@ -75,8 +75,8 @@ def one_line_errors(command: str, *, debug: bool) -> Iterator[None]:
     """End the process with one line and an exit code when the block raises.
 
     Args:
-        command: what the line begins with.
-        debug: show the traceback before the line.
+        command: the prefix of the line.
+        debug: whether to print the traceback before the line.
     """
     try:
         yield
@@ -85,7 +85,7 @@ def one_line_errors(command: str, *, debug: bool) -> Iterator[None]:
         if debug:
             traceback.print_exception(error)
         if code is ExitCode.READER_GONE:
-            # or Python would complain when it flushes the rest at its end
+            # Otherwise Python would print an error when it flushes the rest at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if line:
             sys.stderr.write(f"{command}: {line}\n")

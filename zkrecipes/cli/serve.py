@@ -16,7 +16,7 @@ from zkrecipes.devserver.storage.data_dir import DataDirError
 __all__ = ["serve"]
 
 
-@click.command(short_help="Run a ZooKeeper for development.")
+@click.command(short_help="Run a ZooKeeper server for development.")
 @click.argument("zoo_cfg", required=False, type=click.Path(path_type=Path), metavar="[ZOO.CFG]")
 @click.option("--host", help="The address to listen on.  [default: the file's, or 127.0.0.1]")
 @click.option(
@@ -32,11 +32,11 @@ __all__ = ["serve"]
 def serve(zoo_cfg: Path | None, host: str | None, port: int | None, data_dir: Path | None) -> None:
     """Run a ZooKeeper server in the foreground, until Ctrl-C or SIGTERM ends it (exit code 0).
 
-    ZOO.CFG is a real server's configuration file. Without a data directory everything is in memory, and gone
-    when the server ends. It is for development and tests, never for production. Clients live through a
-    restart: they open a new session by themselves, or keep theirs where there is a data directory.
+    ZOO.CFG is a real server's configuration file. Without a data directory all data is in memory and is lost
+    when the server ends. The server is for development and tests, never for production. Clients survive a
+    restart: with a data directory they keep their sessions, otherwise they open new ones automatically.
 
-    `python -m zkrecipes.devserver` does the same, and needs no extra.
+    `python -m zkrecipes.devserver` runs the same server and needs no extra.
     """
     try:
         settings = resolve_settings(zoo_cfg, host=host, port=port, data_dir=data_dir, warn=_warn)

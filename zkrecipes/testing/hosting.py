@@ -34,7 +34,7 @@ async def hosted(manager: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
         BaseException: entering or leaving `manager` raised it.
 
     **Cancellation**: a cancel while entering cancels and leaves the manager. Leaving waits for the manager,
-    which must bound the time of its own exit.
+    which must exit within a bounded time.
     """
     manager_task = _ManagerTask(manager)
     manager_task.start()

@@ -1,4 +1,4 @@
-"""Events travel as lines."""
+"""Events are encoded as lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zkrecipes.cli.demo.events import Event, EventKind
         Event(EventKind.LOST, "Ann", 2.0, 7, detail='a "word"\nand another'),
     ],
 )
-def test_an_event_comes_back_from_its_line(event: Event) -> None:
+def test_an_event_is_decoded_from_its_line(event: Event) -> None:
     line = event.to_line()
     assert line.count(b"\n") == 1
     assert Event.from_line(line) == event

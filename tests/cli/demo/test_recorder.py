@@ -1,4 +1,4 @@
-"""Hand-overs: from whom, why, and how long they took."""
+"""The recorder measures each hand-over: the worker that gave the lock, the cause, and the duration."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from zkrecipes.cli.demo.recorder import Cause, HandOver, Recorder
 
 def _record(recorder: Recorder, *steps: tuple[EventKind, str, float, int]) -> list[HandOver]:
     for kind, worker, at, token in steps:
-        recorder.record(Event(kind, worker, at, token), at + 0.5)  # it is heard of half a second later
+        recorder.record(Event(kind, worker, at, token), at + 0.5)  # recorded half a second later
     return recorder.hand_overs
 
 
-def test_the_first_holder_takes_it_from_nobody() -> None:
+def test_the_first_holder_has_no_hand_over() -> None:
     recorder = Recorder()
-    entry = recorder.record(Event(EventKind.BEGAN, "Ann", 1.0, 7), 1.5)
-    assert entry.hand_over is None
-    assert recorder.events == [entry.event]
+    recorded = recorder.record(Event(EventKind.BEGAN, "Ann", 1.0, 7), 1.5)
+    assert recorded.hand_over is None
+    assert recorder.events == [recorded.event]
 
 
 @pytest.mark.parametrize("kind", [EventKind.DONE, EventKind.IDLE])
@@ -36,12 +36,12 @@ def test_a_release_counts_from_the_answer_for_which_the_worker_waits(kind: Event
         (EventKind.LOST, Cause.LOSS),
     ],
 )
-def test_anything_else_counts_from_when_it_happened(kind: EventKind, cause: Cause) -> None:
+def test_any_other_hand_over_counts_from_its_event(kind: EventKind, cause: Cause) -> None:
     found = _record(Recorder(), (kind, "Ann", 1.0, 7), (EventKind.BEGAN, "Bob", 2.0, 8))
     assert found == [HandOver("Ann", cause, 1.0)]
 
 
-def test_the_first_reason_counts() -> None:
+def test_the_first_cause_counts() -> None:
     found = _record(
         Recorder(),
         (EventKind.CUT_OFF, "Ann", 1.0, 7),

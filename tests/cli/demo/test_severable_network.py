@@ -1,4 +1,4 @@
-"""A network that is cut tells nobody, and after it is healed new connections go through."""
+"""A cut network notifies neither end, and after it is healed new connections work."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def test_nothing_gets_through_a_cut_and_new_connections_after_it() -> None
     assert b"".join(heard) == b"onetwofive"
 
 
-async def test_a_client_that_is_cut_off_loses_its_session_and_comes_back_with_another() -> None:
+async def test_a_client_that_is_cut_off_loses_its_session_and_gets_a_new_one() -> None:
     network = SeverableNetwork()
     async with (
         zk.DevServer(tick_time=0.1) as server,

@@ -1,4 +1,4 @@
-"""What is shown: lines in a format that stays, and a story with a scene for terminals."""
+"""The views of the demo: lines in a stable format, and messages with a status panel for terminals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 import pytest
 from rich.console import Console
 
-from zkrecipes.cli.demo.check import Check
+from zkrecipes.cli.demo.check_result import CheckResult
 from zkrecipes.cli.demo.events import Event, EventKind
 from zkrecipes.cli.demo.live_view import LiveView
 from zkrecipes.cli.demo.plain_view import PlainView
@@ -17,7 +17,7 @@ from zkrecipes.cli.demo.recorder import Cause, HandOver, Recorder
 from zkrecipes.cli.demo.view import DemoInfo, DemoView, duration, hand_over_lines
 
 WIDTH = 80
-CAST = DemoInfo({"Ann": 101, "Bob": 102}, 2, "the server", "/demo", 4.0, 100.0)
+INFO = DemoInfo({"Ann": 101, "Bob": 102}, 2, "the server", "/demo", 4.0, 100.0)
 EVENTS = [
     Event(EventKind.JOINED, "Ann", 100.5),
     Event(EventKind.BEGAN, "Ann", 101.0, 7, 1),
@@ -38,15 +38,15 @@ EVENTS = [
     Event(EventKind.FINISHED, "Ann", 112.0),
     Event(EventKind.FAILED, "Bob", 113.0, detail="MemoryError"),
 ]
-CLAIMS = [Check("all is well", ()), Check("all jobs are done", ("job 2 is not",))]
+RESULTS = [CheckResult("all is well", ()), CheckResult("all jobs are done", ("job 2 is not",))]
 
 
 async def _play(view: DemoView) -> None:
     recorder = Recorder()
-    async with view.playing(CAST):
+    async with view.showing(INFO):
         for event in EVENTS:
-            view.tell(recorder.record(event, event.at))
-    view.conclude(CLAIMS, recorder.hand_overs, 13.21)
+            view.show_event(recorder.record(event, event.at))
+    view.show_results(RESULTS, recorder.hand_overs, 13.21)
 
 
 @pytest.mark.trio
@@ -56,7 +56,7 @@ async def test_the_lines_keep_their_format() -> None:
     assert lines == [
         "# 2 workers do 2 jobs under one lock.",
         "# One worker is killed, and one is cut off from the server, while they hold it.",
-        "# When all jobs are done, each of those that are left leads for a moment.",
+        "# When all jobs are done, each remaining worker leads for a short time.",
         "# Sessions last 4 s; znodes are under /demo.",
         "0.500 joined worker=Ann",
         "1.000 began worker=Ann token=7 job=1",
@@ -81,7 +81,7 @@ async def test_the_lines_keep_their_format() -> None:
         "# hand-over after a release: 0.25 s",
         "# hand-over after the kill: 5.00 s",
         "# hand-over after the cut: 4.00 s",
-        "# a claim does not hold; 13.2 s",
+        "# a check failed; 13.2 s",
     ]
 
 
@@ -101,25 +101,25 @@ async def _show(monkeypatch: pytest.MonkeyPatch, *, colour: bool) -> str:
 
 
 @pytest.mark.trio
-async def test_the_story_is_told_in_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_messages_fit_into_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = await _show(monkeypatch, colour=False)
-    for sentence in (
+    for message in (
         "1.0 s  Ann has the lock, token 7: job 1",
         "1.2 s  Ann is cut off while it holds the lock; job 1 is half done.",
         "5.2 s  Bob has the lock 4.00 s after Ann was cut off, token 9: job 1 again",
         "5.5 s  Bob is killed while it holds the lock; job 1 is half done.",
-        "11.6 s  Ann leads those that are left, with token 13, and steps down.",
+        "11.6 s  Ann leads the remaining workers with token 13, then steps down.",
         "ok  all is well",
         "job 2 is not",
-        "A claim does not hold. 13.2 s.",
+        "A check failed. 13.2 s.",
     ):
-        assert sentence in _without_codes(shown), sentence
+        assert message in _without_codes(shown), message
     assert all(len(line) <= WIDTH for line in _without_codes(shown).splitlines())
     shown.encode("ascii")
 
 
 @pytest.mark.trio
-async def test_colours_are_left_out_where_they_are_not_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_colours_are_omitted_if_the_console_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b[36m" in await _show(monkeypatch, colour=True)
     assert "\x1b[36m" not in await _show(monkeypatch, colour=False)
 
@@ -131,11 +131,11 @@ def _without_codes(text: str) -> str:
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.0042, "4.2 ms"), (0.0999, "99.9 ms"), (0.1, "0.10 s"), (3.217, "3.22 s")]
 )
-def test_a_duration_is_what_people_read(seconds: float, text: str) -> None:
+def test_a_duration_is_formatted_for_readers(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_many_hand_overs_are_summed_up_in_one_line() -> None:
+def test_hand_overs_with_the_same_cause_are_summarised_in_one_line() -> None:
     times = [0.003, 0.005, 0.004]
     assert hand_over_lines([HandOver("Ann", Cause.RELEASE, seconds) for seconds in times]) == [
         "hand-over after a release: 4.0 ms (3.0 ms to 5.0 ms, 3 times)"

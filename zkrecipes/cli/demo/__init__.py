@@ -1,6 +1,6 @@
-"""`zkrecipes demo`: workers share jobs under a lock, two of them fail on purpose, and it checks its claims.
+"""`zkrecipes demo`: workers share jobs under a lock, two fail on purpose, and checks verify the result.
 
-`command.py` is the command; `runner.py` runs it all; `worker.py` is what runs in each worker's process. What
-the workers report goes through `recorder.py` into the views (`plain_view.py`, `live_view.py`), and at the end
-before the judge (`checks.py`).
+`command.py` has the command, `runner.py` runs the demo, and `worker.py` runs in each worker's process. The
+workers' reports go through `recorder.py` to the views (`plain_view.py`, `live_view.py`), and at the end to
+the checks (`checks.py`, `election_checks.py`).
 """

@@ -1,4 +1,4 @@
-"""The judge: what the demo claims, checked against what was recorded and what the znodes say. Pure."""
+"""The checks of the demo's recorded events and final znodes. Pure."""
 
 from __future__ import annotations
 
@@ -6,50 +6,57 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from zkrecipes.cli.demo.check import Check
-from zkrecipes.cli.demo.election_checks import check_election
+from zkrecipes.cli.demo.check_result import CheckResult
+from zkrecipes.cli.demo.election_checks import run_election_checks
 from zkrecipes.cli.demo.events import Event, EventKind
 from zkrecipes.cli.demo.znodes import LedgerLine, Mark
 
-__all__ = ["check"]
+__all__ = ["run_checks"]
 
-# What ends a hold, as far as its body is concerned: afterwards it does nothing more.
+# The events that end a hold for its body, which does nothing more after them.
 _ENDS = {EventKind.DONE, EventKind.IDLE, EventKind.KILLED, EventKind.CANCELLED, EventKind.LOST}
-# After these nobody can know whether a mark that was under way was written.
+# After these events it is unknown whether an unfinished mark was written.
 _UNCLEAR_ENDS = {EventKind.KILLED, EventKind.CANCELLED, EventKind.LOST}
 
 
-def check(
+def run_checks(
     events: Sequence[Event], marks: Sequence[Mark], ledger: Sequence[LedgerLine], *, workers: Sequence[str]
-) -> list[Check]:
-    """Check every claim.
+) -> list[CheckResult]:
+    """Run all checks.
 
     Args:
-        events: what the recorder saw. They are judged in the order of the machine's clock, and at equal times
-            in that of their arrival.
-        marks: what the jobs' znodes say, at the end.
-        ledger: what the holders wrote under the lock, at the end.
+        events: the recorded events. The checks order them by the machine's clock, and equal times by arrival.
+        marks: the final contents of the jobs' znodes.
+        ledger: the final lines of the ledger, which the holders wrote under the lock.
         workers: the names of all workers.
     """
     events = sorted(events, key=lambda event: event.at)
-    holds = sum(event.kind is EventKind.BEGAN for event in events)
+    hold_count = sum(event.kind is EventKind.BEGAN for event in events)
     killed = _first(events, EventKind.KILLED)
     cut = _first(events, EventKind.CUT_OFF)
     return [
-        Check(f"no two workers held the lock at once ({holds} holds)", tuple(_overlaps(events))),
-        Check("each holder's fencing token was greater than the one before", tuple(_tokens_back(events))),
-        Check("the server's own ledger shows one holder after the other", tuple(_ledger_faults(ledger))),
-        Check(f"every job was done exactly once ({len(marks)} jobs)", tuple(_job_faults(events, marks))),
-        Check(
-            "the worker that was killed left its job to another",
-            tuple(_not_taken_over(events, killed, "nobody was killed")),
+        CheckResult(f"no two workers held the lock at once ({hold_count} holds)", tuple(_overlaps(events))),
+        CheckResult(
+            "each holder's fencing token was greater than the previous one", tuple(_tokens_back(events))
         ),
-        Check(
-            f"the worker that was cut off was stopped before the next one began{_lead(events, cut)}",
+        CheckResult(
+            "the ledger on the server shows one holder after the other", tuple(_ledger_faults(ledger))
+        ),
+        CheckResult(
+            f"every job was done exactly once ({len(marks)} jobs)", tuple(_job_faults(events, marks))
+        ),
+        CheckResult(
+            "another worker did the job of the killed worker",
+            tuple(_not_taken_over(events, killed, "no worker was killed")),
+        ),
+        CheckResult(
+            f"the worker that was cut off stopped before the next holder began{_margin(events, cut)}",
             tuple(_not_stopped_in_time(events, cut)),
         ),
-        Check("all others went on until there was no job left", tuple(_not_finished(events, workers))),
-        *check_election(events),
+        CheckResult(
+            "all other workers continued until no job was left", tuple(_not_finished(events, workers))
+        ),
+        *run_election_checks(events),
     ]
 
 
@@ -71,16 +78,16 @@ def _tokens_back(events: Sequence[Event]) -> Iterator[str]:
     begun = [event for event in events if event.kind is EventKind.BEGAN]
     for one, other in pairwise(begun):
         if one.token is None or other.token is None or other.token <= one.token:
-            yield f"{other.worker} had token {other.token} after {one.worker} had had {one.token}"
+            yield f"{other.worker} had token {other.token} after {one.worker} had token {one.token}"
 
 
 def _ledger_faults(ledger: Sequence[LedgerLine]) -> Iterator[str]:
     if not ledger:
-        yield "it is empty"
+        yield "the ledger is empty"
     open_line: LedgerLine | None = None
     newest = -1
     for line in ledger:
-        if line.what == "begin":
+        if line.action == "begin":
             if line.token <= newest:
                 yield f"token {line.token} began after token {newest}"
             newest, open_line = line.token, line
@@ -100,10 +107,10 @@ def _job_faults(events: Sequence[Event], marks: Sequence[Mark]) -> Iterator[str]
         if done[mark.job] > 1:
             yield f"job {mark.job} was reported done {done[mark.job]} times"
         if mark.times == 1 and (mark.job, mark.token) not in reported | unclear:
-            yield f"job {mark.job} was marked by token {mark.token}, which did not report it"
+            yield f"job {mark.job} was marked by token {mark.token}, whose holder did not report it"
     written = {(mark.job, mark.token) for mark in marks}
     for job, token in reported - written:
-        yield f"token {token} reported job {job} done, and its znode does not say so"
+        yield f"token {token} reported job {job} as done, but its znode is not marked"
 
 
 def _not_taken_over(events: Sequence[Event], victim: Event | None, missing: str) -> Iterator[str]:
@@ -114,11 +121,11 @@ def _not_taken_over(events: Sequence[Event], victim: Event | None, missing: str)
     if not any(
         e.kind is EventKind.BEGAN and e.job == victim.job and e.worker != victim.worker for e in later
     ):
-        yield f"nobody took job {victim.job} after {victim.worker}"
+        yield f"no worker took job {victim.job} after {victim.worker}"
 
 
 def _not_stopped_in_time(events: Sequence[Event], cut: Event | None) -> Iterator[str]:
-    yield from _not_taken_over(events, cut, "nobody was cut off")
+    yield from _not_taken_over(events, cut, "no worker was cut off")
     if cut is None:
         return
     later = events[events.index(cut) :]
@@ -130,13 +137,13 @@ def _not_stopped_in_time(events: Sequence[Event], cut: Event | None) -> Iterator
     if EventKind.CANCELLED not in kinds:
         yield f"the work of {cut.worker} was never cancelled"
     elif EventKind.BEGAN in kinds and kinds.index(EventKind.BEGAN) < kinds.index(EventKind.CANCELLED):
-        yield f"the next one began before the work of {cut.worker} was cancelled"
+        yield f"the next holder began before the work of {cut.worker} was cancelled"
     if not any(event.kind is EventKind.LOST and event.token == cut.token for event in later):
         yield f"{cut.worker} got no LockLostError"
 
 
-def _lead(events: Sequence[Event], cut: Event | None) -> str:
-    """How long before, in words; empty where that cannot be said."""
+def _margin(events: Sequence[Event], cut: Event | None) -> str:
+    """Return the time between the cancellation and the next hold, in words; empty if it is unknown."""
     if cut is None:
         return ""
     later = events[events.index(cut) :]
@@ -154,7 +161,7 @@ def _not_finished(events: Sequence[Event], workers: Sequence[str]) -> Iterator[s
         if worker in failed:
             yield f"{worker} ended unexpectedly: {failed[worker]}"
         elif worker not in fine:
-            yield f"{worker} had not finished when time was up"
+            yield f"{worker} had not finished before the time limit"
 
 
 def _first(events: Sequence[Event], kind: EventKind) -> Event | None:

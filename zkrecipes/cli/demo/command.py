@@ -1,4 +1,4 @@
-"""`zkrecipes demo`: the arguments, the choice of a view, and the signals that end it."""
+"""`zkrecipes demo`: its arguments, the choice of a view, and the handling of signals."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import click
 import trio
 from rich.console import Console
 
-from zkrecipes.cli.demo.check import Check
+from zkrecipes.cli.demo.check_result import CheckResult
 from zkrecipes.cli.demo.live_view import LiveView
 from zkrecipes.cli.demo.plain_view import PlainView
-from zkrecipes.cli.demo.runner import StopHandle, play
+from zkrecipes.cli.demo.runner import StopHandle, run_demo
 from zkrecipes.cli.demo.view import DemoView
 from zkrecipes.cli.errors import CommandError
 from zkrecipes.cli.exit_codes import ExitCode
@@ -36,7 +36,7 @@ def _check_hosts(_context: click.Context, _parameter: click.Parameter, hosts: st
     "--hosts",
     metavar="H1:2181,H2:2181[/CHROOT]",
     callback=_check_hosts,
-    help="Play on these servers. Without it the demo starts a dev server of its own.",
+    help="Run on these servers. Without it, the demo starts its own dev server.",
 )
 @click.option(
     "--connect-timeout",
@@ -44,21 +44,21 @@ def _check_hosts(_context: click.Context, _parameter: click.Parameter, hosts: st
     default=5.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long to look for a server.",
+    help="The longest wait for a session.",
 )
 def demo(hosts: str | None, connect_timeout: float) -> int:
-    """Watch workers, each a process of its own, share jobs under a lock.
+    """Watch worker processes share jobs under a lock.
 
-    One of them is killed, and one is cut off from the server, while they hold the lock; the others go on.
-    At the end the demo checks what it claims: no two holders at once, greater fencing tokens each time, every
-    job done exactly once. The exit code is 1 if a claim does not hold.
+    While they hold the lock, one worker is killed and one is cut off from the server; the others continue. At
+    the end the demo checks that no two workers held the lock at once, that fencing tokens only grew, and that
+    every job was done exactly once. The exit code is 1 if a check fails.
 
-    It takes about ten seconds. Everything that it makes on the server is under one path,
-    /zkrecipes-demo-..., and removed at the end. In a terminal it is shown live (NO_COLOR is obeyed),
-    elsewhere as lines.
+    The demo takes about ten seconds. It keeps all its znodes under one path, /zkrecipes-demo-..., and deletes
+    them at the end. In a terminal the display is live (without colours if NO_COLOR is set); elsewhere it is
+    one line for each event.
     """
-    checks = trio.run(_play_until_signal, hosts, _view(), connect_timeout)
-    return ExitCode.OK if all(claim.holds for claim in checks) else ExitCode.CLAIM_FAILED
+    results = trio.run(_run_until_signal, hosts, _view(), connect_timeout)
+    return ExitCode.OK if all(result.passed for result in results) else ExitCode.CHECK_FAILED
 
 
 def _view() -> DemoView:
@@ -76,9 +76,9 @@ def _write_line(line: str) -> None:
         raise CommandError("", ExitCode.READER_GONE) from error
 
 
-async def _play_until_signal(hosts: str | None, view: DemoView, connect_timeout: float) -> list[Check]:
-    """Play; a signal ends it, with everything cleaned up."""
-    checks: list[Check] = []
+async def _run_until_signal(hosts: str | None, view: DemoView, connect_timeout: float) -> list[CheckResult]:
+    """Run the demo until it ends or a signal arrives, and clean up in both cases."""
+    results: list[CheckResult] = []
     caught: int | None = None
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, bare_errors():
         async with trio.open_nursery() as nursery:
@@ -91,10 +91,10 @@ async def _play_until_signal(hosts: str | None, view: DemoView, connect_timeout:
                     stop_handle.scope.cancel()
 
             nursery.start_soon(wait_for_signal)
-            checks = await play(hosts, view, stop_handle, connect_timeout=connect_timeout)
+            results = await run_demo(hosts, view, stop_handle, connect_timeout=connect_timeout)
             nursery.cancel_scope.cancel()
     if caught == signal.SIGTERM:
         raise CommandError("terminated", ExitCode.TERMINATED)
     if caught is not None:
         raise CommandError("interrupted", ExitCode.INTERRUPTED)
-    return checks
+    return results

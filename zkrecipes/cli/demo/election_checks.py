@@ -1,4 +1,4 @@
-"""The judge of the election with which the demo ends. Pure."""
+"""The checks of the election at the end of the demo. Pure."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
-from zkrecipes.cli.demo.check import Check
+from zkrecipes.cli.demo.check_result import CheckResult
 from zkrecipes.cli.demo.events import Event, EventKind
 
-__all__ = ["check_election"]
+__all__ = ["run_election_checks"]
 
 _AT_ONCE: Final = 1.0
-"""Seconds; a successor that had to wait for a session to run out would come later than that."""
+"""Seconds; a successor that had to wait for a session to expire would lead later than that."""
 
 
-def check_election(events: Sequence[Event]) -> list[Check]:
-    """Check the claims about leaders.
+def run_election_checks(events: Sequence[Event]) -> list[CheckResult]:
+    """Run the checks of leaders.
 
     Args:
-        events: what the recorder saw, in the order of the clock.
+        events: the recorded events, ordered by the clock.
     """
     leaders = [event for event in events if event.kind is EventKind.LEADS]
     return [
-        Check(f"no two workers led at once ({len(leaders)} leaders)", tuple(_overlaps(events))),
-        Check(
-            f"who stepped down was succeeded at once{_how_soon(events)}",
+        CheckResult(f"no two workers led at once ({len(leaders)} leaders)", tuple(_overlaps(events))),
+        CheckResult(
+            f"each leader that stepped down had a successor at once{_slowest_succession(events)}",
             tuple(
-                f"{successor.worker} led only {seconds:.1f} s after {leader.worker} had stepped down"
+                f"{successor.worker} led no earlier than {seconds:.1f} s after {leader.worker} stepped down"
                 for leader, successor, seconds in _successions(events)
                 if seconds > _AT_ONCE
             ),
         ),
-        Check("an observer read who led, in that order", tuple(_misread(events, leaders))),
+        CheckResult("an observer read the leaders in the right order", tuple(_misread(events, leaders))),
     ]
 
 
@@ -42,14 +42,14 @@ def _overlaps(events: Sequence[Event]) -> Iterator[str]:
     for event in events:
         if event.kind is EventKind.LEADS:
             if leader is not None:
-                yield f"{event.worker} led with token {event.token} while {leader.worker} led, too"
+                yield f"{event.worker} led with token {event.token} while {leader.worker} led"
             if event.token is None or event.token <= newest:
                 yield f"{event.worker} led with token {event.token} after token {newest}"
             leader, newest = event, event.token or newest
         elif event.kind is EventKind.STEPPED_DOWN and leader is not None and event.token == leader.token:
             leader = None
     if newest < 0:
-        yield "nobody led"
+        yield "no worker led"
 
 
 def _successions(events: Sequence[Event]) -> Iterator[tuple[Event, Event, float]]:
@@ -59,8 +59,8 @@ def _successions(events: Sequence[Event]) -> Iterator[tuple[Event, Event, float]
             yield one, other, other.at - one.at
 
 
-def _how_soon(events: Sequence[Event]) -> str:
-    """After how long at the latest, in words; empty where nobody was succeeded."""
+def _slowest_succession(events: Sequence[Event]) -> str:
+    """Return the longest time between two leaders, in words; empty if no leader had a successor."""
     slowest = max((seconds for _, _, seconds in _successions(events)), default=None)
     return "" if slowest is None else f" (within {slowest * 1000:.1f} ms)"
 
@@ -69,8 +69,8 @@ def _misread(events: Sequence[Event], leaders: Sequence[Event]) -> Iterator[str]
     left = iter([(leader.token, leader.worker) for leader in leaders])
     observed = [(event.token, event.worker) for event in events if event.kind is EventKind.OBSERVED]
     if not observed:
-        yield "it read nobody"
+        yield "the observer read no leader"
     for token, worker in observed:
-        # `in` consumes the iterator: a slow observer may skip some, and none may come out of turn
+        # `in` consumes the iterator: a slow observer may skip leaders but not read them out of order.
         if (token, worker) not in left:
-            yield f"it read {worker} with token {token}, who did not lead then"
+            yield f"the observer read {worker} with token {token}, which did not lead then"

@@ -1,4 +1,4 @@
-"""What happens to workers, as they report it: one JSON line an event, and one word in answer."""
+"""The events that workers report, each as a line of JSON, and the one-word answers of the demo."""
 
 from __future__ import annotations
 
@@ -7,68 +7,68 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import final
 
-__all__ = ["ASKING", "Event", "EventKind", "Order"]
+__all__ = ["ANSWERED_KINDS", "Event", "EventKind", "Instruction"]
 
 
 @final
 class EventKind(StrEnum):
-    """What happened."""
+    """The kinds of events of a worker."""
 
-    JOINED = "joined"  # it has a session
-    BEGAN = "began"  # it holds the lock, and has not touched anything yet
+    JOINED = "joined"  # the worker has a session
+    BEGAN = "began"  # it holds the lock and has not changed anything yet
     HALFWAY = "halfway"  # its job is half done
-    DONE = "done"  # its job is marked done; it is about to give the lock back
-    IDLE = "idle"  # there was no job left; it is about to give the lock back
-    KILLED = "killed"  # its process is gone, by SIGKILL
-    CUT_OFF = "cut-off"  # nothing that it sends arrives any more, and nothing reaches it
-    CANCELLED = "cancelled"  # its work was cancelled, since the lock could no longer be proven
-    LOST = "lost"  # LockLostError came out of its `async with mutex`
+    DONE = "done"  # its job is marked done; it is about to release the lock
+    IDLE = "idle"  # there was no job left; it is about to release the lock
+    KILLED = "killed"  # the demo ended its process with SIGKILL
+    CUT_OFF = "cut-off"  # its network is cut: nothing that it sends arrives, and nothing reaches it
+    CANCELLED = "cancelled"  # its work was cancelled, because the hold could not be proven
+    LOST = "lost"  # its `async with mutex` raised LockLostError
     BACK = "back"  # it has a new session
-    LEADS = "leads"  # all jobs are done, and it is the leader of those that are left
+    LEADS = "leads"  # all jobs are done, and it leads the remaining workers
     OBSERVED = "observed"  # the demo has read that it leads
     STEPPED_DOWN = "stepped-down"  # it is about to leave its `async with election.lead()`
-    FINISHED = "finished"  # it goes home
-    FAILED = "failed"  # its process ended, and nobody had asked for that
+    FINISHED = "finished"  # its process ends as planned
+    FAILED = "failed"  # its process ended unexpectedly
 
 
 @final
-class Order(StrEnum):
-    """The answer to an event. Those of `ASKING` are answered; the worker waits for it."""
+class Instruction(StrEnum):
+    """The demo's answer to an event of `ANSWERED_KINDS`, for which the worker waits."""
 
-    GO = "go"
+    CONTINUE = "continue"
     CUT = "cut"
 
 
-# With DONE and IDLE the worker gives the lock back only after the answer. So its end is known before the next
-# one's begin, whichever pipe is faster.
-ASKING = frozenset({EventKind.HALFWAY, EventKind.DONE, EventKind.IDLE, EventKind.LOST})
+# After DONE and IDLE the worker releases the lock only when it has the answer. So the demo knows the end of
+# one hold before the start of the next, whichever pipe is faster.
+ANSWERED_KINDS = frozenset({EventKind.HALFWAY, EventKind.DONE, EventKind.IDLE, EventKind.LOST})
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to one worker."""
+    """An event of one worker."""
 
     kind: EventKind
     worker: str
     at: float
-    """On the machine's monotonic clock, which all its processes share."""
+    """The time on the machine's monotonic clock, which all its processes share."""
     token: int | None = None
-    """The fencing token of the hold that it belongs to; None outside a hold."""
+    """The fencing token of the event's hold; None outside a hold."""
     job: int | None = None
-    """The number of the job that it belongs to; None where there is no job."""
+    """The number of the event's job; None if there is no job."""
     detail: str = ""
 
     def to_line(self) -> bytes:
-        """As one line of JSON."""
+        """Encode the event as one line of JSON."""
         return json.dumps(asdict(self)).encode() + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> Event:
-        """The event of one line.
+        """Decode the event of one line.
 
         Raises:
-            ValueError: it is none.
+            ValueError: the line is not an event.
         """
         try:
             fields = json.loads(line)

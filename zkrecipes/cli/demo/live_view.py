@@ -1,4 +1,4 @@
-"""The demo in a terminal: a story that scrolls, and below it who is where at this moment."""
+"""The demo in a terminal: scrolling messages, and below them the current state of each worker."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from zkrecipes.cli.demo.check import Check
+from zkrecipes.cli.demo.check_result import CheckResult
 from zkrecipes.cli.demo.events import Event, EventKind
 from zkrecipes.cli.demo.recorder import Cause, HandOver, RecordedEvent
 from zkrecipes.cli.demo.view import DemoInfo, duration, hand_over_lines
@@ -21,39 +21,40 @@ from zkrecipes.cli.demo.view import DemoInfo, duration, hand_over_lines
 __all__ = ["LiveView"]
 
 _COLOURS = ("cyan", "magenta", "yellow", "blue")
-# Drawing costs milliseconds, and the demo's own server shares this process: so not at each event.
+# The seconds between two redraws. Drawing costs milliseconds, and the demo's own server shares this process,
+# so the view is not drawn at each event.
 _FRAME = 1 / 8
 _AFTER = {
-    Cause.RELEASE: "gave it back",
+    Cause.RELEASE: "released it",
     Cause.KILL: "was killed",
     Cause.CUT: "was cut off",
     Cause.LOSS: "lost it",
 }
-_SENTENCES = {
+_MESSAGES = {
     EventKind.KILLED: " is killed while it holds the lock; job {job} is half done.",
     EventKind.CUT_OFF: " is cut off while it holds the lock; job {job} is half done.",
     EventKind.CANCELLED: " can no longer prove that it holds the lock; its work on job {job} is cancelled.",
-    EventKind.LOST: " gets a LockLostError. It leaves its job to others.",
-    EventKind.BACK: " reaches the server again, with a new session, and queues up.",
-    EventKind.LEADS: " leads those that are left, with token {token}, and steps down.",
+    EventKind.LOST: " gets a LockLostError. Another worker must do its job.",
+    EventKind.BACK: " reaches the server again, with a new session, and waits for the lock.",
+    EventKind.LEADS: " leads the remaining workers with token {token}, then steps down.",
     EventKind.FAILED: " ended unexpectedly: {detail}",
 }
 _STATES = {
-    EventKind.CANCELLED: ("stopped working: it knows that the lock is lost", "red"),
-    EventKind.LOST: ("stopped working: it knows that the lock is lost", "red"),
+    EventKind.CANCELLED: ("stopped, because it knows that the lock is lost", "red"),
+    EventKind.LOST: ("stopped, because it knows that the lock is lost", "red"),
     EventKind.STEPPED_DOWN: ("has stepped down", ""),
-    EventKind.FINISHED: ("went home", "dim"),
+    EventKind.FINISHED: ("finished", "dim"),
     EventKind.FAILED: ("ended unexpectedly", "bold red"),
 }
-_GOOD_NEWS = {EventKind.BACK, EventKind.LEADS}
+_GOOD_KINDS = {EventKind.BACK, EventKind.LEADS}
 
 
 @final
 class LiveView:
-    """A `View` for terminals.
+    """A `DemoView` for terminals.
 
     Args:
-        console: where to draw.
+        console: the terminal.
     """
 
     def __init__(self, console: Console) -> None:
@@ -63,16 +64,16 @@ class LiveView:
         self._states: dict[str, Text] = {}
         self._done: dict[int, str] = {}
         self._begun: set[int] = set()
-        self._gone: Event | None = None
-        self._news: list[tuple[Text, Text]] = []
+        self._lost_holder: Event | None = None
+        self._unprinted: list[tuple[Text, Text]] = []
 
     @asynccontextmanager
-    async def playing(self, info: DemoInfo) -> AsyncIterator[None]:
-        """As `View.playing`."""
+    async def showing(self, info: DemoInfo) -> AsyncIterator[None]:
+        """See `DemoView.showing`."""
         self._info = info
         self._states = {worker: Text("starts", "dim") for worker in info.workers}
-        self._introduce(info)
-        self._live = Live(self._scene(), console=self._console, auto_refresh=False)
+        self._print_introduction(info)
+        self._live = Live(self._status_panel(), console=self._console, auto_refresh=False)
         with self._live:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._redraw)
@@ -82,66 +83,72 @@ class LiveView:
                     nursery.cancel_scope.cancel()
             self._draw()
 
-    def tell(self, entry: RecordedEvent) -> None:
-        """As `View.tell`."""
-        event = entry.event
-        self._note(event)
-        sentence = self._sentence(entry)
-        if sentence is not None:
-            self._news.append((Text(f"{event.at - self._info.started_at:.1f} s", "dim"), sentence))
+    def show_event(self, recorded: RecordedEvent) -> None:
+        """See `DemoView.show_event`."""
+        event = recorded.event
+        self._update_state(event)
+        message = self._message_for(recorded)
+        if message is not None:
+            self._unprinted.append((Text(f"{event.at - self._info.started_at:.1f} s", "dim"), message))
 
-    def conclude(self, checks: Sequence[Check], hand_overs: Sequence[HandOver], seconds: float) -> None:
-        """As `View.conclude`."""
+    def show_results(
+        self, results: Sequence[CheckResult], hand_overs: Sequence[HandOver], seconds: float
+    ) -> None:
+        """See `DemoView.show_results`."""
         self._console.print()
-        for claim in checks:
-            self._print(Text("ok", "bold green") if claim.holds else Text("FAILED", "bold red"), claim.text)
-            for objection in claim.objections:
-                self._print("", Text(objection, "red"))
+        for result in results:
+            self._print(
+                Text("ok", "bold green") if result.passed else Text("FAILED", "bold red"), result.text
+            )
+            for failure in result.failures:
+                self._print("", Text(failure, "red"))
         self._console.print()
         for each in hand_over_lines(hand_overs):
             self._print("", each)
         if any(each.cause is not Cause.RELEASE for each in hand_overs):
-            self._print("", "Where nobody gives the lock back, the server waits for the session to run out.")
+            self._print(
+                "", "If a holder does not release the lock, it becomes free when the session expires."
+            )
         self._console.print()
-        if all(claim.holds for claim in checks):
-            self._console.print(Text(f"All claims hold. {seconds:.1f} s.", "bold green"))
+        if all(result.passed for result in results):
+            self._console.print(Text(f"All checks passed. {seconds:.1f} s.", "bold green"))
         else:
-            self._console.print(Text(f"A claim does not hold. {seconds:.1f} s.", "bold red"))
+            self._console.print(Text(f"A check failed. {seconds:.1f} s.", "bold red"))
 
     def _print(self, margin: str | Text, text: str | Text) -> None:
-        """A line with a margin, which stays free where the line is too long for the terminal."""
+        """Print a line with a margin, which stays empty if the line wraps."""
         line = Table.grid(padding=(0, 2, 0, 0))
         line.add_column(width=7, justify="right", no_wrap=True)
         line.add_column()
         line.add_row(margin, text)
         self._console.print(line)
 
-    # --- the story -----------------------------------------------------------------------------------------
+    # --- the messages --------------------------------------------------------------------------------------
 
-    def _introduce(self, info: DemoInfo) -> None:
+    def _print_introduction(self, info: DemoInfo) -> None:
         self._console.print(
             Text(
-                f"{len(info.workers)} workers share {info.jobs} jobs. Each is a process of its own, and only "
-                "the one that holds the lock may do a job. With the lock comes a fencing token, a number "
-                "greater than the one before. While they hold the lock, one worker will be killed, and one "
-                f"cut off from {info.server}. In the end each of those that are left leads for a moment."
+                f"{len(info.workers)} worker processes share {info.jobs} jobs. A worker may do a job only "
+                "while it holds the lock. Each hold has a fencing token, a number greater than that of the "
+                "previous hold. While they hold the lock, one worker will be killed, and one cut off from "
+                f"{info.server}. At the end each remaining worker leads for a short time."
             )
         )
         self._console.print()
 
-    def _sentence(self, entry: RecordedEvent) -> Text | None:
-        event = entry.event
+    def _message_for(self, recorded: RecordedEvent) -> Text | None:
+        event = recorded.event
         if event.kind is EventKind.BEGAN:
-            return self._begin_sentence(entry)
-        words = _SENTENCES.get(event.kind)
+            return self._begin_message(recorded)
+        words = _MESSAGES.get(event.kind)
         if words is None:
             return None
-        style = "" if event.kind in _GOOD_NEWS else "red"
+        style = "" if event.kind in _GOOD_KINDS else "red"
         words = words.format(job=event.job, token=event.token, detail=event.detail)
         return Text.assemble(self._name(event.worker), (words, style))
 
-    def _begin_sentence(self, entry: RecordedEvent) -> Text | None:
-        event, hand_over = entry
+    def _begin_message(self, recorded: RecordedEvent) -> Text | None:
+        event, hand_over = recorded
         if event.job is None:
             return None
         after: tuple[str | Text, ...] = ()
@@ -159,9 +166,9 @@ class LiveView:
         colours = dict(zip(self._info.workers, _COLOURS * len(self._info.workers), strict=False))
         return Text(worker, colours[worker])
 
-    # --- the scene -----------------------------------------------------------------------------------------
+    # --- the state of the workers --------------------------------------------------------------------------
 
-    def _note(self, event: Event) -> None:
+    def _update_state(self, event: Event) -> None:
         job, states, worker = event.job, self._states, event.worker
         match event.kind:
             case EventKind.JOINED | EventKind.BACK:
@@ -169,23 +176,23 @@ class LiveView:
             case EventKind.BEGAN:
                 work = "finds no job left" if job is None else f"does job {job}"
                 states[worker] = Text(f"HOLDS THE LOCK with token {event.token}, {work}", "bold green")
-                self._gone = None
+                self._lost_holder = None
             case EventKind.DONE | EventKind.IDLE:
                 states[worker] = Text("waits for the lock")
                 if job is not None:
                     self._done[job] = worker
             case EventKind.KILLED:
                 states[worker] = Text("killed", "bold red")
-                self._gone = event
+                self._lost_holder = event
             case EventKind.CUT_OFF:
-                states[worker] = Text("cut off: works on, and does not know it yet", "bold red")
-                self._gone = event
+                states[worker] = Text("cut off, and still working", "bold red")
+                self._lost_holder = event
             case EventKind.LEADS:
                 states[worker] = Text(f"LEADS with token {event.token}", "bold green")
             case kind if kind in _STATES:
                 states[worker] = Text(*_STATES[kind])
 
-    def _scene(self) -> RenderableType:
+    def _status_panel(self) -> RenderableType:
         workers = Table.grid(padding=(0, 2, 0, 0))
         workers.add_column(no_wrap=True)
         workers.add_column(no_wrap=True, style="dim")
@@ -201,13 +208,13 @@ class LiveView:
         return Group(Text(""), workers, Text(""), jobs, self._waiting_line())
 
     def _waiting_line(self) -> Text:
-        if self._gone is None:
+        if self._lost_holder is None:
             return Text("")
-        since = time.monotonic() - self._gone.at
+        since = time.monotonic() - self._lost_holder.at
         return Text.assemble(
-            f"The others wait, for {since:.1f} s now, until the session of ",
-            self._name(self._gone.worker),
-            f" has run out ({self._info.session_timeout:g} s).",
+            f"The others have waited {since:.1f} s for the end of the session of ",
+            self._name(self._lost_holder.worker),
+            f" ({self._info.session_timeout:g} s).",
         )
 
     async def _redraw(self) -> None:
@@ -216,7 +223,7 @@ class LiveView:
             await trio.sleep(_FRAME)
 
     def _draw(self) -> None:
-        for margin, sentence in self._news:
-            self._print(margin, sentence)
-        self._news.clear()
-        self._live.update(self._scene(), refresh=True)
+        for margin, message in self._unprinted:
+            self._print(margin, message)
+        self._unprinted.clear()
+        self._live.update(self._status_panel(), refresh=True)

@@ -1,8 +1,8 @@
-"""The demo as plain lines, for files, pipes and logs: one event a line, in a format that stays.
+"""The demo as plain lines, for files, pipes and logs: one line for each event, in a stable format.
 
     SECONDS EVENT worker=NAME [token=N] [job=N] [hand-over=SECONDS after=CAUSE from=NAME] [detail="…"]
 
-Lines that begin with `#` explain; those that begin with `ok` or `FAILED` are the verdict.
+Lines that begin with `#` explain; those that begin with `ok` or `FAILED` are the results of the checks.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import final
 
-from zkrecipes.cli.demo.check import Check
+from zkrecipes.cli.demo.check_result import CheckResult
 from zkrecipes.cli.demo.events import EventKind
 from zkrecipes.cli.demo.recorder import HandOver, RecordedEvent
 from zkrecipes.cli.demo.view import DemoInfo, hand_over_lines
@@ -22,10 +22,10 @@ __all__ = ["PlainView", "line"]
 
 @final
 class PlainView:
-    """A `View` of lines.
+    """A `DemoView` of lines.
 
     Args:
-        write: takes one line without its end.
+        write: writes one line, given without its line end.
     """
 
     def __init__(self, write: Callable[[str], None]) -> None:
@@ -33,35 +33,37 @@ class PlainView:
         self._started_at = 0.0
 
     @asynccontextmanager
-    async def playing(self, info: DemoInfo) -> AsyncIterator[None]:
-        """As `View.playing`."""
+    async def showing(self, info: DemoInfo) -> AsyncIterator[None]:
+        """See `DemoView.showing`."""
         self._started_at = info.started_at
         self._write(f"# {len(info.workers)} workers do {info.jobs} jobs under one lock.")
         self._write(f"# One worker is killed, and one is cut off from {info.server}, while they hold it.")
-        self._write("# When all jobs are done, each of those that are left leads for a moment.")
+        self._write("# When all jobs are done, each remaining worker leads for a short time.")
         self._write(f"# Sessions last {info.session_timeout:g} s; znodes are under {info.root}.")
         yield
 
-    def tell(self, entry: RecordedEvent) -> None:
-        """As `View.tell`."""
-        if entry.event.kind is not EventKind.HALFWAY:
-            self._write(line(entry, self._started_at))
+    def show_event(self, recorded: RecordedEvent) -> None:
+        """See `DemoView.show_event`."""
+        if recorded.event.kind is not EventKind.HALFWAY:
+            self._write(line(recorded, self._started_at))
 
-    def conclude(self, checks: Sequence[Check], hand_overs: Sequence[HandOver], seconds: float) -> None:
-        """As `View.conclude`."""
-        for claim in checks:
-            self._write(f"{'ok' if claim.holds else 'FAILED'} {claim.text}")
-            for objection in claim.objections:
-                self._write(f"FAILED - {objection}")
+    def show_results(
+        self, results: Sequence[CheckResult], hand_overs: Sequence[HandOver], seconds: float
+    ) -> None:
+        """See `DemoView.show_results`."""
+        for result in results:
+            self._write(f"{'ok' if result.passed else 'FAILED'} {result.text}")
+            for failure in result.failures:
+                self._write(f"FAILED - {failure}")
         for each in hand_over_lines(hand_overs):
             self._write(f"# {each}")
-        verdict = "all claims hold" if all(claim.holds for claim in checks) else "a claim does not hold"
-        self._write(f"# {verdict}; {seconds:.1f} s")
+        summary = "all checks passed" if all(result.passed for result in results) else "a check failed"
+        self._write(f"# {summary}; {seconds:.1f} s")
 
 
-def line(entry: RecordedEvent, started_at: float) -> str:
-    """One event as one line."""
-    event, hand_over = entry
+def line(recorded: RecordedEvent, started_at: float) -> str:
+    """Format one event as one line."""
+    event, hand_over = recorded
     words = [f"{event.at - started_at:.3f}", event.kind.value, f"worker={event.worker}"]
     if event.token is not None:
         words.append(f"token={event.token}")

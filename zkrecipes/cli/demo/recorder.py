@@ -1,4 +1,4 @@
-"""The one who sees everything: keeps the workers' events, and measures how the lock changed hands."""
+"""The record of all workers' events, with the hand-overs of the lock and their durations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Cause", "HandOver", "RecordedEvent", "Recorder"]
 
 @final
 class Cause(StrEnum):
-    """Why the lock became free."""
+    """The reason why the lock became free."""
 
     RELEASE = "release"
     KILL = "kill"
@@ -32,21 +32,21 @@ _CAUSES = {
 
 @final
 class HandOver(NamedTuple):
-    """How the lock came from one worker to the next."""
+    """The hand-over of the lock from one worker to the next."""
 
     giver: str
     cause: Cause
     seconds: float
-    """From the release, the kill or the cut until the next worker was inside its `async with mutex`."""
+    """The time from the release, kill or cut until the next worker was inside its `async with mutex`."""
 
 
 @final
 class RecordedEvent(NamedTuple):
-    """An event with what the recorder knows beyond it."""
+    """An event, with the hand-over that it completes."""
 
     event: Event
     hand_over: HandOver | None
-    """With BEGAN: from whom; None for the first holder. With other events None."""
+    """The hand-over that a BEGAN completes; None for the first holder and for other events."""
 
 
 @final
@@ -54,8 +54,8 @@ class Recorder:
     """Keeps all events.
 
     Attributes:
-        events: what happened so far, in the order of arrival.
-        hand_overs: all of them, in order.
+        events: the events so far, in the order of arrival.
+        hand_overs: the hand-overs so far, in order.
     """
 
     def __init__(self) -> None:
@@ -64,11 +64,11 @@ class Recorder:
         self._freed: tuple[int | None, str, Cause, float] | None = None
 
     def record(self, event: Event, now: float) -> RecordedEvent:
-        """Take an event in, before it is answered.
+        """Record an event. Call it before answering the event.
 
         Args:
-            event: what a worker reports, or what was done to it.
-            now: the time on the clock of the events.
+            event: an event that a worker reported or the demo caused.
+            now: the current time on the clock of the events.
         """
         self.events.append(event)
         hand_over = None
@@ -77,7 +77,7 @@ class Recorder:
             hand_over = HandOver(giver, cause, event.at - since)
             self.hand_overs.append(hand_over)
         cause_now = _CAUSES.get(event.kind)
-        # The first reason counts: a worker that was cut off is cancelled later.
+        # The first cause counts: a worker that was cut off is also cancelled later.
         if cause_now is not None and (self._freed is None or self._freed[0] != event.token):
             since = now if cause_now is Cause.RELEASE else event.at
             self._freed = (event.token, event.worker, cause_now, since)

@@ -1,7 +1,7 @@
-"""TCP that can be cut: the way a cable is pulled, not the way a connection is closed.
+"""TCP that can be cut like a pulled cable, without closing connections.
 
-Nothing tells either end. What is sent vanishes, what the servers send does not arrive, and new connections
-come to nothing, until the network is healed.
+Neither end is notified. Until the network is healed, everything sent is dropped in both directions, and new
+connections are not established.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class SeverableNetwork:
 
     @property
     def is_cut(self) -> bool:
-        """Whether nothing gets through."""
+        """Whether the network is cut."""
         return not self._healed.is_set()
 
     def cut(self) -> None:
-        """Let nothing through from now on. Connections that are there stay dead even after `heal`."""
+        """Let nothing through from now on. Existing connections stay dead even after `heal`."""
         if not self.is_cut:
             self._healed = anyio.Event()
         for stream in self._streams:
@@ -45,18 +45,18 @@ class SeverableNetwork:
         self._healed.set()
 
     async def resolve(self, host: str, port: int) -> list[Address]:
-        """As `Network.resolve`; names are answered from elsewhere, so this works when cut, too."""
+        """See `Network.resolve`. It works even while cut, because another network answers names."""
         return await self._tcp.resolve(host, port)
 
     async def connect(self, host: str, port: int) -> Stream:
-        """As `Network.connect`; while the network is cut, it waits."""
+        """See `Network.connect`. While the network is cut, it waits."""
         await self._healed.wait()
         stream = _SeverableStream(await self._tcp.connect(host, port))
         self._streams.append(stream)
         return stream
 
     def serve(self, host: str, port: int, handler: Handler) -> AbstractAsyncContextManager[Address]:
-        """As `Network.serve`, and never cut."""
+        """See `Network.serve`. It is never cut."""
         return self._tcp.serve(host, port, handler)
 
 
@@ -79,7 +79,7 @@ class _SeverableStream:
     async def receive(self) -> bytes:
         data = await self._stream.receive()
         if self.is_cut:
-            await anyio.sleep_forever()  # whoever reads gives up by its own clock
+            await anyio.sleep_forever()  # the reader gives up after its own timeout
         return data
 
     async def aclose(self) -> None:

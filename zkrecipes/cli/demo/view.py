@@ -1,4 +1,4 @@
-"""What a view of the demo can show, and the words that all views share."""
+"""The interface of the demo's views, and the texts that they share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Protocol, final
 
-from zkrecipes.cli.demo.check import Check
+from zkrecipes.cli.demo.check_result import CheckResult
 from zkrecipes.cli.demo.recorder import Cause, HandOver, RecordedEvent
 
 __all__ = ["DemoInfo", "DemoView", "duration", "hand_over_lines"]
@@ -17,41 +17,43 @@ __all__ = ["DemoInfo", "DemoView", "duration", "hand_over_lines"]
 @final
 @dataclass(frozen=True, slots=True)
 class DemoInfo:
-    """Who plays, and where."""
+    """The facts about a run of the demo."""
 
     workers: dict[str, int]
-    """Names and process ids."""
+    """The process id of each worker by its name."""
     jobs: int
     server: str
-    """Which server, in words."""
+    """The server, in words."""
     root: str
-    """The path under which everything is made."""
+    """The path of all the demo's znodes."""
     session_timeout: float
-    """As negotiated, in seconds."""
+    """The negotiated timeout, in seconds."""
     started_at: float
-    """On the clock of the events."""
+    """The start time on the clock of the events."""
 
 
 class DemoView(Protocol):
     """Shows the demo, as lines or live."""
 
-    def playing(self, info: DemoInfo) -> AbstractAsyncContextManager[None]:
-        """The demo begins with the block and ends with it."""
+    def showing(self, info: DemoInfo) -> AbstractAsyncContextManager[None]:
+        """Show the demo while the block runs."""
 
-    def tell(self, entry: RecordedEvent) -> None:
-        """Something happened. Called within `playing`."""
+    def show_event(self, recorded: RecordedEvent) -> None:
+        """Show an event. Call it within `showing`."""
 
-    def conclude(self, checks: Sequence[Check], hand_overs: Sequence[HandOver], seconds: float) -> None:
-        """The demo is over, and took so many seconds."""
+    def show_results(
+        self, results: Sequence[CheckResult], hand_overs: Sequence[HandOver], seconds: float
+    ) -> None:
+        """Show the results of a demo that took this many seconds."""
 
 
 def duration(seconds: float) -> str:
-    """A length of time as people read it: `4.2 ms`, `3.1 s`."""
+    """Format a duration for readers: `4.2 ms`, `3.10 s`."""
     return f"{seconds * 1000:.1f} ms" if seconds < 0.1 else f"{seconds:.2f} s"
 
 
 def hand_over_lines(hand_overs: Sequence[HandOver]) -> list[str]:
-    """How long the lock took to its next holder, one line for each cause that occurred."""
+    """Return the durations of the hand-overs, one line for each cause that occurred."""
     after = {
         Cause.RELEASE: "a release",
         Cause.KILL: "the kill",

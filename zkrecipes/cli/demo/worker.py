@@ -1,9 +1,9 @@
-"""One worker, in a process of its own: takes the lock, does one job, gives the lock back, until all are done.
+"""The process of one worker: it takes the lock, does one job, releases the lock, until all jobs are done.
 
     python -m zkrecipes.cli.demo.worker HOSTS ROOT NAME SESSION_TIMEOUT JOB_TIME
 
-When the lock is lost its work is cancelled, and it queues up again; that is all that it has to do about it.
-In the end it leads once.
+When it loses the lock, its work is cancelled, and it waits for the lock again; nothing more is needed. At the
+end it leads once.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import final
 
 import trio
 
-from zkrecipes.cli.demo.control import Control
-from zkrecipes.cli.demo.events import EventKind, Order
+from zkrecipes.cli.demo.events import EventKind, Instruction
+from zkrecipes.cli.demo.reporter import Reporter
 from zkrecipes.cli.demo.severable_network import SeverableNetwork
 from zkrecipes.cli.demo.znodes import DemoZnodes
 from zkrecipes.client.client import Client
@@ -32,20 +32,20 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Be a worker, as the arguments of the process say."""
+    """Run a worker with the arguments of the process."""
     hosts, root, name, session_timeout, job_time = sys.argv[1:]
-    # Ctrl-C reaches every process of the terminal; the demo ends its workers by itself.
+    # Ctrl-C reaches every process of the terminal, but the demo ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    trio.run(_work_until_told, hosts, root, name, float(session_timeout), float(job_time))
+    trio.run(_run_worker, hosts, root, name, float(session_timeout), float(job_time))
 
 
-async def _work_until_told(hosts: str, root: str, name: str, session_timeout: float, job_time: float) -> None:
-    control = Control(name)
+async def _run_worker(hosts: str, root: str, name: str, session_timeout: float, job_time: float) -> None:
+    reporter = Reporter(name)
     with bare_errors():  # the demo shows the last line of a traceback
         async with trio.open_nursery() as nursery:
 
             async def end_with_the_demo() -> None:
-                await control.listen()
+                await reporter.receive_instructions()
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(end_with_the_demo)
@@ -53,13 +53,13 @@ async def _work_until_told(hosts: str, root: str, name: str, session_timeout: fl
             async with connect(
                 hosts, session_timeout=session_timeout, connect_timeout=None, network=network
             ) as client:
-                control.say(EventKind.JOINED)
-                board = DemoZnodes(client, root)
-                mutex = Mutex(client, board.lock_path, identifier=name)
-                await _Worker(client, board, mutex, network, control, job_time).work()
-                election = Election(client, board.election_path, identifier=name)
-                await _lead_for_a_moment(election, control, job_time)
-            control.say(EventKind.FINISHED)
+                reporter.report(EventKind.JOINED)
+                znodes = DemoZnodes(client, root)
+                mutex = Mutex(client, znodes.lock_path, identifier=name)
+                await _Worker(client, znodes, mutex, network, reporter, job_time).work()
+                election = Election(client, znodes.election_path, identifier=name)
+                await _lead_once(election, reporter, job_time)
+            reporter.report(EventKind.FINISHED)
             nursery.cancel_scope.cancel()
 
 
@@ -67,69 +67,72 @@ async def _work_until_told(hosts: str, root: str, name: str, session_timeout: fl
 @dataclass
 class _Worker:
     client: Client
-    board: DemoZnodes
+    znodes: DemoZnodes
     mutex: Mutex
     network: SeverableNetwork
-    control: Control
+    reporter: Reporter
     job_time: float
     token: int | None = None
-    """Of its newest hold."""
+    """The fencing token of its newest hold."""
 
     async def work(self) -> None:
-        """Take turns until there is no job left."""
+        """Take the lock and do a job, until there is no job left."""
         is_more = True
         while is_more:
             try:
                 async with self.mutex as hold:
                     is_more = await self._take_turn(hold)
             except LockLostError as error:
-                await self.control.ask(EventKind.LOST, token=self.token, detail=str(error))
+                await self.reporter.report_and_wait(EventKind.LOST, token=self.token, detail=str(error))
                 if self.network.is_cut:
-                    # The answer to LOST came when another had the lock, so the old session is over.
+                    # The answer to LOST arrived after another worker got the lock, so the old session is
+                    # over.
                     self.network.heal()
                     await self.client.sync()  # waits until there is a new session
-                    self.control.say(EventKind.BACK)
+                    self.reporter.report(EventKind.BACK)
 
     async def _take_turn(self, hold: Hold) -> bool:
-        """Do one job; False if there was none."""
-        control, token, entered_at = self.control, hold.fencing_token, time.monotonic()
+        """Do one job; return False if there was none."""
+        reporter, token, entered_at = self.reporter, hold.fencing_token, time.monotonic()
         self.token = token
-        job = next((mark.job for mark in await self.board.marks() if mark.times == 0), None)
-        control.say(EventKind.BEGAN, at=entered_at, token=token, job=job)
+        job = next((mark.job for mark in await self.znodes.marks() if mark.times == 0), None)
+        reporter.report(EventKind.BEGAN, at=entered_at, token=token, job=job)
         if job is None:
-            await control.ask(EventKind.IDLE, token=token)
+            await reporter.report_and_wait(EventKind.IDLE, token=token)
             return False
         try:
-            await self._do(hold, job)
+            await self._do_job(hold, job)
         except trio.Cancelled:
-            control.say(EventKind.CANCELLED, token=token, job=job)
+            reporter.report(EventKind.CANCELLED, token=token, job=job)
             raise
-        await control.ask(EventKind.DONE, token=token, job=job)
+        await reporter.report_and_wait(EventKind.DONE, token=token, job=job)
         return True
 
-    async def _do(self, hold: Hold, job: int) -> None:
-        await self.board.begin(hold, job)
+    async def _do_job(self, hold: Hold, job: int) -> None:
+        await self.znodes.record_begin(hold, job)
         await trio.sleep(self.job_time / 2)
-        order = await self.control.ask(EventKind.HALFWAY, token=hold.fencing_token, job=job)
-        if order is Order.CUT:
+        instruction = await self.reporter.report_and_wait(
+            EventKind.HALFWAY, token=hold.fencing_token, job=job
+        )
+        if instruction is Instruction.CUT:
             self.network.cut()
-            self.control.say(EventKind.CUT_OFF, token=hold.fencing_token, job=job)
-            await trio.sleep_forever()  # it would work on and on; the lock's loss ends it
+            self.reporter.report(EventKind.CUT_OFF, token=hold.fencing_token, job=job)
+            await trio.sleep_forever()  # work without end; the loss of the lock cancels it
         await trio.sleep(self.job_time / 2)
-        await self.board.mark_done(hold, job)
+        await self.znodes.mark_done(hold, job)
 
 
-async def _lead_for_a_moment(election: Election, control: Control, seconds: float) -> None:
-    """Lead once, and step down for the next one."""
+async def _lead_once(election: Election, reporter: Reporter, seconds: float) -> None:
+    """Lead once, and step down for the next worker."""
     while True:
         try:
             async with election.lead() as leadership:
                 token = leadership.fencing_token
-                control.say(EventKind.LEADS, token=token)
+                reporter.report(EventKind.LEADS, token=token)
                 try:
                     await trio.sleep(seconds)
                 finally:
-                    control.say(EventKind.STEPPED_DOWN, token=token)
+                    reporter.report(EventKind.STEPPED_DOWN, token=token)
         except LeadershipLostError:
             continue
         return

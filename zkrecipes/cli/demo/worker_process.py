@@ -1,4 +1,4 @@
-"""A worker as the demo sees it: a process that reports events and waits for answers."""
+"""The demo's handle on a worker: a process that reports events and waits for answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Self, final
 
 import trio
 
-from zkrecipes.cli.demo.events import Event, Order
+from zkrecipes.cli.demo.events import Event, Instruction
 
 __all__ = ["WorkerProcess"]
 
@@ -19,16 +19,16 @@ _ERRORS_KEPT = 4096
 
 @final
 class WorkerProcess:
-    """One worker's process, killed when the block is left.
+    """One worker's process, which is killed at the end of the block.
 
     Args:
-        name: of the worker.
-        arguments: of `zkrecipes.cli.demo.worker`.
+        name: the worker's name.
+        arguments: the arguments of `zkrecipes.cli.demo.worker`.
     """
 
     def __init__(self, name: str, arguments: Sequence[str]) -> None:
         self.name = name
-        # -P: where the user happens to stand is no place to import from
+        # -P prevents imports from the user's current directory.
         self._command = [sys.executable, "-P", "-m", "zkrecipes.cli.demo.worker", *arguments]
         self._received = b""
         self._errors = b""
@@ -53,10 +53,10 @@ class WorkerProcess:
                     await pipe.aclose()
 
     async def next_event(self) -> Event | None:
-        """The next event that it reports; None when its process has ended.
+        """Return the next event that the worker reports; None when its process has ended.
 
         Raises:
-            ValueError: it wrote something else.
+            ValueError: it wrote something other than an event.
         """
         assert self._process.stdout is not None
         while b"\n" not in self._received:
@@ -67,21 +67,21 @@ class WorkerProcess:
         line, _, self._received = self._received.partition(b"\n")
         return Event.from_line(line)
 
-    async def answer(self, order: Order) -> None:
-        """Answer the event that it waits with; a process that is gone needs none."""
+    async def answer(self, instruction: Instruction) -> None:
+        """Answer the event for which the worker waits. Do nothing if its process has ended."""
         assert self._process.stdin is not None
         try:
-            await self._process.stdin.send_all(order.encode() + b"\n")
+            await self._process.stdin.send_all(instruction.encode() + b"\n")
         except trio.BrokenResourceError:
             return
 
     async def kill(self) -> None:
-        """End it with SIGKILL, if it has not ended, and wait until it is gone."""
+        """End the process with SIGKILL, if it runs, and wait until it has ended."""
         self._process.kill()
         await self._process.wait()
 
     async def why_failed(self) -> str:
-        """Wait until it has ended; the last line of its complaints, or empty if it ended well."""
+        """Wait until the process has ended; return the last line of its errors, or empty if it succeeded."""
         assert self._process.stderr is not None
         async for chunk in self._process.stderr:
             self._errors = (self._errors + chunk)[-_ERRORS_KEPT:]

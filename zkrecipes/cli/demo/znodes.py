@@ -7,34 +7,34 @@ transactions that apply only while the writer still holds the lock.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple, final
 
 from zkrecipes.client.client import Client
 from zkrecipes.client.transaction import Transaction
-from zkrecipes.errors import ConnectionLossError, NoNodeError, NotEmptyError, TransactionError
+from zkrecipes.errors import ConnectionLossError, TransactionError
 from zkrecipes.paths import join
 from zkrecipes.recipes.locking.hold import Hold
 
-__all__ = ["DemoZnodes", "LedgerLine", "Mark", "remove_tree"]
+__all__ = ["DemoZnodes", "LedgerLine", "Mark"]
 
 
 @final
 class Mark(NamedTuple):
-    """What a job's znode says."""
+    """The content of a job's znode."""
 
     job: int
     times: int
-    """How often it was marked done."""
+    """The number of times that the job was marked done."""
     token: int | None
-    """Of the hold that marked it; None while nobody has."""
+    """The fencing token of the hold that marked the job; None if it is not marked."""
 
 
 @final
 class LedgerLine(NamedTuple):
-    """One line of the ledger: `begin` or `end`, and whose."""
+    """One line of the ledger: `begin` or `end`, with token and job."""
 
-    what: str
+    action: str
     token: int
     job: int
 
@@ -44,35 +44,35 @@ class DemoZnodes:
     """The demo's part of the server's tree.
 
     Args:
-        client: who reads and writes.
-        root: the one path under which everything is.
+        client: the client that reads and writes.
+        root: the path of all the demo's znodes.
     """
 
     def __init__(self, client: Client, root: str) -> None:
         self.lock_path: str = join(root, "lock")
         self.election_path: str = join(root, "leader")
         self._client = client
-        self._root = root
+        self._demo_path = root
         self._jobs = join(root, "jobs")
         self._ledger = join(root, "ledger")
 
     async def set_up(self, jobs: int) -> None:
-        """Make all znodes but those of the lock, in one transaction.
+        """Create all znodes but those of the lock and the election, in one transaction.
 
         Raises:
-            TransactionError: the chroot is missing, or its ACL forbids it.
+            TransactionError: the chroot does not exist, or its ACL forbids it.
         """
         async with self._client.transaction() as tx:
-            tx.create(self._root)
+            tx.create(self._demo_path)
             tx.create(self._ledger)
             tx.create(self._jobs)
             for job in range(1, jobs + 1):
                 tx.create(self._job_path(job))
 
     async def marks(self) -> list[Mark]:
-        """What each job's znode says, in order of number.
+        """Return the content of each job's znode, in order of number.
 
-        For a holder this is never old news: its hold was proven by a write that went through the same server.
+        A holder never reads stale marks, because a write through the same server proved its hold.
         """
         names = sorted(await self._client.get_children(self._jobs))
         async with self._client.pipeline() as pipe:
@@ -83,16 +83,16 @@ class DemoZnodes:
         ]
 
     async def ledger(self) -> list[LedgerLine]:
-        """The lines of the ledger, oldest first."""
+        """Return the lines of the ledger, oldest first."""
         data, _ = await self._client.get(self._ledger)
         fields = [line.split() for line in (data or b"").decode().splitlines()]
-        return [LedgerLine(what, int(token), int(job)) for what, token, job in fields]
+        return [LedgerLine(action, int(token), int(job)) for action, token, job in fields]
 
-    async def begin(self, hold: Hold, job: int) -> None:
-        """Write into the ledger that the holder begins a job.
+    async def record_begin(self, hold: Hold, job: int) -> None:
+        """Write into the ledger that the holder starts a job.
 
         Raises:
-            LockLostError: it holds the lock no longer; nothing was written.
+            LockLostError: the hold was lost; nothing was written.
         """
         await self._write(hold, LedgerLine("begin", hold.fencing_token, job))
 
@@ -100,7 +100,7 @@ class DemoZnodes:
         """Mark a job done, and write that into the ledger.
 
         Raises:
-            LockLostError: it holds the lock no longer; nothing was written.
+            LockLostError: the hold was lost; nothing was written.
         """
 
         def mark(tx: Transaction) -> None:
@@ -123,16 +123,18 @@ class DemoZnodes:
             await self._client.sync(self._ledger)
             return line in await self.ledger()
 
-        await _settled(write, is_written)
+        await _write_once(write, is_written)
 
     def _job_path(self, job: int) -> str:
         return join(self._jobs, f"{job:02}")
 
 
-async def _settled(write: Callable[[], Awaitable[None]], is_written: Callable[[], Awaitable[bool]]) -> None:
-    """Write once, even if a connection is lost and leaves open whether it was written.
+async def _write_once(
+    write: Callable[[], Awaitable[None]], is_written: Callable[[], Awaitable[bool]]
+) -> None:
+    """Write once, even if the connection is lost and the outcome is unknown.
 
-    `write` is guarded by a version, so that a first try that arrives late cannot apply beside the second.
+    A version guards `write`, so a first attempt that arrives late cannot apply in addition to the second.
     """
     while True:
         try:
@@ -144,21 +146,6 @@ async def _settled(write: Callable[[], Awaitable[None]], is_written: Callable[[]
                 raise
         else:
             return
-
-
-async def remove_tree(client: Client, path: str) -> None:
-    """Remove a znode and all below it, though others may still add to it or remove from it."""
-    while True:
-        try:
-            names: Sequence[str] = await client.get_children(path)
-            for name in names:
-                await remove_tree(client, join(path, name))
-            await client.delete(path)
-        except (NotEmptyError, ConnectionLossError):
-            continue
-        except NoNodeError:
-            pass
-        return
 
 
 def _number(data: bytes | None) -> int | None:

@@ -29,7 +29,7 @@ class LeaderInfo(NamedTuple):
 
 
 class AckEpoch(NamedTuple):
-    """The learner's acceptance of that epoch, with the end of its own log."""
+    """The learner's acceptance of that epoch, with the state of its log."""
 
     current_epoch: int
     zxid: int

@@ -123,7 +123,7 @@ class Role:
         self.replica = replica
 
     def enter(self) -> None:
-        """The replica has taken this role."""
+        """Start the role. The replica calls it after taking the role."""
 
     @property
     def is_serving(self) -> bool:
@@ -131,7 +131,7 @@ class Role:
         return False
 
     def receive(self, channel: Channel, message: object) -> None:
-        """A message of another replica."""
+        """Process a message from another replica."""
         if not isinstance(message, Reset):
             self.replica.close(channel)
 
