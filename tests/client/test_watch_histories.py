@@ -25,7 +25,7 @@ from zkrecipes.codec.jute import values_of
 from zkrecipes.codec.messages import AddWatchRequest
 from zkrecipes.devserver import HeldReplies
 from zkrecipes.enums import OpCode, ServerVersion
-from zkrecipes.protocol import client_side
+from zkrecipes.protocol import watch_restore
 from zkrecipes.protocol.client_side import ClientSide
 from zkrecipes.protocol.events import Ticket
 from zkrecipes.protocol.watch_registration import WatchRegistrations
@@ -207,14 +207,14 @@ def _restore_no_one_shot(monkeypatch: pytest.MonkeyPatch) -> None:
         for batch in set_watches_requests(watches, zxid, version):
             yield type(batch)(zxid, [], [], [], *values_of(batch)[4:])
 
-    monkeypatch.setattr(client_side, "set_watches_requests", requests)
+    monkeypatch.setattr(watch_restore, "set_watches_requests", requests)
 
 
 def _restore_with_the_zxid_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
     def requests(watches: WatchTable[Any], _: int, version: ServerVersion | None) -> Any:
         return set_watches_requests(watches, 2**62, version)
 
-    monkeypatch.setattr(client_side, "set_watches_requests", requests)
+    monkeypatch.setattr(watch_restore, "set_watches_requests", requests)
 
 
 def _rely_on_what_is_only_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

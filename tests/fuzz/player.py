@@ -18,7 +18,8 @@ from zkrecipes.errors import (
     ZooKeeperError,
 )
 from zkrecipes.protocol.capabilities import Capabilities
-from zkrecipes.protocol.client_side import ClientSide, Stage
+from zkrecipes.protocol.client_side import ClientSide
+from zkrecipes.protocol.connection_stage import Stage
 from zkrecipes.protocol.events import Broken, ClientEvent, Connected, Greeting, Replied, Ticket, WatchFired
 from zkrecipes.protocol.watch_table import WatchTable
 

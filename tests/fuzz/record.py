@@ -16,7 +16,7 @@ from tests.apache.server_versions import version_of
 from tests.fuzz.conversations import RECORDED, SCRIPTS, ServerConnection
 from tests.fuzz.player import Player
 from zkrecipes.ensemble import ApacheServer
-from zkrecipes.protocol.client_side import Stage
+from zkrecipes.protocol.connection_stage import Stage
 
 
 def main(release: str) -> None:

@@ -161,9 +161,9 @@ async def test_a_failed_pass_drops_what_was_refused_before() -> None:
 async def test_a_surprise_drops_the_guess() -> None:
     guesses, address = CapabilityCache(), Address("zk", 2181)
     side = ClientSide(Greeting(10.0), WatchTable(), now=0.0, packet_size_max=1000)
-    side.capabilities = Capabilities(ServerVersion.V3_6)
+    side.probe.known = Capabilities(ServerVersion.V3_6)
     guesses.note_attached(address, side)
     assert guesses.guess(address).at_least is ServerVersion.V3_6
-    side.is_surprising = True
+    side.probe.is_surprising = True
     assert not guesses.note_end(address, side)
     assert guesses.guess(address) == Capabilities()

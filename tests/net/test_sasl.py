@@ -280,7 +280,7 @@ async def test_a_server_without_sasl_is_told() -> None:
         assert await why_not(server) == "the server sent no challenge: SASL is not configured there"
     async with sasl_server(say=lambda _nth, _token: Answer(None, -6)) as server:
         reason = await why_not(server)
-        assert reason == "the server failed in the SASL authentication: not implemented by the server"
+        assert reason == "the SASL authentication failed on the server: not implemented by the server"
 
 
 async def test_a_server_with_another_mechanism_is_told() -> None:

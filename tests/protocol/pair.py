@@ -15,7 +15,8 @@ from zkrecipes.codec.messages import (
 from zkrecipes.codec.records import Stat
 from zkrecipes.enums import EventType, KeeperState, ServerVersion, WatcherType
 from zkrecipes.protocol.capabilities import Capabilities
-from zkrecipes.protocol.client_side import ClientSide, Stage
+from zkrecipes.protocol.client_side import ClientSide
+from zkrecipes.protocol.connection_stage import Stage
 from zkrecipes.protocol.events import ClientEvent, Greeting, Ticket
 from zkrecipes.protocol.server_side import Greeted, Requested, ServerSide
 from zkrecipes.protocol.watch_registration import UPKEEP

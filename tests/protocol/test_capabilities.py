@@ -20,7 +20,7 @@ from zkrecipes.codec.messages import (
 from zkrecipes.enums import ServerVersion, SpecialXid
 from zkrecipes.errors import NoAuthError, NoNodeError, SessionExpiredError, UnimplementedError
 from zkrecipes.protocol.capabilities import Capabilities, questions_for
-from zkrecipes.protocol.client_side import Stage
+from zkrecipes.protocol.connection_stage import Stage
 from zkrecipes.protocol.events import Connected, Replied, Ticket
 from zkrecipes.protocol.requirement import Requirement
 from zkrecipes.protocol.watch_table import WatchKind
@@ -187,7 +187,7 @@ def test_a_question_that_is_never_answered_ends_the_connection() -> None:
             pair.flush()
             pair.reply(SpecialXid.PING)
     assert pair.now == T
-    assert "did not answer what it can do" in str(broken_by(events_of(pair.client)))
+    assert "did not answer the question about its version" in str(broken_by(events_of(pair.client)))
 
 
 def test_a_session_that_has_expired_is_no_answer() -> None:
@@ -257,6 +257,6 @@ def test_an_operation_that_comes_back_as_unknown_is_a_surprise() -> None:
     pair.flush()
     _answer(pair)
     pair.flush()
-    assert not pair.client.is_surprising
+    assert not pair.client.probe.is_surprising
     _answer(pair, UnimplementedError.code)
-    assert pair.client.is_surprising
+    assert pair.client.probe.is_surprising

@@ -54,13 +54,14 @@ from zkrecipes.errors import (
     ZooKeeperError,
 )
 from zkrecipes.protocol.capabilities import Capabilities
-from zkrecipes.protocol.client_side import ClientSide, Stage
+from zkrecipes.protocol.client_side import ClientSide
+from zkrecipes.protocol.connection_stage import Stage
 from zkrecipes.protocol.events import (
-    Arriving,
     Broken,
     ClientEvent,
     Connected,
     Greeting,
+    PartialReply,
     Replied,
     WatchEvent,
     WatchFired,
@@ -166,8 +167,11 @@ def test_no_timeout_or_another_session_is_an_expiry(timeout: float, session_id: 
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        (-119, "it makes no session: the server is read-only and has no localSessionsEnabled"),
-        (-127, "it makes no session: throttled by the server"),
+        (
+            -119,
+            "the server made no session: the server is read-only and has no localSessionsEnabled",
+        ),
+        (-127, "the server made no session: throttled by the server"),
     ],
 )
 def test_a_bare_header_in_place_of_the_answer_is_a_refusal(code: int, reason: str) -> None:
@@ -335,7 +339,7 @@ def test_a_server_that_does_not_set_the_watches_again_is_left(code: int, words: 
     pair = set_up_pair()
     error = broken_by(pair.reply(SET_WATCHES, err=code))
     assert isinstance(error, ConnectionLossError)
-    assert error.reason.startswith("the server did not set the watches again: ")
+    assert error.reason.startswith("the server did not restore the watches: ")
     assert words in error.reason
 
 
@@ -1055,8 +1059,8 @@ def test_while_bytes_are_heard_the_session_is_not_given_up() -> None:
     assert pair.client.heard_at == pair.now
 
 
-def arriving_at(pair: Pair) -> Arriving | None:
-    return pair.client.arriving
+def arriving_at(pair: Pair) -> PartialReply | None:
+    return pair.client.partial_reply
 
 
 def test_a_reply_whose_end_has_not_come_is_known_by_its_request() -> None:
@@ -1070,11 +1074,11 @@ def test_a_reply_whose_end_has_not_come_is_known_by_its_request() -> None:
     pair.client.receive_data(data[:7], 1.0)
     assert arriving_at(pair) is None  # its number is not there yet
     pair.client.receive_data(data[7:20], 2.0)
-    assert arriving_at(pair) == Arriving(first, size - 4, 16, 2.0)
+    assert arriving_at(pair) == PartialReply(first, size - 4, 16, 2.0)
     pair.client.receive_data(data[20:30], 3.0)
-    assert arriving_at(pair) == Arriving(first, size - 4, 26, 2.0)
+    assert arriving_at(pair) == PartialReply(first, size - 4, 26, 2.0)
     pair.client.receive_data(data[30 : size + 8], 4.0)
-    assert arriving_at(pair) == Arriving(second, size - 4, 4, 4.0)
+    assert arriving_at(pair) == PartialReply(second, size - 4, 4, 4.0)
     pair.client.receive_data(data[size + 8 :], 5.0)
     assert arriving_at(pair) is None
 

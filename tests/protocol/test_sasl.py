@@ -22,7 +22,7 @@ from zkrecipes.errors import (
     SessionExpiredError,
     ZooKeeperError,
 )
-from zkrecipes.protocol.client_side import Stage
+from zkrecipes.protocol.connection_stage import Stage
 from zkrecipes.protocol.events import Broken, Challenged, ClientEvent, Connected, Greeting
 from zkrecipes.protocol.watch_table import WatchKind, WatchTable
 
@@ -110,7 +110,7 @@ def test_a_server_that_cannot_do_it_is_told_with_its_error() -> None:
     (token,) = pair.flush()
     error = broken_by(pair.reply(token.xid, err=-6))
     assert isinstance(error, AuthFailedError)
-    assert error.reason == "the server failed in the SASL authentication: not implemented by the server"
+    assert error.reason == "the SASL authentication failed on the server: not implemented by the server"
 
 
 def test_a_session_that_expires_meanwhile_has_expired() -> None:

@@ -96,8 +96,8 @@ class Fixture:
     def replied(self, reply: Record | None = None, code: int = 0) -> list[WatchFired]:
         return self.server.replied(self.ticket, code, reply, 0)
 
-    def untold(self, event: WatchEvent) -> WatchEvent | None:
-        return self.server.untold(event)
+    def implied_event(self, event: WatchEvent) -> WatchEvent | None:
+        return self.server.implied_event(event)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ UNTOLD = WatchEvent(CHILDREN, "/a")
 
 
 @pytest.mark.parametrize(
-    ("event", "untold"),
+    ("event", "implied_event"),
     [
         (CHILD_CREATED, UNTOLD),
         (WatchEvent(DELETED, "/a/b"), UNTOLD),
@@ -295,25 +295,25 @@ UNTOLD = WatchEvent(CHILDREN, "/a")
     ],
 )
 def test_what_happens_to_a_child_is_a_change_of_children_that_the_server_does_not_tell(
-    event: WatchEvent, untold: WatchEvent | None
+    event: WatchEvent, implied_event: WatchEvent | None
 ) -> None:
-    assert Fixture(RECURSIVE).untold(event) == untold
+    assert Fixture(RECURSIVE).implied_event(event) == implied_event
 
 
 def test_the_root_is_nobodys_child() -> None:
     fixture = Fixture(AddWatchRequest("/", AddWatchMode.PERSISTENT_RECURSIVE))
-    assert fixture.untold(WatchEvent(CREATED, "/a")) == WatchEvent(CHILDREN, "/")
-    assert fixture.untold(WatchEvent(DELETED, "/")) is None
+    assert fixture.implied_event(WatchEvent(CREATED, "/a")) == WatchEvent(CHILDREN, "/")
+    assert fixture.implied_event(WatchEvent(DELETED, "/")) is None
 
 
 def test_a_server_is_in_recursive_mode_from_the_request_to_the_removal() -> None:
     fixture = Fixture(RECURSIVE)
-    assert fixture.untold(CHILD_CREATED) == UNTOLD
+    assert fixture.implied_event(CHILD_CREATED) == UNTOLD
     fixture.replied(ErrorReply(0))
-    assert fixture.untold(CHILD_CREATED) == UNTOLD
+    assert fixture.implied_event(CHILD_CREATED) == UNTOLD
     fixture.leave("me")
     fixture.done(REMOVAL, UPKEEP)
-    assert fixture.untold(CHILD_CREATED) is None
+    assert fixture.implied_event(CHILD_CREATED) is None
 
 
 def test_a_server_that_refuses_recursive_mode_is_not_in_it() -> None:
@@ -321,14 +321,14 @@ def test_a_server_that_refuses_recursive_mode_is_not_in_it() -> None:
     fixture = Fixture()
     fixture.done(PERSISTENT)
     fixture.done(RECURSIVE, "you", code=THROTTLED)
-    assert fixture.untold(CHILD_CREATED) is None
+    assert fixture.implied_event(CHILD_CREATED) is None
 
 
 def test_a_server_is_in_recursive_mode_where_the_watches_are_set_again() -> None:
     fixture = Fixture()
     fixture.watches.add(WatchKind.RECURSIVE, "/a", "me")
     fixture.server.restored(SetWatches2Request(7, [], [], [], [], ["/a"]))
-    assert fixture.untold(CHILD_CREATED) == UNTOLD
+    assert fixture.implied_event(CHILD_CREATED) == UNTOLD
 
 
 def test_a_persistent_watch_that_is_set_alone_ends_the_recursive_mode_when_it_is_answered() -> None:
@@ -337,18 +337,18 @@ def test_a_persistent_watch_that_is_set_alone_ends_the_recursive_mode_when_it_is
     fixture.leave("me")
     persistent = fixture.send(PERSISTENT, "you")
     assert persistent.request == PERSISTENT
-    assert fixture.untold(CHILD_CREATED) == UNTOLD
+    assert fixture.implied_event(CHILD_CREATED) == UNTOLD
     fixture.server.replied(persistent, 0, ErrorReply(0), 0)
-    assert fixture.untold(CHILD_CREATED) is None
+    assert fixture.implied_event(CHILD_CREATED) is None
 
 
 def test_the_last_request_that_was_sent_decides_on_the_mode() -> None:
     fixture = Fixture(PERSISTENT)
     recursive = fixture.send(RECURSIVE, "you")
     fixture.replied(ErrorReply(0))
-    assert fixture.untold(CHILD_CREATED) == UNTOLD
+    assert fixture.implied_event(CHILD_CREATED) == UNTOLD
     fixture.server.replied(recursive, 0, ErrorReply(0), 0)
-    assert fixture.untold(CHILD_CREATED) == UNTOLD
+    assert fixture.implied_event(CHILD_CREATED) == UNTOLD
 
 
 def test_a_persistent_watch_that_is_set_with_a_recursive_one_leaves_the_mode_and_hears_of_nothing_below() -> (
@@ -361,7 +361,7 @@ def test_a_persistent_watch_that_is_set_with_a_recursive_one_leaves_the_mode_and
     fixture.hold(CREATED, "/a/b")
     children = fixture.hold(CHILDREN)
     assert fixture.server.replied(both, 0, None, 0) == [WatchFired(["you"], children)]
-    assert fixture.untold(CHILD_CREATED) == UNTOLD
+    assert fixture.implied_event(CHILD_CREATED) == UNTOLD
 
 
 # --- what is decided when a frame is encoded ----------------------------------------------------------------
@@ -640,7 +640,7 @@ def test_a_server_in_recursive_mode_that_no_watcher_needs_is_taken_out_of_it() -
     fixture.server.replied(again, THROTTLED, None, 0)
     assert fixture.server.take_unneeded(10) == ["/a"]
     fixture.done(REMOVAL, UPKEEP)
-    assert fixture.untold(CHILD_CREATED) is None
+    assert fixture.implied_event(CHILD_CREATED) is None
     assert (fixture.server.unneeded, fixture.tidied()) == ({}, None)
 
 

@@ -156,7 +156,7 @@ class Attachment:
         self._holds.answered(side.answered_sent_at, side.committed_sent_at, now)
         if (
             has_holds
-            and (arriving := side.arriving) is not None
+            and (arriving := side.partial_reply) is not None
             and isinstance(arriving.ticket, PendingRequest)
         ):
             self._holds.checks.heard_earlier(side.heard_at)
@@ -185,7 +185,7 @@ class Attachment:
 
     def _leave_server(self, now: float) -> None:
         """Leave a server that has not answered a check in time; a large reply may be the cause."""
-        side, arriving = self.side, self.side.arriving
+        side, arriving = self.side, self.side.partial_reply
         if arriving is None or not isinstance(arriving.ticket, PendingRequest):
             side.lose("a check of the holds was not answered: the server may have no quorum")
             return

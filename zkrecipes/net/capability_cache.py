@@ -89,7 +89,7 @@ class CapabilityCache:
         Returns:
             Whether a question ended it. The server is well then, and has the next turn.
         """
-        if side.is_surprising:
+        if side.probe.is_surprising:
             self.forget(address)
             return False
         question = side.open_question

@@ -1,4 +1,4 @@
-"""What a connection tells its driver: values, in the past tense."""
+"""The values that a connection exchanges with its caller: tickets go in, events come out."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from zkrecipes.errors import ZooKeeperError, session_hex
 from zkrecipes.protocol.requirement import Requirement
 
 __all__ = [
-    "Arriving",
     "Broken",
     "Challenged",
     "ClientEvent",
     "Connected",
     "Greeting",
+    "PartialReply",
     "Replied",
     "Ticket",
     "WatchEvent",
@@ -29,12 +29,12 @@ __all__ = [
 @final
 @dataclass(frozen=True, slots=True)
 class WatchEvent:
-    """Something happened to a watched znode.
+    """A change of a watched znode.
 
     Attributes:
-        type: what happened; `RESYNC` means that events may have been missed: read again what you care about.
+        type: the type of change; `RESYNC` means that events may have been missed: read again what you need.
         path: the znode's path, as seen under the client's chroot.
-        zxid: the transaction that did it, or None where the server does not say (before 3.9).
+        zxid: the transaction that made the change, or None if the server does not report it (before 3.9).
     """
 
     type: EventType
@@ -43,20 +43,20 @@ class WatchEvent:
 
 
 class Ticket:
-    """One request on its way: handed to `ClientSide.send`, handed back in `Replied`.
+    """One request on its way: passed to `ClientSide.send`, returned in `Replied`.
 
     Attributes:
-        request: what is asked; its paths are full paths on the server.
-        watcher: the owner of the watch that the request sets, or None where it sets none.
-        xid: its number on the connection, 0 until it is sent.
-        sent_at: when it was handed to the stream; NaN until then.
-        is_dropped: nobody waits for it any longer: an unsent one is not sent.
-        is_alone: it is sent when nothing is in flight, and nothing is sent until it is answered; urgent
-            requests do not count.
-        is_urgent: it goes before all others, whatever is in flight.
-        requirement: what the server must have for it; None if every server has it.
-        request_size: of its frame, in bytes; 0 until it is sent.
-        reply_size: of the reply's, without the header; 0 where there is none.
+        request: the request; its paths are full paths on the server.
+        watcher: the owner of the watch that the request sets, or None if it sets none.
+        xid: the request's number on the connection, 0 until it is sent.
+        sent_at: the time when it was passed to the stream; NaN until then.
+        is_dropped: whether no caller waits for it; such a request is not sent if it is still queued.
+        is_alone: whether it is sent only when nothing is in flight, and nothing is sent until it is answered;
+            urgent requests do not count.
+        is_urgent: whether it goes before all others, whatever is in flight.
+        requirement: the server version that it needs; None if every server has the operation.
+        request_size: the bytes of its frame; 0 until it is sent.
+        reply_size: the bytes of the reply, without the header; 0 until the reply arrives.
     """
 
     __slots__ = (
@@ -88,14 +88,14 @@ class Ticket:
 @final
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """What a connection says first.
+    """The first message of a connection.
 
     Attributes:
-        timeout: the session timeout to ask for, in seconds.
+        timeout: the requested session timeout, in seconds.
         session_id: the session to resume; 0 for a new one.
         password: the session's password, 16 bytes.
         last_zxid: the newest transaction that the session has seen; 0 for a new session.
-        read_only: a server without a quorum will do.
+        read_only: whether a server without a quorum is acceptable.
         credentials: (scheme, credential) pairs to authenticate with before anything else.
     """
 
@@ -110,39 +110,39 @@ class Greeting:
         return f"Greeting(session_id={session_hex(self.session_id)}, last_zxid=0x{self.last_zxid:x})"
 
 
-class Arriving(NamedTuple):
-    """A reply whose end has not come."""
+class PartialReply(NamedTuple):
+    """A reply that has not arrived completely."""
 
     ticket: Ticket
-    """The request that it is for: the oldest in flight."""
+    """The request that it answers: the oldest in flight."""
     size: int
-    """Of the whole reply, in bytes."""
+    """The bytes of the whole reply."""
     received: int
-    """How many of them have come."""
+    """The number of bytes received."""
     since: float
-    """When the first of them came."""
+    """The time when the first of them arrived."""
 
 
 class Challenged(NamedTuple):
-    """The server has answered a token of the SASL exchange; answer with `ClientSide.respond`."""
+    """The server answered a token of the SASL exchange; answer with `ClientSide.respond`."""
 
     token: bytes | None
-    """The server's; a secret."""
+    """The server's token; a secret."""
 
     def __repr__(self) -> str:
         return "Challenged()"
 
 
 class Connected(NamedTuple):
-    """The session is attached: authenticated, watches re-armed."""
+    """The session is attached: the client is authenticated and its watches are restored."""
 
     session_id: int
     password: bytes
     timeout: float
-    """As negotiated, in seconds."""
+    """The negotiated timeout, in seconds."""
     read_only: bool
     sent_at: float
-    """When the greeting was sent."""
+    """The time when the greeting was sent."""
 
     def __repr__(self) -> str:
         session = f"session_id={session_hex(self.session_id)}"
@@ -150,28 +150,28 @@ class Connected(NamedTuple):
 
 
 class Replied(NamedTuple):
-    """A request was answered."""
+    """The server answered a request."""
 
     ticket: Ticket
     reply: Record | None
-    """None where there is an error."""
+    """None if there is an error."""
     error: ZooKeeperError | None
     zxid: int
-    """The reply header's: of the transaction for a write, the last that the server had applied for a read."""
+    """The zxid in the reply's header: a write's transaction, or the last one that the server had applied."""
 
 
 class WatchFired(NamedTuple):
-    """A watch event arrived; the one-shot watches that it fired are gone from the table."""
+    """A watch event arrived; the one-shot watches that it fired have left the table."""
 
     owners: list[Any]
     event: WatchEvent
 
 
 class Broken(NamedTuple):
-    """The connection is over; nothing follows.
+    """The connection has ended; no event follows.
 
-    `error` says what that means for the session: `SessionExpiredError` and `AuthFailedError` end it, any
-    other leaves it to be attached elsewhere.
+    `error` decides the session's fate: `SessionExpiredError` and `AuthFailedError` end it; after any other
+    error, the session can be attached to another connection.
     """
 
     error: ZooKeeperError

@@ -1,4 +1,4 @@
-"""What an operation requires of a server."""
+"""The server version that an operation requires."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["Requirement"]
 
 
 class Requirement(NamedTuple):
-    """What an operation is called, and the first release that has it."""
+    """The name of an operation, and the first release that has it."""
 
     name: str
     version: ServerVersion
 
     def refusal(self, path: str | None) -> UnimplementedError:
-        """The error of the operation on an older server; it names the operation and the release."""
+        """Return the error of the operation on an older server; it names the operation and the release."""
         major, minor = divmod(self.version, 100)
         return UnimplementedError(path, detail=f"{self.name} needs ZooKeeper {major}.{minor}")

@@ -11,7 +11,7 @@ for each path (ZOOKEEPER-4466), which leads to three rules:
 - A read sets no watch if a persistent one reports the same changes: it would replace the persistent one.
 - A persistent watch beside a recursive one is set together with a recursive one, which then lasts.
 - In recursive mode such a server reports no change of a list of children. It follows from the events of the
-  children (`untold`).
+  children (`implied_event`).
 """
 
 # Between a request and its reply: the server sets the watch when it executes the request, and the table
@@ -285,7 +285,7 @@ class WatchRegistrations:
 
     # --- events --------------------------------------------------------------------------------------------
 
-    def untold(self, event: WatchEvent) -> WatchEvent | None:
+    def implied_event(self, event: WatchEvent) -> WatchEvent | None:
         """The change of children that comes with an event and that the server does not report, or None.
 
         Servers from 3.9 report it; they also name the zxid of each event.
