@@ -193,9 +193,6 @@ if TYPE_CHECKING:
     from zkrecipes.recipes.locking.hold import (
         Hold as Hold,
     )
-    from zkrecipes.recipes.locking.semaphore_acquisition import (
-        SemaphoreAcquisition as SemaphoreAcquisition,
-    )
     from zkrecipes.recipes.multi_lock import (
         MultiAcquisition as MultiAcquisition,
         MultiHold as MultiHold,
@@ -355,7 +352,6 @@ _NAMES_BY_MODULE = {
     "zkrecipes.recipes.persistent_node_state": ("OnConflict",),
     "zkrecipes.recipes.read_write_lock": ("ReadWriteLock",),
     "zkrecipes.recipes.semaphore": ("Semaphore",),
-    "zkrecipes.recipes.locking.semaphore_acquisition": ("SemaphoreAcquisition",),
 }
 _MODULE_BY_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 

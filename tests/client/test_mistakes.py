@@ -64,6 +64,11 @@ async def _iterate(events: Any) -> None:
         pass
 
 
+async def _enter_async(recipe: Any) -> None:
+    async with recipe:
+        pass
+
+
 async def _wait_for(awaitable: Any) -> None:
     await awaitable
 
@@ -212,19 +217,31 @@ MISTAKES = [
         "acquire awaited",
         lambda _, client: _wait_for(zk.Mutex(client, "/lock").acquire()),
         TypeError,
-        ("is entered, not awaited", "`async with"),
+        ("must be entered, not awaited", "`async with"),
     ),
     Mistake(
         "a mutex awaited",
         lambda _, client: _wait_for(zk.Mutex(client, "/lock")),
         TypeError,
-        ("<Mutex /lock", "is entered, not awaited: `async with … as hold:`"),
+        ("<Mutex /lock", "must be entered, not awaited: `async with … as hold:`"),
     ),
     Mistake(
         "join awaited",
         lambda _, client: _wait_for(zk.Group(client, "/group").join("a")),
         TypeError,
         ("<PersistentNode /group/a> is entered, not awaited: `async with … as member:`",),
+    ),
+    Mistake(
+        "an election entered",
+        lambda _, client: _enter_async(zk.Election(client, "/leader")),
+        TypeError,
+        ("<Election /leader", "use `async with election.lead()`"),
+    ),
+    Mistake(
+        "a read-write lock entered",
+        lambda _, client: _enter_async(zk.ReadWriteLock(client, "/lock")),
+        TypeError,
+        ("<ReadWriteLock /lock", "use `async with lock.read()` or `async with lock.write()`"),
     ),
     # --- names and habits of other libraries
     Mistake(

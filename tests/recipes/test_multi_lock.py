@@ -183,7 +183,7 @@ async def test_building_one_looks_at_each_lock_once(monkeypatch: pytest.MonkeyPa
             looks += 1
             return recipe_api(client)
 
-        monkeypatch.setattr("zkrecipes.recipes.multi_lock.recipe_api", counted)
+        monkeypatch.setattr("zkrecipes.recipes.mutex.recipe_api", counted)
         _many(client, 200)
         assert looks == 200
 
@@ -218,7 +218,7 @@ async def test_what_cannot_be_right_is_refused() -> None:
         with pytest.raises(ValueError, match="twice"):
             zk.MultiLock([semaphore, semaphore])
         for no_lock in (zk.ReadWriteLock(client, ONE), ONE):
-            with pytest.raises(TypeError, match=f"mutexes and semaphores, not of .*{ONE}"):
+            with pytest.raises(TypeError, match=f"must be a Mutex or a Semaphore, not .*{ONE}"):
                 zk.MultiLock([mutex, no_lock])  # type: ignore[list-item]
         zk.MultiLock([mutex, zk.Mutex(client.chroot("/elsewhere"), ONE)])
         zk.MultiLock([mutex, zk.Mutex(other, ONE)])  # perhaps of another ensemble
@@ -355,7 +355,7 @@ async def test_an_acquisition_is_entered_once_not_awaited_not_dropped() -> None:
         gc.collect()
         acquisition = _multi(client).acquire()
         async with acquisition:
-            with pytest.raises(RuntimeError, match="entered once"):
+            with pytest.raises(RuntimeError, match="entered only once"):
                 await acquisition.__aenter__()
         assert there.znodes() == STAYS
 

@@ -80,7 +80,7 @@ async def test_building_a_mutex_does_no_io_and_refuses_what_cannot_be_right() ->
         for wrong in ("", "locks", "/locks/", "/locks//job", "/locks/../job"):
             with pytest.raises(ValueError, match="path"):
                 zk.Mutex(client, wrong)
-        with pytest.raises(ValueError, match="unknown layout 'zoo'"):
+        with pytest.raises(ValueError, match="not 'zoo'"):
             zk.Mutex(client, "/locks/job", layout="zoo")  # type: ignore[arg-type]
         with pytest.raises(ValueError, match=r"must give its owner READ|at least one entry"):
             zk.Mutex(client, "/locks/job", acl=[])
@@ -178,10 +178,10 @@ async def test_an_acquisition_is_entered_once() -> None:
     async with connected_clients("a") as (there, (client,)):
         acquisition = _mutex(client).acquire()
         async with acquisition:
-            with pytest.raises(RuntimeError, match="entered once"):
+            with pytest.raises(RuntimeError, match="entered only once"):
                 async with acquisition:
                     pass
-        with pytest.raises(RuntimeError, match="entered once"):
+        with pytest.raises(RuntimeError, match="entered only once"):
             async with acquisition:
                 pass
         assert there.znodes() == STAYS

@@ -122,7 +122,7 @@ async def test_an_inner_acquisition_is_entered_once_and_not_awaited_or_dropped()
             gc.collect()
             acquisition = mutex.acquire()
             async with acquisition:
-                with pytest.raises(RuntimeError, match="entered once"):
+                with pytest.raises(RuntimeError, match="entered only once"):
                     await acquisition.__aenter__()
 
 

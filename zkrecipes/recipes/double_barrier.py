@@ -41,9 +41,11 @@ from zkrecipes.errors import BrokenBarrierError, NoAuthError, NoNodeError
 from zkrecipes.paths import check_path, join
 from zkrecipes.recipes.double_barrier_directory import BarrierDirectory, is_member, parties_max
 from zkrecipes.recipes.double_barrier_member import BarrierMember
+from zkrecipes.recipes.locking.acquisition import EnteredDirectly
 from zkrecipes.recipes.locking.contenders import check_identifier
-from zkrecipes.recipes.locking.hold import Hold, HoldBlock
-from zkrecipes.recipes.locking.single_use import EnteredDirectly, GuardedUse
+from zkrecipes.recipes.locking.hold import Hold
+from zkrecipes.recipes.locking.hold_block import HoldBlock
+from zkrecipes.recipes.locking.single_use import GuardedUse
 
 __all__ = ["DoubleBarrier"]
 
@@ -169,7 +171,7 @@ class _BarrierUse(GuardedUse[Hold]):
     def _make_hold(self, block: HoldBlock) -> Hold:
         return Hold(self._client, block, block.path, self._member.round.zxid, BrokenBarrierError)
 
-    async def _leave(self, outcome: BaseException | None) -> NoAuthError | None:
+    async def release(self, outcome: BaseException | None) -> NoAuthError | None:
         if outcome is not None:
             return await self._remove()
         try:

@@ -20,7 +20,7 @@ from zkrecipes.errors import (
     ZooKeeperError,
 )
 from zkrecipes.recipes.double_barrier_directory import BarrierDirectory, BarrierRecord, BarrierView
-from zkrecipes.recipes.locking.acquisition import is_proven
+from zkrecipes.recipes.locking.lock_use import wait_proven
 from zkrecipes.recipes.znodes.clean_up import remove
 from zkrecipes.recipes.znodes.directories import make_directory
 
@@ -106,7 +106,7 @@ class BarrierMember:
             try:
                 if await self._wait_with_znode(await self._wait_while_round_runs()):
                     guard = self._api.guard(self.path, self._session)
-                    if await is_proven(guard, self.path):
+                    if await wait_proven(guard, self.path):
                         return guard
             except ZooKeeperError as error:
                 await retries.wait_after(error)

@@ -1,4 +1,4 @@
-"""Election: one leader at a time, whose address everybody can read."""
+"""Election: one leader at a time, whose address every client can read."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from zkrecipes.client.watching import OneShotWatch
 from zkrecipes.errors import LeadershipLostError, NoNodeError, SessionExpiredError, ZooKeeperError
 from zkrecipes.paths import check_path, join
 from zkrecipes.recipes.following.latest_value import LatestReader, LatestValue
-from zkrecipes.recipes.locking.acquisition import Acquisition
+from zkrecipes.recipes.locking.acquisition import Acquisition, EnteredByCalls
 from zkrecipes.recipes.locking.contenders import (
     Contender,
     check_contender,
     check_identifier,
-    contender_at,
     list_contenders,
     read_contenders,
+    to_contender,
 )
 from zkrecipes.recipes.locking.hold import Hold
 from zkrecipes.recipes.locking.layouts import ELECTIONS, ElectionLayoutName, choose_layout
+from zkrecipes.recipes.locking.lock_use import LockUse
 from zkrecipes.recipes.locking.queue import LockQueue
 from zkrecipes.recipes.locking.queue_order import QueuedName, in_order
 from zkrecipes.recipes.locking.wait_limit import takes_wait
@@ -37,35 +38,41 @@ logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 
 
 _SHORT_TERM: Final = 1.0
-"""Seconds: `run` pauses after a shorter term."""
+"""Seconds. `run` pauses after a shorter leadership."""
 
 
 @final
-class Election:
-    """One leader among several candidates, to the same promise as a `Mutex`.
+class Election(EnteredByCalls):
+    """One leader among several candidates, with the same promise as a `Mutex`.
 
         election = zk.Election(client, "/leader", data=b"10.0.0.7:8080")
         async with election.lead() as leadership:
             ...  # cancelled if the leadership can no longer be proven; then LeadershipLostError
 
-    The leader's data (its address) is that of the znode that makes it the leader: both come and go together.
-    Building it does no I/O, and tasks may share it.
+    The leader's data (its address) is the data of the znode that makes it the leader, so the two cannot
+    differ. Building it does no I/O, and tasks may share it.
 
     Args:
-        client: whose session holds the leadership.
-        path: a directory of its own, made when it is missing.
-        identifier: what this candidate calls itself; host and process id by default.
-        data: what observers and the other candidates read of it; None: its identifier.
-        layout: how the candidates' znodes are named: `"kazoo"`, as kazoo's `Election`, `"curator-latch"`, as
-            Curator's `LeaderLatch`, or `"curator-selector"`, as its `LeaderSelector`. All candidates on a
-            path must use the same. Those libraries read the data as UTF-8 text.
-        acl: of the candidates' znodes; it must give their owner READ. None: the client's default.
+        client: the client whose session holds the leadership.
+        path: a directory for this election alone, created if it is missing.
+        identifier: the candidate's name; host and process id by default.
+        data: the data that observers and the other candidates read; None: the identifier.
+        layout: the names of the candidates' znodes: those of kazoo's `Election` (`"kazoo"`, the default), of
+            Curator's `LeaderLatch` (`"curator-latch"`) or of its `LeaderSelector` (`"curator-selector"`). All
+            candidates on a path must use the same layout. Those libraries read the data as UTF-8 text.
+        acl: the ACL of the candidates' znodes; it must give their owner READ. None: the client's default.
+
+    Attributes:
+        path: the same as the argument.
+        identifier: the candidate's name.
 
     Raises:
         TypeError: the data is not bytes.
-        ValueError: the path, the identifier, the layout or the ACL cannot be right; there is too much data,
-            or it is not UTF-8 under one of Curator's layouts.
+        ValueError: the path, the identifier, the layout or the ACL is not valid; or the data is too large,
+            or not UTF-8 in one of Curator's layouts.
     """
+
+    _calls = "`async with election.lead()`"
 
     def __init__(
         self,
@@ -92,7 +99,7 @@ class Election:
         """Lead for as long as the block runs: `async with election.lead() as leadership`.
 
         Args:
-            wait: how many seconds to wait at most, from entering to the first statement of the block; the
+            wait: the maximal wait in seconds, from entering to the first statement of the block; the
                 leadership itself is not limited. With 0 it is one try: entering raises as soon as it sees a
                 candidate in front, and immediately while the client has no connection. None: no limit.
 
@@ -101,21 +108,21 @@ class Election:
             ValueError: `wait` is negative.
 
         Entering raises:
-            AcquireTimeoutError: the turn did not come within `wait` seconds; it names the leader.
-            RuntimeError: this task leads here already, or waits for it, through whichever object of the
-                client: it would wait for itself.
-            NoAuthError: the ACL of the directory, or of the candidate before, does not let this client in.
-            ConnectionLossError: the connection was lost again and again, and there is much data: more than
-                the server takes, as a rule.
+            AcquireTimeoutError: `wait` seconds were not enough; the error names the leader.
+            RuntimeError: this task already leads here, or waits for it, through any object of the client: it
+                would wait for itself.
+            NoAuthError: the ACL of the directory, or of the candidate before it, does not let this client in.
+            ConnectionLossError: the connection was lost repeatedly, and the data is large: usually larger
+                than the server accepts.
             PacketTooLargeError: the directory has too many children to be listed.
             ZooKeeperError: the client is over.
 
-        Leaving hands the leadership to the next candidate at once. It raises:
+        Leaving hands the leadership to the next candidate immediately. It raises:
             LeadershipLostError: the leadership was lost while the block ran; the block was cancelled.
 
-        Cancellation: no znode is left behind, whatever was under way; the removal goes on in the background.
+        Cancellation: no znode is left behind at any point; the removal continues in the background.
         """
-        return Acquisition(
+        use = LockUse(
             self._queue,
             self._data,
             lost=LeadershipLostError,
@@ -123,61 +130,63 @@ class Election:
             what=repr(self),
             recipe=self._recipe,
         )
+        return Acquisition(use)
 
     async def run(self, func: Callable[[Hold], Awaitable[object]]) -> NoReturn:
-        """Take part for ever: `func(leadership)` runs whenever this candidate leads, and again after a loss.
+        """Take part for ever: run `func(leadership)` whenever this candidate leads, and again after a loss.
 
-        When `func` returns, the leadership goes to the next candidate and this one queues up again, behind
-        the others. If `func` returns at once again and again, this candidate pauses before it queues up, for
+        When `func` returns, the leadership goes to the next candidate, and this one queues up again behind
+        the others. If `func` repeatedly returns immediately, this candidate pauses before it queues up, for
         longer each time, up to two seconds.
 
-        What `func` raises while it leads releases the leadership and comes out as itself; what it raises
-        because of the loss is logged with the loss. Answers of the server that are transient end nothing.
+        An error that `func` raises while it leads releases the leadership and comes out as itself. An error
+        that it raises because of the loss is logged with the loss. Transient answers of the server do not end
+        the run.
 
         Raises:
             TypeError: `func` is not an async function; it has been called once.
-            ZooKeeperError: as entering `lead`: the client is over, say.
+            ZooKeeperError: as entering `lead`; for example, the client is over.
 
-        Cancellation: as of `lead`.
+        Cancellation: as for `lead`.
         """
         pauses = Pauses()
         while True:
             leadership: Hold | None = None
-            began = math.inf
+            started_at = math.inf
             try:
                 async with self.lead() as leadership:
-                    began = anyio.current_time()
-                    working = func(leadership)
-                    if not isinstance(working, Awaitable):
+                    started_at = anyio.current_time()
+                    running = func(leadership)
+                    if not isinstance(running, Awaitable):
                         raise TypeError(f"func must be an async function of the leadership, not {func!r}")
-                    await working
+                    await running
             except LeadershipLostError as loss:
                 if leadership is None or loss.path != leadership.path:
-                    raise  # another leadership's, which is the function's own affair
+                    raise  # `func` has lost another leadership, and has not handled it
                 logger.warning(
-                    "%s: taking part again after a loss: %s",
+                    "%s: the leadership was lost; taking part again: %s",
                     self.path,
                     loss,
                     exc_info=loss.__cause__,
                     extra={"path": self.path},
                 )
-            if anyio.current_time() - began >= _SHORT_TERM:
+            if anyio.current_time() - started_at >= _SHORT_TERM:
                 pauses.reset()
             else:
                 await pauses.wait()
 
     async def leader(self, *, sync: bool = True) -> Contender | None:
-        """Who leads, as of this read; None while nobody does.
+        """Read the current leader; None if there is no leader.
 
-        Who was replaced is never returned: its znode, with its data, is what makes it the leader.
+        A replaced leader is never returned, because the znode with its data is what makes it the leader.
 
         Args:
-            sync: let the server catch up first, by a write that changes nothing and needs a quorum. The
-                answer is then not older than the call, even if the server follows a replaced leader.
-                Without it the answer may be as old as that server is behind.
+            sync: let the server catch up first, by a write that changes nothing and needs a quorum. Then the
+                answer is not older than the call, even if the server follows a replaced leader of the
+                ensemble. Without it the answer may be as old as the server's state.
 
         Raises:
-            NoAuthError: the directory, or the leader's znode, may not be read.
+            NoAuthError: the ACL of the directory, or of the leader's znode, does not let this client read.
             NotReadOnlyError: the server is read-only, and cannot catch up.
             ZooKeeperError: the client is over.
         """
@@ -188,34 +197,34 @@ class Election:
             caught_up = api.catch_up() if sync else None
             try:
                 candidates = await self._candidates()
-                # The first stays the first for as long as its znode is there, so its data is a leader's.
+                # The first candidate stays the first while its znode exists, so its data is a leader's.
                 first = await read_contenders(self._queue, candidates[:1]) if candidates else []
                 if caught_up is not None:
                     await caught_up.wait()
             except SessionExpiredError as error:
                 await retries.wait_after(error)
                 continue
-            # In the next session another server may have answered, which knows less than the one before.
+            # In the next session another server may have answered, which may be behind the previous one.
             if session is api.session and (first or not candidates):
                 return first[0] if first else None
 
     async def contenders(self) -> list[Contender]:
-        """The candidates in order: the first one leads, or is about to. Each one's identifier is its data."""
+        """Return the candidates in order: the first one leads, or is about to. `identifier` is the data."""
         return await list_contenders(self._queue)
 
     @async_block("election.changes()", "leaders")
     async def changes(self) -> AsyncIterator[LatestReader[Contender | None]]:
-        """Follow the leadership: `async with election.changes() as leaders`, then `async for` each of them.
+        """Follow the leadership: `async with election.changes() as leaders`, then `async for` over `leaders`.
 
-        The iterator begins with the present leader, and gives None while there is none. A slow reader skips
-        those who have gone meanwhile; the newest is never missed, across reconnects and new sessions. While
-        no server can be reached nothing new is heard: what was read last may be out of date by then.
+        The iterator starts with the current leader, and gives None while there is no leader. A slow reader
+        skips leaders that have been replaced; it never misses the newest one, across reconnects and new
+        sessions. While the client reaches no server, the last leader may be out of date.
 
         Entering raises:
             ZooKeeperError: the client is over.
 
         The iterator raises:
-            NoAuthError: the directory, or the leader's znode, may not be read.
+            NoAuthError: the ACL of the directory, or of the leader's znode, does not let this client read.
             RuntimeError: the block has been left.
             ZooKeeperError: the client is over.
         """
@@ -237,15 +246,16 @@ def _check_text(data: bytes, layout: str) -> None:
     try:
         data.decode()
     except UnicodeDecodeError as error:
-        raise ValueError(f"under the layout {layout!r} others read the data as UTF-8: {error}") from None
+        raise ValueError(f"data must be UTF-8 in the layout {layout!r}: {error}") from None
 
 
 @final
 class _Observer:
-    """Reads who leads, and again when that changes.
+    """Reads the leader, and again after each change.
 
-    It watches the leader's own znode, whose end is the only thing that can make another the leader; so who
-    queues up behind, or leaves, wakes no observer. Where there is no leader it watches for candidates.
+    It watches the leader's own znode, because only the end of that znode can make another candidate the
+    leader. So other candidates that arrive or leave wake no observer. Without a leader, it watches for
+    candidates.
     """
 
     def __init__(self, queue: LockQueue) -> None:
@@ -260,7 +270,7 @@ class _Observer:
         )
 
     async def run(self) -> None:
-        """Observe until the client is over, or may not read; readers are told why."""
+        """Observe until the client is over or may not read; readers get the reason as an error."""
         try:
             while True:
                 try:
@@ -272,42 +282,43 @@ class _Observer:
             if not isinstance(error, ZooKeeperError):
                 raise
         finally:
-            self.leaders.fail(RuntimeError(f"the block that observed {self._queue.directory} has ended"))
+            self.leaders.fail(RuntimeError(f"the block of changes() at {self._queue.directory} has ended"))
 
     async def _observe_session(self) -> None:
         self._session = self._api.session
-        # Within a session no server shows less than the one before; a new one may begin at one that lags.
+        # Within a session, no server shows an older state than the one before; a new session may start at a
+        # server that lags.
         self._api.submit(self._api.operations.sync(self._queue.directory))
         while self._session is self._api.session:
             try:
                 await self._observe_once()
             except NoNodeError:
-                continue  # it went between two reads
+                continue  # deleted between two reads
 
     async def _observe_once(self) -> None:
-        """Tell who leads, and wait until that may have changed."""
+        """Publish the leader, and wait until it may have changed."""
         queue = self._queue
         try:
             children = await self._client.get_children(queue.directory)
         except NoNodeError:
             async with self._client.exists_and_watch(queue.directory) as (stat, changed):
                 if stat is None:
-                    await self._tell(None, changed)
+                    await self._publish(None, changed)
             return
         candidates = in_order(children, queue.layout)
         if candidates:
             path = join(queue.directory, candidates[0].name)
             async with self._client.get_and_watch(path) as (node, changed):
-                await self._tell(contender_at(path, node), changed)
+                await self._publish(to_contender(path, node), changed)
             return
         async with self._client.get_children_and_watch(queue.directory) as (children, changed):
             if not in_order(children, queue.layout):
-                await self._tell(None, changed)
+                await self._publish(None, changed)
 
-    async def _tell(self, leader: Contender | None, changed: OneShotWatch) -> None:
+    async def _publish(self, leader: Contender | None, changed: OneShotWatch) -> None:
         self._retries.reset()
         if self._session is not self._api.session:
-            return  # the two reads were of two sessions, and perhaps of two servers
+            return  # the reads were in two sessions, and perhaps of two servers
         if self.leaders.number == 0 or leader != self._last:
             self._last = leader
             self.leaders.put(leader)

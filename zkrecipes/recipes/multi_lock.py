@@ -1,11 +1,10 @@
-"""MultiLock: several locks at once, all or none."""
+"""MultiLock: several locks together, all or none."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
-from types import TracebackType
 from typing import Final, Protocol, final
 
 import anyio
@@ -13,36 +12,42 @@ import anyio
 from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import async_block, recipe_api
 from zkrecipes.client.transaction import Transaction
-from zkrecipes.errors import AcquireTimeoutError, LockLostError
+from zkrecipes.errors import AcquireTimeoutError, LockLostError, NoAuthError
+from zkrecipes.recipes.locking.acquisition import (
+    Acquisition,
+    AcquisitionHandle,
+    EnteredDirectly,
+    take_over,
+)
 from zkrecipes.recipes.locking.contenders import Contender
 from zkrecipes.recipes.locking.guarded_transaction import guarded_transaction
 from zkrecipes.recipes.locking.hold import Hold, confirm_all
-from zkrecipes.recipes.locking.single_use import EnteredDirectly, GuardedUse, SingleUse
+from zkrecipes.recipes.locking.single_use import SingleUse
 from zkrecipes.recipes.locking.wait_limit import check_wait, takes_wait
-from zkrecipes.recipes.mutex import Mutex
+from zkrecipes.recipes.mutex import Mutex, queue_key
 from zkrecipes.recipes.znodes.clean_up import together
 
 __all__ = ["MultiAcquisition", "MultiHold", "MultiLock"]
 
 _AT_ONCE: Final = 1e-9
-"""Seconds: a wait that is over at its first checkpoint, and no single try."""
+"""Seconds: a wait that ends at its first checkpoint. 0 would mean one try."""
 
 
 class _Lock(Protocol):
     @property
     def path(self) -> str: ...
 
-    def acquire(self, *, wait: float | None = ...) -> GuardedUse[Hold]: ...
+    def acquire(self, *, wait: float | None = ...) -> Acquisition: ...
 
     async def contenders(self) -> list[Contender]: ...
 
 
 @final
 class MultiHold:
-    """What is held while the block of a `MultiLock` runs.
+    """The holds of all locks of a `MultiLock`, while its block runs.
 
     Attributes:
-        holds: one of each lock, in the locks' order.
+        holds: the hold of each lock, in the locks' order.
     """
 
     def __init__(self, holds: Sequence[Hold]) -> None:
@@ -50,44 +55,44 @@ class MultiHold:
 
     @property
     def fencing_tokens(self) -> tuple[int, ...]:
-        """The token of each hold, in the locks' order; each grows from holder to holder of its lock."""
+        """The fencing token of each hold, in the locks' order."""
         return tuple(hold.fencing_token for hold in self.holds)
 
     @property
     def valid_until(self) -> float:
-        """Until when all of them are proven, on `anyio.current_time()`'s clock."""
+        """The time until which all holds are proven, on `anyio.current_time()`'s clock."""
         return min(hold.valid_until for hold in self.holds)
 
     def remaining(self) -> float:
-        """How many seconds all of them are still proven for; 0 when one is lost."""
+        """Return for how many more seconds all holds are proven; 0 if one is lost."""
         return min(hold.remaining() for hold in self.holds)
 
     def check(self) -> None:
-        """Raise if one of them is lost, without waiting.
+        """Raise if one of the holds is lost, without waiting.
 
         Raises:
-            LockLostError: for the first that is.
+            LockLostError: the first hold that is lost.
         """
         for hold in self.holds:
             hold.check()
 
     async def confirm(self) -> None:
-        """Get one proof of each now: all that one client has are proven together.
+        """Get one proof of each hold now; the holds of one client are proven together.
 
         Raises:
-            LockLostError: for the first that is lost.
+            LockLostError: the first hold that is lost.
         """
         await confirm_all(self.holds)
 
     @async_block("hold.transaction()", "tx")
     async def transaction(self) -> AsyncIterator[Transaction]:
-        """A transaction, as `Hold.transaction`, that applies only if all of them are still held then.
+        """Open a transaction, as `Hold.transaction`, that is applied only if all holds still exist then.
 
         Raises:
-            ValueError: the locks are not all of one client, or of views of it with one chroot.
-            LockLostError: one of the znodes is gone, and nothing was applied.
+            ValueError: the locks belong to several clients, or to views of one client with different chroots.
+            LockLostError: one of the holds' znodes does not exist, and nothing was applied.
             TransactionError: another operation failed; `index` counts from the caller's first.
-            ConnectionLossError: it is unknown whether it was applied.
+            ConnectionLossError: it is unknown whether the transaction was applied.
         """
         self.check()
         client = self.holds[0].client
@@ -104,7 +109,7 @@ class MultiHold:
 
 
 def _view(client: Client) -> tuple[object, str]:
-    """The same for two views of one client that see the same paths."""
+    """Return a key that is equal for two views of one client that see the same paths."""
     api = recipe_api(client)
     return api.root, api.operations.full("/")
 
@@ -122,30 +127,30 @@ class MultiLock(EnteredDirectly[MultiHold]):
 
     Two programs that take some of the same locks must give them in the same order, or they may wait for each
     other for ever. The loss of one lock cancels the block, releases the others and raises `LockLostError`; if
-    several are lost at once, it is told of one of them, and all are in the log.
+    several are lost at once, the error names one of them, and the log names all.
 
     Building it does no I/O, and tasks may share it.
 
     Args:
-        locks: at least one, of any layouts and clients: each a `Mutex` or a `Semaphore`.
+        locks: at least one `Mutex` or `Semaphore`, of any layouts and clients.
 
     Raises:
-        TypeError: one is no lock that can be acquired.
-        ValueError: there is none, or the same one twice: an object, or two mutexes of one client on one path.
+        TypeError: one of them is not a mutex or a semaphore.
+        ValueError: there are no locks; or one object, or one path of one client's mutexes, is given twice.
     """
 
     def __init__(self, locks: Sequence[_Lock]) -> None:
         super().__init__()
         self._locks = tuple(locks)
         if not self._locks:
-            raise ValueError("a MultiLock needs at least one lock")
+            raise ValueError("locks must contain at least one lock, not 0")
         known: set[tuple[object, str]] = set()
         for lock in self._locks:
             if not callable(getattr(lock, "acquire", None)):
-                raise TypeError(f"a MultiLock is made of mutexes and semaphores, not of {lock!r}")
+                raise TypeError(f"each lock must be a Mutex or a Semaphore, not {lock!r}")
             key = _key(lock)
             if key in known:
-                raise ValueError(f"a MultiLock has {lock!r} twice: it would wait for itself")
+                raise ValueError(f"locks must not contain {lock!r} twice: it would wait for itself")
             known.add(key)
 
     @takes_wait
@@ -153,29 +158,29 @@ class MultiLock(EnteredDirectly[MultiHold]):
         """Enter the result to hold all locks: `async with multi.acquire(wait=3) as hold`.
 
         Args:
-            wait: how many seconds to wait at most for all locks together; the block is not limited. With 0 it
-                is one try of each: entering raises unless all are free. None: no limit.
+            wait: the maximal wait in seconds for all locks together; the block is not limited. With 0 it is
+                one try of each: entering raises unless all are free. None: no limit.
 
         Raises:
             TypeError: `wait` is not a number.
             ValueError: `wait` is negative.
 
-        Entering raises what entering each lock does; those that were taken already are released first. One
-        that is lost while the next is waited for is no error: all are released, and it begins anew. Two
+        Entering raises the errors of entering each lock, after releasing those that it has taken. If a lock
+        is lost during the wait for the next one, all are released and taken again, without an error. Two
         semaphores on one path are a `RuntimeError`: ask one of them for both permits.
 
         Leaving raises:
-            LockLostError: one was lost while the block ran; the block was cancelled.
+            LockLostError: a lock was lost while the block ran; the block was cancelled.
 
-        Cancellation: no znode is left behind, whatever was under way; the removal goes on in the background.
+        Cancellation: no znode is left behind at any point; the removal continues in the background.
         """
-        return MultiAcquisition(self._locks, wait=wait, what=repr(self))
+        return MultiAcquisition(self._new_use(wait))
 
-    def _new_use(self) -> MultiAcquisition:
-        return self.acquire()
+    def _new_use(self, wait: float | None = None) -> _MultiUse:
+        return _MultiUse(self._locks, wait=wait, what=repr(self))
 
     async def contenders(self) -> list[list[Contender]]:
-        """Who has each lock and who waits for it, in the locks' order: one list of each lock."""
+        """Return the contenders of each lock, in the locks' order: one list for each lock."""
         return [await lock.contenders() for lock in self._locks]
 
     def __repr__(self) -> str:
@@ -183,95 +188,87 @@ class MultiLock(EnteredDirectly[MultiHold]):
 
 
 def _key(lock: _Lock) -> tuple[object, str]:
-    """The same for two objects that are contenders in one queue, of one client or of views of it."""
-    if not isinstance(lock, Mutex):
-        return lock, ""
-    api = recipe_api(lock.client)
-    return api.root, api.operations.full(lock.path)
+    """Return a key that is equal for two locks in one queue, of one client or of views of it."""
+    return queue_key(lock) if isinstance(lock, Mutex) else (lock, "")
 
 
 @final
-class MultiAcquisition(SingleUse[MultiHold]):
-    """One acquisition of several locks, to be entered once with `async with`: a `MultiHold`."""
+class MultiAcquisition(AcquisitionHandle[MultiHold]):
+    """One acquisition of several locks: enter it with `async with`, once. Entering gives a `MultiHold`."""
+
+
+@final
+class _MultiUse(SingleUse[MultiHold]):
+    """One use of several locks: a use of each, entered in order and left in the reverse order."""
 
     def __init__(self, locks: Sequence[_Lock], *, wait: float | None, what: str) -> None:
         self._wait = check_wait(wait)
         super().__init__(what)
         self._locks = locks
-        self._uses: list[GuardedUse[Hold]] = []
-        self._began = math.nan
+        self._uses: list[SingleUse[Hold]] = []
+        self._started_at = math.nan
 
-    async def __aenter__(self) -> MultiHold:
-        self.enter_once()
-        self._began = anyio.current_time()
+    async def _enter(self) -> MultiHold:
+        self._started_at = anyio.current_time()
         while True:
             holds = await self._take_all()
             if holds is not None:
                 return MultiHold(holds)
 
-    async def __aexit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        outcome = await self._leave_all(error)
-        if outcome is not None and outcome is not error:
-            raise outcome
-
     async def _take_all(self) -> list[Hold] | None:
-        """One lock after another; None if one was lost while another was waited for.
+        """Take one lock after another; return None if one was lost during the wait for the next.
 
-        Each is waited for within the blocks of those before it, so that the loss of one ends the waiting. The
-        caller's block has not begun then, nobody has relied on anything, and it may begin anew.
+        Each lock is awaited within the blocks of those before it, so that the loss of one ends the wait. The
+        caller's block has not begun then, so no code has relied on the lost lock, and all can be taken again.
         """
         holds: list[Hold] = []
         try:
             for lock in self._locks:
-                use = lock.acquire(wait=self._rest())
-                holds.append(await use.__aenter__())
+                use = take_over(lock.acquire(wait=self._remaining()))
+                holds.append(await use.enter())
                 self._uses.append(use)
         except BaseException as error:
-            outcome = await self._leave_all(error)
-            # A refusal is of a reentrant lock that its task has lost further out.
-            is_refusal = isinstance(error, LockLostError)
-            if isinstance(outcome, LockLostError) and not is_refusal:
+            outcome = await self.leave(error)
+            # A loss may also come from a reentrant lock that this task has lost in an outer block.
+            is_outer_loss = isinstance(error, LockLostError)
+            if isinstance(outcome, LockLostError) and not is_outer_loss:
                 return None
             if isinstance(outcome, AcquireTimeoutError):
-                raise self._time_is_over(outcome) from outcome
+                raise self._timeout_error(outcome) from outcome
             if outcome is error:
                 raise
             assert outcome is not None  # only a loss replaces an error
             raise outcome from outcome.__cause__
         return holds
 
-    def _rest(self) -> float | None:
-        """What is left of the limit for the next lock: never 0 unless the limit is, which means one try."""
+    def _remaining(self) -> float | None:
+        """Return the rest of the limit for the next lock: 0, which means one try, only if the limit is 0."""
         if not self._wait:
             return self._wait
-        return max(self._began + self._wait - anyio.current_time(), _AT_ONCE)
+        return max(self._started_at + self._wait - anyio.current_time(), _AT_ONCE)
 
-    def _time_is_over(self, error: AcquireTimeoutError) -> AcquireTimeoutError:
+    def _timeout_error(self, error: AcquireTimeoutError) -> AcquireTimeoutError:
         assert self._wait is not None
         return AcquireTimeoutError(
             f"{self.what}, at {error.lock},",
             path=error.path,
             wait=self._wait,
-            waited=anyio.current_time() - self._began,
+            waited=anyio.current_time() - self._started_at,
             waiting_for=error.waiting_for,
             holder=error.holder,
             holder_path=error.holder_path,
         )
 
-    async def _leave_all(self, error: BaseException | None) -> BaseException | None:
-        """Leave what was entered, in one round trip, and return what is to be raised, or None."""
-        uses, self._uses = self._uses[::-1], []
+    def end_block(self, error: BaseException | None) -> BaseException | None:
         outcome = error
-        for use in uses:
-            inner, outcome = outcome, use._end_block(outcome)  # noqa: SLF001 - halves of `__aexit__`
-            # If several were lost, the inner loss is the outer one's cause; what the block raised counts.
+        for use in reversed(self._uses):
+            inner, outcome = outcome, use.end_block(outcome)
+            # If several locks were lost, the cause is the block's error and not the inner loss.
             if isinstance(inner, LockLostError) and inner is not error and outcome is not inner:
                 assert outcome is not None
                 outcome.__cause__ = inner.__cause__
-        refusal = await together(*(partial(use._leave, outcome) for use in uses))  # noqa: SLF001
-        return refusal if outcome is None else outcome
+        return outcome
+
+    async def release(self, outcome: BaseException | None) -> NoAuthError | None:
+        uses, self._uses = self._uses[::-1], []
+        return await together(*(partial(use.release, outcome) for use in uses))

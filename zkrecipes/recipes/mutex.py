@@ -10,7 +10,7 @@ from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import check_client, recipe_api
 from zkrecipes.errors import LockLostError, NoNodeError, SessionExpiredError
 from zkrecipes.paths import check_path, join
-from zkrecipes.recipes.locking.acquisition import Acquisition
+from zkrecipes.recipes.locking.acquisition import Acquisition, EnteredDirectly
 from zkrecipes.recipes.locking.contenders import (
     Contender,
     check_contender,
@@ -19,12 +19,12 @@ from zkrecipes.recipes.locking.contenders import (
 )
 from zkrecipes.recipes.locking.hold import REVOCATION, Hold
 from zkrecipes.recipes.locking.layouts import MUTEXES, LockLayoutName, choose_layout
+from zkrecipes.recipes.locking.lock_use import LockUse
 from zkrecipes.recipes.locking.queue import LockQueue
 from zkrecipes.recipes.locking.queue_order import in_order
-from zkrecipes.recipes.locking.single_use import EnteredDirectly
 from zkrecipes.recipes.locking.wait_limit import takes_wait
 
-__all__ = ["Mutex"]
+__all__ = ["Mutex", "queue_key"]
 
 
 @final
@@ -39,18 +39,22 @@ class Mutex(EnteredDirectly[Hold]):
     with Curator's `InterProcessMutex`, on the same path.
 
     Args:
-        client: whose session holds the lock; an attribute, too, as `path` and `identifier` are.
-        path: a directory of its own, made when it is missing; no other data belongs there.
-        identifier: what `contenders` shows of this one; host and process id by default.
-        layout: how the contenders' znodes are named: `"kazoo"`, as kazoo's `Lock` does it, or `"curator"`, as
-            Curator's `InterProcessMutex` does it. All contenders on a path must use the same.
-        acl: of the contenders' znodes; it must give their owner READ. None: the client's default.
-        reentrant: let a task that holds this object enter it again at once, under the same hold; the lock is
-            released when the outermost block is left. A child task is another task, and waits. By default
-            the second time is a `RuntimeError`, as it may not be meant.
+        client: the client whose session holds the lock.
+        path: a directory for this lock alone, created if it is missing; no other data belongs there.
+        identifier: the contender's name in `contenders`; host and process id by default.
+        layout: the names of the contenders' znodes: those of kazoo's `Lock` (`"kazoo"`, the default) or of
+            Curator's `InterProcessMutex` (`"curator"`). All contenders on a path must use the same layout.
+        acl: the ACL of the contenders' znodes; it must give their owner READ. None: the client's default.
+        reentrant: let a task that holds this object enter it again immediately, under the same hold; leaving
+            the outermost block releases the lock. A child task is another task, and waits. By default the
+            second time is a `RuntimeError`, because it may be a mistake.
+
+    Attributes:
+        path: the same as the argument.
+        identifier: the contender's name.
 
     Raises:
-        ValueError: the path, the identifier, the layout or the ACL cannot be right.
+        ValueError: the path, the identifier, the layout or the ACL is not valid.
     """
 
     def __init__(
@@ -64,7 +68,6 @@ class Mutex(EnteredDirectly[Hold]):
         reentrant: bool = False,
     ) -> None:
         super().__init__()
-        self.client = client
         check_client(client)
         self.path: str = check_path(path)
         self.identifier: str = check_identifier(identifier)
@@ -77,25 +80,25 @@ class Mutex(EnteredDirectly[Hold]):
     def acquire(self, *, wait: float | None = None) -> Acquisition:
         """Enter the result to hold the lock: `async with mutex.acquire(wait=3) as hold`.
 
-        For no limit of the wait `async with mutex as hold` is the same.
+        Without a limit of the wait, `async with mutex as hold` is the same.
 
         Args:
-            wait: how many seconds to wait at most, from entering to the first statement of the block; the
-                block itself is not limited. With 0 it is one try: entering raises as soon as it sees a
-                contender in front, and immediately while the client has no connection. None: no limit.
+            wait: the maximal wait in seconds, from entering to the first statement of the block; the block
+                itself is not limited. With 0 it is one try: entering raises as soon as it sees a contender in
+                front, and immediately while the client has no connection. None: no limit.
 
         Raises:
             TypeError: `wait` is not a number.
             ValueError: `wait` is negative.
 
         Entering raises:
-            AcquireTimeoutError: the lock could not be had within `wait` seconds. Its place in the queue is
-                being removed; the caller has waited for that for an eighth of the session timeout at most.
-            RuntimeError: this task holds or waits for a lock on the same path already, through whichever
-                object of the client, and would wait for itself, unless it is this object and reentrant.
+            AcquireTimeoutError: `wait` seconds were not enough. The contender's znode is being removed; the
+                caller has waited for this for at most an eighth of the session timeout.
+            RuntimeError: this task holds or waits for a lock on the same path already, through any object of
+                the client, and would wait for itself; unless it is this object and reentrant.
             LockLostError: this task has it already, and it is lost.
-            NoAuthError: the ACL of the directory does not let this client in, or that of the contender before
-                it does not let it read and watch.
+            NoAuthError: the ACL of the directory does not let this client in, or the ACL of the contender
+                before it does not let it read and watch.
             PacketTooLargeError: the directory has too many children to be listed.
             ZooKeeperError: the client is over.
 
@@ -103,9 +106,12 @@ class Mutex(EnteredDirectly[Hold]):
             LockLostError: the lock was lost while the block ran; the block was cancelled.
             RuntimeError: another task left the block than the one that entered it. The lock is released.
 
-        Cancellation: no znode is left behind, whatever was under way; the removal goes on in the background.
+        Cancellation: no znode is left behind at any point; the removal continues in the background.
         """
-        return Acquisition(
+        return Acquisition(self._new_use(wait))
+
+    def _new_use(self, wait: float | None = None) -> LockUse:
+        return LockUse(
             self._queue,
             self.identifier.encode(),
             lost=LockLostError,
@@ -115,28 +121,25 @@ class Mutex(EnteredDirectly[Hold]):
             reentrant=self._reentrant,
         )
 
-    def _new_use(self) -> Acquisition:
-        return self.acquire()
-
     async def contenders(self) -> list[Contender]:
-        """Who holds the lock and who waits for it, in order; the first one holds it, or is about to."""
+        """Return the contenders in order: the first one holds the lock, or is about to."""
         return await list_contenders(self._queue)
 
     async def revoke(self) -> bool:
-        """Ask whoever holds the lock to release it, as Curator's `Revoker` does.
+        """Ask the holder to release the lock, as Curator's `Revoker` does.
 
-        It is a request. Holders notice that wait for it: ours in `Hold.wait_revocation`, Curator's by
-        `makeRevocable`; kazoo's do not. It is written into the holder's znode, so `contenders` shows it in
-        place of the holder's identifier from then on.
+        A holder notices the request only if it waits for it: ours in `Hold.wait_revocation`, Curator's by
+        `makeRevocable`, kazoo's never. The request replaces the data of the holder's znode, so `contenders`
+        shows it instead of the holder's identifier from then on.
 
         Returns:
-            Whether there was anybody to ask.
+            Whether there was a holder to ask.
 
         Raises:
             NoAuthError: the ACL of the directory or of the holder's znode does not let this client.
             ZooKeeperError: the client is over.
 
-        Cancellation: the request may have been made, or may still be.
+        Cancellation: the request may have been made, or may still be made.
         """
         queue, api = self._queue, recipe_api(self._queue.client)
         retries = api.retries()
@@ -150,10 +153,10 @@ class Mutex(EnteredDirectly[Hold]):
                 return False
             request = api.operations.set(join(queue.directory, contenders[0].name), REVOCATION)
             try:
-                # Nobody else ever uses this name, so twice is the same as once.
+                # This name is never used again, so applying the write twice is the same as once.
                 await api.submit(request, is_idempotent=True).wait()
             except NoNodeError:
-                continue  # it has released the lock meanwhile: somebody else may hold it
+                continue  # it has released the lock, and another contender may hold it now
             except SessionExpiredError as error:
                 await retries.wait_after(error)
             else:
@@ -161,3 +164,9 @@ class Mutex(EnteredDirectly[Hold]):
 
     def __repr__(self) -> str:
         return f"<Mutex {self.path} {self.identifier}>"
+
+
+def queue_key(mutex: Mutex) -> tuple[object, str]:
+    """Return a key that is equal for two mutexes of one client, or of its views, on one path."""
+    api = recipe_api(mutex._queue.client)  # noqa: SLF001 - of this module's class
+    return api.root, api.operations.full(mutex.path)

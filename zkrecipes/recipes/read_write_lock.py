@@ -10,7 +10,7 @@ from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import CallingTask, check_client, recipe_api
 from zkrecipes.errors import LockLostError
 from zkrecipes.paths import check_path
-from zkrecipes.recipes.locking.acquisition import Acquisition
+from zkrecipes.recipes.locking.acquisition import Acquisition, EnteredByCalls
 from zkrecipes.recipes.locking.contenders import (
     Contender,
     check_contender,
@@ -18,6 +18,7 @@ from zkrecipes.recipes.locking.contenders import (
     list_contenders,
 )
 from zkrecipes.recipes.locking.layouts import READERS, WRITERS, LockLayoutName, choose_layout
+from zkrecipes.recipes.locking.lock_use import LockUse
 from zkrecipes.recipes.locking.queue import LockQueue
 from zkrecipes.recipes.locking.task_stack import task_stack
 from zkrecipes.recipes.locking.wait_limit import takes_wait
@@ -26,31 +27,38 @@ __all__ = ["ReadWriteLock"]
 
 
 @final
-class ReadWriteLock:
+class ReadWriteLock(EnteredByCalls):
     """A lock that many readers or one writer hold at a time, across processes and machines.
 
         lock = zk.ReadWriteLock(client, "/locks/table")
         async with lock.read() as hold: ...
         async with lock.write() as hold: ...
 
-    First come, first served: a writer waits for all who came before it, a reader for the writers who came
-    before it. So a stream of readers does not keep a writer out. Building it does no I/O, and tasks may
-    share it.
+    First come, first served: a writer waits for all contenders that came before it, a reader for the writers
+    that came before it. So a stream of readers does not keep a writer out. Building it does no I/O, and tasks
+    may share it.
 
     Args:
-        client: whose session holds the lock.
-        path: a directory of its own, made when it is missing; no other data belongs there.
-        identifier: what `contenders` shows of this one; host and process id by default.
-        layout: how the contenders' znodes are named: `"kazoo"`, as kazoo's `ReadLock` and `WriteLock` do it,
-            or `"curator"`, as Curator's `InterProcessReadWriteLock` does it.
-        acl: of the contenders' znodes; it must give their owner READ. None: the client's default.
-        reentrant: let a task that holds this object enter it again at once, under the same hold: to read, and
-            to write if it writes already. The lock is released when the outermost block is left. A child task
-            is another task, and waits. By default the second time is a `RuntimeError`.
+        client: the client whose session holds the lock.
+        path: a directory for this lock alone, created if it is missing; no other data belongs there.
+        identifier: the contender's name in `contenders`; host and process id by default.
+        layout: the names of the contenders' znodes: those of kazoo's `ReadLock` and `WriteLock` (`"kazoo"`,
+            the default) or of Curator's `InterProcessReadWriteLock` (`"curator"`). All contenders on a path
+            must use the same layout.
+        acl: the ACL of the contenders' znodes; it must give their owner READ. None: the client's default.
+        reentrant: let a task that holds this object enter it again immediately, under the same hold: to read,
+            or to write if it writes already. Leaving the outermost block releases the lock. A child task is
+            another task, and waits. By default the second time is a `RuntimeError`.
+
+    Attributes:
+        path: the same as the argument.
+        identifier: the contender's name.
 
     Raises:
-        ValueError: the path, the identifier, the layout or the ACL cannot be right.
+        ValueError: the path, the identifier, the layout or the ACL is not valid.
     """
+
+    _calls = "`async with lock.read()` or `async with lock.write()`"
 
     def __init__(
         self,
@@ -76,10 +84,10 @@ class ReadWriteLock:
         """Hold the lock with other readers: `async with lock.read() as hold`.
 
         Args:
-            wait: how many seconds to wait at most, as for `Mutex.acquire`.
+            wait: the maximal wait in seconds, as for `Mutex.acquire`.
 
-        Entering and leaving raise what `Mutex.acquire` says; entering raises a `RuntimeError` if this task
-        has the lock in either way, unless it is reentrant.
+        Entering and leaving raise the errors of `Mutex.acquire`; entering raises a `RuntimeError` if this
+        task already reads or writes, unless the lock is reentrant.
         """
         return self._acquisition(self._readers, wait)
 
@@ -87,43 +95,44 @@ class ReadWriteLock:
     def write(self, *, wait: float | None = None) -> Acquisition:
         """Hold the lock alone: `async with lock.write() as hold`; arguments and errors as for `read`.
 
-        Entering raises a `RuntimeError` if this task reads, reentrant or not: it would wait for itself.
+        Entering raises a `RuntimeError` if this task reads, even if the lock is reentrant: it would wait for
+        itself.
         """
         return self._acquisition(self._writers, wait)
 
     async def contenders(self) -> list[Contender]:
-        """Who holds the lock and who waits for it, readers and writers, in order of arrival."""
+        """Return the holders and the contenders that wait, readers and writers, in order of arrival."""
         return await list_contenders(self._readers)
 
     async def downgrade(self) -> None:
         """Turn the write lock that this task holds into a read lock, with no writer in between.
 
-        The block of `write()` goes on with the same hold and fencing token: from now on it shares the lock
-        with the readers that came before the next writer, and it ends as before. `hold.path` is another.
+        The block of `write()` continues with the same hold and fencing token. From now on it shares the lock
+        with the readers that came before the next writer, and it ends as before. `hold.path` changes.
 
         Raises:
-            RuntimeError: this task does not hold the write lock (any longer), or is in a block within the one
-                that does: that may rely on it.
+            RuntimeError: this task does not hold the write lock; or it is in a reentrant inner block, which
+                may rely on the write lock.
             LockLostError: the lock is lost.
-            NoAuthError: the directory's ACL does not let this client in any longer; it is a write lock still.
+            NoAuthError: the directory's ACL no longer lets this client in; the lock is still a write lock.
 
-        Cancellation: it is a write lock still, or a read lock already; leaving the block releases either.
+        Cancellation: it is still a write lock, or already a read lock; leaving the block releases either.
         """
         api = recipe_api(self._readers.client)
-        entered = task_stack(api).innermost(api.operations.full(self.path), CallingTask())
-        acquisition = None if entered is None else entered.use
+        entry = task_stack(api).innermost(api.operations.full(self.path), CallingTask())
+        use = None if entry is None else entry.use
         if (
-            not isinstance(acquisition, Acquisition)
-            or acquisition.recipe is not self._recipe
-            or acquisition.outermost.queue is not self._writers
+            not isinstance(use, LockUse)
+            or use.recipe is not self._recipe
+            or use.outermost.queue is not self._writers
         ):
             raise RuntimeError(f"this task does not hold {self!r} for writing: there is nothing to downgrade")
-        if acquisition is not acquisition.outermost:
-            raise RuntimeError(f"{self!r} is downgraded in the outermost block, when those within are left")
-        await acquisition.move_to(self._readers)
+        if use is not use.outermost:
+            raise RuntimeError(f"leave the inner blocks of {self!r} before you downgrade it")
+        await use.switch_to(self._readers)
 
     def _acquisition(self, queue: LockQueue, wait: float | None) -> Acquisition:
-        return Acquisition(
+        use = LockUse(
             queue,
             self.identifier.encode(),
             lost=LockLostError,
@@ -132,6 +141,7 @@ class ReadWriteLock:
             recipe=self._recipe,
             reentrant=self._reentrant,
         )
+        return Acquisition(use)
 
     def __repr__(self) -> str:
         return f"<ReadWriteLock {self.path} {self.identifier}>"

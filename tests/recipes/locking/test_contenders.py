@@ -35,7 +35,7 @@ async def test_an_identifier_that_no_znode_can_hold_is_refused(make: Make) -> No
     async with world() as there, there.connect("a") as client:
         before = len(there.seen)
         for wrong in (b"me", 7):
-            with pytest.raises(TypeError, match="an identifier is a str, not"):
+            with pytest.raises(TypeError, match="identifier must be a str, not"):
                 make(client, "/there", identifier=wrong)
         with pytest.raises(ValueError, match="surrogates not allowed"):
             make(client, "/there", identifier="\ud800")

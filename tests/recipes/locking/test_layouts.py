@@ -70,5 +70,5 @@ def test_the_names_are_curators() -> None:
 
 def test_a_layout_is_found_by_its_name() -> None:
     assert choose_layout("kazoo", MUTEXES) is KAZOO
-    with pytest.raises(ValueError, match=r"unknown layout 'zoo': one of kazoo, curator"):
+    with pytest.raises(ValueError, match=r"layout must be one of kazoo, curator, not 'zoo'"):
         choose_layout("zoo", MUTEXES)

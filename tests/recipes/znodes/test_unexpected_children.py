@@ -13,7 +13,7 @@ import zkrecipes as zk
 from tests.recipes.fault_sweep import World, virtual_time, world
 from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.recipes.locking.layouts import MUTEXES, LockLayoutName
-from zkrecipes.recipes.locking.queue_order import QueuedName, in_order, who_goes_before
+from zkrecipes.recipes.locking.queue_order import QueuedName, QueueOrder, in_order
 from zkrecipes.recipes.znodes import unexpected_children
 
 anyio_backend = virtual_time()
@@ -48,7 +48,7 @@ def test_the_numbers_of_both_families_are_of_one_counter(layout: LockLayoutName)
     top, bottom = 2**31 - 1, -(2**31)
     names = [f"{ours}{top - 1:010d}", f"{theirs}{top:010d}", f"{ours}{bottom:010d}", f"{theirs}-000000001"]
     assert [entry.name for entry in in_order(reversed(names), MUTEXES[layout])] == names
-    before = [who_goes_before(names, name, MUTEXES[layout]) for name in names]
+    before = [QueueOrder(names, MUTEXES[layout]).before(name, MUTEXES[layout]) for name in names]
     assert before == [None, *names[:-1]]
 
 
@@ -72,7 +72,8 @@ def test_what_only_looks_like_a_contender_is_waited_for_by_nobody(name: str) -> 
 
 def test_goes_names_are_curators() -> None:
     own = f"{HEX}__lock__0000000002"
-    assert who_goes_before([own, f"_c_{HEX}-lock-0000000001"], own, MUTEXES["kazoo"]) is not None
+    order = QueueOrder([own, f"_c_{HEX}-lock-0000000001"], MUTEXES["kazoo"])
+    assert order.before(own, MUTEXES["kazoo"]) is not None
 
 
 @LAYOUTS

@@ -1,4 +1,4 @@
-"""Who stands in a queue: the contenders of a lock or an election, as anybody may see them."""
+"""The contenders of a lock or an election, as any client can read them, and the check of their arguments."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import NamedTuple, final
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
@@ -16,28 +16,28 @@ from zkrecipes.errors import NoNodeError
 from zkrecipes.paths import join
 from zkrecipes.recipes.locking.queue import LockQueue, QueueNode
 from zkrecipes.recipes.locking.queue_order import QueuedName, in_order
-from zkrecipes.recipes.locking.single_use import Holder
 
 __all__ = [
     "Contender",
+    "Holder",
     "check_contender",
     "check_identifier",
-    "contender_at",
-    "leave_and_see",
+    "leave_and_read_holder",
     "list_contenders",
     "read_contenders",
+    "to_contender",
 ]
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """Somebody in the queue of a lock or an election.
+    """A contender in the queue of a lock or an election.
 
     Attributes:
-        identifier: what the contender calls itself: its znode's data as text.
+        identifier: the contender's name for itself: its znode's data as text.
         path: its znode, as the client sees it.
-        fencing_token: what its hold has, or will have.
+        fencing_token: the token of its hold, or of the hold that it waits for.
         session_id: the session that owns its znode.
         data: its znode's data.
     """
@@ -49,8 +49,17 @@ class Contender:
     data: bytes = b""
 
 
+@final
+class Holder(NamedTuple):
+    """The contender that came first when another contender gave up."""
+
+    path: str
+    identifier: str | None
+    """None if it could not be read."""
+
+
 async def list_contenders(queue: LockQueue) -> list[Contender]:
-    """Everybody in the queue, first come first; empty where there is no queue yet."""
+    """Return the contenders in the queue, first come first; an empty list if the directory does not exist."""
     try:
         children = await queue.client.get_children(queue.directory)
     except NoNodeError:
@@ -58,56 +67,58 @@ async def list_contenders(queue: LockQueue) -> list[Contender]:
     return await read_contenders(queue, in_order(children, queue.layout))
 
 
-async def read_contenders(queue: LockQueue, entries: Iterable[QueuedName]) -> list[Contender]:
-    """The contenders behind these entries, without those that have left meanwhile."""
-    paths = [join(queue.directory, entry.name) for entry in entries]
+async def read_contenders(queue: LockQueue, names: Iterable[QueuedName]) -> list[Contender]:
+    """Return the contenders with these names, except those that have left since the names were listed."""
+    paths = [join(queue.directory, each.name) for each in names]
     async with queue.client.pipeline() as pipe:
         nodes = [pipe.get(path) for path in paths]
     found = []
     for path, node in zip(paths, nodes, strict=True):
         if isinstance(node.error, NoNodeError):
             continue
-        found.append(contender_at(path, node.result()))
+        found.append(to_contender(path, node.result()))
     return found
 
 
-async def leave_and_see(place: QueueNode) -> Holder | None:
-    """Leave the queue, and return the contender that was first in it, as read in the same round trip.
+async def leave_and_read_holder(node: QueueNode) -> Holder | None:
+    """Leave the queue, and return its first contender, read in the same round trip.
 
-    None if there is none in front; without an identifier if it has gone, or cannot be read now.
+    Returns:
+        None if no contender was in front. The identifier is None if the first contender has left, or could
+        not be read in time.
     """
-    path, asked = place.first, place.read_first()
-    is_first = path == place.path
-    await place.leave()
-    if asked is not None and not asked.is_done:
-        asked.drop()
+    path, read = node.first, node.read_first()
+    is_first = path == node.path
+    await node.leave()
+    if read is not None and not read.is_done:
+        read.drop()
     if not path or is_first:
         return None
-    if asked is not None and asked.is_done and asked.error is None:
-        return Holder(path, contender_at(path, asked.result()).identifier)
-    if place.watched is not None and place.watched[0] == path:
-        return Holder(path, contender_at(*place.watched).identifier)
+    if read is not None and read.is_done and read.error is None:
+        return Holder(path, to_contender(path, read.result()).identifier)
+    if node.watched is not None and node.watched[0] == path:
+        return Holder(path, to_contender(*node.watched).identifier)
     return Holder(path, None)
 
 
-def contender_at(path: str, node: Node) -> Contender:
-    """The contender whose znode was read; data that are no text are shown with replacement characters."""
+def to_contender(path: str, node: Node) -> Contender:
+    """Return the contender whose znode was read; bytes that are not UTF-8 become replacement characters."""
     data = b"" if node.data is None else node.data
     identifier = data.decode(errors="replace")
     return Contender(identifier, path, node.stat.czxid, node.stat.ephemeral_owner, data)
 
 
 def check_identifier(identifier: str | None) -> str:
-    """What a contender calls itself: host and process id unless it is told.
+    """Return the identifier of a contender: by default the host name and the process id.
 
     Raises:
         TypeError: it is not a string.
-        ValueError: it cannot be written in UTF-8.
+        ValueError: it cannot be encoded in UTF-8.
     """
     if identifier is None:
         return f"{socket.gethostname()}:{os.getpid()}"
     if not isinstance(identifier, str):
-        raise TypeError(f"an identifier is a str, not {type(identifier).__name__}: {identifier!r}")
+        raise TypeError(f"identifier must be a str, not {type(identifier).__name__}: {identifier!r}")
     identifier.encode()
     return identifier
 
@@ -115,12 +126,12 @@ def check_identifier(identifier: str | None) -> str:
 def check_contender(
     client: Client, path: str, data: bytes, acl: Sequence[ACL] | None
 ) -> Sequence[ACL] | None:
-    """Return `acl` if contenders can have it, and can hold `data`.
+    """Return `acl` if contenders with this ACL and this data can be created and can prove a hold.
 
     Raises:
-        TypeError: the data are not bytes.
-        ValueError: there are too many of them; or nobody could read the contenders, and the checks that prove
-            a hold would be refused.
+        TypeError: the data is not bytes.
+        ValueError: the data is too large; or the ACL does not give READ, so that the checks that prove a hold
+            would be refused.
     """
     operations = recipe_api(client).operations
     operations.create(path, data, acl=acl)

@@ -11,22 +11,24 @@ from zkrecipes.errors import HoldLostError, NoNodeError, TransactionError, ZooKe
 
 __all__ = ["guarded_transaction"]
 
-Loss = Callable[[str], HoldLostError]
+MakeLoss = Callable[[str], HoldLostError]
 
 
 @asynccontextmanager
-async def guarded_transaction(client: Client, paths: Sequence[str], loss: Loss) -> AsyncIterator[Transaction]:
-    """Collect operations, as `Client.transaction`, behind a check of each of `paths`.
+async def guarded_transaction(
+    client: Client, paths: Sequence[str], make_loss: MakeLoss
+) -> AsyncIterator[Transaction]:
+    """Collect operations, as `Client.transaction`, after a check of each of `paths`.
 
     Args:
-        client: which sees all of them.
+        client: a client that sees all of them.
         paths: the znodes of the holds.
-        loss: makes the error for one of them that is missing.
+        make_loss: makes the error for a znode that does not exist.
 
     Raises:
-        HoldLostError: one is missing, and nothing was applied.
+        HoldLostError: a znode does not exist, and nothing was applied.
         TransactionError: another operation failed; `index` counts from the caller's first.
-        ConnectionLossError: it is unknown whether it was applied.
+        ConnectionLossError: it is unknown whether the transaction was applied.
     """
     transaction: Transaction | None = None
     has_block_ended = False
@@ -38,17 +40,17 @@ async def guarded_transaction(client: Client, paths: Sequence[str], loss: Loss) 
             has_block_ended = True
     except TransactionError as error:
         if transaction is None or not has_block_ended:
-            raise  # another transaction's, from within the block
-        outcome = _outcome_of(error, paths, loss)
+            raise  # raised within the block, by another transaction
+        outcome = _outcome_of(error, paths, make_loss)
         transaction.fail(outcome)
         raise outcome from error
 
 
-def _outcome_of(error: TransactionError, paths: Sequence[str], loss: Loss) -> ZooKeeperError:
-    """What the caller is told, who does not know of the checks before the first operation."""
+def _outcome_of(error: TransactionError, paths: Sequence[str], make_loss: MakeLoss) -> ZooKeeperError:
+    """Return the error for the caller, whose operations do not include the checks."""
     checks = len(paths)
     if error.index >= checks:
         return TransactionError(error.index - checks, error.error, error.operations - checks)
     if isinstance(error.error, NoNodeError):
-        return loss(paths[error.index])
+        return make_loss(paths[error.index])
     return error.error

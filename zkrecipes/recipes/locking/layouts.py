@@ -1,4 +1,8 @@
-"""How the contenders of kazoo's and Curator's recipes are named, so that ours contend with theirs.
+"""Names of the znodes that contenders create, so that they contend with kazoo's and Curator's recipes.
+
+One rule for the `layout=` of every recipe: the default is `"kazoo"`, because kazoo is the other library for
+Python. A `Group` is the exception: its default is `"curator"`, because kazoo's groups do not notice two
+members with the same name.
 
 Read in kazoo 2.11 (`kazoo/recipe/lock.py`) and Curator 5.4 (`LockInternals`, `StandardLockInternalsDriver`,
 `InterProcessReadWriteLock`, `InterProcessSemaphoreV2`, `LeaderLatch`, `ProtectedUtils`).
@@ -30,140 +34,147 @@ __all__ = [
 L = TypeVar("L")
 
 LockLayoutName = Literal["kazoo", "curator"]
-"""The layouts of mutexes, read-write locks and semaphores."""
+"""The layouts of mutexes, read-write locks and semaphores. The default is `"kazoo"`."""
 ElectionLayoutName = Literal["kazoo", "curator-latch", "curator-selector"]
-"""The layouts of elections."""
+"""The layouts of elections. The default is `"kazoo"`."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class ForeignContenders:
-    """The contenders of another library's clients in the same directory, whose numbers are of one counter.
+    """Contenders in another library's layout; their sequence numbers come from the same counter as ours.
 
     Attributes:
-        whose: how the log names them.
-        tag: what stands directly before the number.
-        form: a whole name; its first group is the number. It is strict: what only looks like one of these
-            must not be waited for.
+        library: the library, for the log.
+        tag: the text directly before the sequence number.
+        pattern: matches a whole name; its first group is the sequence number. It is strict: our contenders
+            must not wait for a znode that only resembles one of these.
     """
 
-    whose: str
+    library: str
     tag: str
-    form: re.Pattern[str]
+    pattern: re.Pattern[str]
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class LockLayout:
-    """The names of the contenders in one directory, and who of them goes before whom.
+    """The names of the contenders in one directory, and the order among them.
 
     Attributes:
-        name: what the layout is called.
-        form: a contender's name without its number; `{hex}` and `{dashed}` stand for its GUID.
-        tag: what stands directly before the number.
-        blocked_by: the tags of those who go first when they came first.
-        seen: every tag that belongs to the recipe; other names are no contenders.
-        is_container: whether the directory is a container where the server has them, which goes when nobody
-            has been in it for a while. Curator makes it so; kazoo's locks would break, as they remember that
-            they have made it.
-        others: who else is waited for, though it may not wait for us.
+        name: the value of `layout=`.
+        name_format: a contender's name without its sequence number; `{hex}` and `{dashed}` are its GUID.
+        tag: the text directly before the sequence number.
+        blocked_by: the tags of the contenders that block this one if they came first.
+        known_tags: every tag of the recipe; a name without one is not a contender's.
+        is_container: whether the directory is a container, if the server has containers: the server removes
+            it some time after its last child. Curator's recipes create containers. kazoo's locks would break,
+            because they remember that they have created the directory.
+        foreign: contenders of other libraries. Ours wait for them, although they may not wait for ours.
     """
 
     name: str
-    form: str
+    name_format: str
     tag: str
     blocked_by: tuple[str, ...]
-    seen: tuple[str, ...]
+    known_tags: tuple[str, ...]
     is_container: bool
-    others: tuple[ForeignContenders, ...] = ()
+    foreign: tuple[ForeignContenders, ...] = ()
 
     def prefix(self, guid: str) -> str:
-        """The name of a contender, without the number that the server appends.
+        """Return the name of a contender without the sequence number, which the server appends.
 
         Args:
             guid: 32 hex digits, as `uuid4().hex`.
         """
-        return _fill_in(self.form, guid)
+        return _fill_in(self.name_format, guid)
 
     def tag_and_sequence_of(self, name: str) -> tuple[str, int] | None:
-        """The tag and the number of a contender, or None for a name that is none."""
-        for tag in self.seen:
+        """Return the tag and the sequence number of a contender, or None if the name is not a contender's."""
+        for tag in self.known_tags:
             sequence = sequence_number(name, after=tag)
             if sequence is not None:
                 return tag, sequence
         return None
 
-    def other_family_and_sequence_of(self, name: str) -> tuple[ForeignContenders, int] | None:
-        """Whose contender it is that another library has made, and its number; or None."""
-        for other in self.others:
-            found = other.form.fullmatch(name)
+    def foreign_and_sequence_of(self, name: str) -> tuple[ForeignContenders, int] | None:
+        """Return the kind and the sequence number of another library's contender, or None."""
+        for foreign in self.foreign:
+            found = foreign.pattern.fullmatch(name)
             if found is not None:
-                return other, int(found.group(1))
+                return foreign, int(found.group(1))
         return None
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class SemaphoreLayout:
-    """Where a semaphore's permits lie, what they are called, and where to queue for some.
+    """The names of a semaphore's permits, their directory, and the queue for them.
 
     Attributes:
-        name: what the layout is called.
-        permits: what follows the semaphore's path in that of the permits' directory.
-        queue: the same for the queue's directory.
-        lock: the names in the queue.
-        form: a permit's name, as in `LockLayout`.
-        whole: what a whole name of a permit looks like, also of one that the other library has made.
-        is_sequential: whether the server appends a number to it.
+        name: the value of `layout=`.
+        permits_suffix: appended to the semaphore's path, it gives the directory of the permits.
+        queue_suffix: appended to the semaphore's path, it gives the directory of the queue.
+        queue_layout: the layout of the queue.
+        name_format: a permit's name, as in `LockLayout`.
+        pattern: matches the whole name of a permit, including those that the other library has created.
+        is_sequential: whether the server appends a sequence number to it.
         has_limit: whether the permits' directory holds the limit, as ASCII digits.
     """
 
     name: str
-    permits: str
-    queue: str
-    lock: LockLayout
-    form: str
-    whole: re.Pattern[str]
+    permits_suffix: str
+    queue_suffix: str
+    queue_layout: LockLayout
+    name_format: str
+    pattern: re.Pattern[str]
     is_sequential: bool
     has_limit: bool
 
     def prefix(self, guid: str) -> str:
-        """The name of a permit, without the number that the server may append."""
-        return _fill_in(self.form, guid)
+        """Return the name of a permit without the sequence number that the server may append."""
+        return _fill_in(self.name_format, guid)
 
     def is_permit(self, name: str) -> bool:
-        """Whether a child of the permits' directory has the name of one; all of them count."""
-        return self.whole.fullmatch(name) is not None
+        """Whether a child of the permits' directory has a permit's name; the other children count as well."""
+        return self.pattern.fullmatch(name) is not None
 
 
-def _fill_in(form: str, guid: str) -> str:
+def _fill_in(name_format: str, guid: str) -> str:
     dashed = "-".join((guid[:8], guid[8:12], guid[12:16], guid[16:20], guid[20:]))
-    return form.format(hex=guid, dashed=dashed)
+    return name_format.format(hex=guid, dashed=dashed)
 
 
-def _alone(name: str, form: str, tag: str, others: tuple[ForeignContenders, ...] = ()) -> LockLayout:
-    blocked_by = (tag, *(other.tag for other in others))
-    return LockLayout(name, form, tag, blocked_by, (tag,), is_container=name != "kazoo", others=others)
+def _exclusive(
+    name: str, name_format: str, tag: str, foreign: tuple[ForeignContenders, ...] = ()
+) -> LockLayout:
+    """Return a layout in which each contender blocks every later one."""
+    blocked_by = (tag, *(each.tag for each in foreign))
+    return LockLayout(
+        name, name_format, tag, blocked_by, (tag,), is_container=name != "kazoo", foreign=foreign
+    )
 
 
 _KAZOO: Final = "{hex}"
 _CURATOR: Final = "_c_{dashed}-"
 
-_KAZOOS: Final = ForeignContenders("kazoo", "__lock__", re.compile(r"[0-9a-f]{32}__lock__(-?[0-9]{1,19})"))
-_CURATORS: Final = ForeignContenders(
+_KAZOO_CONTENDERS: Final = ForeignContenders(
+    "kazoo", "__lock__", re.compile(r"[0-9a-f]{32}__lock__(-?[0-9]{1,19})")
+)
+_CURATOR_CONTENDERS: Final = ForeignContenders(
     "Curator", "lock-", re.compile(r"_c_(?:[0-9a-f]{32}|[0-9a-f-]{36})-lock-(-?[0-9]{1,19})")
 )
-"""The same names are made by clients for Go and Rust, which take kazoo's into account, too, or do not."""
+"""Clients for Go and Rust create the same names; some of them also wait for kazoo's contenders."""
 
-_KAZOO_LOCK: Final = _alone("kazoo", _KAZOO + "__lock__", "__lock__", (_CURATORS,))
-_CURATOR_LOCK: Final = _alone("curator", _CURATOR + "lock-", "lock-", (_KAZOOS,))
+_KAZOO_LOCK: Final = _exclusive("kazoo", _KAZOO + "__lock__", "__lock__", (_CURATOR_CONTENDERS,))
+_CURATOR_LOCK: Final = _exclusive("curator", _CURATOR + "lock-", "lock-", (_KAZOO_CONTENDERS,))
 
 MUTEXES: Final[Mapping[str, LockLayout]] = {"kazoo": _KAZOO_LOCK, "curator": _CURATOR_LOCK}
 """kazoo's `Lock`, Curator's `InterProcessMutex`."""
 
 ELECTIONS: Final[Mapping[str, LockLayout]] = {
     "kazoo": _KAZOO_LOCK,
-    "curator-latch": _alone("curator-latch", _CURATOR + "latch-", "latch-"),
+    "curator-latch": _exclusive("curator-latch", _CURATOR + "latch-", "latch-"),
     "curator-selector": _CURATOR_LOCK,
 }
 """kazoo's `Election`, Curator's `LeaderLatch` and `LeaderSelector`."""
@@ -187,21 +198,21 @@ READERS: Final[Mapping[str, LockLayout]] = {
 SEMAPHORES: Final[Mapping[str, SemaphoreLayout]] = {
     "kazoo": SemaphoreLayout(
         name="kazoo",
-        permits="",
-        queue="-__lock__",
-        lock=_KAZOO_LOCK,
-        form=_KAZOO,
-        whole=re.compile(r"[0-9a-f]{32}"),
+        permits_suffix="",
+        queue_suffix="-__lock__",
+        queue_layout=_KAZOO_LOCK,
+        name_format=_KAZOO,
+        pattern=re.compile(r"[0-9a-f]{32}"),
         is_sequential=False,
         has_limit=True,
     ),
     "curator": SemaphoreLayout(
         name="curator",
-        permits="/leases",
-        queue="/locks",
-        lock=_CURATOR_LOCK,
-        form=_CURATOR + "lease-",
-        whole=re.compile(r"_c_[0-9a-f-]{36}-lease--?[0-9]{1,19}"),
+        permits_suffix="/leases",
+        queue_suffix="/locks",
+        queue_layout=_CURATOR_LOCK,
+        name_format=_CURATOR + "lease-",
+        pattern=re.compile(r"_c_[0-9a-f-]{36}-lease--?[0-9]{1,19}"),
         is_sequential=True,
         has_limit=False,
     ),
@@ -209,13 +220,13 @@ SEMAPHORES: Final[Mapping[str, SemaphoreLayout]] = {
 """kazoo's `Semaphore`, Curator's `InterProcessSemaphoreV2`."""
 
 
-def choose_layout(name: str, table: Mapping[str, L]) -> L:
-    """The layout of that name.
+def choose_layout(name: str, layouts: Mapping[str, L]) -> L:
+    """Return the layout with that name.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no such layout.
     """
     try:
-        return table[name]
+        return layouts[name]
     except KeyError:
-        raise ValueError(f"unknown layout {name!r}: one of {', '.join(table)}") from None
+        raise ValueError(f"layout must be one of {', '.join(layouts)}, not {name!r}") from None

@@ -1,8 +1,10 @@
-"""Some permits of a semaphore: znodes that are made together in one transaction, and go together.
+"""Permits of a semaphore: znodes that one transaction creates together, and that are removed together.
 
-Who is first in the queue counts the permits that are out, and takes its own in the transaction that removes
-its place in the queue. So the place was there, and nobody else took any, from the count to the transaction;
-and the next in the queue sees the permits when it comes to its turn.
+The problem: two contenders that count the permits at the same time could both take the last one. The trick:
+only the first contender in the queue counts, and the transaction that creates its permits also removes its
+znode from the queue. The consequences: no other contender took permits between the count and the
+transaction, because the contender was still first; and the next contender sees the new permits when its turn
+comes.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from zkrecipes.errors import (
 )
 from zkrecipes.paths import join, name_of, parent_of
 from zkrecipes.recipes.locking.layouts import SemaphoreLayout
-from zkrecipes.recipes.locking.queue import LockQueue, QueueNode, is_too_much
+from zkrecipes.recipes.locking.queue import LockQueue, QueueNode, is_write_too_large
 from zkrecipes.recipes.znodes.clean_up import remove
 from zkrecipes.recipes.znodes.directories import make_directory
 from zkrecipes.recipes.znodes.leftovers import remove_leftovers
@@ -38,29 +40,30 @@ __all__ = ["PermitPool", "Permits", "PoolState"]
 T = TypeVar("T")
 
 _PERMIT_OVERHEAD: Final = 100
-"""The bytes of a create, beside its data: at least."""
+"""The minimal size of a create beside its data, in bytes."""
 
 
 @final
 class PoolState(NamedTuple):
-    """How things stood in a pool at one moment.
+    """The state of a pool at one moment.
 
     Attributes:
-        out: how many permits were out, whoever has them.
-        limit: what the pool's directory said, or None where it said nothing.
-        version: of the directory's data where that may hold the limit, so that a changed limit is noticed.
+        taken: how many permits were taken, by all contenders together.
+        limit: the limit in the directory, or None if it holds none.
+        version: the version of the directory's data if that may hold the limit, so that a changed limit is
+            noticed.
     """
 
-    out: int
+    taken: int
     limit: int | None
     version: int | None
 
 
 @final
 class PermitPool(NamedTuple):
-    """Where the permits of one semaphore lie.
+    """The directory with the permits of one semaphore.
 
-    Every child of the directory is a permit that is out, as it is for kazoo and Curator.
+    Each child of the directory is a taken permit, as for kazoo and Curator.
     """
 
     client: Client
@@ -69,18 +72,18 @@ class PermitPool(NamedTuple):
     layout: SemaphoreLayout
     acl: Sequence[ACL] | None
 
-    async def agree(self, limit: int | None) -> int | None:
-        """The limit that the directory holds; it is set to `limit` where there is none yet.
+    async def agree_on_limit(self, limit: int | None) -> int | None:
+        """Return the limit in the directory, after writing `limit` if there is none yet.
 
-        Text that is no number is left alone, and `limit` it is, as for kazoo.
+        Text that is not a number stays, and the result is `limit`, as for kazoo.
 
         Args:
-            limit: None to write none; then the result is None where there is none.
+            limit: None to write nothing; then the result is None if the directory holds no limit.
         """
         read = partial(self.client.get, self.directory)
         while True:
             try:
-                data, stat = await self.persist(read)
+                data, stat = await self.retry(read)
                 if data or limit is None:
                     found = parse_limit(data)
                     return limit if found is None else found
@@ -88,32 +91,32 @@ class PermitPool(NamedTuple):
             except NoNodeError:
                 if limit is None:
                     return None
-                await self.make(limit)
+                await self.create_directory(limit)
                 continue
-            with suppress(NoNodeError, BadVersionError):  # somebody else was faster: look again
-                await self.persist(partial(self.client.set, self.directory, b"%d" % limit, version=version))
+            with suppress(NoNodeError, BadVersionError):  # another contender was faster: read again
+                await self.retry(partial(self.client.set, self.directory, b"%d" % limit, version=version))
 
     async def set_limit(self, limit: int) -> None:
         """Write the limit into the directory."""
         while True:
             try:
-                await self.persist(partial(self.client.set, self.directory, b"%d" % limit))
+                await self.retry(partial(self.client.set, self.directory, b"%d" % limit))
             except NoNodeError:
-                await self.make(limit)
+                await self.create_directory(limit)
             else:
                 return
 
-    async def make(self, limit: int) -> None:
-        """Make the directory where it is missing.
+    async def create_directory(self, limit: int) -> None:
+        """Create the directory if it is missing.
 
-        Where it holds the limit it is no container, which would be reaped with it; neither is the queue's
-        beside it, which kazoo's clients do not make again.
+        A directory that holds the limit is not a container, because the server would remove the limit with
+        it. Neither is the queue's directory beside it, which kazoo's clients do not create again.
         """
-        # others make and remove it, too
+        # other contenders create and remove it as well
         with suppress(NodeExistsError, NoNodeError):
-            await self.persist(partial(self._try_to_make, limit))
+            await self.retry(partial(self._try_to_create_directory, limit))
 
-    async def _try_to_make(self, limit: int) -> None:
+    async def _try_to_create_directory(self, limit: int) -> None:
         if not self.layout.has_limit:
             await make_directory(self.client, self.directory)
             return
@@ -122,12 +125,12 @@ class PermitPool(NamedTuple):
         await self.client.create(self.directory, b"%d" % limit)
 
     async def remove_leftovers(self) -> None:
-        """Remove the permits that an earlier client left in a session that this one has resumed."""
+        """Remove the permits that an earlier client left in a session that this client has resumed."""
         api, is_permit = recipe_api(self.client), self.layout.is_permit
-        await self.persist(partial(remove_leftovers, api, self.directory, is_permit))
+        await self.retry(partial(remove_leftovers, api, self.directory, is_permit))
 
-    async def persist(self, request: Callable[[], Awaitable[T]]) -> T:
-        """Repeat a read, or a write that may be applied twice, until its end is known."""
+    async def retry(self, request: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a read, or a write that may be applied twice, until its outcome is known."""
         retries = recipe_api(self.client).retries()
         while True:
             try:
@@ -135,11 +138,11 @@ class PermitPool(NamedTuple):
             except ZooKeeperError as error:
                 await retries.wait_after(error)
 
-    async def look(self, changed: ChangedPaths | None = None) -> PoolState:
-        """Count what is out, and have `changed` told of whatever changes that.
+    async def read_state(self, changed: ChangedPaths | None = None) -> PoolState:
+        """Count the taken permits; if `changed` is given, it is notified of later changes.
 
         Raises:
-            NoNodeError: there is no directory.
+            NoNodeError: the directory does not exist.
         """
         api = recipe_api(self.client)
         operations, watch = api.operations, changed is not None
@@ -147,19 +150,19 @@ class PermitPool(NamedTuple):
         if not self.layout.has_limit:
             return PoolState(self._count(await names.wait()), None, None)
         node = api.submit(operations.get(self.directory, watch=watch), watcher=changed)
-        out = self._count(await names.wait())
+        taken = self._count(await names.wait())
         data, stat = await node.wait()
-        return PoolState(out, parse_limit(data), stat.version)
+        return PoolState(taken, parse_limit(data), stat.version)
 
     def _count(self, names: list[str]) -> int:
-        strangers = [name for name in names if not self.layout.is_permit(name)]
-        if strangers:
-            log_miscounted_children(self.client, self.directory, strangers)
+        unexpected = [name for name in names if not self.layout.is_permit(name)]
+        if unexpected:
+            log_miscounted_children(self.client, self.directory, unexpected)
         return len(names)
 
 
 def parse_limit(data: bytes | None) -> int | None:
-    """The number that the data is, or None where it is none."""
+    """Return the number that the data holds, or None if it does not hold one."""
     try:
         return int((data or b"").decode("ascii"))
     except ValueError:
@@ -168,11 +171,12 @@ def parse_limit(data: bytes | None) -> int | None:
 
 @final
 class Permits:
-    """Some permits, from the transaction that makes their znodes to their removal.
+    """Permits of one contender, from the transaction that creates their znodes to their removal.
 
     Attributes:
-        paths: of their znodes, once they are there.
-        token: the zxid of the transaction that made them.
+        paths: the paths of their znodes, once these exist.
+        token: the zxid of the transaction that created them.
+        session: the session that owns them.
     """
 
     def __init__(self, pool: PermitPool, count: int, data: bytes) -> None:
@@ -186,31 +190,31 @@ class Permits:
         self.token: int = 0
         self.session: Session = self._api.session
 
-    async def take(self, place: QueueNode, room: PoolState) -> bool:
-        """Take them if the room is as it was; False: it is not, or the place is gone. Look again.
+    async def take(self, node: QueueNode, state: PoolState) -> bool:
+        """Take the permits if the pool has not changed; return False if it has, or if `node` does not exist.
 
         Args:
-            place: it is at its turn; its znode goes in the same transaction.
-            room: there is enough of it.
+            node: the contender's znode, which is first in the queue; the same transaction removes it.
+            state: the state of the pool, which has enough free permits.
 
         Raises:
-            ConnectionLossError: the connection was lost again and again, and they are many.
-            ZooKeeperError: they cannot be made, or the client is over.
+            ConnectionLossError: the connection was lost repeatedly, and the permits are many.
+            ZooKeeperError: the permits cannot be created, or the client is over.
 
-        Cancellation: they may exist; call `leave`.
+        Cancellation: the permits may exist; call `leave`.
         """
         pool = self._pool
-        if place.session is not self._api.session:
-            # What is made now would be the next session's, and outlive the place, should that still be there.
+        if node.session is not self._api.session:
+            # Permits created now would belong to the next session, and outlive the contender's znode.
             return False
         self._guids = [uuid4().hex for _ in range(self._count)]
-        self.session = place.session
+        self.session = node.session
         try:
             async with pool.client.transaction() as transaction:
-                transaction.delete(place.path)
-                if room.version is not None:
-                    transaction.check(pool.directory, version=room.version)
-                made = [
+                transaction.delete(node.path)
+                if state.version is not None:
+                    transaction.check(pool.directory, version=state.version)
+                created = [
                     transaction.create(
                         join(pool.directory, pool.layout.prefix(guid)),
                         self._data,
@@ -230,13 +234,13 @@ class Permits:
                 raise
             if not isinstance(error, ConnectionLossError):
                 await Pauses().wait()
-            return await self._settle(place, error)
-        self.paths, self.token = [each.result() for each in made], made[0].zxid
-        place.is_left()
+            return await self._settle(node, error)
+        self.paths, self.token = [each.result() for each in created], created[0].zxid
+        node.mark_removed()
         return True
 
     async def leave(self) -> NoAuthError | None:
-        """Remove their znodes, whatever is known of them. Shielded and bounded, as `QueueNode.leave`.
+        """Remove the znodes, whatever is known of them. Shielded and bounded, as `QueueNode.leave`.
 
         Returns:
             The server's refusal, as `QueueNode.leave`.
@@ -253,29 +257,29 @@ class Permits:
             prefixes=[] if paths else map(self._pool.layout.prefix, guids),
         )
 
-    async def _settle(self, place: QueueNode, error: ZooKeeperError) -> bool:
-        """After an answer that leaves it open whether they were made: find out."""
-        is_taken = await self._adopt(place)
+    async def _settle(self, node: QueueNode, error: ZooKeeperError) -> bool:
+        """Find out whether the permits were created, after an error that leaves it open."""
+        is_taken = await self._adopt(node)
         if not is_taken and isinstance(error, ConnectionLossError):
             self._losses += 1
-            if is_too_much(self._count * (len(self._data) + _PERMIT_OVERHEAD), self._losses):
+            if is_write_too_large(self._count * (len(self._data) + _PERMIT_OVERHEAD), self._losses):
                 raise error
         return is_taken
 
-    async def _adopt(self, place: QueueNode) -> bool:
-        """Whether they were made, all of them as it is a transaction, and live."""
+    async def _adopt(self, node: QueueNode) -> bool:
+        """Look for the permits: the transaction created all of them or none. Return whether they exist."""
         pool, api = self._pool, self._api
         prefixes = tuple(map(pool.layout.prefix, self._guids))
-        names = await pool.persist(partial(api.read_caught_up, api.operations.get_children(pool.directory)))
+        names = await pool.retry(partial(api.read_caught_up, api.operations.get_children(pool.directory)))
         paths = [join(pool.directory, name) for name in names if name.startswith(prefixes)]
         is_whole = len(paths) == self._count
-        stat = await pool.persist(partial(pool.client.exists, paths[0])) if is_whole else None
+        stat = await pool.retry(partial(pool.client.exists, paths[0])) if is_whole else None
         is_current = self.session is api.session
         if is_current and stat is not None and stat.ephemeral_owner == self.session.id:
             self.paths, self.token = paths, stat.czxid
-            place.is_left()
+            node.mark_removed()
             return True
-        # of a session that is over, or somebody has removed one already
+        # their session is over, or another client has removed one of them already
         self.paths = paths
         await self.leave()
         return False

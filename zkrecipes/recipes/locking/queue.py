@@ -1,9 +1,13 @@
-"""A place in a queue of ephemeral sequential znodes.
+"""One contender's znode in a queue of ephemeral sequential znodes.
 
-Each contender makes a znode whose name holds a GUID of its own, fresh for each try. Whoever has the lowest
-number goes first; everybody else watches the one directly before, so that each departure wakes one (the
-herd-free lock of ZooKeeper's recipes page). The GUID settles what a lost connection leaves open: whether the
-znode was made.
+The problem: if the reply to a create is lost, the client does not know whether its znode exists, and a znode
+that no client knows of would block the queue for as long as the session lives. The trick: each try creates a
+znode with a fresh GUID in its name, so a later list of the directory settles the question, and a delete by
+that name can never hit another contender's znode. The consequences: `enqueue` may be repeated until its
+outcome is known, and `leave` may be called whatever is known of the znode.
+
+The contender with the lowest sequence number goes first; each other one watches the last one before it that
+blocks it (`queue_order.py`).
 """
 
 from __future__ import annotations
@@ -35,30 +39,30 @@ from zkrecipes.recipes.znodes.directories import make_directory
 from zkrecipes.recipes.znodes.leftovers import remove_leftovers
 from zkrecipes.recipes.znodes.unexpected_children import log_unexpected_children
 
-__all__ = ["LockQueue", "QueueNode", "is_too_much"]
+__all__ = ["LockQueue", "QueueNode", "is_write_too_large"]
 
-_SHORT: Final = 64
-"""Contenders. In a queue that is no longer a list is asked for although it may not be needed."""
+_SHORT_QUEUE: Final = 64
+"""Contenders. In a queue of at most this length, a list is requested even if it may not be needed."""
 _READ: Final = int(Perms.READ)
-"""As a number: flags are joined by Python functions."""
-_SURELY_TAKEN: Final = 2**16
-"""Bytes that no server's `jute.maxbuffer` refuses."""
+"""As an int: operators of flags are Python functions, and slower."""
+_ALWAYS_ACCEPTED: Final = 2**16
+"""Bytes; no server's `jute.maxbuffer` refuses a request of this size."""
 
 
-def is_too_much(size: int, losses: int) -> bool:
-    """Whether so many lost connections in a row are due to the size of a write, and not to the network.
+def is_write_too_large(size: int, losses: int) -> bool:
+    """Whether this many lost connections in a row are due to the size of a write, and not to the network.
 
-    A server that is sent more than it takes says nothing, and closes the connection.
+    A server that receives more than it accepts does not answer: it closes the connection.
     """
-    return losses >= BREAKS_MAX and size > _SURELY_TAKEN
+    return losses >= BREAKS_MAX and size > _ALWAYS_ACCEPTED
 
 
 @final
 class LockQueue(NamedTuple):
-    """Where contenders stand in line.
+    """A directory in which contenders queue up.
 
-    `directory` is made when it is missing, as the layout wants it; the levels above it are persistent. `acl`
-    is that of the contenders' znodes.
+    `directory` is created if it is missing, as the layout requires; the levels above it are persistent. `acl`
+    is the ACL of the contenders' znodes.
     """
 
     client: Client
@@ -69,21 +73,21 @@ class LockQueue(NamedTuple):
 
 @final
 class QueueNode:
-    """One contender's place in the queue, from its znode's creation to its removal.
+    """One contender's znode in the queue, from its creation to its removal.
 
     Attributes:
-        path: of its znode, once there is one.
-        token: the zxid of the transaction that made the znode: it grows from place to place.
-        session: the session that owns it.
-        made: its creation, where that can serve to prove the hold.
-        first: the path of the first contender in the queue, as last seen; empty before a list was seen.
-        watched: the last contender that was watched, its path and what was read.
-        is_blocked: whether another contender was before this place and blocked it, in the one try.
+        path: the znode's path; empty before it is known to exist.
+        token: the zxid of the transaction that created the znode: it grows from one znode to the next.
+        session: the session that owns the znode.
+        creation: the request that created the znode, if its reply can help to prove the hold.
+        first: the path of the first contender in the queue, as last seen; empty before the first list.
+        watched: the contender that was watched last: its path and what was read.
+        is_blocked: for one try, whether another contender came first and blocks this one.
 
     Args:
-        queue: where to stand.
-        data: of its znode.
-        is_one_try: it will not wait for its turn.
+        queue: where to queue up.
+        data: the data of the znode.
+        is_one_try: whether the contender gives up if it is blocked.
     """
 
     def __init__(self, queue: LockQueue, data: bytes, *, is_one_try: bool = False) -> None:
@@ -93,26 +97,26 @@ class QueueNode:
         self._guid = ""
         self.path: str = ""
         self.token: int = 0
-        self.made: Pending[str] | None = None
+        self.creation: Pending[str] | None = None
         self.session: Session = self._api.session
-        self._moved_from = ""  # after a move, the znode that stood for it
         self.first: str = ""
         self.watched: tuple[str, Node] | None = None
-        self._before = ""  # the name of the contender that this one waits for
+        self.is_blocked: bool = False
+        self._predecessor = ""  # the name of the contender that this one waits for
         self._is_in_queue = False
         self._is_queue_short = False
-        self.is_blocked: bool = False
         self._is_one_try = is_one_try
-        self._second = ""  # while it moves, the znode that will stand for it
+        self._replacement = ""  # during `switch_to`: the path of the new znode
+        self._replaced = ""  # after `switch_to`: the path of the old znode, if it may still exist
 
-    async def take(self) -> None:
-        """Make the znode, and look at the queue as of then or later.
+    async def enqueue(self) -> None:
+        """Create the znode, and read the queue as of its creation or later.
 
-        Answers that are transient are not the end: it tries again, after a pause.
+        It tries again, after a pause, if the answer is transient.
 
         Raises:
-            ConnectionLossError: the connection was lost again and again, and there is much data.
-            ZooKeeperError: it cannot be made, or the client is over.
+            ConnectionLossError: the connection was lost repeatedly, and the data is large.
+            ZooKeeperError: the znode cannot be created, or the client is over.
 
         Cancellation: the znode may exist; call `leave`.
         """
@@ -120,194 +124,198 @@ class QueueNode:
         retries = self._api.retries()
         while True:
             try:
-                is_taken = await self._try_to_take()
+                is_enqueued = await self._try_to_enqueue()
             except ConnectionLossError as error:
                 losses += 1
-                if is_too_much(len(self._data), losses):
+                if is_write_too_large(len(self._data), losses):
                     error.path = error.path or self._queue.directory
                     raise
             except ZooKeeperError as error:
                 await retries.wait_after(error)
             else:
-                if is_taken:
+                if is_enqueued:
                     return
 
     async def wait_turn(self) -> bool:
-        """Wait until nobody before this place blocks it; False if its znode has gone meanwhile.
+        """Wait until no contender blocks this one; return False if the znode no longer exists.
 
-        While it waits it remembers the one name that it waits for: lists would take memory for each waiter.
+        A waiter keeps one name, that of the contender it waits for: a whole list would take much memory for
+        each waiter.
         """
         retries = self._api.retries(pause_after_loss=True)
         while self._is_in_queue:
-            if not self._before:
+            if not self._predecessor:
                 return True
             try:
-                await self._look_after_it_left(self._before)
+                await self._wait_for_departure(self._predecessor)
             except NoNodeError:
-                return False  # the directory
+                return False  # the directory does not exist
             except ZooKeeperError as error:
                 await retries.wait_after(error)
             if self.session.state.is_final:
-                return False  # what was read is of the next session, and our znode has gone with the last
+                return False  # what was read is of the next session; our znode ended with the previous one
         return False
 
-    async def _look_after_it_left(self, before: str) -> None:
-        """Wait until `before` has left or has changed, and look at the queue as of later."""
+    async def _wait_for_departure(self, predecessor: str) -> None:
+        """Wait until `predecessor` has left or changed, and read the queue as of then or later."""
         queue, api = self._queue, self._api
-        async with api.ask_when_changed(partial(share_list, api, queue.directory, queue.layout)) as news:
-            path = join(queue.directory, before)
-            watch = api.submit(api.operations.get(path, watch=True), watcher=news)
-            # Whoever goes first may have left already: the list comes with the answer that says so.
-            listing = self._ask_for_list() if path == self.first and self._is_queue_short else None
+        async with api.ask_when_changed(partial(share_list, api, queue.directory, queue.layout)) as listed:
+            path = join(queue.directory, predecessor)
+            watch = api.submit(api.operations.get(path, watch=True), watcher=listed)
+            # The first contender may have left already: then this list comes with the answer that says so.
+            listing = self._submit_list() if path == self.first and self._is_queue_short else None
             try:
                 self.watched = (path, await watch.wait())
             except NoNodeError:
-                self._look(await (listing or self._ask_for_list()).wait())
+                self._note_order(await (listing or self._submit_list()).wait())
                 return
-            del listing  # it would be kept while this waits
-            if not self.session.state.is_final:  # or the watch, of the next session, is not for our turn
-                self._look(await news.wait())
+            del listing  # free its memory before the long wait
+            if not self.session.state.is_final:  # otherwise the watch belongs to the next session
+                self._note_order(await listed.wait())
 
-    def _ask_for_list(self) -> Pending[QueueOrder]:
+    def _submit_list(self) -> Pending[QueueOrder]:
         return self._api.submit(list_in_order(self._api, self._queue.directory, self._queue.layout))
 
-    def _look(self, order: QueueOrder) -> None:
-        """Remember what of the queue's order concerns this place."""
+    def _note_order(self, order: QueueOrder) -> None:
+        """Remember what this contender needs of the queue's order."""
         queue, own_name = self._queue, name_of(self.path)
-        self._is_queue_short = len(order) <= _SHORT
+        self._is_queue_short = len(order) <= _SHORT_QUEUE
         first = order.first()
         self.first = "" if first is None else join(queue.directory, first)
         try:
-            self._before = order.before(own_name, queue.layout) or ""
+            self._predecessor = order.before(own_name, queue.layout) or ""
         except LookupError:
-            self._is_in_queue, self._before = False, ""
+            self._is_in_queue, self._predecessor = False, ""
         else:
             self._is_in_queue = True
 
     def read_first(self) -> Pending[Node] | None:
-        """Ask for the first contender in the queue, if there is another one and a connection."""
+        """Submit a read of the first contender, if that is another one and the client is connected."""
         if not self.first or self.first == self.path or not self._api.is_connected:
             return None
         return self._api.submit(self._api.operations.get(self.first))
 
-    async def move_to(self, queue: LockQueue, moved: Callable[[], None]) -> bool:
-        """Stand at the same place under another layout's name: with the same number, which is not made anew.
+    async def switch_to(self, queue: LockQueue, on_switched: Callable[[], None]) -> bool:
+        """Replace the znode by one of another layout with the same sequence number.
 
-        Both znodes exist for a moment, so that nobody gets in between (Curator's `InterProcessReadWriteLock`
-        does it the same way).
+        Both znodes exist for a moment, so that no contender gets in between (Curator's
+        `InterProcessReadWriteLock` uses the same method).
 
         Args:
             queue: the same directory, with the other layout.
-            moved: called when the new znode stands for the place, before the old one goes.
+            on_switched: called when the new znode has replaced the old one, before the old one is removed.
 
         Returns:
-            False if the place is lost: its session is over, or its directory is gone.
+            False if the place in the queue is lost: the session is over, or the directory does not exist.
 
-        Cancellation: it has moved, or it has not; `leave` removes whatever there is.
+        Cancellation: the znode was replaced or it was not; `leave` removes both.
         """
-        number = name_of(self.path).removeprefix(self._queue.layout.prefix(self._guid))
-        self._second = join(queue.directory, queue.layout.prefix(self._guid) + number)
-        if not await self._create_second(queue):
+        sequence = name_of(self.path).removeprefix(self._queue.layout.prefix(self._guid))
+        self._replacement = join(queue.directory, queue.layout.prefix(self._guid) + sequence)
+        if not await self._create_replacement(queue):
             return False
-        self._moved_from, self.path, self._second = self.path, self._second, ""
+        self._replaced, self.path, self._replacement = self.path, self._replacement, ""
         self._queue = queue
-        moved()
-        # if that is refused, it is tried again with the end of the block, which reports it
-        if await self._remove(self._moved_from) is None:
-            self._moved_from = ""
+        on_switched()
+        # If the removal is refused, `leave` tries again at the end of the block, and reports the refusal.
+        if await self._remove(self._replaced) is None:
+            self._replaced = ""
         return True
 
     async def leave(self) -> NoAuthError | None:
-        """Remove the znode, whatever is known of it. Shielded and bounded; goes on in the client's own time.
+        """Remove the znode, whatever is known of it. Shielded and bounded; continues in the background.
 
         Returns:
-            The server's refusal, if the directory does not permit it: the znode stays until its session ends.
-            Raise it unless there is another error already; the log has it.
+            The server's refusal, if the directory does not permit DELETE: the znode stays until its session
+            ends. Raise it unless there is another error already; it is logged.
 
-        Cancellation: the removal goes on until it is done or the session, and the znode with it, is over.
+        Cancellation: the removal continues until it is done, or until the session ends and the znode with it.
         """
         if not self._guid:
             return None
         prefix = self._queue.layout.prefix(self._guid)
-        paths = [path for path in (self._moved_from, self._second, self.path) if path]
+        paths = [path for path in (self._replaced, self._replacement, self.path) if path]
         is_unknown = not self.path
-        self.is_left()
+        self.mark_removed()
         return await self._remove(*paths, prefixes=[prefix] if is_unknown else [])
 
     @property
     def may_exist(self) -> bool:
-        """Whether there is, or may be, a znode to leave."""
+        """Whether there is, or may be, a znode to remove."""
         return bool(self._guid)
 
-    def is_left(self) -> None:
-        """Its znode was removed by a transaction of the recipe's: there is nothing to leave any longer."""
-        self._guid = self.path = self._moved_from = self._second = ""
+    def mark_removed(self) -> None:
+        """Note that the znode was removed, so that `leave` does nothing."""
+        self._guid = self.path = self._replaced = self._replacement = ""
 
-    async def _try_to_take(self) -> bool:
-        """One step towards a place in a queue that was looked at. False: it left nothing behind, try again.
+    async def _try_to_enqueue(self) -> bool:
+        """Take one step towards a znode in a queue that was read; return False if there is no znode yet.
 
-        Each error leaves a place of which it is known what it lacks: the next step begins there.
+        After an error this object knows which step is missing, and the next call continues there.
         """
         if self.session is not self._api.session:
-            self.is_left()  # the znode, if there was one, goes with its session
+            self.mark_removed()  # the znode, if there was one, ended with its session
         try:
             if self.path:
-                self._look_first(await self._ask_for_list().wait())
+                self._note_first_order(await self._submit_list().wait())
                 return True
             if self._guid:
                 return await self._adopt()
             await remove_leftovers(self._api, self._queue.directory, self._is_contender)
-            # A fresh GUID each time: what an earlier try left behind must not be taken for this one's.
+            # A fresh GUID for each try: a znode of an earlier try must not be taken for this one's.
             self._guid = uuid4().hex
-            self.made = None
+            self.creation = None
             self.session = self._api.session
-            await self._create_and_look()
+            await self._create_and_list()
             return True
         except NoNodeError:
             queue = self._queue
-            self.is_left()
+            self.mark_removed()
             await make_directory(queue.client, queue.directory, container=queue.layout.is_container)
         return False
 
-    async def _create_and_look(self) -> None:
-        """One round trip: a server answers one session in order, so the list holds the new znode."""
+    async def _create_and_list(self) -> None:
+        """Create the znode and list the directory in one round trip.
+
+        A server answers the requests of one session in order, so the list contains the new znode.
+        """
         queue, api = self._queue, self._api
         path = join(queue.directory, queue.layout.prefix(self._guid))
         operation = api.operations.create(path, self._data, ephemeral=True, sequential=True, acl=queue.acl)
         create = api.submit(probing(api, queue.directory, operation, queue.acl), proves_hold=True)
-        listing = self._ask_for_list()
+        listing = self._submit_list()
         try:
-            made = await create.wait()
+            created = await create.wait()
         except NoAuthError:
-            self.is_left()  # decided before anything is created; after any other error it may be there
+            self.mark_removed()  # refused before the create; after other errors the znode may exist
             raise
-        self.path, self.token = made, create.zxid
-        self.made = create if self._is_surely_readable() else None
-        self._look_first(await listing.wait())
+        self.path, self.token = created, create.zxid
+        self.creation = create if self._is_readable_by_anyone() else None
+        self._note_first_order(await listing.wait())
 
-    def _look_first(self, order: QueueOrder) -> None:
+    def _note_first_order(self, order: QueueOrder) -> None:
         queue = self._queue
-        self._look(order)
-        if self._before and self._is_one_try:
-            self._look_past_leaving(order)
+        self._note_order(order)
+        if self._predecessor and self._is_one_try:
+            self._ignore_leaving(order)
         log_unexpected_children(queue.client, queue.directory, order.unexpected, queue.layout)
 
-    def _look_past_leaving(self, order: QueueOrder) -> None:
-        """Overlook contenders of this client's that have left, and whose znodes are still being removed.
+    def _ignore_leaving(self, order: QueueOrder) -> None:
+        """Ignore contenders of this client that have left and whose znodes are still being removed.
 
-        They block no other for long.
+        They block other contenders only for a short time.
         """
         queue = self._queue
 
-        def is_gone(name: str) -> bool:
+        def is_ignored(name: str) -> bool:
             return is_leaving(self._api, join(queue.directory, name))
 
-        first = order.first(is_gone)
+        first = order.first(is_ignored)
         self.first = "" if first is None else join(queue.directory, first)
-        self.is_blocked = order.before(name_of(self.path), queue.layout, is_gone) is not None
+        self.is_blocked = order.before(name_of(self.path), queue.layout, is_ignored) is not None
 
-    def _is_surely_readable(self) -> bool:
-        """Whether everybody may read the znode: any other ACL is tried by a check before it is relied on."""
+    def _is_readable_by_anyone(self) -> bool:
+        """Whether every client may read the znode. With another ACL the hold needs a first check."""
         acl = self._api.operations.default_acl if self._queue.acl is None else self._queue.acl
         return any(entry.id == ANYONE_ID and int(entry.perms) & _READ for entry in acl)
 
@@ -315,7 +323,7 @@ class QueueNode:
         return self._queue.layout.tag_and_sequence_of(name) is not None
 
     async def _adopt(self) -> bool:
-        """After a lost reply: look at the queue if our znode is in it and is ours."""
+        """After a lost reply, look for our znode and read the queue; return False if it does not exist."""
         api, queue = self._api, self._queue
         try:
             children = await api.read_caught_up(api.operations.get_children(queue.directory))
@@ -330,22 +338,22 @@ class QueueNode:
             is_current = self.session is api.session
             if is_current and stat is not None and stat.ephemeral_owner == self.session.id:
                 self.path, self.token = path, stat.czxid
-                self._look_first(QueueOrder(children, queue.layout))
+                self._note_first_order(QueueOrder(children, queue.layout))
                 return True
-            # It should go with its session. As the name is ours alone, nobody is harmed if it goes now.
+            # It ends with its session. Its name is ours alone, so removing it now harms no other client.
             await remove(api, api.session, queue.directory, names=[name])
-        self.is_left()
+        self.mark_removed()
         return False
 
-    async def _create_second(self, queue: LockQueue) -> bool:
-        operation = self._api.operations.create(self._second, self._data, ephemeral=True, acl=queue.acl)
+    async def _create_replacement(self, queue: LockQueue) -> bool:
+        operation = self._api.operations.create(self._replacement, self._data, ephemeral=True, acl=queue.acl)
         retries = self._api.retries()
-        # A request that is made now belongs to the current session: in another it would outlive the place.
+        # A request belongs to the current session: in another session the znode would outlive the hold.
         while self.session is self._api.session and not self.session.state.is_final:
             try:
                 await self._api.submit(operation).wait()
             except NodeExistsError:
-                return True  # made by an earlier try whose end was not seen: the GUID is ours alone
+                return True  # created by an earlier try whose reply was lost: the GUID is ours alone
             except (NoNodeError, SessionExpiredError):
                 return False
             except ZooKeeperError as error:

@@ -1,7 +1,11 @@
-"""The order of the contenders in a queue, and the pure question of which goes first.
+"""The order of the contenders in a queue: a pure question to one list of the directory's children.
 
-The contender with the lowest number goes first; each other one watches the last before it that blocks it, so
-that each departure wakes one (the herd-free lock of ZooKeeper's recipes page).
+The contender with the lowest sequence number goes first. Each other contender watches the last one before it
+that blocks it, so each departure wakes one contender (the herd-free lock of ZooKeeper's recipes page).
+
+Two complications. The server's counter is a signed 32-bit number that wraps to negative numbers, so the
+order is that of RFC 1982. And a queue may have thousands of children, each of which asks: a `QueueOrder` is
+parsed and sorted once, and then answers every waiter at constant cost.
 """
 
 from __future__ import annotations
@@ -12,20 +16,21 @@ from typing import Final, NamedTuple, final
 
 from zkrecipes.recipes.locking.layouts import LockLayout
 
-__all__ = ["QueueOrder", "QueuedName", "in_order", "who_goes_before"]
+__all__ = ["QueueOrder", "QueuedName", "in_order"]
 
 _HALF_CIRCLE: Final = 2**31
 _CIRCLE: Final = 2**32
 _DIGITS: Final = 10
-"""Of a number that the server appends, usually (`PrepRequestProcessor`, format `%010d`)."""
+"""The usual length of the sequence number that the server appends (`PrepRequestProcessor`, `%010d`)."""
 
 
 _Contender = tuple[int, str, str]
-"""A number, a name and a tag: a plain tuple is made and sorted several times as fast as an `QueuedName`."""
+"""A sequence number, a name and a tag: a plain tuple is several times as fast to create and to sort as a
+`QueuedName`."""
 
 
 class QueuedName(NamedTuple):
-    """A contender's znode among the children of the queue's directory."""
+    """The name of a contender's znode, with its parts."""
 
     name: str
     sequence: int
@@ -33,28 +38,19 @@ class QueuedName(NamedTuple):
 
 
 def in_order(children: Iterable[str], layout: LockLayout) -> list[QueuedName]:
-    """The contenders among `children`, first come first; names that are no contender's are left out.
+    """Return the contenders among `children`, first come first; other names are left out.
 
-    Those that another library has made stand among them: their numbers are of the same counter.
+    Contenders of another library are among them, because their sequence numbers are from the same counter.
     """
     return [QueuedName(name, sequence, tag) for sequence, name, tag in _parse(children, layout, [])]
 
 
-def who_goes_before(children: Iterable[str], own_name: str, layout: LockLayout) -> str | None:
-    """The name of the last contender before `own_name` that blocks it, or None if that may go.
-
-    Raises:
-        LookupError: `own_name` is not among them.
-    """
-    return QueueOrder(children, layout).before(own_name, layout)
-
-
 @final
 class QueueOrder:
-    """One list of a queue's directory, in order; many waiters can ask it, at constant cost each.
+    """One list of a queue's directory, in order.
 
     Attributes:
-        unexpected: the names that are not of the layout: those of other libraries' contenders, and strangers.
+        unexpected: the names that do not fit the layout: contenders of other libraries, and other children.
     """
 
     __slots__ = ("_blockers", "_contenders", "_positions", "unexpected")
@@ -63,7 +59,7 @@ class QueueOrder:
         self.unexpected: list[str] = []
         self._contenders = _parse(children, layout, self.unexpected)
         self._positions: dict[str, int] = {}
-        # By the tags that block: for each position, that of the last contender before it that blocks.
+        # By blocking tags: for each position, that of the last contender before it that blocks, or -1.
         self._blockers: dict[tuple[str, ...], list[int]] = {}
 
     def __len__(self) -> int:
@@ -74,17 +70,17 @@ class QueueOrder:
         return (name for _, name, _ in self._contenders)
 
     def first(self, is_ignored: Callable[[str], bool] = lambda _: False) -> str | None:
-        """The name of the first contender that is not ignored, or None."""
+        """Return the name of the first contender that is not ignored, or None."""
         return next((name for name in self if not is_ignored(name)), None)
 
     def before(
         self, own_name: str, layout: LockLayout, is_ignored: Callable[[str], bool] = lambda _: False
     ) -> str | None:
-        """The name of the last contender before `own_name` that blocks it, or None if that may go.
+        """Return the name of the last contender before `own_name` that blocks it, or None if it may go.
 
         Args:
             own_name: a contender's name.
-            layout: of that contender.
+            layout: the layout of that contender.
             is_ignored: whether a contender that would block it does not count.
 
         Raises:
@@ -112,13 +108,13 @@ class QueueOrder:
 
 
 def _parse(children: Iterable[str], layout: LockLayout, unexpected: list[str]) -> list[_Contender]:
-    """The contenders in order. The names that are not of the layout are added to `unexpected`."""
+    """Return the contenders in order, and append the names that do not fit the layout to `unexpected`."""
     contenders: list[_Contender] = []
     for name in children:
-        # What nearly every name looks like, in a fifth of the time: a queue may have thousands.
+        # A test for the usual form of a name takes a fifth of the time of the general one.
         digits = name[-_DIGITS:]
         if digits.isdigit() and digits.isascii():
-            for tag in layout.seen:
+            for tag in layout.known_tags:
                 if name.endswith(tag, 0, -_DIGITS):
                     contenders.append((int(digits), name, tag))
                     break
@@ -128,7 +124,7 @@ def _parse(children: Iterable[str], layout: LockLayout, unexpected: list[str]) -
             _parse_unusual(name, layout, contenders, unexpected)
     numbers = [contender[0] for contender in contenders]
     if not numbers or max(numbers) - min(numbers) < _HALF_CIRCLE or max(map(abs, numbers)) > _HALF_CIRCLE:
-        # none has wrapped; longer numbers than the 32 bits of today (ZOOKEEPER-4706) do not
+        # No number has wrapped. Numbers longer than today's 32 bits (ZOOKEEPER-4706) do not wrap.
         contenders.sort()
     else:
         contenders.sort(key=cmp_to_key(_compare))
@@ -143,13 +139,13 @@ def _parse_unusual(
         contenders.append((found[1], name, found[0]))
         return
     unexpected.append(name)
-    other = layout.other_family_and_sequence_of(name)
-    if other is not None:
-        contenders.append((other[1], name, other[0].tag))
+    foreign = layout.foreign_and_sequence_of(name)
+    if foreign is not None:
+        contenders.append((foreign[1], name, foreign[0].tag))
 
 
 def _compare(one: _Contender, other: _Contender) -> int:
-    """Serial number arithmetic (RFC 1982): the counter wraps; the living are never half a circle apart."""
+    """Compare by serial number arithmetic (RFC 1982): living contenders are never half a circle apart."""
     ahead = (other[0] - one[0]) % _CIRCLE
     if ahead == 0:
         return -1 if one[1] < other[1] else int(one[1] > other[1])

@@ -1,4 +1,4 @@
-"""On what terms the tasks that share a semaphore object enter: its limit."""
+"""The limit that a semaphore object has agreed on with the other contenders."""
 
 from __future__ import annotations
 
@@ -15,32 +15,33 @@ class LimitState:
     """What one semaphore object knows of its limit.
 
     Args:
-        pool: where the permits lie, and perhaps the limit.
-        limit: what the object was given; None for the limit that is stored already.
-        describe: how messages name the object.
+        pool: the directory of the permits, which may hold the limit.
+        limit: the limit that the user gave; None to take the stored limit.
+        describe: returns the name of the semaphore object for messages.
 
     Attributes:
-        limit: how many permits there are, as far as is known; None if it is not.
-        has_agreed: whether all contenders have this limit; where nothing holds it nobody knows better.
+        limit: how many permits there are; None if it is not known yet.
+        has_agreed: whether the limit is that of all contenders. In a layout that stores no limit it cannot
+            be compared, and counts as agreed.
     """
 
     def __init__(self, pool: PermitPool, limit: int | None, describe: Callable[[], str]) -> None:
         if limit is None and not pool.layout.has_limit:
             raise ValueError("limit must be a number in Curator's layout, which stores none: not None")
-        self.limit = None if limit is None else check_count("a semaphore's limit", limit)
+        self.limit = None if limit is None else check_count("limit", limit)
         self.has_agreed: bool = not pool.layout.has_limit
         self._pool = pool
         self._describe = describe
 
     async def agree(self) -> None:
-        """Before the first entry: the limit is the one that all others have.
+        """Compare the limit with that of the other contenders. Call it before each entry.
 
         Raises:
-            ValueError: it is not; or none is stored, and this object was given none.
+            ValueError: the limits differ; or no limit is stored, and the user gave none.
         """
         if self.has_agreed:
             return
-        limit = await self._pool.agree(self.limit)
+        limit = await self._pool.agree_on_limit(self.limit)
         if limit is None:
             raise ValueError(f"no limit is stored at {self._pool.directory} yet: give one, as limit=3")
         if self.limit is None:
@@ -53,40 +54,42 @@ class LimitState:
         self.has_agreed = True
 
     async def change(self, limit: int) -> None:
-        """Write another limit for everybody."""
+        """Write another limit for all contenders."""
         await self._pool.set_limit(limit)
         self.limit, self.has_agreed = limit, True
 
     def check(self, permits: int) -> None:
-        """Return if so many can be had at all.
+        """Check that the semaphore has this many permits.
 
         Raises:
-            ValueError: there are fewer.
+            ValueError: it has fewer.
         """
         if self.limit is not None and permits > self.limit:
-            raise ValueError(f"{permits} permits are more than there are of {self._describe()}")
+            raise ValueError(
+                f"permits must be at most {self.limit}, the limit of {self._describe()}, not {permits}"
+            )
 
-    def admit(self, room: PoolState, permits: int) -> bool:
-        """Whether so many can be had now, by the limit of that moment.
+    def is_free(self, state: PoolState, permits: int) -> bool:
+        """Whether this many permits are free in `state`, by the limit of that moment.
 
         Raises:
-            ValueError: they can never be had.
+            ValueError: the semaphore has fewer permits.
         """
-        if room.limit is not None:
-            self.limit = room.limit
+        if state.limit is not None:
+            self.limit = state.limit
         self.check(permits)
-        return self.limit is not None and room.out + permits <= self.limit
+        return self.limit is not None and state.taken + permits <= self.limit
 
 
-def check_count(what: str, count: int) -> int:
-    """Return `count` if it is a number from 1 on.
+def check_count(name: str, count: int) -> int:
+    """Return `count` if it is an int of at least 1.
 
     Raises:
         TypeError: it is not an int.
         ValueError: it is below 1.
     """
     if isinstance(count, bool) or not isinstance(count, int):
-        raise TypeError(f"{what} is an int, not {count!r}")
+        raise TypeError(f"{name} must be an int, not {count!r}")
     if count < 1:
-        raise ValueError(f"{what} is at least 1, not {count}")
+        raise ValueError(f"{name} must be at least 1, not {count}")
     return count

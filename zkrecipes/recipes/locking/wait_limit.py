@@ -1,7 +1,7 @@
-"""How long a caller waits for a lock: `acquire(wait=seconds)`.
+"""The limit of the wait for a lock: `acquire(wait=seconds)`.
 
-The limit covers everything from entering to the first statement of the body, and never the body. A scope of
-the caller around the whole block would cancel the body's work.
+The limit covers everything from entering to the first statement of the body, and never the body. A cancel
+scope of the caller around the whole block would cancel the body's work as well.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 WaitingFor = Literal["connection", "turn", "proof"]
-"""What an acquire waits for, in this order."""
+"""The stages of an acquire, in this order."""
 
 
 @final
@@ -30,38 +30,42 @@ class WaitLimit:
     """The limit of one acquire.
 
     Args:
-        wait: in seconds from `run` on; 0 for one try, None for no limit.
+        wait: the limit in seconds, from the call of `run`; 0 for one try, None for no limit.
 
     Attributes:
-        waiting_for: what the acquire waits for now; whoever takes the lock keeps it up to date.
+        wait: the same.
+        waiting_for: what the acquire waits for now. The `take` of `run` keeps it up to date.
     """
 
     def __init__(self, wait: float | None) -> None:
         self.wait: float | None = check_wait(wait)
         self.waiting_for: WaitingFor = "connection"
-        self._began = math.nan
+        self._started_at = math.nan
 
     @property
     def is_one_try(self) -> bool:
-        """Whether to give up as soon as a contender is in front."""
+        """Whether to give up as soon as another contender is in front."""
         return self.wait == 0
 
     def waited(self) -> float:
-        """How many seconds the acquire has waited up to now."""
-        return anyio.current_time() - self._began
+        """Return how many seconds the acquire has waited so far."""
+        return anyio.current_time() - self._started_at
 
     async def run(self, api: RecipeApi, take: Callable[[], Awaitable[T | None]]) -> T | None:
-        """Return what `take` returns, None for a try without success; None also when the time is over.
+        """Run `take` within the limit.
 
-        Nothing is awaited between the return of `take` and that of this function.
+        There is no checkpoint between the return of `take` and the return of this function.
 
-        Cancellation: it comes out as itself; a scope of the caller is never taken for the limit.
+        Returns:
+            The result of `take`, which is None for one try without success; None if the time is over.
+
+        Cancellation: it passes through; a cancel scope of the caller is never mistaken for the limit.
         """
-        self._began = anyio.current_time()
+        self._started_at = anyio.current_time()
         if self.wait is None:
             return await take()
         if not self.is_one_try:
-            with anyio.CancelScope(deadline=self._began + self.wait):
+            with anyio.CancelScope(deadline=self._started_at + self.wait):
                 return await take()
         elif api.is_connected or api.is_over:
             with anyio.CancelScope() as scope, api.on_disconnect(scope.cancel):
@@ -72,11 +76,11 @@ class WaitLimit:
 
 
 def check_wait(wait: float | None) -> float | None:
-    """Return `wait` if it is None or a number of seconds from 0 on.
+    """Return `wait` if it is None or a number of seconds that is at least 0.
 
     Raises:
         TypeError: it is not a number.
-        ValueError: it is negative, or not a number in floating point.
+        ValueError: it is negative or NaN.
     """
     if wait is None:
         return None
@@ -88,7 +92,7 @@ def check_wait(wait: float | None) -> float | None:
 
 
 def takes_wait(call: Callable[P, T]) -> Callable[P, T]:
-    """Make a method that takes `wait=` name it, if a caller gives the limit as kazoo's `acquire` takes it."""
+    """Make a method report its `wait=` to callers that pass the limit as kazoo's `acquire` takes it."""
 
     @wraps(call)
     def checked(*args: P.args, **kwargs: P.kwargs) -> T:

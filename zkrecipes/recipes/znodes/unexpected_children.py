@@ -45,16 +45,16 @@ def log_unexpected_children(
     for name in children:
         if layout.tag_and_sequence_of(name) is not None:
             continue
-        other = layout.other_family_and_sequence_of(name)
+        other = layout.foreign_and_sequence_of(name)
         if other is None:
             strangers.append(name)
-        elif is_first_report(client, directory, other[0].whose):
+        elif is_first_report(client, directory, other[0].library):
             logger.warning(
                 "%s: %s has the name of a contender of %s's. One that came before is waited for, but it may "
                 "not wait for us: all contenders on a path must use the same layout, and ours is %r",
                 directory,
                 name,
-                other[0].whose,
+                other[0].library,
                 layout.name,
                 extra={"path": directory},
             )

@@ -1,0 +1,157 @@
+"""A block that is cancelled when its hold can no longer be proven, and the outcome of that block.
+
+While the block runs, transactions prove that the session and the hold's own znode live
+(`protocol/hold_proof.py`); the guard's cancel scope cancels the block before the proof runs out. On leaving,
+`HoldBlock` decides what the loss of the hold makes of the block's outcome.
+
+The trap: a block that ends with no checkpoint after the loss is not cancelled, and its scope caught nothing.
+So the guard's own record of the loss decides, and not the scope.
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Callable
+from typing import Final, final
+
+from zkrecipes.client.recipe_api import CallingTask, Guard
+from zkrecipes.errors import BrokenBarrierError, HoldLostError, ZooKeeperError
+
+__all__ = ["HoldBlock", "LossType"]
+
+logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
+
+_REMEDY: Final = (
+    "Enter and leave it in one task: keep `async with` in the task that does the work, or give it a task of "
+    "its own (see 'Blocks left in another task' on the documentation's page on asyncio)"
+)
+
+LossType = type[HoldLostError] | type[BrokenBarrierError]
+"""The errors that can report a loss: each takes a path and the reason."""
+
+
+@final
+class HoldBlock:
+    """A block that runs in a guard's cancel scope.
+
+    | the block | the hold | the outcome |
+    | --- | --- | --- |
+    | ended | valid | none |
+    | ended, or cancelled by the loss | lost | the loss |
+    | raised | valid until then | the block's error, bare |
+    | raised | lost | the loss, with the block's error as its cause |
+    | cancelled from outside | either | the cancellation, untouched; a loss is logged |
+
+    The same is true of inner blocks of the same task under the same hold, except that a cancellation by the
+    loss continues to the outermost block, and leaves that block as the loss.
+
+    If another task leaves the block, a loss could not have cancelled it. The block is left all the same, and
+    the outcome names the remedy.
+
+    Each object that can leave the block or proves it (a use, a hold) refers to this object. If none refers
+    to it any more, the block was forgotten.
+
+    Args:
+        guard: the hold's proof.
+        path: the hold's own znode.
+        lost: the error for the loss.
+        what: the name of the recipe object in messages.
+    """
+
+    def __init__(self, guard: Guard, path: str, lost: LossType, what: str) -> None:
+        self.path = path
+        self.guard = guard
+        self._lost = lost
+        self._what = what
+        self._loss: ZooKeeperError | None = None
+        self._task: CallingTask
+        self._unfollow: Callable[[], object]
+        self._forgotten: weakref.finalize[..., HoldBlock] | None = None
+
+    def enter(self, task: CallingTask) -> None:
+        """Begin the block in `task`, the calling task.
+
+        There must be no checkpoint between the proof and this call.
+        """
+        self._task = task
+        self.guard.scope.__enter__()
+        # The task may end within the block, if the program leaves the block in another task. From then on
+        # there is nothing to cancel, but the znode and the proof must stay.
+        self._unfollow = self._task.call_at_end(self.guard.drop_scope, self.guard.scope)
+
+    def when_forgotten(self, func: Callable[[], object]) -> None:
+        """Call `func`, in any thread, when nothing refers to the block any more and it was never left."""
+        self._forgotten = weakref.finalize(self, func)
+        self._forgotten.atexit = False
+
+    def exit(self, error: BaseException | None) -> BaseException | None:
+        """End the block, which has ended with `error`, and return the outcome to raise, or None."""
+        reason = self.guard.why_ended()
+        self._unfollow()
+        if self._forgotten is not None:
+            self._forgotten.detach()
+        try:
+            if not self._task.is_current:
+                self._drop_scope()
+                return _outcome_elsewhere(self._what, self._new_loss(reason, error), error)
+            outcome: BaseException | None
+            try:
+                traceback = None if error is None else error.__traceback__
+                is_ours = self.guard.scope.__exit__(type(error) if error else None, error, traceback)
+                outcome = None if is_ours else error
+            except BaseException as rest:  # noqa: BLE001
+                outcome = rest  # the rest of an exception group without the scope's own cancellation
+        finally:
+            self.guard.release()
+        return self._outcome(reason, outcome)
+
+    def _drop_scope(self) -> None:
+        scope = self.guard.drop_scope()
+        if scope is not None:
+            self._task.leave_scope(scope)
+
+    def exit_inner(self, error: BaseException | None) -> BaseException | None:
+        """End an inner block, and return the outcome to raise, or None."""
+        # If an outer block was left first, it has released the guard.
+        return self._outcome(self.guard.why_ended() or self.guard.why_lost(), error)
+
+    def _outcome(self, reason: str, outcome: BaseException | None) -> BaseException | None:
+        if not reason:
+            return outcome
+        if outcome is not None and not isinstance(outcome, Exception):
+            # cancelled from outside, or the program ends; the loss was logged when it happened
+            return outcome
+        if outcome is None or outcome is not self._loss:  # otherwise it comes from an inner block
+            self._loss = self._new_loss(reason, outcome)
+        return self._loss
+
+    def _new_loss(self, reason: str, cause: BaseException | None) -> ZooKeeperError | None:
+        if not reason:
+            return None
+        loss = self._lost(self.path, reason=reason)
+        loss.__cause__ = cause
+        return loss
+
+
+def _outcome_elsewhere(what: str, loss: ZooKeeperError | None, error: BaseException | None) -> BaseException:
+    """Return the outcome of a block that another task has left than the one that entered it.
+
+    Args:
+        what: the name of the recipe object in messages.
+        loss: the loss of the hold, if it was lost.
+        error: the error of the block, if it raised.
+    """
+    remedy = (
+        f"{what} was left by another task than the one that entered it, so a loss could not have cancelled "
+        f"the body. It is released now. {_REMEDY}"
+    )
+    if error is not None and not isinstance(error, Exception):
+        logger.warning("%s", remedy)  # a cancellation, or the close of a generator, must pass untouched
+        return error
+    outcome = loss or error
+    if outcome is None:
+        return RuntimeError(remedy)
+    if not any(_REMEDY in text for text in (str(outcome), *getattr(outcome, "__notes__", ()))):
+        outcome.add_note(remedy)
+    return outcome
