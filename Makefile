@@ -45,7 +45,7 @@ refusals: $(VENV)/.has-cli,test
 	@WHOLE_SWEEP=1 $(BIN)/python -m pytest tests/recipes/test_refusals.py $(ARGS)
 
 histories: $(VENV)/.has-cli,test
-	@$(BIN)/python -m tests.recipes.double_barrier_play $(ARGS)
+	@$(BIN)/python -m tests.recipes.double_barrier_simulation $(ARGS)
 
 rounds: $(VENV)/.has-cli,test
 	@scripts/install-test-peers $(BIN)/python

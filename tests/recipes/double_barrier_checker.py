@@ -1,47 +1,47 @@
-"""Checks a history of one double barrier against its promises. Pure: no I/O, no clock, nothing of the recipe.
+"""Checks a history of one double barrier against its promises. Pure: no I/O, no clock, no code of the recipe.
 
-The rules come from the recipe's promises alone, so that a wrong recipe cannot make its own checker agree.
-`double_barrier_recorder` writes histories down; a test may also write one by hand.
+The rules come only from the recipe's promises, so a wrong recipe cannot make its checker agree.
+`double_barrier_recorder` records histories; a test may also write one by hand.
 
 ## A history
 
-A history is a list of events in the order in which they happened. Two orders meet in it:
+A history is a list of events in the order in which they happened. The events have two sources:
 
-- The server gives **transactions** in the order of their zxids. `ZnodeCreated`, `ZnodeDeleted`,
-  `ReadyCreated`, `ReadyDeleted` and `SessionEnded` stand where the transaction was committed. Events of one
-  transaction have the same zxid and stand side by side, `SessionEnded` before the deletes that it causes.
-- The program gives **its own moments**: `Arrived`, `BlockBegan`, `BlockEnded`, `Left`, `Crashed`. They may
-  state the newest zxid that the member's client had seen at that moment; the event then stands after that
-  transaction. It is a lower bound of what the member knew, as an event of a watch brings no zxid.
+- The server provides **transactions** in the order of their zxids. `ZnodeCreated`, `ZnodeDeleted`,
+  `ReadyCreated`, `ReadyDeleted` and `SessionEnded` are at the position of their commit. Events of one
+  transaction have the same zxid and are adjacent, with `SessionEnded` before the deletes that it causes.
+- The program provides **events of the members**: `Arrived`, `BlockBegan`, `BlockEnded`, `Left`, `Crashed`.
+  They may state the newest zxid that the member's client had seen at that time; the event is then after that
+  transaction. This is a lower bound of what the member knew, because an event of a watch brings no zxid.
 
-In one process in virtual time every event is appended when it happens. Events of several processes are merged
-by a common clock and these zxids (`double_barrier_recorder.merged`).
+In one process in virtual time, every event is appended when it happens. Events of several processes are
+merged by a common clock and these zxids (`double_barrier_recorder.merged`).
 
-One passage of a member through the barrier is `Arrived` (just before the call), `BlockBegan` (the block's
-first statement), `BlockEnded` (the block is left: it ended, raised, or was cancelled), `Left` (after the
-call, with or without an error). A member that gives up while it waits has `Arrived` and `Left` only. A member
-that goes through again arrives again. A process that crashes has `Crashed` and nothing after it; when it is
-started again, the same name has the next `incarnation`.
+One call of the recipe is `Arrived` (just before the call), `BlockBegan` (the block's first statement),
+`BlockEnded` (the block ended, raised, or was cancelled) and `Left` (after the call, with or without an
+error). A member that gives up while it waits has only `Arrived` and `Left`. A member that calls again arrives
+again. A process that crashes has `Crashed` and nothing after it; after its restart, the same name has the
+next `incarnation`.
 
-`Settled` states that all is healthy, and that for long enough nothing has happened and no request is
-outstanding: what is still waiting would wait forever. The rules of progress are judged there and only there.
+`Settled` states that everything is healthy, that nothing has happened for long enough, and that no request is
+in flight: a member that still waits would wait forever. The rules of progress are checked only there.
 
 ## The words of the rules
 
-A *round* begins with a creation of `ready`. Its members are the living znodes that no earlier round has, and
-that are not younger than `ready`. A member is *inside* from `BlockBegan` to `BlockEnded` while its znode
-lives. It is *out* when its znode has gone, its block has ended or its call has returned. A crash puts no
-member out, because no other member can tell it from silence; the end of its session does.
+A *round* begins with a creation of `ready`. Its members are the existing znodes that are in no earlier round
+and not younger than `ready`. A member is *inside* from `BlockBegan` to `BlockEnded` while its znode exists.
+It is *out* when its znode is deleted, its block has ended or its call has returned. A crashed member is not
+out before its session ends, because no other member can distinguish a crash from silence.
 
 ## Members that are not ours
 
 A znode with `member=None`, or with a `Member` that has `is_ours=False`, is Curator's. The rules are stated
-for our members: only our blocks and our creations and removals of `ready` are judged. Curator's znodes count
-as parties. Two exceptions follow from Curator's own rule, by which a member that arrives while `ready` exists
-enters immediately: such a znode is inside that round and does not count for the next one. And after `ready`
-was removed by Curator, which stamps nothing, no client can tell which of Curator's znodes are old, so all of
-them count. A wrong `ready` of Curator's is no violation until a member of ours enters by it. The rules of
-progress hold for both: no member of either kind may be left in a deadlock.
+for our members: only our blocks and our creations and removals of `ready` are checked. Curator's znodes count
+as parties, with two exceptions. In Curator a member that arrives while `ready` exists enters immediately:
+such a znode is inside that round and does not count for the next one. And after Curator, which writes no
+record, has removed `ready`, no client can distinguish old znodes of Curator's from new ones, so all of them
+count. A wrong `ready` of Curator's is not a violation until a member of ours enters by it. The rules of
+progress apply to both kinds: no member may be left in a deadlock.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ __all__ = [
 
 
 class Rule(Enum):
-    """What is promised."""
+    """A promise of the recipe."""
 
     OVERLAP = "no member is inside a round while any member is inside another round"
     PARTIES = "a round begins with `parties` members that are alive and inside no other round"
@@ -88,11 +88,11 @@ class Rule(Enum):
 
 @dataclass(frozen=True)
 class Member:
-    """One life of one member's process."""
+    """One process of a member, from its start to its end or crash."""
 
     name: str
     incarnation: int = 1
-    """Which start under that name it is."""
+    """The number of the start under that name, from 1."""
     is_ours: bool = True
     """False for a member that runs Curator's recipe."""
 
@@ -109,7 +109,7 @@ class ZnodeCreated:
     session: int
     """Its owner."""
     member: Member | None
-    """The member that it stands for; None if no member of ours has that session."""
+    """The member that created it; None if no member of ours has that session."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class ReadyCreated:
     session: int | None
     """The session that created it; None if unknown."""
     is_ours: bool = True
-    """Whether it belongs to a client of ours, be it a member or not."""
+    """Whether it belongs to a client of ours, which need not be a member."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class ReadyDeleted:
     session: int | None
     """The session that deleted it; None if unknown."""
     is_ours: bool = True
-    """Whether it belongs to a client of ours, be it a member or not."""
+    """Whether it belongs to a client of ours, which need not be a member."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class SessionEnded:
 
     zxid: int
     session: int
-    by_decree: bool = False
+    is_forced: bool = False
     """Whether an administrator or a test ended it, which no client can foresee."""
 
 
@@ -192,7 +192,7 @@ class Left:
 
 @dataclass(frozen=True)
 class Crashed:
-    """A member's process ended without a word. Its session lives on for a while."""
+    """A member's process ended without closing its session, which lives on for a while."""
 
     member: Member
 
@@ -223,11 +223,11 @@ class Violation:
 
     rule: Rule
     text: str
-    """Which member or round breaks it, and how."""
+    """The member or the round that breaks it, and the way it does."""
     events: tuple[Event, ...]
-    """The events that show it, oldest first."""
+    """The events that prove it, oldest first."""
     index: int
-    """Where in the history it became visible, from 0."""
+    """The index of the event that showed it, from 0."""
 
     def __str__(self) -> str:
         shown = "".join(f"\n    {event}" for event in self.events)
@@ -255,13 +255,13 @@ def check(history: Iterable[Event], parties: int) -> list[Violation]:
 
 @dataclass(eq=False)
 class _Round:
-    """What one creation of `ready` began."""
+    """A round, which one creation of `ready` began."""
 
     number: int
     created: ReadyCreated
     members: list[_Znode]
     faults: list[tuple[Rule, str, tuple[Event, ...]]]
-    """What is wrong with its beginning."""
+    """The rules that its beginning breaks."""
     removed: ReadyDeleted | None = None
 
     @property
@@ -271,7 +271,7 @@ class _Round:
 
 
 @dataclass(eq=False)
-class _Passage:
+class _Call:
     """One call of the recipe."""
 
     member: Member
@@ -291,7 +291,7 @@ class _Passage:
 
     @property
     def is_running(self) -> bool:
-        """Whether its block runs, as far as anyone can know."""
+        """Whether its block may be running."""
         return self.began is not None and not self.is_over
 
     @property
@@ -303,14 +303,14 @@ class _Passage:
 @dataclass(eq=False)
 class _Znode:
     created: ZnodeCreated
-    passage: _Passage | None
-    under: _Round | None
-    """The round whose `ready` existed when it was created."""
+    call: _Call | None
+    late_for: _Round | None
+    """The round whose `ready` existed when the znode was created."""
     round: _Round | None = None
-    """The round that it is a member of."""
+    """The round in which its member is."""
     deleted: ZnodeDeleted | None = None
     is_excused: bool = False
-    """Whether it was taken away in a way that its client could not foresee."""
+    """Whether it was deleted in a way that its client could not foresee."""
 
     @property
     def is_ours(self) -> bool:
@@ -322,23 +322,23 @@ class _Znode:
 
     @property
     def is_out(self) -> bool:
-        return not self.is_alive or (self.passage is not None and self.passage.is_over)
+        return not self.is_alive or (self.call is not None and self.call.is_over)
 
     @property
     def is_inside(self) -> bool:
-        passage = self.passage
-        return self.is_alive and passage is not None and passage.is_running and passage.entered_by is self
+        call = self.call
+        return self.is_alive and call is not None and call.is_running and call.entered_by is self
 
-    def story(self) -> tuple[Event, ...]:
-        """The events that led it where it is."""
-        passage = self.passage
-        if passage is None:
+    def trace(self) -> tuple[Event, ...]:
+        """Return the events of its member so far."""
+        call = self.call
+        if call is None:
             return (self.created,)
-        rest = (passage.began, passage.ended, passage.left, passage.crashed)
-        return (passage.arrived, self.created, *(event for event in rest if event is not None))
+        rest = (call.began, call.ended, call.left, call.crashed)
+        return (call.arrived, self.created, *(event for event in rest if event is not None))
 
     def __str__(self) -> str:
-        return f"{self.created.name} of {self.created.member or 'a member not ours'}"
+        return f"{self.created.name} of {self.created.member or 'another library'}"
 
 
 @final
@@ -354,11 +354,11 @@ class _Checker:
         self._our_sessions: set[int] = set()
         self._rounds: list[_Round] = []
         self._ready: _Round | None = None
-        self._passages: dict[Member, _Passage] = {}
+        self._calls: dict[Member, _Call] = {}
         self._ended_by: dict[int, SessionEnded] = {}
 
     def take(self, index: int, event: Event) -> None:  # noqa: C901 - one case for each kind of event
-        """Take in the next event."""
+        """Process the next event."""
         self._index, self._event = index, event
         self._check_order(event)
         match event:
@@ -377,13 +377,13 @@ class _Checker:
             case BlockBegan():
                 self._block_began(event)
             case BlockEnded():
-                passage = self._passage(event.member)
-                self._require(passage.is_running, "its block does not run")
-                passage.ended = event
+                call = self._call_of(event.member)
+                self._require(call.is_running, "its block does not run")
+                call.ended = event
             case Left():
-                passage = self._passage(event.member)
-                self._require(not passage.is_running, "its block still runs")
-                passage.left = event
+                call = self._call_of(event.member)
+                self._require(not call.is_running, "its block still runs")
+                call.left = event
             case Crashed():
                 self._crashed(event)
             case Settled():
@@ -393,13 +393,13 @@ class _Checker:
 
     def _znode_created(self, event: ZnodeCreated) -> None:
         self._require(event.name not in self._alive, "a znode of that name exists")
-        passage = None if event.member is None else self._passages.get(event.member)
-        znode = _Znode(event, passage, self._ready)
+        call = None if event.member is None else self._calls.get(event.member)
+        znode = _Znode(event, call, self._ready)
         self._alive[event.name] = znode
         if znode.is_ours:
             self._our_sessions.add(event.session)
-        if passage is not None:
-            passage.znodes.append(znode)
+        if call is not None:
+            call.znodes.append(znode)
 
     def _znode_deleted(self, event: ZnodeDeleted) -> None:
         self._require(event.name in self._alive, "no znode of that name exists")
@@ -411,13 +411,13 @@ class _Checker:
         if event.by is None:
             end = self._ended_by.get(session)
             self._require(end is not None, "the session of that znode has not ended")
-            znode.is_excused = end is not None and end.by_decree
+            znode.is_excused = end is not None and end.is_forced
         else:
-            # An administrator did it; a member that deletes another member's znode has no excuse.
+            # An administrator may delete a znode; a member must not delete another member's.
             znode.is_excused = event.by not in self._our_sessions
-        has_crashed = znode.passage is not None and znode.passage.crashed is not None
+        has_crashed = znode.call is not None and znode.call.crashed is not None
         if was_inside and znode.is_ours and not has_crashed and not znode.is_excused:
-            self._report(Rule.GUARD, f"{znode} has gone while the block runs", *znode.story())
+            self._report(Rule.GUARD, f"{znode} was deleted while its block runs", *znode.trace())
 
     def _ready_created(self, event: ReadyCreated) -> None:
         self._require(self._ready is None, "`ready` exists")
@@ -434,7 +434,7 @@ class _Checker:
     def _faults_of(
         self, event: ReadyCreated, members: list[_Znode]
     ) -> list[tuple[Rule, str, tuple[Event, ...]]]:
-        """What is wrong with a round that begins with these members."""
+        """Return the rules that a round breaks if it begins with these members."""
         number = len(self._rounds) + 1
         faults: list[tuple[Rule, str, tuple[Event, ...]]] = []
         old = [znode for znode in self._alive.values() if znode not in members]
@@ -445,7 +445,7 @@ class _Checker:
         for znode in old:
             if znode.is_ours and znode.round is not None and not znode.is_out:
                 text = f"round {number} begins, and {znode} is not out of round {znode.round.number}"
-                faults.append((Rule.OUT, text, znode.story()))
+                faults.append((Rule.OUT, text, znode.trace()))
         sessions = {znode.created.session for znode in members}
         if event.session is not None and event.session not in sessions:
             text = f"`ready` of round {number} was created by a client without a member in that round"
@@ -468,50 +468,52 @@ class _Checker:
         others = [znode for znode in ended.members if znode not in own and not znode.is_out]
         if not own and others:
             text = f"`ready` of round {ended.number} was removed by a client without a member in that round"
-            self._report(Rule.READY, text, ended.created, *others[0].story())
+            self._report(Rule.READY, text, ended.created, *others[0].trace())
         elif own and all(znode.is_inside for znode in own):
-            self._report(Rule.READY, f"{own[0]} removed `ready` while inside", ended.created, *own[0].story())
+            self._report(Rule.READY, f"{own[0]} removed `ready` while inside", ended.created, *own[0].trace())
 
     # --- the program ---------------------------------------------------------------------------------------
 
     def _arrived(self, event: Arrived) -> None:
-        before = self._passages.get(event.member)
+        before = self._calls.get(event.member)
         is_free = before is None or (before.left is not None and before.crashed is None)
-        self._require(is_free, "its last passage is not over")
-        self._passages[event.member] = _Passage(event.member, event)
+        self._require(is_free, "its last call is not over")
+        self._calls[event.member] = _Call(event.member, event)
 
     def _crashed(self, event: Crashed) -> None:
-        passage = self._passages.get(event.member)
-        if passage is not None:
-            passage.crashed = event
+        call = self._calls.get(event.member)
+        if call is not None:
+            call.crashed = event
 
     def _block_began(self, event: BlockBegan) -> None:
-        passage = self._passage(event.member)
-        self._require(passage.began is None and passage.left is None, "its block has begun before")
-        passage.began = event
-        if not passage.znodes:
+        call = self._call_of(event.member)
+        self._require(call.began is None and call.left is None, "its block has begun before")
+        call.began = event
+        if not call.znodes:
             if event.member.is_ours:
-                self._report(Rule.GUARD, f"{event.member} enters without a znode", passage.arrived)
+                self._report(Rule.GUARD, f"{event.member} enters without a znode", call.arrived)
             return
-        znode = passage.entered_by = passage.znodes[-1]
+        znode = call.entered_by = call.znodes[-1]
         if not event.member.is_ours:
             return
         if znode.deleted is not None and not znode.is_excused:
-            self._report(Rule.GUARD, f"{znode} had gone when the block began", *znode.story(), znode.deleted)
+            self._report(
+                Rule.GUARD, f"{znode} had been deleted when its block began", *znode.trace(), znode.deleted
+            )
         if znode.round is None:
             self._entered_no_round(znode)
         else:
             self._entered(znode, znode.round)
 
     def _entered_no_round(self, znode: _Znode) -> None:
-        if znode.under is None:
-            self._report(Rule.PARTIES, f"{znode} enters, and no round has begun with it", *znode.story())
+        if znode.late_for is None:
+            self._report(Rule.PARTIES, f"{znode} enters, and no round has begun with it", *znode.trace())
         else:
-            text = f"{znode} is younger than `ready` of round {znode.under.number}, and enters"
-            self._report(Rule.LATECOMER, text, znode.under.created, *znode.story())
-            # It takes part in that round from now on, and the next one has to wait for it.
-            znode.round = znode.under
-            znode.under.members.append(znode)
+            text = f"{znode} is younger than `ready` of round {znode.late_for.number}, and enters"
+            self._report(Rule.LATECOMER, text, znode.late_for.created, *znode.trace())
+            # It is a member of that round from now on, and the next round must wait for it.
+            znode.round = znode.late_for
+            znode.late_for.members.append(znode)
 
     def _entered(self, znode: _Znode, entered: _Round) -> None:
         removed = entered.removed
@@ -525,49 +527,49 @@ class _Checker:
         for other in self._alive.values():
             if other.is_inside and other.is_ours and other.round not in (None, entered):
                 text = f"{znode} is inside round {entered.number}, {other} inside another"
-                self._report(Rule.OVERLAP, text, *other.story())
+                self._report(Rule.OVERLAP, text, *other.trace())
 
     # --- progress ------------------------------------------------------------------------------------------
 
     def _settled(self) -> None:
         for znode in self._alive.values():
-            self._check_that_it_may_stay(znode)
-        waiting = [passage for passage in self._passages.values() if passage.is_waited_for]
-        for passage in waiting:
-            if passage.ended is not None:
-                self._check_leaving(passage)
-            elif passage.began is None and _entitled(passage) is not None:
-                text = f"{passage.member} does not enter, and its round has begun"
-                self._report(Rule.PROGRESS, text, passage.arrived)
+            self._check_may_stay(znode)
+        waiting = [call for call in self._calls.values() if call.is_waited_for]
+        for call in waiting:
+            if call.ended is not None:
+                self._check_leaving(call)
+            elif call.began is None and _entitled(call) is not None:
+                text = f"{call.member} does not enter, and its round has begun"
+                self._report(Rule.PROGRESS, text, call.arrived)
         early = [each for each in waiting if each.began is None and _entitled(each) is None]
         if len(early) >= self._parties and not list(self._not_out()):
             text = f"{len(early)} members wait, the barrier is empty, and no round begins"
-            self._report(Rule.PROGRESS, text, *(passage.arrived for passage in early))
+            self._report(Rule.PROGRESS, text, *(call.arrived for call in early))
 
-    def _check_that_it_may_stay(self, znode: _Znode) -> None:
-        passage = znode.passage
-        if passage is None or not znode.is_ours or passage.crashed is not None:
+    def _check_may_stay(self, znode: _Znode) -> None:
+        call = znode.call
+        if call is None or not znode.is_ours or call.crashed is not None:
             return
-        if passage.left is not None:
-            self._report(Rule.PROGRESS, f"{znode} stays, and its caller has left", *znode.story())
-        elif znode.under is not None and znode.under is self._ready:
-            text = f"{znode} is younger than `ready` of round {znode.under.number}, and stays"
-            self._report(Rule.LATECOMER, text, znode.under.created, *znode.story())
+        if call.left is not None:
+            self._report(Rule.PROGRESS, f"{znode} stays, and its caller has left", *znode.trace())
+        elif znode.late_for is not None and znode.late_for is self._ready:
+            text = f"{znode} is younger than `ready` of round {znode.late_for.number}, and stays"
+            self._report(Rule.LATECOMER, text, znode.late_for.created, *znode.trace())
 
-    def _check_leaving(self, passage: _Passage) -> None:
-        """A member whose block has ended waits for the others, and for nothing else."""
-        znode = passage.entered_by
+    def _check_leaving(self, call: _Call) -> None:
+        """Check that a member whose block has ended waits only for the other members."""
+        znode = call.entered_by
         of_round = [] if znode is None or znode.round is None else znode.round.members
         others = [each for each in self._not_out() if each in of_round or not each.is_ours]
-        if not passage.member.is_ours:
+        if not call.member.is_ours:
             others = [each for each in self._alive.values() if each.is_inside or each in others]
-        if not [each for each in others if each.passage is not passage]:
-            story = passage.arrived, passage.began, passage.ended
-            text = f"{passage.member} does not leave, and every other member of its round is out"
-            self._report(Rule.PROGRESS, text, *(event for event in story if event is not None))
+        if not [each for each in others if each.call is not call]:
+            trace = call.arrived, call.began, call.ended
+            text = f"{call.member} does not leave, and every other member of its round is out"
+            self._report(Rule.PROGRESS, text, *(event for event in trace if event is not None))
 
     def _not_out(self) -> Iterator[_Znode]:
-        """Znodes that a member may have to wait for before it leaves, or before the next round begins."""
+        """Iterate over the znodes to wait for before a member leaves or the next round begins."""
         for znode in self._alive.values():
             began = znode.round
             refuses = znode.is_ours and not znode.is_inside and began is not None and not began.admits_ours
@@ -576,11 +578,11 @@ class _Checker:
 
     # --- helpers -------------------------------------------------------------------------------------------
 
-    def _passage(self, member: Member) -> _Passage:
-        passage = self._passages.get(member)
-        if passage is None or not passage.is_waited_for:
+    def _call_of(self, member: Member) -> _Call:
+        call = self._calls.get(member)
+        if call is None or not call.is_waited_for:
             raise self._error("its member has not arrived, has left, or has crashed")
-        return passage
+        return call
 
     def _check_order(self, event: Event) -> None:
         if isinstance(event, Crashed | Settled) or event.zxid is None:
@@ -605,13 +607,13 @@ class _Checker:
 
 
 def _has_entered(znode: _Znode) -> bool:
-    """Whether it is inside the round that it came too late for, by Curator's rule."""
-    return znode.under is not None and not znode.is_ours
+    """Whether its member is inside a round for which it was late, which Curator permits."""
+    return znode.late_for is not None and not znode.is_ours
 
 
-def _entitled(passage: _Passage) -> _Znode | None:
-    """The living znode with which a member may enter a round that began rightly."""
-    for znode in passage.znodes:
+def _entitled(call: _Call) -> _Znode | None:
+    """Return the existing znode with which a member may enter a round that began correctly, or None."""
+    for znode in call.znodes:
         if znode.is_alive and znode.round is not None and znode.round.admits_ours:
             return znode
     return None

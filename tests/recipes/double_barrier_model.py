@@ -1,8 +1,8 @@
-"""A small model of a correct double barrier, which makes up histories for the tests of their checker.
+"""A small model of a correct double barrier, which generates histories for the tests of their checker.
 
-It does at each step one of the moves that are right at that moment, as numbers choose. It also knows the
-wrong moves, with the rules that each of them breaks. It knows everything at once, as no client does: it is
-correct by looking, and shows nothing of how a recipe could be.
+At each step it makes one of the moves that are correct then; a number chooses which one. It also has the
+wrong moves, with the rules that each of them breaks. It knows the state of all members at once, which no
+client does, so it is correct without being an implementation.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import partial
 from typing import NamedTuple, final
 
 from tests.recipes.double_barrier_checker import Member, Rule
-from tests.recipes.double_barrier_stories import Story
+from tests.recipes.double_barrier_history import History
 
 __all__ = ["WRONG_MOVES", "Model"]
 
@@ -24,15 +24,15 @@ WRONG_MOVES = {
     "enter without a round": {Rule.PARTIES},
     "enter late": {Rule.LATECOMER},
     "enter without a znode": {Rule.GUARD},
-    "stranger creates": {Rule.READY},
-    "stranger removes": {Rule.READY},
+    "outsider creates": {Rule.READY},
+    "outsider removes": {Rule.READY},
     "remove while inside": {Rule.READY},
     "expire while inside": {Rule.GUARD},
     "delete while inside": {Rule.GUARD},
-    "nobody begins": {Rule.PROGRESS},
+    "no round begins": {Rule.PROGRESS},
     "never enter": {Rule.PROGRESS},
     "never leave": {Rule.PROGRESS},
-    "never withdraw": {Rule.LATECOMER},
+    "never start over": {Rule.LATECOMER},
     "never delete": {Rule.PROGRESS},
 }
 """The rules that each wrong move breaks."""
@@ -42,7 +42,7 @@ _USUAL = {"arrive", "create", "begin", "enter", "remove"}
 
 
 @dataclass(eq=False)
-class _Life:
+class _Process:
     """A member's process."""
 
     member: Member
@@ -50,14 +50,14 @@ class _Life:
     """One of "idle", "waiting", "inside" and "leaving"."""
     has_znode: bool = False
     round: int = 0
-    """The round that its znode is a member of; 0 for none."""
-    under: int = 0
-    """The round whose `ready` was there when its znode was created; 0 for none."""
+    """The round in which its znode is; 0 for none."""
+    late_for: int = 0
+    """The round whose `ready` existed when its znode was created; 0 for none."""
     has_crashed: bool = False
     has_lost: bool = False
-    """Whether its session has ended since it arrived; what it does is done in another one."""
+    """Whether its session has ended since it arrived; it continues in another session."""
     last_round: int = 0
-    """The newest round that a znode of its session was a member of."""
+    """The newest round in which a znode of its session was."""
 
     @property
     def is_out(self) -> bool:
@@ -65,10 +65,10 @@ class _Life:
 
 
 class Move(NamedTuple):
-    """A step that can be taken.
+    """A move that is possible now.
 
     Attributes:
-        helps: whether it brings those that are here nearer to their end, with everything healthy.
+        helps: whether it makes progress when everything is healthy.
     """
 
     name: str
@@ -82,198 +82,203 @@ class Model:
 
     Args:
         parties: how many members a round needs.
-        names: of the members that there are.
+        names: the names of the members.
     """
 
     def __init__(self, parties: int, names: str) -> None:
-        self.story = Story()
+        self.history = History()
         self._parties = parties
-        self._lives = [_Life(Member(name)) for name in names]
+        self._processes = [_Process(Member(name)) for name in names]
         self._ready = 0
         self._rounds = 0
 
     def step(self, number: int) -> None:
-        """Make the move of this number, counted around; accidents are rarer than what is usual."""
+        """Make the move of this number, modulo their count; faults are rarer than usual moves."""
         moves = list(self._right())
         moves += [move for move in moves if move.name in _USUAL] * 3
         moves[number % len(moves)].do()
 
     def settle(self, *, stay: bool) -> None:
-        """Let all be healthy until nothing happens any more.
+        """Make only healthy moves until no move is left.
 
         Args:
-            stay: whether those that are inside stay there.
+            stay: whether the members that are inside stay there.
         """
         while moves := [move for move in self._right() if move.helps and not (stay and move.name == "end")]:
             moves[0].do()
-        self.story.settle()
+        self.history.settle()
 
     def wrong(self, name: str) -> bool:
-        """Make this wrong move if it can be made now; whether it was made."""
+        """Make this wrong move if it is possible now; return whether it was made."""
         for move in self._wrong():
             if move.name == name:
                 move.do()
                 return True
         return False
 
-    # --- what is right -------------------------------------------------------------------------------------
+    # --- correct moves -------------------------------------------------------------------------------------
 
     def _right(self) -> Iterator[Move]:
-        for life in list(self._lives):
-            if life.has_crashed:
-                if life.has_znode:
-                    yield Move("expire", partial(self._expire, life), helps=True)
+        for process in list(self._processes):
+            if process.has_crashed:
+                if process.has_znode:
+                    yield Move("expire", partial(self._expire, process), helps=True)
                 continue
-            if life.phase == "idle":
-                yield Move("arrive", partial(self._arrive, life))
-            elif life.phase == "waiting":
-                yield from self._waiting(life)
-            elif life.phase == "inside":
-                yield from self._inside(life)
+            if process.phase == "idle":
+                yield Move("arrive", partial(self._arrive, process))
+            elif process.phase == "waiting":
+                yield from self._waiting(process)
+            elif process.phase == "inside":
+                yield from self._inside(process)
             else:
-                yield from self._leaving(life)
-            if life.member.incarnation <= _CRASHES_MAX and life.phase != "idle":
-                yield Move("crash", partial(self._crash, life))
+                yield from self._leaving(process)
+            if process.member.incarnation <= _CRASHES_MAX and process.phase != "idle":
+                yield Move("crash", partial(self._crash, process))
 
-    def _waiting(self, life: _Life) -> Iterator[Move]:
-        if not life.has_znode:
-            yield Move("create", partial(self._create, life), helps=not self._ready)
-            yield Move("give up", partial(self._leave, life))
+    def _waiting(self, process: _Process) -> Iterator[Move]:
+        if not process.has_znode:
+            yield Move("create", partial(self._create, process), helps=not self._ready)
+            yield Move("give up", partial(self._leave, process))
             if self._ready and not any(each.has_znode for each in self._of_round(self._ready)):
-                yield Move("remove leftover", partial(self._remove, life), helps=True)
+                yield Move("remove leftover", partial(self._remove, process), helps=True)
             return
-        yield Move("give up", partial(_each, partial(self._delete, life), partial(self._leave, life)))
-        yield Move("lose", partial(self._expire, life))
-        if life.round:
-            yield Move("enter", partial(self._enter, life), helps=True)
-        elif self._ready and life.under == self._ready:
-            yield Move("withdraw", partial(self._delete, life), helps=True)
+        yield Move("give up", partial(_each, partial(self._delete, process), partial(self._leave, process)))
+        yield Move("lose", partial(self._expire, process))
+        if process.round:
+            yield Move("enter", partial(self._enter, process), helps=True)
+        elif self._ready and process.late_for == self._ready:
+            yield Move("start over", partial(self._delete, process), helps=True)
         elif self._may_begin() and self._all_out():
-            yield Move("begin", partial(self._begin, life), helps=True)
+            yield Move("begin", partial(self._begin, process), helps=True)
 
-    def _inside(self, life: _Life) -> Iterator[Move]:
-        yield Move("end", partial(self._end, life), helps=True)
-        if life.has_znode:
-            yield Move("lose", partial(_each, partial(self._end, life), partial(self._expire, life)))
-            yield Move("decree", partial(self._expire, life, by_decree=True))
+    def _inside(self, process: _Process) -> Iterator[Move]:
+        yield Move("end", partial(self._end, process), helps=True)
+        if process.has_znode:
+            yield Move("lose", partial(_each, partial(self._end, process), partial(self._expire, process)))
+            yield Move("force end", partial(self._expire, process, is_forced=True))
 
-    def _leaving(self, life: _Life) -> Iterator[Move]:
-        if life.has_znode:
-            yield Move("delete", partial(self._delete, life), helps=True)
-        others_out = all(each.is_out for each in self._of_round(life.round) if each is not life)
-        if self._ready and self._ready == life.round and not life.has_lost:
-            yield Move("remove", partial(self._remove, life), helps=others_out)
-        elif others_out and not life.has_znode:
-            yield Move("leave", partial(self._leave, life), helps=True)
+    def _leaving(self, process: _Process) -> Iterator[Move]:
+        if process.has_znode:
+            yield Move("delete", partial(self._delete, process), helps=True)
+        others_out = all(each.is_out for each in self._of_round(process.round) if each is not process)
+        if self._ready and self._ready == process.round and not process.has_lost:
+            yield Move("remove", partial(self._remove, process), helps=others_out)
+        elif others_out and not process.has_znode:
+            yield Move("leave", partial(self._leave, process), helps=True)
 
-    # --- what is wrong -------------------------------------------------------------------------------------
+    # --- wrong moves ---------------------------------------------------------------------------------------
 
     def _wrong(self) -> Iterator[Move]:
-        for life in self._lives:
-            if life.has_crashed:
+        for process in self._processes:
+            if process.has_crashed:
                 continue
-            if life.phase == "waiting":
-                yield from self._wrong_while_waiting(life)
-            elif life.phase == "inside" and life.has_znode:
-                if self._ready == life.round:
-                    yield Move("remove while inside", partial(self._remove, life))
-                yield Move("expire while inside", partial(self._expire, life))
-                yield Move("delete while inside", partial(self._delete, life))
-            elif life.phase == "leaving" and life.has_znode:
-                yield Move("never delete", partial(_each, partial(self._leave, life), self.story.settle))
-            elif life.phase == "leaving" and all(each.is_out for each in self._of_round(life.round)):
-                yield Move("never leave", self.story.settle)
+            if process.phase == "waiting":
+                yield from self._wrong_while_waiting(process)
+            elif process.phase == "inside" and process.has_znode:
+                if self._ready == process.round:
+                    yield Move("remove while inside", partial(self._remove, process))
+                yield Move("expire while inside", partial(self._expire, process))
+                yield Move("delete while inside", partial(self._delete, process))
+            elif process.phase == "leaving" and process.has_znode:
+                yield Move("never delete", partial(_each, partial(self._leave, process), self.history.settle))
+            elif process.phase == "leaving" and all(each.is_out for each in self._of_round(process.round)):
+                yield Move("never leave", self.history.settle)
 
-    def _wrong_while_waiting(self, life: _Life) -> Iterator[Move]:
-        if not life.has_znode:
-            yield Move("enter without a znode", partial(self.story.begin, life.member))
-            is_stranger = life.last_round != self._ready
-            if is_stranger and not all(each.is_out for each in self._of_round(self._ready)):
-                yield Move("stranger removes", partial(self._remove, life))
+    def _wrong_while_waiting(self, process: _Process) -> Iterator[Move]:
+        if not process.has_znode:
+            yield Move("enter without a znode", partial(self.history.begin, process.member))
+            is_outsider = process.last_round != self._ready
+            if is_outsider and not all(each.is_out for each in self._of_round(self._ready)):
+                yield Move("outsider removes", partial(self._remove, process))
             if self._may_begin() and self._all_out():
-                yield Move("stranger creates", partial(self._begin, life))
-        elif life.round:
-            yield Move("never enter", self.story.settle)
+                yield Move("outsider creates", partial(self._begin, process))
+        elif process.round:
+            yield Move("never enter", self.history.settle)
         else:
-            yield from self._wrong_while_queued(life)
+            yield from self._wrong_while_queued(process)
 
-    def _wrong_while_queued(self, life: _Life) -> Iterator[Move]:
-        if life.under:
-            yield Move("enter late", partial(self.story.begin, life.member))
+    def _wrong_while_queued(self, process: _Process) -> Iterator[Move]:
+        if process.late_for:
+            yield Move("enter late", partial(self.history.begin, process.member))
         else:
-            yield Move("enter without a round", partial(self.story.begin, life.member))
+            yield Move("enter without a round", partial(self.history.begin, process.member))
         if self._ready:
-            if life.under == self._ready:
-                yield Move("never withdraw", self.story.settle)
+            if process.late_for == self._ready:
+                yield Move("never start over", self.history.settle)
         elif not self._may_begin():
-            yield Move("too few", partial(self._begin, life))
+            yield Move("too few", partial(self._begin, process))
         elif self._all_out():
-            if sum(each.phase == "waiting" and not each.has_crashed for each in self._lives) >= self._parties:
-                yield Move("nobody begins", self.story.settle)
+            if (
+                sum(each.phase == "waiting" and not each.has_crashed for each in self._processes)
+                >= self._parties
+            ):
+                yield Move("no round begins", self.history.settle)
         else:
-            yield Move("not out", partial(self._begin, life))
-            if any(each.phase == "inside" and not each.is_out for each in self._lives):
-                yield Move("overlap", partial(_each, partial(self._begin, life), partial(self._enter, life)))
+            yield Move("not out", partial(self._begin, process))
+            if any(each.phase == "inside" and not each.is_out for each in self._processes):
+                yield Move(
+                    "overlap", partial(_each, partial(self._begin, process), partial(self._enter, process))
+                )
 
-    # --- what can be asked ---------------------------------------------------------------------------------
+    # --- queries -------------------------------------------------------------------------------------------
 
-    def _of_round(self, number: int) -> Sequence[_Life]:
-        return [life for life in self._lives if life.round == number]
+    def _of_round(self, number: int) -> Sequence[_Process]:
+        return [process for process in self._processes if process.round == number]
 
-    def _queued(self) -> Sequence[_Life]:
-        return [life for life in self._lives if life.has_znode and not life.round]
+    def _queued(self) -> Sequence[_Process]:
+        return [process for process in self._processes if process.has_znode and not process.round]
 
     def _may_begin(self) -> bool:
         return not self._ready and len(self._queued()) >= self._parties
 
     def _all_out(self) -> bool:
-        return all(life.is_out for life in self._lives)
+        return all(process.is_out for process in self._processes)
 
-    # --- what can be done ----------------------------------------------------------------------------------
+    # --- effects -------------------------------------------------------------------------------------------
 
-    def _arrive(self, life: _Life) -> None:
-        life.phase, life.has_lost = "waiting", False
-        self.story.arrive(life.member)
+    def _arrive(self, process: _Process) -> None:
+        process.phase, process.has_lost = "waiting", False
+        self.history.arrive(process.member)
 
-    def _create(self, life: _Life) -> None:
-        life.has_znode, life.round, life.under = True, 0, self._ready
-        self.story.create(life.member)
+    def _create(self, process: _Process) -> None:
+        process.has_znode, process.round, process.late_for = True, 0, self._ready
+        self.history.create(process.member)
 
-    def _begin(self, life: _Life) -> None:
+    def _begin(self, process: _Process) -> None:
         self._rounds += 1
         self._ready = self._rounds
         for each in self._queued():
             each.round = each.last_round = self._ready
-        self.story.ready(life.member)
+        self.history.ready(process.member)
 
-    def _enter(self, life: _Life) -> None:
-        life.phase = "inside"
-        self.story.begin(life.member)
+    def _enter(self, process: _Process) -> None:
+        process.phase = "inside"
+        self.history.begin(process.member)
 
-    def _end(self, life: _Life) -> None:
-        life.phase = "leaving"
-        self.story.end(life.member)
+    def _end(self, process: _Process) -> None:
+        process.phase = "leaving"
+        self.history.end(process.member)
 
-    def _delete(self, life: _Life) -> None:
-        life.has_znode = False
-        self.story.delete(life.member)
+    def _delete(self, process: _Process) -> None:
+        process.has_znode = False
+        self.history.delete(process.member)
 
-    def _remove(self, life: _Life) -> None:
+    def _remove(self, process: _Process) -> None:
         self._ready = 0
-        self.story.remove_ready(life.member)
+        self.history.remove_ready(process.member)
 
-    def _leave(self, life: _Life) -> None:
-        life.phase, life.round = "idle", 0
-        self.story.leave(life.member)
+    def _leave(self, process: _Process) -> None:
+        process.phase, process.round = "idle", 0
+        self.history.leave(process.member)
 
-    def _expire(self, life: _Life, *, by_decree: bool = False) -> None:
-        life.has_znode, life.has_lost, life.last_round = False, True, 0
-        self.story.expire(life.member, by_decree=by_decree)
+    def _expire(self, process: _Process, *, is_forced: bool = False) -> None:
+        process.has_znode, process.has_lost, process.last_round = False, True, 0
+        self.history.expire(process.member, is_forced=is_forced)
 
-    def _crash(self, life: _Life) -> None:
-        life.has_crashed = True
-        self.story.crash(life.member)
-        self._lives.append(_Life(Member(life.member.name, life.member.incarnation + 1)))
+    def _crash(self, process: _Process) -> None:
+        process.has_crashed = True
+        self.history.crash(process.member)
+        self._processes.append(_Process(Member(process.member.name, process.member.incarnation + 1)))
 
 
 def _each(*actions: Callable[[], object]) -> None:

@@ -1,8 +1,7 @@
-"""Writes down the history of one double barrier as `double_barrier_checker` reads it.
+"""Records the history of one double barrier for `double_barrier_checker`.
 
-It watches the server's transactions from outside, on a dev server or a simulated ensemble, and the test tells
-it what the members do. It knows the znode layout (ephemeral children and `ready`), and nothing else of the
-recipe.
+It observes the server's transactions, on a dev server or a simulated ensemble, and the test reports what the
+members do. It knows the znode layout (ephemeral children and `ready`), and nothing else about the recipe.
 
 ```python
 recorder = Recorder("/steps")
@@ -20,7 +19,7 @@ recorder.settled()
 assert not check(recorder.events, parties=3)
 ```
 
-`recorder.passing(member)` is `arrived` and `left` in one block.
+`recorder.call(member)` records `arrived` and `left` around one block.
 """
 
 from __future__ import annotations
@@ -58,13 +57,13 @@ _EPSILON = 1e-6
 
 @final
 class Recorder:
-    """The history of one barrier in one process: the server's transactions and what the test tells.
+    """The history of one barrier in one process: the server's transactions and the test's reports.
 
     Args:
-        path: the barrier's znode, without a chroot.
+        path: the path of the barrier, without a chroot.
 
     Attributes:
-        events: the history up to now.
+        events: the history so far.
     """
 
     def __init__(self, path: str) -> None:
@@ -72,23 +71,23 @@ class Recorder:
         self._path = path
         self._clients: dict[Member, tuple[zk.Client, bytes]] = {}
         self._known: dict[int, dict[Member, None]] = {}
-        """The members of each session, of those that have ended too."""
+        """The members of each session, including ended sessions."""
         self._crashed: set[Member] = set()
         self._children: dict[str, tuple[int, int]] = {}
         """The czxid and the owner of each child, `ready` included."""
         self._sessions: set[int] = set()
-        """Sessions that have had a znode here and have not ended."""
-        self._decreed: set[int] = set()
+        """The sessions that have had a znode here and have not ended."""
+        self._forced: set[int] = set()
 
-    # --- what the test tells -------------------------------------------------------------------------------
+    # --- reports of the test -------------------------------------------------------------------------------
 
     def register(self, name: str, client: zk.Client, *, data: bytes | None = None) -> Member:
         """Add a member, or the next incarnation of one.
 
         Args:
-            name: the member's name; unique among the members of one client.
-            client: all of its sessions are the member's.
-            data: what its znode holds, which distinguishes several members of one client; None for `name`.
+            name: the member's name, unique among the members of one client.
+            client: the member's client; all sessions of the client are the member's.
+            data: the data of its znode, which distinguish several members of one client; None for `name`.
         """
         incarnation = 1 + sum(member.name == name for member in self._clients)
         member = Member(name, incarnation)
@@ -96,7 +95,7 @@ class Recorder:
         return member
 
     @contextmanager
-    def passing(self, member: Member) -> Iterator[None]:
+    def call(self, member: Member) -> Iterator[None]:
         """Record one call of the recipe around this block."""
         self.arrived(member)
         try:
@@ -107,42 +106,42 @@ class Recorder:
     @contextmanager
     def block(self, member: Member) -> Iterator[None]:
         """Record the member's block around this one."""
-        self._tell(member, BlockBegan)
+        self._add(member, BlockBegan)
         try:
             yield
         finally:
-            self._tell(member, BlockEnded)
+            self._add(member, BlockEnded)
 
     def arrived(self, member: Member) -> None:
-        """A member calls the recipe."""
-        self._tell(member, Arrived)
+        """Report that a member calls the recipe."""
+        self._add(member, Arrived)
 
     def left(self, member: Member) -> None:
-        """Its call is over."""
-        self._tell(member, Left)
+        """Report that the call has returned."""
+        self._add(member, Left)
 
     def crashed(self, member: Member) -> None:
-        """Its process is dead: what its tasks do from now on is not recorded.
+        """Report that the member's process is dead, and record nothing more of it.
 
-        Cut the client off before: a dead process sends nothing more.
+        Cut the client off first: a dead process sends nothing more.
         """
         if member not in self._crashed:
             self.events.append(Crashed(member))
             self._crashed.add(member)
 
-    def decree(self, session_id: int) -> None:
-        """The test is about to end this session, which no client can foresee. Call it just before.
+    def expect_forced_end(self, session_id: int) -> None:
+        """Expect that the test ends this session, which no client can foresee. Call it just before.
 
-        On a dev server it is needed only before a jump of the server's clock: a session that ends before its
-        time, as by `server.expire` or a fault, is recognized.
+        On a dev server it is necessary only before a jump of the server's clock: a session that ends before
+        its timeout, for example by `server.expire` or a fault, is recognized.
         """
-        self._decreed.add(session_id)
+        self._forced.add(session_id)
 
     def settled(self) -> None:
-        """All is healthy, and nothing has happened for longer than a session lives."""
+        """Report that everything is healthy, and that nothing has happened for a session timeout."""
         self.events.append(Settled())
 
-    def _tell(self, member: Member, kind: Callable[[Member, int], Event]) -> None:
+    def _add(self, member: Member, kind: Callable[[Member, int], Event]) -> None:
         if member not in self._crashed:
             client, _ = self._clients[member]
             self._known.setdefault(client.session.id, {})[member] = None
@@ -153,7 +152,7 @@ class Recorder:
     def follow_server(self, server: zk.DevServer) -> None:
         """Record the transactions of a dev server from now on.
 
-        A restart that forgets everything (`keep=False`) makes a new processor: call this again after it.
+        A restart that forgets everything (`keep=False`) creates a new processor: call this again after it.
         """
         processor = server.processor
         process, expire = processor.process, processor.expire
@@ -168,7 +167,7 @@ class Recorder:
 
         def expired(session: Any, time: Any) -> None:
             if session not in processor.sessions.expired(time.now + _EPSILON):
-                self.decree(session.id)
+                self.expect_forced_end(session.id)
             expire(session, time)
             self._look(processor.tree, processor.zxid, session.id, ended=session.id)
 
@@ -176,9 +175,9 @@ class Recorder:
         processor.expire = expired  # type: ignore[method-assign]
 
     def follow_ensemble(self, ensemble: SimulatedEnsemble) -> None:
-        """Record what a quorum of a simulated ensemble commits, at the moment of the commit.
+        """Record the transactions of a simulated ensemble when a quorum commits them.
 
-        Call it right after entering the ensemble: a copy of the state is made from its history.
+        Call it right after entering the ensemble: it copies the state from the ensemble's history.
         """
         ensemble_state = ensemble._ensemble  # noqa: SLF001 - only this state has the one history
         record_commit = ensemble_state.record_commit
@@ -209,13 +208,13 @@ class Recorder:
         """Compare the barrier's children with those before the transaction."""
         before, after = self._children, self._children_in(tree)
         if ended in self._sessions:
-            self.events.append(SessionEnded(zxid, ended, by_decree=ended in self._decreed))
+            self.events.append(SessionEnded(zxid, ended, is_forced=ended in self._forced))
             self._sessions.discard(ended)
         for name, (czxid, _) in before.items():
             if name not in after or after[name][0] != czxid:
                 self._deleted(name, zxid, session_id, ended)
         for name, (czxid, owner) in after.items():
-            # The members first: one transaction may create a member's znode and `ready`.
+            # The members come first: one transaction may create a member's znode and `ready`.
             if name != _READY and before.get(name, (0, 0))[0] != czxid:
                 self._sessions.add(owner)
                 member = self._member(owner, tree.get(f"{self._path}/{name}"))
@@ -257,20 +256,22 @@ class Recorder:
         return members[0] if members else None
 
 
-def merged(transactions: Sequence[tuple[float, Event]], told: Iterable[tuple[float, Event]]) -> list[Event]:
+def merged(
+    transactions: Sequence[tuple[float, Event]], reported: Iterable[tuple[float, Event]]
+) -> list[Event]:
     """Return the history of several processes as one list.
 
-    Each event comes with a time in seconds, all on one clock. An event of a program stands after every
-    transaction that its client had seen, and otherwise where its time puts it.
+    Each event has a time in seconds, all on one clock. An event of a program is placed after every
+    transaction that its client had seen, and otherwise by its time.
 
     Args:
         transactions: in the order of their zxids. Their time must not be too early: a server's log states
             whole milliseconds and the time of the proposal, so add a millisecond.
-        told: what the programs recorded, in any order.
+        reported: the events that the programs recorded, in any order.
     """
     events: list[Event] = []
     position = 0
-    for time, event in sorted(told, key=lambda pair: pair[0]):
+    for time, event in sorted(reported, key=lambda pair: pair[0]):
         seen = getattr(event, "zxid", None) or 0
         while position < len(transactions):
             committed_at, transaction = transactions[position]

@@ -1,6 +1,7 @@
-"""Histories of a double barrier, each judged by the checker of its promises.
+"""Histories of a double barrier, each checked against its promises.
 
-`make histories` plays thousands of them; here is a sample, and the history that the barrier once broke on.
+`make histories` simulates thousands of them. Here is a sample, and the history that an earlier barrier
+failed.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from trio.testing import MockClock
 
 import zkrecipes as zk
 from tests.recipes.double_barrier_checker import Member, check
-from tests.recipes.double_barrier_play import Outcome, play_on_a_server, play_on_an_ensemble
 from tests.recipes.double_barrier_recorder import Recorder
+from tests.recipes.double_barrier_simulation import Outcome, simulate_on_a_server, simulate_on_an_ensemble
 from tests.recipes.fault_sweep import TIMEOUT, World, world
 
 SECONDS = 8.0
@@ -29,24 +30,24 @@ def judge(outcome: Outcome) -> None:
 @pytest.mark.parametrize("tens", range(16))
 def test_histories_on_a_server(tens: int, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
-    outcomes = [play_on_a_server(10 * tens + number, SECONDS) for number in range(10)]
+    outcomes = [simulate_on_a_server(10 * tens + number, SECONDS) for number in range(10)]
     for outcome in outcomes:
         judge(outcome)
-    assert sum(outcome.passages for outcome in outcomes) > 20
+    assert sum(outcome.completed for outcome in outcomes) > 20
 
 
 @pytest.mark.parametrize("fives", range(8))
 def test_histories_on_an_ensemble(fives: int, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
-    outcomes = [play_on_an_ensemble(5 * fives + number, SECONDS) for number in range(5)]
+    outcomes = [simulate_on_an_ensemble(5 * fives + number, SECONDS) for number in range(5)]
     for outcome in outcomes:
         judge(outcome)
-    assert sum(outcome.passages for outcome in outcomes) > 20
+    assert sum(outcome.completed for outcome in outcomes) > 20
 
 
 def test_a_history_replays_from_its_seed() -> None:
-    assert play_on_a_server(3, SECONDS) == play_on_a_server(3, SECONDS)
-    assert play_on_an_ensemble(3, SECONDS) == play_on_an_ensemble(3, SECONDS)
+    assert simulate_on_a_server(3, SECONDS) == simulate_on_a_server(3, SECONDS)
+    assert simulate_on_an_ensemble(3, SECONDS) == simulate_on_an_ensemble(3, SECONDS)
 
 
 # --- a crash and a restart -------------------------------------------------------------------------------
@@ -60,12 +61,12 @@ async def take_part(
     stays: list[float],
     task_status: trio.TaskStatus[Member] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Be a member, and stay inside for so long each time."""
+    """Enter once for each of `stays`, and stay inside for that many seconds."""
     async with there.connect(source) as client:
         member = recorder.register(name, client)
         task_status.started(member)
         for seconds in stays:
-            with recorder.passing(member):
+            with recorder.call(member):
                 async with zk.DoubleBarrier(client, PATH, parties=2, identifier=name):
                     with recorder.block(member):
                         await trio.sleep(seconds)
@@ -76,7 +77,7 @@ async def take_part(
 async def test_a_member_crashes_inside_and_is_restarted_at_once(
     restarted: str, autojump_clock: MockClock
 ) -> None:
-    """It must not be inside one round while the others are inside the next one."""
+    """It must not be inside one round while the other members are inside the next one."""
     recorder = Recorder(PATH)
     async with world() as there, trio.open_nursery() as nursery:
         recorder.follow_server(there.server)

@@ -1,4 +1,4 @@
-"""The recorder of the double barrier's histories, watching two clients that play the barrier by hand."""
+"""The recorder of the double barrier's histories, with two clients that go through the steps by hand."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ A, B = Member("A"), Member("B")
 PATH = "/steps"
 
 
-async def play_a_round(recorder: Recorder, a: zk.Client, b: zk.Client) -> None:
-    """A and B go through one round, and the transactions are those of the znode layout."""
+async def go_through_a_round(recorder: Recorder, a: zk.Client, b: zk.Client) -> None:
+    """Let A and B go through one round, with the transactions of the znode layout."""
     recorder.arrived(A)
     await a.create(f"{PATH}/a", b"A", ephemeral=True, make_parents=True)
     recorder.arrived(B)
@@ -77,19 +77,19 @@ async def test_a_round_on_a_dev_server() -> None:
     async with world() as there, there.connect("A") as a, there.connect("B") as b:
         recorder.follow_server(there.server)
         assert [recorder.register("A", a), recorder.register("B", b)] == [A, B]
-        await play_a_round(recorder, a, b)
+        await go_through_a_round(recorder, a, b)
     assert in_short(recorder.events)[: len(ROUND)] == ROUND
     assert check(recorder.events, parties=2) == []
 
 
 @pytest.mark.anyio
-async def test_members_of_one_client_are_told_apart_by_their_data() -> None:
+async def test_the_data_distinguish_members_of_one_client() -> None:
     recorder = Recorder(PATH)
     async with world() as there, there.connect("both") as client:
         recorder.follow_server(there.server)
         recorder.register("A", client)
         recorder.register("B", client)
-        await play_a_round(recorder, client, client)
+        await go_through_a_round(recorder, client, client)
     assert in_short(recorder.events)[: len(ROUND)] == ROUND
     assert check(recorder.events, parties=2) == []
 
@@ -122,19 +122,19 @@ async def test_a_crash_an_expiry_and_the_next_incarnation() -> None:
             await anyio.sleep(2 * TIMEOUT)
     created = recorder.events[1]
     assert isinstance(created, ZnodeCreated)
-    gone = created.zxid + 2  # the session of the next incarnation is a transaction between
+    gone = created.zxid + 2  # in between, the next incarnation creates its session
     assert recorder.events[2:] == [Crashed(A), SessionEnded(gone, session), ZnodeDeleted(gone, "a", None)]
 
 
 @pytest.mark.anyio
-async def test_a_session_that_the_test_ends_is_ended_by_decree() -> None:
+async def test_a_session_that_the_test_ends_is_recorded_as_forced() -> None:
     recorder = Recorder(PATH)
     async with world() as there, there.connect("A") as a:
         recorder.follow_server(there.server)
         recorder.register("A", a)
         await a.create(f"{PATH}/a", b"A", ephemeral=True, make_parents=True)
         there.server.expire(a.session.id)
-    assert [event.by_decree for event in recorder.events if isinstance(event, SessionEnded)] == [True]
+    assert [event.is_forced for event in recorder.events if isinstance(event, SessionEnded)] == [True]
 
 
 @pytest.mark.anyio
@@ -167,10 +167,10 @@ def test_a_round_on_a_simulated_ensemble() -> None:
                 recorder.follow_ensemble(ensemble)
                 recorder.register("A", a)
                 recorder.register("B", b)
-                await play_a_round(recorder, a, b)
+                await go_through_a_round(recorder, a, b)
                 recorder.arrived(A)
                 await a.create(f"{PATH}/a", b"A", ephemeral=True)
-                recorder.decree(a.session.id)
+                recorder.expect_forced_end(a.session.id)
                 ensemble.expire(a.session.id)
                 await ensemble.session_ended(a.session.id)
 
@@ -180,7 +180,7 @@ def test_a_round_on_a_simulated_ensemble() -> None:
     assert check(recorder.events, parties=2) == []
 
 
-def test_what_a_recipe_does_wrong_is_found_in_what_was_recorded() -> None:
+def test_a_wrong_recipe_is_found_in_the_recording() -> None:
     recorder = Recorder(PATH)
 
     async def main() -> None:
@@ -200,10 +200,10 @@ def test_what_a_recipe_does_wrong_is_found_in_what_was_recorded() -> None:
 # --- histories of several processes ------------------------------------------------------------------------
 
 
-def test_merging_puts_an_event_after_what_its_member_had_seen_and_otherwise_at_its_time() -> None:
+def test_merging_places_an_event_after_the_transactions_its_member_had_seen() -> None:
     created, ready, deleted = ZnodeCreated(1, "a", 1, A), ReadyCreated(2, 1), ZnodeDeleted(3, "a", 1)
-    # The clock of the server's log is late for `ready`, as A's client shows.
+    # The time of `ready` in the server's log is too late, as the zxid that A had seen shows.
     transactions: list[tuple[float, Event]] = [(1.0, created), (2.5, ready), (4.0, deleted)]
-    told: list[tuple[float, Event]] = [(3.0, BlockEnded(A, 2)), (2.0, BlockBegan(A, 2)), (4.5, Left(A))]
-    events = merged(transactions, told)
+    reported: list[tuple[float, Event]] = [(3.0, BlockEnded(A, 2)), (2.0, BlockBegan(A, 2)), (4.5, Left(A))]
+    events = merged(transactions, reported)
     assert events == [created, ready, BlockBegan(A, 2), BlockEnded(A, 2), deleted, Left(A)]

@@ -1,11 +1,11 @@
-"""Plays a double barrier as a seed decides, and returns what its checker finds in the history.
+"""Simulates a double barrier under faults that a seed chooses, and checks the history.
 
-Members come again and again. They are slow, they fail, they are cancelled, they are cut off, they crash and
-are started again under the same name or another; their sessions expire, their znodes are deleted; requests
-are lost, applied without a reply, or refused. It happens on a dev server or on a simulated ensemble whose
-servers fail. In the end everything is healthy: then no member may be stuck, and nothing may be left.
+Members enter again and again. They are slow, they fail, they are cancelled, they are cut off, they crash and
+are restarted under the same name or another; their sessions expire, their znodes are deleted; requests are
+lost, applied without a reply, or refused. It runs on a dev server, or on a simulated ensemble whose servers
+fail. In the end everything is healthy: then no member may be stuck, and no znode may be left.
 
-`python -m tests.recipes.double_barrier_play` plays many seeds; `make histories` calls it.
+`python -m tests.recipes.double_barrier_simulation` runs many seeds; `make histories` calls it.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ _CODES: Final = (
 )
 
 
-class Ground(Protocol):
-    """Where it is played."""
+class Environment(Protocol):
+    """The servers and the network of a simulation."""
 
     def connect(self, source: str) -> AbstractAsyncContextManager[zk.Client]:
-        """A client that `cut` can cut off."""
+        """Connect a client that `cut` can cut off."""
 
     def cut(self, source: str) -> None:
         """Cut a client off."""
@@ -71,52 +71,52 @@ class Ground(Protocol):
         """End a session."""
 
     def inject_fault(self, client: zk.Client, rng: random.Random) -> None:
-        """Spoil a request of a client."""
+        """Inject a fault into a request of a client."""
 
     async def fail(self, rng: random.Random) -> None:
         """Let a server fail."""
 
     async def recover(self) -> None:
-        """Everything works again."""
+        """Make everything work again."""
 
 
-class Life:
+class MemberProcess:
     """One process of a member, from its start to its end or its crash."""
 
-    def __init__(self, stage: Stage, name: str, number: int) -> None:
+    def __init__(self, scenario: Scenario, name: str, number: int) -> None:
         self.source = f"{name}-{number}"
         self.client: zk.Client | None = None
         self.is_dead = False
-        self._stage = stage
+        self._scenario = scenario
         self._name = name
-        self._rng = random.Random(f"{stage.seed} {self.source}")
+        self._rng = random.Random(f"{scenario.seed} {self.source}")
         self._member: Member
         self._scope = trio.CancelScope()
 
     async def run(self) -> None:
-        stage = self._stage
+        scenario = self._scenario
         with self._scope:
-            async with stage.ground.connect(self.source) as self.client:
-                self._member = stage.recorder.register(self._name, self.client)
-                while not stage.is_over:
-                    await self._pass()
+            async with scenario.environment.connect(self.source) as self.client:
+                self._member = scenario.recorder.register(self._name, self.client)
+                while not scenario.is_over:
+                    await self._call()
                     await trio.sleep(self._rng.choice([0, 0.01, 1]))
-                await stage.may_go.wait()
+                await scenario.may_end.wait()
 
-    async def _pass(self) -> None:
+    async def _call(self) -> None:
         assert self.client is not None
-        stage, rng = self._stage, self._rng
-        barrier = zk.DoubleBarrier(self.client, PATH, parties=stage.parties, identifier=self._name)
-        patience = rng.choice([0.1, 3, 2 * TIMEOUT]) if rng.random() < 0.15 else float("inf")
+        scenario, rng = self._scenario, self._rng
+        barrier = zk.DoubleBarrier(self.client, PATH, parties=scenario.parties, identifier=self._name)
+        wait_limit = rng.choice([0.1, 3, 2 * TIMEOUT]) if rng.random() < 0.15 else float("inf")
         with (
-            trio.move_on_after(patience),
-            stage.recorder.passing(self._member),
+            trio.move_on_after(wait_limit),
+            scenario.recorder.call(self._member),
             suppress(_BlockError, zk.BrokenBarrierError),
         ):
             async with barrier:
-                with stage.recorder.block(self._member):
+                with scenario.recorder.block(self._member):
                     await self._work()
-            stage.passages += 1
+            scenario.completed += 1
 
     async def _work(self) -> None:
         await trio.sleep(self._rng.choice([0, 0.05, 1, TIMEOUT / 2]))
@@ -125,115 +125,117 @@ class Life:
 
     def crash(self) -> None:
         self.is_dead = True
-        self._stage.ground.cut(self.source)
+        self._scenario.environment.cut(self.source)
         if self.client is not None:
-            self._stage.recorder.crashed(self._member)
+            self._scenario.recorder.crashed(self._member)
         self._scope.cancel()
 
 
 class _BlockError(Exception):
-    """A block's own error."""
+    """An error that a block raises."""
 
 
-class Stage:
-    """The members, and what happens to them."""
+class Scenario:
+    """The members, and the faults that happen to them."""
 
-    def __init__(self, ground: Ground, recorder: Recorder, nursery: trio.Nursery, seed: int) -> None:
-        self.ground = ground
+    def __init__(
+        self, environment: Environment, recorder: Recorder, nursery: trio.Nursery, seed: int
+    ) -> None:
+        self.environment = environment
         self.recorder = recorder
         self.seed = seed
         self.is_over = False
-        self.may_go = trio.Event()
-        self.passages = 0
+        self.may_end = trio.Event()
+        self.completed = 0
         self.rng = random.Random(seed)
         self.parties = self.rng.choice([1, 2, 2, 3, 3, 4])
         self._nursery = nursery
-        self._lives: list[Life] = []
+        self._processes: list[MemberProcess] = []
         self._starts = 0
         for number in range(_MEMBERS):
             self._start(f"member-{number}")
 
     def _start(self, name: str) -> None:
         self._starts += 1
-        life = Life(self, name, self._starts)
-        self._lives.append(life)
-        self._nursery.start_soon(life.run)
+        process = MemberProcess(self, name, self._starts)
+        self._processes.append(process)
+        self._nursery.start_soon(process.run)
 
-    async def play(self, seconds: float) -> None:
-        """Let things happen for a while."""
+    async def run(self, seconds: float) -> None:
+        """Inject faults for a while."""
         with trio.move_on_after(seconds):
             while True:
                 await trio.sleep(self.rng.choice([0.001, 0.05, 0.5, 3, TIMEOUT / 2]))
-                await self._happen()
+                await self._disturb()
 
     async def end(self) -> None:
-        """Let everything become healthy, and wait until nothing happens any longer."""
-        await self.ground.recover()
-        for life in self._lives:
-            if not life.is_dead:
-                self.ground.heal(life.source)
+        """Make everything healthy, and wait until nothing more happens."""
+        await self.environment.recover()
+        for process in self._processes:
+            if not process.is_dead:
+                self.environment.heal(process.source)
         await trio.sleep(TIMEOUT / 2)
         self.is_over = True
         await trio.sleep(3 * TIMEOUT)
         self.recorder.settled()
-        self.may_go.set()
+        self.may_end.set()
         self._nursery.cancel_scope.cancel()
 
-    async def _happen(self) -> None:
+    async def _disturb(self) -> None:
         rng = self.rng
-        alive = [life for life in self._lives if not life.is_dead]
+        alive = [process for process in self._processes if not process.is_dead]
         if not alive:
             return
-        life = rng.choice(alive)
-        client = life.client
+        process = rng.choice(alive)
+        client = process.client
         match rng.randrange(10):
             case 0 | 1:
-                life.crash()
-                self._nursery.start_soon(self._start_later, life, rng.choice([0, 0.1, 3, TIMEOUT * 1.5]))
+                process.crash()
+                self._nursery.start_soon(self._start_later, process, rng.choice([0, 0.1, 3, TIMEOUT * 1.5]))
             case 2 if client is not None:
-                self.ground.expire(client.session.id)
+                self.environment.expire(client.session.id)
             case 3 | 4 | 5 if client is not None:
-                self.ground.inject_fault(client, rng)
+                self.environment.inject_fault(client, rng)
             case 6:
-                self.ground.cut(life.source)
+                self.environment.cut(process.source)
                 self._nursery.start_soon(
-                    self._heal_later, life, rng.choice([0.5, TIMEOUT / 2, TIMEOUT * 1.5])
+                    self._heal_later, process, rng.choice([0.5, TIMEOUT / 2, TIMEOUT * 1.5])
                 )
             case 7 | 8:
-                await self.ground.fail(rng)
+                await self.environment.fail(rng)
 
-    async def _start_later(self, life: Life, seconds: float) -> None:
+    async def _start_later(self, process: MemberProcess, seconds: float) -> None:
         await trio.sleep(seconds)
-        name = life.source.rpartition("-")[0]
+        name = process.source.rpartition("-")[0]
         self._start(name if self.rng.random() < 0.7 else f"{name}'")
 
-    async def _heal_later(self, life: Life, seconds: float) -> None:
+    async def _heal_later(self, process: MemberProcess, seconds: float) -> None:
         await trio.sleep(seconds)
-        if not life.is_dead:
-            self.ground.heal(life.source)
+        if not process.is_dead:
+            self.environment.heal(process.source)
 
 
 # --- one server ----------------------------------------------------------------------------------------
 
 
 class OneServer:
-    """A dev server, which spoils requests in every way."""
+    """A dev server with faults in requests."""
 
     def __init__(self, there: World, administrator: zk.Client) -> None:
         self._there = there
         self._administrator = administrator
         self._refused: dict[int, tuple[int, int, bool]] = {}
         processor = there.server.processor
-        process = processor.process
+        apply = processor.process
 
         def refusing(client: Any, opcode: int, request: Any, time: Any) -> Any:
             session_id = 0 if client.session is None else client.session.id
             code, left, is_applied = self._refused.get(session_id, (0, 0, False))
             if opcode not in _REFUSED or not left:
-                return process(client, opcode, request, time)
+                return apply(client, opcode, request, time)
             self._refused[session_id] = (code, left - 1, is_applied)
             if is_applied:
-                process(client, opcode, request, time)
+                apply(client, opcode, request, time)
             return Reply(processor.zxid, code)
 
         processor.process = refusing  # type: ignore[method-assign]
@@ -250,13 +252,13 @@ class OneServer:
         self._there.network.heal(source=source)
 
     def expire(self, session_id: int) -> None:
-        with suppress(KeyError):  # it has gone already
+        with suppress(KeyError):  # it has ended already
             self._there.server.expire(session_id)
 
     def inject_fault(self, client: zk.Client, rng: random.Random) -> None:
         if rng.random() < 0.4:
             code = rng.choice(_CODES)
-            # some of these codes say nothing of whether the request was applied
+            # some of these codes do not state whether the request was applied
             is_applied = code in (-7, -122) and rng.random() < 0.5
             self._refused[client.session.id] = (code, rng.randint(1, 3), is_applied)
         else:
@@ -270,14 +272,14 @@ class OneServer:
             await self._delete_a_znode(rng)
 
     async def _delete_a_znode(self, rng: random.Random) -> None:
-        """As an administrator does."""
+        """Delete a member's znode, as an administrator may."""
         members = sorted(path for path in self._there.znodes() if is_member(path.rpartition("/")[2]))
         if members:
             with suppress(zk.ZooKeeperError):
                 await self._administrator.delete(rng.choice(members))
 
     async def recover(self) -> None:
-        await self._there.server.restart()  # it may have been cancelled while it was away
+        await self._there.server.restart()  # a restart may have been cancelled while the server was down
         self._refused.clear()
         self._there.server.faults.clear()
 
@@ -286,7 +288,7 @@ class OneServer:
 
 
 class Ensemble:
-    """A simulated ensemble, whose servers are late, parted, stopped and killed."""
+    """A simulated ensemble whose servers lag, are partitioned, stopped and killed."""
 
     def __init__(self, ensemble: SimulatedEnsemble) -> None:
         self._ensemble = ensemble
@@ -307,10 +309,10 @@ class Ensemble:
         self._ensemble.network.heal(source=source)
 
     def expire(self, session_id: int) -> None:
-        pass  # sessions expire by themselves here
+        pass  # other faults make sessions expire here
 
     def inject_fault(self, client: zk.Client, rng: random.Random) -> None:
-        """Kill the server that a client is attached to, perhaps with a request under way."""
+        """Kill the server that a client is attached to, perhaps with a request in flight."""
         attached = self._ensemble.attached_to(client.session.id)
         if attached and len(self._ensemble.numbers) > 2:
             self._ensemble.crash(attached[0])
@@ -353,72 +355,76 @@ class Ensemble:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a history.
+    """The result of one simulation.
 
     Attributes:
-        passages: how many times a member went in and out without an error.
-        left: the znodes that are left in the directory when all members have gone.
+        completed: the number of calls that entered and left without an error.
+        left: the znodes that are left in the directory after all members have ended.
     """
 
     violations: list[Violation]
-    passages: int
+    completed: int
     left: set[str]
 
 
-def play_on_a_server(seed: int, seconds: float) -> Outcome:
-    """Play a seed on a dev server.
+def simulate_on_a_server(seed: int, seconds: float) -> Outcome:
+    """Simulate a seed on a dev server.
 
     Args:
-        seed: what happens.
-        seconds: for how long things go wrong.
+        seed: chooses the faults.
+        seconds: the duration of the faults, in virtual time.
     """
-    return _run(_play_on_a_server, seed, seconds)
+    return _run(_simulate_on_a_server, seed, seconds)
 
 
-def play_on_an_ensemble(seed: int, seconds: float) -> Outcome:
-    """Play a seed on a simulated ensemble; as `play_on_a_server`."""
-    return _run(_play_on_an_ensemble, seed, seconds)
+def simulate_on_an_ensemble(seed: int, seconds: float) -> Outcome:
+    """Simulate a seed on a simulated ensemble; the arguments are those of `simulate_on_a_server`."""
+    return _run(_simulate_on_an_ensemble, seed, seconds)
 
 
-def _run(play: Any, seed: int, seconds: float) -> Outcome:
-    with _nothing_by_chance(seed):
-        outcome: Outcome = trio.run(play, seed, seconds, clock=MockClock(autojump_threshold=0))
+def _run(simulate: Any, seed: int, seconds: float) -> Outcome:
+    with _deterministic(seed):
+        outcome: Outcome = trio.run(simulate, seed, seconds, clock=MockClock(autojump_threshold=0))
     return outcome
 
 
-async def _play_on_a_server(seed: int, seconds: float) -> Outcome:
+async def _simulate_on_a_server(seed: int, seconds: float) -> Outcome:
     recorder = Recorder(PATH)
     async with world() as there, there.connect("administrator") as administrator:
         recorder.follow_server(there.server)
-        stage = await _play(OneServer(there, administrator), recorder, seed, seconds)
+        scenario = await _simulate(OneServer(there, administrator), recorder, seed, seconds)
         await trio.sleep(2 * TIMEOUT)
         left = there.znodes() - {PATH}
-    return Outcome(violations=check(recorder.events, stage.parties), passages=stage.passages, left=left)
+    return Outcome(
+        violations=check(recorder.events, scenario.parties), completed=scenario.completed, left=left
+    )
 
 
-async def _play_on_an_ensemble(seed: int, seconds: float) -> Outcome:
+async def _simulate_on_an_ensemble(seed: int, seconds: float) -> Outcome:
     recorder = Recorder(PATH)
     async with SimulatedEnsemble(3, tick_time=1, sync_limit=3, seed=seed) as ensemble:
         recorder.follow_ensemble(ensemble)
-        stage = await _play(Ensemble(ensemble), recorder, seed, seconds)
+        scenario = await _simulate(Ensemble(ensemble), recorder, seed, seconds)
         await trio.sleep(2 * TIMEOUT)
         assert ensemble.leader is not None
         directory = ensemble.tree(ensemble.leader).find(PATH)
         left = set() if directory is None else set(directory.children or ())
-    return Outcome(violations=check(recorder.events, stage.parties), passages=stage.passages, left=left)
+    return Outcome(
+        violations=check(recorder.events, scenario.parties), completed=scenario.completed, left=left
+    )
 
 
-async def _play(ground: Ground, recorder: Recorder, seed: int, seconds: float) -> Stage:
+async def _simulate(environment: Environment, recorder: Recorder, seed: int, seconds: float) -> Scenario:
     async with trio.open_nursery() as nursery:
-        stage = Stage(ground, recorder, nursery, seed)
-        await stage.play(seconds)
-        await stage.end()
-    return stage
+        scenario = Scenario(environment, recorder, nursery, seed)
+        await scenario.run(seconds)
+        await scenario.end()
+    return scenario
 
 
 @contextmanager
-def _nothing_by_chance(seed: int) -> Iterator[None]:
-    """A history depends on nothing but its seed: names, pauses and the order of tasks do not differ."""
+def _deterministic(seed: int) -> Iterator[None]:
+    """Make a history depend only on its seed: fix names, pauses and the order of tasks."""
     names = random.Random(seed)
     with (
         patch.object(connect_module, "_RNG", random.Random(seed)),
@@ -433,26 +439,28 @@ def _nothing_by_chance(seed: int) -> Iterator[None]:
 
 
 def main() -> int:
-    """Play many seeds, and report each that breaks a promise."""
+    """Simulate many seeds, and report each one that breaks a promise."""
     parser = argparse.ArgumentParser(prog="make histories", description=main.__doc__)
-    parser.add_argument("--seeds", type=int, default=4000, help="how many, half of them on an ensemble")
+    parser.add_argument(
+        "--seeds", type=int, default=4000, help="number of seeds, half of them on an ensemble"
+    )
     parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--seconds", type=float, default=40, help="for how long things go wrong in each")
+    parser.add_argument("--seconds", type=float, default=40, help="duration of the faults in each history")
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    passages = failed = 0
+    completed = failed = 0
     for seed in range(arguments.first, arguments.first + arguments.seeds):
-        play = play_on_an_ensemble if seed % 2 else play_on_a_server
-        outcome = play(seed, arguments.seconds)
-        passages += outcome.passages
+        simulate = simulate_on_an_ensemble if seed % 2 else simulate_on_a_server
+        outcome = simulate(seed, arguments.seconds)
+        completed += outcome.completed
         if seed % 500 == 499:
             print(f"{seed + 1 - arguments.first} histories", flush=True)  # noqa: T201
         if outcome.violations or outcome.left:
             failed += 1
-            print(f"seed {seed} ({play.__name__}): left {sorted(outcome.left)}")  # noqa: T201
+            print(f"seed {seed} ({simulate.__name__}): left {sorted(outcome.left)}")  # noqa: T201
             for violation in outcome.violations:
                 print(f"  {violation}")  # noqa: T201
-    print(f"{arguments.seeds} histories, {passages} passages, {failed} histories with a violation")  # noqa: T201
+    print(f"{arguments.seeds} histories, {completed} completed calls, {failed} with a violation")  # noqa: T201
     return 1 if failed else 0
 
 
