@@ -1,4 +1,4 @@
-"""Settings that belong together, in several znodes: always all of them as they were at one moment."""
+"""A consistent snapshot of settings that belong together but are stored in several znodes."""
 
 import trio
 

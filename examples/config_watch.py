@@ -17,7 +17,7 @@ async def operate(client: zk.Client) -> None:
     config = zk.ConfigWatch(client, "/config/app", decode=json.loads, default={"workers": 1})
     await config.update(lambda value: value | {"workers": 4}, encode=encode)
     await trio.sleep(0.1)
-    await client.set("/config/app", b"{broken")  # a slip of the pen: the program goes on with what it has
+    await client.set("/config/app", b"{broken")  # a mistake: the program keeps the last good value
     await trio.sleep(0.1)
     await client.set("/config/app", encode({"workers": 8}))
 
@@ -29,13 +29,13 @@ async def main() -> None:
         zk.ConfigWatch(client, "/config/app", decode=json.loads, default={"workers": 1}) as config,
         trio.open_nursery() as nursery,
     ):
-        print("begins with", config.value)
+        print("starts with", config.value)
         nursery.start_soon(operate, client)
         async for value in config:
             print("workers:", value["workers"])
             if value["workers"] == 8:
                 break
-    print("the last good one:", config.value)
+    print("the last good value:", config.value)
 
 
 logging.basicConfig(stream=sys.stdout, format="log: %(message)s")

@@ -1,4 +1,4 @@
-"""A Django view that reads a znode: one client for the process, opened when it is first needed."""
+"""A Django view that reads a znode, with one client for the process, opened on first use."""
 
 import atexit
 from contextlib import ExitStack
@@ -19,14 +19,14 @@ _opening = Lock()
 
 
 class ZooKeeper(NamedTuple):
-    """The process's client, and the way to it from any thread."""
+    """The process's client, and the portal to it from any thread."""
 
     portal: BlockingPortal
     client: zk.Client
 
 
 def zookeeper() -> ZooKeeper:
-    """Open it when it is first needed: so in each worker, after the server has forked."""
+    """Open the client on first use, so in each worker after the server has forked."""
     with _opening:
         return _open()
 
@@ -42,7 +42,7 @@ def _open() -> ZooKeeper:
 
 
 def greeting(_: HttpRequest) -> JsonResponse:
-    """Show what the operators have written."""
+    """Return the greeting that the operators have written."""
     portal, client = zookeeper()
     try:
         data, stat = portal.call(client.get, "/config/greeting")
@@ -54,7 +54,7 @@ def greeting(_: HttpRequest) -> JsonResponse:
 urlpatterns = [path("greeting", greeting)]
 
 if __name__ == "__main__":
-    settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["testserver"], SECRET_KEY="of no use")
+    settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["testserver"], SECRET_KEY="not used")
     django.setup()
     browser = Browser()
     print(browser.get("/greeting").json())

@@ -1,4 +1,4 @@
-"""Three workers count words in steps: none begins a step before all have ended the one before."""
+"""Three workers count words in steps; no worker starts a step before all have ended the previous one."""
 
 import trio
 
@@ -11,10 +11,10 @@ STEPS = 3
 async def work(client: zk.Client, number: int, counts: list[dict[int, int]]) -> None:
     barrier = zk.DoubleBarrier(client, "/steps", parties=len(TEXTS), identifier=f"worker-{number}")
     for step in range(STEPS):
-        async with barrier:  # begins when all three are there
+        async with barrier:  # enters when all three have arrived
             letters = step + 2
             counts[step][number] = sum(len(word) == letters for word in TEXTS[number].split())
-        # ... and is left when all three are done, so the sum is complete
+        # The block ends when all three are done, so the sum is complete.
         print(f"worker-{number}: {sum(counts[step].values())} words of {letters} letters")
         assert len(counts[step]) == len(TEXTS)
 

@@ -1,4 +1,4 @@
-"""A Flask view that takes a lock: one client for the process, opened when it is first needed."""
+"""A Flask view that takes a lock, with one client for the process, opened on first use."""
 
 import atexit
 from contextlib import ExitStack
@@ -15,14 +15,14 @@ _opening = Lock()
 
 
 class ZooKeeper(NamedTuple):
-    """The process's client, and the way to it from any thread."""
+    """The process's client, and the portal to it from any thread."""
 
     portal: BlockingPortal
     client: zk.Client
 
 
 def zookeeper() -> ZooKeeper:
-    """Open it when it is first needed: so in each worker, after the server has forked."""
+    """Open the client on first use, so in each worker after the server has forked."""
     with _opening:
         return _open()
 
@@ -42,14 +42,14 @@ app = Flask(__name__)
 
 @app.get("/visits")
 def count_visit() -> dict[str, int]:
-    """Count, under a lock that all workers share."""
+    """Count a visit under a lock that all workers share."""
     portal, client = zookeeper()
     mutex = zk.Mutex(client, "/locks/visits")
     with portal.wrap_async_context_manager(mutex.acquire()) as hold:
         portal.call(client.ensure_path, "/visits")
         data, _ = portal.call(client.get, "/visits")
         visits = int(data or 0) + 1
-        portal.call(hold.confirm)  # nobody can interrupt a thread: so it asks before it writes
+        portal.call(hold.confirm)  # a loss cannot cancel a thread, so it checks before it writes
         portal.call(client.set, "/visits", b"%d" % visits)
     return {"visits": visits}
 

@@ -1,4 +1,4 @@
-"""Workers come, change and go, and a dispatcher always knows where they are."""
+"""Workers join, change and leave, and a dispatcher follows them."""
 
 import trio
 
@@ -37,7 +37,7 @@ async def main() -> None:
         for number in (1, 2, 3):
             nursery.start_soon(work, client, f"worker-{number}", begin, number / 10)
         members = await zk.Group(client, "/workers").wait_for(3)
-        print(len(members), "workers are there")
+        print(len(members), "workers have joined")
         begin.set()
 
 

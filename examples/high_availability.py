@@ -1,10 +1,10 @@
-"""A pointer in ZooKeeper, the data elsewhere: a successor goes on where the last leader stopped."""
+"""A pointer in ZooKeeper and the data elsewhere let a new leader continue where the last one stopped."""
 
 import trio
 
 import zkrecipes as zk
 
-STORAGE: dict[str, int] = {}  # stands for what all candidates reach: an object store, a shared file system
+STORAGE: dict[str, int] = {}  # stands for storage that all candidates share: an object store, a file system
 
 
 async def process(cluster: zk.Client, name: str, steps: int) -> zk.Hold:
@@ -12,10 +12,10 @@ async def process(cluster: zk.Client, name: str, steps: int) -> zk.Hold:
         await cluster.ensure_path("/checkpoint")
         pointer = (await cluster.get("/checkpoint")).data
         total = STORAGE[pointer.decode()] if pointer else 0
-        print(name, "goes on from", total)
+        print(name, "continues from", total)
         for number in range(steps):
             total += 1
-            # a name of its own, so that no other leader can have written it
+            # A unique name, so that no other leader can have written it.
             key = f"checkpoint-{leadership.fencing_token}-{number}"
             STORAGE[key] = total
             async with leadership.transaction() as transaction:
@@ -30,7 +30,7 @@ async def main() -> None:
         await process(cluster, "two", steps=2)
         try:
             async with last.transaction() as transaction:
-                transaction.set("/checkpoint", b"what was true once")
+                transaction.set("/checkpoint", b"an old checkpoint")
         except zk.LeadershipLostError as error:
             print("refused:", error)
 

@@ -1,4 +1,4 @@
-"""Watch a client at work: which requests are slow, and its figures."""
+"""Report a client's slow requests and print its statistics."""
 
 import trio
 
@@ -6,10 +6,10 @@ import zkrecipes as zk
 
 
 class SlowRequests(zk.Instrument):
-    """Tells of what took longer than it should."""
+    """Reports requests that took too long."""
 
     def request_finished(self, request: zk.ObservedRequest) -> None:
-        """Called for each request."""
+        """Check one request. The client calls it for each request."""
         if request.latency > 0.05:
             print(f"slow: {request.operation} {request.path}")
 

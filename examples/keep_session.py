@@ -1,4 +1,4 @@
-"""A program that is replaced by its successor: the session goes on, and so do its ephemeral znodes."""
+"""A program hands its session and its ephemeral znodes over to its successor."""
 
 import json
 import tempfile
@@ -10,13 +10,13 @@ import zkrecipes as zk
 
 
 def save(key: zk.SessionKey, file: Path) -> None:
-    """Leave the key to the successor; whoever has it has the session, so nobody else may read it."""
+    """Save the key for the successor, readable only by the owner, because it gives access to the session."""
     file.touch(mode=0o600)
     file.write_text(json.dumps([key.id, key.password.hex(), key.timeout]))
 
 
 def load(file: Path) -> zk.SessionKey:
-    """Take it over."""
+    """Load the key of the predecessor."""
     session_id, password, timeout = json.loads(file.read_text())
     return zk.SessionKey(session_id, bytes.fromhex(password), timeout)
 
@@ -33,7 +33,7 @@ async def hand_over(file: Path) -> None:
             await client.create("/workers/7", b"version 1", ephemeral=True, make_parents=True)
             save(client.session.key, file)
 
-        # as a rule this is the next process
+        # Usually this is the next process.
         key = load(file)
         async with zk.connect(server.connect_string, resume=key) as client:
             print("the same session:", client.session.id == key.id)

@@ -1,4 +1,4 @@
-"""Three servers of one service: one leads, and whoever wants to call it can read where it is."""
+"""Three servers of one service: one leads, and callers can read its address."""
 
 import trio
 
@@ -7,8 +7,8 @@ import zkrecipes as zk
 PATH = "/services/billing/leader"
 
 
-async def serve(hosts: str, address: str) -> None:
-    async with zk.connect(hosts) as client:
+async def serve(connect_string: str, address: str) -> None:
+    async with zk.connect(connect_string) as client:
         async with zk.Election(client, PATH, data=address.encode()).lead() as leadership:
             print(address, "leads, with token", leadership.fencing_token)
             await trio.sleep(0.2)
@@ -18,7 +18,7 @@ async def serve(hosts: str, address: str) -> None:
 async def follow(client: zk.Client) -> None:
     async with zk.Election(client, PATH).changes() as leaders:
         async for leader in leaders:
-            print("callers go to", "nobody" if leader is None else leader.data.decode())
+            print("callers use", "no server" if leader is None else leader.data.decode())
 
 
 async def main() -> None:

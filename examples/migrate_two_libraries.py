@@ -1,4 +1,4 @@
-"""A job that kazoo's programs and Curator's lock, each library on its own path, while both are replaced."""
+"""A job that kazoo's and Curator's programs lock on different paths, while zkrecipes replaces both."""
 
 import trio
 
@@ -8,7 +8,7 @@ KAZOO, CURATOR = "/locks/report-kazoo", "/locks/report-curator"
 
 
 async def run_old(library: str, lock: zk.Mutex) -> None:
-    """Stands for a program that has not been migrated: its znodes are the same."""
+    """Act as a program that has not been migrated: its znodes are the same."""
     async with lock:
         print("a program with", library, "runs")
         await trio.sleep(0.2)
@@ -16,7 +16,7 @@ async def run_old(library: str, lock: zk.Mutex) -> None:
 
 
 async def run_migrated(client: zk.Client) -> None:
-    # Every migrated program takes both, in this order.
+    # Every migrated program takes both locks, in this order.
     lock = zk.MultiLock(
         [
             zk.Mutex(client, KAZOO, identifier="migrated"),

@@ -1,4 +1,4 @@
-"""Two accounts, locked together, so that nobody sees the money in neither of them or in both."""
+"""Two accounts are locked together, so that no reader sees the money in both accounts or in neither."""
 
 import trio
 
@@ -6,7 +6,7 @@ import zkrecipes as zk
 
 
 async def transfer(client: zk.Client, giver: str, taker: str, amount: int) -> None:
-    # In one order whoever gives and whoever takes, or two transfers may wait for each other for ever.
+    # Always in the same order, or two transfers may wait for each other forever.
     names = sorted([giver, taker])
     async with zk.MultiLock([zk.Mutex(client, f"/locks/{name}") for name in names]) as hold:
         given, taken = await balance(client, giver), await balance(client, taker)

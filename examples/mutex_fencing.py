@@ -1,4 +1,4 @@
-"""A worker writes under a lock into storage that refuses whoever has been overtaken."""
+"""A worker writes under a lock into storage that refuses the writes of earlier holders."""
 
 import trio
 
@@ -12,7 +12,7 @@ class Storage:
         self.token = 0
 
     def write(self, text: str, token: int) -> None:
-        """Keep the text, unless the token is that of a holder that was overtaken."""
+        """Keep the text, unless the token belongs to an earlier holder."""
         if token < self.token:
             print("refused:", text)
             return
@@ -28,24 +28,24 @@ async def main() -> None:
 
         async with mutex as hold:
             storage.write("the first report", hold.fencing_token)
-            # A write into ZooKeeper itself: applied only if the lock is still held at that very moment.
+            # A write into ZooKeeper itself, which is applied only if the lock is still held then.
             async with hold.transaction() as tx:
                 tx.set("/reports", b"first")
-            overtaken = hold.fencing_token
+            old_token = hold.fencing_token
 
         async with mutex as hold:
             storage.write("the second report", hold.fencing_token)
-            # As from a machine that was suspended in the first block, and does not know it:
-            storage.write("the first report, late", overtaken)
+            # As from a machine that was suspended in the first block and has not noticed it:
+            storage.write("the first report, late", old_token)
 
         async with mutex as hold, trio.open_nursery() as nursery:
-            nursery.start_soon(ask_for_it, server.connect_string)
+            nursery.start_soon(request_release, server.connect_string)
             await hold.wait_revocation()
-            print("somebody else needs the lock more")
+            print("another client asks for the lock")
 
 
-async def ask_for_it(hosts: str) -> None:
-    async with zk.connect(hosts) as client:
+async def request_release(connect_string: str) -> None:
+    async with zk.connect(connect_string) as client:
         mutex = zk.Mutex(client, "/locks/report")
         (holder,) = await mutex.contenders()
         print("held by", holder.identifier)

@@ -1,4 +1,4 @@
-"""Many read the price list at the same time; one who changes it is alone."""
+"""Many clients read the price list at the same time; the client that changes it is alone."""
 
 import trio
 
@@ -22,7 +22,7 @@ async def main() -> None:
             async with hold.transaction() as tx:  # fails as a whole if the lock is lost
                 tx.set("/prices", b"new")
             print("changed, with token", hold.fencing_token)
-            await lock.downgrade()  # Ann and Bob come in, and no other writer
+            await lock.downgrade()  # lets Ann and Bob in, but no other writer
             data, _ = await client.get("/prices")
             print("still", data)
 

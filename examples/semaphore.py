@@ -1,4 +1,4 @@
-"""Five workers call a service that bears two callers at a time."""
+"""Five workers call a service that can serve two callers at a time."""
 
 import trio
 

@@ -1,4 +1,4 @@
-"""A lock that is held from `start` to `stop`, whichever tasks call them: a service, a notebook."""
+"""A lock that is held from `start` to `stop`, even if different tasks call them: a service, a notebook."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ import zkrecipes as zk
 
 
 class Worker:
-    """Holds a lock from `start` to `stop`. One task of its own enters the block and leaves it."""
+    """Holds a lock from `start` to `stop`. A separate task enters the block and leaves it."""
 
     def __init__(self, client: zk.Client) -> None:
         self.client = client

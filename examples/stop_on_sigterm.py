@@ -1,7 +1,7 @@
-"""A worker that gives its lock back when Kubernetes, systemd or `docker stop` tell it to end, with SIGTERM.
+"""A worker that releases its lock when Kubernetes, systemd or `docker stop` sends it SIGTERM.
 
-Python ends at once on SIGTERM, and the server keeps the lock of a program that just ended for a whole session
-timeout. This worker's lock is free when the program has ended.
+By default Python ends immediately on SIGTERM, and the server keeps the lock of such a program for a whole
+session timeout. This worker's lock is free when the program has ended.
 """
 
 import os
@@ -24,12 +24,12 @@ async def cancel_on_signal(scope: anyio.CancelScope, *, task_status: TaskStatus[
             return
 
 
-async def work(hosts: str, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+async def work(connect_string: str, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
     """Hold the lock and work, until a signal stops the program."""
     async with anyio.create_task_group() as tasks:
         await tasks.start(cancel_on_signal, tasks.cancel_scope)
-        # Everything that must be left in good order is entered below the scope that the signal cancels.
-        async with zk.connect(hosts) as client, zk.Mutex(client, "/locks/report"):
+        # All blocks that need an orderly end are inside the scope that the signal cancels.
+        async with zk.connect(connect_string) as client, zk.Mutex(client, "/locks/report"):
             print("holding the lock", flush=True)
             task_status.started()
             await anyio.sleep_forever()
@@ -39,7 +39,7 @@ async def main() -> None:
     if len(sys.argv) > 1:
         await work(sys.argv[1])
         return
-    # Without arguments, show it: a dev server, and a signal to this process itself.
+    # Without arguments, demonstrate it with a dev server and a signal to this process.
     async with zk.DevServer() as server, zk.connect(server.connect_string) as observer:
         async with anyio.create_task_group() as tasks:
             await tasks.start(work, server.connect_string)

@@ -1,4 +1,4 @@
-"""Plain threads and ZooKeeper: a loop in a thread of its own, and calls into it through a portal."""
+"""Plain threads and ZooKeeper: an event loop in a separate thread, and calls into it through a portal."""
 
 from functools import partial
 
@@ -8,11 +8,11 @@ import zkrecipes as zk
 
 
 def count(portal: BlockingPortal, client: zk.Client, pages: int) -> None:
-    """Write a number for each page, as long as nobody else holds the lock."""
+    """Write a number for each page under the lock."""
     mutex = zk.Mutex(client, "/locks/report")
     with portal.wrap_async_context_manager(mutex.acquire()) as hold:
         for page in range(1, pages + 1):
-            portal.call(hold.confirm)  # raises LockLostError where the lock is no longer held
+            portal.call(hold.confirm)  # raises LockLostError if the lock was lost
             portal.call(client.set, "/report", b"%d" % page)
 
 
@@ -23,7 +23,7 @@ def main() -> None:
         portal.wrap_async_context_manager(zk.DevServer()) as server,
         portal.wrap_async_context_manager(zk.connect(server.connect_string)) as client,
     ):
-        # portal.call takes no keyword arguments of the function, so they are bound to it
+        # portal.call passes no keyword arguments on, so `partial` binds them.
         portal.call(partial(client.create, "/report", b"0", ephemeral=True))
         with portal.wrap_async_context_manager(client.watch("/report")) as events:
             count(portal, client, 3)

@@ -1,8 +1,8 @@
-"""A web service (Starlette; FastAPI alike) that stops serving when its ZooKeeper client has ended for good.
+"""A web service (Starlette, or FastAPI) that stops serving when its ZooKeeper client has ended permanently.
 
-A client ends for good if it may not renew its session (`renew=False`), or if a server refuses its password.
-uvicorn only logs an error that the lifespan raises after the start, and continues to serve requests, none of
-which can work.
+A client ends permanently if it may not renew its session (`renew=False`) or a server refuses its password.
+uvicorn only logs an error that the lifespan raises after the start, and continues to serve requests, all of
+which fail.
 """
 
 import asyncio
@@ -30,11 +30,11 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
             yield
     except zk.ZooKeeperError as error:
         print("the client has ended:", type(error).__name__)
-        signal.raise_signal(signal.SIGTERM)  # uvicorn shuts down, and whoever supervises it starts it again
+        signal.raise_signal(signal.SIGTERM)  # uvicorn shuts down, and its supervisor starts it again
 
 
 async def health(request: Request) -> JSONResponse:
-    """Say whether requests can flow: 503 takes this instance out of the load balancer."""
+    """Report whether requests can flow: 503 takes this instance out of the load balancer."""
     state = request.app.state.client.state
     return JSONResponse({"zookeeper": state.name}, status_code=200 if state.is_connected else 503)
 
@@ -44,9 +44,9 @@ app.state.hosts = "h1:2181,h2:2181"
 
 
 async def main() -> None:
-    """Show it: the session expires, and the service ends by itself."""
+    """Demonstrate it: the session expires, and the service stops."""
     logging.basicConfig(stream=sys.stdout, format="%(message)s")
-    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it once more when it has stopped
+    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again when it has stopped
     async with zk.DevServer() as dev_server:
         app.state.hosts = dev_server.connect_string
         server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))

@@ -1,4 +1,4 @@
-"""What servers answer to `srvr` and `mntr`, as taken from real ones, and the asking itself."""
+"""The parsers of `srvr` and `mntr`, on answers of real servers, and the request itself."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_metrics_are_names_and_values() -> None:
 
 @asynccontextmanager
 async def answering(*chunks: bytes) -> AsyncIterator[int]:
-    """A server that reads a word, answers it in pieces, and closes."""
+    """Run a server that reads a word, answers it in pieces, and closes."""
 
     async def answer(stream: SocketStream) -> None:
         async with stream:

@@ -1,4 +1,4 @@
-"""A real ensemble: its leader found, killed and paused, and the whole made whole again."""
+"""A real ensemble: its leader is found, killed and paused, and the ensemble is healed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zkrecipes.ensemble import ApacheEnsemble, ApacheServer, Installation, Serve
 
 
 def test_it_has_at_least_one_member() -> None:
-    with pytest.raises(ValueError, match="at least one member, not 0"):
+    with pytest.raises(ValueError, match="size must be at least 1, not 0"):
         ApacheEnsemble(size=0)
 
 
@@ -48,7 +48,7 @@ async def test_another_leads_when_the_leader_fails(apache_ensemble: ApacheEnsemb
 def test_what_a_test_broke_is_mended(apache_ensemble: ApacheEnsemble) -> None:
     assert len(anyio.run(apache_ensemble.followers)) == 2
     for member in apache_ensemble.members:
-        member.kill()  # the next test to use it finds all of them up
+        member.kill()  # the next test that uses it finds all members running
 
 
 @pytest.mark.anyio

@@ -1,4 +1,4 @@
-"""A process, its watchdog, and what is left when the program around them is killed."""
+"""A process and its watchdog leave nothing behind, even if the program around them is killed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def process(tmp_path: Path) -> Iterator[ServerProcess]:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and waits for its parent does not."""
+    """Whether a process runs. A process that has ended and waits for its parent does not run."""
     try:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text("ascii")
     except (FileNotFoundError, ProcessLookupError):
@@ -32,7 +32,7 @@ def is_alive(pid: int) -> bool:
 
 
 def wait_until_gone(pid: int) -> None:
-    """Wait until a process that is not our child has ended: there is nothing to wait on."""
+    """Poll until a process that is not our child has ended, because the system offers no wait for it."""
     deadline = time.monotonic() + 10
     while is_alive(pid) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -85,7 +85,7 @@ def test_signals_and_kills_to_an_ended_process_do_nothing(process: ServerProcess
 
 def test_a_watchdog_that_was_ended_is_no_error(process: ServerProcess, tmp_path: Path) -> None:
     process.launch()
-    watchdog = process._watchdog  # noqa: SLF001 - nobody else knows its pid
+    watchdog = process._watchdog  # noqa: SLF001 - its pid is not public
     assert watchdog is not None
     watchdog.kill()
     watchdog.wait()

@@ -1,4 +1,4 @@
-"""One real server: started, asked, broken, mended, and gone."""
+"""One real server: it is started, asked for its status, broken, restarted and ended."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def test_a_paused_server_does_not_answer_until_it_is_resumed(apache_server
     apache_server.pause()
     with anyio.fail_after(20):
         while await apache_server.status() is not None:
-            pass  # a thread of the server's was still at it when the signal came
+            pass  # a thread of the server still ran when the signal arrived
     assert apache_server.is_running
     apache_server.resume()
     assert await apache_server.status() is not None
@@ -119,7 +119,7 @@ async def test_a_server_that_refuses_its_settings_shows_its_log() -> None:
         async with server:
             pytest.fail("it started")
     assert 'For input string: "soon"' in caught.value.log_tail
-    with pytest.raises(RuntimeError, match="outside its block"):
+    with pytest.raises(RuntimeError, match="inside its `async with` block"):
         _ = server.directory
 
 
@@ -158,12 +158,12 @@ async def test_outside_its_block_it_says_so() -> None:
     server = ApacheServer(installation=NOTHING)
     assert "not running" in repr(server)
     for call in (server.kill, server.pause, server.resume, server.launch):
-        with pytest.raises(RuntimeError, match="outside its block"):
+        with pytest.raises(RuntimeError, match="inside its `async with` block"):
             call()
-    with pytest.raises(RuntimeError, match="outside its block"):
+    with pytest.raises(RuntimeError, match="inside its `async with` block"):
         await server.stop()
 
 
 def test_a_bad_setting_is_refused_before_anything_starts() -> None:
-    with pytest.raises(ValueError, match="clientPort is set by the server itself"):
+    with pytest.raises(ValueError, match=r"settings must not contain .clientPort"):
         ApacheServer(installation=NOTHING, settings={"clientPort": 2181})

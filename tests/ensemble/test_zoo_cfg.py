@@ -17,7 +17,7 @@ def render_lines(
     return text.splitlines()
 
 
-def test_a_standalone_server_needs_nothing_but_a_port_and_a_folder() -> None:
+def test_a_standalone_server_needs_only_a_port_and_a_folder() -> None:
     lines = render_lines()
     assert "clientPort=2181" in lines
     assert "clientPortAddress=127.0.0.1" in lines
@@ -27,18 +27,18 @@ def test_a_standalone_server_needs_nothing_but_a_port_and_a_folder() -> None:
     assert not any(line.startswith("server.") for line in lines)
 
 
-def test_a_setting_goes_before_the_default() -> None:
+def test_a_setting_overrides_the_default() -> None:
     lines = render_lines({"tickTime": 500})
     assert [line for line in lines if line.startswith("tickTime")] == ["tickTime=500"]
 
 
-def test_truth_is_written_as_java_reads_it() -> None:
+def test_a_boolean_is_written_as_java_reads_it() -> None:
     lines = render_lines({"extendedTypesEnabled": True, "quorumListenOnAllIPs": False})
     assert "extendedTypesEnabled=true" in lines
     assert "quorumListenOnAllIPs=false" in lines
 
 
-def test_members_meet_at_two_ports_each() -> None:
+def test_each_member_has_two_ports_for_the_others() -> None:
     lines = render_lines(peers={1: Peer("127.0.0.1", 2888, 3888), 2: Peer("::1", 2889, 3889)})
     assert lines[-2:] == ["server.1=127.0.0.1:2888:3888", "server.2=::1:2889:3889"]
 
@@ -48,18 +48,18 @@ def test_a_backslash_is_doubled() -> None:
 
 
 @pytest.mark.parametrize("key", ["clientPort", "clientPortAddress", "dataDir", "server.1"])
-def test_what_the_server_decides_is_no_setting(key: str) -> None:
-    with pytest.raises(ValueError, match=f"{key} is set by the server itself"):
+def test_a_setting_that_the_server_sets_itself_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match=f"settings must not contain .{key}"):
         render_lines({key: 1})
 
 
 @pytest.mark.parametrize("key", ["", "a b", "a=b", "a:b", "#a", "!a", "a\n", "a\\b"])
 def test_a_key_that_would_break_its_line_is_refused(key: str) -> None:
-    with pytest.raises(ValueError, match=r"not a key of zoo\.cfg"):
+    with pytest.raises(ValueError, match=r"a key of zoo\.cfg must be printable"):
         render_lines({key: 1})
 
 
 @pytest.mark.parametrize("value", ["1\nadmin.enableServer=true", "\r", "a\0"])
 def test_a_value_that_would_break_its_line_is_refused(value: str) -> None:
-    with pytest.raises(ValueError, match="the value of tickTime would break its line"):
+    with pytest.raises(ValueError, match="the value of tickTime must be printable"):
         render_lines({"tickTime": value})

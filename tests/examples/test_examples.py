@@ -1,4 +1,4 @@
-"""Every program in `examples/` runs as it stands and says something."""
+"""Every program in `examples/` runs without changes and prints something."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program that is told to stop gives its lock back at once, and not a session timeout later."""
+"""A program that receives a signal to stop releases its lock immediately, not a session timeout later."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends SIGTERM")
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("anyio_backend", ["trio"])  # the loop of this test; the worker has one of its own
+@pytest.mark.parametrize("anyio_backend", ["trio"])  # the loop of this test; the worker has another
 @pytest.mark.parametrize("backend", ["trio", "asyncio"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_the_lock_is_free_when_the_program_has_ended(backend: str, number: signal.Signals) -> None:
@@ -30,13 +30,13 @@ async def test_the_lock_is_free_when_the_program_has_ended(backend: str, number:
         )
         async with worker:
             assert worker.stdout is not None
-            said = b""
-            while not said.endswith(b"\n"):
-                said += await worker.stdout.receive()
-            assert said == b"holding the lock\n"
+            output = b""
+            while not output.endswith(b"\n"):
+                output += await worker.stdout.receive()
+            assert output == b"holding the lock\n"
             assert len(await observer.get_children("/locks/report")) == 1
             worker.send_signal(number)
-            said = b"".join([chunk async for chunk in worker.stdout])
-            assert await worker.wait() == 0, said
-        assert said == f"stopping on {number.name}\n".encode()
+            output = b"".join([chunk async for chunk in worker.stdout])
+            assert await worker.wait() == 0, output
+        assert output == f"stopping on {number.name}\n".encode()
         assert await observer.get_children("/locks/report") == []

@@ -72,12 +72,12 @@ LIMITS: dict[str, int] = {
     "recipes": 266,
     "devserver": 190,
     "testing": 0,
-    "ensemble": 23,
+    "ensemble": 0,
     "cli": 0,
     "floor 0": 28,
     "docs": 282,
     "tests": 641,
-    "examples": 33,
+    "examples": 0,
     "benchmarks": 45,
 }
 

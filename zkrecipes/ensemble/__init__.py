@@ -1,6 +1,6 @@
-"""Real Apache ZooKeeper servers for tests and development: found, configured, started, stopped, watched.
+"""Real Apache ZooKeeper servers for tests and development, run as processes of this program.
 
-`ApacheServer` is one server, `ApacheEnsemble` several that form a quorum. Both use the jars of an installed
+`ApacheServer` runs one server, `ApacheEnsemble` several that form a quorum. Both use the jars of an installed
 ZooKeeper (`find_installation`) and need Java and a POSIX system.
 """
 

@@ -1,4 +1,4 @@
-"""What can go wrong before a real server serves."""
+"""The errors of finding and starting a real server."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class ServerNotFoundError(ZooKeeperError):
     """No Apache ZooKeeper, or no Java to run it with, is installed here.
 
     Attributes:
-        missing: what was looked for, and where.
-        remedy: one line to type, or one setting to make.
+        missing: the missing thing, and the place where it was expected.
+        remedy: a command to run, or a setting to change.
     """
 
     def __init__(self, missing: str, remedy: str) -> None:
@@ -26,11 +26,11 @@ class ServerNotFoundError(ZooKeeperError):
 
 @final
 class ServerStartError(ZooKeeperError):
-    """A server was launched and did not come to serve.
+    """A server was launched and does not serve.
 
     Attributes:
-        reason: what was seen from outside: its exit status, or for how long it did not answer.
-        log_tail: the last lines of the server's own log.
+        reason: the server's exit status, or the time without an answer.
+        log_tail: the last lines of the server's log.
     """
 
     def __init__(self, reason: str, log_tail: str) -> None:

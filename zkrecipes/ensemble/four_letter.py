@@ -1,4 +1,4 @@
-"""ZooKeeper's four-letter words: one word is asked, text is answered, and the connection is closed."""
+"""ZooKeeper's four-letter words: the client sends a word, and the server answers with text and closes."""
 
 from __future__ import annotations
 
@@ -14,32 +14,33 @@ __all__ = ["ServerStatus", "ask", "parse_mntr", "parse_srvr"]
 @final
 @dataclass(frozen=True)
 class ServerStatus:
-    """What a serving server says of itself in answer to `srvr`."""
+    """The status of a serving server, from its answer to `srvr`."""
 
     version: str
-    """Such as `3.8.0`, without the build that follows it."""
+    """The version, such as `3.8.0`, without the build number."""
     mode: str
     """`standalone`, `leader`, `follower`, `observer` or `read-only`."""
     zxid: int
-    """The last transaction that it has applied."""
+    """The zxid of the last transaction that the server has applied."""
     node_count: int
-    """How many znodes its tree has, ZooKeeper's own among them."""
+    """The number of znodes in its tree, including ZooKeeper's own."""
     connections: int
-    """How many clients are connected, the one that asks among them."""
+    """The number of connected clients, including the connection of this request."""
 
 
 async def ask(host: str, port: int, word: str) -> str:
     """Send a four-letter word and read the whole answer.
 
-    There is no limit in time: a stopped process accepts and does not answer, so use `anyio.fail_after`.
+    There is no time limit: a stopped process accepts the connection and never answers, so use
+    `anyio.fail_after`.
 
     Args:
         host: the server's address.
         port: its client port.
-        word: `ruok`, `srvr`, `mntr` … as far as the server's `4lw.commands.whitelist` has it.
+        word: `ruok`, `srvr`, `mntr` … if it is in the server's `4lw.commands.whitelist`.
 
     Raises:
-        OSError: nobody listens there, or the connection broke.
+        OSError: nothing listens there, or the connection broke.
     """
     answer = bytearray()
     async with await anyio.connect_tcp(host, port) as stream:
@@ -53,10 +54,10 @@ async def ask(host: str, port: int, word: str) -> str:
 
 
 def parse_srvr(text: str) -> ServerStatus | None:
-    """Read the answer to `srvr`.
+    """Parse the answer to `srvr`.
 
     Returns:
-        None where the server says that it is not serving, or answers anything else.
+        The status; None if the server is not serving or the answer is something else.
     """
     version = re.search(r"^Zookeeper version: ([^-,\s]+)", text, re.MULTILINE)
     mode = re.search(r"^Mode: (\S+)", text, re.MULTILINE)
@@ -73,10 +74,10 @@ def parse_srvr(text: str) -> ServerStatus | None:
 
 
 def parse_mntr(text: str) -> dict[str, str]:
-    """Read the answer to `mntr`: names such as `zk_synced_followers`, and their values as they stand.
+    """Parse the answer to `mntr`.
 
     Returns:
-        An empty dict where the server says that it is not serving.
+        The unparsed values by names such as `zk_synced_followers`; empty if the server is not serving.
     """
     return dict(line.split("\t", 1) for line in text.splitlines() if "\t" in line)
 

@@ -1,4 +1,4 @@
-"""Where Apache ZooKeeper's jars and Java are on this machine. Nothing is started here."""
+"""The search for Apache ZooKeeper's jars and for Java on this machine. It starts nothing."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ _DEBIAN_NAMES = (
     "netty-resolver",
     "netty-transport-native-unix-common",
 )
-_REMEDY = "on Debian type `apt-get install zookeeper`, or set ZOOKEEPER_HOME to an unpacked release"
+_REMEDY = "on Debian run `apt-get install zookeeper`, or set ZOOKEEPER_HOME to an unpacked release"
 
 
 @final
 @dataclass(frozen=True)
 class Installation:
-    """An installed ZooKeeper: what Java runs."""
+    """An installed ZooKeeper and the Java that runs it."""
 
     java: Path
     """The `java` program."""
     class_path: tuple[Path, ...]
-    """The jars, with ZooKeeper's own among them."""
+    """The jars, including ZooKeeper's own."""
 
 
 def find_installation(environ: Mapping[str, str] | None = None) -> Installation:
     """Find ZooKeeper's jars and a Java.
 
     Args:
-        environ: the environment variables to go by; None for those of this process. `ZOOKEEPER_HOME` names
-            the folder of a release (jars in it, or in its `lib`) and goes before Debian's package;
-            `JAVA_HOME` goes before a `java` on the `PATH`.
+        environ: the environment variables; None for those of this process. `ZOOKEEPER_HOME` names the folder
+            of a release (with jars in it, or in its `lib`) and takes precedence over Debian's package;
+            `JAVA_HOME` takes precedence over a `java` on the `PATH`.
 
     Returns:
-        Paths that exist. Whether the server starts is seen by starting it.
+        Existing paths. Only a start shows whether the server works.
 
     Raises:
-        ServerNotFoundError: there are no jars, or there is no Java; says what to type.
+        ServerNotFoundError: the jars or Java are missing; the message names a remedy.
     """
     if environ is None:
         environ = os.environ
@@ -63,7 +63,7 @@ def _release_jars(home: Path) -> tuple[Path, ...]:
     jars = sorted([*home.glob("*.jar"), *home.glob("lib/*.jar")])
     if not any(jar.name.startswith("zookeeper") for jar in jars):
         raise ServerNotFoundError(
-            f"no zookeeper*.jar in ZOOKEEPER_HOME={home} or its lib",
+            f"there is no zookeeper*.jar in ZOOKEEPER_HOME={home} or its lib",
             "set it to the folder of an unpacked release, or unset it",
         )
     return tuple(jars)
@@ -72,7 +72,7 @@ def _release_jars(home: Path) -> tuple[Path, ...]:
 def _debian_jars() -> tuple[Path, ...]:
     jars = [_DEBIAN_JARS / f"{name}.jar" for name in _DEBIAN_NAMES]
     if not jars[0].exists():
-        raise ServerNotFoundError(f"there is no Apache ZooKeeper: {jars[0]} does not exist", _REMEDY)
+        raise ServerNotFoundError(f"Apache ZooKeeper is not installed: {jars[0]} does not exist", _REMEDY)
     return tuple(jar for jar in jars if jar.exists())
 
 
@@ -88,6 +88,6 @@ def _java(environ: Mapping[str, str]) -> Path:
     found = shutil.which("java", path=environ.get("PATH", ""))
     if found is None:
         raise ServerNotFoundError(
-            "there is no Java on the PATH", "on Debian type `apt-get install default-jre-headless`"
+            "there is no Java on the PATH", "on Debian run `apt-get install default-jre-headless`"
         )
     return Path(found)

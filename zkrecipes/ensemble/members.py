@@ -24,7 +24,7 @@ _SETTLE_LIMIT = 30.0
 
 @final
 class ApacheEnsemble:
-    """An ensemble of real Apache ZooKeeper servers on 127.0.0.1, running while its block runs.
+    """An ensemble of real Apache ZooKeeper servers on 127.0.0.1 that run while the block runs.
 
     ```python
     async with ApacheEnsemble(size=3) as ensemble:
@@ -35,21 +35,21 @@ class ApacheEnsemble:
         await ensemble.heal()
     ```
 
-    Entering waits until every member serves. As with `ApacheServer`, nothing in it belongs to an event loop.
+    Entering waits until every member serves. As with `ApacheServer`, no part of it belongs to an event loop.
 
     Args:
-        size: how many members; an odd number, usually.
+        size: the number of members; usually odd.
         settings: zoo.cfg's keys and values for all members, such as `{"tickTime": 500, "syncLimit": 5}`.
         properties: Java system properties for all members.
         java_options: further options of `java` for all members.
-        installation: what to run; None takes what `find_installation` finds.
+        installation: the installation to run; None for the result of `find_installation`.
 
     Raises:
-        ServerNotFoundError: ZooKeeper or Java is not installed; raised when building.
+        ServerNotFoundError: in the constructor: ZooKeeper or Java is not installed.
         ServerStartError: on entering: a member ended, or does not serve after 30 s.
-        ValueError: a size below one, or a setting that this class has to know itself.
+        ValueError: the size is below one, or a setting is one that this class sets itself.
 
-    **Cancellation**: a start that is cancelled ends all members; leaving always does.
+    **Cancellation**: a cancelled start ends all members; leaving always ends them.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class ApacheEnsemble:
         installation: Installation | None = None,
     ) -> None:
         if size < 1:
-            raise ValueError(f"an ensemble has at least one member, not {size}")
+            raise ValueError(f"size must be at least 1, not {size}")
         if installation is None:
             installation = find_installation()
         ports = iter(free_ports(2 * size))
@@ -89,14 +89,14 @@ class ApacheEnsemble:
 
     @property
     def connect_string(self) -> str:
-        """`host:port` of every member, with commas."""
+        """The connect string with every member."""
         return ",".join(member.connect_string for member in self._members)
 
     def member(self, address: str) -> ApacheServer:
-        """The member at an address such as `127.0.0.1:2181`.
+        """Return the member at an address such as `127.0.0.1:2181`.
 
         Raises:
-            KeyError: there is none.
+            KeyError: no member has that address.
         """
         for member in self._members:
             if member.connect_string == address:
@@ -118,7 +118,7 @@ class ApacheEnsemble:
         self.close()
 
     def open(self) -> None:
-        """Make the members' folders, without starting anything; for callers that cannot use `async with`."""
+        """Create the members' folders without starting servers; for callers that cannot use `async with`."""
         try:
             for member in self._members:
                 member.open()
@@ -132,7 +132,7 @@ class ApacheEnsemble:
             member.close()
 
     async def start(self) -> None:
-        """Start the members that do not run, and wait until all serve under one leader.
+        """Start all members that do not run, and wait until all serve under one leader.
 
         Raises:
             ServerStartError: a member ended, or does not serve after 30 s.
@@ -143,7 +143,7 @@ class ApacheEnsemble:
         for member in self._members:
             await member.wait_until_serving()
         with anyio.move_on_after(_SETTLE_LIMIT):
-            while not await self._is_whole():  # noqa: ASYNC110 - the servers do not call us
+            while not await self._is_complete():  # noqa: ASYNC110 - the servers do not notify us
                 await anyio.sleep(_POLL_INTERVAL)
             return
         raise ServerStartError(
@@ -152,20 +152,21 @@ class ApacheEnsemble:
         )
 
     async def heal(self) -> None:
-        """Undo what was done to the members: resume the paused, start the ended, wait until all serve.
+        """Resume paused members, start ended ones, and wait until all serve.
 
         Raises:
-            ServerStartError: a member does not come back.
+            ServerStartError: a member does not serve again.
         """
         for member in self._members:
             member.resume()
         await self.start()
 
     async def leader(self) -> ApacheServer:
-        """The member that leads; waits until one does.
+        """Return the member that leads; wait until there is one.
 
-        There is no limit in time: without a quorum there never is one, so use `anyio.fail_after`. Of two that
-        both say so (one was paused, or cut off, and has not noticed yet) it is the one elected later.
+        There is no time limit: without a quorum there never is a leader, so use `anyio.fail_after`. If two
+        members claim to lead (one was paused or cut off and has not noticed yet), this is the one elected
+        later.
         """
         while True:
             leaders = [(member, status) for member, status in await self._statuses() if _leads(status)]
@@ -174,14 +175,14 @@ class ApacheEnsemble:
             await anyio.sleep(_POLL_INTERVAL)
 
     async def followers(self) -> list[ApacheServer]:
-        """The members that follow the leader now. Those that do not answer or do not serve are left out."""
+        """Return the members that follow the leader now, without those that do not answer or do not serve."""
         return [member for member, status in await self._statuses() if status.mode == "follower"]
 
-    async def _is_whole(self) -> bool:
-        """Whether there is one leader, and all others follow that one.
+    async def _is_complete(self) -> bool:
+        """Whether there is one leader that all other members follow.
 
-        Their own word is not enough: a member that was paused during an election goes on for a moment to say
-        that it leads, or that it follows, until it notices.
+        The members' own statuses are not enough: a member that was paused during an election continues to
+        report its old role until it notices.
         """
         leaders = [member for member, status in await self._statuses() if _leads(status)]
         if len(leaders) != 1:
@@ -192,15 +193,15 @@ class ApacheEnsemble:
         return synced.partition(".")[0] == str(len(self._members) - 1)
 
     async def _statuses(self) -> list[tuple[ApacheServer, ServerStatus]]:
-        # One after another: they are few, and only a paused one takes long to answer.
+        # One after another, because they are few and only a paused member is slow to answer.
         asked = [(member, await member.status()) for member in self._members if member.is_running]
         return [(member, status) for member, status in asked if status is not None]
 
 
 def _leads(status: ServerStatus) -> bool:
-    return status.mode in {"leader", "standalone"}  # an ensemble of one says `standalone`
+    return status.mode in {"leader", "standalone"}  # an ensemble of one reports `standalone`
 
 
 def _epoch(status: ServerStatus) -> int:
-    """The upper half of a zxid: it grows with each election (`ZxidUtils`, read at 3.8)."""
+    """Return the epoch, the upper half of the zxid. It grows with each election (`ZxidUtils`, 3.8)."""
     return status.zxid >> 32

@@ -1,10 +1,10 @@
-"""One server process: launched, signalled, reaped, and dead when this program is dead, however it died.
+"""One server process, which never outlives this program, even if this program is killed.
 
-A program that is killed runs no clean-up, and a Java server does not notice that its parent is gone. So
-beside the server runs a small shell that reads from a pipe whose other end only this program holds: when the
-pipe ends, it kills the server and removes its temporary folder. It is told the server's pid while the server
-lives, and told to forget it when the server has been reaped, because the system may then give the number to
-somebody else.
+A killed program runs no clean-up, and a Java server does not notice that its parent has died. So a watchdog,
+a small shell beside the server, reads from a pipe whose other end only this program holds. When the pipe
+ends, the watchdog kills the server and removes its temporary folder. This program sends it the server's pid
+while the server lives, and an empty line once the server has been reaped, because the system may then give
+the pid to another process.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import final
 
 __all__ = ["ServerProcess"]
 
-# $1 is a folder to remove, or empty. A line is a pid to kill at the end, or empty to forget it, or `done`.
+# $1 is the folder to remove, or empty. A line is a pid to kill at the end, empty to forget the pid, or
+# `done`.
 _WATCHDOG = """
 pid=
 while read -r line; do
@@ -28,13 +29,13 @@ done
 if [ -n "$pid" ]; then kill -KILL "$pid"; fi
 if [ -n "$1" ]; then rm -rf -- "$1"; fi
 """
-# After SIGKILL the kernel needs no second; longer means that it hangs in the kernel.
+# After SIGKILL the kernel needs less than a second; a longer wait means that the process hangs in the kernel.
 _REAP_LIMIT = 10.0
 
 
 @final
 class ServerProcess:
-    """A process that can be started again, and its watchdog. No method waits, except for the kernel."""
+    """A restartable process and its watchdog. The methods wait for nothing but the kernel."""
 
     def __init__(self, command: Sequence[str], *, directory: Path, log: Path, is_temporary: bool) -> None:
         self._command = list(command)
@@ -52,33 +53,34 @@ class ServerProcess:
 
     @property
     def is_running(self) -> bool:
-        """Whether the process exists (also while it is stopped by SIGSTOP). Reaps it if it has ended."""
+        """Whether the process exists, even if SIGSTOP has stopped it. If it has ended, this reaps it."""
         if self._process is None:
             return False
         if self._process.poll() is None:
             return True
         if self._watched_pid is not None and self._watchdog is not None:
             self._watched_pid = None
-            _tell(self._watchdog, "")
+            _send_line(self._watchdog, "")
         return False
 
     @property
     def exit_status(self) -> int | None:
-        """The status that the last process ended with (negative: the signal), or None."""
+        """The exit status of the last process (negative for a signal), or None."""
         return None if self._process is None else self._process.poll()
 
     def launch(self) -> None:
-        """Start the process; its output is added to the log.
+        """Start the process and append its output to the log.
 
         Raises:
-            RuntimeError: it runs already.
+            RuntimeError: the process runs already.
             OSError: the program cannot be executed.
         """
         if self.is_running:
             raise RuntimeError("the server is running already")
         watchdog = self._running_watchdog()
         with self._log.open("ab") as log:
-            # A session of its own: Ctrl-C in the terminal is for us, who then end the server.
+            # In a new session, so that Ctrl-C in the terminal reaches only this program, which ends the
+            # server.
             self._process = subprocess.Popen(  # noqa: S603 - the command is the installation's Java
                 self._command,
                 cwd=self._directory,
@@ -88,25 +90,25 @@ class ServerProcess:
                 start_new_session=True,
             )
         self._watched_pid = self._process.pid
-        _tell(watchdog, str(self._watched_pid))
+        _send_line(watchdog, str(self._watched_pid))
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal; nothing happens when the process has ended."""
+        """Send a signal. Do nothing if the process has ended."""
         if self._process is not None:
             self._process.send_signal(number)
 
     def kill(self) -> None:
-        """End the process with SIGKILL, which works on a stopped one too, and reap it."""
+        """End the process with SIGKILL, which also works on a stopped process, and reap it."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(_REAP_LIMIT)
             assert not self.is_running
 
     def close(self) -> None:
-        """Kill what still runs, and let the watchdog go. The folder stays."""
+        """Kill the process if it runs, and end the watchdog. The folder stays."""
         self.kill()
         if self._watchdog is not None:
-            _tell(self._watchdog, "done")
+            _send_line(self._watchdog, "done")
             assert self._watchdog.stdin is not None
             self._watchdog.stdin.close()
             self._watchdog.wait(_REAP_LIMIT)
@@ -115,7 +117,8 @@ class ServerProcess:
     def _running_watchdog(self) -> subprocess.Popen[bytes]:
         if self._watchdog is None:
             folder = str(self._directory) if self._is_temporary else ""
-            # Python closes its end of the pipe in every other child, so only our own death ends it.
+            # Python closes its end of the pipe in every other child, so only the death of this program ends
+            # it.
             self._watchdog = subprocess.Popen(  # noqa: S603 - a fixed script; the folder is its argument
                 ["/bin/sh", "-c", _WATCHDOG, "watchdog", folder],
                 stdin=subprocess.PIPE,
@@ -127,8 +130,8 @@ class ServerProcess:
         return self._watchdog
 
 
-def _tell(watchdog: subprocess.Popen[bytes], line: str) -> None:
+def _send_line(watchdog: subprocess.Popen[bytes], line: str) -> None:
     assert watchdog.stdin is not None
-    # A watchdog that somebody ended is missed only if we are killed too.
+    # A watchdog that was killed is needed only if this program is also killed.
     with contextlib.suppress(BrokenPipeError):
         watchdog.stdin.write(line.encode() + b"\n")

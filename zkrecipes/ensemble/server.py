@@ -1,4 +1,4 @@
-"""One Apache ZooKeeper server as an async context manager, with the means to make it fail."""
+"""One Apache ZooKeeper server as an async context manager, with methods to make it fail."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["ApacheServer"]
 
 _MAIN_CLASS = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
 _HOST = "127.0.0.1"
-# A server starts in half a second, a loaded machine needs a few: whoever takes longer will not come.
+# A server starts in half a second, or in a few on a loaded machine; after 30 s it will not start.
 _START_LIMIT = 30.0
 _STOP_LIMIT = 10.0
 _POLL_INTERVAL = 0.03
@@ -33,7 +33,7 @@ _LOG_TAIL_LINES = 30
 
 @final
 class ApacheServer:
-    """A real Apache ZooKeeper server on 127.0.0.1, running while its block runs.
+    """A real Apache ZooKeeper server on 127.0.0.1 that runs while the block runs.
 
     ```python
     async with ApacheServer(settings={"tickTime": 500}) as server:
@@ -42,30 +42,31 @@ class ApacheServer:
         await server.start()  # the same port, the same data
     ```
 
-    Entering waits until the server serves. Nothing in it belongs to an event loop, so one server may be used
-    from several, one after another or at once; but two tasks that start and stop it at the same time are not
-    kept apart. `kill`, `pause` and `resume` act at once and do not wait.
+    Entering waits until the server serves. No part of it belongs to an event loop, so several loops may use
+    one server, one after another or at the same time; but calls that start and stop it must not overlap.
+    `kill`, `pause` and `resume` act immediately and do not wait.
 
     Args:
-        port: the port for clients; None takes a free one.
-        directory: where configuration, data and log live and stay; None makes a temporary folder, which is
-            removed in the end. Also when this program is killed: a watchdog process sees to it, and ends the
+        port: the port for clients; None for a free one.
+        directory: the folder for configuration, data and log, which stays; None for a temporary folder, which
+            is removed at the end. If this program is killed, a watchdog process removes it and ends the
             server.
         settings: zoo.cfg's keys and values, such as `{"tickTime": 500}`.
         properties: Java system properties, such as `{"zookeeper.nio.numWorkerThreads": 0}`.
         java_options: further options of `java`, such as `"-Xmx1g"`.
-        installation: what to run; None takes what `find_installation` finds.
+        installation: the installation to run; None for the result of `find_installation`.
         server_id: this server's number in an ensemble, a key of `peers`.
-        peers: the members of the ensemble by number; None for a standalone server. Whoever sets it up by hand
-            enters the members together, since none serves before a quorum is there: see `ApacheEnsemble`.
+        peers: the members of the ensemble by number; None for a standalone server. No member serves without a
+            quorum, so enter the members concurrently, or use `ApacheEnsemble`.
 
     Raises:
-        ServerNotFoundError: ZooKeeper or Java is not installed; raised when building.
-        ServerStartError: on entering: the server ended, or does not serve after 30 s. Has the end of its log.
-        ValueError: a setting that this class has to know itself (`clientPort`, `dataDir` …), or one that is
-            no line of a zoo.cfg.
+        ServerNotFoundError: in the constructor: ZooKeeper or Java is not installed.
+        ServerStartError: on entering: the server ended, or does not serve after 30 s. It has the end of the
+            log.
+        ValueError: a setting is one that this class sets itself (`clientPort`, `dataDir` …), or is not a
+            valid line of a zoo.cfg.
 
-    **Cancellation**: a start that is cancelled ends the process; leaving always does.
+    **Cancellation**: a cancelled start ends the process; leaving always ends it.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class ApacheServer:
         self._given_directory = directory
         self._process: ServerProcess | None = None
         self._directory: Path | None = None
-        # Refused here rather than when entering.
+        # To refuse bad settings here rather than when entering.
         self._zoo_cfg(Path())
 
     def __repr__(self) -> str:
@@ -104,7 +105,7 @@ class ApacheServer:
 
     @property
     def port(self) -> int:
-        """The port for clients; the same over restarts."""
+        """The port for clients, which stays the same over restarts."""
         return self._port
 
     @property
@@ -125,17 +126,17 @@ class ApacheServer:
             RuntimeError: outside the block.
         """
         if self._directory is None:
-            raise RuntimeError("the server has no folder outside its block")
+            raise RuntimeError("the server has a folder only inside its `async with` block")
         return self._directory
 
     @property
     def pid(self) -> int | None:
-        """The id of the server's process, or None while it does not run."""
+        """The server's process id, or None while it does not run."""
         return None if self._process is None else self._process.pid
 
     @property
     def is_running(self) -> bool:
-        """Whether there is a process, be it serving, starting or paused."""
+        """Whether the server's process exists, be it serving, starting or paused."""
         return self._process is not None and self._process.is_running
 
     async def __aenter__(self) -> Self:
@@ -151,17 +152,17 @@ class ApacheServer:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            if self._given_directory is not None:  # what stays should be left in good order
+            if self._given_directory is not None:  # data that stays needs an orderly stop
                 with anyio.CancelScope(shield=True):
                     await self.stop()
         finally:
             self.close()
 
     def open(self) -> None:
-        """Make the folder, without starting anything; for callers that cannot use `async with`.
+        """Create the folder without starting the server; for callers that cannot use `async with`.
 
         Raises:
-            RuntimeError: it is open already.
+            RuntimeError: the server is open already.
         """
         if self._process is not None:
             raise RuntimeError("the server is open already")
@@ -178,7 +179,7 @@ class ApacheServer:
         )
 
     def close(self) -> None:
-        """Kill the server if it still runs, and remove the folder if it is a temporary one."""
+        """Kill the server if it runs, and remove the folder if it is temporary."""
         if self._process is not None:
             self._process.close()
             self._process = None
@@ -187,11 +188,11 @@ class ApacheServer:
         self._directory = None
 
     async def start(self) -> None:
-        """Start the server and wait until it serves: at first, or again after `kill` or `stop`.
+        """Start the server, for the first time or after `kill` or `stop`, and wait until it serves.
 
         Raises:
-            ServerStartError: it ended, or does not serve after 30 s; it is then killed.
-            RuntimeError: it runs already, or this is outside the block.
+            ServerStartError: the server ended, or does not serve after 30 s and was killed.
+            RuntimeError: the server runs already, or the call is outside the block.
         """
         self.launch()
         try:
@@ -201,18 +202,18 @@ class ApacheServer:
             raise
 
     def launch(self) -> None:
-        """Start the process and do not wait: a member of an ensemble serves only once there is a quorum.
+        """Start the process without waiting, because a member of an ensemble serves only with a quorum.
 
         Raises:
-            RuntimeError: it runs already, or this is outside the block.
+            RuntimeError: the server runs already, or the call is outside the block.
         """
         self._open_process().launch()
 
     async def wait_until_serving(self) -> ServerStatus:
-        """Wait until the server takes requests, and say what it is then.
+        """Wait until the server serves, and return its status.
 
         Raises:
-            ServerStartError: its process has ended, or 30 s have passed.
+            ServerStartError: the server's process has ended, or 30 s have passed.
         """
         process = self._open_process()
         with anyio.move_on_after(_START_LIMIT):
@@ -229,55 +230,55 @@ class ApacheServer:
         )
 
     async def stop(self) -> None:
-        """End the server in good order with SIGTERM, and with SIGKILL if that takes more than 10 s."""
+        """End the server with SIGTERM, and with SIGKILL if that takes more than 10 s."""
         process = self._open_process()
         process.signal(signal.SIGTERM)
-        process.signal(signal.SIGCONT)  # a paused one would not hear it
+        process.signal(signal.SIGCONT)  # a paused process does not react to SIGTERM
         with anyio.move_on_after(_STOP_LIMIT):
-            while process.is_running:  # noqa: ASYNC110 - nothing but asking tells it, on every system
+            while process.is_running:  # noqa: ASYNC110 - only polling works on every system
                 await anyio.sleep(_POLL_INTERVAL)
         process.kill()
         await anyio.lowlevel.checkpoint()
 
     async def restart(self) -> None:
-        """Stop it, if it runs, and start it again on the same port with the same data.
+        """Stop the server if it runs, and start it again on the same port with the same data.
 
         Raises:
-            ServerStartError: as `start`.
+            ServerStartError: see `start`.
         """
         await self.stop()
         await self.start()
 
     def kill(self) -> None:
-        """End the process at once with SIGKILL, as a power failure does. Nothing happens if it has ended."""
+        """End the process with SIGKILL, like a power failure. Do nothing if it has ended."""
         self._open_process().kill()
 
     def pause(self) -> None:
-        """Stop the process with SIGSTOP: connections stay open, and nothing is answered."""
+        """Stop the process with SIGSTOP, so that connections stay open and nothing is answered."""
         self._open_process().signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a paused process go on."""
+        """Let a paused process continue."""
         self._open_process().signal(signal.SIGCONT)
 
     async def status(self) -> ServerStatus | None:
-        """What the server says in answer to `srvr`.
+        """Ask the server for its status with `srvr`.
 
         Returns:
-            None if nobody listens, if it does not answer within 2 s, or if it is not serving.
+            The status; None if nothing listens, the server does not answer within 2 s, or it is not serving.
         """
         return parse_srvr(await self._answer("srvr"))
 
     async def metrics(self) -> dict[str, str]:
-        """What the server says in answer to `mntr`, such as `zk_synced_followers` on a leader.
+        """Ask the server for its metrics with `mntr`, such as `zk_synced_followers` on a leader.
 
         Returns:
-            Names and values as they stand; empty where `status` would be None.
+            The unparsed values by name; empty if `status` would be None.
         """
         return parse_mntr(await self._answer("mntr"))
 
     def log_tail(self) -> str:
-        """The last thirty lines of the server's log."""
+        """Return the last thirty lines of the server's log."""
         try:
             text = (self.directory / "server.log").read_text("utf-8", "replace")
         except FileNotFoundError:
@@ -294,7 +295,7 @@ class ApacheServer:
 
     def _open_process(self) -> ServerProcess:
         if self._process is None:
-            raise RuntimeError("the server is used outside its block")
+            raise RuntimeError("the server must be used inside its `async with` block")
         return self._process
 
     def _write_files(self, directory: Path) -> None:
@@ -318,7 +319,7 @@ class ApacheServer:
             "-cp",
             ":".join(map(str, class_path)),
             "-Xmx512m",
-            # Neither of them leaves files behind in /tmp when it is killed.
+            # With these two options, a killed server leaves no files in /tmp.
             "-XX:-UsePerfData",
             f"-Djava.io.tmpdir={directory / 'tmp'}",
             "-Djava.awt.headless=true",

@@ -1,4 +1,4 @@
-"""The text of a server's zoo.cfg and of the loggers' files beside it. Pure: settings in, text out."""
+"""The text of a server's zoo.cfg and of its logger configurations. Pure: settings in, text out."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import final
 __all__ = ["LOGGER_FILES", "Peer", "Setting", "render"]
 
 Setting = str | int | bool
-"""What a value in zoo.cfg can be."""
+"""The types of a value in zoo.cfg."""
 
-# Without these, log4j 1 (ZooKeeper up to 3.7, and Debian's) logs nothing, and logback (3.8 on) everything.
+# Without these, log4j 1 (in ZooKeeper up to 3.7, and in Debian's) logs nothing, and logback (from 3.8) logs
+# all.
 LOGGER_FILES = {
     "log4j.properties": """\
 log4j.rootLogger=INFO, CONSOLE
@@ -30,7 +31,7 @@ log4j.appender.CONSOLE.layout.ConversionPattern=%d{ISO8601} %-5p [%t:%C{1}@%L] -
 """,
 }
 
-# What a server on this machine only needs, unless it is told otherwise.
+# The defaults for a server that serves only this machine.
 _DEFAULTS: Mapping[str, Setting] = {
     "tickTime": 2000,
     "initLimit": 10,
@@ -39,14 +40,14 @@ _DEFAULTS: Mapping[str, Setting] = {
     "4lw.commands.whitelist": "*",
     "admin.enableServer": False,
 }
-# Decided by the server object, which has to know them.
-_OURS = ("clientPort", "clientPortAddress", "dataDir")
+# Set by `ApacheServer`, which must know them.
+_RESERVED = ("clientPort", "clientPortAddress", "dataDir")
 
 
 @final
 @dataclass(frozen=True)
 class Peer:
-    """One `server.N` line: where the members of an ensemble meet one another."""
+    """One `server.N` line: the address and ports for the other members of an ensemble."""
 
     host: str
     quorum_port: int
@@ -61,21 +62,21 @@ def render(
     data: Path,
     peers: Mapping[int, Peer],
 ) -> str:
-    """The text of a zoo.cfg.
+    """Return the text of a zoo.cfg.
 
     Args:
-        settings: zoo.cfg's own keys and their values; they go before the defaults.
+        settings: zoo.cfg's keys and values; they override the defaults.
         host: the address that clients connect to.
         port: the port that clients connect to.
         data: the folder for snapshots and logs.
         peers: the members of the ensemble by their ids; empty for a standalone server.
 
     Raises:
-        ValueError: a key that is given by the other arguments, or a key or value that would break its line.
+        ValueError: a key belongs to one of the other arguments, or a key or value would break its line.
     """
     for key in settings:
-        if key in _OURS or key.startswith("server."):
-            raise ValueError(f"{key} is set by the server itself, not among its settings")
+        if key in _RESERVED or key.startswith("server."):
+            raise ValueError(f"settings must not contain {key!r}, which the server sets itself")
     lines: dict[str, Setting] = {
         **_DEFAULTS,
         **settings,
@@ -90,7 +91,7 @@ def render(
 
 def _key(key: str) -> str:
     if not key or not key.isprintable() or any(letter in "=:#!\\ " for letter in key):
-        raise ValueError(f"not a key of zoo.cfg: {key!r}")
+        raise ValueError(f"a key of zoo.cfg must be printable, without spaces or any of =:#!\\, not {key!r}")
     return key
 
 
@@ -99,6 +100,6 @@ def _value(key: str, value: Setting) -> str:
         return "true" if value else "false"
     text = str(value)
     if not text.isprintable():
-        raise ValueError(f"the value of {key} would break its line: {value!r}")
-    # zoo.cfg is read as Java properties, where a backslash escapes.
+        raise ValueError(f"the value of {key} must be printable, not {value!r}")
+    # ZooKeeper reads zoo.cfg as Java properties, in which a backslash escapes.
     return text.replace("\\", "\\\\")
