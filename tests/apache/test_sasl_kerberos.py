@@ -28,6 +28,7 @@ from tests.apache.identities import identities
 from tests.apache.kdc import REALM, Kdc, kdc, missing
 from tests.house.source_tree import ROOT
 from zkrecipes.ensemble import ApacheServer
+from zkrecipes.net.kerberos import client_credentials
 from zkrecipes.protocol.sasl import SaslExchange
 
 pytestmark = [pytest.mark.anyio, pytest.mark.apache]
@@ -217,20 +218,20 @@ async def test_a_keytab_gets_tickets_again_once_they_have_expired(realm: Realm, 
 def test_a_keytab_asks_the_kdc_once_for_all_who_use_it(realm: Realm) -> None:
     """Whoever reads a JAAS file for each client has a new object each time."""
     keytab = realm.kdc.add("frugal")
-    zk.Kerberos(keytab=keytab).credentials()
+    client_credentials(zk.Kerberos(keytab=keytab))
     asked = realm.kdc.times_asked()
-    assert zk.Kerberos(keytab=str(keytab)).credentials().lifetime > 0
+    assert client_credentials(zk.Kerberos(keytab=str(keytab))).lifetime > 0
     assert realm.kdc.times_asked() == asked
-    zk.Kerberos(keytab=keytab, principal="frugal").credentials()
+    client_credentials(zk.Kerberos(keytab=keytab, principal="frugal"))
     assert realm.kdc.times_asked() > asked
 
 
 def test_a_keytab_gets_tickets_before_the_old_ones_end(realm: Realm) -> None:
     """Whoever connects shortly before that begins with a whole life."""
     kerberos = zk.Kerberos(keytab=_short_lived(realm, "renewed", "9 seconds"))
-    assert kerberos.credentials().lifetime > 7
+    assert client_credentials(kerberos).lifetime > 7
     time.sleep(2.5)
-    assert kerberos.credentials().lifetime > 7
+    assert client_credentials(kerberos).lifetime > 7
 
 
 def _somebody_new(realm: Realm) -> Path:

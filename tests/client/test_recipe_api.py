@@ -152,7 +152,7 @@ async def test_a_guard_of_a_session_that_is_over_is_lost() -> None:
         api, old = recipe_api(client), client.session
         there.server.expire(old.id)
         await old.wait_closed()
-        assert api.guard("/n", old).why_lost() == "its session is over"
+        assert api.guard("/n", old).loss_reason() == "its session is over"
 
 
 async def test_what_follows_a_change_goes_ahead_of_what_its_maker_does_next() -> None:

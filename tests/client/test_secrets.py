@@ -31,8 +31,8 @@ TOLD = {
     "nobody_answers": "ConnectTimeoutError",
     "the_block_has_a_bug": "NodeExistsError",
     "the_session_expires": "SessionExpiredError",
-    "a_key_is_not_opened": "key_password does not open the key",
-    "a_key_stands_where_a_certificate_should": "must hold a certificate in PEM",
+    "a_key_is_not_opened": "key_password does not decrypt the key",
+    "a_key_stands_where_a_certificate_should": "must contain a certificate in PEM",
     "a_jaas_file_is_broken": "there should be",
     "a_jaas_file_lacks_the_section": "there is no section Another",
 }

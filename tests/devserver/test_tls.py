@@ -45,12 +45,12 @@ async def test_its_log_says_what_is_wrong_with_whom_it_turned_away(
     """As a server says it, which is not what a client says of a server."""
     theirs = papers(tmp_path)
     strangers: list[tuple[zk.TLS | None, str]] = [
-        (None, "the client speaks no TLS"),
-        (_tls(theirs), "it does not accept our certificate (unknown ca)"),
+        (None, "the client does not speak TLS"),
+        (_tls(theirs), "it rejects our certificate (unknown ca)"),
         (_tls(authority), "TLS failed: peer did not return a certificate"),
         (
             _tls(authority, theirs.issue("stranger", "x@example.org")),
-            "its certificate is refused: no authority that is trusted here has signed it",
+            "its certificate is refused: it is not signed by an authority trusted here",
         ),
     ]
     async with world(tls=authority.server_context("zk", wants_clients=True)) as there:
@@ -60,12 +60,14 @@ async def test_its_log_says_what_is_wrong_with_whom_it_turned_away(
                 async with there.connect("a", tls=tls, connect_timeout=2.0):
                     raise AssertionError("attached")
             logged = [each.getMessage() for each in caplog.records if each.name == "zkrecipes.devserver"]
-            assert any(text.startswith("no TLS with") and text.endswith(f": {said}") for text in logged)
+            assert any(
+                text.startswith("could not set up TLS with") and text.endswith(f": {said}") for text in logged
+            )
         caplog.clear()
         stream = await there.network.connect("zk", 2181)
         await stream.aclose()
         await anyio.sleep(1)
-        assert "closed by the client during the TLS handshake, without a word" in caplog.text
+        assert "closed by the client during the TLS handshake, without an answer" in caplog.text
 
 
 async def test_a_client_with_a_certificate_has_its_name(authority: Papers) -> None:
@@ -99,7 +101,7 @@ async def test_who_says_nothing_is_closed_after_a_while(authority: Papers, caplo
         stream = await there.network.connect("zk", 2181)
         with anyio.fail_after(11):
             assert await stream.receive() == b""
-    assert "no TLS with" in caplog.text
+    assert "could not set up TLS with" in caplog.text
 
 
 async def test_any_context_will_do(authority: Papers) -> None:

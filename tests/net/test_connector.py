@@ -16,8 +16,9 @@ from tests.net.peers import accept_all, saying, scripted
 from zkrecipes import AuthFailedError, DevServer, SessionExpiredError
 from zkrecipes.codec.messages import ConnectReply, ConnectRequest
 from zkrecipes.enums import OpCode
+from zkrecipes.net.connect_string import Host
 from zkrecipes.net.connector import Connector
-from zkrecipes.net.hosts import Host, HostList
+from zkrecipes.net.hosts import HostList
 from zkrecipes.net.transport.network import Address, Network, Stream
 from zkrecipes.net.wakeup import current_parking
 from zkrecipes.protocol.events import Connected, Greeting
@@ -56,10 +57,10 @@ class FixedPace:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
 
-    def step(self, passes: int, hosts: int, addresses: int = 1) -> float:
+    def step_timeout(self, passes: int, hosts: int, addresses: int = 1) -> float:
         return self._seconds / addresses
 
-    def longest_pause(self) -> float:
+    def pause_max(self) -> float:
         return self._seconds
 
 
@@ -76,7 +77,7 @@ async def _reasons(attacher: Connector, greeting: Greeting | None = None) -> dic
     with anyio.move_on_after(3):
         await _attach(attacher, greeting)
         raise AssertionError("attached")
-    return attacher.reasons()
+    return attacher.failure_reasons()
 
 
 async def test_each_thing_that_is_no_server_has_its_reason(autojump_clock: object) -> None:
@@ -97,7 +98,7 @@ async def test_each_thing_that_is_no_server_has_its_reason(autojump_clock: objec
         attacher = _connector(network, *names)
         with anyio.move_on_after(9):
             await _attach(attacher)
-        reasons = attacher.reasons()
+        reasons = attacher.failure_reasons()
     assert list(reasons) == [f"{name}:2181" for name in names]
     assert reasons["http:2181"] == "it speaks HTTP: is this the port of the AdminServer?"
     assert reasons["half:2181"] == "no answer within 1 seconds, while greeting"
@@ -120,7 +121,7 @@ async def test_a_host_not_yet_tried_and_one_that_has_not_answered_yet_are_listed
         attacher = _connector(network, "one", "two")
         with anyio.move_on_after(0.5):
             await _attach(attacher)
-    assert sorted(attacher.reasons().values()) == ["no answer yet, while greeting", "not tried yet"]
+    assert sorted(attacher.failure_reasons().values()) == ["no answer yet, while greeting", "not tried yet"]
 
 
 async def test_a_host_that_is_no_longer_named_is_not_listed(autojump_clock: object) -> None:
@@ -132,7 +133,7 @@ async def test_a_host_that_is_no_longer_named_is_not_listed(autojump_clock: obje
                 tasks.start_soon(_attach, attacher)
                 await anyio.wait_all_tasks_blocked()
                 attacher.hosts.replace((Host("three", 2181),))
-                assert attacher.reasons() == {"three:2181": "not tried yet"}
+                assert attacher.failure_reasons() == {"three:2181": "not tried yet"}
 
 
 async def test_the_next_host_is_tried_at_once_and_a_pause_comes_only_after_a_whole_pass(
@@ -273,7 +274,7 @@ async def test_an_expiry_that_a_last_known_address_reports_is_only_a_failed_atte
         network.found = None
         old = Greeting(10.0, connected.session_id, connected.password)
         reason = (await _reasons(attacher, old))["zk:2181"]
-        assert reason.startswith("resolving: the server at the last known address, 10.0.0.2:2181, says: ")
+        assert reason.startswith("resolving: the server at the last known address, 10.0.0.2:2181, reports: ")
         network.found = [Address("10.0.0.1", 2181)]
         assert (await _attach(attacher, old)).session_id == connected.session_id
         ours.expire(connected.session_id)

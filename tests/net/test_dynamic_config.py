@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from zkrecipes.net.dynamic_config import hosts_in
-from zkrecipes.net.hosts import Host
+from zkrecipes.net.connect_string import Host
+from zkrecipes.net.dynamic_config import parse_dynamic_config
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from zkrecipes.net.hosts import Host
     ],
 )
 def test_a_member_is_found_where_it_listens_for_clients(line: str, host: Host) -> None:
-    assert hosts_in(line.encode()) == (host,)
+    assert parse_dynamic_config(line.encode()) == (host,)
 
 
 @pytest.mark.parametrize(
@@ -39,15 +39,15 @@ def test_a_member_is_found_where_it_listens_for_clients(line: str, host: Host) -
     ],
 )
 def test_what_names_no_port_for_clients_is_left_out(line: str) -> None:
-    assert hosts_in(line.encode("latin-1")) == ()
+    assert parse_dynamic_config(line.encode("latin-1")) == ()
 
 
 def test_all_members_are_found_in_order_and_each_once() -> None:
     config = (
         "server.1=a:1:2:participant;5\nserver.2=b:1:2:observer;5\nserver.3=a:3:4:participant;5\nversion=1f"
     )
-    assert hosts_in(config.encode()) == (Host("a", 5), Host("b", 5))
+    assert parse_dynamic_config(config.encode()) == (Host("a", 5), Host("b", 5))
 
 
 def test_no_configuration_has_no_members() -> None:
-    assert hosts_in(None) == ()
+    assert parse_dynamic_config(None) == ()

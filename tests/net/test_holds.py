@@ -381,7 +381,7 @@ async def test_a_guard_is_proven_by_the_first_check_that_finds_it() -> None:
     assert desk.hurried == 1
     assert bool(desk.holds)
     assert guard.valid_until == float("-inf")
-    assert guard.why_lost() == ""
+    assert guard.loss_reason() == ""
     desk.prove()
     assert await guard.wait_proven()
     assert guard.valid_until == pytest.approx(anyio.current_time() + TIMEOUT * 15 / 16)
@@ -438,7 +438,7 @@ async def test_an_error_of_the_whole_check_blames_nobody() -> None:
     ticket = desk.send()
     error = zk.ThrottledError()
     assert desk.holds.take_reply(Replied(ticket, None, error, 0), anyio.current_time())
-    assert (guard.is_proven, guard.why_lost()) == (False, "")
+    assert (guard.is_proven, guard.loss_reason()) == (False, "")
     await anyio.sleep(SIXTEENTH)
     desk.prove()
     assert guard.is_proven
@@ -446,7 +446,7 @@ async def test_an_error_of_the_whole_check_blames_nobody() -> None:
 
 @pytest.mark.parametrize(
     ("code", "reason", "is_unreadable"),
-    [(zk.NoNodeError.code, "gone", False), (zk.NoAuthError.code, "may not be read", True)],
+    [(zk.NoNodeError.code, "gone", False), (zk.NoAuthError.code, "may not read its znode", True)],
 )
 async def test_the_first_that_fails_is_lost_and_no_other(
     code: int, reason: str, is_unreadable: bool, caplog: pytest.LogCaptureFixture
@@ -460,15 +460,15 @@ async def test_the_first_that_fails_is_lost_and_no_other(
         guard.scope.__enter__()
     await anyio.sleep(SIXTEENTH)
     assert desk.answer(desk.send(), 0, code, zk.RuntimeInconsistencyError.code)
-    assert [bool(guard.why_lost()) for guard in guards] == [False, True, False]
-    assert reason in guards[1].why_lost()
+    assert [bool(guard.loss_reason()) for guard in guards] == [False, True, False]
+    assert reason in guards[1].loss_reason()
     assert guards[1].is_unreadable is is_unreadable
     assert [guard.scope.cancel_called for guard in guards] == [False, True, False]
     for guard in reversed(guards):
         guard.scope.__exit__(None, None, None)
     assert len(caplog.messages) == 1
     desk.prove()  # the rest, at once
-    assert not guards[0].why_lost()
+    assert not guards[0].loss_reason()
 
 
 async def test_a_check_that_succeeded_with_other_results_counts_as_well() -> None:
@@ -488,7 +488,7 @@ async def test_a_guard_for_a_session_that_is_over_is_lost_from_the_start() -> No
     desk.holds.begin(desk.session)
     guard = desk.holds.guard("/lock/1", before)
     assert not await guard.wait_proven()
-    assert guard.why_lost() == "its session is over"
+    assert guard.loss_reason() == "its session is over"
     assert not desk.holds
 
 
@@ -498,11 +498,11 @@ async def test_a_lost_guard_stays_lost() -> None:
     guard = desk.guard()
     desk.prove()
     await anyio.sleep(TIMEOUT)
-    assert "no proof" in guard.why_lost()
+    assert "no proof" in guard.loss_reason()
     assert not desk.holds
     guard.lose("another reason")
     guard.release()
-    assert "no proof" in guard.why_lost()
+    assert "no proof" in guard.loss_reason()
     assert guard.valid_until == float("-inf")
 
 
@@ -512,7 +512,7 @@ async def test_the_end_of_the_session_tells_each_guard_why() -> None:
     guards = [desk.guard(f"/lock/{number}") for number in range(2)]
     desk.prove()
     desk.holds.end("because")
-    assert [guard.why_lost() for guard in guards] == ["because"] * 2
+    assert [guard.loss_reason() for guard in guards] == ["because"] * 2
     assert not await guards[0].confirm()
 
 
@@ -520,8 +520,8 @@ async def test_after_the_end_of_its_holds_no_other_one_begins_in_the_session() -
     holds, session = await _holds_of_a_session()
     evidence = holds.evidence()
     holds.end("the client is closed")
-    assert holds.guard("/lock", session, made=evidence).why_lost() == "its session is over"
-    assert holds.guard("/other", session).why_lost() == "its session is over"
+    assert holds.guard("/lock", session, made=evidence).loss_reason() == "its session is over"
+    assert holds.guard("/other", session).loss_reason() == "its session is over"
     assert not holds
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 
-from zkrecipes.net.hosts import Host, HostList
+from zkrecipes.net.connect_string import Host
+from zkrecipes.net.hosts import HostList
 from zkrecipes.net.transport.network import Address
 
 A, B, C = Host("a", 2181), Host("b", 2181), Host("c", 2181)
@@ -30,15 +31,15 @@ def test_the_host_that_was_just_lost_has_its_turn_last() -> None:
     hosts = HostList((A, B, C), random.Random(3))
     for _ in range(50):
         lost = hosts.next_host()
-        hosts.succeeded()
+        hosts.note_success()
         assert hosts.next_host() != lost
-        hosts.succeeded()
+        hosts.note_success()
 
 
 def test_a_pass_is_over_when_all_have_had_their_turn_without_success() -> None:
     hosts = HostList((A, B), random.Random(4))
     seen = [hosts.is_pass_over]
-    for move in (hosts.next_host, hosts.next_host, hosts.succeeded):
+    for move in (hosts.next_host, hosts.next_host, hosts.note_success):
         move()
         seen.append(hosts.is_pass_over)
     assert seen == [False, False, True, False]
@@ -66,7 +67,7 @@ def test_a_success_makes_the_next_pause_short_again() -> None:
     hosts = HostList((A,), random.Random(6))
     for _ in range(10):
         hosts.end_pass()
-    hosts.succeeded()
+    hosts.note_success()
     assert hosts.passes == 0
     assert hosts.end_pass() <= 0.1
 
@@ -85,9 +86,9 @@ def test_a_preferred_host_has_the_next_turn_and_only_that_one() -> None:
         hosts = HostList((A, B, C), random.Random(seed))
         hosts.next_host()
         hosts.prefer(B)
-        hosts.succeeded()
+        hosts.note_success()
         assert [hosts.next_host() for _ in range(3)].count(B) == 1
-        hosts.succeeded()
+        hosts.note_success()
         hosts.prefer(B)
         assert hosts.next_host() == B
 
@@ -104,7 +105,7 @@ def test_spare_hosts_have_their_turn_once_a_whole_pass_has_failed() -> None:
     assert {hosts.next_host(), hosts.next_host()} == {A, B}
     hosts.end_pass()
     assert sorted(hosts.next_host() for _ in range(3)) == [A, B, C]
-    hosts.succeeded()
+    hosts.note_success()
     assert {hosts.next_host(), hosts.next_host()} == {A, B}
     assert hosts.hosts == (A, B)
     hosts.rebalance((A,), A)
@@ -120,18 +121,18 @@ def test_addresses_of_a_name_are_shuffled_within_their_family() -> None:
     v6 = [Address(f"::{number}", 2181) for number in range(4)]
     v4 = [Address(f"10.0.0.{number}", 2181) for number in range(4)]
     hosts = HostList((A,), random.Random(1))
-    orders = [hosts.in_order([*v6, *v4]) for _ in range(50)]
+    orders = [hosts.order_addresses([*v6, *v4]) for _ in range(50)]
     assert all(set(order[:4]) == set(v6) and set(order[4:]) == set(v4) for order in orders)
     assert {order[0] for order in orders} == set(v6)
     assert {order[4] for order in orders} == set(v4)
-    assert hosts.in_order([]) == []
+    assert hosts.order_addresses([]) == []
 
 
 def test_the_address_that_was_tried_last_has_its_turn_last_and_a_preferred_one_first() -> None:
     addresses = [Address("::1", 2181), Address("10.0.0.1", 2181), Address("10.0.0.2", 2181)]
     hosts = HostList((A,), random.Random(1))
     hosts.last_address = addresses[0]
-    assert hosts.in_order(addresses)[-1] == addresses[0]
+    assert hosts.order_addresses(addresses)[-1] == addresses[0]
     hosts.prefer(A, addresses[2])
-    assert hosts.in_order(addresses) == [addresses[2], addresses[1], addresses[0]]
-    assert hosts.in_order(addresses)[-1] == addresses[0], "once"
+    assert hosts.order_addresses(addresses) == [addresses[2], addresses[1], addresses[0]]
+    assert hosts.order_addresses(addresses)[-1] == addresses[0], "once"

@@ -14,12 +14,12 @@ from zkrecipes import Kerberos
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"principal": b"me"}, "principal is a str, not bytes"),
-        ({"keytab": b"a.keytab"}, "keytab is the path of a file, not bytes"),
-        ({"cache_file": 1}, "cache_file is the path of a file, not int"),
-        ({"service": None}, "service is a str, not NoneType"),
-        ({"server_realm": 1}, "server_realm is a str, not int"),
-        ({"server_principal": 1}, "server_principal is a str, not int"),
+        ({"principal": b"me"}, "principal must be a str, not bytes"),
+        ({"keytab": b"a.keytab"}, "keytab must be the path of a file, not bytes"),
+        ({"cache_file": 1}, "cache_file must be the path of a file, not int"),
+        ({"service": None}, "service must be a str, not NoneType"),
+        ({"server_realm": 1}, "server_realm must be a str, not int"),
+        ({"server_principal": 1}, "server_principal must be a str, not int"),
     ],
 )
 def test_options_of_the_wrong_type_are_a_type_error(options: dict[str, Any], message: str) -> None:
@@ -29,23 +29,29 @@ def test_options_of_the_wrong_type_are_a_type_error(options: dict[str, Any], mes
 
 @pytest.mark.parametrize("service", ["zookeeper/zk1", "zookeeper@zk1"])
 def test_a_service_is_no_principal(service: str) -> None:
-    with pytest.raises(ValueError, match=f"service is the first part of a principal, not '{service}'"):
+    with pytest.raises(
+        ValueError,
+        match=f"service must be only the first part of a principal, without '/' and '@', not '{service}'",
+    ):
         Kerberos(service=service)
 
 
 @pytest.mark.parametrize("realm", ["zk1@EXAMPLE.ORG", "zookeeper/zk1"])
 def test_a_realm_is_no_principal(realm: str) -> None:
-    with pytest.raises(ValueError, match=f"server_realm is the realm of a principal, not '{realm}'"):
+    with pytest.raises(
+        ValueError,
+        match=f"server_realm must be only the realm of a principal, without '/' and '@', not '{realm}'",
+    ):
         Kerberos(server_realm=realm)
 
 
 def test_a_realm_and_a_whole_principal_do_not_go_together() -> None:
-    with pytest.raises(ValueError, match="a server_principal has its realm in it"):
+    with pytest.raises(ValueError, match="server_principal excludes server_realm"):
         Kerberos(server_realm="EXAMPLE.ORG", server_principal="zookeeper/zk1@EXAMPLE.ORG")
 
 
 def test_a_keytab_and_a_cache_do_not_go_together() -> None:
-    with pytest.raises(ValueError, match="a keytab needs no cache_file"):
+    with pytest.raises(ValueError, match="keytab excludes cache_file"):
         Kerberos(keytab="a.keytab", cache_file="ccache")
 
 

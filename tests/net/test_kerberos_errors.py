@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zkrecipes.net.kerberos_errors import is_kdc_away, reason_of
+from zkrecipes.net.kerberos_errors import describe_error, is_kdc_away
 
 TABLE = -1765328384
 FAILURE = 13 << 16
@@ -42,22 +42,22 @@ class Failed:
     ],
 )
 def test_what_has_happened_comes_with_what_to_look_at(number: int, looked_at: str) -> None:
-    reason = reason_of(Failed(TABLE + number, "So it is"), has_keytab=False)
+    reason = describe_error(Failed(TABLE + number, "So it is"), has_keytab=False)
     assert reason.startswith(f"Kerberos: So it is; {looked_at}")
 
 
 @pytest.mark.parametrize("number", [32, 141, 195])
 def test_with_a_keytab_it_is_the_keytab_that_matters(number: int) -> None:
-    assert "; look at the keytab" in reason_of(Failed(TABLE + number), has_keytab=True)
+    assert "; look at the keytab" in describe_error(Failed(TABLE + number), has_keytab=True)
 
 
 def test_of_an_error_without_a_minor_status_the_major_one_is_told() -> None:
     error = Failed(100001, "Success", EXPIRED)
-    assert reason_of(error, has_keytab=False).startswith("Kerberos: major; look at the credential cache")
+    assert describe_error(error, has_keytab=False).startswith("Kerberos: major; look at the credential cache")
 
 
 def test_an_error_that_nobody_expects_is_told_as_it_is() -> None:
-    assert reason_of(Failed(TABLE + 60, "Generic error"), has_keytab=True) == "Kerberos: Generic error"
+    assert describe_error(Failed(TABLE + 60, "Generic error"), has_keytab=True) == "Kerberos: Generic error"
 
 
 def test_a_kdc_that_is_away_is_told_from_one_that_refuses() -> None:

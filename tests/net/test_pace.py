@@ -11,7 +11,8 @@ import trio
 
 import zkrecipes as zk
 from tests.net.peers import saying
-from zkrecipes.net.hosts import Host, HostList
+from zkrecipes.net.connect_string import Host
+from zkrecipes.net.hosts import HostList
 from zkrecipes.net.pace import SearchPace
 from zkrecipes.net.transport.network import Stream
 from zkrecipes.testing import MemoryNetwork
@@ -32,7 +33,7 @@ def test_a_step_of_a_new_session_takes_a_third_of_its_timeout_or_a_fair_share_of
     hosts: int, addresses: int, timeout: float, connect_timeout: float
 ) -> None:
     pace = _pace(timeout, is_new=True, connect_timeout=connect_timeout)
-    steps = [pace.step(passes, hosts, addresses) for passes in range(50)]
+    steps = [pace.step_timeout(passes, hosts, addresses) for passes in range(50)]
     assert steps == sorted(steps)
     assert steps[0] >= timeout / 3
     assert steps[-1] == max(timeout / 3, connect_timeout / (hosts * addresses))
@@ -40,17 +41,17 @@ def test_a_step_of_a_new_session_takes_a_third_of_its_timeout_or_a_fair_share_of
 
 def test_a_step_of_a_new_session_without_a_limit_grows_to_a_minute() -> None:
     pace = _pace(is_new=True)
-    assert [round(pace.step(passes, 5), 2) for passes in (0, 1, 2, 50)] == [3.33, 6.67, 13.33, 60]
+    assert [round(pace.step_timeout(passes, 5), 2) for passes in (0, 1, 2, 50)] == [3.33, 6.67, 13.33, 60]
 
 
 def test_a_step_of_an_old_session_doubles_from_pass_to_pass() -> None:
-    assert [_pace().step(passes, 5) for passes in (0, 1, 2, 3, 50)] == [1, 2, 4, 5, 5]
-    assert _pace().step(0, 5, addresses=4) == 0.25
+    assert [_pace().step_timeout(passes, 5) for passes in (0, 1, 2, 3, 50)] == [1, 2, 4, 5, 5]
+    assert _pace().step_timeout(0, 5, addresses=4) == 0.25
 
 
 def test_a_step_with_holds_is_as_long_as_a_check_may_be_unanswered() -> None:
     pace = _pace(has_holds=lambda: True)
-    assert [pace.step(passes, 5) for passes in (0, 1, 2)] == [1.25, 2.5, 5]
+    assert [pace.step_timeout(passes, 5) for passes in (0, 1, 2)] == [1.25, 2.5, 5]
 
 
 @pytest.mark.trio
@@ -59,7 +60,7 @@ async def test_a_pause_is_a_part_of_the_time_that_is_left(
     autojump_clock: object, left: float, longest: float
 ) -> None:
     await trio.sleep(100)
-    assert _pace(ends_at=lambda: 100 + left).longest_pause() == pytest.approx(longest)
+    assert _pace(ends_at=lambda: 100 + left).pause_max() == pytest.approx(longest)
 
 
 @pytest.mark.trio
@@ -68,7 +69,7 @@ async def test_a_pause_of_a_new_session_does_not_shrink(
     autojump_clock: object, connect_timeout: float | None, longest: float
 ) -> None:
     pace = _pace(is_new=True, connect_timeout=connect_timeout, ends_at=lambda: 0.0)
-    assert pace.longest_pause() == pytest.approx(longest)
+    assert pace.pause_max() == pytest.approx(longest)
 
 
 class Outcome(NamedTuple):

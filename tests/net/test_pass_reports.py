@@ -14,7 +14,7 @@ def _warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_the_first_failure_is_told_at_once_with_what_happens_next(caplog: pytest.LogCaptureFixture) -> None:
-    PassReports().failed({"a:1": "refused", "b:2": "no answer"}, 1.25, now=0.0)
+    PassReports().note_failure({"a:1": "refused", "b:2": "no answer"}, 1.25, now=0.0)
     text = "could not connect to any server: a:1: refused; b:2: no answer (retrying in 1.2 s)"
     assert _warnings(caplog) == [text]
 
@@ -24,7 +24,7 @@ def test_alike_failures_are_told_ever_more_rarely_with_a_count(caplog: pytest.Lo
     reports = PassReports()
     for tenths in range(3600):
         # a longer wait is not another reason
-        reports.failed({"a:1": f"no answer within {tenths} seconds"}, 0.1, now=tenths / 10)
+        reports.note_failure({"a:1": f"no answer within {tenths} seconds"}, 0.1, now=tenths / 10)
     warnings = _warnings(caplog)
     assert len(warnings) == 10
     assert "(21 times so far; retrying in 0.1 s)" in warnings[1]
@@ -34,7 +34,7 @@ def test_alike_failures_are_told_ever_more_rarely_with_a_count(caplog: pytest.Lo
 def test_another_reason_is_told_at_once(caplog: pytest.LogCaptureFixture) -> None:
     reports = PassReports()
     for reason in ("refused", "refused", "no answer", "refused", "no answer"):
-        reports.failed({"a:1": reason}, 0.1, now=0.0)
+        reports.note_failure({"a:1": reason}, 0.1, now=0.0)
     assert len(_warnings(caplog)) == 2
 
 
@@ -43,14 +43,14 @@ def test_reasons_that_change_all_the_time_are_told_at_once_only_for_a_while(
 ) -> None:
     reports = PassReports()
     for number in range(100):
-        reports.failed({"a:1": chr(ord("A") + number)}, 0.1, now=0.0)
+        reports.note_failure({"a:1": chr(ord("A") + number)}, 0.1, now=0.0)
     assert len(_warnings(caplog)) == 10
 
 
 def test_a_failure_after_a_success_is_told_at_once(caplog: pytest.LogCaptureFixture) -> None:
     reports = PassReports()
     for _ in range(2):
-        reports.failed({"a:1": "refused"}, 0.1, now=0.0)
-        reports.succeeded()
+        reports.note_failure({"a:1": "refused"}, 0.1, now=0.0)
+        reports.note_success()
     assert len(_warnings(caplog)) == 2
     assert "times so far" not in caplog.text

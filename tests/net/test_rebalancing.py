@@ -7,7 +7,8 @@ from collections import Counter
 
 import pytest
 
-from zkrecipes.net.hosts import Host, HostList
+from zkrecipes.net.connect_string import Host
+from zkrecipes.net.hosts import HostList
 from zkrecipes.net.rebalancing import host_to_move_to
 
 CLIENTS = 20_000

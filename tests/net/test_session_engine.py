@@ -19,7 +19,8 @@ from tests.recipes.fault_sweep import TIMEOUT, World, virtual_time, world
 from zkrecipes.codec.messages import DeleteRequest, ExistsRequest, WhoAmIReply
 from zkrecipes.enums import OpCode, ServerVersion, SessionState
 from zkrecipes.net.capability_cache import has_version
-from zkrecipes.net.hosts import Host, HostList
+from zkrecipes.net.connect_string import Host
+from zkrecipes.net.hosts import HostList
 from zkrecipes.net.pending import PendingRequest
 from zkrecipes.net.session import SessionOptions
 from zkrecipes.net.session_engine import SessionEngine
@@ -181,7 +182,7 @@ async def test_a_host_that_swallows_packets_does_not_take_the_turns_of_others() 
         engine = _engine(there, "one", "two", "three", timeout=12.0)
         with anyio.move_on_after(4.5):
             await engine.run()
-        reasons = engine.connector.reasons()
+        reasons = engine.connector.failure_reasons()
         waited = "no answer to the attempt to connect within 4 seconds"
         assert sorted(reasons.values()) == [
             waited,

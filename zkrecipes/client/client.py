@@ -37,7 +37,7 @@ from zkrecipes.errors import (
     SessionExpiredError,
     UnimplementedError,
 )
-from zkrecipes.net.hosts import Host, parse_connect_string
+from zkrecipes.net.connect_string import Host, parse_connect_string
 from zkrecipes.net.session import Session
 from zkrecipes.net.session_changes import SessionChanges
 from zkrecipes.net.session_engine import SessionEngine

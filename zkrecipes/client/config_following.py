@@ -17,8 +17,8 @@ from zkrecipes.errors import (
     SessionExpiredError,
     ZooKeeperError,
 )
-from zkrecipes.net.dynamic_config import hosts_in
-from zkrecipes.net.hosts import Host
+from zkrecipes.net.connect_string import Host
+from zkrecipes.net.dynamic_config import parse_dynamic_config
 from zkrecipes.net.session_engine import SessionEngine
 
 __all__ = ["ConfigFollower"]
@@ -52,7 +52,7 @@ class ConfigFollower:
         while self._engine.final_error is None:
             try:
                 async with self._client.get_and_watch(_CONFIG_PATH) as (node, changed):
-                    await self._take(hosts_in(node.data))
+                    await self._take(parse_dynamic_config(node.data))
                     pauses.reset()
                     await changed.wait()
             except (NoNodeError, NoAuthError) as error:  # servers before 3.5 have none

@@ -22,7 +22,8 @@ from zkrecipes.client.tasks import AsyncFunction, ClientTasks
 from zkrecipes.codec.records import ACL
 from zkrecipes.enums import SessionState
 from zkrecipes.errors import ConnectTimeoutError
-from zkrecipes.net.hosts import HostList, parse_connect_string
+from zkrecipes.net.connect_string import parse_connect_string
+from zkrecipes.net.hosts import HostList
 from zkrecipes.net.session import SessionKey, SessionOptions, SessionRecord
 from zkrecipes.net.session_engine import SessionEngine
 from zkrecipes.net.transport.network import Network, TcpNetwork, bare_errors
@@ -206,7 +207,7 @@ async def _enter(
             await chrooted.ensure_path("/")
         return
     assert connect_timeout is not None
-    raise ConnectTimeoutError(connect_timeout, engine.connector.reasons())
+    raise ConnectTimeoutError(connect_timeout, engine.connector.failure_reasons())
 
 
 async def _close(engine: SessionEngine, tasks: ClientTasks) -> None:

@@ -1,8 +1,8 @@
 """The connect string: `host:port,host:port/chroot`.
 
-It is checked as a whole, because a wrong one often still looks like a host name: `h1:2181;h2:2181` would be
-looked up, in vain, until connecting times out. A message names the mistake and the right form. It never shows
-what stands before an `@`, which may be a user's password.
+It is checked as a whole, because a wrong one often still looks like a host name: the client would look up
+`h1:2181;h2:2181` in vain until connecting times out. A message names the mistake and the right form. It never
+shows the text before an `@`, which may be a user's password.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class Host(NamedTuple):
 @final
 @dataclass(frozen=True, slots=True)
 class ConnectString:
-    """A connect string taken apart.
+    """The parts of a connect string.
 
     Attributes:
-        hosts: in the order in which they were written, without repetitions.
-        chroot: the path under which the client lives; empty for none.
+        hosts: the hosts in the given order, without repetitions.
+        chroot: the path that all paths of the client are below; empty for none.
     """
 
     hosts: tuple[Host, ...]
@@ -49,11 +49,11 @@ class ConnectString:
 
 
 class _MistakeError(Exception):
-    """What is wrong, and the part of the string that shows it."""
+    """A mistake in the string, and the part that shows it."""
 
-    def __init__(self, what: str, part: str = "") -> None:
-        super().__init__(what)
-        self.what = what
+    def __init__(self, requirement: str, part: str = "") -> None:
+        super().__init__(requirement)
+        self.requirement = requirement
         self.part = part
 
 
@@ -65,11 +65,11 @@ def parse_connect_string(text: str) -> ConnectString:
     string and around its commas is ignored, and so is a comma at the end.
 
     Raises:
-        ValueError: the string is wrong; the message names the mistake and the right form, and no password.
-        TypeError: it is not a string.
+        ValueError: the string is invalid; the message names the mistake and the right form, and no password.
+        TypeError: `text` is not a string.
     """
     if not isinstance(text, str):
-        raise _no_string(text)
+        raise _type_error(text)
     try:
         return _parse(text)
     except _MistakeError as mistake:
@@ -77,7 +77,7 @@ def parse_connect_string(text: str) -> ConnectString:
     raise error  # not in the handler: the context would show the part
 
 
-def _no_string(value: object) -> TypeError:
+def _type_error(value: object) -> TypeError:
     hint = ": join the hosts with commas" if isinstance(value, (list, tuple, set, frozenset)) else ""
     return TypeError(f"a connect string must be a str, not {type(value).__name__}{hint}")
 
@@ -86,11 +86,11 @@ def _describe(text: str, mistake: _MistakeError) -> str:
     is_secret = "@" in text
     shown = f"***@{text.rpartition('@')[2]}" if is_secret else text
     part = f", got {mistake.part!r}" if mistake.part and not is_secret and mistake.part != text else ""
-    return f"connect string {shown!r}: {mistake.what}{part}; the right form is {_right_form(shown)}"
+    return f"connect string {shown!r}: {mistake.requirement}{part}; the right form is {_right_form(shown)}"
 
 
 def _right_form(shown: str) -> str:
-    """The same without a scheme and credentials, if that is all that is wrong, else the form of each."""
+    """Return the string without its scheme and credentials if it is valid then, else the general form."""
     rest = shown.removeprefix("***@")
     rest = _SCHEME.sub("", rest, count=1)
     try:
@@ -123,28 +123,30 @@ def _check_chroot(chroot: str) -> str:
     if chroot in {"", "/"}:
         return ""
     if "," in chroot:
-        raise _MistakeError("the chroot must stand once, after the last host, and hold no ','", chroot)
+        raise _MistakeError("the chroot must be given once, after the last host, without ','", chroot)
     try:
         check_path(chroot)
     except ValueError as error:
-        why = str(error) if "@" not in chroot else "it is not a path"
+        reason = str(error) if "@" not in chroot else "it is not a path"
     else:
         return chroot
-    raise _MistakeError(f"the chroot is wrong: {why}")
+    raise _MistakeError(f"the chroot is invalid: {reason}")
 
 
 def _parse_host(text: str) -> Host:
     if not text:
         raise _MistakeError("a host must not be empty")
     if any(each.isspace() for each in text):
-        raise _MistakeError("hosts must be separated by ',', not by white space, and hold none", text)
+        raise _MistakeError("hosts must be separated by ',' and must not contain white space", text)
     if not text.isprintable():
-        raise _MistakeError("a host must not hold signs that cannot be seen", text)
+        raise _MistakeError("a host must not contain invisible characters", text)
     for separator, name in _SEPARATORS.items():
         if separator in text:
             raise _MistakeError(f"hosts must be separated by ',', not by {name}", text)
     if _FORBIDDEN.search(text):
-        raise _MistakeError("a host must be a name or an address, without quotes or other signs", text)
+        raise _MistakeError(
+            "a host must be a name or an address, without quotes or other special characters", text
+        )
     if "[" in text or "]" in text:
         return _parse_bracketed(text)
     if text.count(":") > 1:

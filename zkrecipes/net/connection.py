@@ -1,8 +1,8 @@
-"""Runs one `ClientSide` over one stream: read, write, timer. There is no ZooKeeper in it.
+"""Runs one `ClientSide` over one stream: read, write, timer. It knows nothing of ZooKeeper's protocol.
 
-Two tasks: the caller's reads and keeps the time, a second one writes, so that only one ever sends. Everything
-queued in one pass of the scheduler leaves in one `send`; every whole frame of a received chunk is handled
-before the next wake-up. System calls are what a client's time goes into, not Python.
+There are two tasks: the caller's reads and keeps the time, a second one writes, so that only one ever sends.
+Everything queued in one pass of the scheduler leaves in one `send`; every whole frame of a received chunk is
+handled before the next wake-up. A client spends its time in system calls, not in Python.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from zkrecipes.protocol.states import BLOCKED_AFTER, LOOK_EVERY
 __all__ = ["NO_ANSWER", "Connection", "ConnectionOwner", "Traffic"]
 
 NO_ANSWER: Final = "no answer"
-"""How the reason begins if a peer, or a step of ours, took too long."""
+"""The first words of the reason if a peer, or a step of the client, took too long."""
 
 logger: logging.Logger = logging.getLogger("zkrecipes.connection")
 
@@ -45,29 +45,29 @@ class Traffic:
 
 
 class ConnectionOwner(Protocol):
-    """What a connection asks of the session that it serves."""
+    """The session that a connection serves, as far as the connection calls it."""
 
     def next_deadline(self) -> float:
-        """When `tick` is due at the latest, besides the connection's own deadlines."""
+        """Return the time at which `tick` is due at the latest, besides the connection's own deadlines."""
 
     def look_at_clock(self) -> object:
-        """The task has slept, and perhaps the whole machine: before any bytes count as proof of life."""
+        """Notice whether the machine was suspended, before any bytes count as proof of life."""
 
     def was_blocked(self, at_least: float, at_most: float) -> None:
-        """The loop did not run for so many seconds; called before any bytes are read or time is judged."""
+        """Note the seconds for which the loop did not run, before any bytes are read or deadlines judged."""
 
     def tick(self, now: float) -> None:
-        """Time has passed."""
+        """Act on what is due."""
 
     def take_events(self, now: float) -> None:
-        """Bytes have come, or the connection has ended: take the events of the client side."""
+        """Take the events of the client side, after bytes arrived or the connection ended."""
 
 
 @final
 class Connection:
-    """One stream with the state machine that speaks through it.
+    """One stream with the state machine that uses it.
 
-    The stream belongs to the connection from here on; `aclose` closes it.
+    The connection owns the stream; `aclose` closes it.
     """
 
     def __init__(self, stream: Stream, side: ClientSide, parking: Parking) -> None:
@@ -75,32 +75,32 @@ class Connection:
         self.traffic: Traffic = Traffic()
         self.parked: Any = None
         self.first_bytes: bytes = b""
-        """How the peer's first words begin, ZooKeeper's or not: at most `FIRST_BYTES_MAX`."""
+        """The peer's first bytes, ZooKeeper's or not: at most `FIRST_BYTES_MAX`."""
         self.failure: OSError | None = None
-        """The stream's error that ended the greeting, if one did."""
+        """The stream's error that ended the greeting, if any."""
         self._stream = stream
         self._parking = parking
         self._now = parking.current_time
         self._timer: anyio.CancelScope | None = None
         self._owner: ConnectionOwner | None = None
         self._ran_at = self._due_at = float("inf")
-        """When this connection last had its turn in the loop, and by when it should have the next one."""
+        """The time at which the loop last ran this connection, and that by which it should run it again."""
 
     async def greet(
         self, exchange: SaslExchange | None = None, step_timeout: float = float("inf")
     ) -> Connected | Broken:
-        """Say the greeting and wait until the session is attached, or until it is clear that it will not be.
+        """Send the greeting and wait until the session is attached, or the connection is broken.
 
-        Events that came in the same chunk stay in the client side.
+        Events that arrived in the same chunk stay in the client side.
 
         Args:
-            exchange: the one whose first token the client side has, if any.
-            step_timeout: how long each step may take, in seconds; the connection is lost then.
+            exchange: that of the client side's first token, if any.
+            step_timeout: the seconds that each step may take before the connection is lost.
         """
         while True:
             event = await self._next_event(step_timeout)
             if isinstance(event, Challenged):
-                assert exchange is not None, "the first token came from somewhere"
+                assert exchange is not None, "the first token came from an exchange"
                 with anyio.move_on_after(step_timeout) as responding:
                     await self._respond(exchange, event.token)
                 if responding.cancelled_caught:
@@ -136,12 +136,12 @@ class Connection:
         return event
 
     async def _exchange(self) -> None:
-        """Send what is due, and take what comes."""
+        """Send what is due, and take what arrives."""
         side = self.side
         try:
             while data := side.data_to_send(self._now()):
                 await self._stream.send(data)
-                await anyio.lowlevel.checkpoint()  # a send may be none
+                await anyio.lowlevel.checkpoint()  # a send need not be a checkpoint
             received = await self._stream.receive()
         except OSError as error:
             self.failure = error
@@ -151,9 +151,9 @@ class Connection:
             self._feed(received, self.look_at_clock())
 
     async def run(self, owner: ConnectionOwner) -> None:
-        """Serve until the connection has ended; the last event that the driver can take is `Broken`.
+        """Serve until the connection has ended; the last event for `owner` is `Broken`.
 
-        Cancellation: the stream is of no more use.
+        Cancellation: the stream is unusable.
         """
         self._owner = owner
         self._ran_at = self._now()
@@ -164,12 +164,12 @@ class Connection:
                 tasks.cancel_scope.cancel()
 
     def wake(self) -> None:
-        """There is something to send."""
+        """Wake the writer task. Call it after queueing something to send."""
         if self.parked is not None:
             self._parking.wake(self)
 
     def hurry(self, deadline: float) -> None:
-        """A deadline has come nearer than it was."""
+        """Move the timer forward to `deadline` if that is earlier."""
         if self._timer is not None and deadline < self._timer.deadline:
             self._timer.deadline = deadline
             self._due_at = min(self._due_at, max(deadline, self._now()))
@@ -177,7 +177,7 @@ class Connection:
     def look_at_clock(self) -> float:
         """Return the time, and notice first whether the loop was blocked until now.
 
-        A timer that is late tells it. The connection looks at the clock often enough to know the length.
+        A late timer shows it. The connection looks at the clock often enough to know the length of the block.
         """
         now = self._now()
         if now > self._due_at:
@@ -187,7 +187,7 @@ class Connection:
 
     def _notice_block(self, now: float) -> None:
         owner, ran_at = self._owner, self._ran_at
-        due_at = max(self._due_at, ran_at)  # it may have run without the timer's having its turn
+        due_at = max(self._due_at, ran_at)  # it may have run without the timer
         if owner is not None and now - due_at > BLOCKED_AFTER * self.side.timeout:
             self._ran_at = self._due_at = now
             self.side.was_blocked(ran_at, now)
@@ -201,9 +201,9 @@ class Connection:
 
     async def _read(self, owner: ConnectionOwner) -> None:
         side = self.side
-        owner.take_events(self._now())  # what came with the greeting's answer
+        owner.take_events(self._now())  # those that arrived with the answer to the greeting
         while not side.is_dead:
-            # Deadlines mostly move away while data comes, so one scope serves for many reads; when its
+            # Deadlines mostly move away while data arrives, so one scope serves for many reads; when its
             # deadline passes, `tick` decides whether anything is due.
             deadline = self._next_deadline(owner)
             self._due_at = max(deadline, self._now())
@@ -235,7 +235,7 @@ class Connection:
         side = self.side
         while True:
             data = side.data_to_send(self.look_at_clock())
-            if side.has_events:  # a request that is not sent is answered already
+            if side.has_events:  # a request that was refused instead of sent has its answer already
                 self.hurry(float("-inf"))
             if data:
                 self.traffic.bytes_sent += len(data)
@@ -245,7 +245,7 @@ class Connection:
                     side.lose(str(error))
                     self.hurry(float("-inf"))
                     return
-                if side.has_unsent:  # it is cut in pieces so that a ping, and other tasks, can come between
+                if side.has_unsent:  # in pieces, so that a ping and other tasks can run in between
                     await anyio.lowlevel.checkpoint()
                     continue
             await self._parking.park(self)

@@ -1,7 +1,7 @@
-"""Finding a server that attaches a session: host after host, pass after pass.
+"""Finds a server that attaches a session: host after host, pass after pass.
 
-A server that refuses, stays silent or speaks nonsense counts as down, with the reason kept for whoever asks
-why there is no session.
+A server that refuses, stays silent or speaks another protocol counts as down. Its reason is kept for the
+error of a `connect()` that finds no server.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from zkrecipes.codec.messages import CloseSessionRequest
 from zkrecipes.errors import AuthFailedError, ConnectionLossError, ProtocolError, SessionExpiredError
 from zkrecipes.net import four_letter, sasl_steps
 from zkrecipes.net.capability_cache import CapabilityCache
+from zkrecipes.net.connect_string import Host
 from zkrecipes.net.connection import NO_ANSWER, Connection
 from zkrecipes.net.foreign_protocols import describe_foreign_protocol
-from zkrecipes.net.hosts import Host, HostList
+from zkrecipes.net.hosts import HostList
 from zkrecipes.net.known_addresses import KnownAddresses
 from zkrecipes.net.pace import Pace
 from zkrecipes.net.pass_reports import PassReports
 from zkrecipes.net.read_write_server import find_read_write_server
+from zkrecipes.net.session import plain_reason
 from zkrecipes.net.transport.address import AddressTable
 from zkrecipes.net.transport.network import Address, Network, Stream
 from zkrecipes.net.transport.tls_errors import TlsError
@@ -45,16 +47,13 @@ _NONCE_SIZE: Final = 24
 
 @final
 class _Search(NamedTuple):
-    """What a server is looked for with.
-
-    `waits_for_tickets` says what to do when the client has nothing to authenticate with: wait, as for a
-    server, or say so at once.
-    """
+    """The inputs of a search for a server."""
 
     greeting: Greeting
     watches: WatchTable[Any]
     pace: Pace
     waits_for_tickets: bool
+    """Whether a client without valid tickets waits for them, as for a server, or raises at once."""
 
 
 @final
@@ -63,8 +62,8 @@ class Connector:
 
     Args:
         network: where the hosts are.
-        hosts: which of them is next; whoever is served by one says so (`HostList.succeeded`).
-        watches: the client's watches, to be re-armed on each connection.
+        hosts: chooses the next one; the engine reports which of them served (`HostList.note_success`).
+        watches: the client's watches, to be set again on each connection.
         packet_size_max: the largest reply to accept, in bytes.
     """
 
@@ -78,10 +77,10 @@ class Connector:
     ) -> None:
         self.hosts = hosts
         self.sasl: SaslMechanism | None = None
-        """How each connection authenticates, before anything else."""
+        """The mechanism with which each connection authenticates first, if any."""
         self._reasons: dict[Host, str] = {}
         self._trying: Host | None = None
-        self._step = ""  # which step of the attempt at `_trying` is under way
+        self._step = ""  # the current step of the attempt at `_trying`
         self._reports = PassReports()
         self._addresses = KnownAddresses(network)
         self._network = network
@@ -91,8 +90,8 @@ class Connector:
         self._names: AddressTable[str] = AddressTable()
         self.capability_cache: CapabilityCache = CapabilityCache()
 
-    def reasons(self) -> dict[str, str]:
-        """Why each host has not attached the session the last time that it was tried, by `host:port`."""
+    def failure_reasons(self) -> dict[str, str]:
+        """Return the reason of each host for not attaching the session at the last try, by `host:port`."""
         unknown = dict.fromkeys(self.hosts.hosts, "not tried yet")
         if self._trying in unknown:
             unknown[self._trying] = (
@@ -104,25 +103,25 @@ class Connector:
         """Try hosts until one attaches the session. There is no time limit but the caller's.
 
         Args:
-            greeting: which session.
+            greeting: names the session.
             pace: the time limits of its steps.
 
         Raises:
-            SessionExpiredError: a server knows the session no longer.
-            AuthFailedError: a server refused the credentials, or there are none and no session either.
+            SessionExpiredError: a server reports that the session has ended.
+            AuthFailedError: a server refused the credentials, or there are no tickets and no session.
         """
-        # A session that may be alive is worth waiting for: tickets are renewed by others, who may be late, or
-        # are about to write what has just been read. Without one the caller had better know at once.
+        # A session that may be alive is worth waiting for: other programs renew the tickets, and may be late
+        # or just writing the file that was read. Without a session, the caller gets the error at once.
         may_be_alive = greeting.session_id != 0
         return await self._attach(_Search(greeting, self._watches, pace, may_be_alive))
 
     async def close_session(self, greeting: Greeting, pace: Pace) -> None:
-        """Close a session that was given up, on whichever server can be reached first.
+        """Close a session that was given up, on the first server that can be reached.
 
-        Its ephemerals go at once then. Best effort: a session that is not closed ends by itself.
+        The server then deletes its ephemerals at once. Best effort: a session that is not closed expires.
 
         Args:
-            greeting: which session.
+            greeting: names the session.
             pace: the time limits of its steps.
         """
         for _ in range(_CLOSE_TRIES):
@@ -132,7 +131,7 @@ class Connector:
             except (SessionExpiredError, AuthFailedError):
                 return
             try:
-                with anyio.move_on_after(pace.step(0, 1)):
+                with anyio.move_on_after(pace.step_timeout(0, 1)):
                     connection.side.send(Ticket(CloseSessionRequest()))
                     if isinstance(await connection.next_reply(), Replied):
                         return
@@ -141,23 +140,23 @@ class Connector:
                     await connection.aclose()
 
     async def ask(self, address: Address, word: bytes) -> bytes:
-        """The server's answer to a four-letter word, as far as a reply may be long.
+        """Return the server's answer to a four-letter word, up to the size limit of a reply.
 
         Raises:
-            OSError: it could not be asked.
+            OSError: the server could not be asked.
         """
         return await four_letter.ask(self._network, address, word, size_max=self._packet_size_max)
 
     async def addresses_of(self, host: Host) -> list[Address]:
-        """Every address that the host has now; none where its name cannot be resolved."""
+        """Return every address that the host has now; none if its name cannot be resolved."""
         try:
             return await self._network.resolve(host.name, host.port)
         except OSError:
             return []
 
-    async def find_read_write_server(self, is_wanted: Callable[[], bool]) -> tuple[Host, Address] | None:
-        """A host whose server has a quorum, and at which address; None when it is no longer wanted."""
-        return await find_read_write_server(self._network, lambda: self.hosts.hosts, is_wanted)
+    async def find_read_write_server(self, is_needed: Callable[[], bool]) -> tuple[Host, Address] | None:
+        """Return a host whose server has a quorum, and its address; None once it is not needed."""
+        return await find_read_write_server(self._network, lambda: self.hosts.hosts, is_needed)
 
     async def _attach(self, search: _Search) -> tuple[Connection, Connected, Address]:
         while True:
@@ -167,28 +166,28 @@ class Connector:
             try:
                 attached = await self._try_host(host, search)
             except (SessionExpiredError, AuthFailedError):
-                self._found()
+                self._note_answer()
                 raise
             if attached is not None:
-                self._found()
+                self._note_answer()
                 return attached
 
-    def _found(self) -> None:
-        """A server that works, whatever it said."""
+    def _note_answer(self) -> None:
+        """Forget the failures: a server works, whatever it answered."""
         self._trying = None
-        self._reports.succeeded()
+        self._reports.note_success()
         if self._reasons:
             self._reasons.clear()
-            self.hosts.succeeded()
+            self.hosts.note_success()
 
     async def _end_pass(self, pace: Pace) -> None:
-        pause = self.hosts.end_pass(pace.longest_pause())
+        pause = self.hosts.end_pass(pace.pause_max())
         if self._reasons:
             self.capability_cache.forget_all()
-            self._addresses.forget_others(self.hosts.hosts)
-            self._reports.failed(self.reasons(), pause, anyio.current_time())
-        # If none failed, one attached the session and closed the connection soon after: it is tried again
-        # at once, but only once, for something that we send may be the cause.
+            self._addresses.keep_only(self.hosts.hosts)
+            self._reports.note_failure(self.failure_reasons(), pause, anyio.current_time())
+        # If no host failed, one attached the session and closed the connection soon after: it is tried again
+        # at once, but only once, because something that the client sends may be the cause.
         if self._reasons or self.hosts.passes > 1:
             await anyio.sleep(pause)
 
@@ -197,23 +196,25 @@ class Connector:
         try:
             addresses, is_guess = await self._addresses.resolve(
                 host,
-                search.pace.step(self.hosts.passes, len(self.hosts.hosts)),
-                # A session proves that an ensemble is the one that it was; a new one would prove nothing.
+                search.pace.step_timeout(self.hosts.passes, len(self.hosts.hosts)),
+                # A session proves that the ensemble is still the same; a new one would prove nothing.
                 may_guess=search.greeting.session_id != 0,
             )
         except OSError as error:
             addresses, is_guess, reason = [], False, str(error)
-        for address in self.hosts.in_order(addresses):
+        for address in self.hosts.order_addresses(addresses):
             self._names[address] = host.name
             self.hosts.last_address = address
-            step = search.pace.step(self.hosts.passes, len(self.hosts.hosts), len(addresses))
+            step = search.pace.step_timeout(self.hosts.passes, len(self.hosts.hosts), len(addresses))
             try:
                 return (*await self._try_address(address, search, step), address)
             except (SessionExpiredError, AuthFailedError) as error:
                 if not is_guess:
-                    self.hosts.prefer(host, address)  # it serves, so the next session may begin there
+                    self.hosts.prefer(host, address)  # it answers, so the next session may begin there
                     raise
-                reason = f"resolving: the server at the last known address, {address}, says: {error.reason}"
+                reason = (
+                    f"resolving: the server at the last known address, {address}, reports: {error.reason}"
+                )
             except OSError as error:
                 where = f"resolving: the last known address, {address}: " if is_guess else ""
                 reason = where + (str(error) or type(error).__name__)
@@ -225,7 +226,7 @@ class Connector:
         self, address: Address, search: _Search, step: float
     ) -> tuple[Connection, Connected]:
         exchange = self._exchange(address)
-        with _bounded(step, "from the KDC " if exchange is not None and exchange.blocks else ""):
+        with _step_limit(step, "from the KDC " if exchange is not None and exchange.blocks else ""):
             token = None if exchange is None else await _begin(exchange, search)
         while True:
             side = ClientSide(
@@ -252,7 +253,7 @@ class Connector:
             if not self.capability_cache.note_end(address, side):
                 self.capability_cache.forget(address)
                 raise self._reason_of(outcome, connection, search.greeting)
-            # It only told what it does not have: again, at once, and without that question.
+            # The question only showed what the server lacks: try again at once without it.
             exchange = self._exchange(address)
             token = None if exchange is None else await _begin(exchange, search)
 
@@ -260,32 +261,32 @@ class Connector:
         network = self._network
         carrier = network.carrier if isinstance(network, TlsNetwork) else network
         self._step = " to the attempt to connect"
-        with _bounded(step, "to the attempt to connect "):
+        with _step_limit(step, "to the attempt to connect "):
             stream = await carrier.connect(*address)
         if isinstance(network, TlsNetwork):
             self._step = " in the TLS handshake"
-            with _bounded(step, "in the TLS handshake "):
+            with _step_limit(step, "in the TLS handshake "):
                 stream = await network.secure(stream, address)
         return stream
 
     def _reason_of(self, broken: Broken, connection: Connection, greeting: Greeting) -> Exception:
-        """What ends the session as it is; anything else only counts against the host."""
+        """Return the error that ends the session unchanged; any other becomes a reason against the host."""
         error = broken.error
         if isinstance(error, (SessionExpiredError, AuthFailedError)):
             return error
-        stranger = describe_foreign_protocol(connection.first_bytes)
-        if stranger:
-            return ConnectionAbortedError(stranger)
+        protocol = describe_foreign_protocol(connection.first_bytes)
+        if protocol:
+            return ConnectionAbortedError(protocol)
         if isinstance(error, ProtocolError):
             return ConnectionAbortedError(f"it does not speak ZooKeeper's protocol: {error}")
         if not isinstance(error, ConnectionLossError):
-            return ConnectionAbortedError(str(getattr(error, "reason", "") or error))
-        says_why = isinstance(connection.failure, TlsError) or error.reason.startswith(NO_ANSWER)
-        hint = "" if connection.first_bytes or says_why else self._usual_causes(greeting)
+            return ConnectionAbortedError(plain_reason(error))
+        has_cause = isinstance(connection.failure, TlsError) or error.reason.startswith(NO_ANSWER)
+        hint = "" if connection.first_bytes or has_cause else self._usual_causes(greeting)
         return ConnectionAbortedError(f"{error.reason or error}{hint}")
 
     def _usual_causes(self, greeting: Greeting) -> str:
-        """Why a server closes a connection without a word, the most usual cause first."""
+        """List the usual causes for closing a connection without an answer, the most usual one first."""
         causes = [
             "it has no quorum or is starting",
             "this address has too many connections to it (maxClientCnxns)",
@@ -297,7 +298,7 @@ class Connector:
         return f"; usual causes: {', '.join(causes[:-1])}, or {causes[-1]}"
 
     def _exchange(self, address: Address) -> SaslExchange | None:
-        """A SASL exchange with the server at `address`, which is known to mechanisms by its name."""
+        """Return a SASL exchange with the server at `address`, which mechanisms know by its host name."""
         if self.sasl is None:
             return None
         return self.sasl.exchange(self._names.get(address, address.host), os.urandom(_NONCE_SIZE))
@@ -313,13 +314,13 @@ async def _begin(exchange: SaslExchange, search: _Search) -> bytes:
 
 
 @contextmanager
-def _bounded(seconds: float, what: str) -> Iterator[None]:
-    """Let one step take so long.
+def _step_limit(seconds: float, request: str) -> Iterator[None]:
+    """Limit the time of one step.
 
     Raises:
-        TimeoutError: it took longer; the message says what was not answered.
+        TimeoutError: the step took longer; the message names the unanswered request.
     """
     with anyio.move_on_after(seconds) as scope:
         yield
     if scope.cancelled_caught:
-        raise TimeoutError(f"{NO_ANSWER} {what}within {seconds:.3g} seconds")
+        raise TimeoutError(f"{NO_ANSWER} {request}within {seconds:.3g} seconds")

@@ -1,4 +1,4 @@
-"""Recognises services that are not ZooKeeper by the first bytes that they say."""
+"""Recognises services other than ZooKeeper by the first bytes that they send."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final
 __all__ = ["FIRST_BYTES_MAX", "describe_foreign_protocol"]
 
 FIRST_BYTES_MAX: Final = 24
-"""Bytes that are enough to recognise each of them."""
+"""The number of bytes that are enough to recognise each of them."""
 
-# What each says to a client that has sent ZooKeeper's greeting, or before that.
-_STRANGERS: Final = (
-    (re.compile(rb"\x15\x03"), "it answers with an alert of TLS: this is a port for TLS (`tls=`)"),
+# The answer of each to ZooKeeper's greeting, or its own greeting.
+_SERVICES: Final = (
+    (re.compile(rb"\x15\x03"), "it answers with a TLS alert: this is a port for TLS (`tls=`)"),
     (
         re.compile(rb"HTTP/|<(!DOCTYPE|html)"),
         "HTTP: is this the port of the AdminServer?",
@@ -29,8 +29,8 @@ _STRANGERS: Final = (
 
 
 def describe_foreign_protocol(first_bytes: bytes) -> str:
-    """What speaks so, as a reason why it attaches no session; empty if it is not recognised."""
-    for pattern, name in _STRANGERS:
+    """Name the service as a reason why it attaches no session; empty if it is not recognised."""
+    for pattern, name in _SERVICES:
         if pattern.match(first_bytes):
             return name if name.startswith("it ") else f"it speaks {name}"
     return ""

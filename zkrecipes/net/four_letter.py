@@ -1,4 +1,4 @@
-"""Four-letter words: one is asked on a connection of its own, text is answered, and the server closes."""
+"""Sends a four-letter word on a separate connection; the server answers with text and closes it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zkrecipes.net.transport.network import Address, Network
 __all__ = ["SIZE_MAX", "ask"]
 
 SIZE_MAX: Final = 64 * 1024
-"""Bytes, more than any word answers that is about one server and not about all of its clients."""
+"""The size in bytes that no answer exceeds if it is about the server alone and not about its clients."""
 
 
 async def ask(
@@ -23,17 +23,18 @@ async def ask(
     size_max: int = SIZE_MAX,
     is_enough: Callable[[bytes], object] = lambda _: False,
 ) -> bytes:
-    """The answer of the server at `address`. There is no time limit but the caller's.
+    """Return the answer of the server at `address`. There is no time limit but the caller's.
 
     Args:
-        network: where the server is.
-        address: of its client port.
+        network: opens the connection.
+        address: the server's client port.
         word: `srvr`, `isro` …
-        size_max: no more is read once there are so many bytes.
-        is_enough: whether what has come so far will do; a proxy may leave open what the server closes.
+        size_max: the number of bytes from which on no more is read.
+        is_enough: returns whether the bytes so far are the whole answer, because a proxy may keep open the
+            connection that the server closes.
 
     Raises:
-        OSError: nobody listens there, or the connection broke.
+        OSError: the connection could not be opened, or it broke.
     """
     stream = await network.connect(*address)
     answer = b""

@@ -1,9 +1,15 @@
-"""The holds of one client: their proof, their checks, and the scopes that end with them.
+"""The holds of one client: their proof, their checks, and the scopes that end with them."""
 
-All holds of a session are proven until the same moment, so one alarm serves for them: a scope of the client's
-own whose deadline is the end of what is proven. Proofs move this deadline, and nothing else does; if no proof
-comes, the runtime wakes the alarm's task, whatever else the client is busy with, and that cancels the bodies.
-"""
+# The problem: the bodies of all holds must be cancelled in time, even while the client waits for a connection
+# or takes a long reply; and a client may have thousands of holds.
+#
+# The trick: all holds of a session are proven until the same moment, so they share one alarm: a cancel scope
+# whose deadline is the end of the proof. Only proofs move this deadline. If none arrives, the runtime wakes
+# the alarm's task, which cancels the bodies.
+#
+# The consequences: a new proof costs the same for one hold and for thousands. A guard belongs to one session:
+# `begin` and `end` bracket it, and a reply of an earlier connection proves nothing, because connections are
+# numbered (`Evidence.connection`). A write that creates a hold's znode may prove it without a check.
 
 from __future__ import annotations
 
@@ -30,26 +36,26 @@ __all__ = ["Holds"]
 logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 
 _NEVER: Final = float("-inf")
-_BLAMED: Final = {
+_LOSSES: Final = {
     NoNodeError.code: "its znode is gone",
-    NoAuthError.code: "its znode may not be read by its owner: the ACL must give READ",
+    NoAuthError.code: "its owner may not read its znode: the ACL must give READ",
 }
 
 
 @final
 class Holds:
-    """All holds of a client, each of its present session.
+    """All holds of a client, each of its current session.
 
     Args:
         tick_time: the ensemble's tick in seconds if the caller knows it, else None.
         send_check: called when a check may be due at once.
-        look_at_clock: called before time is trusted; calls `suspended` if it has not counted some.
-        start: starts a task of the client's, which ends with it; called once, with the first hold.
-        now: the time on `anyio.current_time()`'s clock.
+        look_at_clock: called before time is trusted; calls `suspended` if the clock has missed some.
+        start: starts a task that ends with the client; called once, with the first hold.
+        now: returns the time on `anyio.current_time()`'s clock.
 
     Attributes:
-        waiting: the guards whose tasks wait for news.
-        blocked: how long the loop was blocked since the newest proof, for the errors of the holds lost by it.
+        waiting: the guards whose tasks wait for a change.
+        blocked: the loop's blocks since the newest proof, for the errors of the holds lost by them.
     """
 
     def __init__(
@@ -89,8 +95,8 @@ class Holds:
             path: the hold's znode.
             session: its owner.
             also: more znodes of the same hold.
-            made: what the creation of `path` proves, which was a write like any check, and found the znode
-                as surely: if it proves enough there is nothing to wait for.
+            made: the evidence of the creation of `path`, which was a write like any check and found the znode
+                as surely: if it proves enough, the hold is proven at once.
         """
         self.look_at_clock()
         guard = Guard((path, *also), self)
@@ -108,7 +114,7 @@ class Holds:
         return guard
 
     def evidence(self) -> Evidence:
-        """What a write that is handed to the connection now will prove once it has succeeded."""
+        """Return the proof that a write handed to the connection now will be if it succeeds."""
         return Evidence(self._connection, self.proof.write_proves_until)
 
     def _is_proven_by(self, made: Evidence) -> bool:
@@ -118,7 +124,7 @@ class Holds:
         return self.checks.will_last(self.now())
 
     def move(self, guard: Guard, path: str) -> None:
-        """Check `path` in place of the guard's znodes."""
+        """Check `path` instead of the guard's znodes."""
         is_unproven = guard in self._unproven
         self.forget(guard)
         guard.paths = (path,)
@@ -127,7 +133,7 @@ class Holds:
         self._check(guard)
 
     def forget(self, guard: Guard) -> None:
-        """The hold is over."""
+        """Check the guard's znodes no longer: the hold has ended."""
         self._unproven.pop(guard, None)
         for path in guard.paths:
             if self._guards.get(path) is guard:
@@ -150,32 +156,32 @@ class Holds:
 
     @property
     def cancel_at(self) -> float:
-        """When the bodies of all holds are cancelled, unless a proof comes."""
+        """The time at which the bodies of all holds are cancelled unless a proof arrives."""
         return self.proof.valid_until - CANCEL_BEFORE_END * self.proof.timeout
 
     def begin(self, session: Session) -> None:
-        """A new session: what was proven of the last one means nothing."""
+        """Start again with a new session: proofs of the last one mean nothing."""
         self._session = session
         self._is_warned = False
         self.proof = HoldProof(half_tick=self._half_tick)
         self.checks = HoldChecks(self.proof)
 
     def end(self, reason: str) -> None:
-        """The session is over, or about to be closed: its holds end, and no other one begins in it."""
-        # The creation of a lock's znode may be answered after the server was asked to close the session.
+        """End the holds of a session that has ended or is about to be closed; no other hold begins in it."""
+        # The reply to the creation of a lock's znode may arrive after the request to close the session.
         self._session = None
         for guard in list(self._guards.values()):
             guard.lose(reason)
 
     def inherited(self, reason: str) -> None:
-        """This is a child of the process that has the holds, and would not hear of their end."""
+        """End the holds in a child of the process that has them, which would not learn of their loss."""
         self._session = None
         for guard in self._guards.values():
             guard.disown(reason)
         self._guards.clear()
 
     def attached(self, connected: Connected) -> None:
-        """A connection is up."""
+        """Note a new connection."""
         self._connection += 1
         self._answered = self._committed = _NEVER
         self.proof.attached(sent_at=connected.sent_at, timeout=connected.timeout)
@@ -183,22 +189,23 @@ class Holds:
         self._set_alarm()  # a smaller timeout ends holds earlier
 
     def detached(self) -> None:
-        """The connection is gone; what was proven stays proven until its time."""
+        """Note the end of the connection; what was proven stays proven until its time."""
         self._tickets.clear()
         self._connection += 1
         self.proof.detached()
         self.checks.detached()
 
     def suspended(self, seconds: float) -> None:
-        """So much time has passed that the loop's clock has not counted: every proof ends the sooner."""
+        """Count time that passed while the loop's clock stood still: every proof ends this much earlier."""
         self.proof.suspended(seconds)
-        self._connection += 1  # what was noted before, as evidence, is of another time
+        self._connection += 1  # evidence noted before counts with the former clock
         self._set_alarm()
 
     def was_blocked(self, blocked: str, now: float) -> None:
-        """Note that the loop was blocked until `now`; `blocked` says for how long.
+        """Note that the loop was blocked until `now`; `blocked` describes it.
 
-        A check on its way has its time again, as nobody could read its answer. What is proven stays as it is.
+        A check in flight gets its full time again, because no task could read its answer. The proof does not
+        change.
         """
         self.blocked = f": {blocked}"
         self.checks.replied_to_earlier(now)
@@ -213,7 +220,7 @@ class Holds:
         return tickets
 
     def answered(self, sent_at: float, committed_sent_at: float, now: float) -> None:
-        """Replies have come: to the newest answered request, and to the newest write that succeeded."""
+        """Note the send times of the newest answered request and of the newest write that succeeded."""
         if committed_sent_at > self._committed:
             self._committed = committed_sent_at
             self.proof.answered(sent_at=committed_sent_at, now=now, committed=True)
@@ -223,7 +230,7 @@ class Holds:
             self.checks.replied_to_earlier(now)
 
     def take_reply(self, replied: Replied, now: float) -> bool:
-        """Whether the reply was to a check of ours; then it has had its effect."""
+        """Take the reply if it is to a check; return whether it was."""
         if not self._tickets or replied.ticket is not self._tickets[0]:
             return False
         self._tickets.popleft()
@@ -235,10 +242,10 @@ class Holds:
             self._take_proof(now)
             self.blocked = ""
         else:
-            path = self.checks.failed(index if code in _BLAMED else None, now)
+            path = self.checks.failed(index if code in _LOSSES else None, now)
             if path is not None and path in self._guards:
                 self._guards[path].is_unreadable = code == NoAuthError.code
-                self._guards[path].lose(_BLAMED[code])
+                self._guards[path].lose(_LOSSES[code])
         return True
 
     def _take_proof(self, now: float) -> None:
@@ -248,7 +255,7 @@ class Holds:
                     del self._unproven[guard]
                     guard.prove()
         for guard in list(self.waiting):
-            guard.tell()
+            guard.wake_waiters()
         self._set_alarm()
 
     def _warn_if_slow(self) -> None:
@@ -257,8 +264,8 @@ class Holds:
         self._is_warned = True
         logger.warning(
             "the server takes %.3f seconds to answer a write, and holds need less than %.3f, a tenth of the "
-            "session timeout: they are lost, or are never acquired, if it gets slower (use a longer "
-            "session_timeout, or a nearer server)",
+            "session timeout: they are lost, or never acquired, if it becomes slower (use a longer "
+            "session_timeout or a nearer server)",
             self.proof.round_trip,
             ROUND_TRIP_MAX * self.proof.timeout,
         )
@@ -266,7 +273,7 @@ class Holds:
     # --- the alarm -----------------------------------------------------------------------------------------
 
     def _set_alarm(self) -> None:
-        """Move the one deadline of all bodies to where the proof says."""
+        """Move the one deadline of all bodies to the time that the proof allows."""
         if not self._guards:
             return
         cancel_at = self.cancel_at
@@ -279,7 +286,7 @@ class Holds:
             self._alarm.deadline = cancel_at
 
     async def _watch_alarm(self) -> None:
-        """Wait for the alarm, again and again: from the first hold on, and until the client ends."""
+        """Wait for the alarm, again and again, from the first hold until the client ends."""
         while self._alarm is not None:
             with self._alarm:
                 await anyio.sleep_forever()
@@ -287,13 +294,13 @@ class Holds:
             self._set_alarm()
 
     def _end_unless_proven(self) -> None:
-        """Cancel the bodies of all holds whose time has come. The holds are checked until these have left."""
+        """Cancel the bodies of all holds whose time has come. The holds are checked until the bodies end."""
         for guard in list(self._guards.values()):
-            guard.why_ended()
+            guard.end_reason()
 
 
 def _first_failure(replied: Replied) -> tuple[int | None, int]:
-    """Which check failed first, and with which code; (None, 0) if none did."""
+    """Return the index and code of the check that failed first; (None, 0) if none did."""
     if replied.error is not None:
         return None, getattr(replied.error, "code", RuntimeInconsistencyError.code)
     assert isinstance(replied.reply, MultiReply)

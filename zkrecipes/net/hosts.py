@@ -1,8 +1,8 @@
-"""Which server is tried next, and after how long.
+"""Chooses the server to try next, and the pause before it.
 
-Every name is resolved afresh at every attempt, because pods move. Hosts come in random order, the next one at
-once; only after a whole pass without success there is a pause, exponential with full jitter
-("Exponential Backoff And Jitter", AWS Architecture Blog, 2015), so that a thousand clients do not come back
+Every name is resolved afresh at every attempt, because pods move. Hosts are tried in random order, the next
+one at once. Only after a whole pass without success there is a pause, exponential with full jitter
+("Exponential Backoff And Jitter", AWS Architecture Blog, 2015), so that a thousand clients do not return
 together.
 """
 
@@ -11,30 +11,30 @@ from __future__ import annotations
 import random
 from typing import Final, final
 
-from zkrecipes.net.connect_string import DEFAULT_PORT, ConnectString, Host, parse_connect_string
+from zkrecipes.net.connect_string import Host
 from zkrecipes.net.rebalancing import host_to_move_to
 from zkrecipes.net.transport.network import Address
 
-__all__ = ["DEFAULT_PORT", "ConnectString", "Host", "HostList", "parse_connect_string"]
+__all__ = ["HostList"]
 
 _PAUSE_FIRST: Final = 0.1
 _PAUSE_GROWS: Final = 1.5
-"""Not twice, as is usual: most outages are elections of less than a second, and half of what a pause is too
-long is waited for nothing."""
+"""Less than the usual factor 2: most outages are elections of less than a second, and half of what a pause is
+too long is waited in vain."""
 _PAUSE_MAX: Final = 5.0
-_GROWS_AT_MOST: Final = 20
+_GROWTHS_MAX: Final = 20
 
 
 @final
 class HostList:
-    """Which host is next, and which of its addresses.
+    """The hosts of a client: chooses the next one, and the order of its addresses.
 
     Args:
-        hosts: where servers are.
+        hosts: the servers of the connect string.
         rng: shuffles them and draws the pauses.
 
     Attributes:
-        last_address: the newest one that was tried; whoever tries one says so.
+        last_address: the newest address that was tried; the connector sets it.
     """
 
     def __init__(self, hosts: tuple[Host, ...], rng: random.Random) -> None:
@@ -58,18 +58,17 @@ class HostList:
         """Use other hosts from the next attempt on, and `spare` as well once all of them have failed."""
         self._hosts = hosts
         self._spare = spare
-        self.succeeded()
+        self.note_success()
 
     def rebalance(self, hosts: tuple[Host, ...], current: Host | None) -> Host | None:
-        """Use other hosts from the next attempt on, and decide whether this client is one of those that move.
+        """Use other hosts from the next attempt on, and decide whether this client moves to another one.
 
         Args:
-            hosts: all of them, from now on.
-            current: the one whose server the client is attached to, among those until now; None if it is of
-                none of them.
+            hosts: all hosts from now on.
+            current: that of the former hosts to whose server the client is attached, or None.
 
         Returns:
-            Where it moves, which is tried first; None if it stays.
+            The host to move to, which is tried first; None if the client stays.
         """
         host = host_to_move_to(self._hosts, hosts, current, self._rng)
         self.replace(hosts, self._spare)
@@ -78,37 +77,37 @@ class HostList:
 
     @property
     def last_tried(self) -> Host | None:
-        """The host of the newest attempt: where the client is attached, while it is."""
+        """The host of the newest attempt: that of the server to which the client is attached, if it is."""
         return self._last
 
     def next_host(self) -> Host:
-        """The host to try now; a new pass begins when all have had their turn."""
+        """Return the host to try now; start a new pass when all have been tried."""
         self._has_begun = True
         if not self._order:
             spare = self._spare if self._passes else ()
             self._order = list(dict.fromkeys([*self._hosts, *spare]))
             self._rng.shuffle(self._order)
             if len(self._order) > 1 and self._order[-1] == self._last:
-                # not the one that has just failed
+                # not first the one that has just failed
                 self._order.insert(0, self._order.pop())
         preferred, self._preferred = self._preferred, None
         if preferred is not None and preferred in self._hosts:
-            # also where it has had its turn in this pass
+            # even if it was tried in this pass
             self._order = [host for host in self._order if host != preferred] + [preferred]
         self._last = self._order.pop()
         return self._last
 
     def prefer(self, host: Host, address: Address | None = None) -> None:
-        """Let `host` have the next turn, if it still is one of the hosts, and begin with this address."""
+        """Try `host` next if it is still one of the hosts, and this address of it first."""
         self._preferred = host
         self._preferred_address = address
 
-    def in_order(self, addresses: list[Address]) -> list[Address]:
-        """The addresses of the host whose turn it is, in the order in which to try them.
+    def order_addresses(self, addresses: list[Address]) -> list[Address]:
+        """Return the addresses of the current host in the order in which to try them.
 
         A name may stand for all servers, so they are shuffled: a resolver's order is much the same for all
-        clients, and the first server would have most of them. Which of IPv6 and IPv4 comes first is the
-        resolver's say, though: it knows what can be reached (RFC 6724). The last one tried has its turn last.
+        clients, and the first server would have most of them. The resolver decides whether IPv6 or IPv4 is
+        tried first, because it knows what can be reached (RFC 6724). The address tried last is the last one.
         """
         families = list(dict.fromkeys(map(_is_ipv6, addresses)))
         preferred, self._preferred_address = self._preferred_address, None
@@ -119,28 +118,28 @@ class HostList:
 
         return sorted(self._rng.sample(addresses, len(addresses)), key=rank)
 
-    def end_pass(self, at_most: float = _PAUSE_MAX) -> float:
-        """How long to wait before the next pass, in seconds: longer from pass to pass, up to 5 s.
+    def end_pass(self, pause_max: float = _PAUSE_MAX) -> float:
+        """End the pass, and return the seconds to wait before the next one: ever longer, up to 5 s.
 
         Args:
-            at_most: the longest pause that the session can afford, in seconds.
+            pause_max: the longest pause that the session can afford, in seconds.
         """
-        longest = min(_PAUSE_MAX, at_most, _PAUSE_FIRST * _PAUSE_GROWS ** min(self._passes, _GROWS_AT_MOST))
+        longest = min(_PAUSE_MAX, pause_max, _PAUSE_FIRST * _PAUSE_GROWS ** min(self._passes, _GROWTHS_MAX))
         self._passes += 1
         return self._rng.uniform(0, longest)
 
     @property
     def is_pass_over(self) -> bool:
-        """Whether every host has had its turn, and none of them has succeeded since."""
+        """Whether every host was tried, and none has succeeded since."""
         return self._has_begun and not self._order
 
     @property
     def passes(self) -> int:
-        """How many passes have ended since the last success."""
+        """The number of passes that have ended since the last success."""
         return self._passes
 
-    def succeeded(self) -> None:
-        """A host served for a while: the next failure starts from the shortest pause, with a new order."""
+    def note_success(self) -> None:
+        """Start again from the shortest pause and a new order, because a host served for a while."""
         self._has_begun = False
         self._passes = 0
         self._order.clear()

@@ -1,4 +1,13 @@
-"""The addresses of the hosts: resolved afresh for each attempt, and the last ones while a resolver hangs."""
+"""Resolves the hosts afresh for each attempt; keeps the last known addresses for a resolver that hangs."""
+
+# The problem: pods change their addresses, so each attempt must ask the resolver; but in an outage of the
+# name service a look-up hangs, and would end sessions whose servers are well.
+#
+# The trick: while a look-up hangs, the client tries the addresses that the name had last. If the previous
+# look-up of the name hung as well, it waits only an eighth of a step for this one.
+#
+# The consequences: a server of another ensemble may have such an address by now. So only a session that may
+# be alive uses them, never a new one, and the expiry that such a server reports is only a failed attempt.
 
 from __future__ import annotations
 
@@ -6,25 +15,25 @@ from typing import Final, final
 
 import anyio
 
-from zkrecipes.net.hosts import Host
+from zkrecipes.net.connect_string import Host
 from zkrecipes.net.transport.network import Address, Network
 
 __all__ = ["KnownAddresses"]
 
 _WAIT_IF_KNOWN: Final = 1 / 2
 _WAIT_IF_HANGING: Final = 1 / 8
-"""In steps: how long to wait for a resolver when there are addresses to try meanwhile."""
+"""In steps: the time to wait for a resolver if there are known addresses to try instead."""
 
 
 @final
 class KnownAddresses:
-    """What the names of one client's hosts resolve to.
+    """The addresses of one client's hosts.
 
     Args:
-        network: resolves them.
+        network: resolves the names.
 
     Attributes:
-        is_resolving: whether a name is being resolved at this moment.
+        is_resolving: whether a name is being resolved now.
     """
 
     def __init__(self, network: Network) -> None:
@@ -34,11 +43,11 @@ class KnownAddresses:
         self._hanging: set[Host] = set()
 
     async def resolve(self, host: Host, step: float, *, may_guess: bool) -> tuple[list[Address], bool]:
-        """The addresses of a host, and whether they are only the last known ones.
+        """Return the addresses of a host, and whether they are only the last known ones.
 
         Args:
-            host: whose.
-            step: how long this may take, in seconds.
+            host: the host to resolve.
+            step: the seconds that this may take.
             may_guess: whether the last known addresses will do while the resolver does not answer. The
                 servers of another ensemble may have them by now.
 
@@ -59,8 +68,8 @@ class KnownAddresses:
             return last, True
         raise TimeoutError(f"resolving: no answer from the name service within {wait:.3g} seconds")
 
-    def forget_others(self, hosts: tuple[Host, ...]) -> None:
-        """Keep the addresses of these hosts only."""
+    def keep_only(self, hosts: tuple[Host, ...]) -> None:
+        """Forget the addresses of all other hosts."""
         self._last = {host: found for host, found in self._last.items() if host in hosts}
         self._hanging.intersection_update(hosts)
 

@@ -1,8 +1,18 @@
-"""How long a step of an attempt to connect may take, and how long a pause between two passes.
+"""The time limits of a search for a server: of a step of an attempt, and of the pause between two passes.
 
 A step is one thing that a host may leave unanswered: the look-up of its name, the connection, the TLS
 handshake, the greeting, each message of the authentication and of the setting of watches.
 """
+
+# The problem: a host that swallows packets is noticed only by its silence. A long limit keeps the client from
+# the other hosts until its session or the proof of its holds runs out; a short one never reaches a server
+# that is far away or busy.
+#
+# The trick: the first pass divides half the session timeout among all hosts and their addresses, so that each
+# of them is tried. The limits double from pass to pass, so a later pass reaches a slow server.
+#
+# The consequences: with holds the first limit is a fixed share of the session timeout, because their proof
+# ends first. A new session has no deadline besides that of `connect()`. The pauses shrink with the time left.
 
 from __future__ import annotations
 
@@ -17,13 +27,13 @@ from zkrecipes.protocol.hold_proof import CONNECT_ATTEMPT_WITH_HOLDS
 __all__ = ["Pace", "SearchPace"]
 
 _STEPS_OF_NEW_SESSION: Final = 3
-"""A step has a third of a session timeout at least. There is no deadline, but a host that swallows packets
+"""A step has at least a third of a session timeout. There is no deadline, but a host that swallows packets
 must not keep the client from the others."""
 _STEP_MAX: Final = 60.0
-_GROWS_AT_MOST: Final = 20
+_GROWTHS_MAX: Final = 20
 _PAUSE_OF_TIME_LEFT: Final = 1 / 6
-"""Whatever is drawn, five sixths of the time are left at the next try. The pauses shrink with the time, and
-clients that began together come back over as long a time as they can afford."""
+"""Five sixths of the time are left at the next try, however long the pause is. The pauses shrink with the
+time, and clients that lost their servers together return over as long a time as they can afford."""
 _PAUSE_LEAST: Final = 1 / 40
 """In session timeouts: the longest pause of a client whose session is about to end. It bounds the attempts of
 many such clients together."""
@@ -32,17 +42,17 @@ many such clients together."""
 class Pace(Protocol):
     """The time limits of one search for a server."""
 
-    def step(self, passes: int, hosts: int, addresses: int = 1) -> float:
-        """How long one step may take, in seconds.
+    def step_timeout(self, passes: int, hosts: int, addresses: int = 1) -> float:
+        """Return the seconds that one step may take.
 
         Args:
-            passes: how many passes have failed so far.
-            hosts: how many hosts there are.
-            addresses: how many addresses the host has whose turn it is.
+            passes: the number of passes that have failed so far.
+            hosts: the number of hosts.
+            addresses: the number of addresses of the current host.
         """
 
-    def longest_pause(self) -> float:
-        """How long the pause before the next pass may be at most, in seconds."""
+    def pause_max(self) -> float:
+        """Return the most seconds that the pause before the next pass may take."""
 
 
 @final
@@ -54,8 +64,8 @@ class SearchPace:
         timeout: the session timeout in seconds.
         is_new: whether there is no session yet.
         connect_timeout: the limit of a `connect()` that waits for the session, in seconds; None without one.
-        ends_at: gives when the session is given up, or its holds end, on `anyio.current_time()`'s clock.
-        has_holds: gives whether the session has holds, whose proof runs out before the session does.
+        ends_at: returns when the session is given up, or its holds end, on `anyio.current_time()`'s clock.
+        has_holds: returns whether the session has holds, whose proof runs out before the session does.
     """
 
     timeout: float
@@ -64,9 +74,9 @@ class SearchPace:
     ends_at: Callable[[], float]
     has_holds: Callable[[], bool]
 
-    def step(self, passes: int, hosts: int, addresses: int = 1) -> float:
-        """See `Pace.step`. It doubles from pass to pass: a far or busy ensemble needs longer than most."""
-        growth = 2.0 ** min(passes, _GROWS_AT_MOST)
+    def step_timeout(self, passes: int, hosts: int, addresses: int = 1) -> float:
+        """See `Pace.step_timeout`. It doubles from pass to pass, for an ensemble that is far away or busy."""
+        growth = 2.0 ** min(passes, _GROWTHS_MAX)
         if self.is_new:
             least = self.timeout / _STEPS_OF_NEW_SESSION
             if self.connect_timeout is None:
@@ -79,8 +89,8 @@ class SearchPace:
             first = self.timeout / (2 * hosts * addresses)
         return min(first * growth, self.timeout / 2)
 
-    def longest_pause(self) -> float:
-        """See `Pace.longest_pause`. The less time is left for the session, the shorter it is."""
+    def pause_max(self) -> float:
+        """See `Pace.pause_max`. It shrinks with the time left for the session."""
         if self.is_new:
             left = float("inf") if self.connect_timeout is None else self.connect_timeout
         else:

@@ -1,4 +1,4 @@
-"""The log of passes in which no server attached the session: at once, then ever more rarely."""
+"""Logs the passes in which no server attached the session: at once, then at growing intervals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NUMBERS: Final = re.compile(r"\d+(\.\d+)?")
 _INTERVAL_FIRST: Final = 2.0
 _INTERVAL_MAX: Final = 60.0
 _KINDS_MAX: Final = 10
-"""So many different reasons are each told at once in one outage."""
+"""The number of different reasons that are each logged at once in one outage."""
 
 
 @final
@@ -23,39 +23,39 @@ class PassReports:
     """Warns of failed passes: at once if the reasons are new, else at growing intervals, with a count."""
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
         self._next_at = float("-inf")
         self._interval = _INTERVAL_FIRST
         self._count = 0
 
-    def succeeded(self) -> None:
-        """A server was found: the next failure is news."""
-        self._told.clear()
+    def note_success(self) -> None:
+        """Start a new outage with the next failure, because a server was found."""
+        self._logged.clear()
         self._count = 0
 
-    def failed(self, reasons: Mapping[str, str], retry_in: float, now: float) -> None:
-        """One pass has failed.
+    def note_failure(self, reasons: Mapping[str, str], retry_in: float, now: float) -> None:
+        """Log that a pass has failed.
 
         Args:
-            reasons: of each host.
+            reasons: the reason of each host.
             retry_in: the pause before the next pass, in seconds.
-            now: the time.
+            now: the current time.
         """
         self._count += 1
-        why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        text = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
         # "within 2 seconds" and "within 4 seconds" are the same reason
-        kind = _NUMBERS.sub("#", why)
-        is_new = kind not in self._told and len(self._told) < _KINDS_MAX
+        kind = _NUMBERS.sub("#", text)
+        is_new = kind not in self._logged and len(self._logged) < _KINDS_MAX
         is_due = is_new or now >= self._next_at
         level = logging.WARNING if is_due else logging.INFO
         logger.log(
-            level, "could not connect to any server: %s (%sretrying in %.2g s)", why, self._times(), retry_in
+            level, "could not connect to any server: %s (%sretrying in %.2g s)", text, self._times(), retry_in
         )
         if not is_due:
             return
         self._interval = _INTERVAL_FIRST if is_new else min(2 * self._interval, _INTERVAL_MAX)
         self._next_at = now + self._interval
-        self._told.add(kind)
+        self._logged.add(kind)
 
     def _times(self) -> str:
         return f"{self._count} times so far; " if self._count > 1 else ""

@@ -32,11 +32,12 @@ from zkrecipes.errors import (
 )
 from zkrecipes.net.attachment import Attachment
 from zkrecipes.net.backlog import Backlog
+from zkrecipes.net.connect_string import Host
 from zkrecipes.net.connection import Traffic
 from zkrecipes.net.connector import Connector
 from zkrecipes.net.forks import notify_in_child
 from zkrecipes.net.holds import Holds
-from zkrecipes.net.hosts import Host, HostList
+from zkrecipes.net.hosts import HostList
 from zkrecipes.net.pending import PendingRequest, ignore_reply
 from zkrecipes.net.server_search import FoundServer, ServerSearch
 from zkrecipes.net.session import Session, SessionOptions, SessionRecord, plain_reason
@@ -205,7 +206,7 @@ class SessionEngine:
             await attachment.run()
         finally:
             if anyio.current_time() - attached_at >= _SERVED_AFTER:
-                self.connector.hosts.succeeded()
+                self.connector.hosts.note_success()
             self._detach(session, attachment)
             with anyio.CancelScope(shield=True):
                 await found.connection.aclose()

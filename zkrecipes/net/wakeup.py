@@ -1,8 +1,8 @@
 """Parks the task of one request and wakes it with the answer; the only file that knows the backend.
 
-An `anyio.Event` per request would do, at 1 to 2 µs more for each and a whole pass of the loop for one that is
-set already. The native way is thirty lines: trio's `wait_task_rescheduled`, asyncio's `Future`. Both are
-imported only here, and only in a program that runs them.
+An `anyio.Event` per request would cost 1 to 2 µs more for each, and a whole pass of the loop for one that is
+set already. The native way takes thirty lines: trio's `wait_task_rescheduled`, asyncio's `Future`.
+Both are imported only here, and only in a program that runs them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CallingTask",
     "Parking",
-    "Spot",
+    "ParkingSlot",
     "callable_from_threads",
     "callable_from_threads_in_task",
     "current_parking",
@@ -34,29 +34,29 @@ __all__ = [
 ]
 
 
-class Spot(Protocol):
-    """Where at most one task is parked: None, or what the backend needs to wake it."""
+class ParkingSlot(Protocol):
+    """A place for at most one parked task: `parked` is None, or the object that the backend wakes."""
 
     parked: Any
 
 
 class Parking(Protocol):
-    """How tasks wait on this backend."""
+    """Parks and wakes tasks on one backend."""
 
-    async def park(self, spot: Spot) -> Any:
-        """Wait until `wake`, and return what it was given.
+    async def park(self, slot: ParkingSlot) -> Any:
+        """Wait until `wake`, and return its value.
 
-        Cancellation: the spot is free again; a wake-up that was under way is lost.
+        Cancellation: the slot is free again; a wake-up in progress is lost.
         """
 
-    def wake(self, spot: Spot, value: object = None) -> None:
-        """Let the task parked at `spot` go on with `value`. There must be one."""
+    def wake(self, slot: ParkingSlot, value: object = None) -> None:
+        """Let the task parked in `slot` continue with `value`. There must be one."""
 
     def is_here(self) -> bool:
-        """Whether the caller runs in this very loop: not in another one, and not in another thread."""
+        """Return whether the caller runs in this loop, and not in another loop or thread."""
 
     def current_time(self) -> float:
-        """The time on `anyio.current_time()`'s clock, which looks for its backend at each call."""
+        """Return the time as `anyio.current_time()`, which looks for its backend at each call."""
 
 
 @final
@@ -72,11 +72,11 @@ class _TrioParking:
         self._value = outcome.Value
         self.current_time: Callable[[], float] = trio.current_time
 
-    async def park(self, spot: Spot) -> Any:
-        spot.parked = self._lowlevel.current_task()
+    async def park(self, slot: ParkingSlot) -> Any:
+        slot.parked = self._lowlevel.current_task()
 
         def leave(_: object) -> trio.lowlevel.Abort:
-            spot.parked = None
+            slot.parked = None
             return self._succeeded
 
         return await self._lowlevel.wait_task_rescheduled(leave)
@@ -85,9 +85,9 @@ class _TrioParking:
         # As a guest, trio shares its thread with a host loop.
         return get_ident() == self._thread and self._in_trio_run()
 
-    def wake(self, spot: Spot, value: object = None) -> None:
-        task, spot.parked = spot.parked, None
-        # The outcome itself: trio would build one from None, and a second hand-over would follow.
+    def wake(self, slot: ParkingSlot, value: object = None) -> None:
+        task, slot.parked = slot.parked, None
+        # An outcome, so that trio need not build one from None and hand over the value in a second step.
         self._lowlevel.reschedule(task, self._value(value))
 
 
@@ -100,33 +100,33 @@ class _AsyncioParking:
         self._thread = get_ident()
         self.current_time: Callable[[], float] = self._loop.time
 
-    async def park(self, spot: Spot) -> Any:
+    async def park(self, slot: ParkingSlot) -> Any:
         future: asyncio.Future[Any] = self._loop.create_future()
-        spot.parked = future
+        slot.parked = future
         try:
             return await future
         finally:
-            if spot.parked is future:
-                spot.parked = None
+            if slot.parked is future:
+                slot.parked = None
 
     def is_here(self) -> bool:
         # A thread runs one loop at a time. `get_running_loop` would be a system call up to Python 3.11.
         return get_ident() == self._thread and self._loop.is_running()
 
-    def wake(self, spot: Spot, value: object = None) -> None:
-        future, spot.parked = spot.parked, None
-        if not future.done():  # cancelled in this very pass
+    def wake(self, slot: ParkingSlot, value: object = None) -> None:
+        future, slot.parked = slot.parked, None
+        if not future.done():  # cancelled in this pass of the loop
             future.set_result(value)
 
 
 @final
 class CallingTask:
-    """The task that makes this object: recognises itself later, and reports its end.
+    """The task that creates this object: recognises the task later, and reports its end.
 
-    A task's id does not do: a later task may have the same one. The task is not kept alive.
+    A task's id is not enough, because a later task may have the same one. The task is not kept alive.
 
     Attributes:
-        number: the task's id, for tables; compare with `is_current` what is found there.
+        number: the task's id, for tables; check an entry found there with `is_current`.
     """
 
     __slots__ = ("_task", "number")
@@ -138,12 +138,12 @@ class CallingTask:
 
     @property
     def is_current(self) -> bool:
-        """Whether it is the calling task."""
+        """Whether this is the calling task."""
         return self._task() is _current_task()
 
     @property
     def has_ended(self) -> bool:
-        """Whether the task has run to its end, so that nothing can be cancelled in it any longer."""
+        """Whether the task has run to its end, so that nothing in it can be cancelled."""
         task = self._task()
         return task is None or (
             inspect.iscoroutine(coro := _coroutine_of(task))
@@ -151,9 +151,9 @@ class CallingTask:
         )
 
     def call_at_end(self, func: Callable[[], object], scope: anyio.CancelScope) -> Callable[[], object]:
-        """Call `func` if the task ends within `scope`, which is then left; return what takes that back.
+        """Call `func` if the task ends within `scope`, and leave the scope then; return how to undo this.
 
-        trio does not report it, and does not need to: a scope of trio's does nothing once its task has ended.
+        trio does not report the end, and need not: a trio scope has no effect once its task has ended.
         """
         task = self._task()
         if task is None or is_on_trio():
@@ -171,11 +171,11 @@ class CallingTask:
         self.leave_scope(scope)
 
     def leave_scope(self, scope: anyio.CancelScope) -> None:
-        """Leave `scope` on behalf of the task, which entered it and will not leave it any more, or has ended.
+        """Leave `scope` on behalf of the task, which entered it and will not leave it or has ended.
 
-        On asyncio. Otherwise anyio would refuse to leave the scopes around it; and it would keep a task that
-        has ended for ever, and with it the task's result, which may be a hold (`wait_for` around entering, up
-        to Python 3.11). If the task is in further scopes within, it is left as it is; so it is on trio.
+        On asyncio only. Otherwise anyio would refuse to leave the scopes around it. It would also keep a task
+        that has ended forever, and the task's result, which may be a hold (`wait_for` around entering, up to
+        Python 3.11). If the task is in further scopes within, nothing happens, as on trio.
         """
         task = self._task()
         if task is None or is_on_trio():
@@ -200,7 +200,7 @@ def _nothing() -> None:
     pass
 
 
-# On asyncio: what to do about the scopes in which a task may end, by task, in the order of their entering.
+# On asyncio: the calls that leave the scopes in which a task may end, by task, in the order of entering.
 _open_scopes: Final[weakref.WeakKeyDictionary[Any, dict[anyio.CancelScope, Callable[[], None]]]] = (
     weakref.WeakKeyDictionary()
 )
@@ -237,7 +237,7 @@ def _current_task() -> Any:
 
 
 def current_parking() -> Parking:
-    """The parking of the loop that runs the calling task.
+    """Return the parking of the loop that runs the calling task.
 
     Raises:
         RuntimeError: neither trio nor asyncio runs it.
@@ -246,10 +246,10 @@ def current_parking() -> Parking:
 
 
 def callable_from_threads(func: Callable[[], object]) -> Callable[[], None]:
-    """What any thread may call to have `func` run soon by the loop that runs the calling task.
+    """Return a function with which any thread lets the calling task's loop run `func` soon.
 
-    It does not wait, for a loop that is about to end may never come to it, and it does not raise where the
-    loop has ended. `func` runs in no task of the caller's; see `callable_from_threads_in_task`.
+    The function does not wait, because a loop that is about to end may never run `func`, and it does not
+    raise if the loop has ended. `func` does not run in a task; see `callable_from_threads_in_task`.
     """
     run_soon: Callable[[Callable[[], object]], object]
     if is_on_trio():
@@ -262,16 +262,16 @@ def callable_from_threads(func: Callable[[], object]) -> Callable[[], None]:
         run_soon = asyncio.get_running_loop().call_soon_threadsafe
 
     def call() -> None:
-        with suppress(RuntimeError):  # the loop is over
+        with suppress(RuntimeError):  # the loop has ended
             run_soon(func)
 
     return call
 
 
 def callable_from_threads_in_task(func: Callable[[], object]) -> Callable[[], None]:
-    """As `callable_from_threads`, with `func` run inside some task, so that it may start tasks with anyio."""
+    """As `callable_from_threads`, but run `func` in a task, so that it may start tasks with anyio."""
     if is_on_trio():
-        return callable_from_threads(func)  # trio runs it in a task of its own
+        return callable_from_threads(func)  # trio runs it in a task
     import asyncio
 
     loop = asyncio.get_running_loop()
@@ -289,7 +289,7 @@ def callable_from_threads_in_task(func: Callable[[], object]) -> Callable[[], No
 
 
 def is_on_trio() -> bool:
-    """Whether it is trio that runs the calling task, and not asyncio."""
+    """Return whether trio runs the calling task, and not asyncio."""
     trio_loaded = sys.modules.get("trio")
     return trio_loaded is not None and trio_loaded.lowlevel.in_trio_run()
 

@@ -80,7 +80,7 @@ def _check_option(value: str) -> None:
         except ServerNotFoundError as error:
             raise pytest.UsageError(f"--zookeeper=apache: {error}") from error
         return
-    from zkrecipes.net.hosts import parse_connect_string
+    from zkrecipes.net.connect_string import parse_connect_string
 
     try:
         if ":" not in value:

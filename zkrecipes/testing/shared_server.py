@@ -14,7 +14,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from zkrecipes.client.connect import connect
-from zkrecipes.net.hosts import parse_connect_string
+from zkrecipes.net.connect_string import parse_connect_string
 from zkrecipes.net.transport.network import Address
 from zkrecipes.testing.threaded_server import ThreadedDevServer
 

@@ -25,9 +25,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tests.net.tls_peers import Papers, papers
 from zkrecipes import TLS
-from zkrecipes.net.transport.certificate_files import is_out_of_order, name_contents
+from zkrecipes.net.transport.certificate_files import describe_contents, is_out_of_order
 from zkrecipes.net.transport.tls import context_source
-from zkrecipes.net.transport.tls_errors import OtherSide
+from zkrecipes.net.transport.tls_errors import TlsPeer
 
 AUTHORITY = trustme.CA()
 LEAF = AUTHORITY.create_child_ca().issue_cert("zk.example")
@@ -66,7 +66,7 @@ CONTENTS = {
     "empty": (b" \n", "it is empty"),
     "public key": (
         KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
-        "it holds only: PUBLIC KEY",
+        "it contains only: PUBLIC KEY",
     ),
     "cut short": (b"\x30\x82", "it is binary, and cut short"),
 }
@@ -75,12 +75,12 @@ CONTENTS = {
 @pytest.mark.parametrize("what", CONTENTS)
 def test_contents_are_named_with_the_way_to_pem(what: str) -> None:
     data, name = CONTENTS[what]
-    assert name_contents(data).startswith(name)
+    assert describe_contents(data).startswith(name)
 
 
 @pytest.mark.parametrize("data", [b"hello", bytes(100), b"\x89PNG"])
 def test_whatever_else_is_not_named(data: bytes) -> None:
-    assert not name_contents(data)
+    assert not describe_contents(data)
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_each_file_of_tls_is_named_for_what_it_is(ours: Papers, what: str, name:
     path = ours.folder / "other"
     path.write_bytes(data)
     files: dict[str, Any] = {"ca_file": ours.ca_file, "cert_file": ours.issue("client", "client@x.example")}
-    with pytest.raises(ValueError, match=f"^{name} .*other must hold .* in PEM: ") as caught:
+    with pytest.raises(ValueError, match=f"^{name} .*other must contain .* in PEM: ") as caught:
         context_source(TLS(**(files | {name: path})))
     assert contents in str(caught.value)
 
@@ -105,14 +105,16 @@ def test_a_chain_in_the_wrong_order_is_named(ours: Papers) -> None:
     chained.write_bytes(LEAF.private_key_pem.bytes() + b"".join(CHAIN))
     context_source(TLS(ca_file=ours.ca_file, cert_file=chained))
     chained.write_bytes(LEAF.private_key_pem.bytes() + b"".join(reversed(CHAIN)))
-    with pytest.raises(ValueError, match="must begin with that of the key, and each must be followed by its"):
+    with pytest.raises(
+        ValueError, match=r"must begin with the certificate of the key in .* must be followed by its"
+    ):
         context_source(TLS(ca_file=ours.ca_file, cert_file=chained))
 
 
 def test_the_key_of_another_certificate_is_no_wrong_order(ours: Papers) -> None:
     other = ours.folder / "other.pem"
     other.write_bytes(AUTHORITY.issue_cert("zk.example").private_key_pem.bytes() + b"".join(CHAIN))
-    with pytest.raises(ValueError, match="is not that of the first certificate in cert_file "):
+    with pytest.raises(ValueError, match="must belong to the first certificate in cert_file "):
         context_source(TLS(ca_file=ours.ca_file, cert_file=other))
 
 
@@ -157,7 +159,7 @@ def test_what_only_strict_checks_find_is_told_as_that(tmp_path: Path) -> None:
     )
     key_pem = leaf_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (tmp_path / "zk.pem").write_bytes(key_pem + leaf.public_bytes(Encoding.PEM))
-    told = str(OtherSide("zk").failure(_verify(authority, tmp_path / "zk.pem")))
+    told = str(TlsPeer("zk").failure(_verify(authority, tmp_path / "zk.pem")))
     assert told.startswith("its certificate is refused: ")
     assert told.endswith(", which Python checks from 3.13 on (ssl.VERIFY_X509_STRICT)")
 

@@ -28,10 +28,16 @@ def ours(tmp_path: Path) -> Papers:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"key_file": "key.pem"}, "key_file without cert_file"),
-        ({"key_password": PASSWORD}, "key_password without cert_file"),
-        ({"ca_file": "-----BEGIN CERTIFICATE-----\nMII"}, "ca_file is the path of a file, not what stands"),
-        ({"cert_file": "c", "key_file": f"-----BEGIN PRIVATE KEY-----\n{PASSWORD}"}, "key_file is the path"),
+        ({"key_file": "key.pem"}, "key_file requires cert_file"),
+        ({"key_password": PASSWORD}, "key_password requires cert_file"),
+        (
+            {"ca_file": "-----BEGIN CERTIFICATE-----\nMII"},
+            "ca_file must be the path of a file, not its contents",
+        ),
+        (
+            {"cert_file": "c", "key_file": f"-----BEGIN PRIVATE KEY-----\n{PASSWORD}"},
+            "key_file must be the path",
+        ),
     ],
 )
 def test_options_that_cannot_be_right_are_a_value_error_that_shows_no_secret(
@@ -45,9 +51,9 @@ def test_options_that_cannot_be_right_are_a_value_error_that_shows_no_secret(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"ca_file": b"ca.pem"}, "ca_file is the path of a file, not bytes"),
-        ({"cert_file": "c", "key_password": [PASSWORD]}, "key_password is a str or bytes, not list"),
-        ({"verify_host_name": None}, "verify_host_name is True or False, not None"),
+        ({"ca_file": b"ca.pem"}, "ca_file must be the path of a file, not bytes"),
+        ({"cert_file": "c", "key_password": [PASSWORD]}, "key_password must be a str or bytes, not list"),
+        ({"verify_host_name": None}, "verify_host_name must be True or False, not None"),
     ],
 )
 def test_options_of_the_wrong_type_are_a_type_error_that_shows_no_secret(
@@ -65,7 +71,9 @@ def test_the_password_is_not_shown() -> None:
 
 
 def test_anything_but_tls_and_a_context_is_a_type_error() -> None:
-    with pytest.raises(TypeError, match=re.escape("tls is a zkrecipes.TLS or an ssl.SSLContext, not bool")):
+    with pytest.raises(
+        TypeError, match=re.escape("tls must be a zkrecipes.TLS or an ssl.SSLContext, not bool")
+    ):
         context_source(True)  # type: ignore[arg-type]  # the point of the test
 
 
@@ -77,7 +85,7 @@ def test_a_context_of_the_callers_is_used_as_it_is() -> None:
 
 
 def test_a_context_for_servers_is_refused() -> None:
-    with pytest.raises(ValueError, match="one for servers"):
+    with pytest.raises(ValueError, match="must be for clients"):
         context_source(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
 
 
@@ -124,9 +132,9 @@ def test_a_file_that_is_missing_is_named(ours: Papers, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("ca_file", "ca_file .*junk.pem must hold certificates in PEM"),
-        ("cert_file", "cert_file .*junk.pem must hold a certificate in PEM"),
-        ("key_file", "key_file .*junk.pem must hold a private key in PEM"),
+        ("ca_file", "ca_file .*junk.pem must contain certificates in PEM"),
+        ("cert_file", "cert_file .*junk.pem must contain a certificate in PEM"),
+        ("key_file", "key_file .*junk.pem must contain a private key in PEM"),
     ],
 )
 def test_a_file_that_is_not_pem_is_named(ours: Papers, name: str, message: str) -> None:
@@ -139,7 +147,7 @@ def test_a_file_that_is_not_pem_is_named(ours: Papers, name: str, message: str) 
 
 
 def test_a_certificate_without_its_key_is_named(ours: Papers) -> None:
-    with pytest.raises(ValueError, match=r"cert_file .*ca\.pem must hold a private key in PEM"):
+    with pytest.raises(ValueError, match=r"cert_file .*ca\.pem must contain a private key in PEM"):
         context_source(TLS(cert_file=ours.ca_file))
 
 
@@ -153,7 +161,7 @@ def test_a_file_that_is_damaged_is_named(ours: Papers) -> None:
 
 def test_a_key_of_another_certificate_is_named(ours: Papers) -> None:
     one, other = ours.issue("one", "one@example.org"), ours.issue("other", "other@example.org")
-    with pytest.raises(ValueError, match=r"key_file .*other.pem is not that of .* cert_file .*one.pem"):
+    with pytest.raises(ValueError, match=r"key_file .*other.pem must belong to .* cert_file .*one.pem"):
         context_source(TLS(cert_file=one, key_file=other))
 
 
@@ -161,11 +169,11 @@ def test_a_wrong_password_or_none_is_told_without_showing_it(ours: Papers) -> No
     cert_file = ours.issue("client", "client@example.org")
     key_file = encrypt_key(cert_file, b"another")
     with pytest.raises(
-        ValueError, match=r"key_password does not open the key in key_file .*client.key"
+        ValueError, match=r"key_password does not decrypt the key in key_file .*client.key"
     ) as caught:
         context_source(TLS(cert_file=cert_file, key_file=key_file, key_password=PASSWORD))
     assert PASSWORD not in str(caught.value)
-    with pytest.raises(ValueError, match=r"client.key is encrypted, and there is no key_password"):
+    with pytest.raises(ValueError, match=r"client.key is encrypted and requires key_password"):
         context_source(TLS(cert_file=cert_file, key_file=key_file))
 
 
@@ -196,7 +204,7 @@ def test_files_that_are_no_good_any_more_leave_the_last_good_ones_in_use(
     with caplog.at_level(logging.WARNING):
         assert contexts() is contexts() is first
     (warning,) = caplog.records
-    assert "client.key is not that of the first certificate" in warning.getMessage()
+    assert "client.key must belong to the first certificate" in warning.getMessage()
     key_file.unlink()
     assert contexts() is first
     encrypt_key(cert_file, PASSWORD.encode())

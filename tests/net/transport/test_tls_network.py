@@ -265,7 +265,7 @@ async def test_a_certificate_of_an_authority_that_is_not_trusted_is_refused(
     ours: Papers, theirs: Papers
 ) -> None:
     """Case 70."""
-    untrusted = "its certificate is refused: no authority that is trusted here has signed it"
+    untrusted = "its certificate is refused: it is not signed by an authority trusted here"
     async with dev_server(theirs.server_context(NAME)) as serving:
         assert list((await why_not(serving, zk.TLS(ca_file=ours.ca_file))).values()) == [untrusted]
         assert list((await why_not(serving, zk.TLS())).values()) == [untrusted]
@@ -314,7 +314,7 @@ async def test_any_name_will_do_if_the_caller_says_so(ours: Papers, theirs: Pape
         async with connect(serving, zk.TLS(ca_file=ours.ca_file, verify_host_name=False)):
             assert serving.names[0] == NAME
         reasons = await why_not(serving, zk.TLS(ca_file=theirs.ca_file, verify_host_name=False))
-        assert "no authority that is trusted here" in reasons[f"{NAME}:{PORT}"]
+        assert "not signed by an authority trusted here" in reasons[f"{NAME}:{PORT}"]
 
 
 async def test_the_names_that_are_remembered_are_bounded(ours: Papers) -> None:
@@ -341,10 +341,10 @@ async def test_a_client_certificate_is_shown_to_a_server_that_wants_one(
         async with connect(serving, tls) as client:
             await client.get_children("/")
         reasons = await why_not(serving, zk.TLS(ca_file=ours.ca_file))
-        assert "wants a client certificate" in reasons[f"{NAME}:{PORT}"]
+        assert "requires a client certificate" in reasons[f"{NAME}:{PORT}"]
         stranger = zk.TLS(ca_file=ours.ca_file, cert_file=theirs.issue("client", "me@example.org"))
         reasons = await why_not(serving, stranger)
-        assert "it does not accept our certificate" in reasons[f"{NAME}:{PORT}"]
+        assert "it rejects our certificate" in reasons[f"{NAME}:{PORT}"]
 
 
 async def test_no_version_in_common_is_told(ours: Papers) -> None:
@@ -354,7 +354,7 @@ async def test_no_version_in_common_is_told(ours: Papers) -> None:
     own.maximum_version = ssl.TLSVersion.TLSv1_2
     async with dev_server(context) as serving:
         reasons = await why_not(serving, own)
-    assert reasons == {f"{NAME}:{PORT}": "it speaks no version of TLS that we do (protocol version)"}
+    assert reasons == {f"{NAME}:{PORT}": "it supports none of our TLS versions (protocol version)"}
 
 
 # --- the wrong port --------------------------------------------------------------------------------------
@@ -369,7 +369,7 @@ async def test_a_client_without_tls_at_a_port_for_tls_is_told_so(ours: Papers) -
     ):
         reasons = await why_not(serving, None, f"{NAME}:{PORT},alert,silent")
     assert "port for TLS" in reasons[f"{NAME}:{PORT}"]
-    assert reasons["alert:2181"] == "it answers with an alert of TLS: this is a port for TLS (`tls=`)"
+    assert reasons["alert:2181"] == "it answers with a TLS alert: this is a port for TLS (`tls=`)"
     assert reasons["silent:2181"].startswith("closed by the server while greeting; usual causes: ")
     assert "a port for TLS" in reasons["silent:2181"]
 
@@ -386,9 +386,9 @@ async def test_a_client_with_tls_at_a_port_without_is_told_so(ours: Papers) -> N
     ):
         reasons = await why_not(serving, zk.TLS(ca_file=ours.ca_file), "dev,http,silent,cut")
     assert "is this a port without TLS?" in reasons["dev:2181"]
-    assert reasons["http:2181"] == "the server speaks no TLS: is this a port without TLS?"
+    assert reasons["http:2181"] == "the server does not speak TLS: is this a port without TLS?"
     assert reasons["silent:2181"] == (
-        "closed by the server during the TLS handshake, without a word: is this a port without TLS?"
+        "closed by the server during the TLS handshake, without an answer: is this a port without TLS?"
     )
     assert reasons["cut:2181"] == "closed by the server during the TLS handshake"
 
@@ -426,7 +426,7 @@ async def test_bad_files_and_arguments_are_told_before_anything_is_sent(ours: Pa
     for tls, error, message in (
         (zk.TLS(ca_file="missing.pem"), FileNotFoundError, r"missing\.pem"),
         (zk.TLS(ca_file=junk), ValueError, r"junk\.pem"),
-        (True, TypeError, "tls is a zkrecipes.TLS"),
+        (True, TypeError, "tls must be a zkrecipes.TLS"),
     ):
         with pytest.raises(error, match=message):
             async with zk.connect("zk", tls=tls, network=network):  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from zkrecipes.cli.demo.runner import StopHandle, run_demo
 from zkrecipes.cli.demo.view import DemoView
 from zkrecipes.cli.errors import CommandError
 from zkrecipes.cli.exit_codes import ExitCode
-from zkrecipes.net.hosts import parse_connect_string
+from zkrecipes.net.connect_string import parse_connect_string
 from zkrecipes.net.transport.network import bare_errors
 
 __all__ = ["demo"]

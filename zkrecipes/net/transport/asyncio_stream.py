@@ -1,7 +1,7 @@
-"""A client's TCP stream on asyncio: the loop's own transport, and nothing between.
+"""A client's TCP stream on asyncio, directly on the loop's transport.
 
-A stream that is read as trio's are stops and starts the transport's reading at every receive, which costs
-system calls. Here it reads on, into one buffer of its thread, unless nobody takes what it has read.
+Reading as trio's streams do would stop and start the transport's reading at every receive, which costs system
+calls. Here the transport keeps reading, into one buffer per thread, unless the client does not take the data.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from zkrecipes.net.transport.read_buffer import read_buffer
 __all__ = ["AsyncioStream"]
 
 _CHUNKS_MAX: Final = 4
-"""So many reads may wait to be taken before the transport reads no more."""
+"""The number of untaken reads from which on the transport stops reading."""
 
 
 @final
 class AsyncioStream(asyncio.BufferedProtocol):
     """`Stream` on asyncio, and the protocol that its transport calls.
 
-    A send or a receive that has not to wait is no checkpoint; after at most four receives one has to.
+    A send or a receive that need not wait is not a checkpoint; after at most four receives one waits.
     """
 
     __slots__ = (
@@ -49,11 +49,11 @@ class AsyncioStream(asyncio.BufferedProtocol):
         self._chunks: list[bytes] = []
         self._is_closed = self._is_ended = self._is_lost = self._is_paused = self._is_full = False
         self._error: Exception | None = None
-        """Why the connection is lost, where the system has said it."""
+        """The reason why the connection is lost, if the system has reported it."""
         self._reader: asyncio.Future[None] | None = None
-        """Who waits for something to receive."""
+        """Wakes the task that waits for data."""
         self._writer: asyncio.Future[None] | None = None
-        """Who waits until the system has taken what was sent."""
+        """Wakes the task that waits until the system has taken what was sent."""
 
     @classmethod
     async def connect(cls, host: str, port: int) -> AsyncioStream:
@@ -65,7 +65,7 @@ class AsyncioStream(asyncio.BufferedProtocol):
 
     async def send(self, data: bytes) -> None:
         """See `Stream.send`."""
-        await self._wait_until_taken()  # what a send that was cancelled has left
+        await self._wait_until_taken()  # what a cancelled send has left
         self._transport.write(data)
         await self._wait_until_taken()
 
@@ -112,16 +112,16 @@ class AsyncioStream(asyncio.BufferedProtocol):
     # --- what the transport calls --------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """There is a connection."""
+        """Note the transport of the new connection."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(0)  # a send waits until the system has taken all
 
     def get_buffer(self, _sizehint: int) -> memoryview:
-        """Where to read into."""
+        """Return the buffer to read into."""
         return read_buffer.view
 
     def buffer_updated(self, nbytes: int) -> None:
-        """So much was read."""
+        """Take the `nbytes` that were read."""
         self._chunks.append(bytes(read_buffer.view[:nbytes]))
         if len(self._chunks) >= _CHUNKS_MAX:
             self._is_paused = True
@@ -129,24 +129,24 @@ class AsyncioStream(asyncio.BufferedProtocol):
         _wake(self._reader)
 
     def eof_received(self) -> bool:
-        """The peer has ended its direction; ours stays open."""
+        """Note that the peer has ended its direction; ours stays open."""
         self._is_ended = True
         _wake(self._reader)
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is closed."""
+        """Note that the socket is closed."""
         self._is_ended = self._is_lost = True
         self._error = exc
         _wake(self._reader)
         _wake(self._writer)
 
     def pause_writing(self) -> None:
-        """The system takes no more for now."""
+        """Let sends wait, because the system takes no more for now."""
         self._is_full = True
 
     def resume_writing(self) -> None:
-        """The system has taken all."""
+        """Let sends continue, because the system has taken all."""
         self._is_full = False
         _wake(self._writer)
 

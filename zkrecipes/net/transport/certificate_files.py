@@ -1,4 +1,4 @@
-"""Recognises what a file holds in place of certificates or a key in PEM, and says how to convert it."""
+"""Recognises the contents of a file that should hold PEM but does not, and states how to convert it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import ssl
 from typing import Final
 
-__all__ = ["is_out_of_order", "name_contents"]
+__all__ = ["describe_contents", "is_out_of_order"]
 
 _JKS: Final = (b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce")
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff", b"\x00-\x00-", b"-\x00-\x00")
@@ -21,8 +21,8 @@ _SEQUENCE: Final = 0x30
 _VERSION_OF_CERTIFICATE: Final = 0xA0
 
 
-def name_contents(data: bytes) -> str:
-    """What the file holds, and how to make PEM of it, as the end of a sentence; empty if that is not clear.
+def describe_contents(data: bytes) -> str:
+    """Describe the contents, and how to convert them to PEM, as the end of a sentence; empty if unclear.
 
     Args:
         data: the whole file.
@@ -41,16 +41,16 @@ def name_contents(data: bytes) -> str:
     if data[0] == _SEQUENCE:
         return _name_der(data)
     labels = dict.fromkeys(label.decode() for label in _PEM_LABEL.findall(data))
-    return f"it holds only: {', '.join(labels)}" if labels else ""
+    return f"it contains only: {', '.join(labels)}" if labels else ""
 
 
 def is_out_of_order(pem: bytes) -> bool:
-    """Whether the first certificate has issued another one of the file: a chain begins at its other end."""
+    """Whether the first certificate has issued another one of the file: a chain must begin with the leaf."""
     try:
         texts = _CERTIFICATE.findall(pem.decode("ascii", "replace"))
         names = [_issuer_and_subject(ssl.PEM_cert_to_DER_cert(text)) for text in texts]
     except (ValueError, IndexError):
-        return False  # it is damaged, which OpenSSL says better
+        return False  # it is damaged, which OpenSSL reports better
     return bool(names) and any(issuer == names[0][1] for issuer, _ in names[1:])
 
 
@@ -68,7 +68,7 @@ def _name_der(data: bytes) -> str:
 
 
 def _issuer_and_subject(der: bytes) -> tuple[bytes, bytes]:
-    """The two names of a certificate, as it encodes them (RFC 5280, 4.1)."""
+    """Return the two names of a certificate as it encodes them (RFC 5280, 4.1)."""
     _, at, _ = _element(der, 0)
     _, at, _ = _element(der, at)
     if der[at] == _VERSION_OF_CERTIFICATE:
@@ -80,7 +80,7 @@ def _issuer_and_subject(der: bytes) -> tuple[bytes, bytes]:
 
 
 def _element(data: bytes, at: int) -> tuple[int, int, int]:
-    """The tag of the element at `at`, where its contents begin, and where it ends."""
+    """Return the tag of the element at `at`, the start of its contents, and its end."""
     length, start = data[at + 1], at + 2
     if length >= 0x80:
         start += length & 0x7F

@@ -1,4 +1,4 @@
-"""Name look-ups in daemon threads of their own, one per name.
+"""Looks names up in daemon threads, one per name.
 
 A resolver may hang for minutes, and nothing cancels it. In a pool of the program's (asyncio's default
 executor, trio's worker threads) a few hanging look-ups would leave no thread for other work, and the end of
@@ -24,7 +24,7 @@ __all__ = ["look_up"]
 
 
 async def look_up(host: str, port: int) -> list[tuple[Any, ...]]:
-    """The socket addresses of a name, as `socket.getaddrinfo` gives them; never remembered from call to call.
+    """Return the socket addresses of a name, as `socket.getaddrinfo` does; they are not cached.
 
     There is no time limit but the caller's.
 
@@ -60,24 +60,24 @@ class _Lookup:
         try:
             found = socket.getaddrinfo(self.host, self._port, type=socket.SOCK_STREAM)
             self._found = [sockaddr for *_, sockaddr in found]
-        except Exception as error:  # noqa: BLE001 - raised in the callers; a thread has nobody to raise it to
+        except Exception as error:  # noqa: BLE001 - raised in the callers
             self._error = error
         _running.ended(self)
         for wake in tuple(self._waiters):
             wake()
 
     def join(self, wake: Callable[[], None]) -> None:
-        """Call `wake` when it has ended."""
+        """Call `wake` when the look-up has ended."""
         self._waiters.append(wake)
 
     def leave(self, wake: Callable[[], None]) -> None:
-        """Call `wake` no longer."""
+        """Do not call `wake`."""
         self._waiters.remove(wake)
 
     def result(self) -> list[tuple[Any, ...]]:
-        """What was found."""
+        """Return the addresses that were found."""
         if self._error is not None:
-            raise copy.copy(self._error)  # each caller has a traceback of its own
+            raise copy.copy(self._error)  # each caller has its own traceback
         return self._found
 
 
@@ -89,12 +89,12 @@ class _Running:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew, in a forked child: the threads have stayed with the parent."""
+        """Start anew in a forked child, because the threads have stayed with the parent."""
         self._lock = threading.Lock()
         self._lookups: dict[str, _Lookup] = {}
 
     def join(self, host: str, port: int, wake: Callable[[], None]) -> _Lookup:
-        """Join the look-up of a name, or begin one."""
+        """Join the look-up of a name, or start one."""
         with self._lock:
             lookup = self._lookups.get(host)
             if lookup is not None:
@@ -111,7 +111,7 @@ class _Running:
             return lookup
 
     def ended(self, lookup: _Lookup) -> None:
-        """Let the next caller begin another one; those that have joined are woken after this."""
+        """Let the next caller start another look-up; the callers that have joined are woken after this."""
         with self._lock:
             del self._lookups[lookup.host]
 

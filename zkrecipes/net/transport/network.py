@@ -1,7 +1,7 @@
-"""Byte streams: open one to an address, or listen for them. What a socket is, nobody above here knows.
+"""Byte streams: open one to an address, or listen for them. No other package knows of sockets.
 
 `net` and the dev server take a `Network`; `TcpNetwork` is the real one, and tests pass one that lives in
-memory. Whatever goes wrong below is an `OSError` above: anyio's exceptions are mapped here, once.
+memory. Every failure is an `OSError`: anyio's exceptions are mapped here, once.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from zkrecipes.net.wakeup import is_on_trio
 __all__ = ["Address", "Handler", "Network", "Stream", "TcpNetwork", "bare_errors"]
 
 logger: logging.Logger = logging.getLogger("zkrecipes.connection")
-# Who listens is the dev server, whose users look there.
+# Only the dev server listens, and its users look there.
 listening_logger: logging.Logger = logging.getLogger("zkrecipes.devserver")
 
 # Above this a receive gains nothing: one wake-up of the loop already brings dozens of whole frames.
 _RECEIVE_SIZE = 64 * 1024
 
-# After a failed accept (no file descriptor left, mostly), so that the loop does not spin until one is free.
+# In seconds, after a failed accept (usually no file descriptor is left), so that the loop does not spin.
 _ACCEPT_PAUSE = 0.1
 
 
@@ -40,7 +40,7 @@ class Stream(Protocol):
     """Bytes in both directions, in order.
 
     One task may send while another receives; two tasks must not send at once, nor receive at once. A call
-    that has not to wait need not be a checkpoint.
+    that does not wait need not be a checkpoint.
     """
 
     @property
@@ -53,11 +53,11 @@ class Stream(Protocol):
         Raises:
             OSError: the connection is broken or closed; how much of `data` arrived is unknown.
 
-        Cancellation: any part of `data` may have been sent, so the stream is of no more use.
+        Cancellation: any part of `data` may have been sent, so the stream is unusable.
         """
 
     async def receive(self) -> bytes:
-        """The next bytes, as many as are there and at most 256 KiB; `b""` at the end of the stream.
+        """Return the next bytes, those that have arrived and at most 256 KiB; `b""` at the end of the stream.
 
         Raises:
             OSError: the connection is broken or closed.
@@ -76,10 +76,10 @@ Handler = Callable[[Stream], Coroutine[Any, Any, None]]
 
 
 class Network(Protocol):
-    """Where addresses mean something: names are resolved, streams opened and accepted."""
+    """Resolves names, and opens and accepts streams."""
 
     async def resolve(self, host: str, port: int) -> list[Address]:
-        """The addresses of a name, in the order in which to try them; never remembered from call to call.
+        """Return the addresses of a name in the order in which to try them; they are not cached.
 
         Raises:
             OSError: the name does not resolve.
@@ -89,13 +89,13 @@ class Network(Protocol):
         """Open a stream to one address. There is no time limit but the caller's.
 
         Raises:
-            OSError: nobody listens there, or it cannot be reached; the text says which.
+            OSError: no server listens there, or it cannot be reached; the text states which.
         """
 
     def serve(self, host: str, port: int, handler: Handler) -> AbstractAsyncContextManager[Address]:
-        """Listen, and run `handler` in a task of its own for each stream that is accepted.
+        """Listen, and run `handler` in a new task for each accepted stream.
 
-        Entering gives the bound address (port 0 takes a free one). The handler owns its stream and closes
+        Entering returns the bound address (port 0 takes a free one). The handler owns its stream and closes
         it. Leaving stops listening and cancels the handlers that still run.
 
         Raises:
@@ -108,7 +108,7 @@ class TcpNetwork:
     """TCP over IPv4 and IPv6."""
 
     async def resolve(self, host: str, port: int) -> list[Address]:
-        """The addresses of a name, by the system's resolver; see `Network.resolve`."""
+        """Ask the system's resolver for the addresses of a name; see `Network.resolve`."""
         if _is_ip_address(host):
             await anyio.lowlevel.checkpoint()
             return [Address(host, port)]
@@ -153,22 +153,22 @@ class TcpNetwork:
 
 
 async def _accept_forever(listener: Listener[SocketStream], handler: Handler, tasks: TaskGroup) -> None:
-    is_told = False
+    is_logged = False
 
     async def handle(stream: SocketStream) -> None:
-        nonlocal is_told
-        is_told = False
+        nonlocal is_logged
+        is_logged = False
         await handler(_AcceptedStream(stream))
 
     while True:
         try:
             await listener.serve(handle, tasks)
         except (OSError, anyio.BrokenResourceError) as error:
-            if not is_told:  # once, not ten times a second
+            if not is_logged:  # once, not ten times a second
                 cause = error.__cause__ or error
                 why = cause.strerror if isinstance(cause, OSError) else cause
                 listening_logger.warning("cannot accept connections: %s", why)
-                is_told = True
+                is_logged = True
             await anyio.sleep(_ACCEPT_PAUSE)
 
 
@@ -178,15 +178,15 @@ class _AcceptedStream:
 
     def __init__(self, stream: SocketStream) -> None:
         self._stream = stream
-        # None where the peer has gone already: the first receive will tell.
+        # None if the peer has closed the connection already: the first receive reports it.
         remote = stream.extra(SocketAttribute.remote_address, None)
         self._peer = Address("unknown", 0) if remote is None else Address(str(remote[0]), int(remote[1]))
         raw: socket.socket = stream.extra(SocketAttribute.raw_socket)
         try:
-            # A request is one small packet that must leave at once, not wait for the answer to another.
+            # A request is one small packet that must leave at once, and not wait for the answer to another.
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
-            # The peer is gone already (macOS says EINVAL then); the first receive will tell.
+            # The peer has closed the connection already (EINVAL on macOS); the first receive reports it.
             logger.debug("TCP_NODELAY was refused: %s", error)
 
     @property
@@ -220,7 +220,7 @@ def _os_error(error: anyio.BrokenResourceError | anyio.ClosedResourceError) -> O
 
 
 def _plain_os_error(error: OSError) -> OSError:
-    """The error with its plain text: loops and anyio wrap it, or word it each in their way."""
+    """Return the error with its plain text: loops and anyio wrap it, or word it differently."""
     cause = error.__cause__
     if error.errno is None and isinstance(cause, OSError):
         error = cause
@@ -230,7 +230,7 @@ def _plain_os_error(error: OSError) -> OSError:
 
 
 def _host_of(sockaddr: tuple[Any, ...]) -> str:
-    """The IP address; a link-local one of IPv6 means nothing without the interface that it is behind."""
+    """Return the IP address, with its interface if it is a link-local one of IPv6."""
     host, scope = str(sockaddr[0]), sockaddr[3] if len(sockaddr) == 4 else 0
     return f"{host}%{scope}" if scope and "%" not in host else host
 
@@ -245,11 +245,11 @@ def _is_ip_address(host: str) -> bool:
 
 @contextmanager
 def bare_errors() -> Iterator[None]:
-    """Around a task group that serves a user's block: a lone error comes out as itself, not in a group."""
+    """Raise a lone error of a task group around a user's block unwrapped, not in an exception group."""
     try:
         yield
     except BaseExceptionGroup as group:
-        # Trio puts a cancellation from outside beside the block's own error, which says more.
+        # Trio puts a cancellation from outside beside the block's own error, which is more useful.
         cancelled = anyio.get_cancelled_exc_class()
         errors = [each for each in group.exceptions if not isinstance(each, cancelled)]
         if len(errors) != 1:

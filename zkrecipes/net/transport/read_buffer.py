@@ -1,8 +1,8 @@
-"""The buffer that all TCP streams of a thread read into: each takes its bytes out before the next one reads.
+"""The buffer into which all TCP streams of a thread read: each copies its bytes before the next one reads.
 
-A buffer for each read would have to be sized before it is known how much there is. Above malloc's threshold
-of 128 KiB such a buffer is mapped and unmapped each time. Below it, a reply of 1 MiB takes many passes of the
-loop, and several times the CPU.
+The size of a buffer for each read would have to be chosen before the size of the data is known. Above
+malloc's threshold of 128 KiB such a buffer is mapped and unmapped each time. Below it, a reply of 1 MiB takes
+many passes of the loop, and several times the CPU.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Why there is no TLS, in plain words: what OpenSSL has found and what the other side has said of us."""
+"""Explains a failure of TLS in plain words: OpenSSL's finding, or the alert of the peer."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import ssl
 from dataclasses import dataclass
 from typing import Final, final
 
-__all__ = ["CertificateRefusedError", "OtherSide", "TlsError", "is_end"]
+__all__ = ["CertificateRefusedError", "TlsError", "TlsPeer", "is_end"]
 
-# The types of the two records that a peer's first can be (RFC 8446, 5.1); ZooKeeper's frames begin with 0.
+# The two possible types of a peer's first record (RFC 8446, 5.1); ZooKeeper's frames begin with 0.
 _FIRST_RECORDS: Final = (b"\x15", b"\x16")
 
-# What OpenSSL finds wrong with a certificate (`X509_V_ERR_…` of its x509_vfy.h), as we say it.
+# OpenSSL's findings about a certificate (`X509_V_ERR_…` of its x509_vfy.h).
 _FINDINGS: Final = {
     9: "it is not valid yet",
     10: "it has expired",
-    18: "it is signed by itself, and not among those trusted here",
-    19: "no authority that is trusted here has signed it",
-    20: "no authority that is trusted here has signed it",
-    21: "no authority that is trusted here has signed it",
+    18: "it is self-signed and not trusted here",
+    19: "it is not signed by an authority trusted here",
+    20: "it is not signed by an authority trusted here",
+    21: "it is not signed by an authority trusted here",
 }
 _WRONG_NAME: Final = (62, 64)
 # Only strict checks find these (`X509_V_FLAG_X509_STRICT` in OpenSSL's x509_vfy.c), which Python sets from
 # 3.13 on (`ssl.create_default_context`).
 _STRICT: Final = range(80, 95)
 
-# What is said of a certificate, or of none (RFC 8446, 6.2). Java 17 says the first of none.
+# The alerts about a certificate or the lack of one (RFC 8446, 6.2). Java 17 sends the first for a lack.
 _CERTIFICATE_ALERTS: Final = frozenset(
     "BAD_CERTIFICATE CERTIFICATE_REQUIRED CERTIFICATE_UNKNOWN CERTIFICATE_EXPIRED CERTIFICATE_REVOKED "
     "UNSUPPORTED_CERTIFICATE UNKNOWN_CA ACCESS_DENIED".split()
@@ -34,54 +34,54 @@ _VERSION_REASONS: Final = frozenset({"UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAIL
 
 
 class TlsError(ConnectionError):
-    """There is no TLS with the other side, or no longer; the text says why."""
+    """TLS with the peer could not be set up, or broke; the text states the reason."""
 
 
 @final
 class CertificateRefusedError(TlsError):
-    """The other side's certificate does not prove who it is."""
+    """The peer's certificate does not prove its identity."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class OtherSide:
-    """Whom TLS is spoken with: what is said of a failure depends on it.
+class TlsPeer:
+    """The peer of a TLS connection, on which the text of a failure depends.
 
     Attributes:
-        name: the server's that was asked for; None for a client that has connected here.
-        lacks_certificate: whether we are a client that has no certificate to show.
+        name: the server's name that was requested; None for a client that has connected here.
+        lacks_certificate: whether this end is a client without a certificate.
     """
 
     name: str | None = None
     lacks_certificate: bool = False
 
     def loss_in_handshake(self, error: OSError, first: bytes) -> TlsError:
-        """The connection broke; `first` is the first byte that came, if any."""
+        """Explain a broken connection; `first` is the first byte that arrived, if any."""
         hint = "" if first else self._hint("; ")
         return TlsError(f"{error} (during the TLS handshake{hint})")
 
     def failed_handshake(self, error: ssl.SSLError, first: bytes) -> TlsError:
-        """What has failed, by OpenSSL and by the first byte that came."""
+        """Explain a failed handshake by OpenSSL's error and by the first byte that arrived."""
         if first and first not in _FIRST_RECORDS:
-            return TlsError(f"{self._role} speaks no TLS{self._hint(': ')}")
+            return TlsError(f"{self._role} does not speak TLS{self._hint(': ')}")
         if is_end(error):
-            hint = "" if first else f", without a word{self._hint(': ')}"
+            hint = "" if first else f", without an answer{self._hint(': ')}"
             return TlsError(f"closed by {self._role} during the TLS handshake{hint}")
         return self.failure(error)
 
     def failure(self, error: ssl.SSLError) -> TlsError:
-        """What has failed, by OpenSSL, in the handshake or later."""
+        """Explain OpenSSL's error, in the handshake or later."""
         if isinstance(error, ssl.SSLCertVerificationError):
             return CertificateRefusedError(f"its certificate is refused: {self._finding(error)}")
         reason = error.reason or str(error)
         alert = reason.partition("_ALERT_")[2]
         words = (alert or reason).lower().replace("_", " ")
         if alert == "PROTOCOL_VERSION" or reason in _VERSION_REASONS:
-            return TlsError(f"it speaks no version of TLS that we do ({words})")
+            return TlsError(f"it supports none of our TLS versions ({words})")
         if alert in _CERTIFICATE_ALERTS:
-            return TlsError(f"{self._what_it_misses()} ({words})")
+            return TlsError(f"{self._certificate_alert()} ({words})")
         if alert == "HANDSHAKE_FAILURE":
-            return TlsError("it has no cipher in common with us, or wants a client certificate")
+            return TlsError("it has no cipher in common with us, or requires a client certificate")
         return TlsError(f"TLS failed: {words}")
 
     @property
@@ -91,12 +91,12 @@ class OtherSide:
     def _hint(self, before: str) -> str:
         return "" if self.name is None else f"{before}is this a port without TLS?"
 
-    def _what_it_misses(self) -> str:
+    def _certificate_alert(self) -> str:
         if self.name is None:
-            return "it does not accept our certificate"
+            return "it rejects our certificate"
         if self.lacks_certificate:
-            return "it wants a client certificate, and there is no cert_file"
-        return "it does not accept our certificate, or that there is none"
+            return "it requires a client certificate: set cert_file"
+        return "it rejects our certificate, or requires one"
 
     def _finding(self, error: ssl.SSLCertVerificationError) -> str:
         if error.verify_code in _WRONG_NAME:
@@ -107,7 +107,7 @@ class OtherSide:
 
 
 def is_end(error: ssl.SSLError) -> bool:
-    """Whether it only says that the stream has ended."""
+    """Whether the error only means that the stream has ended."""
     # Some releases of Python have no class for it.
     return isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or (
         "UNEXPECTED_EOF" in (error.reason or "")

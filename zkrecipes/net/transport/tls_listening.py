@@ -1,4 +1,4 @@
-"""TLS for who listens, which is the dev server: for those who test what they connect with."""
+"""TLS for the dev server, which lets users test the TLS options of their clients."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ __all__ = ["TlsListeningNetwork", "x509_id"]
 logger: logging.Logger = logging.getLogger("zkrecipes.devserver")
 
 _HANDSHAKE_TIME_MAX: Final = 10.0
-# How Java names the attributes of a subject (RFC 2253, 2.3). Any other is a number there, with its value in
-# hexadecimal; here it keeps the name that Python gives it.
+# Java's names of the attributes of a subject (RFC 2253, 2.3). Java shows any other as a number with its value
+# in hexadecimal; here it keeps its name in Python.
 _SHORT_NAMES: Final = {
     "commonName": "CN",
     "localityName": "L",
@@ -33,18 +33,18 @@ _SHORT_NAMES: Final = {
     "domainComponent": "DC",
     "userId": "UID",
 }
-# Java puts a backslash before each of them, wherever it stands, and before blanks at either end
+# Java puts a backslash before each of these characters, and before blanks at either end
 # (`sun.security.x509.AVA`).
 _SPECIAL: Final = re.compile(r'[,=+<>#;"\\]|^ +| +$')
 
 
 @final
 class TlsListeningNetwork:
-    """A `Network` on which who connects must speak TLS; connections from here are as they were.
+    """A `Network` whose accepted connections must speak TLS; outgoing ones are unchanged.
 
     Args:
-        network: what carries it.
-        context: the server's certificate and key, and whether clients need one.
+        network: carries the connections.
+        context: the server's certificate and key, and whether clients need a certificate.
     """
 
     def __init__(self, network: Network, context: ssl.SSLContext) -> None:
@@ -69,7 +69,7 @@ class TlsListeningNetwork:
                 with anyio.fail_after(_HANDSHAKE_TIME_MAX):
                     await tls.shake_hands()
             except (OSError, TimeoutError) as error:
-                logger.warning("no TLS with %s: %s", stream.peer, error)
+                logger.warning("could not set up TLS with %s: %s", stream.peer, error)
                 with anyio.CancelScope(shield=True):
                     await stream.aclose()
                 return
@@ -84,7 +84,7 @@ class TlsListeningNetwork:
 
 
 def x509_id(stream: object) -> Id | None:
-    """Who a client's certificate says that it is (`X509AuthenticationProvider`); None without one."""
+    """Return the identity in a client's certificate (`X509AuthenticationProvider`); None without one."""
     if not isinstance(stream, TlsStream):
         return None
     certificate = stream.peer_certificate()
@@ -92,7 +92,7 @@ def x509_id(stream: object) -> Id | None:
 
 
 def _distinguished_name(subject: Any) -> str:
-    """As `X500Principal.getName()` writes it: the last first, with commas and no blanks."""
+    """Return the name as `X500Principal.getName()` does: the last part first, with commas and no blanks."""
     return ",".join(
         "+".join(f"{_SHORT_NAMES.get(key, key)}={_escape(value)}" for key, value in each)
         for each in reversed(subject)

@@ -1,6 +1,6 @@
-"""TLS over any network: the handshake and the stream. Why there is none, `net/transport/tls_errors.py` says.
+"""TLS over any network: the handshake and the stream. `net/transport/tls_errors.py` explains failures.
 
-Written over `Stream` rather than over sockets, so that it runs over memory and in virtual time as well.
+It uses `Stream` instead of sockets, so that it runs in memory and in virtual time as well.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import anyio.lowlevel
 from zkrecipes.net.transport.address import AddressTable
 from zkrecipes.net.transport.network import Address, Handler, Network, Stream
 from zkrecipes.net.transport.tls import TLS, ContextSource, context_source
-from zkrecipes.net.transport.tls_errors import OtherSide, TlsError, is_end
+from zkrecipes.net.transport.tls_errors import TlsError, TlsPeer, is_end
 
 __all__ = ["TlsNetwork", "TlsStream"]
 
-# As much as a stream gives at once: see `Stream.receive`.
+# The size of the data that a stream returns at once: see `Stream.receive`.
 _RECEIVE_SIZE: Final = 64 * 1024
 
 
@@ -27,12 +27,12 @@ _RECEIVE_SIZE: Final = 64 * 1024
 class TlsNetwork:
     """A `Network` whose connections speak TLS.
 
-    Certificates are for names, and connections go to addresses: `resolve` remembers the name that led to
-    each.
+    Certificates are for names, and connections are opened to addresses: `resolve` remembers the name of each
+    address.
 
     Args:
-        network: what carries it.
-        tls: how; its files are read now.
+        network: carries the connections.
+        tls: the caller's options, whose files are read now.
 
     Raises:
         ValueError, OSError, TypeError: as `context_source`.
@@ -40,26 +40,26 @@ class TlsNetwork:
 
     def __init__(self, network: Network, tls: TLS | ssl.SSLContext) -> None:
         self.carrier = network
-        """What carries it."""
+        """The network that carries the connections."""
         self._contexts: ContextSource = context_source(tls)
         self._lacks_certificate = isinstance(tls, TLS) and tls.cert_file is None
         self._names: AddressTable[str] = AddressTable()
 
     async def resolve(self, host: str, port: int) -> list[Address]:
-        """The addresses of a name; see `Network.resolve`. Who is there will have to prove this name."""
+        """Return the addresses of a name, which their servers must prove; see `Network.resolve`."""
         addresses = await self.carrier.resolve(host, port)
         for address in addresses:
             self._names[address] = host
         return addresses
 
     async def connect(self, host: str, port: int) -> Stream:
-        """Open a stream to an address, where the name that was last resolved to it has to be.
+        """Open a stream to an address, whose server must prove the name that was last resolved to it.
 
         There is no time limit but the caller's.
 
         Raises:
             CertificateRefusedError: the server has not proven the name.
-            TlsError: it speaks no TLS, or refuses us.
+            TlsError: the server does not speak TLS, or refuses the client.
             OSError: as `Network.connect`.
 
         Cancellation: the connection is closed.
@@ -71,7 +71,7 @@ class TlsNetwork:
         try:
             context = self._contexts()
             name = self._names.get(address, address.host)
-            tls = TlsStream.of_client(stream, context, OtherSide(name, self._lacks_certificate))
+            tls = TlsStream.of_client(stream, context, TlsPeer(name, self._lacks_certificate))
             await tls.shake_hands()
         except BaseException:
             with anyio.CancelScope(shield=True):
@@ -80,7 +80,7 @@ class TlsNetwork:
         return tls
 
     def serve(self, host: str, port: int, handler: Handler) -> AbstractAsyncContextManager[Address]:
-        """Listen without TLS, as the network below does: TLS is for clients here."""
+        """Listen without TLS, as the network below does: this class is for clients."""
         return self.carrier.serve(host, port, handler)
 
 
@@ -88,13 +88,13 @@ class TlsNetwork:
 class TlsStream:
     """`Stream` over another one, through OpenSSL's engine in memory.
 
-    After the handshake only `send` sends. What a receive makes OpenSSL want to send (the answer to a change
-    of keys) need not leave before our next data does (RFC 8446, 4.6.3), and a receive may be cancelled.
+    After the handshake only `send` sends, because a receive may be cancelled. The answer to a change of keys,
+    which a receive produces, need not be sent before the next data (RFC 8446, 4.6.3).
     """
 
-    def __init__(self, stream: Stream, context: ssl.SSLContext, other: OtherSide) -> None:
+    def __init__(self, stream: Stream, context: ssl.SSLContext, peer: TlsPeer) -> None:
         self._stream = stream
-        self._other = other
+        self._peer = peer
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._first = b""
@@ -102,29 +102,29 @@ class TlsStream:
         self._tls = context.wrap_bio(
             self._incoming,
             self._outgoing,
-            server_side=other.name is None,
-            server_hostname=None if other.name is None else _name_in_certificates(other.name),
+            server_side=peer.name is None,
+            server_hostname=None if peer.name is None else _name_in_certificates(peer.name),
         )
 
     @classmethod
-    def of_client(cls, stream: Stream, context: ssl.SSLContext, server: OtherSide) -> TlsStream:
-        """The client's end; `server.name` is whom the server has to be.
+    def of_client(cls, stream: Stream, context: ssl.SSLContext, server: TlsPeer) -> TlsStream:
+        """Return the client's end; the server must prove `server.name`.
 
         Raises:
             TlsError: no certificate can be for that name.
         """
         try:
             return cls(stream, context, server)
-        except ValueError as error:  # of a name that is none; UnicodeError is one, too
+        except ValueError as error:  # an invalid name; UnicodeError is a ValueError
             raise TlsError(f"no certificate can be for {server.name!r}: {error}") from error
 
     @classmethod
     def of_server(cls, stream: Stream, context: ssl.SSLContext) -> TlsStream:
-        """The server's end."""
-        return cls(stream, context, OtherSide())
+        """Return the server's end."""
+        return cls(stream, context, TlsPeer())
 
     def peer_certificate(self) -> dict[str, Any]:
-        """What the certificate of the other side says, once it is verified; empty where there is none."""
+        """Return the contents of the peer's certificate, once it is verified; empty if there is none."""
         return self._tls.getpeercert() or {}
 
     @property
@@ -133,7 +133,7 @@ class TlsStream:
         return self._stream.peer
 
     async def shake_hands(self) -> None:
-        """Agree on keys, and verify whom we speak to."""
+        """Agree on keys, and verify the peer."""
         try:
             while not self._is_agreed():
                 await self._flush()
@@ -141,10 +141,10 @@ class TlsStream:
             await self._flush()
         except ssl.SSLError as error:
             with suppress(OSError):
-                await self._flush()  # the alert that tells the server
-            raise self._other.failed_handshake(error, self._first) from error
+                await self._flush()  # the alert for the server
+            raise self._peer.failed_handshake(error, self._first) from error
         except OSError as error:
-            raise self._other.loss_in_handshake(error, self._first) from error
+            raise self._peer.loss_in_handshake(error, self._first) from error
 
     async def send(self, data: bytes) -> None:
         """See `Stream.send`."""
@@ -153,7 +153,7 @@ class TlsStream:
             while rest:
                 rest = rest[self._tls.write(rest) :]
         except ssl.SSLError as error:
-            raise self._other.failure(error) from error
+            raise self._peer.failure(error) from error
         try:
             await self._flush()
         except OSError:
@@ -172,7 +172,7 @@ class TlsStream:
                 await self._fill()
                 data = self._decrypt()
         except ssl.SSLError as error:
-            raise self._other.failure(error) from error
+            raise self._peer.failure(error) from error
         self._has_received = True
         return data
 
@@ -188,7 +188,7 @@ class TlsStream:
         return True
 
     def _decrypt(self) -> bytes | None:
-        """What can be read; empty at the end of the stream, None if more has to come first."""
+        """Return the data that can be read; empty at the end of the stream, None if more must arrive."""
         found = bytearray()
         try:
             while len(found) < _RECEIVE_SIZE and (data := self._tls.read(_RECEIVE_SIZE - len(found))):
@@ -196,10 +196,10 @@ class TlsStream:
         except ssl.SSLWantReadError:
             return bytes(found) or None
         except ssl.SSLError as error:
-            # What came before it counts; whatever it is, the next read says it again.
+            # The data before the error counts; the next read raises the error again.
             if not found and not is_end(error):
                 raise
-        # ZooKeeper's frames have lengths: an end without TLS's farewell truncates nothing unseen.
+        # ZooKeeper's frames have lengths, so an end without TLS's close_notify cannot hide a truncation.
         return bytes(found)
 
     async def _fill(self) -> None:
@@ -215,19 +215,19 @@ class TlsStream:
             await self._stream.send(self._outgoing.read())
 
     async def _raise_alert(self) -> None:
-        """Say what the server says, if it broke the connection for a reason.
+        """Raise the server's alert, if it sent one before it broke the connection.
 
-        In TLS 1.3 it looks at our certificate only after the handshake has ended for us.
+        In TLS 1.3 the server verifies our certificate only after the handshake has ended here.
         """
         try:
             while self._decrypt() is None:
                 await self._fill()
         except ssl.SSLError as error:
-            raise self._other.failure(error) from error
+            raise self._peer.failure(error) from error
         except OSError:
             return
 
 
 def _name_in_certificates(name: str) -> str:
-    """Without what only a resolver reads: the dot of a full name, the interface of an IPv6 address."""
+    """Return the name without the parts for resolvers: a trailing dot, the interface of an IPv6 address."""
     return name.partition("%")[0] if ":" in name else name.removesuffix(".")

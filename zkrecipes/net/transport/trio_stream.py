@@ -1,7 +1,7 @@
-"""A client's TCP stream on trio, straight on the socket.
+"""A client's TCP stream on trio, directly on the socket.
 
-trio's own stream takes a lock, tries the socket before it waits, and yields in every call, sends included.
-One task that sends and one that receives need none of that, and a call of the client takes a fifth less CPU.
+trio's own stream takes a lock, tries the socket before it waits, and yields in every call, including sends.
+One task that sends and one that receives need none of this, and a call of the client takes a fifth less CPU.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["TrioStream"]
 
 @final
 class TrioStream:
-    """`Stream` on trio; a send is a checkpoint only where it has to wait."""
+    """`Stream` on trio; a send is a checkpoint only if it has to wait."""
 
     __slots__ = ("_socket", "peer")
 
@@ -36,7 +36,7 @@ class TrioStream:
         connecting = trio.socket.from_stdlib_socket(plain)
         try:
             await connecting.connect((host, port))
-            # A request is one small packet that must leave at once, not wait for the answer to another.
+            # A request is one small packet that must leave at once, and not wait for the answer to another.
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except BaseException:
             connecting.close()
@@ -60,7 +60,7 @@ class TrioStream:
                 await trio.lowlevel.wait_writable(self._socket)
                 data = data[self._socket.send(data) :]
             except BlockingIOError:
-                pass  # it was said to be writable, and is not
+                pass  # the system reported it as writable, and it is not
             except trio.ClosedResourceError as error:
                 raise _closed_here() from error
             except OSError as error:
@@ -77,7 +77,7 @@ class TrioStream:
                 view = read_buffer.view
                 return bytes(view[: connected.recv_into(view)])
             except BlockingIOError:
-                pass  # it was said to be readable, and is not
+                pass  # the system reported it as readable, and it is not
             except trio.ClosedResourceError as error:
                 raise _closed_here() from error
 

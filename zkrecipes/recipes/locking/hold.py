@@ -82,7 +82,7 @@ class Hold:
             HoldLostError: `LockLostError` for a lock, `LeadershipLostError` for an election. The hold also
                 ends with its block.
         """
-        reason = self._guard.why_lost()
+        reason = self._guard.loss_reason()
         if reason:
             raise self._lost(self.path, reason=reason)
 
@@ -150,7 +150,7 @@ class Hold:
         return self._lost(self.path, reason="its znode is gone")
 
     def __repr__(self) -> str:
-        state = self._guard.why_lost() or "held"
+        state = self._guard.loss_reason() or "held"
         return f"<Hold {self.path} token={self.fencing_token} {state}>"
 
 

@@ -87,7 +87,7 @@ class HoldBlock:
 
     def exit(self, error: BaseException | None) -> BaseException | None:
         """End the block, which has ended with `error`, and return the outcome to raise, or None."""
-        reason = self.guard.why_ended()
+        reason = self.guard.end_reason()
         self._unfollow()
         if self._forgotten is not None:
             self._forgotten.detach()
@@ -114,7 +114,7 @@ class HoldBlock:
     def exit_inner(self, error: BaseException | None) -> BaseException | None:
         """End an inner block, and return the outcome to raise, or None."""
         # If an outer block was left first, it has released the guard.
-        return self._outcome(self.guard.why_ended() or self.guard.why_lost(), error)
+        return self._outcome(self.guard.end_reason() or self.guard.loss_reason(), error)
 
     def _outcome(self, reason: str, outcome: BaseException | None) -> BaseException | None:
         if not reason:
