@@ -1,0 +1,58 @@
+"""The programs of the README and the tutorial run, and no page names what does not exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import zkrecipes
+from tests.house.source_tree import ROOT
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")])
+TUTORIAL = ROOT / "docs" / "tutorial" / "first-lock.md"
+
+
+def _programs(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def _run(program: str) -> str:
+    command = [sys.executable, "-W", "error", "-c", program]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=15)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_program_of_the_readme_runs() -> None:
+    (program,) = _programs(ROOT / "README.md")
+    assert "token" in _run(program)
+
+
+def test_the_steps_of_the_tutorial_run() -> None:
+    first = (ROOT / "examples" / "first_lock.py").read_text("utf-8")
+    imports, end = first.partition("async def main")[0], "\ntrio.run(main)\n"
+    _, wait, limit, lose = _programs(TUTORIAL)
+    shown = _run(imports + wait + end)
+    assert shown.index("gave it back") < shown.rindex("has it, with token")
+    ast.parse(limit.replace("async with", "with"))
+    assert "stopped:" in _run(imports + lose + end)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_programs_of_a_page_are_valid(page: Path) -> None:
+    for program in _programs(page):
+        if "--8<--" not in program:
+            compile(program, page.name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_uses_public_names(page: Path) -> None:
+    gone = {"Lock", "DataWatch", "ChildrenWatch", "Party"} if page.name == "CHANGELOG.md" else set()
+    used = set(re.findall(r"\bzk\.([A-Za-z]\w*)", page.read_text("utf-8")))
+    used -= {"example"}  # a host: zk.example.org
+    assert not used - gone - set(zkrecipes.__all__)
