@@ -215,7 +215,7 @@ async def test_a_smaller_timeout_of_a_new_server_ends_holds_earlier() -> None:
 async def test_a_deleted_znode_is_told_at_the_next_check_and_the_others_are_checked_on() -> None:
     async with world() as there, there.connect("a") as client, there.connect("admin") as admin:
         async with zk.Mutex(client, "/one") as one:
-            with pytest.raises(zk.LockLostError, match="its znode is gone"):
+            with pytest.raises(zk.LockLostError, match="its znode was deleted"):
                 async with zk.Mutex(client, "/two") as two:
                     await anyio.sleep(SIXTEENTH / 2)
                     await admin.delete(two.path)
@@ -446,7 +446,7 @@ async def test_an_error_of_the_whole_check_blames_nobody() -> None:
 
 @pytest.mark.parametrize(
     ("code", "reason", "is_unreadable"),
-    [(zk.NoNodeError.code, "gone", False), (zk.NoAuthError.code, "may not read its znode", True)],
+    [(zk.NoNodeError.code, "deleted", False), (zk.NoAuthError.code, "may not read its znode", True)],
 )
 async def test_the_first_that_fails_is_lost_and_no_other(
     code: int, reason: str, is_unreadable: bool, caplog: pytest.LogCaptureFixture

@@ -150,7 +150,7 @@ async def test_holds_beyond_one_part_are_checked_in_several_and_each_loss_is_fou
             assert [path for part in parts for path in part] == [hold.path for hold in holds]
             assert len(parts) == 4
             for index in (0, count // 2, count - 1):
-                with pytest.raises(zk.LockLostError, match="its znode is gone"):
+                with pytest.raises(zk.LockLostError, match="its znode was deleted"):
                     async with zk.Mutex(client, "/lost") as lost, zk.Mutex(client, f"/lost/{index}"):
                         await admin.delete(lost.path)
                         await anyio.sleep(SIXTEENTH + 0.1)

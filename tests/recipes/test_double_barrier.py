@@ -698,7 +698,7 @@ async def test_the_directory_is_removed_under_those_who_are_inside() -> None:
         await anyio.sleep(TIMEOUT / 8)
         for member in (first, second):
             assert isinstance(member.error, zk.BrokenBarrierError), member.error
-            assert "its znode is gone" in str(member.error)
+            assert "its znode was deleted" in str(member.error)
 
 
 async def test_the_directory_is_removed_under_who_waits_to_leave() -> None:
@@ -878,7 +878,7 @@ async def test_a_block_that_does_not_end_well_waits_for_nobody(end: str) -> None
         assert not others[0].gone.is_set()
         if end == "deleted":
             assert isinstance(bad.error, zk.BrokenBarrierError)
-            assert str(bad.error) == f"the barrier is broken ({path}): its znode is gone"
+            assert str(bad.error) == f"the barrier is broken ({path}): its znode was deleted"
         else:
             assert bad.error is bad.failure
         others[1].may_leave.set()

@@ -350,7 +350,8 @@ async def test_children_that_are_no_permits_are_named_once(
                     pass
     told = [each.getMessage() for each in caplog.records if "permit" in each.getMessage()]
     name = foreign.path.removeprefix(f"{directory}/")
-    line = f"{directory}: no permit's name, and counted as one, as kazoo and Curator do: {name!r} (a lock's)"
+    what = "not permits, but counted as permits, as kazoo and Curator count them"
+    line = f"{directory}: {what}: {name!r} (a lock's)"
     assert told == [line, line, line]  # by each client
 
 

@@ -37,7 +37,7 @@ logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 
 _NEVER: Final = float("-inf")
 _LOSSES: Final = {
-    NoNodeError.code: "its znode is gone",
+    NoNodeError.code: "its znode was deleted",
     NoAuthError.code: "its owner may not read its znode: the ACL must give READ",
 }
 

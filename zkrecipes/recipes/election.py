@@ -164,7 +164,7 @@ class Election(EnteredByCalls):
                 if leadership is None or loss.path != leadership.path:
                     raise  # `func` has lost another leadership, and has not handled it
                 logger.warning(
-                    "%s: the leadership was lost; taking part again: %s",
+                    "the leadership of %s was lost (taking part again): %s",
                     self.path,
                     loss,
                     exc_info=loss.__cause__,

@@ -115,7 +115,7 @@ def _view(client: Client) -> tuple[object, str]:
 
 
 def _loss(path: str) -> LockLostError:
-    return LockLostError(path, reason="its znode is gone")
+    return LockLostError(path, reason="its znode was deleted")
 
 
 @final

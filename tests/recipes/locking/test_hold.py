@@ -77,7 +77,7 @@ async def test_ended_and_valid(stage: Stage) -> None:
 async def test_cancelled_by_the_loss(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """Cases 77 and 81: by an administrator's hand, or by a server that was rolled back."""
     steps = []
-    with pytest.raises(zk.LockLostError, match="its znode is gone") as caught:
+    with pytest.raises(zk.LockLostError, match="its znode was deleted") as caught:
         async with stage.mutex as hold:
             await stage.take_away(hold)
             steps.append("before")
@@ -87,7 +87,7 @@ async def test_cancelled_by_the_loss(stage: Stage, caplog: pytest.LogCaptureFixt
     assert caught.value.path == hold.path
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
-    assert f"a hold is lost: {hold.path}: its znode is gone" in caplog.messages
+    assert f"a hold is lost: {hold.path}: its znode was deleted" in caplog.messages
 
 
 async def test_ended_with_no_checkpoint_after_the_loss(stage: Stage) -> None:
@@ -98,7 +98,7 @@ async def test_ended_with_no_checkpoint_after_the_loss(stage: Stage) -> None:
 
 async def test_ended_by_itself_after_the_loss_was_noticed(stage: Stage) -> None:
     """The cancellation is under way, or was swallowed: the loss is told all the same."""
-    with pytest.raises(zk.LockLostError, match="its znode is gone"):
+    with pytest.raises(zk.LockLostError, match="its znode was deleted"):
         async with stage.mutex as hold:
             await stage.take_away(hold)
             with anyio.CancelScope(shield=True):
@@ -196,7 +196,7 @@ async def test_lost_and_then_cancelled_from_outside(stage: Stage, caplog: pytest
                 outer.cancel()
                 await anyio.lowlevel.checkpoint()
     assert outer.cancelled_caught
-    assert f"a hold is lost: {hold.path}: its znode is gone" in caplog.messages
+    assert f"a hold is lost: {hold.path}: its znode was deleted" in caplog.messages
 
 
 async def test_an_outer_timeout_is_not_taken_for_a_loss(stage: Stage) -> None:
@@ -437,10 +437,13 @@ async def test_confirm_sends_a_check_at_once(stage: Stage) -> None:
 
 
 async def test_confirm_finds_that_the_znode_is_gone(stage: Stage) -> None:
-    with pytest.raises(zk.LockLostError, match="its znode is gone"):
+    with pytest.raises(zk.LockLostError, match="its znode was deleted"):
         async with stage.mutex as hold:
             await stage.take_away(hold)
-            with anyio.CancelScope(shield=True), pytest.raises(zk.LockLostError, match="its znode is gone"):
+            with (
+                anyio.CancelScope(shield=True),
+                pytest.raises(zk.LockLostError, match="its znode was deleted"),
+            ):
                 await hold.confirm()
 
 
@@ -550,11 +553,11 @@ async def test_an_empty_transaction_only_checks(stage: Stage) -> None:
 
 
 async def test_a_transaction_of_a_stale_holder_fails_as_a_whole(stage: Stage) -> None:
-    with pytest.raises(zk.LockLostError, match="its znode is gone"):
+    with pytest.raises(zk.LockLostError, match="its znode was deleted"):
         async with stage.mutex as hold:
             await stage.take_away(hold)
             with anyio.CancelScope(shield=True):
-                with pytest.raises(zk.LockLostError, match="its znode is gone") as caught:
+                with pytest.raises(zk.LockLostError, match="its znode was deleted") as caught:
                     async with hold.transaction() as tx:
                         made = tx.create("/result", b"1")
                 assert caught.value.path == hold.path

@@ -137,7 +137,7 @@ async def test_a_loss_is_what_comes_out_of_a_block_left_elsewhere() -> None:
         hold = await _enter_in_a_task(block)
         await client.delete(hold.path)
         await anyio.sleep(TIMEOUT / 8)
-        with pytest.raises(zk.LockLostError, match="its znode is gone"):
+        with pytest.raises(zk.LockLostError, match="its znode was deleted"):
             hold.check()
         with pytest.raises(zk.LockLostError) as raised:
             await block.__aexit__(None, None, None)

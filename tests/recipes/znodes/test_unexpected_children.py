@@ -151,7 +151,7 @@ async def test_strangers_are_ignored_and_each_is_named_once(caplog: pytest.LogCa
         await client.create(f"{DIRECTORY}/late")
         async with zk.Mutex(client, DIRECTORY):
             pass
-        assert _log(caplog)[1:] == [f"{DIRECTORY}: no contender's name, and ignored: 'late'"]
+        assert _log(caplog)[1:] == [f"{DIRECTORY}: not contenders, and ignored: 'late'"]
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ async def test_what_another_recipe_has_made_is_told_apart(
         await client.create(f"{DIRECTORY}/{name}")
         async with zk.Mutex(client, DIRECTORY).acquire(wait=0):
             pass
-    assert _log(caplog) == [f"{DIRECTORY}: no contender's name, and ignored: {name!r} ({kind})"]
+    assert _log(caplog) == [f"{DIRECTORY}: not contenders, and ignored: {name!r} ({kind})"]
 
 
 @pytest.mark.anyio
@@ -184,9 +184,9 @@ async def test_a_crowd_of_strangers_fills_neither_the_log_nor_the_memory(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.WARNING)
-    monkeypatch.setattr(unexpected_children, "_NAMED_MAX", 10)
+    monkeypatch.setattr(unexpected_children, "_REPORTED_MAX", 10)
     async with _two_clients() as (_, client, _other):
         unexpected_children.log_unexpected_children(client, DIRECTORY, map(str, range(20)), MUTEXES["kazoo"])
         (line,) = _log(caplog)
         assert line.endswith("'0', '1', '2', '3', '4' and 15 more")
-        assert len(unexpected_children._told[recipe_api(client).root]) <= 10  # noqa: SLF001
+        assert len(unexpected_children._reported[recipe_api(client).root]) <= 10  # noqa: SLF001

@@ -1,1 +1,1 @@
-"""What locks and elections are made of: a queue, a hold, and the block that runs under it."""
+"""The parts of locks and elections: a queue, a hold, and the block that runs under it."""

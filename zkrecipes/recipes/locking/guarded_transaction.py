@@ -1,4 +1,4 @@
-"""A transaction that is applied only if the znodes of its holds exist at that moment."""
+"""A transaction that is applied only if the znodes of its holds exist."""
 
 from __future__ import annotations
 

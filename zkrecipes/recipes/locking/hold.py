@@ -1,4 +1,4 @@
-"""What a block gets while it holds a lock, permits or a leadership.
+"""The hold of a block on a lock, on permits or on a leadership.
 
 Cancellation ends the block when the hold is lost (`hold_block.py`). For code that cancellation cannot reach
 (a thread, a task started elsewhere, code that blocks the loop, a machine that is suspended) there are
@@ -125,7 +125,7 @@ class Hold:
                             await changed.wait()
             except NoNodeError as error:
                 if path == self.path:  # otherwise `ReadWriteLock.downgrade` has replaced the znode
-                    raise self._lost(path, reason="its znode is gone") from error
+                    raise self._lost(path, reason="its znode was deleted") from error
             except SessionExpiredError as error:
                 raise self._lost(path, reason="its session is over") from error
             except ZooKeeperError as error:
@@ -147,7 +147,7 @@ class Hold:
             yield transaction
 
     def _loss(self, _: str) -> HoldLostError:
-        return self._lost(self.path, reason="its znode is gone")
+        return self._lost(self.path, reason="its znode was deleted")
 
     def __repr__(self) -> str:
         state = self._guard.loss_reason() or "held"

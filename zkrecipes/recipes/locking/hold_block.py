@@ -23,8 +23,8 @@ __all__ = ["HoldBlock", "LossType"]
 logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 
 _REMEDY: Final = (
-    "Enter and leave it in one task: keep `async with` in the task that does the work, or give it a task of "
-    "its own (see 'Blocks left in another task' on the documentation's page on asyncio)"
+    "Enter and leave it in one task: keep `async with` in the task that does the work, or give it its "
+    "own task (see 'Blocks left in another task' on the documentation's page on asyncio)"
 )
 
 LossType = type[HoldLostError] | type[BrokenBarrierError]

@@ -146,11 +146,11 @@ class LockUse(GuardedUse[Hold]):
             self.queue, self.hold.path, self.block.path = queue, path, path
 
         if not await self._node.switch_to(queue, on_switched):
-            raise self._hold_lost(self._node.path, reason="its znode is gone")
+            raise self._hold_lost(self._node.path, reason="its znode was deleted")
 
 
 async def wait_proven(guard: Guard, path: str) -> bool:
-    """Wait until the hold is proven for the first time; return False if its znode is gone or about to go.
+    """Wait until the hold is proven for the first time; return False if its znode does not exist or will end.
 
     Args:
         guard: the guard of the hold. It is released if the wait is cancelled.

@@ -12,7 +12,7 @@ __all__ = ["LimitState", "check_count"]
 
 @final
 class LimitState:
-    """What one semaphore object knows of its limit.
+    """The limit of one semaphore object, and whether the other contenders have the same.
 
     Args:
         pool: the directory of the permits, which may hold the limit.

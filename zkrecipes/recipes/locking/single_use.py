@@ -230,7 +230,7 @@ def _release_forgotten(
     if api.is_over:
         return
     logger.warning(
-        "%s: the block was entered and never left, and nothing refers to the hold: it is released now. "
+        "%s: the block was entered and never left, and nothing refers to the hold, so it is released now. "
         "Leave what you enter: `async with`, an AsyncExitStack that is closed, `contextlib.aclosing` around "
         "an async generator",
         what,

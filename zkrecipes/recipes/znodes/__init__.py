@@ -1,1 +1,1 @@
-"""How recipes create, find and delete their own znodes."""
+"""Creates, finds and deletes the znodes of recipes."""

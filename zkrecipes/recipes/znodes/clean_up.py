@@ -1,8 +1,9 @@
-"""Removes what a recipe made, and repeats the removal until it is done or the session is over.
+"""Removes a recipe's znodes, and repeats the removal until it is done or the session is over.
 
-A server may answer a delete with an error and apply nothing: it is overloaded, it has lost its leader, it has
-become read-only. A znode that stayed behind would block a lock for as long as the session lives. So a
-clean-up ends when it is done, not when it is answered. One table says what each answer means for it.
+The problem: a server may answer a delete with an error and apply nothing, because it is overloaded, has lost
+its leader or has become read-only. A znode that stays behind would block a lock for as long as the session
+lives. The trick: a clean-up ends when it is done, and not when it is answered; one table gives the meaning of
+each answer. The consequence: a delete may be applied twice, so its path must be one that is never used again.
 """
 
 from __future__ import annotations
@@ -26,18 +27,18 @@ logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 
 
 class Meaning(Enum):
-    """What an answer means for a clean-up. The value is how the log says it."""
+    """The meaning of an answer for a clean-up. The log contains the value."""
 
     DONE = "is done"
-    """The znode is not there, or will go with its session."""
+    """The znode does not exist, or ends with its session."""
     NOT_EXECUTED = "was not executed"
-    """The server has dropped the request: again."""
+    """The server has dropped the request. Try again."""
     UNKNOWN = "may have been applied or not"
-    """Again; if the name may be another client's by now, look first."""
+    """Try again; if another client may use the name by now, read the znode first."""
     ELSEWHERE = "has to go to another server"
-    """Again: the client is about to change the server."""
+    """Try again: the client is about to change the server."""
     REFUSED = "is not permitted"
-    """Trying again is useless until somebody changes an ACL."""
+    """Another try is useless until an ACL is changed."""
 
 
 _MEANINGS: Final[Mapping[int, Meaning]] = {
@@ -60,9 +61,9 @@ def meaning_of(error: ZooKeeperError, own: Sequence[int] = ()) -> Meaning:
     """Return what an error means for a clean-up.
 
     Args:
-        error: what the request that removes a znode has raised.
+        error: the error of the request that removes a znode.
         own: for a transaction, the indexes of the operations that remove our own znodes. `NoNodeError` at
-            another index says nothing of ours.
+            another index says nothing about them.
     """
     if error.is_final:
         return Meaning.DONE
@@ -84,16 +85,16 @@ async def clean_up(
     what: str,
     own: Sequence[int] = (),
 ) -> NoAuthError | None:
-    """Run `attempt` until the clean-up is done, or its session is over, or it is refused for good.
+    """Run `attempt` until the clean-up is done, or its session is over, or an ACL refuses it.
 
-    A task of the client's runs it. The caller waits, shielded, an eighth of a timeout at most; the rest goes
-    on in the background. The first "no" is logged as a warning.
+    A task of the client runs it. The caller waits, shielded, for at most an eighth of a timeout; the rest
+    continues in the background. The first negative answer is logged as a warning.
 
     Args:
-        api: of the client.
-        session: which owns what is to be removed. A clean-up never runs in another one.
-        attempt: one try; it returns when all is removed, and raises what the server answered otherwise. In a
-            repetition it must look before it deletes a znode whose name holds no GUID of ours.
+        api: the client's recipe API.
+        session: the session that owns the znodes. A clean-up never runs in another session.
+        attempt: one try; it returns when everything is removed, and otherwise raises the server's answer. In
+            a repetition it must read a znode before it deletes it, unless the name holds a GUID of ours.
         what: the path, for the log.
         own: as for `meaning_of`.
 
@@ -101,7 +102,7 @@ async def clean_up(
         The refusal, if an ACL ended the clean-up while the caller waited: raise it unless there is another
         error already. None otherwise.
 
-    Cancellation, native ones included, ends the wait and not the clean-up.
+    Cancellation, including native cancellation, ends the wait and not the clean-up.
     """
     refusal: NoAuthError | None = None
 
@@ -129,12 +130,19 @@ async def _repeat(
             meaning = meaning_of(error, own)
             if meaning is Meaning.DONE:
                 return None
-            # a lost connection is no answer, and the session logs it
+            # a lost connection is not an answer, and the session logs it
             if not has_warned and not isinstance(error, ConnectionLossError):
                 has_warned = True
-                ending = "it stays until its session ends" if meaning is Meaning.REFUSED else "trying again"
+                next_step = (
+                    "it stays until its session ends" if meaning is Meaning.REFUSED else "trying again"
+                )
                 logger.warning(
-                    "the removal of %s %s (%s): %s", what, meaning.value, ending, error, extra={"path": what}
+                    "the removal of %s %s (%s): %s",
+                    what,
+                    meaning.value,
+                    next_step,
+                    error,
+                    extra={"path": what},
                 )
             if meaning is Meaning.REFUSED:
                 forget_permission(api, parent_of(what))
@@ -154,10 +162,10 @@ def _refusal(error: ZooKeeperError, what: str) -> NoAuthError:
 
 
 async def together(*clean_ups: Callable[[], Awaitable[NoAuthError | None]]) -> NoAuthError | None:
-    """Run several clean-ups at the same time: the caller waits for the longest, and not for their sum.
+    """Run several clean-ups at the same time, so that the caller waits for the longest and not for their sum.
 
     Returns:
-        A refusal, if there was one.
+        The first refusal, or None.
     """
     refusals: list[NoAuthError] = []
 
@@ -175,13 +183,12 @@ async def together(*clean_ups: Callable[[], Awaitable[NoAuthError | None]]) -> N
 
 # --- znodes whose names hold a GUID of ours ----------------------------------------------------------------
 
-# By client: the removals that are under way, so that a contender of the same client does not take a znode
-# that is about to go for another contender.
+# By client: the removals that are under way. A contender of the same client ignores these znodes.
 _leaving: Final[WeakKeyDictionary[object, list[_Removal]]] = WeakKeyDictionary()
 
 
 class _Refused(NamedTuple):
-    """What may not be removed until somebody changes an ACL."""
+    """Znodes that cannot be removed until an ACL is changed."""
 
     session: Session
     directory: str
@@ -203,16 +210,16 @@ async def remove(
     names: Iterable[str] = (),
     prefixes: Iterable[str] = (),
 ) -> NoAuthError | None:
-    """Remove children of a directory whose names hold a GUID of ours; as `clean_up`.
+    """Remove children of a directory whose names hold a GUID of ours, as `clean_up`.
 
-    Nobody else ever uses such a name, so a delete by path is the same twice as once.
+    No other client ever uses such a name, so a delete by path has the same effect once or twice.
 
     Args:
-        api: of the client.
-        session: which owns the znodes.
+        api: the client's recipe API.
+        session: the session that owns the znodes.
         directory: their parent.
-        names: those that are known. Their deletes are sent before this waits for anything.
-        prefixes: how the names of others begin that may be there, because the reply to a create is unknown.
+        names: the names that are known. Their deletes are sent before this function waits.
+        prefixes: the prefixes of names that may exist, because the reply to a create is unknown.
     """
     if session is not api.session or session.state.is_final or api.is_over:
         return None
@@ -224,7 +231,7 @@ async def remove(
         try:
             removal.refusal = await _repeat(api, session, removal.attempt, removal.what, ())
             if removal.refusal is not None:
-                _refused.setdefault(api.root, []).append(removal.left_over())
+                _refused.setdefault(api.root, []).append(removal.remaining())
         finally:
             leaving.remove(removal)
 
@@ -243,10 +250,12 @@ async def remove(
 
 
 async def remove_refused(api: RecipeApi, directory: str) -> NoAuthError | None:
-    """Remove what an ACL has kept this session from removing in a directory, before more is created there.
+    """Remove the znodes in a directory that an ACL has not let this session remove before.
+
+    Call it before more znodes are created there.
 
     Returns:
-        The refusal, if the ACL still does.
+        The refusal, if the ACL still does not permit it.
     """
     while (refused := _next_refused(api, directory)) is not None:
         names, prefixes = refused.names, refused.prefixes
@@ -260,7 +269,7 @@ def _next_refused(api: RecipeApi, directory: str) -> _Refused | None:
     known = _refused.get(api.root)
     if not known:
         return None
-    known[:] = [each for each in known if each.session is api.session]  # the others went with their sessions
+    known[:] = [each for each in known if each.session is api.session]  # the others ended with their sessions
     full = api.operations.full(directory)
     found = next((each for each in known if each.directory == full), None)
     if found is not None:
@@ -289,25 +298,25 @@ class _Removal:
         self._session = session
         self._directory = directory
         self._prefixes = tuple(prefixes)
-        # all are sent at once; what was sent before the first attempt is awaited there
+        # The deletes are sent here, together; the first attempt waits for them.
         self._sent: dict[str, Pending[None] | None] = {name: self._delete(name) for name in names}
         self._left = list(self._sent)
-        self._beginnings = (*self._sent, *self._prefixes)
+        self._all_prefixes = (*self._sent, *self._prefixes)
         self.refusal: NoAuthError | None = None
 
     @property
     def what(self) -> str:
-        """What is removed, for the log."""
-        return join(self._directory, self._beginnings[0])
+        """The first path, for the log."""
+        return join(self._directory, self._all_prefixes[0])
 
     @property
     def last_sent(self) -> Pending[None] | None:
-        """The delete that is answered last; None if deletes of known names are not all there is to do."""
+        """The delete that is answered last; None if unknown names may have to be deleted as well."""
         return None if self._prefixes else next(reversed(self._sent.values()), None)
 
     @property
     def is_done(self) -> bool:
-        """Whether the answers to the deletes that were sent first end the removal."""
+        """Whether the answers to the first deletes end the removal."""
         return all(
             sent is not None
             and sent.is_done
@@ -315,8 +324,8 @@ class _Removal:
             for sent in self._sent.values()
         )
 
-    def left_over(self) -> _Refused:
-        """What is left of it."""
+    def remaining(self) -> _Refused:
+        """Return the znodes that are left."""
         full = self._api.operations.full(self._directory)
         return _Refused(self._session, full, tuple(self._left), self._prefixes)
 
@@ -324,19 +333,19 @@ class _Removal:
         """Whether the znode at `path`, as `api` sees it, is one of these."""
         full, operations = api.operations.full(path), self._api.operations
         return any(
-            full.startswith(operations.full(join(self._directory, begin))) for begin in self._beginnings
+            full.startswith(operations.full(join(self._directory, prefix))) for prefix in self._all_prefixes
         )
 
     async def attempt(self) -> None:
-        """Delete those that are left; raise an answer that is not the end of one of them."""
+        """Delete the znodes that are left; raise an answer that does not end the removal of one of them."""
         if self._prefixes:
             self._left += await self._find()
             self._prefixes = ()
         if self._session is not self._api.session:
-            return  # what is asked now would be asked in the next session
-        asked = [(name, self._sent.pop(name, None) or self._delete(name)) for name in self._left]
+            return  # a request made now would belong to the next session
+        sent = [(name, self._sent.pop(name, None) or self._delete(name)) for name in self._left]
         failures: list[ZooKeeperError] = []
-        for name, pending in asked:
+        for name, pending in sent:
             try:
                 await pending.wait()
             except NoNodeError:
@@ -346,11 +355,11 @@ class _Removal:
                 continue
             self._left.remove(name)
         if failures:
-            # a refusal counts only if there is nothing else to wait for
+            # a refusal counts only if no other delete is to be tried again
             raise min(failures, key=lambda each: isinstance(each, NoAuthError))
 
     async def _find(self) -> list[str]:
-        """List those that a create whose reply is unknown has made."""
+        """Return the names of znodes whose create had no reply."""
         try:
             names = await self._api.read_caught_up(self._api.operations.get_children(self._directory))
         except NoNodeError:

@@ -1,9 +1,10 @@
-"""Finds out, before a contender queues up, whether its directory permits the delete that will end it.
+"""Finds out, before a contender queues up, whether its directory permits the delete of its znode.
 
-An ACL may permit CREATE and not DELETE. A contender of such a directory could never leave it: its znode would
-block all others until its session ends. So the first creation of a session in a directory is part of a
-transaction that also creates and deletes another znode there. If the delete is not permitted, nothing is
-applied, and the caller gets `NoAuthError`. This costs no round trip; later creations are plain.
+The problem: an ACL may permit CREATE and not DELETE. A contender could never leave such a directory, and its
+znode would block all others until its session ends. The trick: the first create of a session in a directory
+is part of a transaction that also creates and deletes another znode there. The consequences: if the delete is
+not permitted, nothing is applied, and the caller gets `NoAuthError`; the test costs no round trip, and later
+creates are plain.
 """
 
 from __future__ import annotations
@@ -34,16 +35,16 @@ logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 T = TypeVar("T")
 
 _KNOWN_MAX: Final = 10_000
-"""How many directories are remembered for each client; then all are forgotten, and asked again."""
+"""Directories remembered for each client. If there are more, all are forgotten and probed again."""
 _DELETES: Final = 1
 """The index of the probe's delete in its transaction."""
 
-# By client: the directories that permitted it, by full path, in the session that has asked.
+# By client: the session that has probed, and the full paths of the directories that permit the delete.
 _permitting: Final[WeakKeyDictionary[object, tuple[Session, set[str]]]] = WeakKeyDictionary()
 
 
 def is_permitted(api: RecipeApi, directory: str) -> bool:
-    """Whether it is known of this session that it may delete children of `directory`."""
+    """Whether this session is known to have permission to delete children of `directory`."""
     return api.operations.full(directory) in _known(api)
 
 
@@ -54,21 +55,21 @@ def created_by_us(api: RecipeApi, directory: str) -> None:
 
 
 def forget_permission(api: RecipeApi, directory: str) -> None:
-    """Ask again before the next creation: a delete was refused."""
+    """Forget a directory, so that it is probed before the next create. Call it when a delete was refused."""
     _known(api).discard(api.operations.full(directory))
 
 
 def probing(api: RecipeApi, directory: str, create: Operation[T], acl: Sequence[ACL] | None) -> Operation[T]:
-    """Return `create`, together with a probe of the directory if its answer is not known yet.
+    """Return `create`, together with a probe of the directory if its permission is not known yet.
 
-    The result raises `NoAuthError` if the directory permits no delete; nothing was created then. The other
+    The result raises `NoAuthError` if the directory permits no delete; then nothing was created. The other
     errors are those of `create`.
 
     Args:
-        api: of the client.
-        directory: the parent of what is created.
-        create: the creation.
-        acl: of the znodes there.
+        api: the client's recipe API.
+        directory: the parent of the new znode.
+        create: the operation that creates it.
+        acl: the ACL of the znodes there.
     """
     if is_permitted(api, directory):
         return create
@@ -82,7 +83,7 @@ def probing(api: RecipeApi, directory: str, create: Operation[T], acl: Sequence[
         except TransactionError as error:
             refusal = _refusal(directory, error)
             if error.index == 0:
-                refusal.path = create.request.path  # not that of the probe
+                refusal.path = create.request.path  # not the path of the probe
             raise refusal from None
         _remember(api, directory)
         return result
@@ -91,16 +92,16 @@ def probing(api: RecipeApi, directory: str, create: Operation[T], acl: Sequence[
 
 
 def probe_unless_known(api: RecipeApi, directory: str, acl: Sequence[ACL] | None) -> Pending[None] | None:
-    """Ask whether the directory permits creating and deleting; nothing is ever applied.
+    """Submit a probe that reports whether the directory permits create and delete; it is never applied.
 
     Returns:
-        A request for `check_probe`; None if the answer is known. A directory that is missing is no error.
+        A request for `check_probe`; None if the permission is known. A missing directory is not an error.
     """
     if is_permitted(api, directory):
         return None
     path = _probe_path(directory)
     create, delete = api.operations.create(path, acl=acl), api.operations.delete(path)
-    # The check always fails, and so does the whole.
+    # The check always fails, and so does the whole transaction.
     whole = as_transaction([create, delete, api.operations.check(path)])
 
     def convert(reply: Any) -> None:
@@ -119,14 +120,14 @@ async def check_probe(probe: Pending[None]) -> None:
     """Wait for the answer to `probe_unless_known`.
 
     Raises:
-        NoAuthError: the directory does not permit it.
+        NoAuthError: the directory does not permit create or delete.
     """
     try:
         await probe.wait()
     except NoAuthError:
         raise
-    except ZooKeeperError as error:  # the next contender asks again
-        logger.debug("it could not be asked whether a directory permits DELETE: %s", error)
+    except ZooKeeperError as error:  # the next contender sends another probe
+        logger.debug("could not find out whether a directory permits DELETE: %s", error)
 
 
 def _probe_path(directory: str) -> str:
@@ -134,9 +135,11 @@ def _probe_path(directory: str) -> str:
 
 
 def _refusal(directory: str, error: TransactionError) -> ServerError:
-    """What the caller gets: it knows nothing of the probe."""
+    """Return the error for the caller, whose operations do not include the probe."""
     if error.index == _DELETES and isinstance(error.error, NoAuthError):
-        detail = "the directory must permit DELETE, too: whatever is created there could not be removed"
+        detail = (
+            "the directory must permit DELETE as well, or znodes that are created there cannot be removed"
+        )
         return NoAuthError(directory, detail=detail)
     return error.error
 

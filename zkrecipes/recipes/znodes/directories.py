@@ -1,4 +1,4 @@
-"""The directory of a recipe: made when it is missing, and never so that it fails when others make it too."""
+"""Creates the directory of a recipe if it is missing, even while other clients create it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 
 
 async def make_directory(client: Client, directory: str, *, container: bool = True) -> None:
-    """Make a recipe's directory, under persistent parents.
+    """Create a recipe's directory, under persistent parents.
 
     Args:
-        client: who makes it.
+        client: the client that creates it.
         directory: its path.
-        container: make it a container where the server has them. Only this level is one: a user's `/config`
-            above it must not be reaped when it is empty.
+        container: create a container, if the server has containers. Only this level is a container: the
+            server must not remove a user's `/config` above it when that is empty.
     """
     container = container and await recipe_api(client).has_containers()
     try:
@@ -32,4 +32,9 @@ async def make_directory(client: Client, directory: str, *, container: bool = Tr
     except NodeExistsError:
         return
     except NoNodeError:
-        logger.debug("the parent of %s went while it was made", directory, extra={"path": directory})
+        logger.debug(
+            "the parent of %s was deleted while %s was created",
+            directory,
+            directory,
+            extra={"path": directory},
+        )

@@ -1,9 +1,10 @@
-"""Removes what a session still owns in a directory before another contender of it queues up there.
+"""Removes znodes that a session still owns in a directory, before a contender of that session queues up.
 
-That contender would wait for its own client's znode, for as long as the session lives. What this client could
-not remove because of an ACL is tried again. What an earlier client left is removed once: `connect(resume=…)`
-goes on with the session of a process that may have died inside a lock. What the session owned when it was
-resumed is removed. What is younger is this client's own and is never touched.
+The contender would wait for its own session's znode, for as long as the session lives. There are two kinds of
+leftovers. Znodes that this client could not remove because of an ACL are tried again. Znodes of an earlier
+client are removed once: `connect(resume=…)` continues the session of a process that may have died inside a
+lock. A znode that the session created before it was resumed is a leftover; a younger znode is this client's
+and is never touched.
 """
 
 from __future__ import annotations
@@ -22,25 +23,25 @@ __all__ = ["is_leftover", "remove_leftovers"]
 
 logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 
-# By client: the directories without leftovers, by full path, in the session that was resumed.
+# By client: the resumed session, and the full paths of the directories without leftovers.
 _cleared: Final[WeakKeyDictionary[object, tuple[Session, set[str]]]] = WeakKeyDictionary()
 
 
 def is_leftover(session: Session, stat: Stat) -> bool:
-    """Whether the session owned a znode before this client resumed it."""
+    """Whether the session owned the znode before this client resumed the session."""
     return stat.ephemeral_owner == session.id and stat.czxid <= session.resumed_zxid
 
 
 async def remove_leftovers(api: RecipeApi, directory: str, is_of_recipe: Callable[[str], bool]) -> None:
-    """Remove the leftovers in a directory: of a resumed session once, of this client whenever there are any.
+    """Remove the leftovers in a directory: of a resumed session once, of this client each time.
 
     Args:
-        api: of the client.
-        directory: where to look; it may be missing.
-        is_of_recipe: whether a name is one of the recipe's. They hold GUIDs and are never used again.
+        api: the client's recipe API.
+        directory: the directory; it may be missing.
+        is_of_recipe: whether a name belongs to the recipe. Such names hold GUIDs and are never used again.
 
     Raises:
-        NoAuthError: they may not be removed.
+        NoAuthError: the directory does not permit DELETE.
         ZooKeeperError: as for any request.
     """
     refusal = await remove_refused(api, directory)
@@ -55,9 +56,9 @@ async def remove_leftovers(api: RecipeApi, directory: str, is_of_recipe: Callabl
         return
     names = await _find(api, session, directory, is_of_recipe)
     if session is not api.session:
-        return  # they go with their session
+        return  # they end with their session
     if names:
-        logger.info("%s: removing what an earlier client of this session left: %s", directory, names)
+        logger.info("removing znodes that an earlier client of this session left in %s: %s", directory, names)
         refusal = await remove(api, session, directory, names=names)
         if refusal is not None:
             raise refusal
@@ -79,9 +80,9 @@ async def _find(
     except NoNodeError:
         return []
     names = [name for name in children if is_of_recipe(name)]
-    asked = [api.submit(api.operations.exists(join(directory, name))) for name in names]
+    reads = [api.submit(api.operations.exists(join(directory, name))) for name in names]
     found = []
-    for name, pending in zip(names, asked, strict=True):
+    for name, pending in zip(names, reads, strict=True):
         stat = await pending.wait()
         if stat is not None and is_leftover(session, stat):
             found.append(name)

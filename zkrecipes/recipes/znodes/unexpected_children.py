@@ -1,4 +1,4 @@
-"""Who else has znodes in a recipe's directory: named once in the log, for whoever wonders about them."""
+"""Logs unexpected children of a recipe's directory once, because they may explain why a lock waits."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["is_first_report", "log_miscounted_children", "log_once", "log_unexpe
 
 logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 
-_NAMED_MAX: Final = 1000
-"""So many are remembered for each client; then all are forgotten, so that a crowd fills no memory."""
-_NAMED_AT_ONCE: Final = 5
+_REPORTED_MAX: Final = 1000
+"""Reports remembered for each client. If there are more, all are forgotten, to bound the memory."""
+_NAMES_IN_LINE: Final = 5
 
 _KINDS: Final = (
     (r"[0-9a-f]{32}__lock__-?\d+|_c_[0-9a-f-]+-lock--?\d+", "a lock's"),
@@ -28,74 +28,74 @@ _KINDS: Final = (
     (r"[0-9a-f]{32}__party__", "a party's"),
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a double barrier's"),
 )
-"""How kazoo's, Curator's and our own recipes name their znodes."""
+"""Patterns of names, and the recipes of kazoo, Curator or ours that use them."""
 
-# For each client, as recipe objects, and views of it, may be made anew for each use: what it has told.
-_told: Final[WeakKeyDictionary[object, set[tuple[str, str]]]] = WeakKeyDictionary()
+# By client, because each use may create a new recipe object or a new view: the reports that it has logged.
+_reported: Final[WeakKeyDictionary[object, set[tuple[str, str]]]] = WeakKeyDictionary()
 
 
 def log_unexpected_children(
     client: Client, directory: str, children: Iterable[str], layout: LockLayout
 ) -> None:
-    """Log what is new among the children that the layout does not know, and whose contenders are here, too.
+    """Log children that do not fit the layout, each once, and contenders of another library.
 
-    Contenders of another library are named once for each directory: they come and go.
+    Another library is logged once for each directory, because its contenders change all the time.
     """
-    strangers = []
+    unexpected = []
     for name in children:
         if layout.tag_and_sequence_of(name) is not None:
             continue
-        other = layout.foreign_and_sequence_of(name)
-        if other is None:
-            strangers.append(name)
-        elif is_first_report(client, directory, other[0].library):
+        foreign = layout.foreign_and_sequence_of(name)
+        if foreign is None:
+            unexpected.append(name)
+        elif is_first_report(client, directory, foreign[0].library):
             logger.warning(
-                "%s: %s has the name of a contender of %s's. One that came before is waited for, but it may "
-                "not wait for us: all contenders on a path must use the same layout, and ours is %r",
+                "%s: %s has the name of a %s contender. We wait for it if it came first, but it may not wait "
+                "for us: all contenders on a path must use the same layout, and ours is %r",
                 directory,
                 name,
-                other[0].library,
+                foreign[0].library,
                 layout.name,
                 extra={"path": directory},
             )
-    log_once(client, directory, strangers, "no contender's name, and ignored")
+    log_once(client, directory, unexpected, "not contenders, and ignored")
 
 
-def log_miscounted_children(client: Client, directory: str, strangers: Iterable[str]) -> None:
-    """Log what is new among the children that are no permits of a semaphore and take the place of some."""
-    log_once(client, directory, strangers, "no permit's name, and counted as one, as kazoo and Curator do")
+def log_miscounted_children(client: Client, directory: str, names: Iterable[str]) -> None:
+    """Log children that are not permits of a semaphore but count as permits, each once."""
+    log_once(client, directory, names, "not permits, but counted as permits, as kazoo and Curator count them")
 
 
-def log_once(client: Client, directory: str, strangers: Iterable[str], what: str) -> None:
-    """Log what is new among these children.
+def log_once(client: Client, directory: str, names: Iterable[str], what: str) -> None:
+    """Log those of these children that have not been logged yet.
 
     Args:
-        client: who has found them.
-        directory: whose children they are.
-        strangers: their names.
-        what: what they are not, and what becomes of them.
+        client: the client that has found them.
+        directory: their parent.
+        names: their names.
+        what: what they are not, and the recipe's reaction.
     """
-    news = [name for name in strangers if is_first_report(client, directory, f"/{name}")]
-    if news:
-        others = f" and {len(news) - _NAMED_AT_ONCE} more" if len(news) > _NAMED_AT_ONCE else ""
-        named = ", ".join(map(_describe, news[:_NAMED_AT_ONCE]))
-        logger.warning("%s: %s: %s%s", directory, what, named, others, extra={"path": directory})
+    new = [name for name in names if is_first_report(client, directory, f"/{name}")]
+    if new:
+        others = f" and {len(new) - _NAMES_IN_LINE} more" if len(new) > _NAMES_IN_LINE else ""
+        listed = ", ".join(map(_describe, new[:_NAMES_IN_LINE]))
+        logger.warning("%s: %s: %s%s", directory, what, listed, others, extra={"path": directory})
 
 
 def _describe(name: str) -> str:
-    """A name, and which recipe gives such names: perhaps two use one path."""
-    kinds = [kind for form, kind in _KINDS if re.fullmatch(form, name)]
+    """Return the name, and the recipe that gives such names: perhaps two recipes use one path."""
+    kinds = [kind for pattern, kind in _KINDS if re.fullmatch(pattern, name)]
     return f"{name!r} ({kinds[0]})" if kinds else repr(name)
 
 
 def is_first_report(client: Client, directory: str, what: str) -> bool:
-    """Whether a client has not told this of a directory yet; it has now."""
+    """Whether the client has not reported this about a directory yet; remember it as reported."""
     api = recipe_api(client)
-    told = _told.setdefault(api.root, set())
-    news = (api.operations.full(directory), what)
-    if news in told:
+    reported = _reported.setdefault(api.root, set())
+    report = (api.operations.full(directory), what)
+    if report in reported:
         return False
-    if len(told) >= _NAMED_MAX:
-        told.clear()
-    told.add(news)
+    if len(reported) >= _REPORTED_MAX:
+        reported.clear()
+    reported.add(report)
     return True
