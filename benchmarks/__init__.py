@@ -1,6 +1,6 @@
-"""zkrecipes beside its peers: the same works, against the same real server, in one interleaved run.
+"""zkrecipes compared with its peers: the same workloads, against the same real server, in one run.
 
-`make bench` runs everything; `make bench ARGS="--works pipe_get --rounds 5"` a part. Each measurement is a
-process of its own. In each round every subject does each work once, and the order rotates, so that a noisy
-spell of the machine falls on all of them; the tables hold medians over the rounds.
+`make bench` runs everything; `make bench ARGS="--workloads pipelined_get --rounds 5"` a part. Each
+measurement is a separate process. In each round every subject runs each workload once, and the order rotates,
+so that noise of the machine affects all of them. The tables have the medians over the rounds.
 """

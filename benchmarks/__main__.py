@@ -1,4 +1,4 @@
-"""The runner: starts the servers, lets the subjects take turns, prints the tables."""
+"""The runner, which starts the servers, runs the subjects in turn, and prints the tables."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from benchmarks import (
     slow_links,
     subject_curator,
 )
-from benchmarks.works import (
+from benchmarks.workloads import (
     DATA,
     LOCK_PATH,
     MADE_PATH,
     READ_PATH,
     WATCHED_PATHS,
     WIDE_PATH,
-    WORKS,
-    Work,
+    WORKLOADS,
+    Workload,
 )
 from zkrecipes.ensemble import ApacheServer
 from zkrecipes.paths import parent_of
 
 # `w0` answers one connection about five times faster than the default, which reads one request per pass of
-# its selector: there the client is the bottleneck, and differences between clients show.
+# its selector. So the client is the bottleneck, and differences between clients are visible.
 SERVERS: Final = {"default": {}, "w0": {"zookeeper.nio.numWorkerThreads": 0}}
 KAZOO: Final = "kazoo"
 AIOZK: Final = "aiozk"
@@ -58,7 +58,7 @@ PIPELINED: Final = frozenset({"pipelined_get", "pipelined_create", "children_of_
 ONLY: Final = (
     "codec",
     "imports",
-    "works",
+    "workloads",
     "limits",
     "failover",
     "holders",
@@ -72,10 +72,10 @@ Results = dict[str, list[dict[str, float]]]
 
 
 def main() -> None:  # noqa: C901 - a line for each measurement
-    """Run what the command line asks for."""
+    """Run the measurements that the command line names."""
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--works", default=",".join(WORKS), help="of: " + ", ".join(WORKS))
+    parser.add_argument("--workloads", default=",".join(WORKLOADS), help="of: " + ", ".join(WORKLOADS))
     parser.add_argument("--only", choices=ONLY)
     given = parser.parse_args()
     if given.only in (None, "codec"):
@@ -85,7 +85,7 @@ def main() -> None:  # noqa: C901 - a line for each measurement
     if given.only == "failover":
         print_failover(given.rounds)
     if given.only == "dev-server":
-        for measure in dev_server.all_works().values():
+        for measure in dev_server.all_workloads().values():
             measure()
     if given.only == "growth":
         anyio.run(growth.run_all, ())
@@ -95,28 +95,28 @@ def main() -> None:  # noqa: C901 - a line for each measurement
         print_slow_links()
     if given.only == "limits":
         print_limits()
-    if given.only in (None, "works"):
-        works = [WORKS[name] for name in given.works.split(",") if name]
-        anyio.run(run_works, works, given.rounds)
+    if given.only in (None, "workloads"):
+        workloads = [WORKLOADS[name] for name in given.workloads.split(",") if name]
+        anyio.run(run_workloads, workloads, given.rounds)
 
 
-async def run_works(works: list[Work], rounds: int) -> None:
-    """Each work against each server that it names."""
+async def run_workloads(workloads: list[Workload], rounds: int) -> None:
+    """Run each workload against each server that it names."""
     for server_name, properties in SERVERS.items():
-        wanted = [work for work in works if server_name in work.servers]
+        wanted = [workload for workload in workloads if server_name in workload.servers]
         if not wanted:
             continue
         settings = {"forceSync": "no", "maxClientCnxns": 0}
         async with ApacheServer(settings=settings, properties=properties) as server:
             await prepare(server.connect_string)
             await anyio.to_thread.run_sync(warm_up, server.connect_string)
-            for work in wanted:
-                results = await anyio.to_thread.run_sync(take_turns, work, server.connect_string, rounds)
-                print_work(work, server_name, results)
+            for workload in wanted:
+                results = await anyio.to_thread.run_sync(take_turns, workload, server.connect_string, rounds)
+                print_workload(workload, server_name, results)
 
 
 async def prepare(connect_string: str) -> None:
-    """The znodes that the works use."""
+    """Create the znodes that the workloads use."""
     async with zk.connect(connect_string) as client:
         await client.create(READ_PATH, DATA, make_parents=True)
         for path in (LOCK_PATH, MADE_PATH, WIDE_PATH, parent_of(WATCHED_PATHS[0])):
@@ -129,44 +129,56 @@ async def prepare(connect_string: str) -> None:
 
 
 def warm_up(connect_string: str) -> None:
-    """A cold Java virtual machine answers at half its speed."""
+    """Warm the Java virtual machine up, because a cold one answers at half its speed."""
     for _ in range(3):
-        run_once(KAZOO, WORKS["pipelined_get"], connect_string, times=10_000)
+        run_once(KAZOO, WORKLOADS["pipelined_get"], connect_string, times=10_000)
 
 
-def take_turns(work: Work, connect_string: str, rounds: int) -> Results:
-    """Every subject once in each round; who begins rotates."""
-    names = [name for name in SUBJECTS if can_do(name, work)]
+def take_turns(workload: Workload, connect_string: str, rounds: int) -> Results:
+    """Run every subject once in each round; the first one rotates."""
+    names = [name for name in SUBJECTS if can_do(name, workload)]
     results: Results = defaultdict(list)
     for round_number in range(rounds):
         first = round_number % len(names)
         for name in names[first:] + names[:first]:
-            results[name].append(run_once(name, work, connect_string))
+            results[name].append(run_once(name, workload, connect_string))
     return results
 
 
-def can_do(name: str, work: Work) -> bool:
-    """Whether a subject has this work."""
+def can_do(name: str, workload: Workload) -> bool:
+    """Whether a subject has this workload."""
     if name == CURATOR and not subject_curator.is_available():
-        print(f"{CURATOR} is left out: {subject_curator.REMEDY}")
+        print(f"{CURATOR} is not measured: {subject_curator.REMEDY}")
         return False
     if name in ONLY_LOCKS:
-        return work.name.startswith("lock_")
-    return name not in ONLY_PIPELINED or work.name in PIPELINED
+        return workload.name.startswith("lock_")
+    return name not in ONLY_PIPELINED or workload.name in PIPELINED
 
 
-def run_once(name: str, work: Work, connect_string: str, times: int | None = None) -> dict[str, float]:
-    """One subject does one work in a process of its own."""
-    command = [sys.executable, "-m", *SUBJECTS[name], "--connect", connect_string, "--work", work.name]
-    command += ["--times", str(times or work.times)]
+def run_once(
+    name: str, workload: Workload, connect_string: str, times: int | None = None
+) -> dict[str, float]:
+    """Run one workload of one subject in a separate process."""
+    command = [
+        sys.executable,
+        "-m",
+        *SUBJECTS[name],
+        "--connect",
+        connect_string,
+        "--workload",
+        workload.name,
+    ]
+    command += ["--times", str(times or workload.times)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result
 
 
-def print_work(work: Work, server_name: str, results: Results) -> None:
-    """One table: medians over the rounds, and in brackets the ratio to kazoo."""
-    print(f"\n{work.name} ({work.says}; server {server_name}; medians of {len(results[KAZOO])})")
+def print_workload(workload: Workload, server_name: str, results: Results) -> None:
+    """Print one table: medians over the rounds, and in brackets the ratio to kazoo."""
+    print(
+        f"\n{workload.name} ({workload.description}; server {server_name}; medians of {len(results[KAZOO])})"
+    )
     keys = list(results[KAZOO][0])
     rows = [["", *(heading(key) for key in keys), "least CPU"]]
     for name in sorted(results, key=list(SUBJECTS).index):
@@ -177,19 +189,19 @@ def print_work(work: Work, server_name: str, results: Results) -> None:
 
 
 def heading(key: str) -> str:
-    """What a column says."""
+    """Return the text of a column."""
     headings = {"per_second": "per second", "cpu_ms_per_1000": "CPU ms/1000", "kib_each": "KiB each"}
     return headings.get(key, "p50 µs")
 
 
 def cell(own: list[dict[str, float]], kazoos: list[dict[str, float]], key: str) -> str:
-    """A median and its ratio to kazoo's."""
+    """Format a median and its ratio to kazoo's."""
     ours = statistics.median(each[key] for each in own)
     return f"{ours:,.1f} ({ours / statistics.median(each[key] for each in kazoos):.2f}x)"
 
 
 def print_codec(rounds: int) -> None:
-    """One table of messages."""
+    """Print the table of messages."""
     print("\ncodec (microseconds a message; best of the rounds)")
     rows = [["", "zkrecipes", "kazoo", "kazoo / zkrecipes"]]
     rows += [
@@ -200,14 +212,14 @@ def print_codec(rounds: int) -> None:
 
 
 def print_imports(rounds: int) -> None:
-    """One table of imports."""
+    """Print the table of imports."""
     print("\nimport (milliseconds in a fresh interpreter, over one that imports nothing; medians)")
     print_table([[name, f"{each:.1f}"] for name, each in imports.measure(2 * rounds + 1).items()])
 
 
 def print_failover(rounds: int) -> None:
-    """One table; both clients wait 20 ms before they ask."""
-    print(f"\nms without an answer, 20 of them by intent (medians of {rounds})")
+    """Print the table of failovers; both clients wait 20 ms before each request."""
+    print(f"\nms without an answer, including an intended pause of 20 ms (medians of {rounds})")
     rows = [["", "kazoo", "zkrecipes"]]
     for what, by_name in anyio.run(failover.measure, rounds, backend="trio").items():
         rows.append([what, f"{by_name['kazoo']:.0f}", f"{by_name['zkrecipes']:.0f}"])
@@ -215,40 +227,45 @@ def print_failover(rounds: int) -> None:
 
 
 def print_holders() -> None:
-    """One table for each loop."""
+    """Print one table for each event loop."""
     for backend in ("trio", "asyncio"):
         print(f"\nclients that hold a lock each, session timeout {holders.SESSION_TIMEOUT:g} s, {backend}")
         rows = [["holders", "transactions/s", "log bytes/s", "snapshots a day", "clients' CPU ms/s"]]
-        for price in anyio.run(holders.measure, backend=backend):
-            figures = (price.transactions, price.log_bytes, price.snapshots_a_day, price.cpu)
-            rows.append([str(price.holders), *(f"{figure:,.1f}" for figure in figures)])
+        for cost in anyio.run(holders.measure, backend=backend):
+            figures = (cost.transactions, cost.log_bytes, cost.snapshots_a_day, cost.cpu)
+            rows.append([str(cost.holders), *(f"{figure:,.1f}" for figure in figures)])
         print_table(rows)
 
 
 def print_slow_links() -> None:
-    """One table for each loop."""
+    """Print one table for each event loop."""
     for backend in ("trio", "asyncio"):
         print(f"\nslow links and long queues, session timeout {slow_links.SESSION_TIMEOUT:g} s, {backend}")
         rows = [["", "a hold", "answered", "seconds", "connections", "same session"]]
-        for says, lived in anyio.run(slow_links.measure, backend=backend):
-            hold = {None: "none", True: "kept", False: "lost"}[lived.is_hold_kept]
-            answered, same = f"{lived.done:,} of {lived.asked:,}", "yes" if lived.is_same_session else "no"
-            rows.append([says, hold, answered, f"{lived.seconds:.1f}", str(lived.connections), same])
+        for description, outcome in anyio.run(slow_links.measure, backend=backend):
+            hold = {None: "none", True: "kept", False: "lost"}[outcome.is_hold_kept]
+            answered, same = (
+                f"{outcome.answered_count:,} of {outcome.request_count:,}",
+                "yes" if outcome.is_same_session else "no",
+            )
+            rows.append(
+                [description, hold, answered, f"{outcome.seconds:.1f}", str(outcome.connections), same]
+            )
         print_table(rows)
 
 
 def print_limits() -> None:
-    """One table for each loop; memory is that of the client's process, over what it had before."""
+    """Print one table for each event loop, with the growth of the client process's memory."""
     for backend in ("trio", "asyncio"):
         print(f"\nlimits, {backend}")
         rows = [["", "seconds in all", "MiB at the widest"]]
-        for says, tried in limits.measure(backend).items():
-            rows.append([says, f"{tried.seconds:.1f}", f"{tried.mib:.1f}"])
+        for description, tried in limits.measure(backend).items():
+            rows.append([description, f"{tried.seconds:.1f}", f"{tried.mib:.1f}"])
         print_table(rows)
 
 
 def print_table(rows: Iterable[list[str]]) -> None:
-    """Columns as wide as they need to be."""
+    """Print rows in columns that are as wide as necessary."""
     rows = list(rows)
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:

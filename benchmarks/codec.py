@@ -1,4 +1,4 @@
-"""Encoding and decoding, beside kazoo's serialization: the time of the processor alone, no server."""
+"""Encoding and decoding, compared with kazoo's serialization: CPU time only, without a server."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ DATA = b"x" * 100
 HEADER = Struct("!iqi")
 STAT = Stat(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)
 CHILDREN = [f"child-{number:010d}" for number in range(1000)]
-# Prepared once, as a client has them: what is timed is the serialization.
+# Prepared once, as in a client, because only the serialization is timed.
 OURS_ACL = list(OPEN_ACL)
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """The same message in both libraries: from values to bytes, or from bytes to values."""
+    """A message in both libraries: from values to bytes, or from bytes to values."""
 
     name: str
     ours: Callable[[], object]
@@ -48,7 +48,7 @@ class Message:
 
 
 def _kazoo_frame(request: object, xid: int) -> bytes:
-    """As kazoo's connection does it (`ConnectionHandler._submit`)."""
+    """Encode a frame like kazoo's connection (`ConnectionHandler._submit`)."""
     body = bytearray(kazoo.int_struct.pack(xid))
     body += kazoo.int_struct.pack(request.type)
     body += request.serialize()
@@ -56,12 +56,12 @@ def _kazoo_frame(request: object, xid: int) -> bytes:
 
 
 def reply(name: str, ours: type[Record], kazoos: Any, record: Record) -> Message:
-    """A whole reply, header and body, as it comes out of its frame."""
+    """Return a whole reply, header and body, as read from its frame."""
     frame = ReplyHeader(7, 8, 0).encode() + record.encode()
     end = len(frame)
 
     def read_ours() -> Record:
-        # as ClientSide does it
+        # as in ClientSide
         HEADER.unpack_from(frame, 0)
         return ours.read(frame, HEADER.size, end)[0]
 
@@ -73,7 +73,7 @@ def reply(name: str, ours: type[Record], kazoos: Any, record: Record) -> Message
 
 
 def messages() -> list[Message]:
-    """Every message that is compared."""
+    """Return every message that is compared."""
     ours = Message
     return [
         ours(
@@ -120,7 +120,7 @@ def messages() -> list[Message]:
 
 
 def measure(rounds: int) -> list[tuple[str, float, float]]:
-    """(name, our microseconds, kazoo's microseconds) of each message: the best of the rounds, interleaved."""
+    """Return (name, our microseconds, kazoo's) of each message: the best of the interleaved rounds."""
     rows = []
     for message in messages():
         times = max(1, int(0.01 / (timeit.timeit(message.kazoos, number=10) / 10)))

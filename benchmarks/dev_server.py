@@ -1,8 +1,8 @@
-"""The dev server alone: how soon it is there, how much it answers, how many it serves, what a znode costs.
+"""The dev server alone: its start, its throughput, its connections, and the cost of a znode.
 
-`make bench ARGS="--only dev-server"`, or `python -m benchmarks.dev_server --works …`. The server is a process
-of its own, and the client a plain socket that does next to nothing, so that what is measured is the server.
-Only in `together` our own client shares the process, and so the core, with it.
+`make bench ARGS="--only dev-server"`, or `python -m benchmarks.dev_server --workloads …`. The server is a
+separate process, and the client a plain socket that does almost nothing, so that only the server is measured.
+Only in `together`, our own client shares the process, and so the core, with it.
 """
 
 from __future__ import annotations
@@ -41,28 +41,28 @@ GREETING = ConnectRequest(0, 0, 40_000, 0, bytes(16), False).encode()
 
 _START_UP = """
 import time, anyio
-begun = time.perf_counter()
+started_at = time.perf_counter()
 from zkrecipes.devserver import DevServer
 imported = time.perf_counter()
 async def main():
     entering = time.perf_counter()
     async with DevServer():
-        print(imported - begun, time.perf_counter() - entering)
+        print(imported - started_at, time.perf_counter() - entering)
 anyio.run(main, backend="trio")
 """
 
 
 def main() -> None:
-    """Run all, or what the command line names."""
-    works = all_works()
+    """Run all workloads, or those that the command line names."""
+    workloads = all_workloads()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dev_server", description=__doc__)
-    parser.add_argument("--works", default=",".join(works), help="of: " + ", ".join(works))
-    for name in parser.parse_args().works.split(","):
-        works[name]()
+    parser.add_argument("--workloads", default=",".join(workloads), help="of: " + ", ".join(workloads))
+    for name in parser.parse_args().workloads.split(","):
+        workloads[name]()
 
 
-def all_works() -> dict[str, Callable[[], None]]:
-    """What can be measured, each of which prints its figures."""
+def all_workloads() -> dict[str, Callable[[], None]]:
+    """Return the workloads by name; each prints its figures."""
     return {
         "start": start_up,
         "memory": lambda: throughput("in memory"),
@@ -74,42 +74,48 @@ def all_works() -> dict[str, Callable[[], None]]:
     }
 
 
-# --- the works ---------------------------------------------------------------------------------------------
+# --- the workloads -----------------------------------------------------------------------------------------
 
 
 def start_up() -> None:
-    """A server in this process: what a test pays for it."""
+    """Measure the cost of a server in this process, as in a test."""
     done = [
         subprocess.run([sys.executable, "-c", _START_UP], check=True, capture_output=True, text=True)
         for _ in range(5)
     ]
     imports, starts = zip(*(map(float, each.stdout.split()) for each in done), strict=True)
-    tell("start-up in process", f"{min(starts) * 1e3:.1f} ms, and {min(imports) * 1e3:.0f} ms for the import")
+    print_figures(
+        "start-up in process", f"{min(starts) * 1e3:.1f} ms, and {min(imports) * 1e3:.0f} ms for the import"
+    )
 
 
 def throughput(where: str, *arguments: str) -> None:
-    """One connection, a thousand requests at once; and one after the other."""
+    """Measure one connection with a thousand requests at once, and with one after another."""
     with serving(*arguments) as (_, port), Connection(port) as client:
-        client.ask([CreateRequest("/a", DATA, OPEN, 0), CreateRequest("/d", b"", OPEN, 0)])
+        client.send_and_receive([CreateRequest("/a", DATA, OPEN, 0), CreateRequest("/d", b"", OPEN, 0)])
         rounds = 50 if where == "in memory" else 20
         for name, request in (
             ("reads", GetDataRequest("/a", False)),
             ("writes", SetDataRequest("/a", DATA, -1)),
             ("creates", CreateRequest("/d/n", DATA, OPEN, 2)),
         ):
-            client.ask([request] * WINDOW)
-            seconds = timed(lambda request=request: [client.ask([request] * WINDOW) for _ in range(rounds)])
-            tell(f"pipelined {name}, {where}", f"{rounds * WINDOW / seconds:,.0f} a second")
-        seconds = timed(lambda: [client.ask([SetDataRequest("/a", DATA, -1)]) for _ in range(500)])
-        tell(f"one write after the other, {where}", f"{500 / seconds:,.0f} a second")
+            client.send_and_receive([request] * WINDOW)
+            seconds = timed(
+                lambda request=request: [client.send_and_receive([request] * WINDOW) for _ in range(rounds)]
+            )
+            print_figures(f"pipelined {name}, {where}", f"{rounds * WINDOW / seconds:,.0f} a second")
+        seconds = timed(
+            lambda: [client.send_and_receive([SetDataRequest("/a", DATA, -1)]) for _ in range(500)]
+        )
+        print_figures(f"one write after the other, {where}", f"{500 / seconds:,.0f} a second")
 
 
 async def together(rounds: int = 30) -> None:
-    """Our own client's pipelines, in the same thread as the server."""
+    """Measure our own client's pipelines in the same thread as the server."""
     async with DevServer() as server, zk.connect(server.connect_string) as client:
         await client.create("/a", DATA)
         for name in ("reads", "writes"):
-            begun = time.perf_counter()
+            started_at = time.perf_counter()
             for _ in range(rounds):
                 async with client.pipeline() as pipe:
                     for _ in range(WINDOW):
@@ -117,16 +123,16 @@ async def together(rounds: int = 30) -> None:
                             pipe.get("/a")
                         else:
                             pipe.set("/a", DATA)
-            rate = rounds * WINDOW / (time.perf_counter() - begun)
-            tell(f"pipelined {name}, our client beside it on one core", f"{rate:,.0f} a second")
+            rate = rounds * WINDOW / (time.perf_counter() - started_at)
+            print_figures(f"pipelined {name}, our client beside it on one core", f"{rate:,.0f} a second")
 
 
 def connections(count: int = 1000) -> None:
-    """A thousand sessions at once, each with one read under way all the time."""
+    """Measure a thousand sessions at once, each with one read in flight at all times."""
     with serving() as (process, port), selectors.DefaultSelector() as selector:
-        begun = time.perf_counter()
+        started_at = time.perf_counter()
         clients = [Connection(port) for _ in range(count)]
-        tell(f"{count} sessions", f"made in {time.perf_counter() - begun:.2f} s")
+        print_figures(f"{count} sessions", f"made in {time.perf_counter() - started_at:.2f} s")
         request = GetDataRequest("/", False).encode_frame(1)
         sent = {}
         for client in clients:
@@ -134,7 +140,7 @@ def connections(count: int = 1000) -> None:
             client.socket.sendall(request)
             sent[client] = time.perf_counter()
         latencies: list[float] = []
-        begun = time.perf_counter()
+        started_at = time.perf_counter()
         while len(latencies) < 20 * count:
             for key, _ in selector.select():
                 client = key.data
@@ -142,10 +148,10 @@ def connections(count: int = 1000) -> None:
                 latencies.append(time.perf_counter() - sent[client])
                 client.socket.sendall(request)
                 sent[client] = time.perf_counter()
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - started_at
         latencies.sort()
         p99 = latencies[len(latencies) * 99 // 100]
-        tell(
+        print_figures(
             f"{count} sessions, a read under way in each",
             f"{len(latencies) / seconds:,.0f} a second, p99 {p99 * 1e3:.0f} ms, {resident_mib(process)} MiB",
         )
@@ -154,42 +160,46 @@ def connections(count: int = 1000) -> None:
 
 
 def million(where: str = "in memory", *arguments: str, count: int = 1_000_000) -> None:
-    """A million znodes of ten bytes below a thousand others; with a folder also how long a start takes."""
+    """Measure a million znodes of ten bytes below a thousand others, and in a folder also a start."""
     with serving(*arguments) as (process, port):
         with Connection(port) as client:
             before = resident_mib(process)
-            begun = time.perf_counter()
+            started_at = time.perf_counter()
             for parent in range(count // WINDOW):
-                client.ask([CreateRequest(f"/p{parent:04}", b"", OPEN, 0)])
-                client.ask(
+                client.send_and_receive([CreateRequest(f"/p{parent:04}", b"", OPEN, 0)])
+                client.send_and_receive(
                     [
                         CreateRequest(f"/p{parent:04}/node-{n:04}", b"0123456789", OPEN, 0)
                         for n in range(WINDOW)
                     ]
                 )
-            rate = count / (time.perf_counter() - begun)
+            rate = count / (time.perf_counter() - started_at)
             after = resident_mib(process)
-            tell(f"{count:,} znodes, {where}", f"{after - before} MiB of memory, {rate:,.0f} made a second")
-            seconds = timed(
-                lambda: [client.ask([GetDataRequest("/p0000", False)] * WINDOW) for _ in range(20)]
+            print_figures(
+                f"{count:,} znodes, {where}", f"{after - before} MiB of memory, {rate:,.0f} made a second"
             )
-            tell(f"pipelined reads beside them, {where}", f"{20 * WINDOW / seconds:,.0f} a second")
+            seconds = timed(
+                lambda: [
+                    client.send_and_receive([GetDataRequest("/p0000", False)] * WINDOW) for _ in range(20)
+                ]
+            )
+            print_figures(f"pipelined reads beside them, {where}", f"{20 * WINDOW / seconds:,.0f} a second")
         if arguments:
             process.kill()
             process.wait()
     if arguments:
-        begun = time.perf_counter()
+        started_at = time.perf_counter()
         with serving(*arguments) as (process, _):
-            tell(
+            print_figures(
                 f"a start with {count:,} znodes on disk",
-                f"{time.perf_counter() - begun:.1f} s, {resident_mib(process)} MiB",
+                f"{time.perf_counter() - started_at:.1f} s, {resident_mib(process)} MiB",
             )
 
 
-def on_disk(work: Callable[..., None]) -> None:
-    """A work with a data directory."""
+def on_disk(workload: Callable[..., None]) -> None:
+    """Run a workload with a data directory."""
     with tempfile.TemporaryDirectory() as folder:
-        work("on disk", "--data-dir", str(Path(folder) / "data"))
+        workload("on disk", "--data-dir", str(Path(folder) / "data"))
 
 
 # --- the client and the server -----------------------------------------------------------------------------
@@ -212,13 +222,13 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """End it, session and all being left to the server."""
+        """Close the socket; the server must end the session."""
         self.socket.close()
 
-    def ask(self, requests: list[Request]) -> None:  # type: ignore[type-arg]
-        """Send requests, and wait for as many replies, none of which is an error."""
+    def send_and_receive(self, requests: list[Request]) -> None:  # type: ignore[type-arg]
+        """Send requests, and wait for a reply without an error to each."""
         frames = [request.encode_frame(xid) for xid, request in enumerate(requests, start=1)]
-        # Not more at once than both ends take without reading.
+        # At most as much at once as both ends accept without reading.
         for start in range(0, len(frames), 200):
             self.socket.sendall(b"".join(frames[start : start + 200]))
         self._receive(len(requests))
@@ -243,7 +253,7 @@ class Connection:
 
 @contextmanager
 def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A dev server in a process of its own, and its port."""
+    """Run a dev server in a separate process, and yield it with its port."""
     command = [sys.executable, "-m", "zkrecipes.devserver", "--port", "0", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -254,20 +264,20 @@ def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
 
 
 def resident_mib(process: subprocess.Popen[str]) -> int:
-    """The memory that a process has, as Linux tells it."""
+    """Return the resident memory of a process, from Linux."""
     found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())
     return int(found[1]) // 1024 if found is not None else 0
 
 
-def timed(work: Callable[[], object]) -> float:
-    """How many seconds it takes."""
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
+def timed(workload: Callable[[], object]) -> float:
+    """Return the seconds that a workload takes."""
+    started_at = time.perf_counter()
+    workload()
+    return time.perf_counter() - started_at
 
 
-def tell(what: str, figures: str) -> None:
-    """One line."""
+def print_figures(what: str, figures: str) -> None:
+    """Print one line of figures."""
     print(f"{what:<52} {figures}", flush=True)
 
 

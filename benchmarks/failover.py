@@ -1,7 +1,7 @@
-"""How long a client is without an answer when the server that it is attached to is killed.
+"""The time without an answer after the client's server was killed.
 
 The clock runs from the SIGKILL to the next answer. Each client pauses 20 ms first, so that the dying server
-cannot give it: that is the floor. When the leader is killed, an election is part of the time.
+cannot give that answer; this is the minimum. When the leader is killed, the time includes an election.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SETTINGS: Final = {"forceSync": "no", "tickTime": 2000}
 
 
 async def ours(victim: ApacheServer, others: str) -> float:
-    """Seconds until zkrecipes has an answer."""
+    """Return the seconds until zkrecipes has an answer."""
     async with zk.connect(victim.connect_string, session_timeout=10.0) as client:
         client.update_hosts(f"{victim.connect_string},{others}")
         await client.get("/")
@@ -37,7 +37,7 @@ async def ours(victim: ApacheServer, others: str) -> float:
 
 
 def kazoos(victim: ApacheServer, others: str) -> float:
-    """Seconds until kazoo has an answer."""
+    """Return the seconds until kazoo has an answer."""
     client = KazooClient(victim.connect_string, timeout=10.0)
     client.start(timeout=30)
     try:
@@ -59,7 +59,7 @@ def kazoos(victim: ApacheServer, others: str) -> float:
 
 
 async def measure(rounds: int) -> dict[str, dict[str, float]]:
-    """Median milliseconds by what is killed and by client."""
+    """Return the median milliseconds by killed server and by client."""
     for name in ("kazoo", "zkrecipes"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     found: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))

@@ -1,4 +1,4 @@
-"""Works on locks whose cost must not grow faster than their number: holds, waiters, readers."""
+"""Workloads on locks whose cost must not grow faster than their number: holds, waiters, readers."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ SESSION_TIMEOUT: Final = 30.0
 CYCLES: Final = 50
 
 
-def on_trio(work: Callable[[str, int], Awaitable[Figures]], connect: str, size: int) -> Figures:
-    return anyio.run(work, connect, size, backend="trio")
+def on_trio(workload: Callable[[str, int], Awaitable[Figures]], connect: str, size: int) -> Figures:
+    return anyio.run(workload, connect, size, backend="trio")
 
 
 def connected(connect: str) -> Any:
@@ -56,12 +56,12 @@ async def _holds(connect: str, size: int) -> Figures:
 
 
 async def cycles(lock: Any) -> float:
-    """Acquire and release, again and again: CPU milliseconds of each cycle."""
-    begun = cpu_seconds()
+    """Acquire and release repeatedly, and return the CPU milliseconds of each cycle."""
+    started_at = cpu_seconds()
     for _ in range(CYCLES):
         async with lock:
             pass
-    return 1000 * (cpu_seconds() - begun) / CYCLES
+    return 1000 * (cpu_seconds() - started_at) / CYCLES
 
 
 # --- waiters of one client -------------------------------------------------------------------------------
@@ -84,8 +84,8 @@ async def _waiters(connect: str, size: int) -> Figures:
 
 
 async def until(is_so: Callable[[], bool]) -> None:
-    """Wait until it is so, and for what follows to settle."""
-    while not is_so():  # noqa: ASYNC110 - of figures that nobody announces
+    """Wait until the condition is true and its effects have settled."""
+    while not is_so():  # noqa: ASYNC110 - nothing announces a change of these figures
         await anyio.sleep(0.05)
     await anyio.sleep(0.5)
 
@@ -130,14 +130,14 @@ async def _tries(connect: str, size: int) -> Figures:
             for _ in range(size):
                 pipe.create(f"/lock/{uuid4().hex}__lock__", ephemeral=True, sequential=True)
         mutex = zk.Mutex(client, "/lock")
-        begun = cpu_seconds()
+        started_at = cpu_seconds()
         for _ in range(20):
             try:
                 async with mutex.acquire(wait=0):
                     raise AssertionError("others were there before")
             except zk.AcquireTimeoutError:
                 pass
-        return {"CPU ms each": 1000 * (cpu_seconds() - begun) / 20}
+        return {"CPU ms each": 1000 * (cpu_seconds() - started_at) / 20}
 
 
 # --- kazoo -----------------------------------------------------------------------------------------------
@@ -156,11 +156,11 @@ def kazoo_holds(connect: str, size: int) -> Figures:
     client = kazoo_client(connect)
     for number in range(size):
         client.Lock(f"/held/{number}").acquire()
-    begun = cpu_seconds()
+    started_at = cpu_seconds()
     for _ in range(CYCLES):
         with client.Lock("/extra"):
             pass
-    mutex = cpu_seconds() - begun
+    mutex = cpu_seconds() - started_at
     client.stop()
     return {"mutex, CPU ms each": 1000 * mutex / CYCLES}
 
@@ -180,7 +180,7 @@ def kazoo_waiters(connect: str, size: int) -> Figures:
 
 
 def kazoo_wait(client: Any) -> None:
-    with suppress(ConnectionClosedError):  # it never comes to its turn
+    with suppress(ConnectionClosedError):  # it never gets its turn
         client.Lock("/lock").acquire()
 
 
@@ -190,18 +190,18 @@ def kazoo_wait(client: Any) -> None:
 async def _multi(connect: str, size: int) -> Figures:
     async with connected(connect) as client:
         locks = [zk.Mutex(client, f"/several/{number}") for number in range(size)]
-        begun = cpu_seconds()
+        started_at = cpu_seconds()
         multi = zk.MultiLock(locks)
-        figures = {"build, CPU ms": 1000 * (cpu_seconds() - begun)}
-        begun = cpu_seconds()
+        figures = {"build, CPU ms": 1000 * (cpu_seconds() - started_at)}
+        started_at = cpu_seconds()
         async with multi as hold:
-            figures["enter, CPU ms"] = 1000 * (cpu_seconds() - begun)
-            begun, sent = cpu_seconds(), client.stats().bytes_sent
+            figures["enter, CPU ms"] = 1000 * (cpu_seconds() - started_at)
+            started_at, sent = cpu_seconds(), client.stats().bytes_sent
             await hold.confirm()
-            figures["confirm, CPU ms"] = 1000 * (cpu_seconds() - begun)
+            figures["confirm, CPU ms"] = 1000 * (cpu_seconds() - started_at)
             figures["confirm, bytes sent"] = client.stats().bytes_sent - sent
-            begun, began = cpu_seconds(), time.monotonic()
-        figures["leave, CPU ms"] = 1000 * (cpu_seconds() - begun)
+            started_at, began = cpu_seconds(), time.monotonic()
+        figures["leave, CPU ms"] = 1000 * (cpu_seconds() - started_at)
         figures["leave, ms"] = 1000 * (time.monotonic() - began)
         return figures
 

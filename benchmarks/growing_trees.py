@@ -1,4 +1,4 @@
-"""Works on trees and groups whose cost must not grow faster than what they hold."""
+"""Workloads on trees and groups whose cost must not grow faster than their contents."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ IN_A_FOLDER: Final = 1000
 
 
 async def plant(connect: str, size: int) -> None:
-    """Create a tree of `size` znodes, a thousand below each folder, through a client that nobody measures."""
+    """Create a tree of `size` znodes, a thousand below each folder, through a client that is not measured."""
     async with connected(connect) as client:
         for folder in range(max(1, size // IN_A_FOLDER)):
             await client.ensure_path(f"/tree/{folder}")
@@ -78,11 +78,11 @@ async def _deletion(connect: str, size: int) -> Figures:
 # --- kazoo -----------------------------------------------------------------------------------------------
 
 
-def planted(work: Callable[[Any], Figures], connect: str, size: int) -> Figures:
+def planted(workload: Callable[[Any], Figures], connect: str, size: int) -> Figures:
     anyio.run(plant, connect, size)
     client = kazoo_client(connect)
     try:
-        return work(client)
+        return workload(client)
     finally:
         client.stop()
 

@@ -1,4 +1,4 @@
-"""Very many persistent watches of one client: entered by one task, set again on a new connection, left."""
+"""Very many persistent watches of one client: one task enters them, a reconnect sets them again, they end."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ SIZES: Final = (12_500, 25_000, 50_000, 100_000)
 async def phase(name: str, figures: Figures) -> AsyncIterator[None]:
     """Measure a phase: its seconds, and the CPU time of the longest pass of the loop in milliseconds.
 
-    Garbage collection is not counted: it stops the loop for the sake of all objects of the program.
+    Garbage collection is not counted, because it stops the loop for all objects of the program.
     """
     longest = 0.0
 
     async def heart() -> None:
         nonlocal longest
         while True:
-            begun = time.thread_time()
+            started_at = time.thread_time()
             await anyio.lowlevel.checkpoint()
-            longest = max(longest, time.thread_time() - begun)
+            longest = max(longest, time.thread_time() - started_at)
 
     gc.collect()
     gc.disable()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(heart)
-        begun = time.perf_counter()
+        started_at = time.perf_counter()
         yield
-        figures[f"{name} s"] = time.perf_counter() - begun
+        figures[f"{name} s"] = time.perf_counter() - started_at
         tasks.cancel_scope.cancel()
     gc.enable()
     figures[f"{name}, longest pass ms"] = longest * 1000
 
 
 async def watches(connect_string: str, size: int) -> Figures:
-    """Enter `size` watches, lose the connection, leave them; each phase until the server has it done."""
+    """Enter `size` watches, lose the connection, leave them; each phase ends when the server has finished."""
     figures: Figures = {}
     async with zk.connect(connect_string, session_timeout=30.0, create_chroot=True) as client:
         await client.whoami()
@@ -68,7 +68,7 @@ async def watches(connect_string: str, size: int) -> Figures:
 
 
 async def lose_connection(client: zk.Client) -> None:
-    connection = client._engine.connection  # noqa: SLF001 - nobody else can cut only this one
+    connection = client._engine.connection  # noqa: SLF001 - no public method cuts only this connection
     assert connection is not None
     connection.side.lose("cut by the benchmark")
     connection.hurry(float("-inf"))
@@ -81,7 +81,7 @@ def run(backend: str, connect_string: str, size: int) -> Figures:
 
 GROWTHS: Final = {
     "watches": Growth(
-        says="persistent watches of as many znodes, entered by one task",
+        description="persistent watches of as many znodes, entered by one task",
         sizes=SIZES,
         subjects={"trio": partial(run, "trio"), "asyncio": partial(run, "asyncio")},
     )

@@ -1,8 +1,8 @@
-"""How the cost of a work grows with its size: the size is doubled, and the exponent is printed.
+"""The growth of a workload's cost with its size: the size is doubled, and the exponent is printed.
 
-A module of works declares `GROWTHS`, and `MODULES` below names the module. Each measurement is a process of
-its own, so that the memory of one size does not count for the next. An exponent of 1 means that the cost is
-in proportion to the size; 2, that it is quadratic; 0, that the size does not matter.
+A module of workloads declares `GROWTHS`, and `MODULES` below names the module. Each measurement is a separate
+process, so that the memory of one size does not count for the next. An exponent of 1 means that the cost is
+proportional to the size, 2 that it is quadratic, and 0 that the size does not matter.
 
     python -m benchmarks.growth                # all of them
     python -m benchmarks.growth holds readers  # these two
@@ -30,28 +30,28 @@ MODULES: Final = ("benchmarks.growing_locks", "benchmarks.growing_trees", "bench
 SETTINGS: Final[dict[str, str | int]] = {"forceSync": "no", "maxClientCnxns": 0}
 
 Figures = dict[str, float]
-"""What one measurement gives: each figure by its name, with its unit ("CPU ms each")."""
+"""The result of one measurement: each figure by its name, which includes its unit ("CPU ms each")."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """A work that can be done at several sizes.
+    """A workload that can run at several sizes.
 
-    Attributes:
-        says: what is done, and what the size counts.
-        sizes: each twice the one before.
-        subjects: by name, a function of a connect string and a size that does the work in a fresh process. It
-            finds an empty chroot, and must be importable by its module and its name.
+        Attributes:
+    description: the operations, and the meaning of the size.
+            sizes: the sizes, each twice the previous one.
+            subjects: by name, a function of a connect string and a size that does the workload in a fresh
+                process. It finds an empty chroot, and must be importable by its module and its name.
     """
 
-    says: str
+    description: str
     sizes: Sequence[int]
     subjects: Mapping[str, Callable[[str, int], Figures]]
 
 
 def exponent(sizes: Sequence[int], costs: Sequence[float]) -> float:
-    """The slope of the costs over the sizes, both as logarithms, by least squares."""
+    """Return the slope of the costs over the sizes, both as logarithms, by least squares."""
     points = [(math.log(size), math.log(cost)) for size, cost in zip(sizes, costs, strict=True) if cost > 0]
     if len(points) < 2:
         return math.nan
@@ -62,7 +62,7 @@ def exponent(sizes: Sequence[int], costs: Sequence[float]) -> float:
 
 
 def growths() -> dict[str, Growth]:
-    """All works, by name."""
+    """Return all workloads, by name."""
     found: dict[str, Growth] = {}
     for module in MODULES:
         found.update(importlib.import_module(module).GROWTHS)
@@ -70,16 +70,16 @@ def growths() -> dict[str, Growth]:
 
 
 async def run_all(names: Sequence[str]) -> None:
-    """Measure and print these works, or all, on one real server."""
+    """Measure and print these workloads, or all, on one real server."""
     async with ApacheServer(settings=SETTINGS) as server:
         for name in names or growths():
             await anyio.to_thread.run_sync(print_growth, name, server.connect_string)
 
 
 def print_growth(name: str, connect_string: str) -> None:
-    """One table for each subject: a row for each size, and the exponents."""
+    """Print one table for each subject, with a row for each size and the exponents."""
     growth = growths()[name]
-    print(f"\n{name}: {growth.says}")
+    print(f"\n{name}: {growth.description}")
     for subject in growth.subjects:
         measured = [run_once(name, subject, connect_string, size) for size in growth.sizes]
         keys = list(measured[0])
@@ -96,7 +96,7 @@ def print_growth(name: str, connect_string: str) -> None:
 
 
 def run_once(name: str, subject: str, connect_string: str, size: int) -> Figures:
-    """One measurement, in a process of its own."""
+    """Run one measurement in a separate process."""
     connect = f"{connect_string}/{name}-{subject}-{size}".replace(" ", "-")
     command = [sys.executable, "-m", "benchmarks.growth", name, "--subject", subject]
     command += ["--size", str(size), "--connect", connect]
@@ -106,10 +106,10 @@ def run_once(name: str, subject: str, connect_string: str, size: int) -> Figures
 
 
 def main() -> None:
-    """Measure what the command line asks for."""
+    """Measure the workloads that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *growths()])
-    # of the processes that this one starts
+    # for the processes that this one starts
     parser.add_argument("--subject", help=argparse.SUPPRESS)
     parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--connect", help=argparse.SUPPRESS)
@@ -117,8 +117,8 @@ def main() -> None:
     if given.subject is None:
         anyio.run(run_all, given.names)
     else:
-        work = growths()[given.names[0]].subjects[given.subject]
-        print(json.dumps(work(given.connect, given.size)))
+        workload = growths()[given.names[0]].subjects[given.subject]
+        print(json.dumps(workload(given.connect, given.size)))
 
 
 if __name__ == "__main__":

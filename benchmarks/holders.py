@@ -1,4 +1,4 @@
-"""What the proof of holds costs: clients that do nothing but hold a lock each, on a real server."""
+"""The cost of proving holds: idle clients that each hold a lock, on a real server."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ HOLDERS: Final = (1, 100, 1000)
 SESSION_TIMEOUT: Final = 10.0
 FOR: Final = 20.0
 SNAPSHOT_EVERY: Final = 100_000
-"""Transactions; the servers' `snapCount`, by default."""
+"""The number of transactions; the default of the servers' `snapCount`."""
 SETTINGS: Final = {"forceSync": "no", "maxClientCnxns": 0}
 
 
 @dataclass
-class Price:
-    """What so many holders cost."""
+class HolderCost:
+    """The cost of this many holders."""
 
     holders: int
     transactions: float
-    """A second."""
+    """The transactions per second."""
     log_bytes: float
-    """A second, in the server's transaction log."""
+    """The bytes per second in the server's transaction log."""
     cpu: float
-    """Milliseconds a second, of the clients' process."""
+    """The CPU milliseconds per second of the clients' process."""
 
     @property
     def snapshots_a_day(self) -> float:
         return self.transactions * 86_400 / SNAPSHOT_EVERY
 
 
-async def measure() -> list[Price]:
-    """Each number of holders, on a server of its own."""
+async def measure() -> list[HolderCost]:
+    """Measure each number of holders on a fresh server."""
     return [await price_of(number) for number in HOLDERS]
 
 
-async def price_of(holders: int) -> Price:
+async def price_of(holders: int) -> HolderCost:
     async with ApacheServer(settings=SETTINGS) as server, AsyncExitStack() as stack:
         options = {"session_timeout": SESSION_TIMEOUT, "connect_timeout": 60.0}
         observer = await stack.enter_async_context(zk.connect(server.connect_string, **options))
         for number in range(holders):
             client = await stack.enter_async_context(zk.connect(server.connect_string, **options))
             await stack.enter_async_context(zk.Mutex(client, f"/locks/{number}"))
-        await anyio.sleep(SESSION_TIMEOUT / 8)  # no longer what taking them has cost
-        begun, zxid, written, cpu = (
+        await anyio.sleep(SESSION_TIMEOUT / 8)  # so that the cost of acquiring is not measured
+        started_at, zxid, written, cpu = (
             time.perf_counter(),
             await newest(observer),
             log_size(server),
@@ -60,9 +60,9 @@ async def price_of(holders: int) -> Price:
         )
         await anyio.sleep(FOR)
         cpu = cpu_seconds() - cpu
-        seconds = time.perf_counter() - begun
-        transactions = await newest(observer) - zxid - 1  # the one that asks
-        return Price(
+        seconds = time.perf_counter() - started_at
+        transactions = await newest(observer) - zxid - 1  # that of the observer
+        return HolderCost(
             holders,
             transactions / seconds,
             (log_size(server) - written) / seconds,
@@ -71,13 +71,13 @@ async def price_of(holders: int) -> Price:
 
 
 async def newest(client: zk.Client) -> int:
-    """The zxid of a transaction made now."""
+    """Return the zxid of a transaction made now."""
     if await client.exists("/now") is None:
         await client.create("/now")
     return (await client.set("/now", b"")).mzxid
 
 
 def log_size(server: ApacheServer) -> int:
-    """How much of the log files, which are made long beforehand, is written."""
+    """Return the written size of the log files, which the server allocates in advance."""
     logs = Path(server.directory).rglob("log.*")
     return sum(len(log.read_bytes().rstrip(b"\0")) for log in logs)

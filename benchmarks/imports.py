@@ -1,4 +1,4 @@
-"""How long an import takes in a fresh interpreter, over that of an interpreter that imports nothing."""
+"""The time of an import in a fresh interpreter, less that of an interpreter without imports."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ STATEMENTS: Final = {
 
 
 def measure(rounds: int) -> dict[str, float]:
-    """The median milliseconds of each import."""
+    """Return the median milliseconds of each import."""
     statements = {"nothing": "", **STATEMENTS}
     seconds: dict[str, list[float]] = {name: [] for name in statements}
-    # As where a package is installed: an interpreter compiles it once, and not at each start.
+    # As in an installed package, the interpreter compiles it once and not at each start.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     for round_number in range(rounds + 1):
         for name, statement in statements.items():
-            begun = time.perf_counter()
+            started_at = time.perf_counter()
             subprocess.run([sys.executable, "-c", statement], check=True, env=environment)
             if round_number > 0:
-                seconds[name].append(time.perf_counter() - begun)
+                seconds[name].append(time.perf_counter() - started_at)
     nothing = statistics.median(seconds.pop("nothing"))
     return {name: (statistics.median(each) - nothing) * 1000 for name, each in seconds.items()}

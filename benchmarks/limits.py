@@ -1,4 +1,4 @@
-"""How far one client, and one process, can go: time and memory of each limit, on a real server."""
+"""The limits of one client and of one process: the time and memory of each, on a real server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WATCHES: Final = 100_000
 CLIENTS: Final = 2_000
 CHILDREN: Final = 100_000
 LARGEST: Final = 1024 * 1024 - 1
-# The server's own limit is for the whole request; the last limit needs a little more.
+# The server's own limit is for the whole request, and the last limit needs a little more.
 PROPERTIES: Final = {"jute.maxbuffer": 4 * 1024 * 1024}
 SETTINGS: Final = {"forceSync": "no", "maxClientCnxns": 0, "maxSessionTimeout": 120_000}
 
@@ -35,14 +35,14 @@ Limit = Callable[[str, Callable[[], None]], Coroutine[Any, Any, None]]
 
 @dataclass
 class Tried:
-    """One limit: how long it took in all, and the memory of the client's process at its widest."""
+    """The result of one limit: the total time, and the largest memory of the client's process."""
 
     seconds: float
     mib: float
 
 
 async def outstanding(connect_string: str, moment: Callable[[], None]) -> None:
-    """10 000 requests of one client under way at once."""
+    """10 000 requests of one client in flight at once."""
     async with a_client(connect_string) as client:
         await client.create("/read", b"x" * 100)
         moment()
@@ -53,7 +53,7 @@ async def outstanding(connect_string: str, moment: Callable[[], None]) -> None:
 
 
 async def watches(connect_string: str, moment: Callable[[], None]) -> None:
-    """100 000 watches of one client, each on a znode of its own, and all fire."""
+    """100 000 watches of one client, each on a different znode, and all fire."""
     async with a_client(connect_string) as client:
         await make_children(client, "/watched", WATCHES)
         api = recipe_api(client)
@@ -62,7 +62,7 @@ async def watches(connect_string: str, moment: Callable[[], None]) -> None:
             for number in range(WATCHES):
                 path = f"/watched/n{number:09}"
                 read = api.submit(api.operations.exists(path, watch=True), watcher=changed)
-                if number % 1000 == 999:  # or what is measured are requests, not watches
+                if number % 1000 == 999:  # else requests are measured, not watches
                     await read.wait_done()
             moment()
             await client.delete("/watched", recursive=True)
@@ -72,7 +72,7 @@ async def watches(connect_string: str, moment: Callable[[], None]) -> None:
 
 
 async def clients(connect_string: str, moment: Callable[[], None]) -> None:
-    """2 000 clients in one process, each with a session of its own."""
+    """2 000 clients in one process, each with its own session."""
     moment()
     async with AsyncExitStack() as stack:
         for _ in range(CLIENTS):
@@ -91,7 +91,7 @@ async def children(connect_string: str, moment: Callable[[], None]) -> None:
 
 
 async def largest(connect_string: str, moment: Callable[[], None]) -> None:
-    """A znode of 1 MiB less a byte, written and read."""
+    """Write and read a znode of 1 MiB less a byte."""
     async with a_client(connect_string) as client:
         moment()
         await client.create("/large", b"x" * LARGEST)
@@ -120,7 +120,7 @@ async def make_children(client: zk.Client, path: str, number: int) -> None:
 
 
 def measure(backend: str) -> dict[str, Tried]:
-    """Each limit in a process of its own: memory that was freed would be used again."""
+    """Measure each limit in a separate process, because freed memory would be used again."""
     results: dict[str, Tried] = {}
     for name, limit in LIMITS.items():
         command = [sys.executable, "-m", "benchmarks.limits", name, backend]
@@ -130,7 +130,7 @@ def measure(backend: str) -> dict[str, Tried]:
 
 
 async def try_limit(limit: Limit) -> Tried:
-    """The limit calls back twice: before what is measured, and when it is at its widest."""
+    """Measure one limit, which calls back twice: before the measurement, and at the largest memory."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 3 * CLIENTS)), hard))
     memory: list[float] = []
@@ -140,10 +140,10 @@ async def try_limit(limit: Limit) -> Tried:
         memory.append(resident_kib())
 
     async with ApacheServer(settings=SETTINGS, properties=PROPERTIES) as server:
-        begun = time.perf_counter()
+        started_at = time.perf_counter()
         await limit(server.connect_string, moment)
     before, widest = memory
-    return Tried(time.perf_counter() - begun, (widest - before) / 1024)
+    return Tried(time.perf_counter() - started_at, (widest - before) / 1024)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What every subject shares: its arguments, its clocks, and the one line of JSON that it prints."""
+"""The parts that all subjects share: their arguments, clocks, and the line of JSON that they print."""
 
 from __future__ import annotations
 
@@ -12,70 +12,70 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.works import WORKS
+from benchmarks.workloads import WORKLOADS
 
 FIRINGS = 5
-"""How often the watches of a work fire."""
+"""The number of times that the watches of a workload fire."""
 
 
 def arguments(subject: str, *, backends: tuple[str, ...] = ()) -> argparse.Namespace:
-    """The command line of a subject."""
+    """Parse the command line of a subject."""
     parser = argparse.ArgumentParser(prog=subject)
     parser.add_argument("--connect", required=True)
-    parser.add_argument("--work", required=True, choices=sorted(WORKS))
+    parser.add_argument("--workload", required=True, choices=sorted(WORKLOADS))
     parser.add_argument("--times", type=int)
     if backends:
         parser.add_argument("--backend", choices=backends, required=True)
     given = parser.parse_args()
-    given.window = WORKS[given.work].window
-    given.times = given.times or WORKS[given.work].times
+    given.window = WORKLOADS[given.workload].window
+    given.times = given.times or WORKLOADS[given.workload].times
     return given
 
 
 def cpu_seconds() -> float:
-    """Of this process, all threads, user and system."""
+    """Return the CPU seconds of this process: all threads, user and system."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
 
 def resident_kib() -> float:
-    """The memory of this process that is in use, in KiB (Linux)."""
+    """Return the memory of this process that is in use, in KiB (Linux)."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 1024
 
 
 @dataclass
 class Measured:
-    """One work, done once."""
+    """The measurement of one run of a workload."""
 
     times: int
     seconds: float = 0.0
     cpu: float = 0.0
     samples: list[float] = field(default_factory=list)
-    """Seconds of each operation, where they are timed one by one."""
+    """The seconds of each operation, if each is timed."""
     kib_each: float | None = None
-    """KiB of resident memory for each, where that is measured."""
-    _let_go_at: float | None = None
+    """The KiB of resident memory for each, if that is measured."""
+    _released_at: float | None = None
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Around the timed part."""
-        cpu, begun = cpu_seconds(), time.perf_counter()
+        """Measure the block."""
+        cpu, started_at = cpu_seconds(), time.perf_counter()
         yield
-        self.seconds = time.perf_counter() - begun
+        self.seconds = time.perf_counter() - started_at
         self.cpu = cpu_seconds() - cpu
 
-    def lets_go(self) -> None:
-        """Just before a lock is released."""
-        self._let_go_at = time.perf_counter()
+    def record_release(self) -> None:
+        """Record the time. Call it just before releasing a lock."""
+        self._released_at = time.perf_counter()
 
-    def is_in(self) -> None:
-        """Just after it was acquired; the sample is the time since somebody let go."""
-        if self._let_go_at is not None:
-            self.samples.append(time.perf_counter() - self._let_go_at)
+    def record_acquired(self) -> None:
+        """Record the time since the last release. Call it just after acquiring the lock."""
+        if self._released_at is not None:
+            self.samples.append(time.perf_counter() - self._released_at)
 
     def print(self) -> None:
-        """The one line that the runner reads."""
+        """Print the line that the runner reads."""
         result = {
             "per_second": self.times / self.seconds,
             "cpu_ms_per_1000": self.cpu * 1e6 / self.times,

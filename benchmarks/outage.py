@@ -1,7 +1,7 @@
-"""Many clients of one server that is out of reach for a part of their session timeout: what they lose.
+"""An outage: many clients cannot reach their server for a part of the session timeout.
 
-The server stands behind a relay, which drops every connection and refuses new ones until it opens again. So
-the sessions age at the server meanwhile. The figures mean something only on a machine with idle cores.
+The clients connect through a relay, which drops every connection and refuses new ones until it opens again.
+During that time the sessions age at the server. The figures are meaningful only on a machine with idle cores.
 
     python -m benchmarks.outage                                  # 2,000 clients, 6 of 10 seconds
     python -m benchmarks.outage --clients 500 --subject kazoo
@@ -30,11 +30,11 @@ __all__ = ["main"]
 
 TIMEOUT: Final = 10.0
 ENOUGH: Final = 15.0
-"""Seconds after the return of the server after which nothing more happens."""
+"""The seconds after the server's return within which everything happens."""
 
 
 class Relay:
-    """A process that carries bytes to the server while it is open."""
+    """A process that relays bytes to the server while it is open."""
 
     def __init__(self, target: int) -> None:
         command = [sys.executable, "-m", "benchmarks.outage", "--relay", str(target)]
@@ -43,7 +43,7 @@ class Relay:
         self.port = int(self._process.stdout.readline())
 
     def say(self, word: str) -> str:
-        """Tell it to `cut` or to `open`, or ask it to `count` the attempts; its answer."""
+        """Send the relay `cut`, `open` or `count` (of attempts), and return its answer."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
@@ -58,7 +58,7 @@ class Relay:
 
 
 async def relay(target: int) -> None:
-    """What the process does."""
+    """Run the relay in its process."""
     attempts: list[float] = []
     port = 0
 
@@ -92,7 +92,7 @@ async def relay(target: int) -> None:
 async def pump(
     source: anyio.abc.SocketStream, sink: anyio.abc.SocketStream, scope: anyio.CancelScope
 ) -> None:
-    """Carry bytes in one direction, and end both when they end."""
+    """Relay bytes in one direction, and end both when they end."""
     with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
         async for data in source:
             await sink.send(data)
@@ -148,7 +148,7 @@ SUBJECTS: Final = {"zkrecipes": _zkrecipes, "kazoo": _kazoo}
 
 
 def most_in_a_tenth(times: list[float]) -> int:
-    """The most attempts within a tenth of a second."""
+    """Return the largest number of attempts within a tenth of a second."""
     times, first, most = sorted(times), 0, 0
     for number, at in enumerate(times):
         while times[first] < at - 0.1:
@@ -169,7 +169,7 @@ async def measure(subject: str, clients: int, seconds: float) -> None:
         relayed = Relay(server.port)
         try:
             async with SUBJECTS[subject](f"127.0.0.1:{relayed.port}", clients) as outcome:
-                await anyio.sleep(TIMEOUT / 2)  # until all is quiet
+                await anyio.sleep(TIMEOUT / 2)  # until nothing happens
                 relayed.say("cut")
                 began = time.process_time()
                 await anyio.sleep(seconds)
@@ -192,7 +192,7 @@ async def measure(subject: str, clients: int, seconds: float) -> None:
 
 
 def main() -> None:
-    """Read the arguments and measure."""
+    """Parse the arguments and run the measurement."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

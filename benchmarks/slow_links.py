@@ -1,4 +1,4 @@
-"""Whether a session lives through slow links, large replies and long queues of requests, on a real server."""
+"""Sessions on slow links, with large replies and long queues of requests, on a real server."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ PACKET_SIZE_MAX: Final = 16 * 1024 * 1024
 _PROPERTIES: Final = {"jute.maxbuffer": PACKET_SIZE_MAX}
 _SETTINGS: Final = {"forceSync": "no", "tickTime": 500, "maxSessionTimeout": 60_000}
 
-Work = Callable[[zk.Client], Coroutine[Any, Any, int]]
+Workload = Callable[[zk.Client], Coroutine[Any, Any, int]]
 
 
 @dataclass
-class Lived:
-    """How a client came through one work.
+class Outcome:
+    """The outcome of one workload for a client.
 
-    Attributes:
-        done: how many requests were answered with a result.
-        asked: how many were asked.
-        seconds: how long it took.
-        connections: how many the client had.
-        is_same_session: whether it ended in the session in which it began.
-        is_hold_kept: whether the hold is valid at the end; None if there was none.
+        Attributes:
+    done: the number of requests that were answered with a result.
+            request_count: the number of requests.
+    seconds: the duration.
+    connections: the number of the client's connections.
+    is_same_session: whether the client still had its first session at the end.
+    is_hold_kept: whether the hold was valid at the end; None without a hold.
     """
 
-    done: int
-    asked: int
+    answered_count: int
+    request_count: int
     seconds: float
     connections: int
     is_same_session: bool
@@ -64,7 +64,7 @@ async def many_writes(client: zk.Client) -> int:
         writes = []
         for number in range(150_000):
             writes.append(pipe.set("/small", b"x"))
-            if number % 10_000 == 0:  # or the submission alone blocks the loop for seconds
+            if number % 10_000 == 0:  # else the submission alone blocks the loop for seconds
                 await anyio.lowlevel.checkpoint()
     return sum(write.error is None for write in writes)
 
@@ -74,8 +74,8 @@ async def a_million(client: zk.Client) -> int:
     return await _streamed(client, (client.operations.exists("/small") for _ in range(1_000_000)))
 
 
-# Each work, how much it asks, and the bytes a second at which the client receives.
-_WORKS: Final[list[tuple[Work, int, float]]] = [
+# Each workload, its number of requests, and the bytes per second at which the client receives.
+_WORKLOADS: Final[list[tuple[Workload, int, float]]] = [
     (many_replies, 400, 5e6),
     (one_reply, 1, 1e6),
     (many_writes, 150_000, float("inf")),
@@ -91,42 +91,46 @@ async def _streamed(client: zk.Client, requests: Any) -> int:
     return done
 
 
-async def measure() -> list[tuple[str, Lived]]:
-    """Each work without and with a hold: what it is, and how the client came through."""
+async def measure() -> list[tuple[str, Outcome]]:
+    """Run each workload without and with a hold; return the descriptions and outcomes."""
     results = []
     async with ApacheServer(settings=_SETTINGS, properties=_PROPERTIES) as server:
         async with zk.connect(server.connect_string, max_packet_size=PACKET_SIZE_MAX) as other:
             for path, size in (("/small", 1), ("/data", 100_000), ("/large", 7_000_000)):
                 await other.create(path, b"x" * size)
-        for work, asked, rate in _WORKS:
+        for workload, request_count, rate in _WORKLOADS:
             for has_hold in (False, True):
                 async with slow_link(server.port, rate) as port:
-                    lived = await _live_through(work, asked, f"127.0.0.1:{port}", has_hold=has_hold)
-                results.append((work.__doc__ or work.__name__, lived))
+                    outcome = await _run_workload(
+                        workload, request_count, f"127.0.0.1:{port}", has_hold=has_hold
+                    )
+                results.append((workload.__doc__ or workload.__name__, outcome))
     return results
 
 
-async def _live_through(work: Work, asked: int, connect_string: str, *, has_hold: bool) -> Lived:
+async def _run_workload(
+    workload: Workload, request_count: int, connect_string: str, *, has_hold: bool
+) -> Outcome:
     options: dict[str, Any] = {"session_timeout": SESSION_TIMEOUT, "max_packet_size": PACKET_SIZE_MAX}
     async with zk.connect(connect_string, **options) as client:
         if not has_hold:
-            return await _measured(work, asked, client)
+            return await _measured(workload, request_count, client)
         async with zk.Mutex(client, "/lock") as hold:
-            lived = await _measured(work, asked, client)
-            lived.is_hold_kept = hold.remaining() > 0
-            return lived
+            outcome = await _measured(workload, request_count, client)
+            outcome.is_hold_kept = hold.remaining() > 0
+            return outcome
 
 
-async def _measured(work: Work, asked: int, client: zk.Client) -> Lived:
-    session, begun = client.session, time.perf_counter()
-    done = await work(client)
-    seconds = time.perf_counter() - begun
-    return Lived(done, asked, seconds, client.stats().connections, client.session is session, None)
+async def _measured(workload: Workload, request_count: int, client: zk.Client) -> Outcome:
+    session, started_at = client.session, time.perf_counter()
+    done = await workload(client)
+    seconds = time.perf_counter() - started_at
+    return Outcome(done, request_count, seconds, client.stats().connections, client.session is session, None)
 
 
 @asynccontextmanager
 async def slow_link(port: int, rate: float) -> AsyncIterator[int]:
-    """A port that leads to another one, and sends at most `rate` bytes a second back."""
+    """Relay a port to another one, with at most `rate` bytes per second to the client."""
 
     if rate == float("inf"):
         yield port

@@ -1,4 +1,4 @@
-"""aiozk does one work with locks, on asyncio."""
+"""Run one workload with locks in aiozk, on asyncio."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import logging
 from aiozk import ZKClient
 
 from benchmarks.measuring import Measured, arguments
-from benchmarks.works import LOCK_PATH
+from benchmarks.workloads import LOCK_PATH
 
 
 async def lock_uncontended(client: ZKClient, given: argparse.Namespace) -> Measured:
@@ -40,15 +40,15 @@ async def a_client(given: argparse.Namespace) -> ZKClient:
 
 
 async def contend(clients: list[ZKClient], given: argparse.Namespace, name: str) -> Measured:
-    """All clients (or tasks that share one) take the lock equally often."""
+    """Let all clients (or tasks that share one) take the lock equally often."""
     measured = Measured(given.times)
 
     async def take_turns(client: ZKClient, times: int) -> None:
         lock = client.recipes.Lock(f"{LOCK_PATH}/aiozk-{name}")
         for _ in range(times):
             async with lock:
-                measured.is_in()
-                measured.lets_go()
+                measured.record_acquired()
+                measured.record_release()
 
     async def all_take_turns(times: int) -> None:
         await asyncio.gather(*(take_turns(client, times // len(clients)) for client in clients))
@@ -60,7 +60,7 @@ async def contend(clients: list[ZKClient], given: argparse.Namespace, name: str)
     return measured
 
 
-WORK_BY_NAME = {
+WORKLOAD_BY_NAME = {
     "lock_uncontended": lock_uncontended,
     "lock_16_contenders": lock_16_contenders,
     "lock_16_clients": lock_16_clients,
@@ -72,7 +72,7 @@ async def main(given: argparse.Namespace) -> None:
     logging.getLogger("aiozk").setLevel(logging.CRITICAL)
     client = await a_client(given)
     try:
-        measured = await WORK_BY_NAME[given.work](client, given)
+        measured = await WORKLOAD_BY_NAME[given.workload](client, given)
     finally:
         await client.close()
     measured.print()

@@ -1,4 +1,4 @@
-"""Curator does one work with locks: a small Java program, compiled on first use."""
+"""Run one workload with locks in Curator, by a small Java program that is compiled on first use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.measuring import arguments
-from benchmarks.works import LOCK_PATH
+from benchmarks.workloads import LOCK_PATH
 from zkrecipes.ensemble import find_installation
 
 REMEDY: Final = "on Debian type `apt-get install libcurator-recipes-java default-jdk-headless`"
@@ -26,7 +26,7 @@ def is_available() -> bool:
 
 
 def main() -> None:
-    """Run it, which prints the one line of JSON."""
+    """Run the program, which prints the line of JSON."""
     given = arguments("curator")
     installation = find_installation()
     class_path = [*map(str, _JARS), *map(str, installation.class_path)]
@@ -34,9 +34,11 @@ def main() -> None:
         compiler = ["javac", "-proc:none", "-cp", ":".join(class_path), "-d", folder, str(_SOURCE)]
         subprocess.run(compiler, check=True)
         program = [str(installation.java), "-cp", ":".join([folder, *class_path]), "CuratorLocks"]
-        clients = 1 if given.work in {"lock_uncontended", "lock_16_contenders"} else given.window
+        clients = 1 if given.workload in {"lock_uncontended", "lock_16_contenders"} else given.window
         numbers = [str(number) for number in (clients, given.window, given.times)]
-        subprocess.run([*program, given.connect, f"{LOCK_PATH}/curator-{given.work}", *numbers], check=True)
+        subprocess.run(
+            [*program, given.connect, f"{LOCK_PATH}/curator-{given.workload}", *numbers], check=True
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""kazoo does one work: threads, `*_async` calls with a sliding window where requests are pipelined."""
+"""Run one workload in kazoo: with threads, and pipelined requests as `*_async` calls in a sliding window."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from kazoo.client import KazooClient
 
 from benchmarks.measuring import FIRINGS, Measured, arguments, resident_kib
-from benchmarks.works import DATA, LOCK_PATH, MADE_PATH, READ_PATH, WATCHED_PATHS, WIDE_PATH
+from benchmarks.workloads import DATA, LOCK_PATH, MADE_PATH, READ_PATH, WATCHED_PATHS, WIDE_PATH
 
 
 def sequential_get(client: KazooClient, given: argparse.Namespace) -> Measured:
@@ -24,9 +24,9 @@ def sequential_get(client: KazooClient, given: argparse.Namespace) -> Measured:
     measured = Measured(given.times)
     with measured.running():
         for _ in range(given.times):
-            begun = time.perf_counter()
+            started_at = time.perf_counter()
             client.get(READ_PATH)
-            measured.samples.append(time.perf_counter() - begun)
+            measured.samples.append(time.perf_counter() - started_at)
     return measured
 
 
@@ -54,15 +54,15 @@ def children_of_1000(client: KazooClient, given: argparse.Namespace) -> Measured
     return pipelined(given, lambda: client.get_children_async(WIDE_PATH))
 
 
-def pipelined(given: argparse.Namespace, ask: Callable[[], Any]) -> Measured:
-    """A sliding window of calls that are under way."""
+def pipelined(given: argparse.Namespace, send_and_receive: Callable[[], Any]) -> Measured:
+    """A sliding window of calls in flight."""
 
     def ask_many(times: int) -> None:
         under_way: collections.deque[Any] = collections.deque()
         for _ in range(times):
             if len(under_way) >= given.window:
                 under_way.popleft().get()
-            under_way.append(ask())
+            under_way.append(send_and_receive())
         while under_way:
             under_way.popleft().get()
 
@@ -93,18 +93,18 @@ def watches_200_clients(client: KazooClient, given: argparse.Namespace) -> Measu
 def fire(
     given: argparse.Namespace, watch: Callable[[Any], list[Any]], change: Callable[[], list[Any]]
 ) -> Measured:
-    """All watches fire, several times."""
+    """Fire all watches several times."""
     measured = Measured(FIRINGS * given.times)
     news: queue.SimpleQueue[object] = queue.SimpleQueue()
 
     def once() -> None:
         for each in watch(news.put):
             each.get()
-        begun = time.perf_counter()
+        started_at = time.perf_counter()
         changes = change()
         for _ in range(given.times):
             news.get(timeout=30)
-        measured.samples.append(time.perf_counter() - begun)
+        measured.samples.append(time.perf_counter() - started_at)
         for each in changes:
             each.get()
 
@@ -168,15 +168,15 @@ def a_client(given: argparse.Namespace) -> KazooClient:
 
 
 def contend(clients: list[KazooClient], given: argparse.Namespace) -> Measured:
-    """A thread for each; clients may be shared."""
+    """Run a thread for each client; threads may share clients."""
     measured = Measured(given.times)
 
     def take_turns(client: KazooClient, times: int, name: str) -> None:
         lock = client.Lock(f"{LOCK_PATH}/kazoo-many", name)
         for _ in range(times):
             with lock:
-                measured.is_in()
-                measured.lets_go()
+                measured.record_acquired()
+                measured.record_release()
 
     def all_take_turns(times: int) -> None:
         threads = [
@@ -195,7 +195,7 @@ def contend(clients: list[KazooClient], given: argparse.Namespace) -> Measured:
     return measured
 
 
-WORK_BY_NAME = {
+WORKLOAD_BY_NAME = {
     "sequential_get": sequential_get,
     "pipelined_get": pipelined_get,
     "pipelined_create": pipelined_create,
@@ -215,7 +215,7 @@ def main(given: argparse.Namespace) -> None:
     logging.getLogger("kazoo").setLevel(logging.CRITICAL)
     client = a_client(given)
     try:
-        WORK_BY_NAME[given.work](client, given).print()
+        WORKLOAD_BY_NAME[given.workload](client, given).print()
     finally:
         client.stop()
         client.close()

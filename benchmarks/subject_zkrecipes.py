@@ -1,4 +1,4 @@
-"""zkrecipes does one work, on trio or on asyncio."""
+"""Run one workload in zkrecipes, on trio or on asyncio."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import anyio
 
 import zkrecipes as zk
 from benchmarks.measuring import FIRINGS, Measured, arguments, resident_kib
-from benchmarks.works import DATA, LOCK_PATH, MADE_PATH, READ_PATH, WATCHED_PATHS, WIDE_PATH
+from benchmarks.workloads import DATA, LOCK_PATH, MADE_PATH, READ_PATH, WATCHED_PATHS, WIDE_PATH
 
 
 async def sequential_get(client: zk.Client, given: argparse.Namespace) -> Measured:
@@ -20,9 +20,9 @@ async def sequential_get(client: zk.Client, given: argparse.Namespace) -> Measur
     measured = Measured(given.times)
     with measured.running():
         for _ in range(given.times):
-            begun = time.perf_counter()
+            started_at = time.perf_counter()
             await client.get(READ_PATH)
-            measured.samples.append(time.perf_counter() - begun)
+            measured.samples.append(time.perf_counter() - started_at)
     return measured
 
 
@@ -50,12 +50,12 @@ async def children_of_1000(client: zk.Client, given: argparse.Namespace) -> Meas
     return await pipelined(given, lambda: client.get_children(WIDE_PATH))
 
 
-async def pipelined(given: argparse.Namespace, ask: Callable[[], Awaitable[object]]) -> Measured:
-    """As many tasks as the window is wide, each awaiting its own calls: what concurrent code does."""
+async def pipelined(given: argparse.Namespace, send_and_receive: Callable[[], Awaitable[object]]) -> Measured:
+    """Run one task for each slot of the window, each awaiting its own calls, like concurrent code."""
 
     async def get_many(times: int) -> None:
         for _ in range(times):
-            await ask()
+            await send_and_receive()
 
     async def all_tasks(times: int) -> None:
         async with anyio.create_task_group() as tasks:
@@ -84,14 +84,14 @@ async def children_of_1000_block(client: zk.Client, given: argparse.Namespace) -
 
 
 async def in_blocks(
-    client: zk.Client, given: argparse.Namespace, ask: Callable[[zk.Pipeline], object]
+    client: zk.Client, given: argparse.Namespace, send_and_receive: Callable[[zk.Pipeline], object]
 ) -> Measured:
-    """One task, `pipeline()` blocks of one window each."""
+    """Run one task with `pipeline()` blocks of one window each."""
 
     async def one_block() -> None:
         async with client.pipeline() as pipe:
             for _ in range(given.window):
-                ask(pipe)
+                send_and_receive(pipe)
 
     await one_block()
     measured = Measured(given.times)
@@ -121,7 +121,7 @@ async def watches_200_clients(client: zk.Client, given: argparse.Namespace) -> M
 async def fire(
     given: argparse.Namespace, watched: list[tuple[zk.Client, str]], change: Callable[[], Awaitable[None]]
 ) -> Measured:
-    """All watches fire, several times."""
+    """Fire all watches several times."""
     measured = Measured(FIRINGS * given.times)
 
     async def once() -> None:
@@ -143,10 +143,10 @@ async def fire(
             for each in watched:
                 tasks.start_soon(watch, *each)
             await ready.wait()
-            begun = time.perf_counter()
+            started_at = time.perf_counter()
             tasks.start_soon(change)
             await all_seen.wait()
-            measured.samples.append(time.perf_counter() - begun)
+            measured.samples.append(time.perf_counter() - started_at)
 
     await once()
     measured.samples.clear()
@@ -201,15 +201,15 @@ async def several_clients(given: argparse.Namespace) -> AsyncIterator[list[zk.Cl
 
 
 async def contend(clients: list[zk.Client], given: argparse.Namespace) -> Measured:
-    """All clients (or tasks that share one) take the lock equally often."""
+    """Let all clients (or tasks that share one) take the lock equally often."""
     measured = Measured(given.times)
 
     async def take_turns(client: zk.Client, times: int) -> None:
         mutex = zk.Mutex(client, f"{LOCK_PATH}/zkrecipes-many")
         for _ in range(times):
             async with mutex:
-                measured.is_in()
-                measured.lets_go()
+                measured.record_acquired()
+                measured.record_release()
 
     async def all_take_turns(times: int) -> None:
         async with anyio.create_task_group() as tasks:
@@ -223,7 +223,7 @@ async def contend(clients: list[zk.Client], given: argparse.Namespace) -> Measur
     return measured
 
 
-WORK_BY_NAME = {
+WORKLOAD_BY_NAME = {
     "sequential_get": sequential_get,
     "pipelined_get": pipelined_get,
     "pipelined_get_block": pipelined_get_block,
@@ -243,11 +243,11 @@ WORK_BY_NAME = {
 
 
 async def main(given: argparse.Namespace) -> None:
-    name = given.work
+    name = given.workload
     if given.backend.endswith("-block"):
         name += "_block"
     async with zk.connect(given.connect, session_timeout=10.0) as client:
-        measured = await WORK_BY_NAME[name](client, given)
+        measured = await WORKLOAD_BY_NAME[name](client, given)
     measured.print()
 
 
