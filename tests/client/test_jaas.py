@@ -149,7 +149,7 @@ def test_kerberos_from_a_keytab_or_a_cache(
         (BOB.replace("Digest", "Ldap"), "module org.apache.zookeeper.server.auth.LdapLoginModule is not"),
         (BOB.replace("username", "user"), "DigestLoginModule has no username"),
         (BOB.replace("password", "pass"), "DigestLoginModule has no password"),
-        (BOB.replace('"bob"', '""'), "username is empty"),
+        (BOB.replace('"bob"', '""'), "username must not be empty"),
         (BOB.replace('"bob"', '"${user.name}"'), "username refers to a system property of Java"),
     ],
 )

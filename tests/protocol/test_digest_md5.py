@@ -113,7 +113,7 @@ def test_a_challenge_may_have_no_realm() -> None:
     ],
 )
 def test_what_is_no_challenge_is_told(challenge: bytes) -> None:
-    assert why_not(challenge) == "what the server sent is not of DIGEST-MD5: has it another mechanism?"
+    assert why_not(challenge) == "the server did not answer in DIGEST-MD5: does it use another mechanism?"
 
 
 @pytest.mark.parametrize("challenge", [None, b""])
@@ -178,7 +178,7 @@ def test_a_server_without_utf_8_gets_latin_1() -> None:
 def test_a_server_without_utf_8_cannot_know_every_name_or_password(name: str, password: str) -> None:
     with pytest.raises(AuthFailedError) as caught:
         answer_to(b'nonce="n",algorithm=md5-sess', DigestMD5(name, password))
-    assert caught.value.reason == "the server takes Latin-1 only, and the user or password is not"
+    assert caught.value.reason == "the server requires Latin-1, but user or password has other characters"
     assert caught.value.__context__ is None  # which would hold it
 
 
@@ -240,9 +240,9 @@ def test_the_password_is_not_shown() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((b"bob", "open-sesame"), "username is a str, not bytes"),
-        (("bob", b"open-sesame"), "password is a str, not bytes"),
-        (("bob", None), "password is a str, not NoneType"),
+        ((b"bob", "open-sesame"), "username must be a str, not bytes"),
+        (("bob", b"open-sesame"), "password must be a str, not bytes"),
+        (("bob", None), "password must be a str, not NoneType"),
     ],
 )
 def test_what_is_no_str_is_a_type_error_that_shows_no_secret(arguments: Any, message: str) -> None:
@@ -254,9 +254,9 @@ def test_what_is_no_str_is_a_type_error_that_shows_no_secret(arguments: Any, mes
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("", "open-sesame"), "username is empty"),
-        (("bob", "open-sesame\ud800"), "password holds half a character"),
-        (("\udfff", "open-sesame"), "username holds half a character"),
+        (("", "open-sesame"), "username must not be empty"),
+        (("bob", "open-sesame\ud800"), "password must not contain a lone surrogate"),
+        (("\udfff", "open-sesame"), "username must not contain a lone surrogate"),
     ],
 )
 def test_what_cannot_be_right_is_a_value_error_that_shows_no_secret(arguments: Any, message: str) -> None:

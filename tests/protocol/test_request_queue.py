@@ -87,12 +87,12 @@ def test_urgent_requests_in_flight_at_every_moment_keep_nobody_back(is_alone: bo
 def test_replies_are_matched_in_the_order_of_sending() -> None:
     queue = RequestQueue(5)
     tickets = [_add(queue, name) for name in "ab"]
-    with pytest.raises(ProtocolError, match="xid 5 where none was due"):
+    with pytest.raises(ProtocolError, match="xid 5 arrived, but no reply was due"):
         queue.answered(5)
     _send(queue)
     assert queue.is_due(5)
     assert not queue.is_due(6)
-    with pytest.raises(ProtocolError, match="xid 6 where xid 5 was due"):
+    with pytest.raises(ProtocolError, match="xid 6 arrived, but xid 5 was due"):
         queue.answered(6)
     assert [queue.answered(5), queue.answered(6)] == tickets
     assert not queue.is_due(6)

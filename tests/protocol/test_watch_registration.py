@@ -30,8 +30,9 @@ from zkrecipes.codec.records import Node
 from zkrecipes.enums import AddWatchMode, EventType, WatcherType
 from zkrecipes.errors import NoNodeError, NoWatcherError, ThrottledError
 from zkrecipes.protocol.events import Ticket, WatchEvent, WatchFired
-from zkrecipes.protocol.watch_registration import EARLY_EVENTS_MAX, UPKEEP, WatchRegistrations
+from zkrecipes.protocol.watch_registration import UPKEEP, WatchRegistrations
 from zkrecipes.protocol.watch_table import WatchKind, WatchTable
+from zkrecipes.protocol.watches_in_flight import EARLY_EVENTS_MAX
 
 CREATED, DELETED = EventType.CREATED, EventType.DELETED
 CHANGED, CHILDREN = EventType.DATA_CHANGED, EventType.CHILDREN_CHANGED

@@ -1,1 +1,1 @@
-"""What the messages mean over time: state machines that are told the time and never ask for it."""
+"""The meaning of the messages over time: state machines that receive the time and never ask for it."""

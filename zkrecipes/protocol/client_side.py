@@ -328,7 +328,7 @@ class ClientSide:
 
     @property
     def open_question(self) -> ServerVersion | None:
-        """The version that an unanswered question was about, after `Broken`; None if there was none."""
+        """The version that an unanswered question was about, after `Broken`; None without a question."""
         alone = self._requests.alone
         return alone.version if isinstance(alone, Question) else None
 

@@ -63,7 +63,7 @@ class ConnectionSetup:
         return not is_waiting and self._restore.is_done
 
     def respond(self, token: bytes | None) -> None:
-        """Send a token; None means that the SASL exchange is over, or that there is none."""
+        """Send a token; None means that the SASL exchange is over, or not needed."""
         if token is not None:
             self._control.append(self._authentication.encode_token(token))
             return

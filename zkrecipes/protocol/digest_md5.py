@@ -1,10 +1,11 @@
 """DIGEST-MD5 (RFC 2831) for authentication only (`qop=auth`), as ZooKeeper's servers speak it.
 
-Their realm and the host in their digest-uri are the constant `zk-sasl-md5`, whatever they are called
-(`ZooKeeperSaslServer.createSaslServer`, read at 3.8); the realm they tell, the digest-uri one has to know.
+Their realm and the host in their digest-uri are the constant `zk-sasl-md5`, whatever the server's name
+(`ZooKeeperSaslServer.createSaslServer`, read at 3.8). A server sends the realm; a client must know the
+digest-uri.
 
-Both sides prove that they know the password, and neither sends it. But who listens can try passwords at
-leisure, and nothing that follows is protected: RFC 6331 has retired the mechanism, and TLS makes up for it.
+Both sides prove that they know the password, and neither sends it. But an eavesdropper can try passwords
+offline, and later messages are not protected: RFC 6331 has retired the mechanism; use TLS with it.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ __all__ = ["Challenge", "DigestExchange", "DigestMD5", "digest_proof", "read_dir
 _DIGEST_URI: Final = b"zookeeper/zk-sasl-md5"
 # Bytes; RFC 2831, 2.1.1 for the challenge.
 _CHALLENGE_SIZE_MAX: Final = 2048
-# How often the server's nonce was used; each connection gets its own.
+# The number of uses of the server's nonce; each connection gets a new one.
 _USES: Final = b"00000001"
 
-# RFC 2831, 7.1: `name=token` or `name="a \" quoted string"`, with commas between, and blanks anywhere.
+# RFC 2831, 7.1: `name=token` or `name="a \" quoted string"`, separated by commas, with blanks anywhere.
 _SEPARATOR: Final = re.compile(rb"[\s,]*")
 _DIRECTIVE: Final = re.compile(
     rb'([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))\s*(?:,|\Z)', re.ASCII | re.DOTALL
@@ -40,33 +41,33 @@ _DIRECTIVE: Final = re.compile(
 class DigestMD5:
     """SASL with a user name and a password: `zk.connect(…, sasl=zk.DigestMD5("bob", "secret"))`.
 
-    The servers have the user in the `Server` section of their JAAS file. For ACLs the client is then
-    `zk.Id("sasl", "bob")`, on every connection and before anything else is sent. The scheme `digest` of
-    `connect(auth=…)` is something else.
+    The user must be in the `Server` section of the servers' JAAS file. In ACLs the client is then
+    `zk.Id("sasl", "bob")`, on every connection and before any other message. The scheme `digest` of
+    `connect(auth=…)` is a different mechanism.
 
-    The server has to prove that it knows the password, too; without that proof the client does not go on.
+    The server must also prove that it knows the password; without that proof the client disconnects.
 
     Raises:
-        TypeError: on building: the user name or the password is not a str. No message shows the password.
-        ValueError: on building: the user name is empty, or one of them is no text.
+        TypeError: the user name or the password is not a str. No message shows the password.
+        ValueError: the user name is empty, or one of them contains a lone surrogate.
     """
 
     username: str
-    """Who the client is: `bob` where the server's JAAS file has `user_bob`."""
+    """The client's user name: `bob` if the server's JAAS file has `user_bob`."""
     password: str = field(repr=False)
-    """It is never sent and never shown."""
+    """The password, which is never sent and never shown."""
 
     def __post_init__(self) -> None:
         for name, value in (("username", self.username), ("password", self.password)):
             if not isinstance(value, str):
-                raise TypeError(f"{name} is a str, not {type(value).__name__}")
+                raise TypeError(f"{name} must be a str, not {type(value).__name__}")
             if any("\ud800" <= character <= "\udfff" for character in value):
-                raise ValueError(f"{name} holds half a character (a lone surrogate)")
+                raise ValueError(f"{name} must not contain a lone surrogate (half a character)")
         if not self.username:
-            raise ValueError("username is empty")
+            raise ValueError("username must not be empty")
 
     def exchange(self, host: str, nonce: bytes) -> DigestExchange:  # noqa: ARG002 - the same for every host
-        """An exchange with one server; what it is called does not matter."""
+        """Return a new exchange with one server; the server's name does not matter."""
         return DigestExchange(self, b64encode(nonce), _DIGEST_URI)
 
 
@@ -75,9 +76,9 @@ class DigestExchange:
     """One authentication with DIGEST-MD5.
 
     Args:
-        user: whose.
-        nonce: the client's own, fresh.
-        digest_uri: which service is spoken to, and where.
+        user: the client's user.
+        nonce: the client's nonce, fresh.
+        digest_uri: the service and its host.
     """
 
     blocks: ClassVar[bool] = False
@@ -90,11 +91,11 @@ class DigestExchange:
         self._proof_due: bytes | None = None
 
     def begin(self) -> bytes:
-        """Empty: the server challenges."""
+        """Return an empty token: the server challenges first."""
         return b""
 
     def respond(self, challenge: bytes | None) -> bytes | None:
-        """First the response to the challenge; then None, once the server has proved itself as well."""
+        """Return the response to the challenge; then None, after checking the server's proof."""
         if self._proof_due is None:
             return self._answer(Challenge.read(challenge))
         self._verify(challenge, self._proof_due)
@@ -123,7 +124,7 @@ class DigestExchange:
 
     def _verify(self, final: bytes | None, proof_due: bytes) -> None:
         if not final:
-            # It says so to whom it refuses, too, where `zookeeper.allowSaslFailedClients` is set.
+            # With `zookeeper.allowSaslFailedClients` a server also sends this to clients that it refuses.
             raise AuthFailedError(reason="the server gave no proof that it accepts and knows the password")
         proofs = read_directives(final).get(b"rspauth", [])
         if len(proofs) != 1 or not hmac.compare_digest(proofs[0], proof_due):
@@ -131,7 +132,7 @@ class DigestExchange:
 
 
 def digest_proof(secret: bytes, nonce: bytes, client_nonce: bytes, digest_uri: bytes, verb: bytes) -> bytes:
-    """The response-value of RFC 2831, 2.1.2.1 (verb `AUTHENTICATE:`), or the server's, 2.1.3 (verb `:`)."""
+    """Compute the response of RFC 2831, 2.1.2.1 (verb `AUTHENTICATE:`), or the server's, 2.1.3 (verb `:`)."""
     key = _hex(b":".join([secret, nonce, client_nonce]))
     return _hex(b":".join([key, nonce, _USES, client_nonce, b"auth", _hex(verb + digest_uri)]))
 
@@ -139,7 +140,7 @@ def digest_proof(secret: bytes, nonce: bytes, client_nonce: bytes, digest_uri: b
 @final
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """What matters of the server's first token."""
+    """The relevant parts of the server's first token."""
 
     nonce: bytes
     realm: str | None
@@ -147,10 +148,10 @@ class Challenge:
 
     @classmethod
     def read(cls, token: bytes | None) -> Challenge:
-        """Take a token apart.
+        """Parse a token.
 
         Raises:
-            AuthFailedError: it is no challenge, or one that nothing here can answer.
+            AuthFailedError: it is not a challenge, or not one that this module can answer.
         """
         if not token:
             raise AuthFailedError(reason="the server sent no challenge: SASL is not configured there")
@@ -162,20 +163,22 @@ class Challenge:
         if b"auth" not in re.split(rb"[\s,]+", qop):
             raise AuthFailedError(reason="the server wants SASL to protect what follows: use TLS instead")
         is_utf_8 = directives.get(b"charset") == [b"utf-8"]
-        # Of several realms the first, as Java's client takes it.
+        # Java's client also takes the first of several realms.
         realm = next(iter(directives.get(b"realm", [])), None)
         return cls(nonces[0], None if realm is None else _decode(realm, is_utf_8), is_utf_8)
 
     def encode(self, text: str) -> bytes:
-        """As it goes over the wire."""
+        """Encode a text for the wire."""
         if self.is_utf_8:
             return text.encode()
         if not _is_latin_1(text):
-            raise AuthFailedError(reason="the server takes Latin-1 only, and the user or password is not")
+            raise AuthFailedError(
+                reason="the server requires Latin-1, but user or password has other characters"
+            )
         return text.encode("latin-1")
 
     def hashed_secret(self, user: DigestMD5) -> bytes:
-        """H({ username ":" realm ":" password }) of RFC 2831, 2.1.2.1."""
+        """Compute H({ username ":" realm ":" password }) of RFC 2831, 2.1.2.1."""
         parts = (user.username, self.realm or "", user.password)
         # "If all the characters are in ISO 8859-1, it must be converted to ISO 8859-1 before being hashed."
         encoded = [part.encode("latin-1") if _is_latin_1(part) else self.encode(part) for part in parts]
@@ -183,10 +186,10 @@ class Challenge:
 
 
 def read_directives(token: bytes) -> dict[bytes, list[bytes]]:
-    """The values of each directive, in their order and without quotes, whether it is known or not.
+    """Return the values of each directive, known or not, in their order and without quotes.
 
     Raises:
-        AuthFailedError: it is not made of directives.
+        AuthFailedError: the token does not consist of directives.
     """
     if len(token) > _CHALLENGE_SIZE_MAX:
         raise _not_digest_md5()
@@ -203,7 +206,7 @@ def read_directives(token: bytes) -> dict[bytes, list[bytes]]:
 
 
 def _end(separator: re.Match[bytes] | None) -> int:
-    assert separator is not None, "it may be empty, so it is always there"
+    assert separator is not None, "the separator matches the empty string"
     return separator.end()
 
 
@@ -227,7 +230,7 @@ def _is_latin_1(text: str) -> bool:
 
 
 def _md5(data: bytes) -> bytes:
-    # A system in FIPS mode refuses it otherwise; it is the mechanism's choice, not ours.
+    # Without the flag a system in FIPS mode refuses MD5, which the mechanism requires.
     return hashlib.md5(data, usedforsecurity=False).digest()
 
 
@@ -236,4 +239,4 @@ def _hex(data: bytes) -> bytes:
 
 
 def _not_digest_md5() -> AuthFailedError:
-    return AuthFailedError(reason="what the server sent is not of DIGEST-MD5: has it another mechanism?")
+    return AuthFailedError(reason="the server did not answer in DIGEST-MD5: does it use another mechanism?")

@@ -1,6 +1,6 @@
-"""The first message each way: what a client says, and what a server's answer means for the session.
+"""The first message of each side: the client's greeting, and what the server's answer means for the session.
 
-Both are bare records in a frame, without the headers that every later message has.
+Both are records in a frame, without the headers of every later message.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LENGTH: Final = Struct("!i")
 
 
 def greeting_frame(greeting: Greeting) -> bytes:
-    """The greeting as it goes over the wire."""
+    """Return the frame of the greeting."""
     body = ConnectRequest(
         protocol_version=0,
         last_zxid_seen=greeting.last_zxid,
@@ -31,17 +31,17 @@ def greeting_frame(greeting: Greeting) -> bytes:
 
 
 def why_refused(greeting: Greeting, reply: ConnectReply) -> ZooKeeperError | None:
-    """Why the answer does not attach the session that was asked for, or None where it does."""
-    asked = greeting.session_id
-    if asked == 0:
+    """Return the error if the answer does not attach the requested session, or None if it does."""
+    requested = greeting.session_id
+    if requested == 0:
         if reply.timeout_ms <= 0 or reply.session_id == 0:
-            # Not an expiry, after which the next session would be asked for at once, and so for ever.
+            # Not an expiry, because the client would request the next session at once, and so forever.
             return ProtocolError("the server answered the greeting without making a session")
         return None
     if reply.timeout_ms <= 0:
-        return SessionExpiredError(asked, reason="the server does not know it")
+        return SessionExpiredError(requested, reason="the server does not know it")
     if reply.session_id == 0:
         return ProtocolError("the server answered the greeting with the session id 0")
-    if reply.session_id != asked:
-        return SessionExpiredError(asked, reason="the server answered with another session")
+    if reply.session_id != requested:
+        return SessionExpiredError(requested, reason="the server answered with another session")
     return None

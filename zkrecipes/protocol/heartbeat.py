@@ -1,7 +1,7 @@
-"""When a connection is due for a ping, when it is silent for too long, when its session is given up.
+"""Decides when a connection must ping, when it is silent for too long, and when its session is given up.
 
-`ClientSide` tells what was sent, heard and answered; what follows from it by the ratios in `states.py` is
-decided here. Before the server has agreed to a timeout nothing is ever due.
+`ClientSide` reports which bytes were sent, heard and answered; the ratios are in `states.py`. Nothing is due
+before the server has agreed to a timeout. A method in the past tense notes an event.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ class Heartbeat:
     """The clocks of one connection.
 
     Attributes:
-        timeout: the session timeout in seconds: as negotiated; before `begin`, as asked for.
-        sent_at: when anything was sent last.
-        heard_at: when anything was heard last; see `was_blocked`.
-        answered_sent_at: when the newest answered request or ping was sent; `-inf` before `begin`.
+        timeout: the session timeout in seconds: the negotiated one; before `begin`, the requested one.
+        sent_at: the time when the last bytes were sent.
+        heard_at: the time when the last bytes were heard; see `was_blocked`.
+        answered_sent_at: the time when the newest answered request or ping was sent; `-inf` before `begin`.
     """
 
     __slots__ = (
@@ -42,20 +42,20 @@ class Heartbeat:
         self.heard_at: float = now
         self.answered_sent_at: float = float("-inf")
         self._has_begun = False
-        self._pings: list[float] = []  # one, as a rule
+        self._pings: list[float] = []  # usually one
         self._listens_since = float("-inf")  # silence counts from here at the earliest
-        # After a block, until bytes are read or the time to look is over: when the loop last ran before it.
+        # The loop's last turn before a block, until bytes are read or the time to look for them has passed.
         self._ran_at = float("-inf")
         self._look_until = float("inf")
 
     def begin(self, timeout: float, greeted_at: float) -> None:
-        """The server has answered the greeting that was sent at `greeted_at`."""
+        """Start the clocks: the server has answered the greeting that was sent at `greeted_at`."""
         self.timeout = timeout
         self.answered_sent_at = greeted_at
         self._has_begun = True
 
     def answered(self, sent_at: float) -> None:
-        """What was sent at that time is answered. An older request may be answered after a younger ping."""
+        """Note the answer to a message. A request may be answered after a ping that was sent later."""
         self.answered_sent_at = max(self.answered_sent_at, sent_at)
 
     def heard(self, now: float) -> None:
@@ -69,9 +69,9 @@ class Heartbeat:
     def was_blocked(self, ran_at: float, now: float) -> None:
         """Note that the caller's loop did not run between `ran_at` and `now`.
 
-        A ping is due, and silence counts from `now`. Whatever waits in the socket may have come at any moment
-        of the block: what is read next counts as heard at `ran_at`. Until that is read, or the time to look
-        for it is over, the session is not given up if it could live by such bytes.
+        A ping is due, and silence counts from `now`. Bytes that wait in the socket may have arrived at any
+        time during the block, so the next bytes count as heard at `ran_at`. Until they are read, or the time
+        to look for them has passed, the session is not given up if such bytes could keep it alive.
         """
         self._listens_since = now
         self.sent_at = min(self.sent_at, now - self.timeout * PING_AFTER)
@@ -80,7 +80,7 @@ class Heartbeat:
         self._look_until = now + self.timeout * LOOK_AFTER_BLOCK
 
     def advance(self, now: float) -> None:
-        """Time has passed. Call it before asking the questions below."""
+        """Note the time. Call it before the predicates below."""
         if now >= self._look_until:
             self._end_look()
 
@@ -89,46 +89,46 @@ class Heartbeat:
         self._look_until = float("inf")
 
     def pinged(self, now: float) -> None:
-        """A ping is on its way.
+        """Note a ping.
 
-        It counts as sent even before the stream has taken it: while a stream is clogged, another one would be
-        due at every moment.
+        It counts as sent even before the stream has taken it: otherwise another one would be due immediately
+        while a stream is clogged.
         """
         self._pings.append(now)
         self.sent_at = now
 
     def ping_answered(self) -> bool:
-        """The oldest ping is answered; False where there is none."""
+        """Note the answer to the oldest ping; return False if there is no ping."""
         if not self._pings:
             return False
         self.answered(self._pings.pop(0))
         return True
 
     def suspended(self, seconds: float) -> None:
-        """So much time has passed that the caller's clock has not counted."""
+        """Note this much time that the caller's clock did not count."""
         self.answered_sent_at -= seconds
         self.heard_at -= seconds
 
     def next_deadline(self) -> float:
-        """When one of the questions below is answered otherwise than now, if nothing happens."""
+        """Return the time when one of the predicates below becomes true, if nothing happens before."""
         if not self._has_begun:
             return float("inf")
         return min(self._ping_at(), self._silent_at(), self._give_up_at(), self._look_until)
 
     def is_ping_due(self, now: float) -> bool:
-        """Whether nothing was sent for so long that the server shall have a sign of life."""
+        """Whether nothing was sent for so long that the server needs a sign of life."""
         return self._has_begun and now >= self._ping_at()
 
     def is_silent(self, now: float) -> bool:
-        """Whether nothing was heard for so long that the connection is dead, whatever TCP says."""
+        """Whether nothing was heard for so long that the connection is dead, whatever TCP reports."""
         return self._has_begun and now >= self._silent_at()
 
     def is_given_up(self, now: float) -> bool:
-        """Whether the session may be gone: in a whole timeout nothing was heard, or sent and answered."""
+        """Whether the session may have ended: in a whole timeout nothing was heard, or sent and answered."""
         return self._has_begun and now >= self._give_up_at()
 
     def describe(self, now: float) -> str:
-        """Why the connection is silent or the session given up."""
+        """Return why the connection is silent or the session given up."""
         return f"nothing heard for {now - self.heard_at:.1f} of {self.timeout:.1f} seconds"
 
     def _ping_at(self) -> float:

@@ -1,19 +1,18 @@
-"""The heartbeat of checks that keeps the holds of one session proven: what is due when, and what it showed.
+"""The heartbeat of checks that keeps the holds of one session proven.
 
-A check is a `multi` of nothing but a `check` (no version) of some holds' own nodes: a write as far as the
-quorum is concerned (so an answer proves something, see `zkrecipes.protocol.hold_proof`), yet it changes
-nothing and fires no watch. Pure: the caller sends, receives and tells the time.
+A check is a `multi` that contains only a `check` (without a version) of some holds' own nodes. To the quorum
+it is a write, so its answer is a proof (see `zkrecipes.protocol.hold_proof`), yet it changes nothing and
+fires no watch. Pure: the caller sends, receives and passes the time.
 """
 
-# Two kinds of checks go out.
+# There are two kinds of checks.
 #
-# - A round names every hold, each sixteenth of a timeout. It goes in parts that any server takes, all sent
-#   together. Whichever part is answered proves the session; each part proves that the nodes exist that it
-#   names.
-# - Between the rounds, a check names only what was asked for: a new hold's node, or the one whose owner wants
-#   a proof now. So a client with thousands of holds enters one more at the price of one.
+# - A round names every hold, each sixteenth of a timeout. It consists of parts that any server accepts, all
+#   sent together. The answer to any part proves the session; each part proves that the nodes it names exist.
+# - Between the rounds, a check names only the requested nodes: a new hold's node, or a node whose owner wants
+#   a proof now. So for a client with thousands of holds, one more costs as much as the first.
 #
-# Either waits until all that was sent before is answered.
+# Either kind waits until all earlier checks are answered.
 
 from __future__ import annotations
 
@@ -39,27 +38,26 @@ __all__ = ["PART_SIZE_MAX", "HoldChecks", "in_parts"]
 PART_SIZE_MAX: Final = 2**16
 """Bytes of the largest check: no server's `jute.maxbuffer` (1 MiB by default) is smaller."""
 
-# What a check takes in a multi beside its path: the operation's header, the path's length, the version.
+# The bytes of a check in a multi besides its path: the operation's header, the path's length, the version.
 _BESIDE_THE_PATH: Final = 9 + 4 + 4
-# A frame's length, its header, and the end of the multi.
+# The frame's length, its header, and the end of the multi.
 _BESIDE_THE_CHECKS: Final = 4 + 8 + 9
 
-# A check that was asked for needs a write answered before it, or it proves no more than the last one did. On
-# a session that has written nothing for long the first check is that write, and a second at once is the
-# proof. More would not help faster than the heartbeat does, and would load the quorum as fast as it can
-# answer.
+# A requested check proves more than the last one only if a write was answered before it. On a session that
+# has written nothing for long, the first check is that write, and an immediate second one is the proof. More
+# would not be faster than the heartbeat, and would load the quorum as fast as it can answer.
 _AT_ONCE_MAX: Final = 2
 
-# From this round trip on (in timeouts) a link is called slow: near a tenth, where no hold can be proven.
+# A link with at least this round trip (in timeouts) is slow: near a tenth, at which no hold can be proven.
 _SLOW_FROM: Final = 1 / 12
-# So many checks in a row, or it is not the link.
+# The link is the cause only if this many checks in a row are slow.
 _SLOW_CHECKS: Final = 3
 
-# Whose link is that slow waits for twice the fastest answer before it leaves a server, or it would leave
-# every server in turn. At most so long, in timeouts.
+# A client with such a link waits for twice the fastest answer before it leaves a server; otherwise it would
+# leave every server in turn. It waits at most this long, in timeouts.
 _PATIENCE_MAX: Final = 1 / 2
 
-# So few names are asked for again together after a failure.
+# After a failure, halves are checked again down to this number of names.
 _HALVED_DOWN_TO: Final = 32
 
 _NOT_FOUND: Final = -1
@@ -67,34 +65,34 @@ _NOT_FOUND: Final = -1
 
 @dataclass(slots=True)
 class _Check:
-    """A check that is on its way."""
+    """A check in flight."""
 
     number: int
     paths: tuple[str, ...]
     proves_until: float
     sent_at: float
     waiting_since: float
-    """Its send, or the last answer to a request sent before it, whichever is later."""
+    """The later of its send and the last answer to a request sent before it."""
     at_once: int
-    """How many checks in a row, this one included, may go at once to get a proof."""
+    """The number of checks in a row, including this one, that may leave immediately to get a proof."""
     heard_at: float = -math.inf
-    """When bytes of a reply to a request sent before it came last."""
+    """The time when the last bytes of a reply to an earlier request arrived."""
 
 
 @final
 class HoldChecks:
-    """Which checks one session sends for its holds, on whichever connection it has.
+    """The checks that one session sends for its holds, on any of its connections.
 
-    The conversation: send what `take_due` returns, in that order; then one of `succeeded` and `failed`
-    follows for each, or `detached`. Ask `unanswered` and `take_due` again at `next_deadline`. A hold is its
-    node's full path, which belongs to this hold alone and is never used again.
+    The conversation: send the checks that `take_due` returns, in that order; then call `succeeded` or
+    `failed` for each, or `detached`. Call `unanswered` and `take_due` again at `next_deadline`. A hold is
+    identified by its node's full path, which belongs to this hold alone and is never used again.
 
-    Answers are reported to the proof (`HoldProof.answered`) as those of all other requests are; here only
-    what they mean.
+    Report the time of each answer to the proof (`HoldProof.answered`), as for all other requests, and its
+    result here.
 
     Args:
-        proof: The proof of the same session. Tell it `attached` and `detached` first, then this object.
-        part_size_max: Bytes of the largest check.
+        proof: The proof of the same session. Call its `attached` and `detached` first, then this object's.
+        part_size_max: The bytes of the largest check.
     """
 
     __slots__ = (
@@ -104,9 +102,9 @@ class HoldChecks:
         "_due_at",
         "_found",
         "_greeting_took",
+        "_in_flight",
         "_names_max",
         "_number",
-        "_on_way",
         "_part_size_max",
         "_proof",
         "_slow_checks",
@@ -117,10 +115,10 @@ class HoldChecks:
         self._proof = proof
         self._part_size_max = part_size_max
         self._attached = False
-        # Each hold, and the number of the newest check that found its node.
+        # Each hold, with the number of the newest check that found its node.
         self._found: dict[str, int] = {}
         self._asked: dict[str, None] = {}
-        self._on_way: deque[_Check] = deque()
+        self._in_flight: deque[_Check] = deque()
         self._due_at = -math.inf
         self._at_once = 1
         self._number = 0
@@ -131,7 +129,7 @@ class HoldChecks:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The holds, in the order in which they were added."""
+        """The paths of the holds, in the order in which they were added."""
         return tuple(self._found)
 
     @property
@@ -140,26 +138,26 @@ class HoldChecks:
         return self._slow_checks >= _SLOW_CHECKS
 
     def add(self, path: str) -> None:
-        """A node was created, or has come to its turn: check it from now on, the first time at once."""
+        """Check a node from now on, the first time immediately. Call it when the node may become a hold."""
         self._found[path] = _NOT_FOUND
         self.ask(path)
 
     def add_found(self, path: str, now: float) -> None:
-        """A node has just been created by a write that proved the hold: its first check has time."""
+        """Check a node from the next round on, because the write that created it proved the hold."""
         if not self._found:
             self._due_at = now + CHECK_EVERY * self._proof.timeout
         self._found[path] = 0
 
     def discard(self, path: str) -> None:
-        """The hold is over: check it no more. A path that is not held is ignored."""
+        """Stop checking a hold that has ended. A path that is not held is ignored."""
         self._found.pop(path, None)
         self._asked.pop(path, None)
 
     def ask(self, path: str) -> int:
-        """Ask for a check of one hold at once.
+        """Request an immediate check of one hold.
 
         Returns:
-            The least number of a check that answers: it is sent after this call. See `found_number`.
+            The smallest number of a check that is sent after this call. See `found_number`.
         """
         if path in self._found:
             self._asked[path] = None
@@ -167,50 +165,50 @@ class HoldChecks:
         return self._number + 1
 
     def found_number(self, path: str) -> int:
-        """The number of the newest check that found the node; below 1 before the first."""
+        """Return the number of the newest check that found the node; below 1 before the first."""
         return self._found.get(path, _NOT_FOUND)
 
     def is_found(self, path: str) -> bool:
-        """Whether the node was found since it was added."""
+        """Whether a check has found the node since it was added."""
         return self.found_number(path) != _NOT_FOUND
 
     def is_proven(self, path: str, now: float) -> bool:
         """Whether a body may begin in this hold: its node was found, and the proof will last.
 
-        A hold once proven ends by `failed` or by the time of the proof.
+        A proven hold ends by `failed`, or when its proof ends.
         """
         return self.is_found(path) and self.will_last(now)
 
     def will_last(self, now: float) -> bool:
         """Whether each coming check extends the proof in time, if it takes as long as the newest write."""
-        # with the first hold the rounds begin: see `add_found`
+        # the rounds begin with the first hold: see `add_found`
         next_check_at = self._due_at if self._found else now + CHECK_EVERY * self._proof.timeout
         return will_last(self._proof, now=now, next_check_at=next_check_at)
 
     def attached(self, greeting_took: float = 0.0) -> None:
-        """A connection is up: the first round on it is due at once.
+        """Note a new connection; the first round on it is due immediately.
 
         Args:
-            greeting_took: How long its greeting took to be answered.
+            greeting_took: The time from its greeting to the answer, in seconds.
         """
         self._attached = True
         self._greeting_took = greeting_took
-        self._on_way.clear()
+        self._in_flight.clear()
         self._due_at = -math.inf
         self._at_once = _AT_ONCE_MAX
 
     def detached(self) -> None:
-        """The connection is gone, and the checks that were on their way with it."""
+        """Forget the checks in flight, because the connection has ended."""
         self._attached = False
-        self._on_way.clear()
+        self._in_flight.clear()
 
     def take_due(self, now: float) -> list[tuple[str, ...]]:
         """Return the paths of each check to send now; after this call they count as sent.
 
         Returns:
-            Nothing if none is due, if there is no hold or no connection, or while a check is on its way.
+            An empty list if no check is due, without a hold or a connection, or while a check is in flight.
         """
-        if not self._attached or not self._found or self._on_way:
+        if not self._attached or not self._found or self._in_flight:
             return []
         is_round = now >= self._due_at or len(self._asked) == len(self._found)
         if not (is_round or self._asked):
@@ -220,7 +218,7 @@ class HoldChecks:
         for paths in parts:
             self._number += 1
             proves_until, at_once = self._proof.write_proves_until, self._at_once
-            self._on_way.append(_Check(self._number, paths, proves_until, now, now, at_once))
+            self._in_flight.append(_Check(self._number, paths, proves_until, now, now, at_once))
             self._at_once = 1
         self._asked.clear()
         self._names_max = math.inf
@@ -229,24 +227,24 @@ class HoldChecks:
         return parts
 
     def replied_to_earlier(self, now: float) -> None:
-        """A request sent before the checks on their way was answered: the server works, it has a backlog."""
-        if self._on_way:
-            self._on_way[0].waiting_since = now
+        """Note the answer to a request sent before the checks in flight: the server has a backlog."""
+        if self._in_flight:
+            self._in_flight[0].waiting_since = now
 
     def heard_earlier(self, now: float) -> None:
-        """Bytes came of a reply to a request sent before the checks on their way.
+        """Note bytes of a reply to a request sent before the checks in flight.
 
-        The server works, and a large reply has not ended. The holds can afford to wait for its end only while
-        a move to another server can still save them.
+        The server works, and a large reply is incomplete. The holds can wait for its end only while a move to
+        another server can still save them.
         """
-        if self._on_way:
-            self._on_way[0].heard_at = now
+        if self._in_flight:
+            self._in_flight[0].heard_at = now
 
     def succeeded(self, now: float) -> tuple[str, ...]:
-        """The oldest check found all its nodes. After calling this, proof, `is_proven` and deadlines differ.
+        """Take the success of the oldest check. It changes the proof, `is_proven` and the deadlines.
 
         Returns:
-            The paths that it named, including those discarded meanwhile.
+            The paths that it named, including discarded ones.
         """
         check = self._take_check(now)
         self._note_round_trip(check, now)
@@ -255,60 +253,59 @@ class HoldChecks:
             if path in self._found:
                 self._found[path] = check.number
         if check.at_once > 1 and not self.will_last(now):
-            self._ask_again(check.paths, check.at_once - 1)
+            self._request_again(check.paths, check.at_once - 1)
         return check.paths
 
     def failed(self, index: int | None, now: float) -> str | None:
-        """The oldest check was answered with an error.
+        """Take the error of the oldest check.
 
         Args:
-            index: Which of its paths is to blame, the first that is missing or may not be read. None if none
-            is
-                (a server that refuses to serve): then only the next regular check follows.
-            now: When the answer came.
+            index: The position of the path that caused it, the first that is missing or may not be read. None
+                if no path caused it (a server that refuses to serve): then the next regular check follows.
+            now: The time when the answer arrived.
 
         Returns:
-            The path that was lost by it, and is no longer checked; the rest is due at once. None if there is
-            none, or its hold has been discarded meanwhile.
+            The path of the lost hold, which is not checked again; the other paths are due immediately. None
+            if no hold was lost, or its path was discarded before.
         """
         check = self._take_check(now)
         if index is None:
             return None
-        # Those before it were found, those behind it were not looked at, so nothing is said of either. If
-        # many are gone, as when an administrator removes a directory, halves find them in few round trips.
+        # The server found the paths before it and did not check those behind it; both are checked again. If
+        # many are missing, as when an administrator removes a directory, halves find them in few round trips.
         self._names_max = min(self._names_max, max(_HALVED_DOWN_TO, len(check.paths) // 2))
         path = check.paths[index]
         is_held = path in self._found
         self.discard(path)
-        self._ask_again(check.paths, check.at_once)
+        self._request_again(check.paths, check.at_once)
         return path if is_held else None
 
     def unanswered(self, now: float) -> bool:
-        """Whether the server must be left for another one, since a check has waited for too long."""
-        return bool(self._found and self._on_way) and now >= self._leave_at(self._on_way[0])
+        """Whether the client must leave the server, because a check has waited for too long."""
+        return bool(self._found and self._in_flight) and now >= self._leave_at(self._in_flight[0])
 
     def next_deadline(self) -> float:
-        """Return when to ask `unanswered` and `take_due` again: infinite for never, `-inf` for at once."""
+        """Return when to call `unanswered` and `take_due` again: `inf` for never, `-inf` for now."""
         if not self._attached or not self._found:
             return math.inf
-        if self._on_way:
-            return self._leave_at(self._on_way[0])
+        if self._in_flight:
+            return self._leave_at(self._in_flight[0])
         return -math.inf if self._asked else self._due_at
 
     def _take_check(self, now: float) -> _Check:
-        if not self._on_way:
-            raise RuntimeError("no check is on its way")
-        check = self._on_way.popleft()
+        if not self._in_flight:
+            raise RuntimeError("no check is in flight")
+        check = self._in_flight.popleft()
         self.replied_to_earlier(now)
         return check
 
-    def _ask_again(self, paths: Iterable[str], at_once: int) -> None:
+    def _request_again(self, paths: Iterable[str], at_once: int) -> None:
         self._asked.update((path, None) for path in paths if path in self._found)
         self._at_once = max(self._at_once, at_once)
 
     def _note_round_trip(self, check: _Check, now: float) -> None:
         if check.sent_at == self._timed:
-            return  # another part of that check: it says no more of the link, as one pause delays all parts
+            return  # another part of the same round: one pause delays all parts
         self._timed = check.sent_at
         is_slow = now - check.sent_at >= _SLOW_FROM * self._proof.timeout
         self._slow_checks = self._slow_checks + 1 if is_slow else 0

@@ -1,8 +1,12 @@
-"""Whether a hold that begins now can be kept proven, if the link stays as it is.
+"""Forecasts whether a hold that begins now stays proven, if the link stays as it is.
 
-A body that is cancelled a second after it began, on a link where nothing goes wrong, is of no use. What is
-proven at first may rest on an old answer, and the next proof can come too late to replace it: the older the
-answer and the longer the round trip, the more often. So the coming checks are played on a copy of the proof.
+The problem. The first proof may rest on an old answer, and the next proof may come too late to replace it:
+the older the answer and the longer the round trip, the more often. A body that is cancelled a second after it
+began, although the link works, is useless.
+
+The trick. The coming checks are simulated on a copy of the proof.
+
+The consequence. A body begins only if every coming check will be answered in time.
 """
 
 from __future__ import annotations
@@ -16,24 +20,23 @@ if TYPE_CHECKING:
 
 __all__ = ["ROUND_TRIP_MAX", "will_last"]
 
-# All of them in session timeouts.
+# All values are in session timeouts.
 
 ROUND_TRIP_MAX: Final = 1 / 10
-"""The longest round trip at which holds are kept. (In the steady state the proof outlasts the next one as
-long
-as five round trips are shorter than 9T/16; the rest is for checks that take a little longer.)"""
+"""The longest round trip at which holds are kept. In the steady state the proof outlasts the next one as long
+as five round trips are shorter than 9T/16; the rest is for checks that take a little longer."""
 
 _LONGER: Final = 1 / 128
-"""Each coming check may take so much longer than the newest write did."""
+"""Each coming check may take this much longer than the newest write."""
 
 _ROUND_TRIP_MIN: Final = 1 / 32
-"""The least that a coming check is expected to take: on a fast link a commit is slow now and then."""
+"""The shortest expected round trip of a check: even on a fast link a commit is sometimes slow."""
 
-# By then the proof rests on checks of the forecast alone, and repeats itself.
+# After this time the proof rests only on checks of the forecast, and repeats itself.
 _FORECAST_FOR: Final = 1.0
 
-# What is proven for so long outlasts all that the coming checks can lack: a wait for the first, half a tick,
-# two more checks, and the answers.
+# A proof of this length outlasts every possible delay of the coming checks: a wait for the first, half a
+# tick, two more checks, and the answers.
 _SURELY_LASTS: Final = HALF_TICK_AT_MOST + 3 * CHECK_EVERY + 2 * _ROUND_TRIP_MIN
 
 
@@ -41,7 +44,7 @@ def will_last(proof: HoldProof, *, now: float, next_check_at: float) -> bool:
     """Whether every coming check is answered before the body would be cancelled without it.
 
     Args:
-        proof: As it is now; it is not changed.
+        proof: The current proof; it is not changed.
         now: The current time.
         next_check_at: When the next check is due. It may be in the past.
     """
@@ -54,8 +57,8 @@ def will_last(proof: HoldProof, *, now: float, next_check_at: float) -> bool:
         return True
     round_trips = [longest]
     if longest > CHECK_EVERY * timeout:
-        # Then a check waits for the one before it, and an earlier answer can be worse than a later one: the
-        # next check may just miss half a tick.
+        # A check waits for the previous one, and an earlier answer can be worse than a later one: the next
+        # check may just miss half a tick.
         round_trips += [proof.round_trip, (proof.round_trip + longest) / 2]
     first_at = max(now, next_check_at)
     return all(_outlasts_each_check(proof, first_at, each, now) for each in round_trips)

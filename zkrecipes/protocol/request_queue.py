@@ -1,8 +1,8 @@
 """The requests of one connection: queued, numbered as they leave, matched with replies in that order.
 
-Urgent requests (the checks of holds) go before all others and are not kept back by the window, which bounds
-what is in flight. A request that is alone leaves when nothing but urgent requests is in flight, and nothing
-but these follows it until it is answered.
+Urgent requests (the checks of holds) go before all others, and the window, which bounds the number in flight,
+does not hold them back. A request that is alone leaves when only urgent requests are in flight, and only
+urgent requests follow it until it is answered.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _XID_MAX: Final = 2**31 - 1
 
 @final
 class RequestQueue:
-    """What was asked and is not yet answered.
+    """The requests that are not answered.
 
     Attributes:
-        next_xid: the number under which the next request is to be sent.
-        window: how many requests may be in flight.
+        next_xid: the xid of the next request to be sent.
+        window: the bound on the number in flight.
         alone: the request that is in flight alone, or None.
     """
 
@@ -57,20 +57,20 @@ class RequestQueue:
 
     @property
     def is_any_in_flight(self) -> bool:
-        """Whether a request was sent that is not yet answered."""
+        """Whether a request was sent and is not answered."""
         return bool(self._in_flight)
 
     def has_due(self) -> bool:
-        """Whether `take_due` would give a request."""
+        """Whether `take_due` would yield a request."""
         return bool(self._urgent) or (bool(self._queue) and self._may_leave())
 
     def add(self, ticket: Ticket, *, urgent: bool) -> None:
-        """Queue a request; `urgent` ones are before all others."""
+        """Queue a request; `urgent` ones go before all others."""
         ticket.is_urgent = urgent
         (self._urgent if urgent else self._queue).append(ticket)
 
     def take_due(self) -> Iterator[Ticket]:
-        """Take the requests that may leave now, each to be `sent` or forgotten before the next."""
+        """Take the requests that may leave now. Pass each to `sent`, or drop it, before taking the next."""
         urgent, queue, in_flight, window = self._urgent, self._queue, self._in_flight, self.window
         while urgent:
             yield urgent.pop(0)
@@ -78,7 +78,7 @@ class RequestQueue:
             ticket = queue.popleft()
             yield ticket
             if ticket is window.suspect and ticket not in in_flight:
-                window.suspect = None  # it was dropped, or is answered already
+                window.suspect = None  # it was dropped, or answered without being sent
             if window.is_plain and self.alone is None:  # the rest at once: this is the hot path
                 size = window.size
                 while queue and len(in_flight) < size and not queue[0].is_alone:
@@ -87,7 +87,7 @@ class RequestQueue:
             window.mark = in_flight[-1]
 
     def adapt(self, now: float) -> None:
-        """Let the window follow the answers that have come, and those that have not."""
+        """Adapt the window to the answers that have arrived, and to those that are missing."""
         if self._is_mark_answered:
             self._is_mark_answered = False
             if self.window.mark is not None:
@@ -96,48 +96,48 @@ class RequestQueue:
             self.window.waits_since(self._in_flight[0].sent_at, now)
 
     def _may_leave(self) -> bool:
-        """Whether the first of the queue may: not beside one that is alone, in either order."""
+        """Whether the first request of the queue may leave: none leaves beside one that is alone."""
         if self.alone is not None:
             return False
         count = len(self._in_flight)
         if count and (self._queue[0].is_alone or self.window.suspect is not None):
-            # On a slow link a check of the holds is in flight at every moment, and nobody else is in doubt.
+            # On a slow link a check of the holds is always in flight, and a break leaves only it in doubt.
             if not all(ticket.is_urgent for ticket in self._in_flight):
                 return False
             count = 0
         return self.window.has_room(count, self._bytes_in_flight)
 
     def sent(self, ticket: Ticket, now: float) -> None:
-        """The request leaves under `next_xid`."""
+        """Note that the request leaves with `next_xid`."""
         xid = ticket.xid = self.next_xid
         ticket.sent_at = now
         self._in_flight.append(ticket)
         self._bytes_in_flight += ticket.request_size
         if ticket.is_alone:
             self.alone = ticket
-        self.next_xid = xid + 1 if xid < _XID_MAX else 1  # never one of the reserved negative ones
+        self.next_xid = xid + 1 if xid < _XID_MAX else 1  # negative xids are reserved
 
     def answered(self, xid: int) -> Ticket:
-        """Take the request that a reply is for.
+        """Take the request that a reply answers.
 
         Raises:
-            ProtocolError: another one was due: a server answers in order.
+            ProtocolError: another reply was due, because a server answers in order.
         """
         in_flight = self._in_flight
         if not in_flight or in_flight[0].xid != xid:
-            due = f"xid {in_flight[0].xid} was due" if in_flight else "none was due"
-            raise ProtocolError(f"a reply to xid {xid} where {due}")
+            due = f"xid {in_flight[0].xid}" if in_flight else "no reply"
+            raise ProtocolError(f"a reply to xid {xid} arrived, but {due} was due")
         ticket = in_flight.popleft()
         window = self.window
         self._bytes_in_flight -= ticket.request_size
         if ticket is window.mark or ticket is window.suspect or ticket is self.alone:
-            self._left(ticket)
+            self._note_answer(ticket)
         return ticket
 
     def refused(self, xid: int) -> Ticket:
-        """Take the request that a read-only server refuses, which may do so before it answers earlier ones.
+        """Take the request that a read-only server refuses, perhaps before it answers earlier ones.
 
-        It answers a write by itself, at once, while reads are on their way through its other processors
+        Its first processor refuses a write at once, while reads are still in its other processors
         (`ReadOnlyRequestProcessor`, 3.6).
 
         Raises:
@@ -147,12 +147,12 @@ class RequestQueue:
             if ticket.xid == xid:
                 del self._in_flight[index]
                 self._bytes_in_flight -= ticket.request_size
-                self._left(ticket)
+                self._note_answer(ticket)
                 return ticket
         return self.answered(xid)
 
-    def _left(self, ticket: Ticket) -> None:
-        """Note that a request which others wait for is answered."""
+    def _note_answer(self, ticket: Ticket) -> None:
+        """Note the answer to a request for which others wait."""
         window = self.window
         if ticket is window.mark:
             self._is_mark_answered = True
@@ -162,19 +162,19 @@ class RequestQueue:
             self.alone = None
 
     def is_due_alone(self, xid: int) -> bool:
-        """Whether this xid is that of the request that is in flight alone, and due."""
+        """Whether the request with this xid is in flight alone, and its reply is due."""
         return self.alone is not None and self.alone.xid == xid and self.is_due(xid)
 
     @property
     def oldest(self) -> Ticket | None:
-        """The request that the next reply is for, or None."""
+        """The request that the next reply must answer, or None."""
         return self._in_flight[0] if self._in_flight else None
 
     def is_due(self, xid: int) -> bool:
-        """Whether the next reply should be to this xid."""
+        """Whether the next reply must have this xid."""
         return bool(self._in_flight) and self._in_flight[0].xid == xid
 
     def leftover(self) -> tuple[list[Ticket], list[Ticket]]:
-        """The requests in flight, and those never sent without those given up, each in order."""
+        """Return the requests in flight, and those never sent (without dropped ones), each in order."""
         unsent = chain(self._urgent, self._queue)
         return list(self._in_flight), [ticket for ticket in unsent if not ticket.is_dropped]

@@ -1,10 +1,10 @@
-"""Challenge in, response out: what every SASL mechanism has in common, whoever drives it. Sans-I/O.
+"""The interface of SASL mechanisms: a challenge in, a response out. Sans-I/O.
 
-A mechanism (`DigestMD5`, `Kerberos`) says who the client is, for every connection; what it begins is one
-exchange of tokens with one server. `net/connection.py` drives exchanges, `ClientSide` carries their tokens.
+A mechanism (`DigestMD5`, `Kerberos`) identifies the client on every connection; `exchange` creates one
+exchange of tokens with one server. `net/connection.py` runs exchanges, `ClientSide` carries their tokens.
 
-A ZooKeeper server has one mechanism, decided by its JAAS file, and never says which: a client has to know,
-and one that is wrong about it is refused (`ZooKeeperServer.processSasl`, read at 3.8).
+The JAAS file of a ZooKeeper server decides its only mechanism, and the server never names it. A client must
+know it; the server refuses a client that uses another one (`ZooKeeperServer.processSasl`, read at 3.8).
 """
 
 from __future__ import annotations
@@ -15,39 +15,39 @@ __all__ = ["SaslExchange", "SaslMechanism"]
 
 
 class SaslExchange(Protocol):
-    """One authentication, from the client's end. What ends it early is an `AuthFailedError`."""
+    """One authentication, from the client's end. An `AuthFailedError` ends it early."""
 
     blocks: ClassVar[bool]
-    """Whether a step may take long, because it asks somebody else: it belongs into a thread then."""
+    """Whether a step may take long because it asks another service; such a step must run in a thread."""
     suspects: ClassVar[str]
-    """What to look at when the server refuses, for it gives no reason: the end of a sentence."""
+    """The things to check if the server refuses, because it gives no reason: the end of a sentence."""
 
     def begin(self) -> bytes:
-        """The first token; empty where it is the server who begins.
+        """Return the first token; it is empty if the server begins.
 
         Raises:
-            AuthFailedError: the client has nothing to begin with.
+            AuthFailedError: the client cannot make its first token.
         """
 
     def respond(self, challenge: bytes | None) -> bytes | None:
-        """The token that answers the server's; None when the exchange is over and has succeeded.
+        """Return the token that answers the server's; None if the exchange has succeeded.
 
         Args:
-            challenge: the server's token; None where it sent none.
+            challenge: the server's token; None if it sent none.
 
         Raises:
-            AuthFailedError: the server is not who it should be, or speaks another mechanism or none.
+            AuthFailedError: the server failed to prove its identity, or uses another mechanism or none.
         """
 
 
 @runtime_checkable
 class SaslMechanism(Protocol):
-    """How the client proves who it is: what `connect(sasl=…)` takes."""
+    """A way to prove the client's identity: the argument of `connect(sasl=…)`."""
 
     def exchange(self, host: str, nonce: bytes) -> SaslExchange:
-        """An exchange with one server.
+        """Return a new exchange with one server.
 
         Args:
-            host: the server, as the connect string names it.
+            host: the server's name in the connect string.
             nonce: random bytes, fresh for each exchange.
         """

@@ -1,14 +1,17 @@
-"""How many requests may be in flight at once.
+"""The bound on the number of requests in flight.
 
-Without a bound a client sends whatever it was asked at once, and if the connection breaks, all those writes
-are in doubt. So the number of requests in flight follows the rate at which the server answers: few at first,
-twice as many each time a whole window is answered soon, half as many when the oldest has waited for long. A
-far server answers late whatever it has to do, so what counts is the time beyond the shortest round trip.
+The problem. Without a bound a client sends all queued requests at once, and if the connection breaks, all
+those writes are in doubt. And while a session has holds, a check of them waits behind everything that the
+server still has to answer, so the client's own backlog must not last longer than a fraction of the session
+timeout.
 
-While a session has holds, a check of them waits behind whatever the server still has to answer, so the
-client's own backlog must not be longer than a fraction of the session timeout: then the bytes in flight are
-bounded as well. The size of the replies is not known beforehand; the largest recent one, slowly forgotten, is
-the guess.
+The trick. The number of requests in flight follows the rate at which the server answers: few at first, twice
+as many each time a whole window is answered soon, half as many when the oldest has waited for long. A distant
+server answers every request late, so only the time beyond the shortest round trip counts. While there are
+holds, the bytes in flight are bounded as well.
+
+The consequences. The size of the replies is not known beforehand; the guess is the largest recent reply,
+slowly forgotten. A suspect, on which the previous connection may have broken, is in flight alone.
 """
 
 from __future__ import annotations
@@ -20,16 +23,16 @@ from zkrecipes.protocol.events import Ticket
 __all__ = ["BYTES_IN_FLIGHT_MAX", "FIRST_SIZE", "REQUESTS_IN_FLIGHT_MAX", "SendWindow"]
 
 FIRST_SIZE: Final = 16
-"""Requests; a fast server doubles this every round trip, so that 1000 take six of them."""
+"""Requests. A fast server doubles this every round trip, so that 1000 requests take six round trips."""
 _GROWS_WITHIN: Final = 1 / 16
-"""Of the session timeout. Half of what follows, so that a window that has grown does not shrink at once."""
+"""In session timeouts. Half of the next value, so that a window that has grown does not shrink at once."""
 _SHRINKS_AFTER: Final = 1 / 8
-"""Of the session timeout: a break leaves about so much of the server's work in doubt."""
+"""In session timeouts. If the connection breaks, about this much of the server's work is in doubt."""
 
 BYTES_IN_FLIGHT_MAX: Final = 512 * 1024
-"""Bytes; some 5 ms of a server's time in small replies, 1 ms of a 10 Gbit/s line."""
+"""Bytes: about 5 ms of a server's time in small replies, or 1 ms of a 10 Gbit/s line."""
 REQUESTS_IN_FLIGHT_MAX: Final = 128
-"""However small the replies were: if the next ones are of 1 MiB each, a line of 1 Gbit/s takes a second."""
+"""Holds even after small replies: if the next ones have 1 MiB each, a line of 1 Gbit/s needs a second."""
 _FIRST_GUESS: Final = 16 * 1024
 _LEAST: Final = 128
 
@@ -39,14 +42,14 @@ class SendWindow:
     """The bound of one connection.
 
     Attributes:
-        size: how many requests may be in flight.
-        timeout: the session timeout in seconds, as negotiated.
-        suspect: the last connection may have broken on it. Nothing is in flight beside it, so that it takes
-            no other request with it, until it is answered or has waited for long; None if there is none.
-        is_closed: nothing may be sent any more.
-        is_limited: the session has holds.
-        mark: the last request of a full window, until it is answered; then the window is judged.
-        round_trip: the shortest time seen from a send to its answer, in seconds.
+        size: the number of requests that may be in flight.
+        timeout: the negotiated session timeout, in seconds.
+        suspect: a request on which the previous connection may have broken, or None. Until it is answered or
+            has waited for long, no other request is in flight, so that it cannot take one with it.
+        is_closed: whether nothing may be sent.
+        is_limited: whether the session has holds.
+        mark: the last request of a full window, until its answer; then the window is judged.
+        round_trip: the shortest time from a send to its answer, in seconds.
     """
 
     __slots__ = (
@@ -76,8 +79,8 @@ class SendWindow:
         """Whether one more request may leave. One may always be in flight, however large it or its reply is.
 
         Args:
-            in_flight: how many are.
-            bytes_in_flight: how many bytes these requests have; those of the next are not known yet.
+            in_flight: the number of requests in flight.
+            bytes_in_flight: the bytes of these requests; those of the next are not known.
         """
         if self.is_closed:
             return False
@@ -89,11 +92,11 @@ class SendWindow:
 
     @property
     def is_plain(self) -> bool:
-        """Whether `size` alone bounds what is in flight."""
+        """Whether `size` is the only bound."""
         return not (self.is_limited or self.is_closed) and self.suspect is None
 
     def is_full(self, in_flight: int) -> bool:
-        """Whether the rate of answers, and nothing else, keeps the next request back."""
+        """Whether the rate of answers holds back the next request."""
         return in_flight >= self.size
 
     def mark_answered(self, sent_at: float, now: float) -> None:
@@ -113,12 +116,12 @@ class SendWindow:
             self.forget(now)
 
     def forget(self, now: float) -> None:
-        """Count from `now`: what was sent before says nothing of this window."""
+        """Count from `now`: requests sent earlier do not measure this window."""
         self._counts_from = now
         self.mark = None
 
     def saw_reply(self, size: int) -> None:
-        """A reply of `size` bytes arrived."""
+        """Note a reply of `size` bytes."""
         if self.is_limited:
             self._reply_size = max(size, self._reply_size - (self._reply_size >> 4), _LEAST)
 

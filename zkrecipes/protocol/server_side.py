@@ -1,7 +1,7 @@
 """One connection from the server's end: bytes in, events out; replies in, bytes out. No I/O, no clock.
 
-The dev server runs one `ServerSide` a stream. It knows the greeting, frames, headers and records; what a
-request means, the dev server's processor knows. Whatever a peer sends, nothing is raised: garbage becomes a
+The dev server runs one `ServerSide` for each stream. It handles the greeting, frames, headers and records;
+the dev server's processor handles the meaning of requests. No input raises an error: garbage becomes a
 `Broken` event, after which the connection can only be closed (`NIOServerCnxn.java`, 3.9).
 """
 
@@ -23,14 +23,14 @@ from zkrecipes.errors import ProtocolError
 __all__ = ["FRAME_SIZE_MAX", "Broken", "Event", "FourLetterWord", "Greeted", "Requested", "ServerSide"]
 
 FRAME_SIZE_MAX = 0xFFFFF
-"""How large a frame may be: the default of `jute.maxbuffer` (`BinaryInputArchive.java`)."""
+"""The largest frame, in bytes: the default of `jute.maxbuffer` (`BinaryInputArchive.java`)."""
 
-# A greeting has 44 or 45 bytes, with a password as long as ZooKeeper makes them. A real server takes one as
-# large as any request; but whoever has not said who it is shall not make a server keep a megabyte.
+# A greeting has 44 or 45 bytes, with a password of ZooKeeper's length. A real server accepts one as large as
+# any request; but an unknown peer must not be able to make a server keep a megabyte.
 _GREETING_SIZE_MAX = 4096
 
-# In place of a length, and only at the very beginning (`FourLetterCommands.java`). Read as a length, each
-# would be above 0x61000000, so no greeting is taken for a word.
+# A word replaces the first length of a connection (`FourLetterCommands.java`). Read as a length, each would
+# be above 0x61000000, so no greeting is mistaken for a word.
 _WORDS = frozenset(
     "conf cons crst dirs dump envi gtmk hash isro mntr ruok srst srvr stat stmk sthk wchc wchp wchs".split()
 )
@@ -43,7 +43,7 @@ _WORD_SIZE = 4
 
 
 class FourLetterWord(NamedTuple):
-    """In place of a greeting: the answer is text, then the connection is closed."""
+    """A four-letter word instead of a greeting: answer it with text, then close the connection."""
 
     word: str
 
@@ -64,7 +64,7 @@ class Requested(NamedTuple):
 
 
 class Broken(NamedTuple):
-    """The peer broke the protocol: no more events come, the connection is to be closed."""
+    """The peer broke the protocol: no event follows, and the connection must be closed."""
 
     why: str
 
@@ -74,13 +74,13 @@ Event = FourLetterWord | Greeted | Requested | Broken
 
 class _State(Enum):
     STARTING = "starting"
-    """Too little came to tell a greeting from a four-letter word."""
+    """Too few bytes have arrived to distinguish a greeting from a four-letter word."""
     GREETING = "greeting"
-    """The greeting is coming."""
+    """The greeting is arriving."""
     GREETED = "greeted"
-    """Requests come, in frames."""
+    """Requests arrive, in frames."""
     BROKEN = "broken"
-    """Nothing more is read."""
+    """No more bytes are read."""
 
 
 @final
@@ -88,7 +88,7 @@ class ServerSide:
     """The server's end of one connection.
 
     Args:
-        frame_size_max: how large a request may be in bytes; larger ones break the connection.
+        frame_size_max: the largest request, in bytes; a larger one breaks the connection.
     """
 
     def __init__(self, *, frame_size_max: int = FRAME_SIZE_MAX) -> None:
@@ -100,10 +100,10 @@ class ServerSide:
         self._events: deque[Event] = deque()
         self._out: list[bytes] = []
         self.queued: int = 0
-        """How many bytes wait for `data_to_send`."""
+        """The number of bytes that wait for `data_to_send`."""
 
     def receive_data(self, data: bytes) -> None:
-        """Feed what was received. After calling this, take events with `next_event` until it gives None."""
+        """Take received bytes. After calling this, take events with `next_event` until it returns None."""
         if self._state is _State.BROKEN:
             return
         if self._state is _State.STARTING:
@@ -121,11 +121,11 @@ class ServerSide:
         self._read_frames()
 
     def next_event(self) -> Event | None:
-        """What the peer wants next, in the order in which it was sent; None until more is fed."""
+        """Take the peer's next message, in the order of sending; None until more bytes are fed."""
         return self._events.popleft() if self._events else None
 
     def data_to_send(self) -> bytes:
-        """The bytes for the wire, once."""
+        """Return the bytes for the wire, once."""
         if not self._out:
             return b""
         data = b"".join(self._out)
@@ -134,7 +134,7 @@ class ServerSide:
         return data
 
     def accept(self, reply: ConnectReply) -> None:
-        """Answer the greeting. The read-only byte goes only to a client that sent one."""
+        """Answer the greeting. Only a client that sent a read-only byte gets one."""
         read_only = bool(reply.read_only) if self._read_only_asked else None
         body = ConnectReply(
             protocol_version=reply.protocol_version,
@@ -146,17 +146,17 @@ class ServerSide:
         self._queue(_LENGTH.pack(len(body)) + body)
 
     def reply(self, xid: int, zxid: int, err: int = 0, record: Record | None = None) -> None:
-        """Answer a request; a body goes out only where `err` is 0."""
+        """Answer a request; the reply has a body only if `err` is 0."""
         body = record.encode() if err == 0 and record is not None else b""
         self._queue(_REPLY_HEAD.pack(len(body) + _REPLY_HEADER_SIZE, xid, zxid, err) + body)
 
     def reply_multi(self, xid: int, zxid: int, opcodes: Iterable[int], reply: MultiReply) -> None:
-        """Answer a multi. Its header says 0 also where it failed (`FinalRequestProcessor.java`)."""
+        """Answer a multi. The header's code is 0 even if the multi failed (`FinalRequestProcessor.java`)."""
         body = reply.encode_results(opcodes)
         self._queue(_REPLY_HEAD.pack(len(body) + _REPLY_HEADER_SIZE, xid, zxid, 0) + body)
 
     def notify(self, zxid: int, event: WatchEventMessage) -> None:
-        """Send a watch event; `zxid` is the change's (-1 before 3.9)."""
+        """Send a watch event; `zxid` is that of the change (-1 before 3.9)."""
         self.reply(SpecialXid.NOTIFICATION, zxid, 0, event)
 
     def send_text(self, text: str) -> None:

@@ -1,8 +1,9 @@
 """A session's states, the one table of its transitions, and the ratios of its timeout.
 
-A session outlives connections; what may follow what stands in `TRANSITIONS`, and an absent entry is an error.
-Whoever changes this file keeps two rules: all that changes a session's state goes through `next_state`, and a
-final state is never left. The ratios that concern holds stand beside their proof, in `hold_proof.py`.
+A session outlives connections. `TRANSITIONS` defines which state follows an event, and an absent entry is an
+error. Two rules hold for every change of this file: each change of a session's state goes through
+`next_state`, and a final state is never left. The ratios that concern holds are in `hold_proof.py`, beside
+their proof; the stages of one connection are in `connection_stage.py`.
 """
 
 from __future__ import annotations
@@ -25,36 +26,37 @@ __all__ = [
 ]
 
 PING_AFTER: Final = 1 / 3
-"""A ping goes out when nothing was sent for this part of the timeout, as in Java's `ClientCnxn`."""
+"""The client pings when it has sent nothing for this part of the timeout, as Java's `ClientCnxn` does."""
 SILENT_AFTER: Final = 2 / 3
-"""A connection on which nothing was heard for so long is dead, which leaves a third to find another server
-(`ClientCnxn.SendThread`: readTimeout)."""
+"""A connection that is silent for this part of the timeout is dead, which leaves a third to find another
+server (`ClientCnxn.SendThread`: readTimeout)."""
 GIVE_UP_AFTER: Final = 1.0
-"""Counted from the later of two moments: the send of the newest answered request, and the last byte from a
-connection that had the session attached. A server touches the session when it reads a request or a ping,
-whatever it still has to write, and closes the connection of a session that has ended: so while bytes arrive,
-the session's end is for the server to report. After a timeout of silence it may be gone."""
+"""The client gives up a session this long after the later of two moments: the send of the newest answered
+request, and the last byte from a connection that had the session attached. A server touches the session when
+it reads a request or a ping, whatever it still has to write, and closes the connection of a session that has
+ended. So while bytes arrive, the client leaves it to the server to report the session's end. After a timeout
+of silence the session may have ended."""
 
 
 LOOK_EVERY: Final = 1 / 8
-"""An idle connection looks at the clock so often, to know well enough since when the loop was blocked."""
+"""An idle connection reads the clock this often, so that it knows when a block of the event loop began."""
 BLOCKED_AFTER: Final = 1 / 16
-"""A timer that is so late means that the loop was blocked, or the process stopped, and not only busy."""
+"""A timer that is this late means that the loop was blocked, or the process stopped, not only busy."""
 LOOK_AFTER_BLOCK: Final = 1 / 16
-"""For so long after a block the client looks for what has come meanwhile before it gives the session up."""
+"""After a block, the client reads waiting bytes for this long before it gives up the session."""
 
 
 class SessionEvent(Enum):
-    """What can happen to a session."""
+    """An event that changes a session's state."""
 
     ATTACHED = "attached"
-    """A connection is authenticated and its watches are re-armed."""
+    """A connection is authenticated and its watches are restored."""
     ATTACHED_READ_ONLY = "attached read-only"
     """The same, to a server without a quorum."""
     DETACHED = "detached"
-    """The connection is gone."""
+    """The connection has ended."""
     EXPIRED = "expired"
-    """A server said so, or nothing was heard for a whole timeout."""
+    """A server reported it, or nothing was heard for a whole timeout."""
     CLOSED = "closed"
     """The client closed it."""
     AUTH_REFUSED = "authentication refused"
@@ -84,7 +86,7 @@ TRANSITIONS: Final[dict[SessionState, dict[SessionEvent, SessionState]]] = {
 
 
 def next_state(state: SessionState, event: SessionEvent) -> SessionState:
-    """The state that follows.
+    """Return the state that follows.
 
     Raises:
         RuntimeError: the table has no such transition, which is a bug of the caller.

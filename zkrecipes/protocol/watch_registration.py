@@ -1,24 +1,44 @@
-"""What one server watches for this client: asked, confirmed, and still needed.
+"""The watches that one server keeps for this client: requested, confirmed, and still needed. Sans-I/O.
 
-There is one `WatchRegistrations` for each connection. `ClientSide` asks it about each request that concerns
-watches at the moment in which it encodes the frame. So the answer takes into account exactly the requests
-that reach the server earlier, and no request that may still be dropped. The watch table says which watchers
-need a watch; this class says what the server has.
-
-A server keeps one watch of each path for all watchers of a client. Servers from 3.6 to 3.8 also keep one mode
-for each path (ZOOKEEPER-4466), which leads to three rules:
-
-- A read sets no watch if a persistent one reports the same changes: it would replace the persistent one.
-- A persistent watch beside a recursive one is set together with a recursive one, which then lasts.
-- In recursive mode such a server reports no change of a list of children. It follows from the events of the
-  children (`implied_event`).
+There is one `WatchRegistrations` for each connection. The watch table records which watchers need a watch;
+this class records which watches the server has.
 """
 
-# Between a request and its reply: the server sets the watch when it executes the request, and the table
-# learns of it when the reply is read. An event in between belongs to a watch that the table does not know.
-# It is held until the reply says whether the request has set a watch, and whether the reader has seen the
-# change already (the event was then meant for an earlier watch of the same znode). If that is unknown the
-# watch fires: a change may be read once too often, never once too seldom.
+# The life of a watch.
+#
+# 1. Asking. `Client.watch` submits an `AddWatchRequest`; `get_and_watch` and its relatives submit a read with
+#    `watch` set. The ticket names the owner (`client/watching.py`). On a server before 3.6,
+#    `client/watch_emulation.py` emulates a persistent watch: it reads again after each event.
+#    When `RequestExchange` encodes the request, `decide` gives it the form that this server needs; when it
+#    reads the reply, `replied` enters the owner into the watch table.
+# 2. Firing. `watch_delivery.py` takes an event, fires the owners in the table (one-shot watches leave it) and
+#    notes here that the server's one-shot watches have fired. `net/attachment.py` passes the event to the
+#    owners. An event that overtakes the reply of its request is held in `watches_in_flight.py`.
+# 3. Removing. When the block of a watch is left, `net/watch_removal.py` drops the owner from the table and
+#    reports `left`. If the server now has more than any watcher needs, the path is `unneeded`, and the
+#    remover submits an `UPKEEP` request for it. `decide` checks the need again when it is encoded.
+# 4. Reconnecting. The table survives; the registrations and the requests in flight do not. Before any other
+#    request, `watch_restore.py` sends the table's watches to the new server (`restored`), which fires the
+#    one-shot watches that are due. `net/watch_requests.py` notifies the owners: a persistent watch yields a
+#    `RESYNC`; on a server before 3.6 it ends with an error. A request for a watch that was not answered is
+#    sent again (`net/backlog.py`) and decided again.
+# 5. Ending. One-shot watches end with the session; persistent ones continue in the next session, restored as
+#    after a reconnect. All watches end with the client.
+#
+# The problem. A server keeps one watch of each path for all watchers of a client, and servers from 3.6 to 3.8
+# also keep one mode for each path (ZOOKEEPER-4466). A request for a watch may still be dropped, refused or
+# sent to another server. So which request a watcher needs depends on the requests before it.
+#
+# The trick. Each request that concerns watches is decided when its frame is encoded. The decision takes into
+# account exactly the requests that reach the server earlier, and no request that may still be dropped.
+#
+# The consequences:
+#
+# - A read sets no watch if a persistent one reports the same changes: it would replace the persistent one. If
+#   the server refuses the persistent watch that a read relied on, a repair reads again and sets a watch.
+# - A persistent watch beside a recursive one is set together with a recursive one, which then lasts.
+# - In recursive mode such a server reports no change of a list of children. It follows from the events of the
+#   children (`implied_event`).
 
 from __future__ import annotations
 
@@ -30,77 +50,46 @@ from zkrecipes.codec.messages import (
     AddWatchRequest,
     ExistsRequest,
     GetChildren2Request,
-    GetChildrenRequest,
-    GetDataRequest,
     RemoveWatchesRequest,
-    Request,
     SetWatches2Request,
     SetWatchesRequest,
 )
-from zkrecipes.enums import AddWatchMode, EventType, WatcherType
-from zkrecipes.errors import NoNodeError, ThrottledError
+from zkrecipes.enums import EventType, WatcherType
+from zkrecipes.errors import ThrottledError
 from zkrecipes.paths import parent_of
 from zkrecipes.protocol.events import Ticket, WatchEvent, WatchFired
+from zkrecipes.protocol.watch_messages import (
+    READS,
+    READS_OF_CHILDREN,
+    both_watches,
+    change_since,
+    persistent_watch,
+    requests_recursive,
+    watch_set_by,
+    watched_path,
+    zxid_read,
+)
 from zkrecipes.protocol.watch_table import FIRES, ONE_SHOT, WatchKind, WatchTable
+from zkrecipes.protocol.watches_in_flight import EARLY_EVENTS_MAX, WatchesInFlight, is_unseen
 
-__all__ = ["EARLY_EVENTS_MAX", "UPKEEP", "WatchRegistrations"]
-
-EARLY_EVENTS_MAX: Final = 100
-"""How many events are held for one request. Of more, a one-shot watch needs the newest only; a persistent one
-is told to resync."""
+__all__ = ["UPKEEP", "WatchRegistrations"]
 
 UPKEEP: Final = object()
-"""The watcher of a request that the client itself makes, to bring the server's watch of a path into line.
+"""The watcher of a request by which the client adapts the server's watch of a path to the watchers' needs.
 Whether it is sent, and in which form, is decided when it is encoded."""
 
-_READS: Final = (ExistsRequest, GetDataRequest, GetChildrenRequest, GetChildren2Request)
-_READS_OF_CHILDREN: Final = (GetChildrenRequest, GetChildren2Request)
-_DATA, _EXIST, _CHILD = WatchKind.DATA, WatchKind.EXIST, WatchKind.CHILD
+_DATA, _CHILD = WatchKind.DATA, WatchKind.CHILD
 _PERSISTENT, _RECURSIVE = WatchKind.PERSISTENT, WatchKind.RECURSIVE
 
 
 @final
-class _InFlight:
-    """The requests for watches of one path that were sent and are not answered.
-
-    Attributes:
-        tickets: each with the events that may belong to its watch, or None while there are none.
-        persistent: how many of them ask for a persistent watch.
-        recursive: how many of them ask for recursive mode.
-        for_recursive: how many of those do it for a watcher of their own.
-    """
-
-    __slots__ = ("for_recursive", "persistent", "recursive", "tickets")
-
-    def __init__(self) -> None:
-        self.tickets: dict[Ticket, deque[WatchEvent] | None] = {}
-        self.persistent = self.recursive = self.for_recursive = 0
-
-    def count(self, request: Request[Any], change: int) -> None:
-        """Count a request that was sent (1), or answered (-1)."""
-        self.persistent += change * _asks_for_persistent(request)
-        self.recursive += change * _asks_for_recursive(request)
-        self.for_recursive += change * _is_for_recursive(request)
-
-    def hold(self, event: WatchEvent, *, is_below: bool) -> None:
-        """Keep an event of the path, or of a znode below it, for each ticket that may have caused it."""
-        for ticket, early in self.tickets.items():
-            if is_below and not _is_for_recursive(ticket.request):
-                continue
-            if early is None:
-                self.tickets[ticket] = deque((event,), maxlen=EARLY_EVENTS_MAX)
-            else:
-                early.append(event)
-
-
-@final
 class _Repair(Ticket):
-    """Sets a one-shot watch that relied on one that the server refused, and looks whether it is due by now.
+    """A request that sets a one-shot watch whose read relied on a refused one, and checks whether it is due.
 
     Args:
-        kind: of the watch.
+        kind: the kind of the watch.
         path: the znode.
-        owner: whose watch it is.
+        owner: the owner of the watch.
         read: the newest change that the owner has read.
     """
 
@@ -116,32 +105,32 @@ class _Repair(Ticket):
 
 @final
 class WatchRegistrations:
-    """What the server at the other end of one connection watches for the client.
+    """The watches that the server at the other end of one connection keeps for the client.
 
     Attributes:
         repairs: requests that must be sent because a one-shot watch relied on one that the server refused.
         unneeded: paths on which the server has more than any watcher needs, for `take_unneeded`.
 
     Args:
-        watches: the client's watch table, which answered requests enter.
+        watches: the client's watch table; answered requests enter their owners there.
     """
 
     def __init__(self, watches: WatchTable[Any]) -> None:
         self.repairs: list[Ticket] = []
         self.unneeded: dict[str, None] = {}
         self._watches = watches
-        self._in_flight: dict[str, _InFlight] = {}
-        # What the server has confirmed. It keeps watches of existence with those of data.
+        self._in_flight = WatchesInFlight()
+        # The watches that the server has confirmed. It keeps watches of existence with those of data.
         self._confirmed: dict[WatchKind, set[str]] = {
             kind: set() for kind in (_DATA, _CHILD, _PERSISTENT, _RECURSIVE)
         }
-        # Where it may have something that nothing can rely on.
+        # Paths on which the server may have a watch that nothing can rely on.
         self._doubtful: set[str] = set()
 
     # --- sending -------------------------------------------------------------------------------------------
 
     def restored(self, request: SetWatchesRequest | SetWatches2Request) -> None:
-        """Note a request that sets watches of the previous connection again; the server must confirm it."""
+        """Note a request that restores watches of the previous connection; the server must confirm it."""
         confirmed = self._confirmed
         confirmed[_DATA].update(request.data_watches or (), request.exist_watches or ())
         confirmed[_CHILD].update(request.child_watches or ())
@@ -157,85 +146,75 @@ class WatchRegistrations:
         """
         if ticket.watcher is UPKEEP:
             return self._decide_upkeep(ticket)
-        request, path = ticket.request, _path_of(ticket.request)
-        if isinstance(request, _READS):
-            must_watch = not self._is_covered(path, of_children=isinstance(request, _READS_OF_CHILDREN))
+        request, path = ticket.request, watched_path(ticket.request)
+        if isinstance(request, READS):
+            must_watch = not self._is_covered(path, of_children=isinstance(request, READS_OF_CHILDREN))
             if request.watch != must_watch:
                 ticket.request = type(request)(path, must_watch)
-        elif isinstance(request, SetWatches2Request) or not _asks_for_recursive(request):
-            # In one request, so that the recursive watch misses nothing in between.
-            ticket.request = _beside_recursive(path) if self._needs_recursive(path) else _persistent(path)
+        elif isinstance(request, SetWatches2Request) or not requests_recursive(request):
+            # In one request, so that the recursive watch misses no event in between.
+            ticket.request = both_watches(path) if self._needs_recursive(path) else persistent_watch(path)
         return True
 
     def sent(self, ticket: Ticket) -> None:
-        """Note a request that was encoded: the server may execute it at any moment."""
-        request, path = ticket.request, _path_of(ticket.request)
+        """Note a request that was encoded: the server may execute it at any time."""
+        path = watched_path(ticket.request)
         if ticket.watcher is not UPKEEP:
-            in_flight = self._in_flight.setdefault(path, _InFlight())
-            in_flight.tickets[ticket] = None
-            in_flight.count(request, 1)
-        elif isinstance(request, RemoveWatchesRequest):
+            self._in_flight.sent(ticket, path)
+        elif isinstance(ticket.request, RemoveWatchesRequest):
             self._doubtful.discard(path)
             for paths in self._confirmed.values():
                 paths.discard(path)
 
     def _decide_upkeep(self, ticket: Ticket) -> bool:
-        path = _path_of(ticket.request)
+        path = watched_path(ticket.request)
         if isinstance(ticket, _Repair):
             return (ticket.kind, path) in self._watches.watches_of(ticket.owner)
         if not self._is_needed(path):
             ticket.request = RemoveWatchesRequest(path, WatcherType.ANY)
             return self._is_on_server(path)
-        ticket.request = _persistent(path)  # takes the server out of recursive mode
+        ticket.request = persistent_watch(path)  # takes the server out of recursive mode
         return self._is_too_wide(path)
 
     # --- receiving -----------------------------------------------------------------------------------------
 
     def replied(self, ticket: Ticket, code: int, reply: Record | None, zxid: int) -> list[WatchFired]:
-        """Take a reply: the watch of its request, if it has set one, is in the table now.
+        """Take a reply, and enter the watch that its request has set into the table.
 
         Args:
             ticket: the request.
             code: the one in the reply's header.
             reply: the reply's body, or None if there is an error.
-            zxid: the one in the reply's header: the last that the server had applied at that moment.
+            zxid: the one in the reply's header: the last that the server had applied when it answered.
 
         Returns:
-            The events that its watch was already fired with.
+            The early events that fire the watch.
         """
         if isinstance(ticket, _Repair):
             return self._repaired(ticket, code, reply, zxid)
         if ticket.watcher is UPKEEP:
             self._upkeep_replied(ticket, code)
             return []
-        request, path = ticket.request, _path_of(ticket.request)
-        early = self._answered(ticket, path)
-        kind = _watch_set_by(request, code)
+        path = watched_path(ticket.request)
+        early = self._in_flight.answered(ticket, path)
+        kind = watch_set_by(ticket.request, code)
         fired: list[WatchFired] = []
         if kind in ONE_SHOT:
-            fired = self._one_shot_set(ticket, kind, early, _zxid_read(kind, reply, zxid))
+            fired = self._one_shot_set(ticket, kind, early, zxid_read(kind, reply, zxid))
         elif kind is not None:
             fired = self._persistent_set(ticket, kind, early, zxid)
         self._look_at(path)
         return fired
 
-    def _answered(self, ticket: Ticket, path: str) -> deque[WatchEvent]:
-        in_flight = self._in_flight[path]
-        early = in_flight.tickets.pop(ticket)
-        in_flight.count(ticket.request, -1)
-        if not in_flight.tickets:
-            del self._in_flight[path]
-        return early or deque()
-
     def _one_shot_set(
         self, ticket: Ticket, kind: WatchKind, early: deque[WatchEvent], read: int
     ) -> list[WatchFired]:
-        path, has_own_watch = _path_of(ticket.request), ticket.request.watch  # type: ignore[attr-defined] # a read
-        news = [event for event in early if _is_news(event, kind, read)]
-        if news:
-            if has_own_watch and news[0].zxid is None:
-                self._doubtful.add(path)  # perhaps an event of an earlier watch, and this one stands
-            return [WatchFired([ticket.watcher], news[0])]
+        path, has_own_watch = watched_path(ticket.request), ticket.request.watch  # type: ignore[attr-defined] # a read
+        unseen = [event for event in early if is_unseen(event, kind, read)]
+        if unseen:
+            if has_own_watch and unseen[0].zxid is None:
+                self._doubtful.add(path)  # perhaps an event of an earlier watch, and this one stays
+            return [WatchFired([ticket.watcher], unseen[0])]
         self._watches.add(kind, path, ticket.watcher)
         if has_own_watch:
             self._confirmed[_CHILD if kind is _CHILD else _DATA].add(path)
@@ -245,12 +224,12 @@ class WatchRegistrations:
         return []
 
     def _repaired(self, repair: _Repair, code: int, reply: Record | None, zxid: int) -> list[WatchFired]:
-        """Take the reply to a repair, which has set a watch now, or shows that it is already due."""
-        kind, owner, path = repair.kind, repair.owner, _path_of(repair.request)
+        """Take the reply to a repair, which has set a watch, or shows that the watch is already due."""
+        kind, owner, path = repair.kind, repair.owner, watched_path(repair.request)
         if code == ThrottledError.code:
             self.repairs.append(_Repair(kind, path, owner, repair.read))
             return []
-        event_type = _change_since(repair, code, _zxid_read(kind, reply, zxid))
+        event_type = change_since(kind, repair.read, code, zxid_read(kind, reply, zxid))
         if event_type is None:
             self._confirmed[_CHILD if kind is _CHILD else _DATA].add(path)
         else:
@@ -262,21 +241,21 @@ class WatchRegistrations:
     def _persistent_set(
         self, ticket: Ticket, kind: WatchKind, early: deque[WatchEvent], zxid: int
     ) -> list[WatchFired]:
-        path, owner = _path_of(ticket.request), ticket.watcher
+        path, owner = watched_path(ticket.request), ticket.watcher
         self._watches.add(kind, path, owner)
         self._confirmed[kind].add(path)
         if kind is _PERSISTENT:
-            self._set_recursive(path, is_recursive=_asks_for_recursive(ticket.request))
+            self._set_recursive(path, is_recursive=requests_recursive(ticket.request))
         if len(early) == EARLY_EVENTS_MAX:
             return [WatchFired([owner], WatchEvent(EventType.RESYNC, path))]
-        return [WatchFired([owner], event) for event in early if _is_news(event, kind, zxid)]
+        return [WatchFired([owner], event) for event in early if is_unseen(event, kind, zxid)]
 
     def _set_recursive(self, path: str, *, is_recursive: bool) -> None:
         recursive = self._confirmed[_RECURSIVE]
         (recursive.add if is_recursive else recursive.discard)(path)
 
     def _upkeep_replied(self, ticket: Ticket, code: int) -> None:
-        request, path = ticket.request, _path_of(ticket.request)
+        request, path = ticket.request, watched_path(ticket.request)
         if code == ThrottledError.code and isinstance(request, RemoveWatchesRequest):
             self._doubtful.add(path)  # the server has not executed it
         elif code == 0 and isinstance(request, AddWatchRequest):
@@ -286,7 +265,7 @@ class WatchRegistrations:
     # --- events --------------------------------------------------------------------------------------------
 
     def implied_event(self, event: WatchEvent) -> WatchEvent | None:
-        """The change of children that comes with an event and that the server does not report, or None.
+        """Return the change of children that an event implies and the server does not report, or None.
 
         Servers from 3.9 report it; they also name the zxid of each event.
         """
@@ -298,21 +277,11 @@ class WatchRegistrations:
         return WatchEvent(EventType.CHILDREN_CHANGED, parent)
 
     def hold(self, event: WatchEvent) -> None:
-        """Keep an event for each request on its way whose watch may have caused it."""
-        if not self._in_flight:
-            return
-        in_flight = self._in_flight.get(event.path)
-        if in_flight is not None:
-            in_flight.hold(event, is_below=False)
-        above = event.path
-        while above != "/":
-            above = parent_of(above)
-            in_flight = self._in_flight.get(above)
-            if in_flight is not None and in_flight.for_recursive:
-                in_flight.hold(event, is_below=True)
+        """Hold an event for each request in flight whose watch may have caused it."""
+        self._in_flight.hold(event)
 
     def fired(self, event: WatchEvent) -> None:
-        """Note an event: the one-shot watches that it has fired are gone on the server, too."""
+        """Note an event: the server has removed the one-shot watches that it fired."""
         kinds = FIRES[event.type]
         if _DATA in kinds:
             self._confirmed[_DATA].discard(event.path)
@@ -320,129 +289,45 @@ class WatchRegistrations:
             self._confirmed[_CHILD].discard(event.path)
         self._look_at(event.path)
 
-    # --- what is needed ------------------------------------------------------------------------------------
+    # --- needs ---------------------------------------------------------------------------------------------
 
     def left(self, path: str) -> None:
         """Note that a watcher of `path` has left the table."""
         self._look_at(path)
 
     def take_unneeded(self, count: int) -> list[str]:
-        """Take at most `count` paths, each for an `UPKEEP` request."""
+        """Take at most `count` unneeded paths; submit an `UPKEEP` request for each."""
         return [self.unneeded.popitem()[0] for _ in range(min(count, len(self.unneeded)))]
 
     def _look_at(self, path: str) -> None:
+        """Note the path as unneeded if the server has more than its watchers need."""
         if self._is_too_wide(path) if self._is_needed(path) else self._is_on_server(path):
             self.unneeded[path] = None
 
     def _is_needed(self, path: str) -> bool:
-        """Whether the path has a watcher, or a request on its way that will give it one."""
+        """Whether the path has a watcher, or a request in flight that will give it one."""
         return path in self._in_flight or self._watches.has_watcher(path)
 
     def _is_on_server(self, path: str) -> bool:
         return path in self._doubtful or any(path in paths for paths in self._confirmed.values())
 
     def _is_too_wide(self, path: str) -> bool:
-        """Whether the server reports what happens below, although only the path itself is still watched."""
+        """Whether the server reports events below the path, although only the path itself is watched."""
         is_recursive = self._may_be_recursive(path) and not self._needs_recursive(path)
         return is_recursive and self._watches.is_watched(_PERSISTENT, path)
 
     def _needs_recursive(self, path: str) -> bool:
-        in_flight = self._in_flight.get(path)
-        is_asked = in_flight is not None and in_flight.for_recursive > 0
-        return is_asked or self._watches.is_watched(_RECURSIVE, path)
+        return self._in_flight.has_recursive_watcher(path) or self._watches.is_watched(_RECURSIVE, path)
 
     def _may_be_recursive(self, path: str) -> bool:
-        in_flight = self._in_flight.get(path)
-        return path in self._confirmed[_RECURSIVE] or (in_flight is not None and in_flight.recursive > 0)
+        return path in self._confirmed[_RECURSIVE] or self._in_flight.may_be_recursive(path)
 
     def _is_covered(self, path: str, *, of_children: bool) -> bool:
         """Whether a persistent watch will report all that a one-shot one would, unless it is refused."""
-        if self._is_confirmed(path, of_children=of_children):
-            return True
-        in_flight = self._in_flight.get(path)
-        if in_flight is None:
-            return False
-        return in_flight.persistent > 0 or (in_flight.recursive > 0 and not of_children)
+        is_confirmed = self._is_confirmed(path, of_children=of_children)
+        return is_confirmed or self._in_flight.covers(path, of_children=of_children)
 
     def _is_confirmed(self, path: str, *, of_children: bool) -> bool:
-        """The same, of the watches that the server has confirmed. A recursive one reports no lists."""
+        """The same for confirmed watches only. A recursive watch reports no changes of children."""
         confirmed = self._confirmed
         return path in confirmed[_PERSISTENT] or (path in confirmed[_RECURSIVE] and not of_children)
-
-
-def _path_of(request: Request[Any]) -> str:
-    """The one path whose watch a request changes."""
-    if isinstance(request, SetWatches2Request):
-        assert request.persistent_watches
-        return request.persistent_watches[0]
-    assert request.path is not None, "every other request that concerns watches has a path"
-    return request.path
-
-
-def _persistent(path: str) -> AddWatchRequest:
-    return AddWatchRequest(path, AddWatchMode.PERSISTENT)
-
-
-def _beside_recursive(path: str) -> SetWatches2Request:
-    return SetWatches2Request(0, [], [], [], [path], [path])
-
-
-def _change_since(repair: _Repair, code: int, zxid: int) -> EventType | None:
-    """What has happened since the owner of a repaired watch has read; None if nothing has."""
-    if repair.kind is _EXIST:
-        return None if code == NoNodeError.code else EventType.CREATED
-    if code == NoNodeError.code:
-        return EventType.DELETED
-    if code == 0 and zxid <= repair.read:
-        return None
-    return EventType.CHILDREN_CHANGED if repair.kind is _CHILD else EventType.DATA_CHANGED
-
-
-def _asks_for_persistent(request: Request[Any]) -> bool:
-    return isinstance(request, SetWatches2Request) or (
-        isinstance(request, AddWatchRequest) and request.mode == AddWatchMode.PERSISTENT
-    )
-
-
-def _asks_for_recursive(request: Request[Any]) -> bool:
-    return isinstance(request, SetWatches2Request) or _is_for_recursive(request)
-
-
-def _is_for_recursive(request: Request[Any]) -> bool:
-    """Whether it does so for a watcher of its own, not only to let a recursive watch stand."""
-    return isinstance(request, AddWatchRequest) and request.mode == AddWatchMode.PERSISTENT_RECURSIVE
-
-
-def _watch_set_by(request: Request[Any], code: int) -> WatchKind | None:
-    """The watch that a request has set, given the code of its reply."""
-    if isinstance(request, ExistsRequest):
-        return {0: _DATA, NoNodeError.code: _EXIST}.get(code)
-    if code != 0:
-        return None
-    if isinstance(request, GetDataRequest):
-        return _DATA
-    if isinstance(request, _READS_OF_CHILDREN):
-        return _CHILD
-    return _PERSISTENT if _asks_for_persistent(request) else _RECURSIVE
-
-
-def _is_news(event: WatchEvent, kind: WatchKind, zxid: int) -> bool:
-    """Whether a watch is told of an early event, given the newest change that its request has seen."""
-    if kind is _EXIST and event.type is not EventType.CREATED:
-        return False  # nothing else can happen first to a znode that is not there
-    return kind in FIRES[event.type] and (event.zxid is None or event.zxid > zxid)
-
-
-def _zxid_read(kind: WatchKind, reply: Record | None, zxid: int) -> int:
-    """The newest change that was read.
-
-    A stat tells it. Otherwise the zxid in the header does: no server applies a write while it answers a read
-    (`CommitProcessor`, `SyncRequestProcessor`).
-    """
-    # Each is at least the zxid of the znode's creation, so this also holds for a znode that was deleted and
-    # created again.
-    stat = getattr(reply, "stat", None)
-    if stat is None:
-        return zxid
-    read: int = stat.pzxid if kind is _CHILD else stat.mzxid
-    return read

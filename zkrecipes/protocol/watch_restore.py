@@ -74,7 +74,7 @@ class WatchRestore:
         self._next = next(self._requests, None)
 
     def encode_next(self) -> list[bytes]:
-        """Return the frame of the next batch, in a list that is empty if there is none."""
+        """Return a list with the frame of the next batch, or an empty list if all are encoded."""
         request = self._next
         if request is None or self._requests is None:
             return []

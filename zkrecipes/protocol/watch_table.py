@@ -1,7 +1,8 @@
-"""Who watches what, and which watches an event fires: add, fire, drop, over opaque owners.
+"""The table of watches and their opaque owners: add, remove, drop, fire.
 
-Both ends use it: on the client an owner is a watch handle, on the server a connection. The rule of what fires
-is `FIRES`, one table (`WatchManager.java`, `WatchManagerOptimized.java`, `ZKWatchManager.java`, 3.9).
+Both ends use it: on the client an owner is a watch handle, on the server a connection. The table `FIRES`
+defines which watches an event fires (`WatchManager.java`, `WatchManagerOptimized.java`,
+`ZKWatchManager.java`, 3.9).
 """
 
 from __future__ import annotations
@@ -20,21 +21,21 @@ Owner = TypeVar("Owner", bound=Hashable)
 
 
 class WatchKind(Enum):
-    """How a watch was set, which is what it listens to."""
+    """The kind of a watch: the request that set it, which decides the events that fire it."""
 
     DATA = "data"
-    """One-shot, by get or by exists on a znode that is there."""
+    """One-shot, set by get, or by exists on an existing znode."""
     EXIST = "exist"
-    """One-shot, by exists on a znode that is not there."""
+    """One-shot, set by exists on a missing znode."""
     CHILD = "child"
-    """One-shot, by get_children."""
+    """One-shot, set by get_children."""
     PERSISTENT = "persistent"
-    """Stays: data and children of one znode."""
+    """Persistent: data and children of one znode."""
     RECURSIVE = "recursive"
-    """Stays: the znode and all below it, but never a change of children, which their own events tell."""
+    """Persistent: the znode and all below it, but no change of children, which their own events report."""
 
-    # An enum's own is a Python function, called for each look into each table below.
-    if not TYPE_CHECKING:  # checkers know it as a method
+    # An enum's own `__hash__` is a Python function, called for each access to a table below.
+    if not TYPE_CHECKING:  # type checkers expect a method
         __hash__ = object.__hash__
 
 
@@ -53,25 +54,26 @@ FIRES: dict[EventType, tuple[WatchKind, ...]] = {
     EventType.DATA_CHANGED: (WatchKind.DATA, WatchKind.EXIST, WatchKind.PERSISTENT, WatchKind.RECURSIVE),
     EventType.CHILDREN_CHANGED: (WatchKind.CHILD, WatchKind.PERSISTENT),
 }
-"""Which kinds on the event's path it fires; `RECURSIVE` also where it stands on a path above."""
+"""The kinds of watch that an event fires on its path. `RECURSIVE` watches on paths above fire as well."""
 
 
 @final
 class WatchTable(Generic[Owner]):
-    """Watches by kind and path, each with its owners in the order in which they came."""
+    """Watches by kind and path, each with its owners in the order in which they were added."""
 
     def __init__(self) -> None:
-        # dicts in place of sets: owners are told, and watches dropped, in the order in which they came
+        # dicts instead of sets: owners are notified, and watches dropped, in the order in which they were
+        # added
         self._owners: dict[WatchKind, dict[str, dict[Owner, None]]] = {kind: {} for kind in WatchKind}
         self._watches: dict[Owner, dict[tuple[WatchKind, str], None]] = {}
 
     def add(self, kind: WatchKind, path: str, owner: Owner) -> None:
-        """`owner` watches `path`; the same watch twice is one."""
+        """Add a watch; adding the same watch twice has no effect."""
         self._owners[kind].setdefault(path, {})[owner] = None
         self._watches.setdefault(owner, {})[kind, path] = None
 
     def remove(self, kind: WatchKind, path: str, owner: Owner) -> bool:
-        """`owner` watches `path` no longer; whether it did."""
+        """Remove a watch, and return whether it was in the table."""
         owners = self._owners[kind].get(path)
         if owners is None or owner not in owners:
             return False
@@ -82,11 +84,11 @@ class WatchTable(Generic[Owner]):
         return True
 
     def drop(self, owner: Owner, *, at_most: int | None = None) -> list[tuple[WatchKind, str]]:
-        """`owner` watches nothing any longer; what it watched, oldest first.
+        """Remove the watches of an owner, and return them, oldest first.
 
         Args:
-            owner: which one.
-            at_most: how many watches to drop; None for all.
+            owner: the owner.
+            at_most: the number of watches to remove; None for all.
         """
         watches = list(islice(self._watches.get(owner, ()), at_most))
         for kind, path in watches:
@@ -94,20 +96,20 @@ class WatchTable(Generic[Owner]):
         return watches
 
     def fire(self, event: EventType, path: str, *, is_replay: bool = False) -> list[Owner]:
-        """The owners that the event concerns, each once; their one-shot watches of it are gone.
+        """Remove the one-shot watches that an event fires, and return the owners of all it fires, each once.
 
         Args:
-            event: what happened.
-            path: to which znode.
-            is_replay: it is the server's answer to setWatches, which concerns one-shot watches only.
+            event: the type of change.
+            path: the changed znode.
+            is_replay: whether the server fired it while restoring watches, which fires one-shot ones only.
         """
-        told: dict[Owner, None] = {}
+        fired: dict[Owner, None] = {}
         for kind in FIRES.get(event, ()):
             if is_replay and kind not in ONE_SHOT:
                 continue
             owners = self._owners[kind].get(path)
             if owners:
-                told.update(owners)
+                fired.update(owners)
                 if kind in ONE_SHOT:
                     for owner in owners:
                         self._forget(kind, path, owner)
@@ -117,23 +119,23 @@ class WatchTable(Generic[Owner]):
             above = path
             while above != "/":
                 above = parent_of(above)
-                told.update(recursive.get(above, {}))
-        return list(told)
+                fired.update(recursive.get(above, {}))
+        return list(fired)
 
     def is_watched(self, kind: WatchKind, path: str) -> bool:
-        """Whether anybody watches `path` this way."""
+        """Whether `path` has a watch of this kind."""
         return path in self._owners[kind]
 
     def has_watcher(self, path: str) -> bool:
-        """Whether anybody watches `path` in any way."""
+        """Whether `path` has a watch of any kind."""
         return any(path in owners for owners in self._owners.values())
 
     def paths(self, kind: WatchKind) -> list[str]:
-        """Every path that is watched this way."""
+        """Return the paths that have a watch of this kind."""
         return list(self._owners[kind])
 
     def owners(self, *kinds: WatchKind) -> list[Owner]:
-        """Every owner of a watch of one of these kinds (of any kind where none is named), each once."""
+        """Return the owners of watches of these kinds (of any kind if none is named), each once."""
         if not kinds:
             return list(self._watches)
         found: dict[Owner, None] = {}
@@ -143,7 +145,7 @@ class WatchTable(Generic[Owner]):
         return list(found)
 
     def watches_of(self, owner: Owner) -> frozenset[tuple[WatchKind, str]]:
-        """What `owner` watches."""
+        """Return the watches of an owner."""
         return frozenset(self._watches.get(owner, ()))
 
     def __len__(self) -> int:
