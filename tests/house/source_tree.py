@@ -14,7 +14,7 @@ PACKAGE = "zkrecipes"
 
 @dataclass(frozen=True)
 class Import:
-    """One imported module with the names that are taken out of it (none for `import x`)."""
+    """An imported module with the names that are imported from it (empty for `import x`)."""
 
     module: str
     names: tuple[str, ...]
@@ -24,7 +24,7 @@ class Import:
 
 @dataclass(frozen=True)
 class Module:
-    """One module: its dotted name, where it stands, and its text."""
+    """A module: its dotted name, its file, and its text."""
 
     name: str
     file: str
@@ -47,13 +47,13 @@ class Module:
         return self.name if self.is_package else self.name.rpartition(".")[0]
 
     @property
-    def room(self) -> str:
-        """The first name below the package: `codec`, `errors` …; empty for the front door."""
+    def part(self) -> str:
+        """The first name below the package: `codec`, `errors` …; empty for the package's `__init__.py`."""
         return self.name.removeprefix(PACKAGE).removeprefix(".").partition(".")[0]
 
 
 def read_package() -> list[Module]:
-    """Every module of the package, in order of name."""
+    """Return every module of the package, in order of name."""
     modules = [_read(path) for path in (ROOT / PACKAGE).rglob("*.py")]
     return sorted(modules, key=lambda module: module.name)
 
@@ -75,7 +75,7 @@ def _imports(node: ast.AST, *, in_function: bool, package: str) -> Iterator[Impo
             full = ".".join([*base, *([module] if module else [])])
             yield Import(full, tuple(alias.name for alias in names), node.lineno, in_function)
         case ast.Call(func=ast.Name(id="__import__") | ast.Attribute(attr="import_module")):
-            # A hidden import is an import. What it imports is known only when it is spelled out.
+            # A hidden import counts as an import. Its module is known only if it is a literal.
             target = node.args[0] if node.args else None
             named = target.value if isinstance(target, ast.Constant) else "?"
             yield Import(str(named), (), node.lineno, in_function)

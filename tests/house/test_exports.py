@@ -1,4 +1,4 @@
-"""The front door: what it offers exists, is documented and final, and loads lazily."""
+"""The public names exist, are documented and final, and load lazily."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PUBLIC_NAMES = sorted(zkrecipes.__all__)
 # A module is named for what it owns.
 NAMES_THAT_SAY_NOTHING = {"utils", "util", "helpers", "helper", "common", "base", "misc", "manager"}
 MADE_TO_BE_INHERITED = {"Instrument"}
-# What `import zkrecipes` must not load: the loops, the servers, and what only they need.
+# `import zkrecipes` must not load these: the loops, the servers, and their dependencies.
 LOADED_ON_DEMAND = {
     "anyio", "asyncio", "sqlite3", "trio",
     "zkrecipes.devserver", "zkrecipes.ensemble", "zkrecipes.testing", "zkrecipes.cli",
@@ -41,10 +41,10 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_type_checkers_and_the_running_program_see_the_same_names() -> None:
-    (front,) = (module for module in read_package() if module.name == PACKAGE)
+    (top,) = (module for module in read_package() if module.name == PACKAGE)
     (block,) = (
         node
-        for node in front.tree.body
+        for node in top.tree.body
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
     )
     seen_by_checkers = {
@@ -56,7 +56,7 @@ def test_type_checkers_and_the_running_program_see_the_same_names() -> None:
     }
     (table,) = (
         ast.literal_eval(node.value)
-        for node in front.tree.body
+        for node in top.tree.body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_NAMES_BY_MODULE"
     )
     seen_by_program = {(module, name) for module, names in table.items() for name in names}
@@ -65,7 +65,7 @@ def test_type_checkers_and_the_running_program_see_the_same_names() -> None:
 
 
 @pytest.mark.parametrize("name", PUBLIC_NAMES)
-def test_a_public_name_is_defined_in_a_module_that_offers_it(name: str) -> None:
+def test_a_public_name_is_exported_by_its_module(name: str) -> None:
     value = getattr(zkrecipes, name)
     module = importlib.import_module(_home_of(name))
     assert name in module.__all__
@@ -79,8 +79,8 @@ def test_a_public_name_is_documented(name: str) -> None:
         assert name in _documented_constants(_home_of(name)), f"{name} has no docstring below it"
         return
     own = vars(value).get("__doc__") if inspect.isclass(value) else value.__doc__
-    assert own, f"{name} has no docstring of its own"
-    assert own.splitlines()[0].strip().endswith((".", ":")), f"{name}: the first line is no sentence"
+    assert own, f"{name} has no docstring"
+    assert own.splitlines()[0].strip().endswith((".", ":")), f"{name}: the first line is not a sentence"
 
 
 @pytest.mark.parametrize("name", PUBLIC_NAMES)
@@ -89,13 +89,13 @@ def test_a_public_class_is_final_or_made_to_be_inherited(name: str) -> None:
     if name in MADE_TO_BE_INHERITED:
         return
     if not inspect.isclass(value) or issubclass(value, (BaseException, enum.Enum)):
-        return  # an exception may be refined by its users; an enum with members is final by itself
+        return  # an exception may be refined by its users; an enum with members is final
     if getattr(value, "_is_protocol", False):
-        return  # a protocol is there to be implemented
+        return  # a protocol must be implemented
     assert getattr(value, "__final__", False), f"{name} is not @final"
 
 
-def test_importing_the_front_door_loads_no_loop_and_no_server() -> None:
+def test_importing_the_package_loads_no_loop_and_no_server() -> None:
     program = "import json, sys, zkrecipes; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-I", "-c", program], check=True, capture_output=True, text=True)
     loaded = LOADED_ON_DEMAND & set(json.loads(done.stdout))
@@ -112,7 +112,7 @@ def test_every_module_has_a_docstring() -> None:
     assert not bad
 
 
-def test_the_repository_stands_on_its_own() -> None:
+def test_the_repository_names_no_file_outside() -> None:
     elsewhere = "../" + "shared"
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
@@ -122,7 +122,7 @@ def test_the_repository_stands_on_its_own() -> None:
         text=True,
     )
     if listed.returncode != 0:
-        pytest.skip("not a git clone: there is no list of the files that belong to the project")
+        pytest.skip("not a git clone, so the files of the project are unknown")
     files = [ROOT / name for name in listed.stdout.splitlines()]
     bad = [
         path.relative_to(ROOT).as_posix()
@@ -133,11 +133,11 @@ def test_the_repository_stands_on_its_own() -> None:
 
 
 def _home_of(name: str) -> str:
-    return zkrecipes._MODULE_BY_NAME[name]  # noqa: SLF001 - the front door's own table
+    return zkrecipes._MODULE_BY_NAME[name]  # noqa: SLF001 - the package's table
 
 
 def _documented_constants(module_name: str) -> set[str]:
-    """The constants of a module that have a string right below them."""
+    """Return the constants of a module that have a string directly below them."""
     (module,) = (module for module in read_package() if module.name == module_name)
     pairs = zip(module.tree.body, module.tree.body[1:], strict=False)
     return {

@@ -1,4 +1,4 @@
-"""The layer rule: who may import whom. A violation is named with its file and line."""
+"""The layer rule: the permitted imports of each part of the package. A violation has its file and line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.house.source_tree import PACKAGE, Import, Module, read_package
 
-# Modules of the standard library that do I/O, read a clock, or roll dice. `logging` is allowed everywhere.
+# Modules of the standard library that do I/O, read a clock, or generate random numbers. `logging` is allowed.
 IMPURE = frozenset(
     "asyncio concurrent datetime fcntl fileinput getpass glob http importlib mmap multiprocessing os "
     "pathlib random sched secrets select selectors shelve shutil signal socket socketserver sqlite3 ssl "
@@ -22,13 +22,13 @@ FLOOR_0 = frozenset({"errors", "enums", "paths", "acl"})
 
 @dataclass(frozen=True)
 class Rule:
-    """What one room may import: rooms or modules of ours, others' packages, and not which of Python's."""
+    """The permitted imports of one part: our modules, other packages, and the forbidden modules of Python."""
 
     ours: frozenset[str]
     others: frozenset[str] = frozenset()
     never: frozenset[str] = frozenset()
     exceptions: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Modules of this room that may import more, each with what."""
+    """The modules of this part that may import more, each with its additional imports."""
     client_names: bool = False
     """Whether it may import the client's public names."""
 
@@ -41,7 +41,7 @@ def _rules() -> dict[str, Rule]:
     up_to_client = up_to_protocol | {"net", "client"}
     either_loop = frozenset({"anyio", "trio"})
     rules = {name: Rule(FLOOR_0, never=pure) for name in FLOOR_0}
-    # The ready sets are made of the codec's records; the codec knows nothing of them.
+    # The ready ACLs are made of the codec's records. The codec does not import them.
     rules["acl"] = Rule(FLOOR_0 | {"codec"}, never=pure)
     rules |= {
         "codec": Rule(FLOOR_0 | {"codec"}, never=pure),
@@ -84,22 +84,22 @@ def _rules() -> dict[str, Rule]:
 
 RULES = _rules()
 
-# Where an import may stand inside a function, and why.
+# The modules that may import inside a function, and the reason.
 IMPORTS_IN_FUNCTIONS = {
-    "zkrecipes": "the front door loads a name when it is asked for",
-    "zkrecipes.net.wakeup": "only the loop that runs may be imported",
-    "zkrecipes.net.transport.network": "as above: the streams of either loop",
+    "zkrecipes": "loads a name on first use",
+    "zkrecipes.net.wakeup": "only the running loop may be imported",
+    "zkrecipes.net.transport.network": "as above, for the streams of either loop",
     "zkrecipes.net.kerberos": "an extra",
     "zkrecipes.client.otel": "an extra",
-    "zkrecipes.testing": "loads a name when it is asked for, so that the plugin costs nothing",
-    "zkrecipes.testing.pytest_plugin": "loaded in every run of pytest: fixtures import what they need",
-    "zkrecipes.testing.asyncio_fixtures": "loaded in every run with pytest-asyncio: as above",
-    "zkrecipes.cli": "says what to install where its extra is missing",
+    "zkrecipes.testing": "loads a name on first use, so that the plugin costs nothing",
+    "zkrecipes.testing.pytest_plugin": "loaded in every run of pytest, so its fixtures import their modules",
+    "zkrecipes.testing.asyncio_fixtures": "loaded in every run with pytest-asyncio, as above",
+    "zkrecipes.cli": "reports the command that installs its missing extra",
 }
 
 
 def violations(modules: Iterable[Module], public_names: Mapping[str, frozenset[str]]) -> list[str]:
-    """Every import that breaks the rule, as `file:line: reason`, and a cycle if there is one."""
+    """Return every import that breaks the rule, as `file:line: reason`, and a cycle if there is one."""
     modules = list(modules)
     known = {module.name for module in modules}
     found = [
@@ -118,27 +118,27 @@ def _objection(
         return f"{entry.module} is imported inside a function"
     if module.name == PACKAGE:
         return None if _root(entry) in {PACKAGE, "?", *sys.stdlib_module_names} else f"imports {entry.module}"
-    rule = RULES.get(module.room)
+    rule = RULES.get(module.part)
     if rule is None:
-        return f"{module.room} is a room that the layer rule does not know"
+        return f"{module.part} is a part that the layer rule does not know"
     extra = rule.exceptions.get(module.name.removeprefix(f"{PACKAGE}."), frozenset())
     if _root(entry) == PACKAGE:
         targets = _targets(entry, known)
         bad = [t for t in targets if not _may_import(t, entry, rule.ours | extra, rule, public_names)]
-        return f"{module.room} may not import {bad[0]}" if bad else None
+        return f"{module.part} may not import {bad[0]}" if bad else None
     if entry.module == "?" and module.name not in IMPORTS_IN_FUNCTIONS:
-        return "imports something that is not spelled out"
-    return _objection_to_others(module.room, entry, rule, extra)
+        return "imports a module that is not a literal"
+    return _objection_to_others(module.part, entry, rule, extra)
 
 
-def _objection_to_others(room: str, entry: Import, rule: Rule, extra: frozenset[str]) -> str | None:
+def _objection_to_others(part: str, entry: Import, rule: Rule, extra: frozenset[str]) -> str | None:
     root = _root(entry)
     if root in extra or root in rule.others:
         return None
     if root in rule.never:
-        return f"{room} may not import {root}: no I/O, clock, randomness or loop there"
+        return f"{part} may not import {root}: no I/O, clock, randomness or loop there"
     if root not in sys.stdlib_module_names:
-        return f"{room} may not import {root}"
+        return f"{part} may not import {root}"
     return None
 
 
@@ -149,7 +149,7 @@ def _may_import(
     rule: Rule,
     public_names: Mapping[str, frozenset[str]],
 ) -> bool:
-    """Whether one of ours may be imported: it or a package around it is allowed, or only public names are."""
+    """Whether `target` may be imported: it or its package is allowed, or only public names are imported."""
     inside = target.removeprefix(PACKAGE).removeprefix(".")
     parts = inside.split(".")
     if any(".".join(parts[: end + 1]) in allowed for end in range(len(parts))):
@@ -160,7 +160,7 @@ def _may_import(
 
 
 def _targets(entry: Import, known: set[str]) -> list[str]:
-    """The modules that an import names: in `from zkrecipes import paths` that is `zkrecipes.paths`."""
+    """Return the modules that an import names, such as `zkrecipes.paths` in `from zkrecipes import paths`."""
     submodules = [f"{entry.module}.{name}" for name in entry.names if f"{entry.module}.{name}" in known]
     return submodules if submodules and len(submodules) == len(entry.names) else [entry.module, *submodules]
 
@@ -175,7 +175,7 @@ def _cycles(modules: list[Module], known: set[str]) -> list[str]:
             if target in known and target != module.name
         }
         for module in modules
-        if module.name != PACKAGE  # the front door imports all, and lazily
+        if module.name != PACKAGE  # it imports every module, lazily
     }
     try:
         TopologicalSorter(graph).prepare()
@@ -189,10 +189,10 @@ def _root(entry: Import) -> str:
 
 
 def _client_names(modules: Iterable[Module]) -> dict[str, frozenset[str]]:
-    """What the front door takes from each module; the client package may hand on the codec's records."""
-    front = next(module for module in modules if module.name == PACKAGE)
+    """Return the names that `zkrecipes` exports from each module; `zkrecipes.client` also exports records."""
+    top = next(module for module in modules if module.name == PACKAGE)
     names: dict[str, frozenset[str]] = {}
-    for entry in front.imports:
+    for entry in top.imports:
         names[entry.module] = names.get(entry.module, frozenset()) | frozenset(entry.names)
     names["zkrecipes.client"] = frozenset().union(
         *(
@@ -210,8 +210,8 @@ def test_every_import_goes_down() -> None:
     assert not found, "\n".join(found)
 
 
-def test_every_room_of_the_package_has_a_rule() -> None:
-    assert {module.room for module in read_package()} - {""} <= RULES.keys()
+def test_every_part_of_the_package_has_a_rule() -> None:
+    assert {module.part for module in read_package()} - {""} <= RULES.keys()
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_every_room_of_the_package_has_a_rule() -> None:
         (
             "zkrecipes.devserver.processor",
             "import importlib\nimportlib.import_module(x)",
-            "is not spelled out",
+            "is not a literal",
         ),
         (
             "zkrecipes.ensemble.server",
@@ -263,12 +263,12 @@ def test_every_room_of_the_package_has_a_rule() -> None:
             "ensemble may not import zkrecipes.devserver",
         ),
         ("zkrecipes.testing.network", "import zkrecipes.cli", "testing may not import zkrecipes.cli"),
-        ("zkrecipes.plumbing", "", "a room"),
+        ("zkrecipes.plumbing", "", "a part"),
     ],
 )
 def test_a_forbidden_import_is_named(name: str, text: str, reason: str) -> None:
     module = Module(name, name.replace(".", "/") + ".py", text or "import zkrecipes.errors")
-    others = [Module(f"zkrecipes.{room}", "", "") for room in ("net.transport", "protocol.states", "errors")]
+    others = [Module(f"zkrecipes.{part}", "", "") for part in ("net.transport", "protocol.states", "errors")]
     found = violations([module, *others], {"zkrecipes.client.trees": frozenset({"walk"})})
     assert len(found) == 1
     assert found[0].startswith(f"{module.file}:")
@@ -288,8 +288,8 @@ def test_a_forbidden_import_is_named(name: str, text: str, reason: str) -> None:
         ("zkrecipes.cli.serve", "import click\nfrom zkrecipes.devserver.server import DevServer"),
     ],
 )
-def test_an_allowed_import_is_not(name: str, text: str) -> None:
-    others = [Module(f"zkrecipes.{room}", "", "") for room in ("net.transport", "paths", "errors")]
+def test_an_allowed_import_is_not_reported(name: str, text: str) -> None:
+    others = [Module(f"zkrecipes.{part}", "", "") for part in ("net.transport", "paths", "errors")]
     module = Module(name, name.replace(".", "/") + ".py", text)
     assert not violations([module, *others], {"zkrecipes.client.trees": frozenset({"walk"})})
 

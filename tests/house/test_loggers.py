@@ -1,4 +1,4 @@
-"""Loggers have names that stay, whatever becomes of the modules behind them."""
+"""Loggers have stable names, which the documentation lists."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LOGGER = re.compile(r"getLogger\((.*?)\)")
 _PAGE = ROOT / "docs" / "how-to" / "monitoring.md"
 
 
-def test_every_logger_is_one_that_the_documentation_names() -> None:
+def test_the_documentation_names_every_logger() -> None:
     named = set(re.findall(r"^\| `(zkrecipes\.[a-z]+)` \|", _PAGE.read_text(), re.MULTILINE))
     used = {name for path in (ROOT / "zkrecipes").rglob("*.py") for name in _LOGGER.findall(path.read_text())}
     assert used - {'"zkrecipes"'} == {f'"{name}"' for name in named}

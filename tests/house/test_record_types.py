@@ -1,4 +1,4 @@
-"""A record's tuple, as type checkers see it, has the types of its fields, in their order."""
+"""A record's tuple, as type checkers see it, has the types of its fields, in order."""
 
 from __future__ import annotations
 
