@@ -1,7 +1,7 @@
-"""A member of a double barrier in a process of its own: it goes through round after round until it is killed.
+"""One member of a double barrier in a separate process: it goes through rounds until it is killed.
 
-It prints a line when its block begins and one when it has ended: `in` or `out`, the round's fencing token,
-and the time by the clock that all processes have in common.
+It prints a line when its block begins, and one when the block has ended: `in` or `out`, the round's fencing
+token, and the time by the clock that all processes share.
 """
 
 # ruff: noqa: T201 - a program

@@ -1,7 +1,7 @@
 """Many processes go through the rounds of one double barrier on a real ensemble, and some are killed.
 
-A killed process is started again at once. `python -m tests.apache.double_barrier_rounds` plays 100 rounds of
-16 processes; `make rounds` is the same, and the exit code is 1 if two rounds overlapped.
+A killed process is restarted immediately. `python -m tests.apache.double_barrier_rounds` runs 100 rounds of
+16 processes, as `make rounds` does; the exit code is 1 if two rounds overlapped.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.conftest import JAVA_OPTIONS, PROPERTIES, SETTINGS
 from zkrecipes.ensemble import ApacheEnsemble
 
 SESSION_TIMEOUT = 8.0
-"""Sixteen processes on few cores keep each other waiting for seconds."""
+"""In seconds. Sixteen processes on few cores can delay each other for seconds."""
 _LINE_LENGTH_MAX = 1000
 
 
@@ -41,11 +41,11 @@ class Stay:
 
 
 @dataclass
-class Report:
-    """What happened.
+class Result:
+    """The result of a run.
 
     Attributes:
-        kills: how many processes were killed, of them `inside` in their blocks.
+        kills: the number of killed processes; `inside` of them were in their blocks.
     """
 
     stays: list[Stay] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Report:
         return dict(sorted(rounds.items()))
 
     def overlaps(self) -> list[tuple[int, int]]:
-        """Which rounds were not over when the next one began."""
+        """Return the pairs of rounds that overlapped."""
         rounds = list(self.rounds.items())
         return [
             (one, other)
@@ -71,26 +71,26 @@ class Report:
 
 
 class Members:
-    """The processes."""
+    """The processes of the members."""
 
     def __init__(
         self, connect_string: str, path: str, *, number: int, session_timeout: float, seed: int
     ) -> None:
-        self.report = Report()
+        self.result = Result()
         self._arguments = connect_string, path, str(number), str(session_timeout)
         self._number = number
         self._rng = random.Random(seed)
         self._processes: dict[str, anyio.abc.Process] = {}
         self._inside: dict[str, Stay] = {}
 
-    async def play(self, rounds: int, kill_every: float) -> None:
-        """Play so many rounds."""
+    async def run(self, rounds: int, kill_every: float) -> None:
+        """Run until this many rounds have begun."""
         async with anyio.create_task_group() as tasks:
             try:
                 for number in range(self._number):
                     await self._start(f"member-{number}", tasks)
                 tasks.start_soon(self._kill_sometimes, kill_every, tasks)
-                while len(self.report.rounds) < rounds:  # noqa: ASYNC110 - it is told by other processes
+                while len(self.result.rounds) < rounds:  # noqa: ASYNC110 - other processes report it
                     await anyio.sleep(0.1)
                 tasks.cancel_scope.cancel()
             finally:
@@ -119,7 +119,7 @@ class Members:
             what, token, now = line.split()
             if what == b"in":
                 stay = self._inside[name] = Stay(int(token), float(now))
-                self.report.stays.append(stay)
+                self.result.stays.append(stay)
             else:
                 self._inside.pop(name).ended = float(now)
 
@@ -131,28 +131,28 @@ class Members:
             process.kill()
             await process.wait()
             died = time.monotonic()
-            await anyio.sleep(0.05)  # for the lines that it has written
-            self.report.kills += 1
+            await anyio.sleep(0.05)  # until its last lines are read
+            self.result.kills += 1
             stay = self._inside.pop(name, None)
             if stay is not None:
                 stay.ended = died
-                self.report.inside += 1
+                self.result.inside += 1
             await self._start(name, tasks)
 
 
-async def _run(processes: int, rounds: int, kill_every: float, seed: int) -> Report:
+async def _run(processes: int, rounds: int, kill_every: float, seed: int) -> Result:
     ensemble = ApacheEnsemble(size=3, settings=SETTINGS, properties=PROPERTIES, java_options=JAVA_OPTIONS)
     async with ensemble:
         path = f"/rounds-{uuid.uuid4().hex[:8]}"
         members = Members(
             ensemble.connect_string, path, number=processes, session_timeout=SESSION_TIMEOUT, seed=seed
         )
-        await members.play(rounds, kill_every)
-    return members.report
+        await members.run(rounds, kill_every)
+    return members.result
 
 
 def main() -> int:
-    """Play, and report whether two rounds overlapped."""
+    """Run many rounds, and report whether two of them overlapped."""
     parser = argparse.ArgumentParser(prog="make rounds", description=__doc__)
     parser.add_argument("--processes", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=100)
@@ -161,11 +161,11 @@ def main() -> int:
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     began = time.monotonic()
-    report = anyio.run(_run, options.processes, options.rounds, options.kill_every, options.seed)
-    overlaps = report.overlaps()
+    result = anyio.run(_run, options.processes, options.rounds, options.kill_every, options.seed)
+    overlaps = result.overlaps()
     print(  # noqa: T201
-        f"seed {options.seed}: {len(report.rounds)} rounds, {len(report.stays)} stays, {report.kills} kills "
-        f"({report.inside} inside), {len(overlaps)} overlaps {overlaps or ''}, "
+        f"seed {options.seed}: {len(result.rounds)} rounds, {len(result.stays)} stays, {result.kills} kills "
+        f"({result.inside} inside), {len(overlaps)} overlaps {overlaps or ''}, "
         f"{time.monotonic() - began:.0f} s"
     )
     return 1 if overlaps else 0

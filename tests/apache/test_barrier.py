@@ -1,4 +1,4 @@
-"""The barriers against the dev server and Apache's: what is counted from stats is counted alike."""
+"""The barriers against the dev server and Apache ZooKeeper, whose stats they count in the same way."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def connect(server: Served) -> AbstractAsyncContextManager[zk.Client]:
     return zk.connect(server.connect_string, session_timeout=10, connect_timeout=15)
 
 
-async def test_a_gate(server: Served, fresh_path: str) -> None:
+async def test_a_gate_that_is_closed_again_immediately(server: Served, fresh_path: str) -> None:
     async with connect(server) as client, connect(server) as other:
         path = f"{fresh_path}/gate"
         await zk.Barrier(other, path).wait()
@@ -36,10 +36,10 @@ async def test_a_gate(server: Served, fresh_path: str) -> None:
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(wait)
-            while await server.watch_count() <= watches:  # noqa: ASYNC110 - nothing announces it
+            while await server.watch_count() <= watches:  # noqa: ASYNC110 - no event reports it
                 await anyio.sleep(0.01)
             assert not through.is_set()
-            async with client.transaction() as tx:  # opened, and closed again at once
+            async with client.transaction() as tx:  # opens the gate, and closes it again immediately
                 tx.delete(path)
                 tx.create(path)
         for _ in range(2):
@@ -47,7 +47,7 @@ async def test_a_gate(server: Served, fresh_path: str) -> None:
         assert await client.exists(path) is None
 
 
-async def test_steps_that_begin_and_end_together(server: Served, fresh_path: str) -> None:
+async def test_rounds_begin_and_end_together(server: Served, fresh_path: str) -> None:
     done: list[int] = []
 
     async def work() -> None:
@@ -98,7 +98,7 @@ async def test_a_member_whose_znode_is_deleted_inside(server: Served, fresh_path
         assert stat is None or stat.num_children == 0
 
 
-async def test_a_ready_that_was_left_behind(server: Served, fresh_path: str) -> None:
+async def test_a_leftover_ready_admits_no_member(server: Served, fresh_path: str) -> None:
     async with connect(server) as client, connect(server) as other:
         await client.ensure_path(f"{fresh_path}/ready")
         with anyio.move_on_after(0.3):
@@ -120,15 +120,15 @@ async def test_a_ready_that_was_left_behind(server: Served, fresh_path: str) -> 
 @pytest.mark.apache
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("anyio_backend", ["trio"])
-async def test_rounds_of_several_processes_of_which_some_are_killed(
+async def test_rounds_of_several_processes_under_kills(
     apache_ensemble: ApacheEnsemble, fresh_path: str
 ) -> None:
-    """`make rounds` plays more, with more processes."""
+    """`make rounds` runs more rounds, with more processes."""
     members = Members(apache_ensemble.connect_string, fresh_path, number=5, session_timeout=4, seed=1)
     with anyio.fail_after(50):
-        await members.play(rounds=8, kill_every=1.2)
-    report = members.report
-    assert report.overlaps() == []
-    assert report.kills > 0
-    complete = list(report.rounds.values())[1:-1]
+        await members.run(rounds=8, kill_every=1.2)
+    result = members.result
+    assert result.overlaps() == []
+    assert result.kills > 0
+    complete = list(result.rounds.values())[1:-1]
     assert sum(len(stays) == 5 for stays in complete) > 1

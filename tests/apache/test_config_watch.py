@@ -1,4 +1,4 @@
-"""Config against the dev server and Apache's: values, updates, trees, and a session that ends meanwhile."""
+"""Config against the dev server and Apache ZooKeeper: values, updates, trees, and sessions that end."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_the_value_follows_the_znode(server: Served, fresh_path: str) -> N
         await until(config, -1)
 
 
-async def test_updates_of_several_clients_are_all_there(server: Served, fresh_path: str) -> None:
+async def test_updates_of_several_clients_are_all_applied(server: Served, fresh_path: str) -> None:
     async with zk.connect(server.connect_string) as a, zk.connect(server.connect_string) as b:
         async with anyio.create_task_group() as tasks:
 

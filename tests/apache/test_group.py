@@ -1,4 +1,4 @@
-"""Groups against the dev server and Apache's: memberships, their view, and a session that ends meanwhile."""
+"""Groups against the dev server and Apache ZooKeeper: memberships, changes, and sessions that end."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ async def test_members_are_seen_by_others(server: Served, fresh_path: str, layou
                 await until(changes, {"one": b"3", "two": b"2"})
                 assert await zk.Group(a, path, layout=layout).wait_for(2) == {"one": b"3", "two": b"2"}
         await until(changes, {})
-        # (the directory may have gone, too: a container is removed when it has been empty for a while)
+        # (the server may have removed the directory: a container goes after it was empty for a while)
         assert await zk.Group(b, path, layout=layout).members() == {}
 
 
-async def test_a_membership_is_put_back_in_a_new_session(server: Served, fresh_path: str) -> None:
+async def test_a_membership_is_created_again_in_a_new_session(server: Served, fresh_path: str) -> None:
     async with zk.connect(server.connect_string) as a, zk.connect(server.connect_string) as b:
         group = zk.Group(a, fresh_path)
         async with group.join("one", b"1") as one, zk.Group(b, fresh_path).changes() as changes:
@@ -62,9 +62,7 @@ async def test_a_membership_is_put_back_in_a_new_session(server: Served, fresh_p
         assert await group.members() == {}
 
 
-async def test_a_dead_session_that_holds_the_name_is_waited_for_or_replaced(
-    server: Served, fresh_path: str
-) -> None:
+async def test_the_name_of_a_dead_session_is_waited_for_or_replaced(server: Served, fresh_path: str) -> None:
     async with zk.connect(server.connect_string) as client:
         await client.create(fresh_path)
         group = zk.Group(client, fresh_path)

@@ -1,4 +1,4 @@
-"""Barrier: whoever waits goes on when the gate opens, and not before; what is lost on the way is settled."""
+"""Barrier: waiters continue when the gate opens, and not before, even if requests or replies are lost."""
 
 # ruff: noqa: PT012, SIM117 - what comes out of a whole block is what these tests are about
 
@@ -45,7 +45,7 @@ async def two_clients() -> AsyncIterator[tuple[World, zk.Client, zk.Client]]:
 
 @asynccontextmanager
 async def somebody_waits(client: zk.Client) -> AsyncIterator[anyio.Event]:
-    """Somebody waits at the gate while the block runs, and is through when the event is set."""
+    """Wait at the gate in a task while the block runs; the event is set when the wait is over."""
     through = anyio.Event()
 
     async def wait() -> None:
@@ -76,7 +76,7 @@ async def test_it_is_closed_while_its_znode_exists() -> None:
         await gate(other).wait()
 
 
-async def test_building_it_does_no_io_and_refuses_what_cannot_be_right() -> None:
+async def test_creating_the_object_does_no_io_and_refuses_invalid_arguments() -> None:
     async with two_clients() as (there, client, _):
         there.seen.clear()
         assert repr(gate(client)) == f"<Barrier {PATH}>"
@@ -86,7 +86,7 @@ async def test_building_it_does_no_io_and_refuses_what_cannot_be_right() -> None
         assert not there.seen
 
 
-async def test_closing_and_opening_again_is_the_same_as_once() -> None:
+async def test_closing_twice_and_opening_twice_changes_nothing() -> None:
     async with two_clients() as (there, client, other):
         for each in (client, client, other):
             await gate(each).create()
@@ -96,7 +96,7 @@ async def test_closing_and_opening_again_is_the_same_as_once() -> None:
         assert there.znodes() == STAYS
 
 
-async def test_any_client_opens_it_and_tasks_share_it() -> None:
+async def test_any_client_can_open_it_and_tasks_can_share_it() -> None:
     async with two_clients() as (_, client, other):
         await gate(other).create()
         shared = gate(client)
@@ -115,7 +115,7 @@ async def test_any_client_opens_it_and_tasks_share_it() -> None:
         assert sorted(passed) == list(range(5))
 
 
-async def test_it_stays_closed_when_who_closed_it_has_gone() -> None:
+async def test_it_stays_closed_when_the_client_that_closed_it_is_gone() -> None:
     async with world() as there, there.connect("b") as other:
         async with there.connect("a") as client:
             await gate(client).create()
@@ -123,21 +123,21 @@ async def test_it_stays_closed_when_who_closed_it_has_gone() -> None:
             await gate(other).remove()
 
 
-async def test_what_it_costs() -> None:
+async def test_number_of_requests() -> None:
     async with two_clients() as (there, client, other):
         await gate(client).create()
         async with somebody_waits(other):
             there.seen.clear()
             await gate(client).remove()
             await anyio.sleep(1)
-            # whoever waits is told, and asks nothing
+            # the event ends the wait, without another request
             assert [seen.opcode for seen in there.seen] == [OpCode.MULTI, OpCode.EXISTS, OpCode.DELETE]
         there.seen.clear()
         await gate(client).create()
         assert [seen.opcode for seen in there.seen] == [OpCode.CREATE]
 
 
-async def test_an_acl_is_that_of_the_znode() -> None:
+async def test_the_znode_has_the_acl() -> None:
     async with two_clients() as (_, client, other):
         await client.add_auth("digest", "me:secret")
         await client.ensure_path("/gates", acl=zk.OPEN_ACL)
@@ -149,7 +149,7 @@ async def test_an_acl_is_that_of_the_znode() -> None:
             await gate(client).remove()
 
 
-async def test_who_may_not_create_may_still_find_it_closed() -> None:
+async def test_without_create_permission_a_closed_gate_is_accepted() -> None:
     async with two_clients() as (_, client, other):
         await client.add_auth("digest", "me:secret")
         acl = [*zk.CREATOR_ALL_ACL, *zk.READ_ACL]
@@ -164,7 +164,7 @@ async def test_who_may_not_create_may_still_find_it_closed() -> None:
 
 async def test_under_a_chroot() -> None:
     async with two_clients() as (there, client, other):
-        view = client.chroot("/team/one")  # which does not exist yet
+        view = client.chroot("/team/one")  # does not exist yet
         await gate(view).wait()
         await gate(view).create()
         assert f"/team/one{PATH}" in there.znodes()
@@ -181,8 +181,8 @@ async def test_under_a_chroot() -> None:
             await gate(other, f"/team/one{PATH}").remove()
 
 
-async def test_a_path_with_children_is_no_gate() -> None:
-    """Another recipe's directory is not removed by mistake."""
+async def test_a_path_with_children_is_not_a_gate() -> None:
+    """The directory of another recipe is not removed by mistake."""
     async with two_clients() as (there, client, _):
         await client.ensure_path(f"{PATH}/child")
         with pytest.raises(zk.NotEmptyError, match=PATH):
@@ -190,8 +190,8 @@ async def test_a_path_with_children_is_no_gate() -> None:
         assert f"{PATH}/child" in there.znodes()
 
 
-async def test_waiting_where_no_gate_is_says_so() -> None:
-    """A mutex's directory, say: nobody would ever open it."""
+async def test_waiting_at_another_recipes_directory_is_an_error() -> None:
+    """No client would ever open the directory of a mutex, for example."""
     async with two_clients() as (there, client, other):
         async with zk.Mutex(other, PATH):
             with pytest.raises(zk.NotEmptyError, match=f"{PATH} .a barrier must not have children"):
@@ -210,10 +210,10 @@ async def test_waiting_ends_with_the_callers_scope() -> None:
         assert len(there.server.processor.watches) == 0
 
 
-# --- what happens meanwhile ------------------------------------------------------------------------------
+# --- changes during the wait -----------------------------------------------------------------------------
 
 
-async def test_a_change_of_its_data_opens_nothing() -> None:
+async def test_a_change_of_its_data_does_not_open_it() -> None:
     async with two_clients() as (_, client, other):
         await gate(client).create()
         async with somebody_waits(other) as through:
@@ -246,7 +246,7 @@ async def test_an_opening_is_not_missed_while_there_is_no_connection() -> None:
             await anyio.sleep(TIMEOUT / 8)
 
 
-async def test_waiting_goes_on_in_a_new_session() -> None:
+async def test_waiting_continues_in_a_new_session() -> None:
     async with two_clients() as (there, client, other):
         await gate(client).create()
         async with somebody_waits(other) as through:
@@ -271,7 +271,7 @@ async def test_an_opening_is_not_missed_while_the_session_is_renewed() -> None:
             await anyio.sleep(TIMEOUT / 8)
 
 
-async def test_whoever_waits_is_told_when_the_client_is_over() -> None:
+async def test_waiting_raises_when_the_client_is_over() -> None:
     async with world() as there, there.connect("b") as other, anyio.create_task_group() as tasks:
         await gate(other).create()
         with pytest.raises(zk.SessionExpiredError):
@@ -290,7 +290,7 @@ async def expire_soon(there: World, client: zk.Client) -> None:
 
 @pytest.mark.parametrize("how", ["lose_reply", "drop_request"])
 async def test_a_gate_that_was_closed_again_while_the_outcome_was_unknown_stays_closed(how: str) -> None:
-    """What was to be removed is one gate; who closes the next one means it."""
+    """`remove` opens the gate that it has found, and no gate that was closed later."""
     async with two_clients() as (there, client, other):
         await gate(client).create()
         fault = getattr(there.server.faults, how)(OpCode.DELETE, session_id=client.session.id)
@@ -324,7 +324,7 @@ async def wait_through(_: World, client: zk.Client) -> str:
 
 @asynccontextmanager
 async def closed_at_first(there: World) -> AsyncIterator[None]:
-    """Somebody else has closed it, and opens it later."""
+    """Let another client close the gate, and open it later."""
     async with there.connect("keeper") as keeper, anyio.create_task_group() as tasks:
         await gate(keeper).create()
 
@@ -380,7 +380,7 @@ async def closed_for_some_passes(there: World) -> AsyncIterator[None]:
         await gate(keeper).create()
 
         async def open_later() -> None:
-            for _ in range(15):  # time stands still meanwhile
+            for _ in range(15):  # virtual time does not pass
                 await anyio.lowlevel.checkpoint()
             await gate(keeper).remove()
 

@@ -1,4 +1,4 @@
-"""ConfigTree: a tree as it was at one moment, and what changes, never a mixture."""
+"""ConfigTree: each snapshot and each change is the tree at one point in time, never a mixture."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TREE = {
 
 @asynccontextmanager
 async def stage(*names: str, chunk_size: int | None = None) -> AsyncIterator[tuple[World, list[zk.Client]]]:
-    """Clients; with `chunk_size` their bytes come in pieces, so that others come in between."""
+    """Clients; `chunk_size` splits their bytes, so that requests of other clients arrive in between."""
     async with AsyncExitStack() as stack:
         there = await stack.enter_async_context(world())
         there.network.chunk_size = chunk_size
@@ -59,7 +59,7 @@ async def plant(client: zk.Client, tree: dict[str, bytes]) -> None:
 
 
 async def until(changes: zk.ConfigTreeChanges, values: dict[str, bytes]) -> list[zk.ConfigTreeChange]:
-    """The changes that come until the tree is this one."""
+    """Return the changes up to the one with these values."""
     found = []
     with anyio.fail_after(20 * TIMEOUT):
         async for change in changes:
@@ -70,7 +70,7 @@ async def until(changes: zk.ConfigTreeChanges, values: dict[str, bytes]) -> list
 
 
 def once(there: World, opcode: OpCode, path: str, func: Callable[[], Any]) -> None:
-    """Call it just before the next such request for this path is applied."""
+    """Call `func` just before the next such request for this path is applied."""
 
     def meanwhile(seen: Seen) -> None:
         if seen.opcode == opcode and seen.request.path == path:
@@ -81,7 +81,7 @@ def once(there: World, opcode: OpCode, path: str, func: Callable[[], Any]) -> No
 
 
 def write(there: World, path: str, data: bytes) -> None:
-    """Change data on the server at once, as somebody else would."""
+    """Change data on the server immediately, as another client would."""
     processor = there.server.processor
     processor.zxid += 1
     node = processor.tree.get(path)
@@ -108,7 +108,7 @@ async def test_a_snapshot_is_the_whole_tree() -> None:
 
 
 @pytest.mark.anyio
-async def test_where_there_is_nothing_it_is_empty() -> None:
+async def test_the_snapshot_of_a_missing_tree_is_empty() -> None:
     async with stage("a") as (_, (client,)):
         assert await zk.ConfigTree(client, PATH).snapshot() == {}
         await client.create(PATH, None, make_parents=True)
@@ -116,7 +116,7 @@ async def test_where_there_is_nothing_it_is_empty() -> None:
 
 
 @pytest.mark.anyio
-async def test_each_level_is_one_round_trip_and_the_second_look_another() -> None:
+async def test_each_level_costs_one_round_trip_and_the_check_another() -> None:
     async with stage("a") as (there, (client,)):
         await plant(client, TREE)
         there.seen.clear()
@@ -127,11 +127,11 @@ async def test_each_level_is_one_round_trip_and_the_second_look_another() -> Non
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("opcode", [OpCode.GET_CHILDREN2, OpCode.EXISTS])
-async def test_a_change_of_data_meanwhile_is_a_reason_to_read_again(opcode: OpCode) -> None:
+async def test_data_that_change_during_a_snapshot_are_read_again(opcode: OpCode) -> None:
     async with stage("a") as (there, (client,)):
         await plant(client, TREE)
 
-        # the host was read, and is changed together with the port that is read later
+        # changes the host, which was read, together with the port, which will be read
         def change() -> None:
             write(there, absolute("db/host"), b"new")
             write(there, absolute("web/a/b"), b"new")
@@ -142,7 +142,7 @@ async def test_a_change_of_data_meanwhile_is_a_reason_to_read_again(opcode: OpCo
 
 
 @pytest.mark.anyio
-async def test_what_goes_or_comes_meanwhile_is_a_reason_to_read_again() -> None:
+async def test_znodes_that_are_created_or_deleted_during_a_snapshot_are_read_again() -> None:
     async with stage("a") as (there, (client,)):
         await plant(client, TREE)
         processor = there.server.processor
@@ -158,7 +158,7 @@ async def test_what_goes_or_comes_meanwhile_is_a_reason_to_read_again() -> None:
 
 
 @pytest.mark.anyio
-async def test_after_so_many_tries_it_gives_up() -> None:
+async def test_a_snapshot_gives_up_after_the_last_try() -> None:
     async with stage("a") as (there, (client,)):
         await plant(client, TREE)
         counter = 0
@@ -180,7 +180,7 @@ async def test_after_so_many_tries_it_gives_up() -> None:
 
 
 @pytest.mark.anyio
-async def test_what_may_not_be_read_is_an_error() -> None:
+async def test_a_znode_without_read_permission_is_an_error() -> None:
     async with stage("a") as (_, (client,)):
         await plant(client, TREE)
         await client.set_acl(absolute("web/a"), [zk.ACL(zk.Perms.ALL, zk.digest_id("somebody", "else"))])
@@ -212,18 +212,18 @@ def whole(outcome: Outcome) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("fault_kind", FaultKind)
-async def test_after_any_fault_the_snapshot_is_whole(fault_kind: FaultKind) -> None:
+async def test_after_any_fault_the_snapshot_is_complete(fault_kind: FaultKind) -> None:
     assert (
         await inject_into_each_request(take_snapshot, whole, fault_kind, stays=STAYS, surroundings=a_tree)
         >= 20
     )
 
 
-# --- its changes -------------------------------------------------------------------------------------------
+# --- changes -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.anyio
-async def test_changes_begin_with_the_tree_as_it_is() -> None:
+async def test_the_first_change_is_the_current_tree() -> None:
     async with stage("a") as (_, (client,)):
         async with zk.ConfigTree(client, PATH).changes() as changes:
             assert await anext(changes) == zk.ConfigTreeChange({}, frozenset(), frozenset(), frozenset())
@@ -234,7 +234,7 @@ async def test_changes_begin_with_the_tree_as_it_is() -> None:
 
 
 @pytest.mark.anyio
-async def test_each_kind_of_change_is_told() -> None:
+async def test_each_kind_of_change_is_reported() -> None:
     async with stage("a", "b") as (_, (a, b)):
         await plant(a, TREE)
         async with zk.ConfigTree(b, PATH).changes() as changes:
@@ -277,7 +277,7 @@ async def test_a_transaction_is_seen_as_a_whole() -> None:
 
 
 @pytest.mark.anyio
-async def test_the_whole_tree_goes_and_comes_back() -> None:
+async def test_the_whole_tree_is_deleted_and_created_again() -> None:
     async with stage("a", "b") as (_, (a, b)), zk.ConfigTree(b, PATH).changes() as changes:
         for _round in range(3):
             await plant(a, TREE)
@@ -376,7 +376,7 @@ STEPS = st.one_of(
 
 
 class History:
-    """A writer that only ever writes two znodes together, so whoever sees them differ has seen a mixture.
+    """A writer that always writes two znodes together, so a reader that sees them differ has seen a mixture.
 
     A reader follows the changes, and takes snapshots.
     """

@@ -1,4 +1,4 @@
-"""ConfigWatch: always the newest good value; update: no change of anybody is lost."""
+"""ConfigWatch has the newest good value, and `update` loses no change of any client."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SECRET = [zk.ACL(zk.Perms.ALL, zk.digest_id("somebody", "else"))]
 
 
 def number(client: zk.Client, path: str = PATH) -> zk.ConfigWatch[int]:
-    """A config whose value is a number, -1 while it is absent."""
+    """Create a config whose value is a number, -1 while the znode is absent."""
     return zk.ConfigWatch(client, path, decode=int, default=-1)
 
 
@@ -54,7 +54,7 @@ async def stage(*names: str) -> AsyncIterator[tuple[World, list[zk.Client]]]:
 
 
 async def until(config: zk.ConfigWatch[int], value: int) -> list[int]:
-    """The values that come until this one."""
+    """Return the values up to this one."""
     found: list[int] = []
     with anyio.fail_after(20 * TIMEOUT):
         async for each in config:
@@ -68,7 +68,7 @@ async def until(config: zk.ConfigWatch[int], value: int) -> list[int]:
 
 
 @pytest.mark.anyio
-async def test_the_value_is_there_on_entering() -> None:
+async def test_the_value_is_available_after_entering() -> None:
     async with stage("a") as (there, (client,)):
         await client.create(PATH, b"1", make_parents=True)
         before = Traces.of(there, client)
@@ -107,7 +107,7 @@ async def test_without_decode_the_value_is_the_bytes() -> None:
 
 
 @pytest.mark.anyio
-async def test_each_change_is_told() -> None:
+async def test_each_change_is_reported() -> None:
     async with stage("a", "b") as (_, (a, b)):
         await a.create(PATH, b"0", make_parents=True)
         async with number(b) as config:
@@ -120,7 +120,7 @@ async def test_each_change_is_told() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_slow_reader_gets_the_newest_only() -> None:
+async def test_a_slow_reader_gets_only_the_newest_value() -> None:
     async with stage("a", "b") as (_, (a, b)):
         await a.create(PATH, b"0", make_parents=True)
         async with number(b) as config:
@@ -136,7 +136,7 @@ async def test_a_slow_reader_gets_the_newest_only() -> None:
 
 
 @pytest.mark.anyio
-async def test_each_reader_has_a_place_of_its_own() -> None:
+async def test_each_reader_has_a_separate_position() -> None:
     async with stage("a", "b") as (_, (a, b)):
         await a.create(PATH, b"0", make_parents=True)
         async with number(b) as config:
@@ -147,12 +147,12 @@ async def test_each_reader_has_a_place_of_its_own() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_znode_that_was_made_again_is_news_though_its_version_is_the_same() -> None:
+async def test_a_recreated_znode_with_the_same_version_is_a_new_value() -> None:
     async with stage("a", "b") as (there, (a, b)):
         await a.create(PATH, b"1", make_parents=True)
         async with number(b) as config:
             for each in range(2, 6):
-                there.network.cut(source="b")  # so that it never sees the absence
+                there.network.cut(source="b")  # so that it does not see the deletion
                 await a.delete(PATH)
                 await a.create(PATH, encode(each))
                 there.network.reset(source="b")
@@ -163,7 +163,7 @@ async def test_a_znode_that_was_made_again_is_news_though_its_version_is_the_sam
 
 
 @pytest.mark.anyio
-async def test_the_same_data_again_are_news() -> None:
+async def test_writing_the_same_data_again_is_a_new_value() -> None:
     async with stage("a", "b") as (_, (a, b)):
         await a.create(PATH, b"1", make_parents=True)
         async with number(b) as config:
@@ -176,7 +176,7 @@ async def test_the_same_data_again_are_news() -> None:
 
 
 @pytest.mark.anyio
-async def test_reading_the_same_again_is_no_news() -> None:
+async def test_reading_the_same_state_again_is_not_a_new_value() -> None:
     async with stage("a") as (there, (client,)):
         await client.create(PATH, b"1", make_parents=True)
         async with number(client) as config:
@@ -199,7 +199,7 @@ async def test_nothing_is_lost_by_a_restart_of_the_server(keep: bool) -> None:
             await there.server.restart(keep=keep, downtime=1)
             if not keep:
                 await until(config, -1)
-                await anyio.sleep(TIMEOUT)  # the other client has a new session, too
+                await anyio.sleep(TIMEOUT)  # the other client also has a new session
                 await a.create(PATH, b"1", make_parents=True)
             await a.set(PATH, b"2")
             await until(config, 2)
@@ -229,7 +229,7 @@ async def test_it_needs_no_persistent_watches() -> None:
         assert not {OpCode.ADD_WATCH, OpCode.SET_WATCHES2} & {seen.opcode for seen in there.seen}
 
 
-# --- what is wrong -----------------------------------------------------------------------------------------
+# --- errors ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.anyio
@@ -266,7 +266,7 @@ async def test_bad_data_at_first_leave_the_default() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_decoder_that_is_broken_kills_nothing() -> None:
+async def test_a_broken_decoder_does_not_end_the_watch() -> None:
     def decode(data: bytes) -> int:
         raise RecursionError("mine")
 
@@ -278,7 +278,7 @@ async def test_a_decoder_that_is_broken_kills_nothing() -> None:
 
 
 @pytest.mark.anyio
-async def test_what_may_not_be_read_any_longer_keeps_its_value(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_znode_that_becomes_unreadable_keeps_its_value(caplog: pytest.LogCaptureFixture) -> None:
     """Case 59."""
     async with stage("a", "b") as (there, (a, b)):
         await a.create(PATH, b"1", make_parents=True)
@@ -301,13 +301,13 @@ async def test_what_may_not_be_read_any_longer_keeps_its_value(caplog: pytest.Lo
 
 
 async def _error_of(config: zk.ConfigWatch[int]) -> Exception | None:
-    """The error; in a function, as a type checker takes a property for a constant."""
+    """Return the error, in a function because a type checker takes a property for a constant."""
     await anyio.lowlevel.checkpoint()
     return config.error
 
 
 @pytest.mark.anyio
-async def test_what_is_too_large_to_be_read_keeps_its_value() -> None:
+async def test_a_znode_that_becomes_too_large_keeps_its_value() -> None:
     async with stage("a") as (there, (a,)), there.connect("b", max_packet_size=2000) as b:
         await a.create(PATH, b"1", make_parents=True)
         async with number(b) as config:
@@ -321,8 +321,8 @@ async def test_what_is_too_large_to_be_read_keeps_its_value() -> None:
 
 
 @pytest.mark.anyio
-async def test_what_is_too_large_to_be_read_is_not_read_again_before_it_changes() -> None:
-    """Each try breaks the connection, under whatever else the client is doing."""
+async def test_a_znode_that_is_too_large_is_not_read_again_until_it_changes() -> None:
+    """Each try breaks the connection, and every other request in flight on it."""
     async with stage("a") as (there, (a,)), there.connect("b", max_packet_size=2000) as b:
         await a.create(PATH, b"1", make_parents=True)
         async with number(b) as config:
@@ -331,7 +331,7 @@ async def test_what_is_too_large_to_be_read_is_not_read_again_before_it_changes(
             connections = b.stats().connections
             await anyio.sleep(100 * TIMEOUT)
             assert b.stats().connections == connections
-            for size in (3000, 1913):  # of which the reply has 2001 bytes
+            for size in (3000, 1913):  # the reply has 2001 bytes
                 await a.set(PATH, b"2" * size)
                 await anyio.sleep(100 * TIMEOUT)
                 connections += 1
@@ -342,7 +342,7 @@ async def test_what_is_too_large_to_be_read_is_not_read_again_before_it_changes(
 
 
 @pytest.mark.anyio
-async def test_what_may_not_be_read_at_first_is_an_error_of_entering() -> None:
+async def test_entering_raises_if_the_first_read_is_refused() -> None:
     async with stage("a") as (there, (client,)):
         await client.create(PATH, b"1", make_parents=True)
         await client.set_acl(PATH, SECRET)
@@ -354,7 +354,7 @@ async def test_what_may_not_be_read_at_first_is_an_error_of_entering() -> None:
 
 
 @pytest.mark.anyio
-async def test_it_is_entered_once_and_read_within() -> None:
+async def test_it_can_be_entered_once_and_read_inside() -> None:
     async with stage("a") as (_, (client,)):
         config = number(client)
         with pytest.raises(RuntimeError, match="must be entered before it is read"):
@@ -371,7 +371,7 @@ async def test_it_is_entered_once_and_read_within() -> None:
 
 
 @pytest.mark.anyio
-async def test_an_error_of_the_block_comes_out_bare() -> None:
+async def test_an_error_of_the_block_is_raised_bare() -> None:
     async with stage("a") as (_, (client,)):
         with pytest.raises(KeyError, match="mine"):
             async with number(client):
@@ -382,7 +382,7 @@ async def test_an_error_of_the_block_comes_out_bare() -> None:
 
 
 @pytest.mark.anyio
-async def test_an_update_makes_what_is_absent_and_changes_what_is_there() -> None:
+async def test_an_update_creates_a_missing_znode_and_changes_an_existing_one() -> None:
     async with stage("a") as (there, (client,)):
         config = number(client)
         assert await config.update(lambda value: value + 1, encode=encode) == 0
@@ -411,7 +411,7 @@ async def test_bytes_need_no_encoder() -> None:
 
 
 @pytest.mark.anyio
-async def test_where_nothing_changes_nothing_is_written() -> None:
+async def test_an_update_without_a_change_writes_nothing() -> None:
     async with stage("a") as (_, (client,)):
         await client.create(PATH, b"1", make_parents=True)
         assert await number(client).update(lambda value: value, encode=encode) == 1
@@ -419,7 +419,7 @@ async def test_where_nothing_changes_nothing_is_written() -> None:
 
 
 @pytest.mark.anyio
-async def test_many_updates_at_once_are_all_there() -> None:
+async def test_many_concurrent_updates_are_all_applied() -> None:
     async with stage("a", "b", "c") as (_, clients):
         async with anyio.create_task_group() as tasks:
 
@@ -435,10 +435,10 @@ async def test_many_updates_at_once_are_all_there() -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize("is_there", [True, False])
 @pytest.mark.parametrize("times", [1, 2])
-async def test_updates_of_one_client_are_all_there_when_their_replies_are_lost(
+async def test_updates_of_one_client_are_all_applied_when_their_replies_are_lost(
     is_there: bool, times: int
 ) -> None:
-    """They write the same bytes, so that what lies there does not tell whose write it was."""
+    """They write the same bytes, so the data do not show whose write was applied."""
     async with stage("a") as (there, (client,)):
         if is_there:
             await client.create(PATH, b"0", make_parents=True)
@@ -458,7 +458,7 @@ async def test_updates_of_one_client_are_all_there_when_their_replies_are_lost(
 
 
 @pytest.mark.anyio
-async def test_an_error_of_the_change_leaves_everything_as_it_is() -> None:
+async def test_an_error_of_the_change_function_changes_nothing() -> None:
     async with stage("a") as (_, (client,)):
         await client.create(PATH, b"1", make_parents=True)
         with pytest.raises(ZeroDivisionError):
@@ -470,7 +470,7 @@ async def test_an_error_of_the_change_leaves_everything_as_it_is() -> None:
 
 
 @pytest.mark.anyio
-async def test_too_much_data_for_the_server_is_an_error_and_no_endless_loop() -> None:
+async def test_too_much_data_for_the_server_is_an_error_and_not_an_endless_loop() -> None:
     async with world(max_packet_size=2000) as there, there.connect("a") as client:
         config = zk.ConfigWatch(client, PATH, default=b"")
         with pytest.raises(zk.ConnectionLossError):
@@ -482,7 +482,7 @@ async def test_too_much_data_for_the_server_is_an_error_and_no_endless_loop() ->
 
 
 @pytest.mark.anyio
-async def test_a_znode_that_goes_during_an_update_is_made_again() -> None:
+async def test_a_znode_that_is_deleted_during_an_update_is_created_again() -> None:
     async with stage("a") as (there, (client,)):
         await client.create(PATH, b"1", make_parents=True)
         processor = there.server.processor
@@ -492,8 +492,8 @@ async def test_a_znode_that_goes_during_an_update_is_made_again() -> None:
 
 
 @pytest.mark.anyio
-async def test_where_nobody_can_know_it_says_so() -> None:
-    """The reply was lost, and others have written since: ours may be among the versions in between."""
+async def test_an_update_with_an_unknowable_outcome_raises() -> None:
+    """The reply was lost, and other clients have written since: one of the versions may be our write."""
     async with stage("a", "b") as (there, (a, b)):
         await a.create(PATH, b"1", make_parents=True)
         there.server.faults.lose_reply(OpCode.SET_DATA, session_id=a.session.id)
@@ -515,7 +515,7 @@ async def test_where_nobody_can_know_it_says_so() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_lost_request_that_somebody_overtook_is_made_again() -> None:
+async def test_a_lost_request_that_another_client_overtook_is_repeated() -> None:
     async with stage("a", "b") as (there, (a, b)):
         await a.create(PATH, b"1", make_parents=True)
         there.server.faults.drop_request(OpCode.SET_DATA, session_id=a.session.id)
@@ -529,8 +529,8 @@ async def test_a_lost_request_that_somebody_overtook_is_made_again() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_lost_update_of_a_znode_that_was_made_again_is_made_again_too() -> None:
-    """The version and the data are those that ours would have had, but it is another znode."""
+async def test_a_lost_update_of_a_znode_that_was_recreated_is_repeated() -> None:
+    """The version and the data are those of our write, but it is another znode."""
     async with stage("a", "b") as (there, (a, b)):
         await a.create(PATH, b"1", make_parents=True)
         there.server.faults.lose_reply(OpCode.SET_DATA, session_id=a.session.id)
@@ -546,7 +546,7 @@ async def test_a_lost_update_of_a_znode_that_was_made_again_is_made_again_too() 
 
 
 def _once(there: World, opcode: OpCode, func: Callable[[], Any]) -> None:
-    """Call it just before the next such request is applied."""
+    """Call `func` just before the next such request is applied."""
 
     def meanwhile(seen: Seen) -> None:
         if seen.opcode == opcode:
@@ -654,7 +654,7 @@ STEPS = st.one_of(
 
 
 class History:
-    """Clients that write, spoil and delete a config that all of them watch, and faults."""
+    """Clients that write, spoil and delete a config that all of them watch, under faults."""
 
     def __init__(self, there: World, clients: list[zk.Client], configs: list[zk.ConfigWatch[int]]) -> None:
         self._there = there
@@ -674,7 +674,7 @@ class History:
             self._there.network.heal()
             await anyio.sleep(4 * TIMEOUT)
             await self._check()
-            # and the watches live: a last value reaches everybody
+            # the watches still work: a last value reaches every client
             await self._clients[0].ensure_path(PATH)
             await self._clients[0].set(PATH, b"12345")
             await anyio.sleep(1)
@@ -697,11 +697,11 @@ class History:
 
     async def _follow(self, config: zk.ConfigWatch[int], seen: list[int]) -> None:
         async for value in config:
-            seen.append(value)  # noqa: PERF401 - it is looked at meanwhile
+            seen.append(value)  # noqa: PERF401 - a test reads it at the same time
 
     async def _count(self, number: int) -> None:
         async def count() -> None:
-            with suppress(zk.ConnectionLossError, ValueError):  # nobody can know; or the data are bad
+            with suppress(zk.ConnectionLossError, ValueError):  # unknown outcome, or bad data
                 await self._configs[number].update(lambda value: value + 1, encode=encode)
 
         self._tasks.start_soon(count)

@@ -1,6 +1,6 @@
-"""DoubleBarrier: in together, out together, whoever dies, is cut off, or is cancelled on the way."""
+"""DoubleBarrier: members enter and leave together, even if some die, are cut off, or are cancelled."""
 
-# ruff: noqa: PT012, SIM117 - what comes out of a whole block is what these tests are about
+# ruff: noqa: PT012, SIM117 - these tests are about the errors of whole blocks
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def barrier(client: zk.Client, parties: int = 2, **options: Any) -> zk.DoubleBar
 
 
 class Member:
-    """A member that is told when to leave, and what became of it."""
+    """A member that leaves when `may_leave` is set, and its outcome."""
 
     def __init__(self, client: zk.Client, parties: int = 2, **options: Any) -> None:
         self.client = client
@@ -82,7 +82,7 @@ class Member:
                     await self.may_leave.wait()
                     if self.failure is not None:
                         raise self.failure
-            except Exception as error:  # noqa: BLE001 - it is looked at
+            except Exception as error:  # noqa: BLE001 - tests check it
                 self.error = error
         self.gone.set()
 
@@ -103,19 +103,19 @@ def have_left(*members: Member) -> bool:
 
 
 async def a_while() -> None:
-    """Long enough for what can happen to have happened, and far less than a session lives."""
+    """Wait long enough for everything that can happen, and far less than a session timeout."""
     await anyio.sleep(1)
 
 
 async def until(condition: Callable[[], bool]) -> None:
     with anyio.fail_after(20 * TIMEOUT):
-        while not condition():  # noqa: ASYNC110 - what it waits for is on the server
+        while not condition():  # noqa: ASYNC110 - it waits for a state of the server
             await anyio.sleep(0.05)
 
 
 @contextmanager
 def names_in_order() -> Iterator[None]:
-    """Let the names of members be in the order of their creation."""
+    """Generate names of members that are ordered like their creation."""
     names = itertools.count(1)
     with patch.object(double_barrier_member, "uuid4", lambda: uuid.UUID(int=next(names) << 96)):
         yield
@@ -125,10 +125,10 @@ def names_of_members(there: World) -> set[str]:
     return {path for path in there.znodes() if is_member(path.rpartition("/")[2])}
 
 
-# --- what is decided without a server ------------------------------------------------------------------
+# --- decisions, without a server -----------------------------------------------------------------------
 
 
-async def test_who_is_a_member() -> None:
+async def test_names_of_members() -> None:
     assert is_member(str(uuid.uuid4()))
     assert is_member(str(uuid.uuid4()).upper())
     for name in ("ready", uuid.uuid4().hex, f"_c_{uuid.uuid4()}-lock-0000000001", f"{uuid.uuid4()}\n"):
@@ -146,25 +146,25 @@ OLD_READY, YOUNG_READY = (zk.Stat(czxid, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) for czxid
         (CLOSED, CLOSED, None, 2, False, Step.WAIT),
         (CLOSED, CLOSED, None, 3, False, Step.BEGIN),
         (BarrierRecord(0), BarrierRecord(0), None, 3, False, Step.BEGIN),
-        # its round has begun, even if `ready` has gone again
+        # its round has begun, even if `ready` is deleted again
         (BarrierRecord(7, 90, is_open=True), CLOSED, YOUNG_READY, 3, True, Step.ENTER),
         (BarrierRecord(7, 90, is_open=True), CLOSED, None, 1, False, Step.ENTER),
-        # it has missed its round, which is over
+        # its round is over
         (BarrierRecord(8, 95), CLOSED, None, 3, True, Step.START_OVER),
         # a round began before its znode was created
         (OPEN, CLOSED, OLD_READY, 3, False, Step.START_OVER),
         (OPEN, CLOSED, None, 3, False, Step.START_OVER),
-        # a `ready` older than the znode, of Curator's
+        # a `ready` of Curator's that is older than the znode
         (CLOSED, CLOSED, OLD_READY, 3, False, Step.START_OVER),
-        # a member of Curator's has begun a round, which may even be over
+        # a member of Curator's has begun a round, which may be over already
         (CLOSED, CLOSED, YOUNG_READY, 2, True, Step.JOIN),
         (CLOSED, CLOSED, None, 2, True, Step.JOIN),
-        # Curator has removed `ready` of the last round, and that round's members had gone before it arrived
+        # Curator has removed `ready` of the last round, whose members were out when this member arrived
         (OPEN, OPEN, None, 3, False, Step.BEGIN),
         (OPEN, OPEN, YOUNG_READY, 3, True, Step.JOIN),
     ],
 )
-async def test_what_a_waiting_member_does_next(
+async def test_next_step_of_a_waiting_member(
     record: BarrierRecord,
     arrived: BarrierRecord,
     ready: zk.Stat | None,
@@ -176,7 +176,7 @@ async def test_what_a_waiting_member_does_next(
     assert next_step(view, 80, arrived, 3, has_seen_ready=has_seen_ready) is step
 
 
-async def test_a_record_is_what_a_round_wrote_last() -> None:
+async def test_a_record_is_the_last_write_of_a_round() -> None:
     def read(data: bytes | None, version: int) -> BarrierRecord:
         return record_of(zk.Node(data, zk.Stat(1, 77, 0, 0, version, 0, 0, 0, 0, 0, 0)))
 
@@ -204,17 +204,17 @@ async def test_more_parties_than_a_transaction_can_check_are_refused(path: str) 
         assert 0.9 * 2**20 < size < 0xFFFFF
 
 
-async def test_the_next_in_the_circle() -> None:
+async def test_the_next_name_in_the_ring() -> None:
     assert next_in_ring("b", {"a", "c", "d"}) == "c"
     assert next_in_ring("d", {"a", "c"}) == "a"
     assert next_in_ring("b", {"b", "a"}) == "a"
     assert next_in_ring("b", {"b"}) == "b"
 
 
-# --- in and out ----------------------------------------------------------------------------------------
+# --- entering and leaving ------------------------------------------------------------------------------
 
 
-async def test_nobody_is_in_before_all_are_there_and_nobody_out_before_all_have_left() -> None:
+async def test_members_enter_together_and_leave_together() -> None:
     async with connected_clients("a", "b", "c") as (there, connected), anyio.create_task_group() as tasks:
         members = [Member(client, 3) for client in connected]
         for number, member in enumerate(members):
@@ -232,7 +232,7 @@ async def test_nobody_is_in_before_all_are_there_and_nobody_out_before_all_have_
         assert there.znodes() == STAYS
 
 
-async def test_one_party_waits_for_nobody() -> None:
+async def test_a_barrier_for_one_party_never_waits() -> None:
     async with connected_clients("a") as (there, (client,)):
         for _ in range(3):
             async with barrier(client, 1) as hold:
@@ -241,7 +241,7 @@ async def test_one_party_waits_for_nobody() -> None:
             assert there.znodes() == STAYS
 
 
-async def test_building_it_does_no_io_and_refuses_what_cannot_be_right() -> None:
+async def test_creating_the_object_does_no_io_and_refuses_invalid_arguments() -> None:
     async with connected_clients("a") as (there, (client,)):
         there.seen.clear()
         assert barrier(client).identifier == f"{socket.gethostname()}:{os.getpid()}"
@@ -262,8 +262,8 @@ async def test_building_it_does_no_io_and_refuses_what_cannot_be_right() -> None
         assert not there.seen
 
 
-async def test_a_member_may_enter_again_at_once() -> None:
-    """Whoever is slow to leave does not wait for those who are in the next round already."""
+async def test_a_member_can_enter_again_immediately() -> None:
+    """A member that leaves late does not wait for members that are already in the next round."""
     async with connected_clients("a", "b", "c") as (there, connected):
         rounds: list[int] = []
         inside: set[int] = set()
@@ -276,7 +276,7 @@ async def test_a_member_may_enter_again_at_once() -> None:
                     inside.add(number)
                     await anyio.sleep(0.01 * ((number + step) % 3))
                     inside.discard(number)
-                assert len(rounds) >= 3 * (step + 1), "out before all were in"
+                assert len(rounds) >= 3 * (step + 1), "a member left before all had entered"
 
         with anyio.fail_after(TIMEOUT):
             async with anyio.create_task_group() as tasks:
@@ -286,7 +286,7 @@ async def test_a_member_may_enter_again_at_once() -> None:
         assert there.znodes() == STAYS
 
 
-async def test_tasks_may_share_it_and_each_is_a_member() -> None:
+async def test_tasks_can_share_it_and_each_is_a_member() -> None:
     async with connected_clients("a") as (there, (client,)):
         shared = barrier(client, 5)
         inside = 0
@@ -304,7 +304,7 @@ async def test_tasks_may_share_it_and_each_is_a_member() -> None:
         assert there.znodes() == STAYS
 
 
-async def test_the_same_task_again_is_told_instead_of_waiting_for_itself() -> None:
+async def test_entering_twice_in_one_task_raises_instead_of_waiting_for_itself() -> None:
     async with connected_clients("a") as (there, (client,)):
         mine = barrier(client, 1)
         async with mine:
@@ -317,7 +317,7 @@ async def test_the_same_task_again_is_told_instead_of_waiting_for_itself() -> No
 
 
 @asyncio_only
-async def test_another_task_leaves_it_and_is_told() -> None:
+async def test_leaving_in_another_task_raises() -> None:
     async with connected_clients("a") as (there, (client,)):
         alone = barrier(client, parties=1)
         await asyncio.create_task(alone.__aenter__())
@@ -328,11 +328,11 @@ async def test_another_task_leaves_it_and_is_told() -> None:
 
 
 @pytest.mark.parametrize("is_first_to_go_last", [True, False])
-async def test_what_it_costs(monkeypatch: pytest.MonkeyPatch, is_first_to_go_last: bool) -> None:
+async def test_number_of_requests(monkeypatch: pytest.MonkeyPatch, is_first_to_go_last: bool) -> None:
     names = iter(uuid.UUID(int=number) for number in ([0, 1] if is_first_to_go_last else [1, 0]))
     monkeypatch.setattr(double_barrier_member, "uuid4", lambda: next(names))
     look = [OpCode.EXISTS, OpCode.GET_DATA, OpCode.GET_CHILDREN]  # together
-    come = [*look, OpCode.CREATE, OpCode.EXISTS, *look]  # two round trips
+    arrive = [*look, OpCode.CREATE, OpCode.EXISTS, *look]  # two round trips
     begin = [OpCode.EXISTS, OpCode.EXISTS, OpCode.MULTI]  # a stat of each member
     look_again = [OpCode.SYNC, *look]
     wait = [OpCode.EXISTS]
@@ -342,7 +342,7 @@ async def test_what_it_costs(monkeypatch: pytest.MonkeyPatch, is_first_to_go_las
         there.seen.clear()
 
         def asked(member: Member) -> list[int]:
-            """What it asks, without the removal of watches."""
+            """Return the requests of a member, without the removal of watches."""
             asked = [
                 each
                 for each in there.seen
@@ -355,8 +355,8 @@ async def test_what_it_costs(monkeypatch: pytest.MonkeyPatch, is_first_to_go_las
         await a_while()
         tasks.start_soon(second.run)
         await a_while()
-        assert asked(first) == [*come, OpCode.EXISTS, *look]
-        assert asked(second) == [*come, *begin]
+        assert asked(first) == [*arrive, OpCode.EXISTS, *look]
+        assert asked(second) == [*arrive, *begin]
         first.may_leave.set()
         await a_while()
         assert asked(first) == [*look_again, *([] if is_first_to_go_last else [OpCode.DELETE]), *wait]
@@ -373,13 +373,13 @@ async def test_what_it_costs(monkeypatch: pytest.MonkeyPatch, is_first_to_go_las
 
 
 def _is_of_the_client(seen: Seen) -> bool:
-    """Whether the client asks it on its own: the check of a hold, or a read that only has to be answered."""
+    """Whether the client itself sends the request: the check of a hold, or a read that changes nothing."""
     if seen.opcode == OpCode.MULTI:
         return len(seen.request.operations) == 1
     return bool(seen.request.path == "/")
 
 
-async def test_a_departure_does_not_wake_everybody() -> None:
+async def test_a_departure_does_not_wake_every_member() -> None:
     number = 30
     async with connected_clients("a") as (there, (client,)), anyio.create_task_group() as tasks:
         members = [Member(client, number) for _ in range(number)]
@@ -392,11 +392,12 @@ async def test_a_departure_does_not_wake_everybody() -> None:
             await a_while()
         assert all(member.gone.is_set() for member in members)
         assert there.znodes() == STAYS
-        # about log n for each, and two to begin with; everybody at each departure would be 435
+        # about log n reads for each member, and two when it starts to leave; waking all members would need
+        # 435
         assert there.count(OpCode.GET_CHILDREN2) < number * 7
 
 
-async def test_the_members_are_seen_in_order_of_arrival() -> None:
+async def test_members_are_listed_in_order_of_arrival() -> None:
     async with connected_clients("a", "b", "c") as (_, connected), anyio.create_task_group() as tasks:
         assert await barrier(connected[0]).members() == []
         members = [Member(client, 3, identifier=name) for client, name in zip(connected, "zöa", strict=True)]
@@ -405,7 +406,7 @@ async def test_the_members_are_seen_in_order_of_arrival() -> None:
             await a_while()
         binary = await connected[0].create(f"{PATH}/{uuid.uuid4()}", b"\xff")
         null = await connected[0].create(f"{PATH}/{uuid.uuid4()}", None)
-        await connected[0].create(f"{PATH}/stranger", b"x")
+        await connected[0].create(f"{PATH}/other", b"x")
         assert await barrier(connected[0]).members() == ["z", "ö", "a", "\ufffd", ""]
         for path in (binary, null):
             await connected[0].delete(path)
@@ -413,7 +414,7 @@ async def test_the_members_are_seen_in_order_of_arrival() -> None:
             member.may_leave.set()
 
 
-async def test_under_a_chroot_that_does_not_exist() -> None:
+async def test_a_missing_chroot_is_created() -> None:
     async with connected_clients("a", "b") as (there, (client, other)):
         async with anyio.create_task_group() as tasks:
 
@@ -435,7 +436,7 @@ async def test_only_its_own_directory_is_a_container() -> None:
             assert tree.get(READY).kind.value == "persistent"
 
 
-async def test_data_that_another_program_wrote_are_not_a_record() -> None:
+async def test_data_of_another_program_are_not_a_record() -> None:
     """They begin no round, and the next round replaces them."""
     async with connected_clients("a", "b") as (there, (client, other)), anyio.create_task_group() as tasks:
         await client.ensure_path(PATH)
@@ -444,7 +445,7 @@ async def test_data_that_another_program_wrote_are_not_a_record() -> None:
         await a_while()
         for data in (b"settings", b"7 open", b"0 open", None):
             await other.set(PATH, data)
-            there.network.reset(source="a")  # so it looks again
+            there.network.reset(source="a")  # makes it look again
             await a_while()
             assert not first.inside.is_set()
         tasks.start_soon(second.run)
@@ -462,7 +463,7 @@ async def pass_through(each: zk.DoubleBarrier) -> None:
         pass
 
 
-async def test_an_acl_is_that_of_the_members_znode() -> None:
+async def test_the_members_znode_has_the_acl() -> None:
     async with connected_clients("a") as (there, (client,)):
         acl = [zk.ACL(zk.Perms.READ, zk.ANYONE_ID)]
         async with barrier(client, 1, acl=acl):
@@ -482,10 +483,10 @@ async def test_a_directory_without_a_permission_is_refused_on_entering(missing: 
         assert there.znodes() == STAYS
 
 
-# --- rounds are bound to the record ----------------------------------------------------------------------
+# --- rounds and the record -------------------------------------------------------------------------------
 
 
-async def test_a_client_that_looked_too_long_ago_neither_begins_nor_ends_a_round() -> None:
+async def test_a_client_with_an_old_view_neither_begins_nor_ends_a_round() -> None:
     async with connected_clients("a", "slow") as (there, (client, slow)), anyio.create_task_group() as tasks:
         await client.ensure_path(PATH)
         directory = BarrierDirectory(slow, PATH, 1, b"", None)
@@ -501,7 +502,7 @@ async def test_a_client_that_looked_too_long_ago_neither_begins_nor_ends_a_round
         again = Member(client, 1)
         tasks.start_soon(again.run)
         await a_while()
-        assert not await directory.end_round(during.record), "of the round before"
+        assert not await directory.end_round(during.record), "the record of the previous round"
         assert READY in there.znodes()
         assert (await client.get(PATH)).data == b"3 open"
         again.may_leave.set()
@@ -510,7 +511,7 @@ async def test_a_client_that_looked_too_long_ago_neither_begins_nor_ends_a_round
 
 
 async def test_a_round_whose_beginning_was_not_answered_has_begun_for_all() -> None:
-    """The member that began it finds its round in the record, and does not come too late for it."""
+    """The member that began it finds its round in the record, and enters it."""
     async with connected_clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
         first, second = Member(one), Member(other)
         tasks.start_soon(first.run)
@@ -543,15 +544,15 @@ async def test_the_members_of_a_round_have_one_token_and_the_next_round_a_larger
         assert tokens[0] == tokens[1] < tokens[2] == tokens[3]
 
 
-# --- what else is there --------------------------------------------------------------------------------
+# --- other znodes and latecomers -----------------------------------------------------------------------
 
 
-async def test_strangers_are_not_counted_and_named_once(caplog: pytest.LogCaptureFixture) -> None:
-    """A path that another recipe uses: its znodes open nothing, and are not waited for."""
-    strangers = [f"_c_{uuid.uuid4()}-lock-0000000000", uuid.uuid4().hex, "stranger", "config"]
+async def test_unexpected_children_are_not_counted_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """The znodes of another recipe on the same path begin no round, and no member waits for them."""
+    others = [f"_c_{uuid.uuid4()}-lock-0000000000", uuid.uuid4().hex, "other", "config"]
     async with connected_clients("a", "b") as (there, (client, other)), anyio.create_task_group() as tasks:
         await client.ensure_path(PATH)
-        for name in strangers:
+        for name in others:
             await client.create(f"{PATH}/{name}")
         first, second = Member(client), Member(other)
         with caplog.at_level(logging.WARNING, logger="zkrecipes"):
@@ -561,13 +562,13 @@ async def test_strangers_are_not_counted_and_named_once(caplog: pytest.LogCaptur
             tasks.start_soon(second.run)
             await a_while()
         assert are_inside(first, second)
-        told = [record.getMessage() for record in caplog.records if "not counted" in record.getMessage()]
-        assert len(told) == 2, "once for each client"
-        assert all(name in told[0] for name in strangers)
+        logged = [record.getMessage() for record in caplog.records if "not counted" in record.getMessage()]
+        assert len(logged) == 2, "once for each client"
+        assert all(name in logged[0] for name in others)
         first.may_leave.set()
         second.may_leave.set()
         await a_while()
-        assert there.znodes() == {*STAYS, *(f"{PATH}/{name}" for name in strangers)}
+        assert there.znodes() == {*STAYS, *(f"{PATH}/{name}" for name in others)}
 
 
 async def test_a_latecomer_waits_for_the_next_round_without_a_znode() -> None:
@@ -597,8 +598,8 @@ async def test_a_latecomer_waits_for_the_next_round_without_a_znode() -> None:
         assert there.znodes() == STAYS
 
 
-async def test_a_znode_that_turns_out_younger_than_ready_is_withdrawn() -> None:
-    """The latecomer has read that there is no `ready`; a round begins before its znode is created."""
+async def test_a_znode_that_is_younger_than_ready_is_deleted() -> None:
+    """The latecomer has read that `ready` does not exist; a round begins before its znode is created."""
     async with connected_clients("a", "b") as (there, (client, other)), anyio.create_task_group() as tasks:
         first, late = Member(client, 1), Member(other, 1)
         created: list[set[str]] = []
@@ -627,8 +628,8 @@ async def test_a_znode_that_turns_out_younger_than_ready_is_withdrawn() -> None:
         assert have_left(first, late)
 
 
-async def test_a_ready_that_was_left_behind_lets_nobody_in() -> None:
-    """Everybody inside has died; `ready` is persistent, and stays."""
+async def test_a_leftover_ready_admits_no_member() -> None:
+    """Every member inside has died; `ready` is persistent, and stays."""
     async with connected_clients("a", "b", "c") as (there, connected), anyio.create_task_group() as tasks:
         await connected[0].ensure_path(READY)
         members = [Member(client, 3) for client in connected]
@@ -644,7 +645,7 @@ async def test_a_ready_that_was_left_behind_lets_nobody_in() -> None:
             member.may_leave.set()
 
 
-async def test_the_directory_is_removed_under_those_who_wait() -> None:
+async def test_the_directory_is_removed_while_members_wait() -> None:
     async with (
         connected_clients("a", "b", "admin") as (there, (one, other, admin)),
         anyio.create_task_group() as tasks,
@@ -658,7 +659,7 @@ async def test_the_directory_is_removed_under_those_who_wait() -> None:
             tx.delete(PATH)
             tx.delete("/steps")
         await a_while()
-        assert len(names_of_members(there)) == 1, "made again"
+        assert len(names_of_members(there)) == 1, "created again"
         tasks.start_soon(second.run)
         await a_while()
         assert are_inside(first, second)
@@ -668,7 +669,7 @@ async def test_the_directory_is_removed_under_those_who_wait() -> None:
         assert there.znodes() == STAYS
 
 
-async def test_a_znode_that_is_removed_by_hand_while_it_waits_is_made_again() -> None:
+async def test_the_znode_of_a_waiting_member_is_created_again_after_a_deletion() -> None:
     async with connected_clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
         first, second = Member(one), Member(other)
         tasks.start_soon(first.run)
@@ -682,8 +683,8 @@ async def test_a_znode_that_is_removed_by_hand_while_it_waits_is_made_again() ->
         second.may_leave.set()
 
 
-async def test_the_directory_is_removed_under_those_who_are_inside() -> None:
-    """Their blocks are cancelled by the next check."""
+async def test_the_directory_is_removed_while_members_are_inside() -> None:
+    """The next check of the holds cancels their blocks."""
     async with (
         connected_clients("a", "b", "admin") as (there, (one, other, admin)),
         anyio.create_task_group() as tasks,
@@ -701,7 +702,7 @@ async def test_the_directory_is_removed_under_those_who_are_inside() -> None:
             assert "its znode was deleted" in str(member.error)
 
 
-async def test_the_directory_is_removed_under_who_waits_to_leave() -> None:
+async def test_the_directory_is_removed_while_a_member_leaves() -> None:
     async with (
         connected_clients("a", "b", "admin") as (there, (one, other, admin)),
         anyio.create_task_group() as tasks,
@@ -723,7 +724,7 @@ async def test_the_directory_is_removed_under_who_waits_to_leave() -> None:
 # --- members that are lost -------------------------------------------------------------------------------
 
 
-async def test_who_dies_while_it_waits_to_enter_is_not_counted() -> None:
+async def test_a_member_that_dies_while_it_waits_to_enter_is_not_counted() -> None:
     async with connected_clients("a", "b", "c") as (there, connected), anyio.create_task_group() as tasks:
         dead, second, third = (Member(client) for client in connected)
         tasks.start_soon(dead.run)
@@ -748,7 +749,7 @@ async def test_who_dies_while_it_waits_to_enter_is_not_counted() -> None:
 
 @pytest.mark.parametrize("is_first_to_leave", [True, False])
 async def test_a_member_dies_inside(is_first_to_leave: bool) -> None:
-    """Case 88: the others leave when its session has expired."""
+    """Case 88: the other members leave when its session has expired."""
     async with connected_clients("a", "b", "c") as (there, connected), anyio.create_task_group() as tasks:
         members = dead, *others = [Member(client, 3) for client in connected]
         for member in members:
@@ -798,15 +799,15 @@ async def test_a_member_that_is_cut_off_is_out_before_the_others_can_leave() -> 
         there.network.heal()
 
 
-async def test_a_ghost_that_waits_to_leave_lets_no_newcomer_in() -> None:
-    """It is the first by name, so its znode stays until its session expires."""
+async def test_a_dead_leaving_member_keeps_newcomers_out_until_its_session_expires() -> None:
+    """It is the first member by name, so its znode stays while it leaves."""
     async with connected_clients("a", "b", "c") as (there, connected), anyio.create_task_group() as tasks:
-        ghost, second = [Member(client) for client in connected[:2]]
+        dead, second = [Member(client) for client in connected[:2]]
         with names_in_order():
-            for member in (ghost, second):
+            for member in (dead, second):
                 tasks.start_soon(member.run)
                 await a_while()
-        ghost.may_leave.set()
+        dead.may_leave.set()
         await a_while()
         there.network.cut(source="a")
         second.may_leave.set()
@@ -821,15 +822,15 @@ async def test_a_ghost_that_waits_to_leave_lets_no_newcomer_in() -> None:
         there.network.heal()
 
 
-async def test_a_restarted_member_waits_until_its_ghost_and_the_round_are_gone() -> None:
-    """And then it is a party of the next round, in which nobody is alone."""
+async def test_a_restarted_member_waits_until_its_old_session_and_the_round_are_over() -> None:
+    """Then it is a party of the next round, together with another member."""
     async with (
         connected_clients("a", "b", "b again") as (there, connected),
         anyio.create_task_group() as tasks,
     ):
-        first, ghost = (Member(client) for client in connected[:2])
+        first, dead = (Member(client) for client in connected[:2])
         tasks.start_soon(first.run)
-        tasks.start_soon(ghost.run)
+        tasks.start_soon(dead.run)
         await a_while()
         there.network.cut(source="b")
         restarted = Member(connected[2])
@@ -853,7 +854,7 @@ async def test_a_restarted_member_waits_until_its_ghost_and_the_round_are_gone()
 
 
 @pytest.mark.parametrize("end", ["error", "cancelled", "deleted"])
-async def test_a_block_that_does_not_end_well_waits_for_nobody(end: str) -> None:
+async def test_a_block_that_fails_waits_for_no_other_member(end: str) -> None:
     async with connected_clients("a", "b", "c") as (there, connected), anyio.create_task_group() as tasks:
         bad = Member(connected[0], 3)
         others = [Member(client, 3) for client in connected[1:]]
@@ -887,8 +888,8 @@ async def test_a_block_that_does_not_end_well_waits_for_nobody(end: str) -> None
         assert there.znodes() == STAYS
 
 
-async def test_a_member_that_is_cancelled_while_it_cannot_leave_is_gone_later() -> None:
-    """It is cut off, so its znode is deleted later, in the background."""
+async def test_a_member_that_is_cancelled_while_it_is_cut_off_is_out_later() -> None:
+    """The client deletes its znode later, in the background."""
     async with connected_clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
         first, second = Member(one), Member(other)
         tasks.start_soon(first.run)
@@ -908,7 +909,7 @@ async def test_a_member_that_is_cancelled_while_it_cannot_leave_is_gone_later() 
         assert there.znodes() == STAYS
 
 
-async def test_a_waiter_whose_session_expires_enters_anew() -> None:
+async def test_a_waiting_member_whose_session_expires_arrives_again() -> None:
     async with connected_clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
         first, second = Member(one), Member(other)
         tasks.start_soon(first.run)
@@ -927,7 +928,7 @@ async def test_a_waiter_whose_session_expires_enters_anew() -> None:
         assert have_left(first, second)
 
 
-async def test_a_session_that_expires_while_the_others_are_waited_for_changes_nothing() -> None:
+async def test_a_session_that_expires_after_the_block_changes_nothing() -> None:
     async with connected_clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
         first, second = Member(one), Member(other)
         tasks.start_soon(first.run)
@@ -943,7 +944,7 @@ async def test_a_session_that_expires_while_the_others_are_waited_for_changes_no
         assert have_left(first, second)
 
 
-async def test_whoever_waits_is_told_when_the_client_is_over() -> None:
+async def test_a_waiting_member_gets_an_error_when_the_client_is_over() -> None:
     async with world() as there, anyio.create_task_group() as tasks:
         with pytest.raises(zk.SessionExpiredError):
             async with there.connect("a", renew=False) as client:
@@ -964,7 +965,7 @@ async def expire_soon(there: World, client: zk.Client) -> None:
 # --- cut off ---------------------------------------------------------------------------------------------
 
 
-async def test_a_waiter_that_is_cut_off_comes_in_when_it_is_back() -> None:
+async def test_a_waiting_member_that_was_cut_off_enters_after_its_reconnect() -> None:
     async with connected_clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
         first, second = Member(one), Member(other)
         tasks.start_soon(first.run)
@@ -986,8 +987,8 @@ async def test_a_waiter_that_is_cut_off_comes_in_when_it_is_back() -> None:
         assert there.znodes() == STAYS
 
 
-async def test_a_waiter_comes_in_although_ready_has_gone_again() -> None:
-    """Curator's members remove it when but one is left; who saw it appear needs no second look."""
+async def test_a_waiting_member_enters_although_ready_is_deleted_again() -> None:
+    """Curator's last member but one removes it; a member that saw its creation enters anyway."""
     async with connected_clients("a", "curator") as (there, (one, other)), anyio.create_task_group() as tasks:
         first = Member(one)
         tasks.start_soon(first.run)
@@ -1004,7 +1005,7 @@ async def test_a_waiter_comes_in_although_ready_has_gone_again() -> None:
 
 
 async def test_a_member_that_missed_ready_finds_its_round_in_the_record() -> None:
-    """It was cut off while `ready` appeared, and Curator's last leaver removed it."""
+    """It was cut off while `ready` was created, and Curator's last member has removed it."""
     async with (
         connected_clients("a", "b", "bad") as (there, (one, other, bad)),
         anyio.create_task_group() as tasks,
@@ -1041,7 +1042,7 @@ async def test_members_that_leave_at_the_same_time_leave_no_ready() -> None:
             assert there.znodes() == STAYS
 
 
-async def test_the_last_one_dies_and_leaves_no_ready() -> None:
+async def test_the_last_member_dies_and_leaves_no_ready() -> None:
     async with connected_clients("a", "b") as (there, (one, other)), anyio.create_task_group() as tasks:
         first, second = Member(one), Member(other)
         tasks.start_soon(first.run)
@@ -1056,8 +1057,8 @@ async def test_the_last_one_dies_and_leaves_no_ready() -> None:
         second.may_leave.set()
 
 
-async def test_two_who_count_at_the_same_time() -> None:
-    """Somebody else makes `ready` just before."""
+async def test_two_members_begin_a_round_at_the_same_time() -> None:
+    """Another client creates `ready` just before."""
     async with connected_clients("a") as (there, (client,)):
         await client.ensure_path(PATH)
 
@@ -1073,7 +1074,7 @@ async def test_two_who_count_at_the_same_time() -> None:
         assert there.znodes() == STAYS
 
 
-async def test_nobody_is_let_in_when_one_who_was_counted_leaves_before_that() -> None:
+async def test_no_round_begins_if_a_counted_member_leaves_before() -> None:
     async with connected_clients("a", "b") as (there, (client, other)), anyio.create_task_group() as tasks:
         first, second = Member(client), Member(other)
         tasks.start_soon(first.run)
@@ -1097,8 +1098,8 @@ async def test_nobody_is_let_in_when_one_who_was_counted_leaves_before_that() ->
         third.may_leave.set()
 
 
-async def test_a_member_that_may_not_be_read_cannot_be_counted() -> None:
-    """Whether it is alive can only be checked by members that may read its znode."""
+async def test_a_member_without_read_permission_cannot_be_counted() -> None:
+    """Only members that may read its znode can check whether it is alive."""
     async with connected_clients("a", "b") as (there, (client, other)), anyio.create_task_group() as tasks:
         await client.add_auth("digest", "me:secret")
         first, second = Member(client, acl=zk.CREATOR_ALL_ACL), Member(other)
@@ -1112,7 +1113,7 @@ async def test_a_member_that_may_not_be_read_cannot_be_counted() -> None:
         first.scope.cancel()
 
 
-async def test_a_znode_that_goes_while_its_making_is_settled_is_made_again() -> None:
+async def test_a_znode_that_disappears_after_a_lost_create_is_created_again() -> None:
     async with connected_clients("a") as (there, (client,)):
         await client.ensure_path(PATH)
         there.server.faults.lose_reply(OpCode.CREATE)
@@ -1129,7 +1130,7 @@ async def test_a_znode_that_goes_while_its_making_is_settled_is_made_again() -> 
         assert there.znodes() == STAYS
 
 
-async def test_a_directory_that_is_too_large_to_be_listed() -> None:
+async def test_a_directory_that_is_too_large_to_list_is_an_error() -> None:
     async with connected_clients("a") as (there, (client,)):
         await client.ensure_path(PATH)
         async with client.pipeline() as pipe:
@@ -1143,8 +1144,8 @@ async def test_a_directory_that_is_too_large_to_be_listed() -> None:
             assert not names_of_members(there)
 
 
-async def test_what_others_put_below_ready_is_told() -> None:
-    """It is no double barrier's; the member's own znode goes all the same."""
+async def test_a_child_of_ready_is_an_error() -> None:
+    """The znode of the member is still deleted."""
     async with connected_clients("a") as (there, (client,)):
         with pytest.raises(zk.NotEmptyError, match="/steps/7/ready"):
             async with barrier(client, 1):
@@ -1169,7 +1170,7 @@ async def cross(_: World, client: zk.Client) -> str:
 
 @asynccontextmanager
 async def with_company(there: World) -> AsyncIterator[None]:
-    """Somebody else crosses again and again, so that nobody has to wait alone."""
+    """Let another member go through rounds all the time, so that no member waits alone."""
     async with there.connect("company") as other, anyio.create_task_group() as tasks:
 
         async def cross_on() -> None:
@@ -1182,12 +1183,12 @@ async def with_company(there: World) -> AsyncIterator[None]:
         await until(lambda: len(names_of_members(there)) == 1)
         yield
         tasks.cancel_scope.cancel()
-    await anyio.sleep(TIMEOUT)  # the server may keep its side of a connection for a while
+    await anyio.sleep(TIMEOUT)  # the server may keep its end of a connection for a while
 
 
 @asynccontextmanager
 async def before_company(there: World) -> AsyncIterator[None]:
-    """The same, but somebody else comes second, and stays for a while."""
+    """As `with_company`, but the other member arrives second, and stays for a while."""
     async with there.connect("company") as other, anyio.create_task_group() as tasks:
 
         async def cross_on() -> None:
@@ -1207,7 +1208,7 @@ def is_through(outcome: Outcome) -> None:
 
 
 def is_through_or_lost(outcome: Outcome) -> None:
-    """An expiry before the block is settled; one after it began is raised."""
+    """After an expiry before the block the member enters again; a later expiry is raised."""
     assert outcome.result == "crossed" or isinstance(outcome.error, zk.BrokenBarrierError)
 
 
@@ -1261,7 +1262,7 @@ async def test_cancelled_natively_at_each_pass(again_after: int | None, surround
     assert number >= 20
 
 
-async def test_a_waiter_that_is_cancelled_leaves_nothing() -> None:
+async def test_a_waiting_member_that_is_cancelled_leaves_nothing() -> None:
     async with connected_clients("a") as (there, (client,)):
         before = Traces.of(there, client)
         with pytest.raises(TimeoutError):
@@ -1273,7 +1274,7 @@ async def test_a_waiter_that_is_cancelled_leaves_nothing() -> None:
         assert Traces.of(there, client) == before
 
 
-async def test_a_limit_that_the_block_lifts_limits_the_wait_alone() -> None:
+async def test_a_limit_that_the_block_lifts_limits_only_the_wait() -> None:
     async with connected_clients("a") as (there, (client,)):
         with anyio.fail_after(3) as scope:
             async with barrier(client, 1):
@@ -1283,7 +1284,7 @@ async def test_a_limit_that_the_block_lifts_limits_the_wait_alone() -> None:
         assert there.znodes() == STAYS
 
 
-async def test_a_waiter_cancelled_while_there_is_no_server_leaves_nothing() -> None:
+async def test_a_waiting_member_that_is_cancelled_without_a_server_leaves_nothing() -> None:
     async with connected_clients("a") as (there, (client,)):
         lost = there.server.faults.lose_reply(OpCode.MULTI, path=READY)
         with anyio.move_on_after(1):
@@ -1295,14 +1296,14 @@ async def test_a_waiter_cancelled_while_there_is_no_server_leaves_nothing() -> N
 
                 tasks.start_soon(cut_off)
                 async with barrier(client, 1):
-                    raise AssertionError("through without an answer")
+                    raise AssertionError("entered without a reply")
         assert READY in there.znodes()
         there.network.heal()
         await anyio.sleep(TIMEOUT / 4)
         assert there.znodes() == STAYS
 
 
-async def test_leaving_behind_a_dead_server_is_bounded_when_the_block_fails() -> None:
+async def test_leaving_without_a_server_is_bounded_when_the_block_fails() -> None:
     async with connected_clients("a") as (there, (client,)):
         left_at = 0.0
         with pytest.raises(KeyError):

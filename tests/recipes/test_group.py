@@ -1,4 +1,4 @@
-"""Groups: who is there, what changes, and that everybody sees it in the end."""
+"""Groups: the members, their changes, and that every reader sees the last state."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def stage(*names: str) -> AsyncIterator[tuple[World, list[zk.Client]]]:
 
 
 async def until_members(changes: zk.GroupChanges, members: dict[str, bytes]) -> list[zk.GroupChange]:
-    """The changes that come until these are the members."""
+    """Return the changes up to the one with these members."""
     found = []
     with anyio.fail_after(20 * TIMEOUT):
         async for change in changes:
@@ -54,7 +54,7 @@ async def until_members(changes: zk.GroupChanges, members: dict[str, bytes]) -> 
 
 
 def apply(changes: list[zk.GroupChange]) -> None:
-    """Check that each change leads from the one before to its own view."""
+    """Check that each change is the difference between the view before it and its view."""
     names: set[str] = set()
     for change in changes:
         assert not change.joined & names
@@ -69,7 +69,7 @@ def apply(changes: list[zk.GroupChange]) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("layout", ["curator", "kazoo"])
-async def test_who_joins_is_a_member_and_who_leaves_is_none(layout: GroupLayoutName) -> None:
+async def test_a_client_is_a_member_from_joining_to_leaving(layout: GroupLayoutName) -> None:
     async with stage("a", "b") as (there, (a, b)):
         before = Traces.of(there, a)
         group = zk.Group(a, PATH, layout=layout)
@@ -97,7 +97,9 @@ async def test_the_layouts_are_those_of_curator_and_kazoo() -> None:
 
 
 @pytest.mark.anyio
-async def test_what_is_no_member_is_ignored_and_named_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_children_that_are_not_members_are_ignored_and_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """Case 78: foreign children."""
     async with stage("a") as (_, (client,)):
         group = zk.Group(client, PATH, layout="kazoo")
@@ -114,7 +116,7 @@ async def test_what_is_no_member_is_ignored_and_named_once(caplog: pytest.LogCap
 
 
 @pytest.mark.anyio
-async def test_of_two_of_one_name_the_newest_is_shown() -> None:
+async def test_of_two_znodes_with_one_name_the_newest_is_shown() -> None:
     async with stage("a") as (_, (client,)):
         group = zk.Group(client, PATH, layout="kazoo")
         async with group.join("one", b"ours"):
@@ -123,7 +125,7 @@ async def test_of_two_of_one_name_the_newest_is_shown() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_member_that_may_not_be_read_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_member_without_read_permission_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
     secret = [zk.ACL(zk.Perms.ALL, zk.digest_id("somebody", "else"))]
     async with stage("a", "b") as (_, (client, other)):
         group = zk.Group(client, PATH)
@@ -139,7 +141,7 @@ async def test_a_member_that_may_not_be_read_is_left_out(caplog: pytest.LogCaptu
 
 
 @pytest.mark.anyio
-async def test_what_cannot_be_right_is_told_before_anything_is_sent() -> None:
+async def test_invalid_arguments_are_refused_before_anything_is_sent() -> None:
     async with stage("a") as (there, (client,)):
         there.seen.clear()
         with pytest.raises(ValueError, match="znode path"):
@@ -159,7 +161,7 @@ async def test_what_cannot_be_right_is_told_before_anything_is_sent() -> None:
 
 
 @pytest.mark.anyio
-async def test_under_a_chroot_that_is_missing_everything_is_made() -> None:
+async def test_a_missing_chroot_is_created() -> None:
     async with stage("a") as (there, (client,)):
         group = zk.Group(client.chroot("/team/x"), "/")
         async with group.join("one", b"1"), group.changes() as changes:
@@ -173,7 +175,7 @@ async def test_under_a_chroot_that_is_missing_everything_is_made() -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("layout", ["curator", "kazoo"])
-async def test_a_name_is_held_by_one(layout: GroupLayoutName) -> None:
+async def test_a_name_has_one_holder(layout: GroupLayoutName) -> None:
     async with stage("a", "b") as (_, (a, b)), zk.Group(a, PATH, layout=layout).join("one", b"a"):
         with pytest.raises(zk.NodeExistsError, match=f"session 0x{a.session.id:x}"):
             async with zk.Group(b, PATH, layout=layout).join("one", b"b", on_conflict="raise"):
@@ -189,7 +191,7 @@ async def test_a_name_is_held_by_one(layout: GroupLayoutName) -> None:
 
 
 @pytest.mark.anyio
-async def test_changes_begin_with_the_group_as_it_is() -> None:
+async def test_the_first_change_is_the_current_group() -> None:
     async with stage("a") as (_, (client,)):
         group = zk.Group(client, PATH)
         async with group.changes() as changes:
@@ -201,7 +203,7 @@ async def test_changes_begin_with_the_group_as_it_is() -> None:
 
 
 @pytest.mark.anyio
-async def test_joining_updating_and_leaving_are_told() -> None:
+async def test_joining_updating_and_leaving_are_reported() -> None:
     async with stage("a", "b") as (_, (a, b)):
         group = zk.Group(a, PATH)
         async with zk.Group(b, PATH).changes() as changes:
@@ -219,20 +221,20 @@ async def test_joining_updating_and_leaving_are_told() -> None:
 
 
 @pytest.mark.anyio
-async def test_who_left_and_came_back_meanwhile_is_updated() -> None:
+async def test_a_member_that_left_and_joined_again_between_two_reads_is_updated() -> None:
     async with stage("a", "b") as (_, (a, b)):
         group = zk.Group(a, PATH)
         async with zk.Group(b, PATH).changes() as changes:
             async with group.join("one", b"1"):
                 await until_members(changes, {"one": b"1"})
             async with group.join("one", b"1"):
-                await anyio.sleep(1)  # nobody reads meanwhile
+                await anyio.sleep(1)  # without a read
                 change = await anext(changes)
                 assert (change.joined | change.left, change.updated) == (frozenset(), frozenset({"one"}))
 
 
 @pytest.mark.anyio
-async def test_the_same_data_again_are_no_change() -> None:
+async def test_writing_the_same_data_again_is_not_a_change() -> None:
     async with (
         stage("a", "b") as (_, (a, b)),
         zk.Group(a, PATH).join("one", b"1") as one,
@@ -246,7 +248,7 @@ async def test_the_same_data_again_are_no_change() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_slow_reader_gets_the_newest_state_only() -> None:
+async def test_a_slow_reader_gets_only_the_newest_state() -> None:
     async with stage("a", "b") as (_, (a, b)):
         group = zk.Group(a, PATH)
         async with zk.Group(b, PATH).changes() as changes:
@@ -271,7 +273,7 @@ async def test_several_readers_see_the_same() -> None:
 
 
 @pytest.mark.anyio
-async def test_only_what_has_changed_is_read_again() -> None:
+async def test_only_changed_members_are_read_again() -> None:
     async with stage("a", "b") as (there, (a, b)), AsyncExitStack() as stack:
         members = [await stack.enter_async_context(zk.Group(a, PATH).join(f"m{n}")) for n in range(50)]
         async with zk.Group(b, PATH).changes() as changes:
@@ -300,7 +302,7 @@ async def test_leaving_the_block_leaves_no_watch_and_no_task() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_directory_that_goes_and_comes_back_is_followed() -> None:
+async def test_a_directory_that_is_deleted_and_created_again_is_followed() -> None:
     """Case 80: the parent is reaped."""
     async with stage("a", "b") as (_, (a, b)):
         seen = []
@@ -350,7 +352,7 @@ async def test_nothing_is_lost_by_a_reconnect_or_a_new_session() -> None:
 
 
 @pytest.mark.anyio
-async def test_readers_are_told_why_there_are_no_more_changes() -> None:
+async def test_readers_get_the_error_that_ends_the_changes() -> None:
     secret = [zk.ACL(zk.Perms.ALL, zk.digest_id("somebody", "else"))]
     async with stage("a", "b") as (_, (a, b)):
         await a.create(PATH, b"", make_parents=True)
@@ -377,7 +379,7 @@ async def test_it_works_without_persistent_watches(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.anyio
-async def test_a_number_of_members_is_waited_for() -> None:
+async def test_wait_for_a_number_of_members() -> None:
     async with stage("a", "b") as (there, (a, b)):
         group = zk.Group(a, PATH)
 
@@ -499,7 +501,7 @@ STEPS = st.one_of(
 
 
 class History:
-    """Clients that join, leave and update, faults, and one reader that follows it all.
+    """Clients that join, leave and update under faults, and one reader that follows the group.
 
     Each (client, name) is one membership at most; they all contend for the names.
     """
@@ -520,7 +522,7 @@ class History:
                 await getattr(self, f"_{step}")(number, name)
                 await anyio.sleep(0.25)
             self._there.network.heal()
-            # everybody has time to come back, and old sessions to go
+            # time for every client to reconnect, and for old sessions to expire
             await anyio.sleep(6 * TIMEOUT)
             await self._check()
             tasks.cancel_scope.cancel()
@@ -593,7 +595,7 @@ async def _play(steps: list[tuple[str, int, str]]) -> None:
 
 
 def run(func: Callable[[], Any], backend: str) -> None:
-    """Run it in virtual time, from a plain test."""
+    """Run `func` in virtual time, from a synchronous test."""
     name, options = jumping_backend(backend)
     anyio.run(func, backend=name, backend_options=options)
 
@@ -610,7 +612,7 @@ def test_in_every_history_the_view_becomes_that_of_the_members(backend: str) -> 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(("layout", "kind"), [("kazoo", "persistent"), ("curator", "container")])
-async def test_the_directory_is_as_its_layout_wants_it(layout: GroupLayoutName, kind: str) -> None:
-    """kazoo's members remember that they have made it, and could not join again if it went."""
+async def test_the_directory_is_of_the_kind_that_its_layout_needs(layout: GroupLayoutName, kind: str) -> None:
+    """A kazoo member creates the directory only once, and could not join again after its removal."""
     async with stage("a") as (there, (client,)), zk.Group(client, PATH, layout=layout).join("me"):
         assert there.server.processor.tree.get(PATH).kind.value == kind

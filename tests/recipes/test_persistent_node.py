@@ -1,4 +1,4 @@
-"""An ephemeral znode that heals itself: it comes back, it goes when it is left, and no other's is touched."""
+"""PersistentNode: it is created again, removed on leaving, and never touches the znode of another client."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def node(client: zk.Client, data: bytes = b"1", **options: object) -> zk.Persist
 
 
 async def until(there: World, path: str, data: bytes | None, *, owner: zk.Client | None = None) -> None:
-    """Wait until the server has these data there, and this owner; None: until there is no znode."""
-    await holds(lambda: _is_so(there, path, data, owner))
+    """Wait until the znode on the server has these data and this owner; None: until it is absent."""
+    await wait_until(lambda: _is_so(there, path, data, owner))
 
 
-async def holds(is_so: Callable[[], bool]) -> None:
-    """Look at the server now and then until it is so."""
+async def wait_until(is_so: Callable[[], bool]) -> None:
+    """Poll the server until the condition holds."""
     with anyio.fail_after(20 * TIMEOUT):
         while True:
             if is_so():
@@ -66,17 +66,17 @@ async def two_clients() -> AsyncIterator[tuple[World, zk.Client, zk.Client]]:
         yield there, client, other
 
 
-# --- there as long as the block runs -------------------------------------------------------------------
+# --- while the block runs ------------------------------------------------------------------------------
 
 
-async def test_the_directory_is_a_container_only_if_it_shall_be() -> None:
+async def test_the_directory_is_a_container_only_on_request() -> None:
     async with world() as there, there.connect("a") as client, node(client, container=True):
         tree = there.server.processor.tree
         kinds = {path: tree.get(path).kind.value for path in ("/app", "/app/nodes")}
         assert kinds == {"/app": "persistent", "/app/nodes": "container"}
 
 
-async def test_it_is_there_while_the_block_runs_and_its_parents_are_made() -> None:
+async def test_it_exists_while_the_block_runs_and_its_parents_are_created() -> None:
     async with world() as there, there.connect("a") as client:
         before = Traces.of(there, client)
         async with node(client, b"1"):
@@ -85,17 +85,17 @@ async def test_it_is_there_while_the_block_runs_and_its_parents_are_made() -> No
             kinds = {
                 path: there.server.processor.tree.get(path).kind.value for path in ("/app", "/app/nodes")
             }
-            # a container would be reaped with the data that the user may have put there
+            # the server would remove a container, and with it the data of the user
             assert kinds == {"/app": "persistent", "/app/nodes": "persistent"}
         assert there.znodes() == STAYS
         await anyio.sleep(1)
         assert Traces.of(there, client) == before
 
 
-async def test_it_is_made_with_one_request_and_removed_with_one() -> None:
+async def test_it_is_created_with_one_request_and_removed_with_one() -> None:
     async with world() as there, there.connect("a") as client:
         await client.ensure_path("/app/nodes")
-        for first in (OpCode.MULTI, OpCode.CREATE):  # the first one asks whether it may be removed, too
+        for first in (OpCode.MULTI, OpCode.CREATE):  # the first one also checks whether it may be removed
             there.seen.clear()
             async with node(client):
                 await anyio.sleep(1)
@@ -104,7 +104,7 @@ async def test_it_is_made_with_one_request_and_removed_with_one() -> None:
             assert opcodes == [first, OpCode.EXISTS, OpCode.DELETE]
 
 
-async def test_an_error_of_the_block_comes_out_bare() -> None:
+async def test_an_error_of_the_block_is_raised_bare() -> None:
     async with world() as there, there.connect("a") as client:
         with pytest.raises(KeyError, match="mine"):
             async with node(client):
@@ -112,14 +112,14 @@ async def test_an_error_of_the_block_comes_out_bare() -> None:
         assert there.znodes() == STAYS
 
 
-async def test_an_acl_is_that_of_the_znode() -> None:
+async def test_the_znode_has_the_acl() -> None:
     async with world() as there, there.connect("a") as client:
         acl = [zk.ACL(zk.Perms.READ, zk.ANYONE_ID)]
         async with node(client, acl=acl):
             assert (await client.get_acl(PATH))[0] == acl
 
 
-async def test_what_cannot_be_right_is_told_before_anything_is_sent() -> None:
+async def test_invalid_arguments_are_refused_before_anything_is_sent() -> None:
     async with world() as there, there.connect("a", max_packet_size=2000) as client:
         there.seen.clear()
         with pytest.raises(ValueError, match="does not start with a slash"):
@@ -139,7 +139,7 @@ async def test_what_cannot_be_right_is_told_before_anything_is_sent() -> None:
         assert not there.seen
 
 
-async def test_it_is_entered_once() -> None:
+async def test_it_can_be_entered_once() -> None:
     async with world() as there, there.connect("a") as client:
         entered = node(client)
         async with entered:
@@ -148,18 +148,18 @@ async def test_it_is_entered_once() -> None:
             assert PATH in there.znodes()
 
 
-async def test_a_refusal_comes_out_of_entering() -> None:
+async def test_entering_raises_a_refusal() -> None:
     async with world() as there, there.connect("a") as client, there.connect("b") as other:
-        nobody = zk.digest_id("somebody", "else")
+        other_user = zk.digest_id("other", "user")
         await client.ensure_path("/app/nodes")
-        await client.set_acl("/app/nodes", [zk.ACL(zk.Perms.ALL, nobody)])
+        await client.set_acl("/app/nodes", [zk.ACL(zk.Perms.ALL, other_user)])
         with pytest.raises(zk.NoAuthError):
             async with node(other):
                 pass
         assert there.znodes() == STAYS
 
 
-async def test_too_much_data_for_the_server_is_an_error_and_no_endless_loop() -> None:
+async def test_too_much_data_for_the_server_is_an_error_and_not_an_endless_loop() -> None:
     async with world(max_packet_size=2000) as there, there.connect("a") as client:
         with pytest.raises(zk.ConnectionLossError):
             async with node(client, bytes(5000)):
@@ -172,10 +172,10 @@ async def test_too_much_data_for_the_server_is_an_error_and_no_endless_loop() ->
             await until(there, PATH, b"2", owner=client)
 
 
-# --- it comes back -------------------------------------------------------------------------------------
+# --- created again -------------------------------------------------------------------------------------
 
 
-async def test_it_is_put_back_when_somebody_deletes_it() -> None:
+async def test_it_is_created_again_after_a_deletion() -> None:
     async with two_clients() as (there, client, other):
         async with node(client, b"1") as member:
             for _ in range(3):
@@ -187,8 +187,8 @@ async def test_it_is_put_back_when_somebody_deletes_it() -> None:
         assert there.znodes() == STAYS
 
 
-async def test_it_is_put_back_when_its_directory_went_too() -> None:
-    """Case 80: the parent is reaped."""
+async def test_it_is_created_again_with_its_directory() -> None:
+    """Case 80: the server removes the parent."""
     async with two_clients() as (there, client, other), node(client, b"1"):
         async with other.transaction() as tx:
             for path in (PATH, "/app/nodes", "/app"):
@@ -196,7 +196,7 @@ async def test_it_is_put_back_when_its_directory_went_too() -> None:
         await until(there, PATH, b"1", owner=client)
 
 
-async def test_it_is_put_back_in_a_new_session() -> None:
+async def test_it_is_created_again_in_a_new_session() -> None:
     async with world() as there, there.connect("a") as client:
         async with node(client, b"1") as member:
             first = client.session
@@ -209,17 +209,17 @@ async def test_it_is_put_back_in_a_new_session() -> None:
         assert there.znodes() == STAYS
 
 
-async def test_without_renewal_the_end_of_the_session_is_its_end() -> None:
+async def test_without_renewal_it_ends_with_the_session() -> None:
     async with world() as there:
-        with pytest.raises(zk.SessionExpiredError):  # noqa: PT012 - what comes out of the whole block
+        with pytest.raises(zk.SessionExpiredError):  # noqa: PT012 - the error of the whole block
             async with there.connect("a", renew=False) as client, node(client):
                 there.server.expire(client.session.id)
                 await anyio.sleep_forever()
         assert there.znodes() <= STAYS | {PATH}
 
 
-async def test_the_session_that_was_given_up_is_not_waited_for() -> None:
-    # ticks so long that the server would notice later than the client
+async def test_it_does_not_wait_for_the_session_that_was_given_up() -> None:
+    # with these ticks the server would expire the session later than the client gives it up
     async with world(tick_time=8.0) as there, there.connect("a") as client, node(client, b"1"):
         first = client.session
         there.network.cut(source="a")
@@ -231,8 +231,8 @@ async def test_the_session_that_was_given_up_is_not_waited_for() -> None:
         assert anyio.current_time() < TIMEOUT + 2
 
 
-async def test_the_node_of_our_own_old_session_is_recognised_and_removed() -> None:
-    """As behind a server that lags, which still shows it."""
+async def test_the_znode_of_our_old_session_is_recognised_and_removed() -> None:
+    """A server that lags may still show it."""
     async with world() as there, there.connect("a") as client:
         async with node(client, b"1", on_conflict="raise"):
             await anyio.sleep(1)
@@ -263,7 +263,7 @@ async def test_a_reconnect_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("keep", [True, False])
-async def test_it_outlives_the_restart_of_a_server(keep: bool) -> None:
+async def test_it_survives_the_restart_of_a_server(keep: bool) -> None:
     async with world() as there, there.connect("a") as client:
         async with node(client, b"1") as member:
             await there.server.restart(keep=keep, downtime=2)
@@ -276,14 +276,14 @@ async def test_it_outlives_the_restart_of_a_server(keep: bool) -> None:
 # --- update --------------------------------------------------------------------------------------------
 
 
-async def test_an_update_is_there_when_it_returns() -> None:
+async def test_an_update_is_written_when_it_returns() -> None:
     async with world() as there, there.connect("a") as client, node(client, b"0") as member:
         for number in range(1, 20):
             await member.update(b"%d" % number)
             assert (await client.get(PATH)).data == b"%d" % number
 
 
-async def test_of_many_updates_at_once_the_last_wins_and_all_return() -> None:
+async def test_of_concurrent_updates_the_last_wins_and_all_return() -> None:
     async with world() as there, there.connect("a") as client, node(client, b"0") as member:
         async with anyio.create_task_group() as tasks:
             for number in range(1, 20):
@@ -292,7 +292,7 @@ async def test_of_many_updates_at_once_the_last_wins_and_all_return() -> None:
         assert (await client.get(PATH)).data == last
 
 
-async def test_an_update_that_is_refused_is_told_and_the_data_stay() -> None:
+async def test_a_refused_update_raises_and_keeps_the_data() -> None:
     async with two_clients() as (there, client, other), node(client, b"1") as member:
         readable = [zk.ACL(zk.Perms.READ | zk.Perms.DELETE, zk.ANYONE_ID)]
         await other.set_acl(PATH, readable)
@@ -300,7 +300,9 @@ async def test_an_update_that_is_refused_is_told_and_the_data_stay() -> None:
             await member.update(b"2")
         assert (await client.get(PATH)).data == b"1"
         await other.delete(PATH)
-        await until(there, PATH, b"1", owner=client)  # put back with what it had, and an ACL that lets us
+        await until(
+            there, PATH, b"1", owner=client
+        )  # created again with the old data, and an ACL that permits WRITE
         await member.update(b"3")
         assert (await client.get(PATH)).data == b"3"
 
@@ -320,7 +322,7 @@ async def test_an_update_is_checked_before_anything_is_sent() -> None:
         assert not there.seen
 
 
-async def test_a_cancelled_update_is_written_all_the_same() -> None:
+async def test_a_cancelled_update_is_still_written() -> None:
     async with world() as there, there.connect("a") as client, node(client, b"1") as member:
         there.server.drop_connections()
         there.network.cut(source="a")
@@ -331,7 +333,7 @@ async def test_a_cancelled_update_is_written_all_the_same() -> None:
         await until(there, PATH, b"2", owner=client)
 
 
-async def test_data_that_somebody_else_wrote_are_left_until_the_next_update() -> None:
+async def test_data_of_another_client_stay_until_the_next_update() -> None:
     async with two_clients() as (_, client, other), node(client, b"1") as member:
         await other.set(PATH, b"theirs")
         await anyio.sleep(1)
@@ -344,7 +346,7 @@ async def test_data_that_somebody_else_wrote_are_left_until_the_next_update() ->
 
 
 async def test_a_pod_that_restarts_waits_for_its_old_session(caplog: pytest.LogCaptureFixture) -> None:
-    """The commonest real failure: the old session still holds the name."""
+    """The most common failure in practice: the old session still holds the name."""
     async with world() as there, there.connect("new") as client:
         old = await _leave_a_session_behind(there)
         with caplog.at_level(logging.WARNING):
@@ -356,17 +358,17 @@ async def test_a_pod_that_restarts_waits_for_its_old_session(caplog: pytest.LogC
         assert "seconds old" in record.getMessage()
 
 
-async def test_a_name_that_is_taken_can_be_an_error() -> None:
+async def test_a_taken_name_can_be_an_error() -> None:
     async with world() as there, there.connect("new") as client:
         old = await _leave_a_session_behind(there)
         with pytest.raises(zk.NodeExistsError, match=f"session 0x{old:x}.* seconds old") as caught:
             async with node(client, on_conflict="raise"):
                 pass
         assert caught.value.path == PATH
-        assert _is_so(there, PATH, b"old", None), "the other's is not touched"
+        assert _is_so(there, PATH, b"old", None), "the znode of the other session is not touched"
 
 
-async def test_a_name_that_is_taken_can_be_replaced() -> None:
+async def test_a_taken_name_can_be_replaced() -> None:
     async with world() as there, there.connect("new") as client:
         await _leave_a_session_behind(there)
         before = anyio.current_time()
@@ -376,7 +378,7 @@ async def test_a_name_that_is_taken_can_be_replaced() -> None:
         assert there.znodes() == STAYS
 
 
-async def test_two_that_live_and_replace_each_other_do_not_do_it_as_fast_as_they_can() -> None:
+async def test_two_living_nodes_replace_each_other_at_most_once_a_second() -> None:
     async with (
         two_clients() as (there, client, other),
         node(client, b"1", on_conflict="replace"),
@@ -387,7 +389,7 @@ async def test_two_that_live_and_replace_each_other_do_not_do_it_as_fast_as_they
         assert 25 <= there.count(OpCode.DELETE) - before <= 31
 
 
-async def test_a_replacement_is_refused_where_the_other_has_changed_meanwhile() -> None:
+async def test_a_replacement_is_refused_if_the_other_znode_has_changed() -> None:
     async with two_clients() as (there, client, other), node(other, b"theirs") as theirs:
         changed = 0
 
@@ -402,7 +404,7 @@ async def test_a_replacement_is_refused_where_the_other_has_changed_meanwhile() 
             assert changed == 1
             assert there.count(OpCode.DELETE, session_id=client.session.id) == 2
             assert _is_so(there, PATH, b"ours", client)
-        await until(there, PATH, b"theirs", owner=other)  # it heals, too
+        await until(there, PATH, b"theirs", owner=other)  # it is created again, as ours would be
         await theirs.update(b"again")
 
 
@@ -424,7 +426,7 @@ async def test_the_next_in_line_gets_the_name_when_it_is_left() -> None:
         assert there.znodes() == STAYS
 
 
-async def test_two_of_one_client_are_two(caplog: pytest.LogCaptureFixture) -> None:
+async def test_two_nodes_of_one_client_conflict(caplog: pytest.LogCaptureFixture) -> None:
     async with world() as there, there.connect("a") as client, node(client, b"1"):
         with pytest.raises(zk.NodeExistsError, match="this client's own"):
             async with node(client, b"2", on_conflict="raise"):
@@ -437,8 +439,8 @@ async def test_two_of_one_client_are_two(caplog: pytest.LogCaptureFixture) -> No
 
 
 @pytest.mark.parametrize("fault_kind", [FaultKind.AFTER_SEND, FaultKind.AFTER_COMMIT, FaultKind.CORRUPT])
-async def test_two_of_one_client_are_two_also_when_a_reply_is_lost(fault_kind: FaultKind) -> None:
-    """The znode's owner is the same session then, and tells nothing."""
+async def test_two_nodes_of_one_client_conflict_even_when_a_reply_is_lost(fault_kind: FaultKind) -> None:
+    """Both have the same session, so the owner of the znode does not distinguish them."""
     async with world() as there, there.connect("a") as client, node(client, b"1") as first:
         there.server.faults.inject(1, fault_kind, session_id=client.session.id)
         with pytest.raises(zk.NodeExistsError, match="this client's own"):
@@ -448,7 +450,9 @@ async def test_two_of_one_client_are_two_also_when_a_reply_is_lost(fault_kind: F
         assert _is_so(there, PATH, b"3", client)
 
 
-async def test_a_znode_that_is_not_ephemeral_says_so(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_error_states_that_the_other_znode_is_not_ephemeral(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with world() as there, there.connect("a") as client:
         await client.create(PATH, b"other software", make_parents=True)
         with pytest.raises(zk.NodeExistsError, match="not ephemeral"):
@@ -461,7 +465,7 @@ async def test_a_znode_that_is_not_ephemeral_says_so(caplog: pytest.LogCaptureFi
         assert there.znodes() == STAYS | {PATH}
 
 
-async def test_it_waits_when_its_name_was_taken_before_it_could_be_put_back() -> None:
+async def test_it_waits_if_its_name_was_taken_before_it_could_be_created_again() -> None:
     async with two_clients() as (there, client, other), node(client, b"1", on_conflict="raise") as member:
         first = client.session
         there.network.cut(source="a")
@@ -474,7 +478,7 @@ async def test_it_waits_when_its_name_was_taken_before_it_could_be_put_back() ->
         await until(there, PATH, b"2", owner=client)
 
 
-async def test_an_update_never_writes_to_anothers_znode() -> None:
+async def test_an_update_never_writes_to_the_znode_of_another_client() -> None:
     async with two_clients() as (there, client, other), node(client, b"1") as member:
         await other.delete(PATH)
         async with node(other, b"theirs", on_conflict="replace"):
@@ -484,7 +488,7 @@ async def test_an_update_never_writes_to_anothers_znode() -> None:
         await until(there, PATH, b"2", owner=client)
 
 
-async def test_leaving_after_a_replacement_that_was_not_seen_deletes_nothing() -> None:
+async def test_leaving_after_an_unseen_replacement_deletes_nothing() -> None:
     async with two_clients() as (there, client, other), AsyncExitStack() as stack:
         async with node(client, b"1"):
             await anyio.sleep(1)
@@ -499,9 +503,9 @@ async def test_leaving_after_a_replacement_that_was_not_seen_deletes_nothing() -
         assert there.server.processor.tree.get(PATH).czxid == theirs
 
 
-async def test_data_that_were_wanted_while_a_create_was_lost_are_written() -> None:
+async def test_data_of_an_update_during_a_lost_create_are_written() -> None:
     async with two_clients() as (there, client, other), node(client, b"1") as member:
-        # the first makes the znode, and the second finds it: neither is answered
+        # the first one creates the znode, the second one finds it, and both replies are lost
         lost = there.server.faults.lose_reply(OpCode.CREATE, session_id=client.session.id, times=2)
         there.network.refuse(source="a")
         await other.delete(PATH)
@@ -515,7 +519,7 @@ async def test_data_that_were_wanted_while_a_create_was_lost_are_written() -> No
 
 
 async def _leave_a_session_behind(there: World) -> int:
-    """A program dies without a goodbye while it holds the name; return its session's id."""
+    """Let a program die while it holds the name, without closing its session; return the session's id."""
     async with there.connect("dead") as dead:
         await dead.create(PATH, b"old", ephemeral=True, make_parents=True)
         there.network.cut(source="dead")
@@ -536,14 +540,14 @@ async def enter_and_update(there: World, client: zk.Client) -> str:
 
 
 async def _data_settles(there: World, client: zk.Client) -> bytes | None:
-    """The data of the znode, once it is there and this client's."""
+    """Wait until the znode exists and this client owns it; return its data."""
 
     def is_there() -> bool:
         if PATH not in there.znodes():
             return False
         return there.server.processor.tree.get(PATH).stat().ephemeral_owner == client.session.id
 
-    await holds(is_there)
+    await wait_until(is_there)
     return there.server.processor.tree.get(PATH).data
 
 
@@ -568,14 +572,14 @@ def left_or_cancelled(outcome: Outcome) -> None:
     assert outcome.result == "left" or not isinstance(outcome.error, Exception), outcome.error
 
 
-async def test_it_may_be_cancelled_anywhere() -> None:
+async def test_it_can_be_cancelled_anywhere() -> None:
     """Cases 74, 75 and 76: cancelled while a create or a delete is in flight."""
     assert await cancel_at_each_pass(come_and_go, left_or_cancelled, stays=STAYS) > 10
 
 
 @asyncio_only
 @pytest.mark.parametrize("again_after", [None, 0, 1, 2, 5])
-async def test_it_may_be_cancelled_natively_and_twice(again_after: int | None) -> None:
+async def test_it_can_be_cancelled_natively_and_twice(again_after: int | None) -> None:
     passes = await cancel_at_each_pass(
         come_and_go, left_or_cancelled, stays=STAYS, native=True, again_after=again_after
     )
@@ -583,7 +587,7 @@ async def test_it_may_be_cancelled_natively_and_twice(again_after: int | None) -
 
 
 @asynccontextmanager
-async def somebody_else_has_it(there: World) -> AsyncIterator[None]:
+async def another_client_has_it(there: World) -> AsyncIterator[None]:
     async with there.connect("other") as other:
         await other.create(PATH, b"theirs", ephemeral=True, make_parents=True)
         async with anyio.create_task_group() as tasks:
@@ -599,7 +603,7 @@ async def somebody_else_has_it(there: World) -> AsyncIterator[None]:
 @pytest.mark.parametrize("fault_kind", FaultKind)
 async def test_after_any_fault_the_name_is_waited_for(fault_kind: FaultKind) -> None:
     count = await inject_into_each_request(
-        enter_and_update, left, fault_kind, stays=STAYS, surroundings=somebody_else_has_it
+        enter_and_update, left, fault_kind, stays=STAYS, surroundings=another_client_has_it
     )
     assert count >= 8
 
@@ -624,19 +628,19 @@ async def test_after_any_fault_the_name_is_replaced(fault_kind: FaultKind) -> No
     assert count >= 5
 
 
-async def test_a_delete_whose_reply_was_lost_never_hits_the_successor() -> None:
+async def test_a_delete_whose_reply_was_lost_never_deletes_the_successor() -> None:
     async with two_clients() as (there, client, other):
         async with node(client, b"1"):
             await anyio.sleep(1)
             there.server.faults.lose_reply(OpCode.DELETE, session_id=client.session.id)
-        # gone, though the reply was lost; whoever is next is not deleted by a second try
+        # The znode is deleted although the reply was lost. A second try must not delete the next one.
         async with node(other, b"2"):
             await anyio.sleep(TIMEOUT)
             assert _is_so(there, PATH, b"2", other)
             assert other.state is SessionState.CONNECTED
 
 
-# --- what is refused, and what is asked too late -------------------------------------------------------
+# --- refusals and late calls ---------------------------------------------------------------------------
 
 
 async def _updated_too_late(member: zk.PersistentNode) -> None:
@@ -651,10 +655,10 @@ async def test_an_update_after_the_block_is_an_error() -> None:
         await _updated_too_late(member)
 
 
-async def test_an_update_under_way_when_the_block_is_left_is_an_error_at_once() -> None:
+async def test_an_update_in_progress_fails_immediately_when_the_block_is_left() -> None:
     async with world() as there, there.connect("a") as client, anyio.create_task_group() as tasks:
         async with node(client) as member:
-            there.network.cut(source="a")  # so that nothing can be written
+            there.network.cut(source="a")  # nothing can be written
             tasks.start_soon(_updated_late, member)
             await anyio.sleep(0.1)
         there.network.heal(source="a")
@@ -664,10 +668,10 @@ async def _updated_late(member: zk.PersistentNode) -> None:
     began = anyio.current_time()
     with pytest.raises(RuntimeError, match="has been left"):
         await member.update(b"late")
-    assert anyio.current_time() - began < 0.2  # long before the clean-up is given up
+    assert anyio.current_time() - began < 0.2  # long before the end of the wait for the clean-up
 
 
-async def test_leaving_reports_that_the_directory_does_not_permit_it() -> None:
+async def test_leaving_raises_if_the_directory_does_not_permit_delete() -> None:
     async with two_clients() as (there, client, other):
         with pytest.raises(zk.NoAuthError, match="must permit DELETE"):
             async with node(client):
@@ -675,7 +679,7 @@ async def test_leaving_reports_that_the_directory_does_not_permit_it() -> None:
         assert there.znodes() == {*STAYS, PATH}
 
 
-async def test_the_bodys_own_error_comes_before_the_refusal() -> None:
+async def test_the_error_of_the_block_wins_over_the_refusal() -> None:
     async with two_clients() as (_, client, other):
         with pytest.raises(ZeroDivisionError):  # noqa: PT012
             async with node(client):
@@ -683,7 +687,7 @@ async def test_the_bodys_own_error_comes_before_the_refusal() -> None:
                 raise ZeroDivisionError
 
 
-async def test_each_change_of_a_name_that_is_taken_costs_the_waiter_a_read_and_no_write() -> None:
+async def test_a_change_of_the_other_znode_costs_the_waiter_a_read_and_no_write() -> None:
     async with two_clients() as (there, client, other), anyio.create_task_group() as tasks:
         async with node(other) as owner:
             tasks.start_soon(_join_and_leave, client)

@@ -1,4 +1,4 @@
-"""The newest of several values: no reader misses the last one, and none waits for another."""
+"""LatestValue: no reader misses the last value, and no reader waits for another reader."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
 
 
-async def test_a_reader_begins_with_the_present_value() -> None:
+async def test_a_reader_starts_with_the_current_value() -> None:
     latest: LatestValue[int] = LatestValue()
     latest.put(1)
     latest.put(2)
@@ -56,7 +56,7 @@ async def test_a_slow_reader_skips_and_never_misses_the_last() -> None:
     assert len(slow) == 16
 
 
-async def test_an_error_comes_after_the_newest_value_and_to_each_reader_its_own() -> None:
+async def test_each_reader_gets_a_copy_of_the_error_after_the_newest_value() -> None:
     latest: LatestValue[int] = LatestValue()
     error = ValueError("mine")
     latest.put(1)
@@ -73,7 +73,7 @@ async def test_an_error_comes_after_the_newest_value_and_to_each_reader_its_own(
     assert len(set(map(id, caught))) == 4
 
 
-async def test_an_error_wakes_who_waits() -> None:
+async def test_an_error_wakes_waiting_readers() -> None:
     latest: LatestValue[int] = LatestValue()
     async with anyio.create_task_group() as tasks:
 

@@ -1,4 +1,4 @@
-"""A dict whose snapshots share what is the same."""
+"""SnapshotDict: snapshots share their equal parts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_an_empty_snapshot_is_an_empty_mapping() -> None:
     assert "a" not in Snapshot[int]()
 
 
-def test_keys_keep_their_order_while_they_are_few() -> None:
+def test_a_small_dict_keeps_the_order_of_its_keys() -> None:
     mutable: SnapshotDict[int] = SnapshotDict()
     for number, key in enumerate("zyxwa"):
         mutable[key] = number
@@ -34,7 +34,7 @@ def test_keys_keep_their_order_while_they_are_few() -> None:
 
 
 @given(count=st.sampled_from([0, 1, 500, 513, 2000]), rounds=st.lists(STEPS, max_size=4))
-def test_snapshots_hold_what_a_plain_dict_would_and_never_change(
+def test_snapshots_equal_a_plain_dict_and_never_change(
     count: int, rounds: list[list[tuple[str, int | None]]]
 ) -> None:
     mutable = filled(count)
@@ -82,7 +82,7 @@ def test_changes_since_an_older_snapshot_are_those_of_plain_dicts(
     assert len(changes) == len(expected), "a key was named twice"
 
 
-def test_one_change_costs_the_same_however_large_the_dict_is() -> None:
+def test_the_cost_of_a_change_does_not_depend_on_the_size_of_the_dict() -> None:
     for count in (1000, 10_000, 100_000):
         mutable = filled(count)
         old = mutable.snapshot()

@@ -1,4 +1,4 @@
-"""Asking about many znodes, some at a time."""
+"""Requests about many znodes, a bounded number at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("count", [0, 1, WINDOW - 1, WINDOW, WINDOW + 1, 5 * WINDOW])
-async def test_each_is_asked_and_taken_in_order_and_no_more_than_a_window_at_once(count: int) -> None:
+async def test_items_are_taken_in_order_with_at_most_a_window_in_flight(count: int) -> None:
     under_way, most, taken = 0, 0, []
 
     def ask(item: int) -> str | None:
@@ -33,7 +33,7 @@ async def test_each_is_asked_and_taken_in_order_and_no_more_than_a_window_at_onc
     assert under_way == 0
 
 
-async def test_what_is_found_meanwhile_is_seen_by_later_questions() -> None:
+async def test_items_that_are_added_during_the_iteration_are_asked_about() -> None:
     gone: set[int] = set()
 
     async def take(item: int, request: int) -> None:
