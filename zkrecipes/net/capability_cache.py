@@ -47,7 +47,7 @@ async def has_version(engine: _Requester, version: ServerVersion) -> bool:
     known = None if engine.side is None else engine.side.capabilities.has(version)
     if known is not None:
         return known
-    # Any read will do: the connection settles its requirement before it sends it.
+    # Any read serves, because the connection settles its requirement before it sends it.
     read = PendingRequest(ExistsRequest("/", watch=False), ignore_reply, engine.parking)
     read.requirement = Requirement("this", version)
     engine.submit(read)

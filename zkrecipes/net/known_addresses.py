@@ -48,7 +48,7 @@ class KnownAddresses:
         Args:
             host: the host to resolve.
             step: the seconds that this may take.
-            may_guess: whether the last known addresses will do while the resolver does not answer. The
+            may_guess: whether the last known addresses are enough while the resolver does not answer. The
                 servers of another ensemble may have them by now.
 
         Raises:

@@ -86,7 +86,7 @@ class Evidence(NamedTuple):
     """The proof of its session that a write will be if it succeeds, noted when a connection accepts it."""
 
     connection: int
-    """The number of the connection. What was noted on another connection proves nothing."""
+    """The number of the connection. Evidence of another connection proves nothing."""
     proves_until: float
 
 

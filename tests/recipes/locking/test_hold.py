@@ -603,7 +603,7 @@ async def test_another_transaction_that_fails_inside_is_not_taken_for_the_holds(
 
 
 async def test_a_hold_whose_znode_may_no_longer_be_read_says_so(stage: Stage) -> None:
-    with pytest.raises(zk.LockLostError, match="may not be read"):
+    with pytest.raises(zk.LockLostError, match="may not read its znode"):
         async with stage.mutex as hold:
             nobody = zk.digest_id("somebody", "else")
             await stage.rival.set_acl(hold.path, [zk.ACL(zk.Perms.ALL, nobody)])

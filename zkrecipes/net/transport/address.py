@@ -25,7 +25,7 @@ class Address(NamedTuple):
 
 @final
 class AddressTable(dict[Address, T]):
-    """What a client knows of each address: only the newest entries, because pods change theirs for years."""
+    """A client's knowledge by address: only the newest entries, because pods change addresses for years."""
 
     def __setitem__(self, address: Address, value: T) -> None:
         """Set the entry of an address; drop the one that was set longest ago if there are too many."""

@@ -150,7 +150,7 @@ class LockUse(GuardedUse[Hold]):
 
 
 async def wait_proven(guard: Guard, path: str) -> bool:
-    """Wait until the hold is proven for the first time; return False if its znode does not exist or will end.
+    """Wait until the hold is proven for the first time; return False if its znode was deleted or will end.
 
     Args:
         guard: the guard of the hold. It is released if the wait is cancelled.
