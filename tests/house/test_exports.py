@@ -7,6 +7,7 @@ import enum
 import importlib
 import inspect
 import json
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -17,6 +18,12 @@ import zkrecipes
 from tests.house.source_tree import PACKAGE, ROOT, read_package
 
 PUBLIC_NAMES = sorted(zkrecipes.__all__)
+# The names that the reference pages show: a class or a function, or a whole module.
+REFERENCE = {
+    entry
+    for page in (ROOT / "docs" / "reference").glob("*.md")
+    for entry in re.findall(r"^::: (\S+)$", page.read_text("utf-8"), re.MULTILINE)
+}
 # A module is named for what it owns.
 NAMES_THAT_SAY_NOTHING = {"utils", "util", "helpers", "helper", "common", "base", "misc", "manager"}
 MADE_TO_BE_INHERITED = {"Instrument"}
@@ -81,6 +88,11 @@ def test_a_public_name_is_documented(name: str) -> None:
     own = vars(value).get("__doc__") if inspect.isclass(value) else value.__doc__
     assert own, f"{name} has no docstring"
     assert own.splitlines()[0].strip().endswith((".", ":")), f"{name}: the first line is not a sentence"
+
+
+@pytest.mark.parametrize("name", PUBLIC_NAMES)
+def test_a_public_name_is_in_the_reference(name: str) -> None:
+    assert any(entry.endswith(f".{name}") for entry in REFERENCE) or _home_of(name) in REFERENCE
 
 
 @pytest.mark.parametrize("name", PUBLIC_NAMES)
