@@ -8,6 +8,7 @@ Only in `together`, our own client shares the process, and so the core, with it.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import selectors
 import socket
@@ -69,6 +70,7 @@ def all_workloads() -> dict[str, Callable[[], None]]:
         "durable": lambda: on_disk(throughput),
         "together": lambda: anyio.run(together, backend="trio"),
         "connections": connections,
+        "watchers": watchers,
         "znodes": million,
         "durable_znodes": lambda: on_disk(million),
     }
@@ -159,6 +161,31 @@ def connections(count: int = 1000) -> None:
             client.close()
 
 
+def watchers(*counts: int) -> None:
+    """Measure the server's CPU time for one change of a znode that each connection watches.
+
+    Each connection needs a file descriptor on both sides.
+    """
+    rounds = 5
+    for count in counts or (1000, 8000):
+        with serving() as (process, port), Connection(port) as writer:
+            writer.send_and_receive([CreateRequest("/a", DATA, OPEN, 0)])
+            clients = [Connection(port) for _ in range(count)]
+            seconds = 0.0
+            for _ in range(rounds):
+                for client in clients:
+                    client.send_and_receive([GetDataRequest("/a", True)])
+                before = cpu_time(process)
+                writer.send_and_receive([SetDataRequest("/a", DATA, -1)])
+                for client in clients:
+                    client.receive(1)
+                seconds += cpu_time(process) - before
+            milliseconds = seconds / rounds * 1e3
+            print_figures(f"one change, watched by {count:,} connections", f"{milliseconds:.0f} ms of CPU")
+            for client in clients:
+                client.close()
+
+
 def million(where: str = "in memory", *arguments: str, count: int = 1_000_000) -> None:
     """Measure a million znodes of ten bytes below a thousand others, and in a folder also a start."""
     with serving(*arguments) as (process, port):
@@ -213,7 +240,7 @@ class Connection:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.sendall(struct.pack("!i", len(GREETING)) + GREETING)
         self._rest = b""
-        self._receive(1)
+        self.receive(1)
 
     def __enter__(self) -> Self:
         return self
@@ -231,9 +258,10 @@ class Connection:
         # At most as much at once as both ends accept without reading.
         for start in range(0, len(frames), 200):
             self.socket.sendall(b"".join(frames[start : start + 200]))
-        self._receive(len(requests))
+        self.receive(len(requests))
 
-    def _receive(self, count: int) -> None:
+    def receive(self, count: int) -> None:
+        """Wait for this many replies or events."""
         data = self._rest
         while count:
             position = 0
@@ -267,6 +295,12 @@ def resident_mib(process: subprocess.Popen[str]) -> int:
     """Return the resident memory of a process, from Linux."""
     found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())
     return int(found[1]) // 1024 if found is not None else 0
+
+
+def cpu_time(process: subprocess.Popen[str]) -> float:
+    """The CPU time that a process has used, in seconds (Linux)."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def timed(workload: Callable[[], object]) -> float:

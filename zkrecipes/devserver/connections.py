@@ -1,8 +1,9 @@
 """The connections of a server: one task reads from each, and at most one at a time sends on it.
 
-The reading task processes a received chunk as a whole and sends the replies in one go. A separate task sends
+The reading task processes a received chunk as a whole and sends the replies in one go. A writer task sends
 events that other clients cause, and large replies: a real server continues to read requests, and to touch the
-session, while replies still wait to be written (`NIOServerCnxn`).
+session, while replies still wait to be written (`NIOServerCnxn`). Each connection keeps its writer task,
+because waking a task costs much less than starting one, and an event may go to thousands of connections.
 """
 
 from __future__ import annotations
@@ -50,6 +51,27 @@ class ByteStream(Protocol):
 
 
 @final
+class _Channel:
+    """The stream of one connection, and the tasks that use it."""
+
+    __slots__ = ("is_sending", "sent", "stream", "wake")
+
+    def __init__(self, stream: ByteStream) -> None:
+        self.stream = stream
+        self.is_sending = False
+        """Whether a task sends, or is about to. That task also sends whatever is queued until it is done."""
+        self.wake = anyio.Event()
+        """Wakes the writer task."""
+        self.sent: anyio.Event | None = None
+        """Wakes the reading task, if it waits until output has been sent."""
+
+    def wake_reader(self) -> None:
+        """Wake the reading task if it waits. Call it after sending or discarding output."""
+        if self.sent is not None:
+            self.sent.set()
+
+
+@final
 class Connections:
     """All connections of one server.
 
@@ -85,19 +107,17 @@ class Connections:
         self._clock = clock
         self._tasks = tasks
         self._frame_size_max = frame_size_max
-        self._streams: dict[ServerConnection, ByteStream] = {}
-        self._sending: set[ServerConnection] = set()
-        self._reader_events: dict[ServerConnection, anyio.Event] = {}
+        self._channels: dict[ServerConnection, _Channel] = {}
 
     def __len__(self) -> int:
-        return len(self._streams)
+        return len(self._channels)
 
     def __iter__(self) -> Iterator[ServerConnection]:
-        return iter(list(self._streams))
+        return iter(list(self._channels))
 
     def statuses(self) -> list[ConnectionStatus]:
         """Each connection with its statistics."""
-        return [ConnectionStatus(connection, connection.stats) for connection in self._streams]
+        return [ConnectionStatus(connection, connection.stats) for connection in self._channels]
 
     async def serve(
         self, stream: ByteStream, address: str, port: int, certificate_id: Id | None = None
@@ -128,11 +148,12 @@ class Connections:
             frame_size_max=self._frame_size_max,
             certificate_id=certificate_id,
         )
-        self._streams[connection] = stream
+        channel = self._channels[connection] = _Channel(stream)
         self._count_by_address[address] += 1
+        self._tasks.start_soon(self._write, connection, channel)
         processor = self._services.processor
         try:
-            await self._read(connection, stream)
+            await self._read(connection, channel)
         except OSError as error:
             _log_broken(connection, error)
         except Exception:
@@ -143,7 +164,8 @@ class Connections:
             )
         finally:
             processor.leave(connection)
-            del self._streams[connection]
+            del self._channels[connection]
+            channel.wake.set()  # the writer ends
             self._count_by_address[address] -= 1
             if not self._count_by_address[address]:
                 del self._count_by_address[address]
@@ -152,36 +174,30 @@ class Connections:
 
     def send_all(self) -> None:
         """Send everything queued on any connection. Call it when replies are no longer held back."""
-        for connection in self._streams:
+        for connection in self._channels:
             self._send_soon(connection)
 
-    async def _read(self, connection: ServerConnection, stream: ByteStream) -> None:
+    async def _read(self, connection: ServerConnection, channel: _Channel) -> None:
         greeting_deadline = anyio.current_time() + GREETING_TIME_MAX
         while not connection.is_closing:
-            data = await self._receive(connection, stream, greeting_deadline)
+            data = await self._receive(connection, channel.stream, greeting_deadline)
             if not data:
                 break
             await self._clock.wait_while_paused()
             time = self._clock.read()
             connection.stats.arrived_ms = time.time_ms
             connection.receive(data, time)
-            if (
-                connection.due is not None
-                or connection in self._sending
-                or connection.queued > _SENT_BY_READER_MAX
-            ):
+            if connection.due is not None or channel.is_sending or connection.queued > _SENT_BY_READER_MAX:
                 # A delayed reply or a client that reads slowly must not delay the next requests, which keep
                 # the session alive.
                 self._send_soon(connection)
             else:
-                self._sending.add(connection)
-                await self._send(connection)
+                channel.is_sending = True
+                await self._send(connection, channel)
             while _must_wait(connection):
-                sent = self._reader_events[connection] = anyio.Event()
-                try:
-                    await sent.wait()
-                finally:
-                    del self._reader_events[connection]
+                channel.sent = anyio.Event()
+                await channel.sent.wait()
+                channel.sent = None
 
     async def _receive(
         self, connection: ServerConnection, stream: ByteStream, greeting_deadline: float
@@ -198,19 +214,32 @@ class Connections:
         return b""
 
     def _send_soon(self, connection: ServerConnection) -> None:
+        """Let the writer task send what is queued, or close the connection."""
+        channel = self._channels.get(connection)
+        if channel is None:
+            return  # the connection has ended
         if connection.is_aborted:
-            self._tasks.start_soon(self._close, connection)
-        elif connection not in self._sending:
-            self._sending.add(connection)
-            self._tasks.start_soon(self._send, connection)
+            self._tasks.start_soon(self._close, connection, channel)
+        elif not channel.is_sending:
+            channel.is_sending = True
+            channel.wake.set()
         elif connection.is_closing:
-            self._tasks.start_soon(self._close_late, connection)
+            self._tasks.start_soon(self._close_late, connection, channel)
 
-    async def _send(self, connection: ServerConnection) -> None:
-        """Send everything queued. The caller has added the connection to `_sending`."""
-        stream = self._streams.get(connection)
+    async def _write(self, connection: ServerConnection, channel: _Channel) -> None:
+        """Send what is queued whenever `_send_soon` wakes this task, until the connection ends."""
+        while True:
+            await channel.wake.wait()
+            if connection not in self._channels:
+                return
+            channel.wake = anyio.Event()
+            await self._send(connection, channel)
+
+    async def _send(self, connection: ServerConnection, channel: _Channel) -> None:
+        """Send everything queued. The caller has set `is_sending`."""
+        stream = channel.stream
         try:
-            while stream is not None and not connection.is_aborted:
+            while not connection.is_aborted:
                 await self._clock.wait_while_paused()
                 if self._services.fault_injector.are_replies_held(connection.session_id):
                     return
@@ -231,32 +260,26 @@ class Connections:
                 else:
                     await self._clock.sleep_until(connection.due)
             if connection.is_closing:
-                await self._close(connection)
+                await self._close(connection, channel)
         except OSError as error:
             _log_broken(connection, error)
-            await self._close(connection)
+            await self._close(connection, channel)
         finally:
-            self._sending.discard(connection)
-            self._wake_reader(connection)
+            channel.is_sending = False
+            channel.wake_reader()
 
-    async def _close_late(self, connection: ServerConnection) -> None:
+    async def _close_late(self, connection: ServerConnection, channel: _Channel) -> None:
         """Close a closing connection even if its client does not read the last bytes."""
         await anyio.sleep(CLOSING_TIME_MAX)
         await self._clock.wait_while_paused()
         if connection.due is None:
-            await self._close(connection)
+            await self._close(connection, channel)
 
-    async def _close(self, connection: ServerConnection) -> None:
+    async def _close(self, connection: ServerConnection, channel: _Channel) -> None:
         connection.discard_output()
-        self._wake_reader(connection)
-        stream = self._streams.get(connection)
-        if stream is not None:
-            await stream.aclose()
-
-    def _wake_reader(self, connection: ServerConnection) -> None:
-        sent = self._reader_events.get(connection)
-        if sent is not None:
-            sent.set()
+        channel.wake_reader()
+        if connection in self._channels:
+            await channel.stream.aclose()
 
 
 def _must_wait(connection: ServerConnection) -> bool:

@@ -158,7 +158,7 @@ async def _accept_forever(listener: Listener[SocketStream], handler: Handler, ta
     async def handle(stream: SocketStream) -> None:
         nonlocal is_logged
         is_logged = False
-        await handler(_AcceptedStream(stream))
+        await handler(_accepted(stream))
 
     while True:
         try:
@@ -172,22 +172,33 @@ async def _accept_forever(listener: Listener[SocketStream], handler: Handler, ta
             await anyio.sleep(_ACCEPT_PAUSE)
 
 
+def _accepted(stream: SocketStream) -> Stream:
+    """Turn anyio's stream of an accepted connection into a `Stream`."""
+    # None if the peer has closed the connection already: the first receive reports it.
+    remote = stream.extra(SocketAttribute.remote_address, None)
+    peer = Address("unknown", 0) if remote is None else Address(str(remote[0]), int(remote[1]))
+    raw: socket.socket = stream.extra(SocketAttribute.raw_socket)
+    try:
+        # A reply is one small packet that must leave at once, and not wait for the answer to another.
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError as error:
+        # The peer has closed the connection already (EINVAL on macOS); the first receive reports it.
+        logger.debug("TCP_NODELAY was refused: %s", error)
+    if is_on_trio():
+        from zkrecipes.net.transport.trio_stream import TrioStream
+
+        # A send is then a checkpoint only if it has to wait, and costs half as much CPU.
+        return TrioStream(socket.socket(fileno=raw.detach()), peer)
+    return _AcceptedStream(stream, peer)
+
+
 @final
 class _AcceptedStream:
-    """`Stream` over anyio's socket stream, for the server's end."""
+    """`Stream` over anyio's socket stream, for the server's end on asyncio."""
 
-    def __init__(self, stream: SocketStream) -> None:
+    def __init__(self, stream: SocketStream, peer: Address) -> None:
         self._stream = stream
-        # None if the peer has closed the connection already: the first receive reports it.
-        remote = stream.extra(SocketAttribute.remote_address, None)
-        self._peer = Address("unknown", 0) if remote is None else Address(str(remote[0]), int(remote[1]))
-        raw: socket.socket = stream.extra(SocketAttribute.raw_socket)
-        try:
-            # A request is one small packet that must leave at once, and not wait for the answer to another.
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError as error:
-            # The peer has closed the connection already (EINVAL on macOS); the first receive reports it.
-            logger.debug("TCP_NODELAY was refused: %s", error)
+        self._peer = peer
 
     @property
     def peer(self) -> Address:
