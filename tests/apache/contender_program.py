@@ -18,14 +18,14 @@ STAYS = (0.5, *[0.02] * 7)
 """Seconds inside; some stay long, so that a server fails while the lock is held, and most do not."""
 
 
-class Judge:
+class Monitor:
     """The other end of the line."""
 
     def __init__(self, stream: SocketStream) -> None:
         self._stream = stream
         self._answers = BufferedByteReceiveStream(stream)
 
-    async def tell(self, *words: object) -> bool:
+    async def send(self, *words: object) -> bool:
         """Say something and wait for the answer: whether to go on."""
         await self._stream.send((" ".join(map(str, words)) + "\n").encode())
         return await self._answers.receive_until(b"\n", 10) == b"on"
@@ -34,39 +34,39 @@ class Judge:
 async def contend(connect_string: str, path: str, name: str, port: int, stay: float) -> None:
     """Until the judge says that it is enough."""
     async with await anyio.connect_tcp("127.0.0.1", port) as stream:
-        judge = Judge(stream)
-        goes_on = await judge.tell("hello", name)
+        monitor = Monitor(stream)
+        must_continue = await monitor.send("hello", name)
         async with zk.connect(connect_string, session_timeout=SESSION_TIMEOUT, connect_timeout=60) as client:
             mutex = zk.Mutex(client, path, identifier=name)
-            while goes_on:
+            while must_continue:
                 try:
                     async with mutex as hold:
-                        goes_on = await _be_inside(judge, hold, stay)
+                        must_continue = await _be_inside(monitor, hold, stay)
                 except zk.LockLostError:
-                    goes_on = await judge.tell("lost")
+                    must_continue = await monitor.send("lost")
 
 
-async def _be_inside(judge: Judge, hold: zk.Hold, stay: float) -> bool:
+async def _be_inside(monitor: Monitor, hold: zk.Hold, stay: float) -> bool:
     hold.check()
     # A line that is cut in two by a cancellation would be no line: what is told is told to its end.
     with anyio.CancelScope(shield=True):
-        goes_on = await judge.tell("enter", hold.fencing_token)
+        must_continue = await monitor.send("enter", hold.fencing_token)
     try:
         await anyio.sleep(stay)
     finally:
         with anyio.CancelScope(shield=True):
-            await judge.tell("leave", hold.fencing_token)
-    return goes_on
+            await monitor.send("leave", hold.fencing_token)
+    return must_continue
 
 
 if __name__ == "__main__":
-    hosts, lock, number, judges_port = sys.argv[1:]
+    hosts, lock, number, monitor_port = sys.argv[1:]
     anyio.run(
         contend,
         hosts,
         lock,
         f"contender-{number}",
-        int(judges_port),
+        int(monitor_port),
         STAYS[int(number) % len(STAYS)],
         backend=("trio", "asyncio")[int(number) % 2],
     )

@@ -13,7 +13,7 @@ from anyio.abc import Process, TaskGroup
 
 import zkrecipes as zk
 from tests.apache import contender_program
-from tests.apache.judge import RemoteJudge
+from tests.apache.contender_monitor import ContenderMonitor
 from tests.apache.members import until_nothing_is_left
 from tests.apache.proxy import Proxy
 from tests.apache.waiting import until
@@ -31,7 +31,7 @@ class _Field:
     """The contenders, their ways to the servers, and everything that goes wrong."""
 
     def __init__(self, ensemble: ApacheEnsemble, path: str, seed: int, tasks: TaskGroup) -> None:
-        self.judge = RemoteJudge()
+        self.monitor = ContenderMonitor()
         self.contenders: dict[str, Process] = {}
         self._ensemble = ensemble
         self._path = path
@@ -42,7 +42,7 @@ class _Field:
         self._judges_port = 0
 
     async def open(self) -> None:
-        self._judges_port = await self._tasks.start(self.judge.serve)
+        self._judges_port = await self._tasks.start(self.monitor.serve)
         self._ports = [await self._tasks.start(proxy.serve) for proxy in self._proxies]
         for number in range(CONTENDERS):
             await self._send_in(number)
@@ -106,19 +106,19 @@ class _Field:
         """Its session has to expire before anybody comes in."""
 
         async def is_somebody_inside() -> bool:
-            return self.judge.inside is not None
+            return self.monitor.inside is not None
 
         await until(is_somebody_inside, within=30)
-        assert self.judge.inside is not None
-        killed = self.contenders.pop(self.judge.inside)
+        assert self.monitor.inside is not None
+        killed = self.contenders.pop(self.monitor.inside)
         killed.kill()
         await killed.wait()
 
     async def until_each_has_had_a_turn(self) -> None:
-        before = dict(self.judge.turns)
+        before = dict(self.monitor.turns)
 
         async def have_all() -> bool:
-            turns = self.judge.turns
+            turns = self.monitor.turns
             return all(turns.get(name, 0) > before.get(name, 0) for name in self.contenders)
 
         await until(have_all, within=30)
@@ -143,19 +143,19 @@ async def test_sixteen_processes_never_overlap_whatever_becomes_of_the_servers(
             await field.until_each_has_had_a_turn()
             await field.go_wrong()
             await field.until_each_has_had_a_turn()
-            field.judge.is_enough = True
+            field.monitor.must_stop = True
             with anyio.fail_after(30):
                 assert {await process.wait() for process in field.contenders.values()} == {0}
         finally:
             await field.clear()
         tasks.cancel_scope.cancel()
-    judge = field.judge
-    assert judge.faults == []
-    assert len(judge.tokens) > 10 * CONTENDERS
+    monitor = field.monitor
+    assert monitor.faults == []
+    assert len(monitor.tokens) > 10 * CONTENDERS
     # whoever was killed inside was waited for until its session had expired
-    assert max(judge.pauses) > contender_program.SESSION_TIMEOUT / 2
+    assert max(monitor.pauses) > contender_program.SESSION_TIMEOUT / 2
     logger.info(
-        "%d turns, %d losses, longest pause %.1f s", len(judge.tokens), judge.losses, max(judge.pauses)
+        "%d turns, %d losses, longest pause %.1f s", len(monitor.tokens), monitor.losses, max(monitor.pauses)
     )
     async with zk.connect(apache_ensemble.connect_string) as client:
         await until_nothing_is_left(apache_ensemble, client, fresh_path)

@@ -15,8 +15,8 @@ from zkrecipes.enums import ServerVersion
 async def test_connections_cut_at_random_cost_nothing_but_time(
     apache_ensemble: ApacheEnsemble, fresh_path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report = await soak(apache_ensemble, fresh_path, seed=1, seconds=16, silent_every=4, say=print)
+    report = await soak(apache_ensemble, fresh_path, seed=1, seconds=16, pause_every=4, report_line=print)
     assert not report.faults, str(report)
     assert report.cuts > 10
     assert report.connections > report.sessions
-    assert len(report.moments) >= 3, "too few to compare"
+    assert len(report.snapshots) >= 3, "too few to compare"

@@ -1,4 +1,4 @@
-"""An ensemble of ZooKeeper servers, as far as it matters for how long one session lives.
+"""A model of an ensemble of ZooKeeper servers, as far as it affects the life of one session.
  Modelled after the server's sources (3.4 to 3.9 agree on all of it): sessions that end in buckets which round
 up (`ExpiryQueue`); touches that a learner keeps and hands over in its answer to the leader's ping
 (`LearnerSessionTracker.snapshot`, `Learner.ping`); a learner's request that does *not* touch
@@ -8,7 +8,7 @@ every half tick and the quorum check every tick (`Leader.lead`); the read time-o
 for the session in a new leader (`SessionTrackerImpl`); observers; answers in the order of the requests
 (`CommitProcessor`).
 
-There is one session in this world, the holder's. A server refuses nothing but what comes after its end.
+The model has one session, the holder's. A server refuses only requests after the session's end.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Operation(enum.Enum):
-    """What a request needs: PING and READ the server alone, WRITE and CHECK a quorum."""
+    """The kinds of requests: PING and READ need only the server, WRITE and CHECK a quorum."""
 
     PING = enum.auto()
     READ = enum.auto()
@@ -47,7 +47,7 @@ class Role(enum.Enum):
 
 
 class Origin(NamedTuple):
-    """Whose request it is, and whether the leader found the session alive."""
+    """The sender of a request, and whether the leader found the session alive."""
 
     server: str
     connection: Connection
@@ -56,14 +56,14 @@ class Origin(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A transaction of the log. Without an origin it is the one that closes the session."""
+    """A transaction of the log; the one without an origin closes the session."""
 
     zxid: tuple[int, int]
     origin: Origin | None
 
 
 CREATION = Entry((0, 0), Origin("", Connection("", ""), 0))
-"""The session's creation, with which the world begins."""
+"""The session's creation, which is the first transaction."""
 
 # Between a client and its server.
 
@@ -181,7 +181,7 @@ class LearnerState:
 
 
 class Ensemble:
-    """The servers, and what only an onlooker knows: the one committed history, and when the session ended."""
+    """The servers, with the committed history and the end of the session, which no server knows."""
 
     def __init__(self, settings: Settings, network: Network) -> None:
         self.settings, self.network = settings, network
@@ -230,13 +230,13 @@ class Server(Machine):
         self.log = [CREATION]
         self.accepted_epoch = self.current_epoch = 0
         self.role = Role.LOOKING
-        self.term = 0  # counts changes of role; timers of an earlier one are void
+        self.term = 0  # counts changes of role; timers of an earlier role are void
         self.looking_since = self.network.now
         self._forget_role()
         self._in_term(self.network.rng.uniform(0, 0.05), self._look)
 
     def _forget_role(self) -> None:
-        self.committed = 0  # how many entries of the log are known to be
+        self.committed = 0  # the number of entries of the log that are known to be committed
         self.is_serving = False
         self.clients: dict[Connection, ClientState] = {}
         # As a learner:
@@ -276,7 +276,7 @@ class Server(Machine):
             self._in_term(self.network.rng.uniform(0.001, 0.06), self._look)
 
     def crash(self, *, silently: bool = False) -> None:
-        """Die. Silently: nobody is told that the connections are gone, as when a machine loses its power."""
+        """Crash without closing connections, like a machine that loses its power."""
         self.network.note(self.name, "crashes")
         if silently:
             learners = [learner.connection for learner in self.learners.values()]
@@ -293,7 +293,7 @@ class Server(Machine):
             self._become(Role.LOOKING)
 
     def _in_term(self, delay: float, action: Callable[[], None]) -> None:
-        """A timer of the present role."""
+        """Schedule a call for the current role."""
         term = self.term
 
         def unless_changed() -> None:
@@ -303,7 +303,7 @@ class Server(Machine):
         self.after(delay, unless_changed)
 
     def _look(self) -> None:
-        """`FastLeaderElection`, reduced to its outcome."""
+        """Hold an election: `FastLeaderElection`, reduced to its outcome."""
         leaders = [
             server
             for server in self.ensemble.voters
@@ -317,7 +317,7 @@ class Server(Machine):
             self._in_term(self.network.rng.uniform(0.01, 0.08), self._look)
 
     def _elect(self) -> bool:
-        """Let the servers in reach elect one; returns whether this server has a role in it."""
+        """Let the reachable servers elect one; return whether this server has a role in it."""
         reachable = [
             server
             for server in self.ensemble.voters
@@ -386,7 +386,7 @@ class Server(Machine):
             self.send(connection, Connected(is_alive))
 
     def _touch_for_request(self) -> bool:
-        """`ZooKeeperServer.submitRequestNow`: any request touches, here or in the learner's table."""
+        """Touch the session, here or in the learner's table (`ZooKeeperServer.submitRequestNow`)."""
         if self.role is Role.LEADING:
             return self._touch_session()
         self.touched = True
@@ -429,7 +429,7 @@ class Server(Machine):
         self._in_term(self.settings.tick * self.settings.init_limit, self._check_leader_is_heard)
 
     def _check_leader_is_heard(self) -> None:
-        """The read time-out of the learner's socket."""
+        """Leave the leader after the read timeout of the learner's socket."""
         limit = self.settings.tick * (
             self.settings.sync_limit if self.is_serving else self.settings.init_limit
         )
@@ -595,7 +595,7 @@ class Server(Machine):
         self._in_term(self.settings.tick / 2, self._half_tick)
 
     def _half_tick(self) -> None:
-        """The loop of `Leader.lead`: the quorum is checked every tick, the learners are pinged every half."""
+        """Check the quorum every tick, and ping the learners every half tick (`Leader.lead`)."""
         if not self.skips_tick:
             self.tick_number += 1
             in_time = [one for one in self._synced_voters() if self.tick_number <= one.deadline_tick]
@@ -612,7 +612,7 @@ class Server(Machine):
         self._in_term(self.settings.tick / 2, self._half_tick)
 
     def _is_overdue(self, learner: LearnerState) -> bool:
-        """The read time-out of the leader's socket, and `SyncLimitCheck`."""
+        """Whether a learner exceeded the read timeout of the leader's socket, or `SyncLimitCheck`."""
         settings, now = self.settings, self.clock()
         sync_limit = settings.tick * settings.sync_limit
         limit = sync_limit if learner.is_synced else settings.tick * settings.init_limit
@@ -621,7 +621,7 @@ class Server(Machine):
         return learner.unacked_since is not None and now - learner.unacked_since >= sync_limit
 
     def _prepare(self, origin: Origin) -> None:
-        """`PrepRequestProcessor`: what comes after the session's end, or from a server it left, fails."""
+        """Refuse requests after the session's end or from a server that it left (`PrepRequestProcessor`)."""
         has_moved = self.owner is not None and self.owner != origin.server
         self._propose(origin._replace(is_alive=not self.is_closing and not has_moved))
 

@@ -1,7 +1,8 @@
-"""What goes wrong, when: one random schedule, and fourteen aimed at the weak spots of rules for holds.
+"""The schedules of faults: one random, and fourteen aimed at the weak spots of rules for holds.
 
 A schedule is called once, when the ensemble serves and the holder is attached, and plans faults from then on.
-Most end with the holder and its server alone (`corner`), for only a session that ends can show a violation.
+Most end with the holder and its server alone (`corner`), because only a session that ends can show a
+violation.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def corner(world: World) -> None:
-    """The holder and its server are alone from now on."""
+    """Isolate the holder and its server from now on."""
     server = world.holder.server
     for other in world.network.machines:
         if other not in {HOLDER, server}:
@@ -29,14 +30,14 @@ def corner(world: World) -> None:
 
 
 def cut_holder_from_others(world: World, moment: Callable[[], float]) -> None:
-    """The holder finds no other server, from a moment chosen anew for each."""
+    """Cut the holder from the other servers, from each at a different time."""
     for other in world.network.machines:
         if other not in {HOLDER, world.first}:
             world.after(moment(), partial(world.network.cut, HOLDER, other))
 
 
 def at_random(world: World) -> None:
-    """Links cut in one direction or both, servers isolated, crashed and restarted, at any time."""
+    """Cut links in one or both directions, and isolate, crash and restart servers, at any time."""
     rng, timeout = world.rng, world.timeout
     moment = 0.0
     while moment < 3 * timeout:
@@ -78,12 +79,12 @@ def cornered(world: World) -> None:
 
 
 def _check_and_leave(world: World) -> float:
-    """From an answered check until the holder leaves a server that answers no more."""
+    """Return the time from an answered check until the holder leaves a server that stopped answering."""
     return (world.holder.check_every + world.holder.leave_after) * world.timeout
 
 
 def flap(world: World) -> None:
-    """The link of the holder's server to the leader stalls, comes back, and is gone for good."""
+    """Stall the link of the holder's server to the leader, heal it, and cut it permanently."""
     rng, network, leader, first = world.rng, world.network, world.leader, world.first
     stalls_at = rng.uniform(0, world.timeout / 2)
     heals_at = stalls_at + rng.uniform(0.1, 1.1) * _check_and_leave(world)
@@ -99,7 +100,7 @@ def flap(world: World) -> None:
 
 
 def flap_forward(world: World) -> None:
-    """As flap, but only what the server hears stalls; only what it says is lost, in the stall or after it."""
+    """Flap, but stall only messages to the server, and lose only those from it, in the stall or after it."""
     rng, network, leader, first = world.rng, world.network, world.leader, world.first
     stalls_at = rng.uniform(0, world.timeout / 2)
     heals_at = stalls_at + rng.uniform(0.3, 1.0) * _check_and_leave(world)
@@ -111,10 +112,10 @@ def flap_forward(world: World) -> None:
 
 
 def adaptive(world: World) -> None:
-    """An adversary that watches the answers.
+    """Act as an adversary that watches the answers.
 
-    A stall begins just after one and ends just before the holder would leave; the holder and its server are
-    alone as soon as it has so many more.
+    A stall starts just after an answer and ends just before the holder would leave. After this many more
+    answers, the holder and its server are isolated.
     """
     rng, network, first = world.rng, world.network, world.first
     delay_max = world.settings.delay_max
@@ -184,9 +185,9 @@ def _for_all(links: list[tuple[str, str]], change: Callable[[str, str], None]) -
 
 
 def client_stall(world: World) -> None:
-    """The holder's link to its server stalls from just after an answer until just before it would leave.
+    """Stall the holder's link to its server from just after an answer until just before it would leave.
 
-    Before the leader's next ping has fetched the new touches, both are cut from the rest.
+    Both are cut from the rest before the leader's next ping has fetched the new touches.
     """
     rng, network, first, holder = world.rng, world.network, world.first, world.holder
     answers_before = rng.randrange(1, 8)
@@ -214,10 +215,10 @@ def client_stall(world: World) -> None:
 
 
 def fresh_hold(world: World) -> None:
-    """The lock is taken while the link of its server to the leader stalls, and the server goes on answering.
+    """Take the lock while the link of its server to the leader stalls and the server continues to answer.
 
-    Just before the leader would expire the session the link heals, and it is gone for good when a write or
-    two were answered: the hold is as fresh as its proof is stale.
+    The link heals just before the leader would expire the session, and is cut permanently after one or two
+    answered writes, so that a new hold has a stale proof.
     """
     rng, network, leader, first = world.rng, world.network, world.leader, world.first
     links = rng.choice(([(leader, first)], [(first, leader)], [(leader, first), (first, leader)]))
@@ -250,10 +251,10 @@ def fresh_hold(world: World) -> None:
 
 
 def last_word(world: World) -> None:
-    """The holder's server does not hear its leader, and goes on answering pings; then the lock is taken.
+    """Take the lock while the holder's server hears nothing from its leader but still answers pings.
 
-    The first write (or a later one) is the last that the leader hears from that server. What the leader has
-    said meanwhile then arrives, the commit of that write as well; the answers to its pings are lost.
+    The first write (or a later one) is the last message that the leader gets from that server. The leader's
+    messages of that time then arrive, including the commit of that write; the answers to its pings are lost.
     """
     rng, network, leader, first = world.rng, world.network, world.leader, world.first
     writes_through = rng.choice((1, 1, 1, 2, 3))
@@ -288,7 +289,7 @@ def _stall_alone(world: World, stall: Callable[[], None]) -> None:
 
 
 def leader_cut(world: World) -> None:
-    """The leader is cut from its followers, and the holder from all but the leader."""
+    """Cut the leader from its followers, and the holder from all servers but the leader."""
     moment = world.rng.uniform(0, world.timeout / 2)
     world.after(moment, partial(world.network.isolate, world.leader, except_from=(HOLDER,)))
     for other in world.followers:
@@ -296,7 +297,7 @@ def leader_cut(world: World) -> None:
 
 
 def leader_cut_staggered(world: World) -> None:
-    """Followers lose the leader one after the other; the last of them restart at once and vote."""
+    """Cut followers from the leader one after another; restart the last ones, which vote immediately."""
     rng, network = world.rng, world.network
     moment = rng.uniform(0, world.timeout / 2)
     middle = len(world.followers) // 2
@@ -313,7 +314,7 @@ def leader_cut_staggered(world: World) -> None:
 
 
 def vote_at_once(world: World) -> None:
-    """The leader is cut off; the followers that acknowledged the newest check restart and vote at once."""
+    """Cut the leader off, and restart the followers that acknowledged the newest check, which then vote."""
     rng, network = world.rng, world.network
     moment = rng.uniform(0, world.timeout)
     world.after(moment, partial(network.isolate, world.leader, except_from=(HOLDER,)))
@@ -329,7 +330,7 @@ def _restart_at(world: World, name: str, crash: float, restart: float) -> None:
 
 
 def follower_cut(world: World) -> None:
-    """The holder's server is cut from its peers, and mostly the holder from the other servers."""
+    """Cut the holder's server from its peers, and usually the holder from the other servers."""
     moment = world.rng.uniform(0, world.timeout / 2)
     world.after(moment, partial(world.network.isolate, world.first, except_from=(HOLDER,)))
     if world.rng.random() < 0.7:
@@ -337,7 +338,7 @@ def follower_cut(world: World) -> None:
 
 
 def hop(world: World) -> None:
-    """Whatever server the holder sits on goes silent to it after a while; at last it is cornered."""
+    """Silence each server of the holder after a while, and finally isolate the holder with one."""
     rng, network = world.rng, world.network
 
     def hop_on(hops: int) -> None:

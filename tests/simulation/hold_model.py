@@ -1,10 +1,10 @@
-"""One run of the model: an ensemble, a holder, a fault schedule; and how much the session outlived the hold.
- The invariant: the transaction that ends the session, and so gives the lock away, is committed no earlier
-than the holder's hold ended. `slack` is that distance; negative: there were two holders. A run is a function
-of its seed.
+"""One run of the model: an ensemble, a holder, a fault schedule, and the time between both ends.
+ The invariant: the transaction that ends the session, and so releases the lock, is committed no earlier than
+the end of the hold. `slack` is the time between both; if it is negative, there were two holders. A run is a
+function of its seed.
 
     python -m tests.simulation.hold_model --runs 2000                       # all schedules
-    python -m tests.simulation.hold_model --schedule flap --replay 17       # one run, told
+    python -m tests.simulation.hold_model --schedule flap --replay 17       # one run, with its events
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ HOLDERS: dict[str, type[Holder]] = {
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The ensemble's configuration and its bad luck. Times in seconds."""
+    """The ensemble's configuration and its faults; times in seconds."""
 
     voters: int = 3
     observers: int = 0
@@ -53,13 +53,13 @@ class Settings:
     sync_limit: int = 5
     init_limit: int = 10
     is_tick_known: bool = False
-    """The holder was told the tick, and need not assume that half of it is a quarter of the timeout."""
+    """Whether the holder knows the tick, so that it need not assume that half of it is T/4."""
     rounds_up: bool = True
-    """Sessions end in buckets; otherwise a timeout after the touch, the worst that a bucket can do."""
+    """Whether sessions end in buckets; otherwise they end a timeout after the touch, the worst bucket."""
     delay_min: float = 0.0001
     delay_max: float = 0.005
     recovery_max: float = 0.005
-    """After a heal, up to so long until what was held back moves."""
+    """The longest time after a heal until held messages move."""
     timer_late_max: float = 0.001
     fsync_max: float = 0.002
     drift_max: float = 0.0
@@ -75,14 +75,14 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run went."""
+    """The outcome of a run."""
 
     seed: int
     schedule: str
     settings: Settings
     plan: Plan
     slack: float | None
-    """In session timeouts; None: the holder never held, or the session never ended."""
+    """The slack in session timeouts; None if the holder never held or the session never ended."""
     trace: list[str]
 
     @property
@@ -91,7 +91,7 @@ class Outcome:
 
 
 class World:
-    """An ensemble, a holder attached to it, and what a fault schedule may use of them."""
+    """An ensemble, a holder attached to it, and the operations for fault schedules."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class World:
         self.network.after(delay, action)
 
     def play(self, schedule: Callable[[World], None]) -> float | None:
-        """Start, let go wrong what is scheduled, and measure the slack in session timeouts."""
+        """Run the scheduled faults, and measure the slack in session timeouts."""
         if not self._starts():
             return None
         schedule(self)
@@ -128,7 +128,7 @@ class World:
         return (self.ensemble.closed_at - self.holder.ended_at) / self.timeout
 
     def _starts(self) -> bool:
-        """Have a leader elected, all servers serve, and the holder attached for about two timeouts."""
+        """Start: elect a leader, let all servers serve, and attach the holder for about two timeouts."""
         tick, run_until = self.settings.tick, self.network.run_until
         leader: Server | None = None
         while leader is None or not all(server.is_serving for server in self.ensemble.servers):
@@ -146,7 +146,7 @@ class World:
 
 
 def settings_of(rng: random.Random) -> Settings:
-    """A configuration, rather a bad one."""
+    """Return a rather bad configuration."""
     tick = rng.choice((1.0, 2.0, 3.0))
     delay_max = rng.choice((0.002, 0.02, 0.02 * tick, 0.1 * tick, 0.25 * tick))
     return Settings(
@@ -164,9 +164,8 @@ def settings_of(rng: random.Random) -> Settings:
 
 
 def plan_of(rng: random.Random, settings: Settings) -> Plan:
-    """What the holder does: half of the holds are old when the faults begin, half are taken in their
-    midst."""
-    # The faults begin between one and two timeouts after the first connection, give or take some ticks.
+    """Return the holder's plan: half of the holds are old when the faults start, half start during them."""
+    # The faults start between one and two timeouts after the first connection, give or take some ticks.
     faults_begin = (
         1 + (2 * settings.tick + rng.uniform(0, settings.timeout + settings.tick)) / settings.timeout
     )
@@ -181,13 +180,13 @@ def plan_of(rng: random.Random, settings: Settings) -> Plan:
 
 
 def play(holder: str, schedule: str, seed: int, *, traced: bool = False) -> Outcome:
-    """One run; the same arguments give the same outcome."""
+    """Run the model once; the same arguments give the same outcome."""
     choices = random.Random(f"{schedule} {seed}")
     settings = settings_of(choices)
     plan = plan_of(choices, settings)
     if schedule in TELLING_WHEN_TO_LOCK and choices.random() < 0.7:
         plan = replace(plan, lock_after=None)
-    # chosen apart, for the runs of the other holders are known by their seeds
+    # chosen separately, because seeds identify the runs of the other holders
     has_others = holder == "ours" and random.Random(f"others {schedule} {seed}").random() < 0.25
     plan = replace(plan, has_others=has_others)
     world = World(settings, plan, choices, HOLDERS[holder], traced=traced)

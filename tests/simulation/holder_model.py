@@ -1,8 +1,9 @@
 """The client whose hold must never outlive its session: our own `HoldProof` and `HoldChecks`, run by a small
 loop.
- It does what the client does around them: a ping when nothing was sent for a third of the timeout, another
-server when nothing was heard for two thirds, when a check stays unanswered or an attempt to connect takes too
-long. Before it has the hold it may idle, read and write; all that is answered may serve the proof.
+ It acts like the client around them: it pings when nothing was sent for a third of the timeout, and takes
+ another
+server when nothing arrived for two thirds, when a check stays unanswered or when a connect takes too long.
+Before the hold it may idle, read and write; any answer may serve the proof.
 """
 
 from __future__ import annotations
@@ -32,17 +33,17 @@ OTHERS = ("/other/1", "/other/2", "/other/3")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the holder does with its session. Times are in session timeouts."""
+    """The holder's plan for its session; times are in session timeouts."""
 
     lock_after: float | None = 0.0
-    """From the first connection until it wants the lock; None: the fault schedule tells it to."""
+    """The time from the first connection until it wants the lock; None if the fault schedule decides."""
     has_waited: bool = False
-    """It created its node long before, and only now comes its turn; otherwise it begins with the create."""
+    """Whether it created its node long before and gets its turn now; otherwise it starts with the create."""
     reads_every: float | None = None
-    """The mean; None: it does not read."""
+    """The mean time between reads; None if it does not read."""
     writes_every: float | None = None
     has_others: bool = False
-    """It has other holds already, too many for one check, and asks for a proof of one now and then."""
+    """Whether it has other holds, too many for one check, and sometimes asks for a proof of one."""
 
 
 class Pending(NamedTuple):
@@ -54,9 +55,9 @@ class Pending(NamedTuple):
 
 
 class Holder(Machine):
-    """The holder. `ended_at` is what is judged: until then it believed to hold, if it `has_held` at all."""
+    """The holder. The model checks `ended_at`: the holder believed to hold until then, if it `has_held`."""
 
-    # In session timeouts; an adversary knows them.
+    # In session timeouts, which an adversary knows.
     check_every: ClassVar = CHECK_EVERY
     leave_after: ClassVar = CHECK_UNANSWERED_AFTER
 
@@ -71,14 +72,14 @@ class Holder(Machine):
         self.has_held = self.is_over = False
         self.server: str | None = None
         self.on_answer: Callable[[float, Operation], None] | None = None
-        """The adversary, who is told when each answered request was sent."""
+        """The adversary, called with the send time of each answered request."""
         self.on_request: Callable[[Operation], None] | None = None
-        """The same, at the send."""
+        """The adversary, called when a request is sent."""
         self._first = first
         self._hosts: list[str] = []
         self._connection: Connection | None = None
         self._is_connected = False
-        self._attempt = 0  # counts connections; timers of an earlier one are void
+        self._attempt = 0  # counts connections; timers of an earlier connection are void
         self._connect_sent_at = 0.0
         self._xid = 0
         self._pending: deque[Pending] = deque()
@@ -87,7 +88,7 @@ class Holder(Machine):
         self._wake_at = math.inf
 
     def valid_until(self) -> float:
-        """Until when it believes to hold, by its own clock."""
+        """The time until which it believes to hold, on its own clock."""
         return self.proof.valid_until
 
     @property
@@ -210,7 +211,7 @@ class Holder(Machine):
         self._on_this_attempt(self.network.rng.expovariate(4 / self.timeout), confirm)
 
     def take_lock(self) -> None:
-        """Take it, if it is not had or asked for; after a connection loss, ask again."""
+        """Request the lock unless it is held or requested; after a connection loss, request it again."""
         self._wants_lock = True
         if self.is_over or not self._is_connected or PATH in self.checks.paths:
             return
@@ -252,7 +253,7 @@ class Holder(Machine):
     # Time.
 
     def _wake(self) -> None:
-        """Do what is due, and come again at the next deadline."""
+        """Make the calls that are due, and wake again at the next deadline."""
         if not self._is_connected or self.is_over:
             return
         now = self.clock()

@@ -1,8 +1,8 @@
 """Machines, their clocks and the links between them, as discrete events.
  Links are TCP as seen from outside: first in, first out, with a delay that varies; a blocked link holds back
 what it cannot deliver and delivers it after the heal. Each direction is blocked alone. A machine's clock
-drifts, its timers fire a little late, and it can be paused: what reached it meanwhile is then worked off in
-any order that threads may choose, but in order per link.
+drifts, its timers fire a little late, and it can be paused; afterwards it processes the messages
+that arrived in any order that threads may choose, but in order per link.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Connection:
-    """A TCP connection of two machines; each end closes by itself."""
+    """A TCP connection between two machines; each end closes separately."""
 
     __slots__ = ("ends", "is_open")
 
@@ -52,7 +52,7 @@ class Link:
 
 
 class Faults(Protocol):
-    """What the network needs to know about its own badness."""
+    """The parameters of the network's faults."""
 
     @property
     def delay_min(self) -> float: ...
@@ -69,7 +69,7 @@ class Faults(Protocol):
 
 
 class Network:
-    """The world's own time, what happens in it, and the links."""
+    """The global time, the scheduled events, and the links."""
 
     def __init__(self, faults: Faults, rng: random.Random) -> None:
         self.faults, self.rng = faults, rng
@@ -167,7 +167,7 @@ class Network:
 
 
 class Machine:
-    """One process on a machine of its own: its clock, its timers, its pauses."""
+    """One process on a separate machine, with its clock, timers and pauses."""
 
     def __init__(self, network: Network, name: str) -> None:
         faults, rng = network.faults, network.rng
@@ -190,7 +190,7 @@ class Machine:
         return (clock - self._phase) / self._rate
 
     def after(self, delay: float, action: Callable[[], None], *, exactly: bool = False) -> None:
-        """Do it so much later by this machine's clock (or a little later than that)."""
+        """Make a call this much later on this machine's clock, or a little later than that."""
         late = 0.0 if exactly else self.network.rng.uniform(0, self.network.faults.timer_late_max)
         self.network.after(max(delay, 0.0) / self._rate + late, lambda: self._do(None, action))
 
@@ -219,7 +219,7 @@ class Machine:
             action()
 
     def _resume(self) -> None:
-        """Work off what was missed as many threads would: in any order, but in order per link."""
+        """Process the missed messages like many threads: in any order, but in order per link."""
         self._is_paused = False
         rng = self.network.rng
         lanes: dict[object, deque[tuple[str | None, Callable[[], None]]]] = {}

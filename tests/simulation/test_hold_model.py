@@ -1,4 +1,4 @@
-"""No hold outlives its session, whatever goes wrong: some runs of the model, the same ones each time.
+"""No hold outlives its session under any faults: some runs of the model, the same ones each time.
 
 Thousands more: `python -m tests.simulation.hold_model --runs 2000 --seed 1000`.
 """
@@ -22,12 +22,12 @@ def test_no_hold_outlives_its_session(schedule: str) -> None:
     outcomes = [play("ours", schedule, seed) for seed in range(RUNS)]
     violations = [outcome for outcome in outcomes if outcome.is_violation]
     assert not violations, "\n".join(replay("ours", schedule, outcome.seed) for outcome in violations)
-    # A run in which nothing was held, or no session ended, shows nothing.
+    # A run without a hold or without the end of a session shows nothing.
     assert sum(outcome.slack is not None for outcome in outcomes) > RUNS / 8
 
 
-# Where the rules that are almost right have two holders at once. The seeds were found on the command line;
-# when a change of the model makes it draw other faults from them, find new ones: `--holder simple --schedule
+# Seeds with which rules that are almost right have two holders at once. They were found on the command line.
+# When a change of the model gives them other faults, find new ones with `--holder simple --schedule
 # flap --runs 500`.
 VIOLATIONS = [
     ("simple", "adaptive", 200),

@@ -1,4 +1,4 @@
-"""Holders with rules that are almost right, to show that the model tells them from the one that is."""
+"""Holders with rules that are almost right, to show that the model finds their faults."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class SimpleHolder(Holder):
-    """3T/4 after the send of the newest answered check, whatever was answered before it.
+    """A hold is valid for 3T/4 after the send of the newest answered check, whatever was answered before it.
 
     A check every T/8, whether or not its predecessors are answered; another server when one was not for T/4;
-    and the hold is valid for 3T/4 after the send of the newest answered check. With pings of the leader every
-    T/4 at most that looks right, for what could the leader not have heard of? What the server said after a
+    and the hold is valid for 3T/4 after the send of the newest answered check. With pings of the leader at
+    least every T/4 this looks right. But the leader may not have received the server's messages after a
     stall.
     """
 
@@ -58,7 +58,7 @@ class SimpleHolder(Holder):
 
 
 class OwnTouchHolder(Holder):
-    """Takes an answered write for a touch: but a learner's request does not touch at the leader."""
+    """Treats an answered write as a touch, although a learner's request touches nothing at the leader."""
 
     def _answered(self, pending: Pending) -> None:
         if pending.operation.is_quorum:
@@ -67,7 +67,7 @@ class OwnTouchHolder(Holder):
 
 
 class OneWriteHolder(Holder):
-    """Takes a write for its own m: but it may have left the server before the answer to the ping did."""
+    """Treats a write as its own m, although it may have left the server before the answer to the ping."""
 
     def _answered(self, pending: Pending) -> None:
         if pending.operation.is_quorum:
@@ -77,7 +77,7 @@ class OneWriteHolder(Holder):
 
 
 class UncommittedHolder(Holder):
-    """Takes any answer for m, pings too: but the leader's pings may not reach the server that answers."""
+    """Treats any answer as m, including pings, although the leader's pings may not reach that server."""
 
     def _answered(self, pending: Pending) -> None:
         self.proof.answered(sent_at=pending.sent_at, now=self.clock(), committed=True)
@@ -85,7 +85,7 @@ class UncommittedHolder(Holder):
 
 
 class NoHalfTickHolder(Holder):
-    """Takes what was answered just before m for j: but the leader's newest ping may be older."""
+    """Treats the request answered just before m as j, although the leader's newest ping may be older."""
 
     def __init__(self, ensemble: Ensemble, plan: Plan, first: Callable[[], str]) -> None:
         super().__init__(ensemble, plan, first)
@@ -94,7 +94,7 @@ class NoHalfTickHolder(Holder):
 
 
 class ConnectedHolder(Holder):
-    """Takes the answer to its connect request for a proof: but a leader without a quorum gives it, too."""
+    """Treats the answer to its connect request as a proof, although a leader without a quorum gives it."""
 
     def _attached(self) -> None:
         super()._attached()

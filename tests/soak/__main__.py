@@ -1,6 +1,6 @@
 """`python -m tests.soak`: a soak on three real servers; `make soak` is the same.
 
-The exit code is 1 if anything was wrong.
+The exit code is 1 if the soak found a fault.
 """
 
 # ruff: noqa: T201 - a program
@@ -22,13 +22,13 @@ from zkrecipes.ensemble import ApacheEnsemble
 
 
 def main() -> int:
-    """Run one; the exit code."""
+    """Run a soak, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=5.0, help="how long")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="decides what is cut")
     parser.add_argument("--backend", choices=["trio", "asyncio"], default="trio")
     options = parser.parse_args()
-    logging.disable(logging.WARNING)  # that connections are lost is what it is about
+    logging.disable(logging.WARNING)  # lost connections are intended
     print(f"seed {options.seed}, {options.minutes:g} minutes on {options.backend}", flush=True)
     report = anyio.run(_soak, options.seed, 60 * options.minutes, backend=options.backend)
     print(report)
@@ -40,7 +40,7 @@ async def _soak(seed: int, seconds: float) -> Report:
     root = f"/soak-{uuid.uuid4().hex[:8]}"
     async with servers as ensemble:
         return await soak(
-            ensemble, root, seed=seed, seconds=seconds, silent_every=15, say=partial(print, flush=True)
+            ensemble, root, seed=seed, seconds=seconds, pause_every=15, report_line=partial(print, flush=True)
         )
 
 

@@ -1,4 +1,4 @@
-"""Lets everybody in until it is closed, and tells when nobody is inside any longer."""
+"""A gate that admits tasks until it is closed, and waits until all of them have left."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 import anyio
 
 
-class Gate:
-    """Open at first.
+class DrainGate:
+    """A gate that is initially open.
 
     Attributes:
-        inside: who is inside, by what they do.
+        inside: the number of tasks inside, by their activity.
     """
 
     def __init__(self) -> None:
@@ -22,8 +22,8 @@ class Gate:
         self._changed = anyio.Event()
 
     @asynccontextmanager
-    async def passed(self, what: str) -> AsyncIterator[None]:
-        """Be inside while the block runs; wait until one may."""
+    async def entered(self, what: str) -> AsyncIterator[None]:
+        """Wait until the gate is open, and count as inside while the block runs."""
         while not self._is_open:
             await self._changed.wait()
         self.inside[what] += 1
@@ -31,19 +31,19 @@ class Gate:
             yield
         finally:
             self.inside[what] -= 1
-            self._tell()
+            self._announce_change()
 
     async def close(self) -> None:
-        """Let nobody in any longer, and wait until all have left."""
+        """Close the gate, and wait until all tasks have left."""
         self._is_open = False
         while self.inside.total():
             await self._changed.wait()
 
     def open(self) -> None:
-        """Let them in again."""
+        """Open the gate again."""
         self._is_open = True
-        self._tell()
+        self._announce_change()
 
-    def _tell(self) -> None:
+    def _announce_change(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()

@@ -1,7 +1,7 @@
 """A soak: clients work through proxies that cut connections at random.
 
-From time to time all work is stopped for a moment. Then nothing may be on its way, every watch must have told
-the last change, and no more may be left in memory than at the moments before.
+From time to time all work pauses. Then no request may be in flight, every watch must have reported the last
+change, and memory must not have grown since the previous pauses.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from tests.apache.proxy import Proxy
 from tests.apache.recorder import Recorder
 from tests.apache.served import watch_count
 from tests.apache.waiting import until
-from tests.soak.drain_gate import Gate
+from tests.soak.drain_gate import DrainGate
 from tests.soak.worker import PATIENCE, Counts, Worker
 from zkrecipes.ensemble import ApacheEnsemble
 
 CLIENTS = 6
 SESSION_TIMEOUT = 6.0
 RSS_GROWTH_MAX = 12.0
-"""MiB, from the second moment of silence to the last: what is compiled and cached comes before it."""
+"""MiB, from the second pause to the last; compiling and caching happens before the second."""
 OBJECTS_GROWTH_MAX = 3000
-"""Python objects, as far as the collector tracks them; a leak of one a cut would show in minutes."""
+"""Python objects that the collector tracks; a leak of one per cut would exceed it within minutes."""
 
-Say = Callable[[str], None]
+ReportLine = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Moment:
-    """What is there while nobody works.
+class Snapshot:
+    """The resources in use during a pause.
 
     Attributes:
-        seconds: since the beginning.
-        tasks: of the event loop.
-        watches: of all clients.
-        objects: that the garbage collector tracks.
-        rss: of the process, in MiB.
+        seconds: the time since the start.
+        tasks: the tasks of the event loop.
+        watches: the watches of all clients.
+        objects: the objects that the garbage collector tracks.
+        rss: the resident memory of the process, in MiB.
     """
 
     seconds: float
@@ -65,32 +65,32 @@ class Moment:
 
 @dataclass
 class Report:
-    """What came out of a soak.
+    """The result of a soak.
 
     Attributes:
-        seed: decided when was cut what, and what the clients did.
-        cuts: how many connections were cut.
-        connections: how many the clients had.
-        sessions: how many of those began one.
+        seed: the seed of all cuts and of the clients' actions.
+        cuts: the number of connections that were cut.
+        connections: the number of the clients' connections.
+        sessions: the number of the clients' sessions.
     """
 
     seed: int
     counts: Counts
     recorder: Recorder
-    moments: list[Moment] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
     cuts: int = 0
     connections: int = 0
     sessions: int = 0
 
     @property
     def faults(self) -> list[str]:
-        """What must not have happened."""
+        """The violations that the soak found."""
         return [*self.counts.faults, *self.recorder.faults, *self._growth()]
 
     def _growth(self) -> list[str]:
-        if len(self.moments) < 3:
+        if len(self.snapshots) < 3:
             return []
-        first, last = self.moments[1], self.moments[-1]
+        first, last = self.snapshots[1], self.snapshots[-1]
         faults = []
         if last.rss - first.rss > RSS_GROWTH_MAX:
             faults.append(f"memory grew from {first.rss:.1f} to {last.rss:.1f} MiB")
@@ -114,51 +114,57 @@ class Report:
 
 
 async def soak(
-    ensemble: ApacheEnsemble, root: str, *, seed: int, seconds: float, silent_every: float, say: Say
+    ensemble: ApacheEnsemble,
+    root: str,
+    *,
+    seed: int,
+    seconds: float,
+    pause_every: float,
+    report_line: ReportLine,
 ) -> Report:
-    """Let clients work for so many seconds.
+    """Let clients work for this many seconds.
 
     Args:
-        ensemble: where; it is not harmed.
+        ensemble: the servers, which are not harmed.
         root: a path that does not exist.
-        seed: decides what is cut and what the clients do.
-        seconds: how long, without what the last look takes.
-        silent_every: how often everything is stopped and looked at, in seconds.
-        say: is told what is seen then.
+        seed: the seed of the cuts and of the clients' actions.
+        seconds: the duration, without the last inspection.
+        pause_every: the seconds between two pauses with an inspection.
+        report_line: called with the result of each inspection.
     """
-    field = _Field(ensemble, root, seed, say)
-    async with anyio.create_task_group() as ways:
+    run = _SoakRun(ensemble, root, seed, report_line)
+    async with anyio.create_task_group() as proxies:
         async with AsyncExitStack() as clients:
-            await field.connect(ways, clients)
+            await run.connect(proxies, clients)
             async with anyio.create_task_group() as work:
-                field.begin(work)
+                run.start(work)
                 ends_at = anyio.current_time() + seconds
                 while anyio.current_time() < ends_at:
-                    with anyio.move_on_after(min(silent_every, ends_at - anyio.current_time())):
-                        await field.cut_at_random()
-                    await field.look()
+                    with anyio.move_on_after(min(pause_every, ends_at - anyio.current_time())):
+                        await run.cut_at_random()
+                    await run.inspect()
                 work.cancel_scope.cancel()
-        ways.cancel_scope.cancel()
-    return await field.report_at_the_end()
+        proxies.cancel_scope.cancel()
+    return await run.final_report()
 
 
 @final
-class _Field:
-    """The clients, their ways to the servers, and what is seen of them."""
+class _SoakRun:
+    """The clients of a soak, their proxies to the servers, and the inspections."""
 
-    def __init__(self, ensemble: ApacheEnsemble, root: str, seed: int, say: Say) -> None:
+    def __init__(self, ensemble: ApacheEnsemble, root: str, seed: int, report_line: ReportLine) -> None:
         self._ensemble = ensemble
         self._root = root
-        self._say = say
+        self._report_line = report_line
         self._rng = Random(seed)
-        self._gate = Gate()
+        self._drain_gate = DrainGate()
         self._report = Report(seed, Counts(), Recorder())
         self._proxies: list[Proxy] = []
         self._workers: list[Worker] = []
-        self._begun = time.monotonic()
+        self._started_at = time.monotonic()
 
-    async def connect(self, ways: TaskGroup, clients: AsyncExitStack) -> None:
-        """Connect everybody, each client through proxies of its own."""
+    async def connect(self, proxies: TaskGroup, clients: AsyncExitStack) -> None:
+        """Connect all clients, each through its own proxies."""
         registers = [f"{self._root}/registers/{number}" for number in range(CLIENTS)]
         async with zk.connect(self._ensemble.connect_string) as client:
             for path in registers:
@@ -168,7 +174,7 @@ class _Field:
             for member in self._ensemble.members:
                 proxy = Proxy(member.port)
                 self._proxies.append(proxy)
-                ports.append(await ways.start(proxy.serve))
+                ports.append(await proxies.start(proxy.serve))
             hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
             client = await clients.enter_async_context(zk.connect(hosts, session_timeout=SESSION_TIMEOUT))
             worker = Worker(
@@ -176,49 +182,52 @@ class _Field:
                 f"client-{number}",
                 registers[number:] + registers[:number],
                 f"{self._root}/lock",
-                self._gate,
+                self._drain_gate,
                 self._report.recorder,
                 self._report.counts,
                 f"{self._report.seed}:{number}",
             )
-            await client.sync()  # it may be at a server that has not yet heard of the registers
+            await client.sync()  # its server may not have applied the creation of the registers yet
             self._workers.append(worker)
 
-    def begin(self, work: TaskGroup) -> None:
-        """Let all of them begin."""
+    def start(self, work: TaskGroup) -> None:
+        """Start all workers."""
         for worker in self._workers:
             work.start_soon(worker.run)
 
     async def cut_at_random(self) -> None:
-        """Cut the ways of one client, of several or of all, again and again."""
+        """Cut the connections of one, several or all proxies repeatedly."""
         while True:
             await anyio.sleep(self._rng.expovariate(2.0))
             share = self._rng.choice((1, 1, 1, 4, len(self._proxies)))
             for proxy in self._rng.sample(self._proxies, share):
                 self._report.cuts += proxy.cut()
 
-    async def look(self) -> None:
-        """Stop everybody, look at everything, and let them go on."""
+    async def inspect(self) -> None:
+        """Pause all workers, check the state of clients and servers, and let the workers continue."""
         try:
             with anyio.fail_after(2 * PATIENCE):
-                await self._gate.close()
+                await self._drain_gate.close()
         except TimeoutError:
-            self._report.counts.faults.append(f"they do not come to an end: {+self._gate.inside}")
+            self._report.counts.faults.append(f"the workers do not finish: {+self._drain_gate.inside}")
             raise
-        for what, is_so in (("has been told", self._is_all_told), ("is at rest", self._is_at_rest)):
+        for what, is_true in (
+            ("has received its events", self._has_notified_all),
+            ("is at rest", self._is_at_rest),
+        ):
             try:
-                await until(is_so, within=PATIENCE / 2)
+                await until(is_true, within=PATIENCE / 2)
             except TimeoutError:
-                self._report.counts.faults.append(f"not everybody {what}: {self._unlike()}")
+                self._report.counts.faults.append(f"not every client {what}: {self._differences()}")
         _empty_caches()
         gc.collect()
-        moment = self._moment()
-        self._report.moments.append(moment)
-        self._say(f"{moment}; {self._report.counts.writes} writes, {self._report.cuts} cuts")
-        self._gate.open()
+        snapshot = self._snapshot()
+        self._report.snapshots.append(snapshot)
+        self._report_line(f"{snapshot}; {self._report.counts.writes} writes, {self._report.cuts} cuts")
+        self._drain_gate.open()
 
-    async def report_at_the_end(self) -> Report:
-        """After all clients have gone: what came out."""
+    async def final_report(self) -> Report:
+        """Return the report. Call it when all clients have ended."""
         for worker in self._workers:
             stats = worker.client.stats()
             self._report.connections += stats.connections
@@ -228,40 +237,42 @@ class _Field:
             await client.delete(self._root, recursive=True)
         return self._report
 
-    # --- what must be so while nobody works ----------------------------------------------------------------
+    # --- the conditions during a pause ---------------------------------------------------------------------
 
-    async def _is_all_told(self) -> bool:
-        return not self._untold()
+    async def _has_notified_all(self) -> bool:
+        return not self._missing_events()
 
     async def _is_at_rest(self) -> bool:
         if any(worker.client.stats().outstanding for worker in self._workers):
             return False
         on_servers = sum([await watch_count(member) for member in self._ensemble.members])
-        moments = self._report.moments
-        now = self._moment()
-        # How many watches a server has for those of a client is its own affair, but they must not add up.
+        snapshots = self._report.snapshots
+        now = self._snapshot()
+        # A server may keep more watches than its clients have, but they must not accumulate.
         return on_servers <= 3 * now.watches and (
-            not moments or (now.tasks, now.watches) == (moments[0].tasks, moments[0].watches)
+            not snapshots or (now.tasks, now.watches) == (snapshots[0].tasks, snapshots[0].watches)
         )
 
-    def _untold(self) -> list[str]:
+    def _missing_events(self) -> list[str]:
         written = {worker.register: worker.written for worker in self._workers}
         return [
-            f"{worker.name}, {watch}: {path} is {written[path]}, told {version}"
+            f"{worker.name}, {watch}: {path} is {written[path]}, reported {version}"
             for worker in self._workers
-            for watch, told in worker.told.items()
-            for path, version in told.items()
+            for watch, notified in worker.notified.items()
+            for path, version in notified.items()
             if version != written[path]
         ]
 
-    def _unlike(self) -> str:
+    def _differences(self) -> str:
         outstanding = {worker.name: worker.client.stats().outstanding for worker in self._workers}
-        before = self._report.moments[0] if self._report.moments else None
-        return f"{self._untold()}; outstanding {outstanding}; now {self._moment()}; at first {before}"
+        before = self._report.snapshots[0] if self._report.snapshots else None
+        return (
+            f"{self._missing_events()}; outstanding {outstanding}; now {self._snapshot()}; at first {before}"
+        )
 
-    def _moment(self) -> Moment:
-        return Moment(
-            seconds=time.monotonic() - self._begun,
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(
+            seconds=time.monotonic() - self._started_at,
             tasks=len(anyio.get_running_tasks()),
             watches=sum(worker.client.stats().watches for worker in self._workers),
             objects=len(gc.get_objects()),
@@ -270,7 +281,7 @@ class _Field:
 
 
 def _empty_caches() -> None:
-    """Names and paths are kept in caches of a limited size, which fill slowly and would look like a leak."""
+    """Empty the bounded caches of names and paths, which fill slowly and would look like a leak."""
     for each in gc.get_objects():
         if isinstance(each, _lru_cache_wrapper) and each.cache_parameters()["maxsize"] is not None:
             each.cache_clear()

@@ -1,4 +1,4 @@
-"""What a soak looks for, it finds: each fault once, put there on purpose."""
+"""A soak finds each of the faults that it looks for; each test causes one."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import pytest
 import zkrecipes as zk
 from tests.apache.recorder import Recorder
 from tests.recipes.fault_sweep import virtual_time
-from tests.soak.drain_gate import Gate
-from tests.soak.run import Moment, Report
-from tests.soak.worker import PATIENCE, Counts, Sight, Worker
+from tests.soak.drain_gate import DrainGate
+from tests.soak.run import Report, Snapshot
+from tests.soak.worker import PATIENCE, Counts, SessionView, Worker
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
 
 
-class _ToldClient:
-    """Reads what it is told, one after the other: (session, version, data), or None for no answer at all."""
+class _ScriptedClient:
+    """Reads scripted values in turn: (session, version, data), or None for no answer."""
 
     def __init__(self, *readings: tuple[int, int, bytes] | None) -> None:
         self.session = SimpleNamespace(id=1)
@@ -37,44 +37,44 @@ class _ToldClient:
         return zk.Node(data, zk.Stat(0, 0, 0, 0, version, 0, 0, 0, len(data), 0, 0))
 
 
-def _sight(*readings: tuple[int, int, bytes] | None) -> tuple[Sight, Counts]:
+def _session_view(*readings: tuple[int, int, bytes] | None) -> tuple[SessionView, Counts]:
     counts = Counts()
-    client: Any = _ToldClient(*readings)
-    worker = Worker(client, "w", ["/r"], "/lock", Gate(), Recorder(), counts, "seed")
-    return Sight(worker, "reader"), counts
+    client: Any = _ScriptedClient(*readings)
+    worker = Worker(client, "w", ["/r"], "/lock", DrainGate(), Recorder(), counts, "seed")
+    return SessionView(worker, "reader"), counts
 
 
-async def test_time_that_goes_forward_is_no_fault_nor_is_a_new_session_that_is_behind() -> None:
-    sight, counts = _sight((1, 3, b"3"), (1, 3, b"3"), (1, 4, b"4"), (2, 2, b"2"), (2, 3, b"3"))
-    assert [await sight.read("/r") for _ in range(5)] == [3, 3, 4, 2, 3]
+async def test_growing_versions_and_a_new_session_that_is_behind_are_not_faults() -> None:
+    session_view, counts = _session_view((1, 3, b"3"), (1, 3, b"3"), (1, 4, b"4"), (2, 2, b"2"), (2, 3, b"3"))
+    assert [await session_view.read("/r") for _ in range(5)] == [3, 3, 4, 2, 3]
     assert (counts.reads, counts.faults) == (5, [])
 
 
 async def test_a_version_that_goes_back_in_one_session_is_a_fault() -> None:
-    sight, counts = _sight((1, 3, b"3"), (1, 2, b"2"))
+    session_view, counts = _session_view((1, 3, b"3"), (1, 2, b"2"))
     for _ in range(2):
-        await sight.read("/r")
+        await session_view.read("/r")
     assert counts.faults == ["w, reader: /r went back from 3 to 2 in one session"]
 
 
 async def test_data_of_another_version_is_a_fault() -> None:
-    sight, counts = _sight((1, 3, b"2"))
-    await sight.read("/r")
+    session_view, counts = _session_view((1, 3, b"2"))
+    await session_view.read("/r")
     assert counts.faults == ["w, reader: /r has the data b'2' in version 3"]
 
 
 async def test_a_call_without_an_answer_is_a_fault() -> None:
-    sight, counts = _sight(None)
+    session_view, counts = _session_view(None)
     with pytest.raises(TimeoutError):
-        await sight.read("/r")
+        await session_view.read("/r")
     assert counts.faults == [f"w, reader: get /r: no answer within {PATIENCE:.0f} seconds"]
 
 
-async def test_a_gate_waits_for_those_inside_and_keeps_the_others_out() -> None:
-    gate, order = Gate(), list[str]()
+async def test_a_gate_waits_for_tasks_inside_and_keeps_others_out() -> None:
+    gate, order = DrainGate(), list[str]()
 
     async def work(name: str) -> None:
-        async with gate.passed(name):
+        async with gate.entered(name):
             order.append(f"{name} in")
             await anyio.sleep(1)
             order.append(f"{name} out")
@@ -99,9 +99,9 @@ async def test_a_gate_waits_for_those_inside_and_keeps_the_others_out() -> None:
         ({"objects": 9000}, "objects grew from 1000 to 9000"),
     ],
 )
-async def test_growth_from_the_second_moment_on_is_a_fault(last: dict[str, Any], fault: str | None) -> None:
+async def test_growth_since_the_second_snapshot_is_a_fault(last: dict[str, Any], fault: str | None) -> None:
     plain: dict[str, Any] = {"seconds": 1.0, "tasks": 1, "watches": 1, "objects": 1000, "rss": 10.0}
-    moments = [Moment(**plain | {"objects": 1}), Moment(**plain), Moment(**plain | last)]
-    report = Report(1, Counts(), Recorder(), moments)
+    snapshots = [Snapshot(**plain | {"objects": 1}), Snapshot(**plain), Snapshot(**plain | last)]
+    report = Report(1, Counts(), Recorder(), snapshots)
     assert report.faults == ([] if fault is None else [fault])
     assert ("nothing wrong" in str(report)) is (fault is None)

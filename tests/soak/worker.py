@@ -1,9 +1,9 @@
-"""One client of a soak: it writes a register of its own, reads and watches all, and contends for a lock.
+"""One client of a soak: it writes its own register, reads and watches all, and contends for a lock.
 
-A register's data is its version as text, so every read shows whether it tells of one moment. What must hold:
+A register's data is its version as text, so every read shows whether data and version match. The invariants:
 
-- a client reads what it wrote, and in one session no version goes back;
-- who reads only when a watch tells has the last value of each register in the end;
+- a client reads its own writes, and in one session no version goes back;
+- a reader that reads only after watch events has the last value of each register at the end;
 - every call ends.
 """
 
@@ -19,19 +19,19 @@ import anyio
 
 import zkrecipes as zk
 from tests.apache.recorder import Recorder
-from tests.soak.drain_gate import Gate
+from tests.soak.drain_gate import DrainGate
 
 PATIENCE = 60.0
-"""Seconds in which every call must end: more than any connection or session needs to come back."""
+"""The seconds within which every call must end: more than any reconnect or new session needs."""
 _CANCELLED = 0.05
-"""The share of reads that nobody waits for to the end."""
+"""The share of reads that are cancelled."""
 
 T = TypeVar("T")
 
 
 @dataclass
 class Counts:
-    """What all workers have done, and what must not have happened."""
+    """The counts of all workers' actions, and the violations that they found."""
 
     writes: int = 0
     unknown: int = 0
@@ -41,8 +41,8 @@ class Counts:
     faults: list[str] = field(default_factory=list)
 
 
-class Sight:
-    """What one task has read, in order: within a session time never goes back."""
+class SessionView:
+    """The reads of one task in order; within a session, versions must never go back."""
 
     def __init__(self, worker: Worker, name: str) -> None:
         self.versions: dict[str, int] = {}
@@ -52,17 +52,17 @@ class Sight:
         self._session_id = 0
 
     async def read(self, path: str) -> int:
-        """Read a register; its version."""
+        """Read a register, and return its version."""
         return await self.take(path, lambda: self._worker.client.get(path))
 
     async def take(self, path: str, call: Callable[[], Awaitable[zk.Node]]) -> int:
-        """Check what a call has read of a register; its version."""
+        """Check the register that a call has read, and return its version."""
         client, counts = self._worker.client, self._worker.counts
         before = client.session.id
         data, stat = await self._worker.answered(f"{self._name}: get {path}", call)
         counts.reads += 1
         if not before == client.session.id == self._session_id:
-            # A new session may begin at a server that is behind the old one's.
+            # A new session may start at a server that is behind the server of the old one.
             self.versions.clear()
             self._session_id = client.session.id
         if data != b"%d" % stat.version:
@@ -78,22 +78,22 @@ class Sight:
 
 @final
 class Worker:
-    """One client.
+    """One client of a soak.
 
     Args:
-        client: its connection.
-        name: of its register, and as a contender.
+        client: the connected client.
+        name: the name of the worker, also as a contender.
         registers: the paths of all registers, its own first.
         lock: the path of the lock.
-        gate: where all wait while it is closed.
-        recorder: what the lock protects.
-        counts: what all do.
-        seed: decides what it does.
+        gate: the gate at which all workers wait while it is closed.
+        recorder: the resource that the lock protects.
+        counts: the counts of all workers.
+        seed: the seed of its actions.
 
     Attributes:
-        register: the path of its own.
+        register: the path of its own register.
         written: the version of its register.
-        told: for each kind of watch, the version of each register that was read when it told.
+        notified: for each watch, the version of each register that was read after its last event.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Worker:
         name: str,
         registers: list[str],
         lock: str,
-        gate: Gate,
+        gate: DrainGate,
         recorder: Recorder,
         counts: Counts,
         seed: str,
@@ -111,16 +111,16 @@ class Worker:
         self.name = name
         self.counts = counts
         self.written = 0
-        self.told: dict[str, dict[str, int]] = {}
+        self.notified: dict[str, dict[str, int]] = {}
         self.register = registers[0]
         self._registers = registers
         self._lock = lock
-        self._gate = gate
+        self._drain_gate = gate
         self._recorder = recorder
         self._rng = Random(seed)
 
     async def run(self) -> None:
-        """Do all of it until cancelled."""
+        """Write, watch and contend until cancelled."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._write)
             tasks.start_soon(self._contend)
@@ -130,7 +130,7 @@ class Worker:
                 tasks.start_soon(self._watch_once, path)
 
     async def answered(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
-        """The result of a call, which must end in time."""
+        """Return the result of a call, and record a fault if it does not end in time."""
         try:
             with anyio.fail_after(PATIENCE):
                 return await call()
@@ -141,10 +141,10 @@ class Worker:
     # --- writing and reading -------------------------------------------------------------------------------
 
     async def _write(self) -> None:
-        sight, others = Sight(self, "writer"), Sight(self, "reader")
+        session_view, others = SessionView(self, "writer"), SessionView(self, "reader")
         while True:
-            async with self._gate.passed(f"{self.name} writes"):
-                await self._write_once(sight)
+            async with self._drain_gate.entered(f"{self.name} writes"):
+                await self._write_once(session_view)
                 for _ in range(self._rng.randint(0, 4)):
                     path = self._rng.choice(self._registers)
                     if self._rng.random() < _CANCELLED:
@@ -155,8 +155,8 @@ class Worker:
                         await others.read(path)
             await anyio.sleep(self._rng.random() / 50)
 
-    async def _write_once(self, sight: Sight) -> None:
-        """Set the register to its next version, guarded by the one before: lost and doubled writes show."""
+    async def _write_once(self, session_view: SessionView) -> None:
+        """Write the next version, guarded by the previous one, so that lost and doubled writes show."""
         path, number = self._registers[0], self.written + 1
         session_id = self.client.session.id
 
@@ -167,9 +167,9 @@ class Worker:
             await self.answered(f"{self.name}: set {path}", write)
         except (zk.ConnectionLossError, zk.SessionExpiredError):
             self.counts.unknown += 1
-            # What comes before the sync has been applied, or never is: the session has moved.
+            # After the sync, the write has been applied or never will be, because the session has moved.
             await self.answered(f"{self.name}: sync", self.client.sync)
-            found = await sight.read(path)
+            found = await session_view.read(path)
             if found not in (self.written, number):
                 self.counts.faults.append(f"{self.name}: wrote {number} after {self.written}, reads {found}")
             self.written = found
@@ -181,46 +181,48 @@ class Worker:
         self.counts.writes += 1
         if self.client.session.id != session_id:
             await self.answered(f"{self.name}: sync", self.client.sync)
-        found = await sight.read(path)
+        found = await session_view.read(path)
         if found != number and self.client.session.id == session_id:
             self.counts.faults.append(f"{self.name}: wrote {number}, reads {found}")
 
     # --- watching ------------------------------------------------------------------------------------------
 
     async def _watch(self, path: str) -> None:
-        """Read when a persistent watch tells, and only then."""
-        sight = Sight(self, f"watch of {path}")
+        """Read a register only after an event of a persistent watch."""
+        session_view = SessionView(self, f"watch of {path}")
         async with self.client.watch(path) as events:
-            told = self.told[f"persistent watch of {path}"] = {path: await sight.read(path)}
+            notified = self.notified[f"persistent watch of {path}"] = {path: await session_view.read(path)}
             async for _ in events:
                 self.counts.events += 1
-                told[path] = await sight.read(path)
+                notified[path] = await session_view.read(path)
 
     async def _watch_below(self) -> None:
-        """The same, of the directory of all registers with one recursive watch."""
-        sight = Sight(self, "recursive watch")
+        """Read all registers, each only after an event of one recursive watch."""
+        session_view = SessionView(self, "recursive watch")
         directory = self._registers[0].rpartition("/")[0]
         async with self.client.watch(directory, recursive=True) as events:
-            told = self.told["recursive watch"] = {path: await sight.read(path) for path in self._registers}
+            notified = self.notified["recursive watch"] = {
+                path: await session_view.read(path) for path in self._registers
+            }
             async for event in events:
                 self.counts.events += 1
                 changed = self._registers if event.type is zk.EventType.RESYNC else [event.path]
                 for path in changed:
-                    told[path] = await sight.read(path)
+                    notified[path] = await session_view.read(path)
 
     async def _watch_once(self, path: str) -> None:
-        """The same with one-shot watches."""
-        sight = Sight(self, f"one-shot watch of {path}")
-        told = self.told[f"one-shot watch of {path}"] = {}
+        """Read a register only after an event of a one-shot watch."""
+        session_view = SessionView(self, f"one-shot watch of {path}")
+        notified = self.notified[f"one-shot watch of {path}"] = {}
         while True:
             async with AsyncExitStack() as block:
-                change = await self._read_and_watch(sight, path, told, block)
-                with suppress(zk.SessionExpiredError):  # it is set anew in the next session
+                change = await self._read_and_watch(session_view, path, notified, block)
+                with suppress(zk.SessionExpiredError):  # the next session sets the watch again
                     await change.wait()
                     self.counts.events += 1
 
     async def _read_and_watch(
-        self, sight: Sight, path: str, told: dict[str, int], block: AsyncExitStack
+        self, session_view: SessionView, path: str, notified: dict[str, int], block: AsyncExitStack
     ) -> zk.OneShotWatch:
         """Read, and set a watch until the end of `block`."""
         changes: list[zk.OneShotWatch] = []
@@ -230,7 +232,7 @@ class Worker:
             changes.append(changed)
             return node
 
-        told[path] = await sight.take(path, read)
+        notified[path] = await session_view.take(path, read)
         return changes[0]
 
     # --- contending ----------------------------------------------------------------------------------------
@@ -238,7 +240,7 @@ class Worker:
     async def _contend(self) -> None:
         mutex = zk.Mutex(self.client, self._lock, identifier=self.name)
         while True:
-            async with self._gate.passed(f"{self.name} contends"):
+            async with self._drain_gate.entered(f"{self.name} contends"):
                 try:
                     with suppress(zk.ConnectionLossError, zk.SessionExpiredError):  # not acquired
                         await self.answered(f"{self.name}: lock", lambda: self._take_a_turn(mutex))

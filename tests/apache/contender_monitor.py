@@ -7,7 +7,7 @@ from anyio.abc import SocketAttribute, SocketStream, TaskStatus
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 
-class RemoteJudge:
+class ContenderMonitor:
     """Serves at a port of its own while `serve` runs.
 
     Attributes:
@@ -25,7 +25,7 @@ class RemoteJudge:
         self.losses = 0
         self.tokens: list[int] = []
         self.faults: list[str] = []
-        self.is_enough = False
+        self.must_stop = False
         self.inside: str | None = None
         self.pauses: list[float] = []
         self._left_at: float | None = None
@@ -35,9 +35,9 @@ class RemoteJudge:
         (listener,) = (await anyio.create_tcp_listener(local_host="127.0.0.1")).listeners
         async with listener:
             task_status.started(listener.extra(SocketAttribute.local_port))
-            await listener.serve(self._hear)
+            await listener.serve(self._serve_contender)
 
-    async def _hear(self, stream: SocketStream) -> None:
+    async def _serve_contender(self, stream: SocketStream) -> None:
         name = ""
         lines = BufferedByteReceiveStream(stream)
         async with stream:
@@ -46,13 +46,13 @@ class RemoteJudge:
                     line = (await lines.receive_until(b"\n", 200)).decode()
                     kind, _, detail = line.partition(" ")
                     name = detail if kind == "hello" else name
-                    self._take(name, kind, detail)
-                    await stream.send(b"enough\n" if self.is_enough else b"on\n")
+                    self._record(name, kind, detail)
+                    await stream.send(b"enough\n" if self.must_stop else b"on\n")
             except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
                 if self.inside == name:
                     self._leave(name)  # it was killed
 
-    def _take(self, name: str, kind: str, detail: str) -> None:
+    def _record(self, name: str, kind: str, detail: str) -> None:
         if kind == "enter":
             self._enter(name, int(detail))
         elif kind == "leave":
