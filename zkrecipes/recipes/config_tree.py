@@ -1,4 +1,4 @@
-"""ConfigTree: a znode and everything below it, as at one point in time."""
+"""ConfigTree: a znode and everything below it, as of one point in time."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ConfigTreeChange:
 
 @final
 class ConfigTree:
-    """A znode and everything below it, always as at one point in time.
+    """A znode and everything below it, always as of one point in time.
 
         tree = zk.ConfigTree(client, "/config")
         values = await tree.snapshot()  # {"": b"", "db": b"", "db/host": b"10.0.0.7"}
@@ -75,8 +75,8 @@ class ConfigTree:
         """Return the data of each znode, by path relative to the tree's path, which is `""`.
 
         The dict is empty if the tree does not exist. The client reads the tree, and then checks it: if no
-        data and no list of children has changed since (`mzxid`, `pzxid`), the tree was in the state that was
-        read when the reading ended and the check began.
+        data and no list of children has changed (`mzxid`, `pzxid`), the result is the tree as it was between
+        the reading and the check.
 
         Args:
             tries: how many times to try while other clients change the tree.

@@ -1,4 +1,4 @@
-"""Updates the value of a znode for a `ConfigWatch`: reads it, and writes it if it is still the same."""
+"""Updates the value of a znode for a `ConfigWatch`: reads, changes and writes it, if no client was faster."""
 
 from __future__ import annotations
 

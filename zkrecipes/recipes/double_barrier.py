@@ -60,7 +60,7 @@ class DoubleBarrier(EnteredDirectly[Hold]):
     A *round* begins when `parties` members are waiting, with every member that is waiting then. Leaving waits
     until each member of the round is out. A member that arrives while a round runs waits for the next one.
     No member is inside a round while another member is inside an earlier one. The object may be entered
-    again and again.
+    any number of times.
 
     **The block is guarded like a hold.** It is cancelled if the member can no longer be proven to be inside:
     the other members stop waiting for it when its session expires. A member that dies keeps no member waiting
@@ -72,7 +72,7 @@ class DoubleBarrier(EnteredDirectly[Hold]):
     Args:
         client: the client whose session owns the member's znode.
         path: a directory for this barrier alone, created if it is missing. Its data belong to the recipe.
-        parties: how many members begin a round. Give all members the same number.
+        parties: the number of members that begin a round. Give all members the same number.
         identifier: the name that `members` shows for this member; host and process id by default.
         acl: the ACL of the member's znode; it must give READ to every member. None: the client's default.
 

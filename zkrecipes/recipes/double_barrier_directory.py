@@ -32,7 +32,7 @@ _MEMBER: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}
 _RECORD: Final = re.compile(rb"([0-9]+) (open|closed)")
 
 # Servers refuse requests above `jute.maxbuffer`, 1 MiB by default (`BinaryInputArchive`, 3.4 to 3.9). A check
-# takes its path and 17 bytes; the rest of the transaction is far smaller than what is left free here.
+# takes its path and 17 bytes; this limit leaves much more space than the rest of the transaction needs.
 _REQUEST_SIZE_MAX: Final = 1_000_000
 _CHECK_SIZE: Final = 17
 _NAME_SIZE: Final = 36

@@ -269,14 +269,13 @@ class BarrierMember:
             return []  # the round has ended
         others = [name for name in view.members if name != self._name]
         if view.ready is not None and view.ready.czxid <= self.round.zxid:
-            # A latecomer of ours deletes its znode at once; a latecomer of Curator's enters, and waits for
-            # all.
+            # A latecomer of ours deletes its znode immediately; one of Curator's enters, and waits for all.
             return others
         czxids = await self._directory.czxids(others)
         return [name for name, czxid in czxids.items() if czxid < self.round.zxid]
 
     async def _leave_last(self, view: BarrierView) -> bool:
-        """Delete what is left when no other member of the round is left; return False to look again."""
+        """End the round as its last member; return False to look again."""
         own = self._name if self._name in view.members else None
         is_ours = view.ready is not None and view.ready.czxid <= self.round.zxid
         if is_ours and view.record.zxid <= self.round.zxid:

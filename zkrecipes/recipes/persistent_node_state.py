@@ -7,7 +7,7 @@ here.
 # The problem. One path must hold one ephemeral znode of ours with the newest data, in whichever session.
 # Every reply may be lost; another client may hold the name, delete our znode or write to it; and the znode of
 # an ended session may stay visible for a while. The owner does not identify our znode: two persistent nodes
-# of one client have the same session. The data do not either: another client may write the same bytes.
+# of one client have the same session. The data do not identify it: another client may write the same bytes.
 #
 # The trick. The zxid of its creation (czxid) identifies a znode, and the reply to the create carries it.
 # While such a reply is missing, the create is *unsettled*: then a znode is ours if its owner is the session
@@ -22,7 +22,7 @@ here.
 # - After a create was refused because the name is taken, only the end of that very znode makes another create
 #   worthwhile: its owner may write to it as often as it likes.
 # - A session that has ended takes the unsettled creates with it. The ids of the last sessions are remembered:
-#   their znodes are leftovers of ours, and are replaced at once.
+#   their znodes are leftovers of ours, and are replaced immediately.
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Look(NamedTuple):
 
 
 _SEVERAL: Final = DataVersion(-1, b"")
-"""Stands for the data of unsettled creates that carried different data."""
+"""A placeholder for the data of unsettled creates that carried different data."""
 
 
 @final
@@ -128,7 +128,7 @@ class KnownState:
         return self.unsettled is not None and self.unsettled is self.attempted
 
     def after_session_change(self, old_session_id: int) -> KnownState:
-        """Return what is known in a new session. The old one may still own our znode, unless it is 0."""
+        """Return what is known in a new session. The old one, if its id is not 0, may still own our znode."""
         old = (*self.old_sessions, old_session_id) if old_session_id != 0 else self.old_sessions
         return replace(self, unsettled=None, old_sessions=old[-_OLD_SESSIONS_MAX:])
 
@@ -186,7 +186,7 @@ def next_step(known: KnownState) -> Step:
 
 
 def step_after_look(known: KnownState, look: Look, on_conflict: OnConflict) -> Step:
-    """Return what a look means for our znode, or, if the name is taken, for the znode that has it."""
+    """Return the step that follows a look at our znode or, if the name is taken, at the znode that has it."""
     if known.czxid is None:
         return _step_for_name(known, look, on_conflict)
     stat = look.stat

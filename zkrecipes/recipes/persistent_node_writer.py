@@ -118,10 +118,10 @@ class ZnodeWriter:
         client: the client whose sessions own the znode.
         path: the path of the znode.
         data: the first data.
-        on_conflict: see `PersistentNode`; the same for the rest.
+        on_conflict, acl, container: as for `PersistentNode`.
 
     Attributes:
-        progress: what the callers wait for.
+        progress: the progress that the callers of `update` wait for.
     """
 
     def __init__(
