@@ -130,7 +130,7 @@ EXAMPLES: list[tuple[ZooKeeperError, str]] = [
     (LockLostError("/locks/a", reason="unproven"), "the lock was lost (/locks/a): unproven"),
     (LeadershipLostError(), "the leadership was lost"),
     (HoldLostError(), "the hold was lost"),
-    (SnapshotConflictError("/config", 10), "/config was changed each time while it was read as a whole"),
+    (SnapshotConflictError("/config", 10), "/config changed during every attempt to read it as a whole"),
     (
         BrokenBarrierError("/steps", reason="a member was lost"),
         "the barrier is broken (/steps): a member was lost",
@@ -167,8 +167,8 @@ def test_an_unknown_code_is_an_error_with_its_number(code: int) -> None:
 
 
 def test_the_server_is_named_as_the_source() -> None:
-    assert "the server said so" in str(error_from_code(-4, "/a"))
-    assert "the server said so" in str(error_from_code(-112))
+    assert "reported by the server" in str(error_from_code(-4, "/a"))
+    assert "reported by the server" in str(error_from_code(-112))
     assert "requires clients to authenticate" in str(error_from_code(-124))
 
 

@@ -39,12 +39,12 @@ GOOD = [
 ]
 # With what the message says.
 BAD = [
-    ("", "does not start with a slash"),
-    ("a", "does not start with a slash"),
-    ("a/b", "does not start with a slash"),
-    (" /a", "does not start with a slash"),
-    ("/a/", "ends in a slash"),
-    ("//", "ends in a slash"),
+    ("", "must start with a slash"),
+    ("a", "must start with a slash"),
+    ("a/b", "must start with a slash"),
+    (" /a", "must start with a slash"),
+    ("/a/", "must not end in a slash"),
+    ("//", "must not end in a slash"),
     ("//a", "an empty component at position 1"),
     ("/a//b", "an empty component at position 3"),
     ("/.", "a relative component at position 1"),
@@ -136,9 +136,9 @@ def test_a_path_that_is_no_string_is_a_type_error(path: str) -> None:
 
 
 def test_a_type_error_names_the_value() -> None:
-    with pytest.raises(TypeError, match="a znode path is a str, not bytes: b'/a'"):
+    with pytest.raises(TypeError, match="a znode path must be a str, not bytes: b'/a'"):
         check_path(b"/a")
-    with pytest.raises(TypeError, match="a znode name is a str, not int: 7"):
+    with pytest.raises(TypeError, match="a znode name must be a str, not int: 7"):
         check_name(7)  # type: ignore[arg-type]  # the point of the test
 
 

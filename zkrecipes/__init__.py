@@ -1,7 +1,7 @@
-"""Coordinate async Python programs through Apache ZooKeeper: the front door.
+"""Coordinate async Python programs through Apache ZooKeeper.
 
-Every public name is offered here and defined elsewhere. A name is loaded when it is first asked for, so that
-`import zkrecipes` costs next to nothing and loads neither an event loop nor the dev server.
+This module exports every public name and defines none. It loads a name on first use, so that
+`import zkrecipes` costs little and loads neither an event loop nor the dev server.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-# Every public name stands here twice: for type checkers and editors, and below for the running program.
+# Every public name is listed twice: here for type checkers and editors, below for the running program.
 # tests/house/test_exports.py compares the two.
 if TYPE_CHECKING:
     from zkrecipes.acl import (
@@ -29,15 +29,18 @@ if TYPE_CHECKING:
     from zkrecipes.client.connect import (
         connect as connect,
     )
+    from zkrecipes.client.create_options import (
+        CreateOptions as CreateOptions,
+    )
+    from zkrecipes.client.instrument import (
+        Instrument as Instrument,
+        ObservedRequest as ObservedRequest,
+    )
     from zkrecipes.client.jaas import (
         read_jaas as read_jaas,
     )
     from zkrecipes.client.multi_read import (
         MultiRead as MultiRead,
-    )
-    from zkrecipes.client.observing import (
-        Instrument as Instrument,
-        ObservedRequest as ObservedRequest,
     )
     from zkrecipes.client.operations import (
         Operation as Operation,
@@ -62,7 +65,7 @@ if TYPE_CHECKING:
         TypedClient as TypedClient,
         TypedNode as TypedNode,
     )
-    from zkrecipes.client.walking import (
+    from zkrecipes.client.walk import (
         Walk as Walk,
         WalkEntry as WalkEntry,
     )
@@ -227,7 +230,8 @@ _NAMES_BY_MODULE = {
     "zkrecipes.client.client": ("Client",),
     "zkrecipes.client.jaas": ("read_jaas",),
     "zkrecipes.client.multi_read": ("MultiRead",),
-    "zkrecipes.client.observing": (
+    "zkrecipes.client.create_options": ("CreateOptions",),
+    "zkrecipes.client.instrument": (
         "Instrument",
         "ObservedRequest",
     ),
@@ -245,7 +249,7 @@ _NAMES_BY_MODULE = {
         "TypedClient",
         "TypedNode",
     ),
-    "zkrecipes.client.walking": (
+    "zkrecipes.client.walk": (
         "WalkEntry",
         "Walk",
     ),
@@ -355,7 +359,7 @@ _NAMES_BY_MODULE = {
 }
 _MODULE_BY_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
-# What kazoo and Curator call what is here too.
+# Names of kazoo and Curator, and the counterparts here.
 _CALLED_HERE = {
     "ChildrenWatch": "Group (its changes), or Client.watch",
     "CuratorFramework": "connect",
@@ -388,12 +392,12 @@ __all__ = sorted(_MODULE_BY_NAME)  # noqa: PLE0605 - type checkers read the bloc
 __version__: str
 """The version of the installed package."""
 
-if not TYPE_CHECKING:  # or a checker would take any name for granted
+if not TYPE_CHECKING:  # otherwise a type checker would accept any name
 
     def __getattr__(name: str) -> object:
         module = _MODULE_BY_NAME.get(name)
         if name == "__version__":
-            # Not above: reading the metadata takes longer than importing the package.
+            # On demand: reading the metadata takes longer than importing the package.
             return import_module("importlib.metadata").version("zkrecipes")
         if module is None:
             here = _CALLED_HERE.get(name)

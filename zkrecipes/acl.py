@@ -1,6 +1,6 @@
 """Ready access control lists, and the identities that `digest` entries name.
 
-await client.create("/secret", b"", acl=CREATOR_ALL)
+await client.create("/secret", b"", acl=CREATOR_ALL_ACL)
 await client.create("/mine", b"", acl=[ACL(Perms.ALL, digest_id("user", "password"))])
 """
 
@@ -26,47 +26,45 @@ __all__ = [
 ]
 
 ANYONE_ID: Final = Id("world", "anyone")
-"""Everybody."""
+"""All clients."""
 AUTHENTICATED_ID: Final = Id("auth", "")
-"""Every identity that the session has when the ACL is set, from `auth`, SASL or a certificate; the server
-writes them in its place."""
+"""Every identity that the session has when the ACL is set, from `auth`, SASL or a certificate. The server
+replaces this entry with entries for these identities."""
 
 OPEN_ACL: Final = (ACL(Perms.ALL, ANYONE_ID),)
-"""Everybody may do everything: what a client gives its znodes unless it is told otherwise."""
+"""Permits every operation to all clients: the default of `connect(default_acl=…)`."""
 READ_ACL: Final = (ACL(Perms.READ, ANYONE_ID),)
-"""Everybody may read, nobody may write."""
+"""Permits all clients to read, and no client to write."""
 CREATOR_ALL_ACL: Final = (ACL(Perms.ALL, AUTHENTICATED_ID),)
-"""Whoever made the znode may do everything, nobody else anything. A session without an identity gets
+"""Permits every operation to the creator of the znode, and none to others. A session without an identity gets
 `InvalidACLError`."""
 
 
 @hides_arguments
 def digest_id(user: str, password: str, *, algorithm: str = "SHA-1") -> Id:
-    """The identity of who connects with `auth=[("digest", "user:password")]`, as ACLs have it.
+    """Return the identity, for ACLs, of clients that connect with `auth=[("digest", "user:password")]`.
 
     The server keeps and compares base64(digest("user:password")) (`DigestAuthenticationProvider`, read at
-    3.8); SHA-1 is its default, and older servers know no other. Where servers have the scheme switched off
-    (`DigestAuthenticationProvider.enabled=false`), such a credential is refused.
+    3.8). SHA-1 is its default, and the only algorithm of older servers. A server whose scheme is disabled
+    (`DigestAuthenticationProvider.enabled=false`) refuses such a credential.
 
     Args:
-        user: may not hold a colon.
-        password: only its digest is kept.
-        algorithm: the servers' `DigestAuthenticationProvider.digestAlg`, as it stands there: `SHA-256`,
+        user: the user's name; it must not contain a colon.
+        password: the password; the identity contains only its digest.
+        algorithm: the servers' `DigestAuthenticationProvider.digestAlg`, spelled as there: `SHA-256`,
             `SHA-512`, `SHA3-256` and so on. All servers of an ensemble must have the same.
 
     Raises:
-        ValueError: there is a colon in the user's name, or Python has no such algorithm.
+        ValueError: the user's name contains a colon, or Python has no such algorithm.
         TypeError: the user or the password is not a str. No message shows the password.
     """
     for name, value in (("user", user), ("password", password)):
         if not isinstance(value, str):
-            raise TypeError(f"a digest {name} must be a str, not {type(value).__name__}")
+            raise TypeError(f"{name} must be a str, not {type(value).__name__}")
         if any("\ud800" <= character <= "\udfff" for character in value):
-            raise ValueError(
-                f"a digest {name} must be text that UTF-8 can encode; this one holds a surrogate"
-            )
+            raise ValueError(f"{name} must be text that UTF-8 can encode; the given one contains a surrogate")
     if ":" in user:
-        raise ValueError(f"a digest user must not contain ':', got {user!r}")
+        raise ValueError(f"user must not contain ':', got {user!r}")
     digest = hashlib.new(
         _python_name(algorithm), f"{user}:{password}".encode(), usedforsecurity=False
     ).digest()
@@ -74,10 +72,12 @@ def digest_id(user: str, password: str, *, algorithm: str = "SHA-1") -> Id:
 
 
 def _python_name(algorithm: str) -> str:
-    """What Python calls an algorithm of Java's: `SHA-256` is `sha256`, `SHA3-256` is `sha3_256`."""
+    """Return Python's name of a Java algorithm: `SHA-256` is `sha256`, `SHA3-256` is `sha3_256`."""
     name = algorithm.lower()
     name = name.replace("-", "_") if name.startswith("sha3") else name.replace("-", "")
-    # Those whose digests have no length of their own (SHAKE) are none.
+    # SHAKE is excluded: its digests have no fixed length.
     if name not in hashlib.algorithms_guaranteed or name.startswith("shake"):
-        raise ValueError(f"there is no digest {algorithm!r}")
+        raise ValueError(
+            f"algorithm must be a digest that Python knows, such as 'SHA-256', not {algorithm!r}"
+        )
     return name

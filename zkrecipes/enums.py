@@ -1,7 +1,7 @@
-"""ZooKeeper's fixed words: the numbers that travel on the wire, and the states that users see.
+"""ZooKeeper's fixed numbers, as they travel on the wire, and the states that users see.
 
 The numbers are those of ZooKeeper's `ZooDefs.OpCode`, `CreateMode`, `Watcher.Event` and `AddWatchMode`
-(read at 3.9). Nothing here has behaviour beyond a property.
+(read at 3.9). The enums have no behaviour beyond properties.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = [
 
 
 class OpCode(IntEnum):
-    """What a request asks for (`ZooDefs.OpCode`)."""
+    """The operation of a request (`ZooDefs.OpCode`)."""
 
     NOTIFICATION = 0
     CREATE = 1
@@ -61,7 +61,7 @@ class OpCode(IntEnum):
 
 
 class SpecialXid(IntEnum):
-    """Transaction ids with a meaning of their own; requests count up from 1 (`ClientCnxn`)."""
+    """Xids with a special meaning; the xids of requests count up from 1 (`ClientCnxn`)."""
 
     NOTIFICATION = -1
     PING = -2
@@ -82,7 +82,7 @@ class CreateMode(IntEnum):
 
     @property
     def is_ephemeral(self) -> bool:
-        """Whether the znode goes with its session."""
+        """Whether the znode is deleted with its session."""
         return self in (CreateMode.EPHEMERAL, CreateMode.EPHEMERAL_SEQUENTIAL)
 
     @property
@@ -96,12 +96,12 @@ class CreateMode(IntEnum):
 
     @property
     def has_ttl(self) -> bool:
-        """Whether the znode is removed some time after its last change."""
+        """Whether the server deletes the znode some time after its last change."""
         return self in (CreateMode.PERSISTENT_WITH_TTL, CreateMode.PERSISTENT_SEQUENTIAL_WITH_TTL)
 
 
 class EventType(IntEnum):
-    """What happened to a watched znode (`Watcher.Event.EventType`), and our own mark `RESYNC`."""
+    """The change of a watched znode (`Watcher.Event.EventType`), and our own mark `RESYNC`."""
 
     NONE = -1
     CREATED = 1
@@ -112,7 +112,7 @@ class EventType(IntEnum):
     CHILD_WATCH_REMOVED = 6
     PERSISTENT_WATCH_REMOVED = 7
     RESYNC = 1000
-    """Never on the wire: events may have been missed, read again what you care about."""
+    """Events may have been missed: read again what you depend on. Never on the wire."""
 
 
 class KeeperState(IntEnum):
@@ -128,14 +128,14 @@ class KeeperState(IntEnum):
 
 
 class AddWatchMode(IntEnum):
-    """How far a persistent watch reaches (`AddWatchMode.java`, servers from 3.6)."""
+    """The reach of a persistent watch (`AddWatchMode.java`, servers from 3.6)."""
 
     PERSISTENT = 0
     PERSISTENT_RECURSIVE = 1
 
 
 class WatcherType(IntEnum):
-    """Which watches `removeWatches` and `checkWatches` mean (`Watcher.WatcherType`)."""
+    """The kind of watch that `removeWatches` and `checkWatches` name (`Watcher.WatcherType`)."""
 
     CHILDREN = 1
     DATA = 2
@@ -145,7 +145,7 @@ class WatcherType(IntEnum):
 
 
 class Perms(IntFlag):
-    """What an ACL entry permits (`ZooDefs.Perms`)."""
+    """The permissions of an ACL entry (`ZooDefs.Perms`)."""
 
     READ = 1
     WRITE = 2
@@ -156,7 +156,7 @@ class Perms(IntFlag):
 
 
 class ServerVersion(IntEnum):
-    """What a server can do, by the release that brought it. A larger one can all that a smaller one can."""
+    """The releases of ZooKeeper that added features. A larger one has all features of the smaller ones."""
 
     V3_4 = 304
     """Create, delete, get, set, children, ACLs, multi, sync, one-shot watches."""
@@ -169,26 +169,26 @@ class ServerVersion(IntEnum):
 
 
 class SessionState(Enum):
-    """Where a session stands. The last three are final; the transitions are in `protocol.states`."""
+    """The state of a session. The last three are final; `protocol.states` has the transitions."""
 
     CONNECTING = "connecting"
-    """No session yet: the first server is being sought."""
+    """No session yet: the client is looking for the first server."""
     CONNECTED = "connected"
-    """Authentication is done, watches are re-armed, requests flow."""
+    """Authentication is done, watches are set again, and requests flow."""
     CONNECTED_READ_ONLY = "connected_read_only"
-    """Attached to a server without a quorum: reads only."""
+    """Attached to a server without a quorum, which executes only reads."""
     SUSPENDED = "suspended"
-    """No server at the moment; the session may be alive."""
+    """No server currently; the session may be alive."""
     EXPIRED = "expired"
-    """The session is over: the server said so, or the client gave it up unanswered."""
+    """The session is over: the server reported it, or the client gave it up unanswered."""
     CLOSED = "closed"
-    """The session was closed by its client."""
+    """The client closed the session."""
     AUTH_FAILED = "auth_failed"
     """The server refused the credentials."""
 
     @property
     def is_connected(self) -> bool:
-        """Whether requests flow at the moment."""
+        """Whether requests flow."""
         return self in (SessionState.CONNECTED, SessionState.CONNECTED_READ_ONLY)
 
     @property

@@ -1,11 +1,11 @@
 """Every exception of zkrecipes, and the table from the server's codes to classes.
 
     ZooKeeperError
-    ├── ServerError                    the server said no: one class a code, nothing was changed
+    ├── ServerError                    the server refused the request: one class for each code
     │   ├── NoNodeError  NodeExistsError  BadVersionError  NotEmptyError  NoAuthError
     │   ├── InvalidACLError  NoChildrenForEphemeralsError  NotReadOnlyError  NoWatcherError
     │   ├── UnimplementedError  BadArgumentsError  QuotaExceededError  ThrottledError  …
-    │   └── UnknownServerError         a code that this table does not know
+    │   └── UnknownServerError         a code that this version of zkrecipes does not know
     ├── TransactionError               a transaction was rolled back; names the operation that failed
     ├── ConnectionLossError            sent and not answered: the outcome is unknown
     ├── ReplyNotReceivedError          the server answered, but the client could not receive the reply
@@ -13,17 +13,17 @@
     │   └── ReplyTooSlowError          the reply took so long that it would have cost the session's holds
     ├── SessionError                   the session is over
     │   ├── SessionExpiredError  SessionMovedError  SessionClosedError  AuthFailedError
-    ├── AcquireTimeoutError            a lock was not had within `wait`; names its holder
+    ├── AcquireTimeoutError            a lock was not acquired within `wait`; names the holder
     ├── ConnectTimeoutError            no session within `connect_timeout`; lists each host's reason
     ├── HoldLostError                  a hold could no longer be proven
     │   ├── LockLostError  LeadershipLostError  BrokenBarrierError
-    ├── SnapshotConflictError          a tree changed each time that it was read as a whole
-    └── ProtocolError                  the peer sent what the protocol does not allow
+    ├── SnapshotConflictError          a tree changed during every attempt to read it as a whole
+    └── ProtocolError                  the peer sent bytes that the protocol does not allow
 
-(`zkrecipes.ensemble` adds its own two: a server that cannot be found, and one that does not start.)
+(`zkrecipes.ensemble` adds two: a server that cannot be found, and a server that does not start.)
 
-Branches follow what the caller does next: mend the request, look what happened, start over, stop working.
-What a caller gets wrong before anything is sent is a `ValueError` or a `TypeError`.
+The branches follow what the caller does next: correct the request, check the outcome, start over, stop
+working. An argument that cannot be valid is a `ValueError` or a `TypeError`, raised before anything is sent.
 """
 
 from __future__ import annotations
@@ -85,22 +85,22 @@ __all__ = [
 
 
 class ZooKeeperError(Exception):
-    """The root of all that zkrecipes raises on its own account."""
+    """The root of all errors that zkrecipes defines."""
 
     is_final: ClassVar[bool] = False
-    """Whether the session is over, so that the same call cannot succeed in it."""
+    """Whether the session is over, so that the same call cannot succeed in this session."""
     nothing_changed: ClassVar[bool] = False
     """Whether it is certain that the server applied nothing of the request."""
     is_transient: ClassVar[bool] = False
-    """Whether a later try may succeed although the caller has changed nothing."""
+    """Whether the same call may succeed later, without a change by the caller."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Errors take facts rather than `args`, so they are copied and pickled without calling them again.
+        # An error is built from facts, not from `args`, so a copy must not call the constructor again.
         return _rebuild, (type(self), self.args, self.__dict__)
 
 
 def session_hex(session_id: int) -> str:
-    """Return a session's id as the server's log writes it: hexadecimal and unsigned."""
+    """Return a session's id as the server logs it: hexadecimal and unsigned."""
     return f"0x{session_id & 0xFFFF_FFFF_FFFF_FFFF:x}"
 
 
@@ -112,11 +112,11 @@ def _rebuild(cls: type[ZooKeeperError], args: tuple[Any, ...], facts: dict[str, 
 
 
 class ServerError(ZooKeeperError):
-    """The server answered with an error code; nothing was changed.
+    """The server answered with an error code. Nothing was changed, unless `nothing_changed` is False.
 
     Attributes:
         code: ZooKeeper's number (`KeeperException.Code`).
-        path: the full path on the server that the request was about, or None where it had none.
+        path: the full path on the server that the request named, or None if it named none.
     """
 
     code: int = 0
@@ -138,24 +138,24 @@ class ServerError(ZooKeeperError):
 
 
 class NoNodeError(ServerError):
-    """There is no znode at the path, or, for a create, none at its parent."""
+    """The znode does not exist; for a create, its parent does not exist."""
 
     code = -101
     summary = "no such znode"
 
 
 class NodeExistsError(ServerError):
-    """There is a znode at the path already."""
+    """The znode exists already."""
 
     code = -110
     summary = "the znode exists already"
 
 
 class BadVersionError(ServerError):
-    """The znode's version is not the one that was asked for: another client changed it meanwhile.
+    """The znode does not have the version that the request names: another client has changed it.
 
     Attributes:
-        expected: the version that the request named, or None if that is not known.
+        expected: the version that the request named, or None if it is not known.
     """
 
     code = -103
@@ -163,8 +163,8 @@ class BadVersionError(ServerError):
     expected: int | None = None
 
     def __str__(self) -> str:
-        than = "" if self.expected is None else f" than the expected {self.expected}"
-        return super().__str__().replace(self.summary, self.summary + than, 1)
+        expected = "" if self.expected is None else f" than the expected {self.expected}"
+        return super().__str__().replace(self.summary, self.summary + expected, 1)
 
 
 class NotEmptyError(ServerError):
@@ -175,17 +175,17 @@ class NotEmptyError(ServerError):
 
 
 class NoAuthError(ServerError):
-    """The znode's ACL does not permit this to any of the session's identities."""
+    """The znode's ACL does not permit the operation to any of the session's identities."""
 
     code = -102
     summary = "not permitted by the ACL"
 
 
 class InvalidACLError(ServerError):
-    """The ACL is empty, names an unknown scheme, or says `auth` in a session that has none."""
+    """The ACL is empty, names an unknown scheme, or says `auth` in a session without an identity."""
 
     code = -114
-    summary = "the server does not accept the ACL (a scheme or an id unknown to it, or `auth` of nobody)"
+    summary = "the server does not accept the ACL (unknown scheme or id, or `auth` without an identity)"
 
 
 class NoChildrenForEphemeralsError(ServerError):
@@ -196,7 +196,7 @@ class NoChildrenForEphemeralsError(ServerError):
 
 
 class NotReadOnlyError(ServerError):
-    """A write was sent to a server that is read-only, having lost its quorum."""
+    """The write reached a server that is read-only because it has lost its quorum."""
 
     code = -119
     summary = "the server is read-only"
@@ -211,7 +211,7 @@ class NoWatcherError(ServerError):
 
 
 class UnimplementedError(ServerError):
-    """The server does not know the operation, or it is switched off."""
+    """The server does not know the operation, or the operation is disabled."""
 
     code = -6
     summary = "not implemented by the server"
@@ -247,10 +247,10 @@ class EphemeralOnLocalSessionError(ServerError):
 
 
 class RequestTimeoutError(ServerError):
-    """The server gave the request up after waiting too long for its quorum."""
+    """The server gave up the request after waiting too long for its quorum."""
 
     code = -122
-    summary = "the server timed the request out"
+    summary = "the request timed out on the server"
     nothing_changed = False
     is_transient = True
 
@@ -265,14 +265,14 @@ class OperationTimeoutError(ServerError):
 
 
 class ReconfigDisabledError(ServerError):
-    """The ensemble does not allow its configuration to be changed (`reconfigEnabled`)."""
+    """The ensemble does not allow changes of its configuration (`reconfigEnabled`)."""
 
     code = -123
     summary = "reconfig is disabled"
 
 
 class ReconfigInProgressError(ServerError):
-    """Another change of the ensemble's configuration is under way."""
+    """Another change of the ensemble's configuration is in progress."""
 
     code = -14
     summary = "another reconfig is in progress"
@@ -287,7 +287,7 @@ class NewConfigNoQuorumError(ServerError):
 
 
 class UnknownSessionError(ServerError):
-    """The server does not know the session (a code that servers use among themselves)."""
+    """The server does not know the session (a code for communication among servers)."""
 
     code = -12
     summary = "unknown session"
@@ -301,7 +301,7 @@ class MarshallingError(ServerError):
 
 
 class InvalidCallbackError(ServerError):
-    """An invalid callback was named (a code that only ZooKeeper's own clients use)."""
+    """The callback is not valid (a code that only ZooKeeper's own clients use)."""
 
     code = -113
     summary = "invalid callback"
@@ -315,7 +315,7 @@ class APIError(ServerError):
 
 
 class SystemZooKeeperError(ServerError):
-    """The server met a system error."""
+    """The server had a system error."""
 
     code = -1
     summary = "system error of the server"
@@ -324,7 +324,7 @@ class SystemZooKeeperError(ServerError):
 
 
 class RuntimeInconsistencyError(ServerError):
-    """The server found itself inconsistent; in a transaction: another operation of it failed."""
+    """The server found an inconsistency; in a transaction, another operation failed."""
 
     code = -2
     summary = "runtime inconsistency"
@@ -340,7 +340,7 @@ class DataInconsistencyError(ServerError):
 
 
 class UnknownServerError(ServerError):
-    """The server answered with a code that this version of zkrecipes does not know; `code` has it."""
+    """The server answered with a code that this version of zkrecipes does not know; see `code`."""
 
     nothing_changed = False
 
@@ -358,8 +358,8 @@ class TransactionError(ZooKeeperError):
 
     Attributes:
         index: the position of the operation that failed, counted from 0.
-        error: why it failed.
-        operations: how many there were.
+        error: the error of that operation.
+        operations: the number of operations.
     """
 
     nothing_changed = True
@@ -371,8 +371,8 @@ class TransactionError(ZooKeeperError):
         super().__init__(index, error, operations)
 
     def __str__(self) -> str:
-        which = f"operation {self.index + 1} of {self.operations}"
-        return f"the transaction was rolled back: {which} failed: {self.error}"
+        operation = f"operation {self.index + 1} of {self.operations}"
+        return f"the transaction was rolled back: {operation} failed: {self.error}"
 
 
 class ConnectionLossError(ZooKeeperError):
@@ -391,10 +391,10 @@ class ConnectionLossError(ZooKeeperError):
         super().__init__(request)
 
     def __str__(self) -> str:
-        what = f"{self.request} {self.path or ''}".strip() or "the request"
-        why = f" ({self.reason})" if self.reason else ""
+        request = f"{self.request} {self.path or ''}".strip() or "the request"
+        reason = f" ({self.reason})" if self.reason else ""
         outcome = ": whether it was applied is unknown" if self.is_write else ""
-        return f"connection lost{why} before {what} was answered{outcome}"
+        return f"connection lost{reason} before {request} was answered{outcome}"
 
 
 class ReplyNotReceivedError(ZooKeeperError):
@@ -466,7 +466,7 @@ class SessionError(ZooKeeperError):
     """The session is over.
 
     Attributes:
-        session_id: the session's 64-bit id, or None where there was none.
+        session_id: the session's 64-bit id, or None if there was no session.
     """
 
     is_final = True
@@ -478,23 +478,23 @@ class SessionError(ZooKeeperError):
         super().__init__(session_id)
 
     def __str__(self) -> str:
-        which = "" if not self.session_id else f" (session {session_hex(self.session_id)})"
-        why = f": {self.reason}" if self.reason else ""
-        return f"{self.summary}{which}{why}"
+        session = "" if not self.session_id else f" (session {session_hex(self.session_id)})"
+        reason = f": {self.reason}" if self.reason else ""
+        return f"{self.summary}{session}{reason}"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({None if self.session_id is None else session_hex(self.session_id)})"
 
 
 class SessionExpiredError(SessionError):
-    """The session expired, or was given up unanswered; its ephemeral znodes are gone or about to be."""
+    """The session expired, or the client gave it up unanswered. Its ephemeral znodes are being deleted."""
 
     code: ClassVar[int] = -112
     summary = "the session expired"
 
 
 class SessionMovedError(SessionError):
-    """The session was taken over by another connection."""
+    """Another connection took over the session."""
 
     code: ClassVar[int] = -118
     summary = "the session moved to another connection"
@@ -509,18 +509,18 @@ class SessionClosedError(SessionError):
 
 
 class AuthFailedError(SessionError):
-    """The server refused the credentials, or wants some; or, with SASL, it did not prove who it is."""
+    """The server refused the credentials or requires some; or, with SASL, did not prove its own identity."""
 
     code: ClassVar[int] = -115
     summary = "authentication failed"
 
 
 class ConnectTimeoutError(ZooKeeperError, TimeoutError):
-    """There was no session within `connect_timeout`.
+    """The client could not establish a session within `connect_timeout`.
 
     Attributes:
-        timeout: how long was waited, in seconds.
-        reasons: the last reason of each host that was tried, by `host:port`.
+        timeout: the limit, in seconds.
+        reasons: the last reason of each host that the client tried, by `host:port`.
     """
 
     nothing_changed = True
@@ -536,15 +536,15 @@ class ConnectTimeoutError(ZooKeeperError, TimeoutError):
 
 
 class AcquireTimeoutError(ZooKeeperError, TimeoutError):
-    """A lock, a permit or a leadership could not be had within `wait` seconds. Its body has not begun.
+    """A lock, a permit or a leadership was not acquired within `wait` seconds. Its body did not start.
 
     Attributes:
-        lock: what was to be acquired, as messages name it.
+        lock: the lock, as messages name it.
         path: its path, as the client sees it.
         wait: the limit, in seconds; 0 for one try.
         waited: how long the waiter waited, in seconds.
-        waiting_for: what for, at the end: `"connection"`, `"turn"` or `"proof"` (of the hold).
-        holder: the identifier of the contender that holds it or is in front, as last read, or None.
+        waiting_for: the last thing waited for: `"connection"`, `"turn"` or `"proof"` (of the hold).
+        holder: the identifier of the contender that holds the lock or is in front, as last read, or None.
         holder_path: the path of that contender's znode, or None.
     """
 
@@ -569,9 +569,9 @@ class AcquireTimeoutError(ZooKeeperError, TimeoutError):
         super().__init__(lock)
 
     def __str__(self) -> str:
-        what_for = _WAITED_FOR.get(self.waiting_for, self.waiting_for)
+        waited_for = _WAITED_FOR.get(self.waiting_for, self.waiting_for)
         limit = "at the first try" if self.wait == 0 else f"within {self.wait:g} seconds"
-        text = f"{self.lock} was not acquired {limit}: waited {self.waited:.3g} s for {what_for}"
+        text = f"{self.lock} was not acquired {limit}: waited {self.waited:.3g} s for {waited_for}"
         if self.holder_path is None:
             return text
         name = "a contender" if self.holder is None else repr(self.holder)
@@ -582,11 +582,11 @@ _WAITED_FOR = {"connection": "a connection", "turn": "its turn", "proof": "the f
 
 
 class HoldLostError(ZooKeeperError):
-    """A hold could no longer be proven while its body ran.
+    """The client could no longer prove a hold while its body ran.
 
     Attributes:
         path: the path of the hold's own znode.
-        reason: what ended it.
+        reason: the reason of the loss.
     """
 
     summary: ClassVar[str] = "the hold was lost"
@@ -597,35 +597,35 @@ class HoldLostError(ZooKeeperError):
         super().__init__(path)
 
     def __str__(self) -> str:
-        where = "" if self.path is None else f" ({self.path})"
-        why = f": {self.reason}" if self.reason else ""
-        return f"{self.summary}{where}{why}"
+        path = "" if self.path is None else f" ({self.path})"
+        reason = f": {self.reason}" if self.reason else ""
+        return f"{self.summary}{path}{reason}"
 
 
 class LockLostError(HoldLostError):
-    """The lock could no longer be proven to be held; its body was cancelled."""
+    """The client could no longer prove that it held the lock, and cancelled the body."""
 
     summary = "the lock was lost"
 
 
 class LeadershipLostError(HoldLostError):
-    """The leadership could no longer be proven to be held; its body was cancelled."""
+    """The client could no longer prove that it held the leadership, and cancelled the body."""
 
     summary = "the leadership was lost"
 
 
 class BrokenBarrierError(HoldLostError):
-    """A member of a double barrier could no longer be proven to be inside; its block was cancelled."""
+    """The client could no longer prove that a member was inside a double barrier, and cancelled its block."""
 
     summary = "the barrier is broken"
 
 
 class SnapshotConflictError(ZooKeeperError):
-    """A tree was changed each time while it was read, so there is no snapshot of one moment.
+    """A tree changed during every attempt to read it, so there is no snapshot as of one zxid.
 
     Attributes:
         path: the top of the tree, as the client sees it.
-        tries: how often it was read.
+        tries: the number of attempts.
     """
 
     nothing_changed = True
@@ -636,11 +636,11 @@ class SnapshotConflictError(ZooKeeperError):
         super().__init__(path, tries)
 
     def __str__(self) -> str:
-        return f"{self.path} was changed each time while it was read as a whole ({self.tries} tries)"
+        return f"{self.path} changed during every attempt to read it as a whole ({self.tries} attempts)"
 
 
 class ProtocolError(ZooKeeperError):
-    """The peer sent bytes that the protocol does not allow, or a record could not be read."""
+    """The peer sent bytes that the protocol does not allow, or a record that could not be decoded."""
 
 
 def _by_code(classes: Iterable[type[ServerError]]) -> dict[int, type[ServerError]]:
@@ -656,20 +656,20 @@ _SESSION_ERRORS: dict[int, type[SessionError]] = {
 
 
 def error_from_code(code: int, path: str | None = None) -> ZooKeeperError:
-    """The error for a reply's code (`KeeperException.Code`, read at 3.9).
+    """Return the error for a reply's code (`KeeperException.Code`, read at 3.9).
 
     Args:
         code: the number in the reply's header; not 0.
-        path: the full path that the request was about.
+        path: the full path that the request named, or None.
     """
     known = _SERVER_ERRORS.get(code)
     if known is not None:
         return known(path)
     session = _SESSION_ERRORS.get(code)
     if session is not None:
-        return session(reason="the server said so")
+        return session(reason="reported by the server")
     if code == ConnectionLossError.code:
-        return ConnectionLossError(path=path, reason="the server said so")
+        return ConnectionLossError(path=path, reason="reported by the server")
     if code == -124:
         return AuthFailedError(reason="the server requires clients to authenticate (`sasl=`, or `auth=`)")
     return UnknownServerError(code, path)

@@ -37,16 +37,25 @@ class OwnGroup(ExceptionGroup[Exception]):
     [
         ({"hosts": ""}, "connect string ''"),
         ({"hosts": "h:1:2:x["}, "must be written as '[address]:port'"),
-        ({"session_timeout": 10_000}, "seconds, not milliseconds: 10000"),
+        ({"session_timeout": 10_000}, "seconds, not milliseconds: at most 1000, not 10000"),
         ({"session_timeout": 0}, "session_timeout must be above 0 seconds, not 0"),
         ({"session_timeout": float("nan")}, "session_timeout must be above 0 seconds, not nan"),
         ({"connect_timeout": -1}, "connect_timeout must be above 0 seconds, not -1"),
         ({"tick_time": 0.0}, "tick_time must be above 0 seconds, not 0.0"),
         ({"max_packet_size": 1024}, "max_packet_size must be above 1024 bytes, not 1024"),
-        ({"default_acl": []}, "an ACL has at least one entry"),
-        ({"resume": zk.SessionKey(0, bytes(16), 4.0)}, "no session has the id 0"),
-        ({"resume": zk.SessionKey(2**63, bytes(16), 4.0)}, "no session has the id 9223372036854775808"),
-        ({"resume": zk.SessionKey(1, bytes(16), 0)}, "no session has a timeout of 0 seconds"),
+        ({"default_acl": []}, "acl must have at least one entry"),
+        (
+            {"resume": zk.SessionKey(0, bytes(16), 4.0)},
+            "must be a 64-bit number other than 0, not 0",
+        ),
+        (
+            {"resume": zk.SessionKey(2**63, bytes(16), 4.0)},
+            "a 64-bit number other than 0, not 9223372036854775808",
+        ),
+        (
+            {"resume": zk.SessionKey(1, bytes(16), 0)},
+            "timeout of a SessionKey must be above 0 seconds, not 0",
+        ),
     ],
 )
 async def test_an_argument_that_cannot_be_right_is_a_value_error(
@@ -63,18 +72,18 @@ async def test_an_argument_that_cannot_be_right_is_a_value_error(
     ("options", "message"),
     [
         ({"hosts": 5}, "a connect string must be a str, not int"),
-        ({"session_timeout": "10"}, "session_timeout is a number of seconds, not '10'"),
-        ({"session_timeout": True}, "session_timeout is a number of seconds, not True"),
-        ({"connect_timeout": "1"}, "connect_timeout is a number of seconds, not '1'"),
-        ({"max_packet_size": "4m"}, "max_packet_size is a number of bytes, not '4m'"),
+        ({"session_timeout": "10"}, "session_timeout must be a number of seconds, not '10'"),
+        ({"session_timeout": True}, "session_timeout must be a number of seconds, not True"),
+        ({"connect_timeout": "1"}, "connect_timeout must be a number of seconds, not '1'"),
+        ({"max_packet_size": "4m"}, "max_packet_size must be a number of bytes, not '4m'"),
         ({"auth": "digest:user:pw"}, "auth must be a list of pairs"),
         ({"auth": ("digest", "user:pw")}, "auth must be a list of pairs"),
         ({"auth": [("digest",)]}, "auth must be a list of pairs"),
         ({"auth": [(b"digest", "user:pw")]}, "an auth scheme must be a str, not bytes"),
         ({"auth": [("digest", 12345)]}, "a credential must be a str or bytes, not int"),
-        ({"default_acl": ["world:anyone"]}, "an ACL is a list of ACL entries"),
-        ({"resume": (1, b"12345")}, "resume is a SessionKey, as session.key is, not tuple"),
-        ({"resume": zk.SessionKey(1, "12345", 4.0)}, "a SessionKey is an int, bytes and a number"),  # type: ignore[arg-type]
+        ({"default_acl": ["world:anyone"]}, "acl must be a list of ACL entries"),
+        ({"resume": (1, b"12345")}, "resume must be a SessionKey, such as session.key, not tuple"),
+        ({"resume": zk.SessionKey(1, "12345", 4.0)}, "must consist of an int, bytes and a number"),  # type: ignore[arg-type]
     ],
 )
 async def test_an_argument_of_the_wrong_type_is_a_type_error_that_shows_no_secret(

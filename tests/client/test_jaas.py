@@ -65,7 +65,7 @@ def test_escapes_in_a_value_mean_what_they_mean_to_java(file: Path, written: str
 
 def test_single_quotes_are_refused_as_java_refuses_them(file: Path) -> None:
     text = BOB.replace('"bob"', "'bob'")
-    assert why_not(file, text).endswith("a value must be in double quotes, not in single ones")
+    assert why_not(file, text).endswith("a value must be in double quotes, not in single quotes")
 
 
 @pytest.mark.parametrize(
@@ -144,13 +144,16 @@ def test_kerberos_from_a_keytab_or_a_cache(
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "there is no section Client; there is: none"),
-        (SERVER, "there is no section Client; there is: Server"),
-        (BOB.replace("Digest", "Ldap"), "module org.apache.zookeeper.server.auth.LdapLoginModule is not"),
-        (BOB.replace("username", "user"), "DigestLoginModule has no username"),
-        (BOB.replace("password", "pass"), "DigestLoginModule has no password"),
+        ("", "the file must have a section Client; its sections: none"),
+        (SERVER, "the file must have a section Client; its sections: Server"),
+        (
+            BOB.replace("Digest", "Ldap"),
+            "not org.apache.zookeeper.server.auth.LdapLoginModule",
+        ),
+        (BOB.replace("username", "user"), "DigestLoginModule must have the option username"),
+        (BOB.replace("password", "pass"), "DigestLoginModule must have the option password"),
         (BOB.replace('"bob"', '""'), "username must not be empty"),
-        (BOB.replace('"bob"', '"${user.name}"'), "username refers to a system property of Java"),
+        (BOB.replace('"bob"', '"${user.name}"'), "username must not refer to a system property of Java"),
     ],
 )
 def test_what_a_file_lacks_is_told(file: Path, text: str, reason: str) -> None:
@@ -160,8 +163,8 @@ def test_what_a_file_lacks_is_told(file: Path, text: str, reason: str) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ("useKeyTab=true", "Krb5LoginModule has useKeyTab and no keyTab"),
-        ("useTicketCache=false", "Krb5LoginModule has neither useKeyTab nor useTicketCache"),
+        ("useKeyTab=true", "Krb5LoginModule must have keyTab if it has useKeyTab"),
+        ("useTicketCache=false", "Krb5LoginModule must have useKeyTab or useTicketCache"),
     ],
 )
 def test_what_kerberos_lacks_is_told(file: Path, options: str, reason: str) -> None:
@@ -172,16 +175,16 @@ def test_what_kerberos_lacks_is_told(file: Path, options: str, reason: str) -> N
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (BOB.replace("{", ""), "line 3: there should be {"),
-        (BOB.replace("required", ""), "line 4: there should be one of: optional, required, requisite, suff"),
-        (BOB.replace("password=", "password "), "line 5: there should be ="),
-        (BOB.replace('";', '"'), "line 6: there should be a name or a value"),
-        (BOB.replace("};", "}"), "line 7: there should be ;"),
-        (BOB.replace("};", ""), "line 7: there should be a name or a value"),
-        (BOB.replace('me";', "me;"), "line 5: this is not understood"),
-        (f"Client {{ {SECRET} {SECRET} {SECRET}", "line 1: there should be one of"),
-        (f'"{SECRET}"', "line 1: there should be {"),
-        ("Client {};", "line 1: there should be a name or a value"),
+        (BOB.replace("{", ""), "line 3: expected {"),
+        (BOB.replace("required", ""), "line 4: expected one of optional, required, requisite, suff"),
+        (BOB.replace("password=", "password "), "line 5: expected ="),
+        (BOB.replace('";', '"'), "line 6: expected a name or a value"),
+        (BOB.replace("};", "}"), "line 7: expected ;"),
+        (BOB.replace("};", ""), "line 7: expected a name or a value"),
+        (BOB.replace('me";', "me;"), "line 5: syntax error"),
+        (f"Client {{ {SECRET} {SECRET} {SECRET}", "line 1: expected one of"),
+        (f'"{SECRET}"', "line 1: expected {"),
+        ("Client {};", "line 1: expected a name or a value"),
     ],
 )
 def test_a_file_that_is_broken_is_told_by_line(file: Path, text: str, reason: str) -> None:
@@ -190,7 +193,7 @@ def test_a_file_that_is_broken_is_told_by_line(file: Path, text: str, reason: st
 
 def test_a_file_in_another_encoding_is_told(file: Path) -> None:
     file.write_bytes(BOB.replace("bob", "zoë").encode("latin-1"))
-    with pytest.raises(ValueError, match="it is not in UTF-8"):
+    with pytest.raises(ValueError, match="the file must be encoded in UTF-8"):
         read_jaas(file)
 
 

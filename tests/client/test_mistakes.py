@@ -248,9 +248,9 @@ MISTAKES = [
         "Client of a connect string",
         lambda _, __: zk.Client("h:2181", session_timeout=10.0),  # type: ignore[call-arg, arg-type]
         TypeError,
-        ("a Client is made by connect()", ENTER_CONNECT),
+        ("a Client must be created by connect()", ENTER_CONNECT),
     ),
-    Mistake("Client of nothing", lambda _, __: zk.Client(), TypeError, ("made by connect()",)),  # type: ignore[call-arg]
+    Mistake("Client of nothing", lambda _, __: zk.Client(), TypeError, ("created by connect()",)),  # type: ignore[call-arg]
     _recipe("Mutex", lambda hosts: zk.Mutex(hosts, "/lock")),
     _recipe("ReadWriteLock", lambda hosts: zk.ReadWriteLock(hosts, "/lock")),
     _recipe("Semaphore", lambda hosts: zk.Semaphore(hosts, "/permits", limit=3)),
@@ -286,7 +286,7 @@ MISTAKES = [
         "a Stat as version",
         lambda _, client: client.set("/", b"", version=zk.Stat(*range(11))),  # type: ignore[arg-type]
         TypeError,
-        ("a version must be an int or None, not a Stat; write stat.version",),
+        ("version must be an int or None, not a Stat; write stat.version",),
     ),
     Mistake(
         "an Id as ACL",
@@ -336,27 +336,27 @@ MISTAKES = [
         "an ACL that is no text",
         lambda _, client: client.create("/n", acl=[zk.ACL(1, zk.Id("digest", "\ud800"))]),
         ValueError,
-        ("an id of an ACL entry must be text that UTF-8 can encode", "'\\ud800'"),
+        ("the id of an ACL entry must be text that UTF-8 can encode", "'\\ud800'"),
     ),
     Mistake(
         "a server that is no text",
         lambda _, client: client.reconfig(joining=["server.1=\ud800"]),
         ValueError,
-        ("a server of the ensemble must be text that UTF-8 can encode",),
+        ("the description of a server must be text that UTF-8 can encode",),
     ),
     # --- processes
     Mistake(
         "a client pickled",
         lambda _, client: pickle.dumps(client),
         TypeError,
-        ("a Client can be neither pickled nor copied", "Open one in each process, with connect()"),
+        ("a Client can be neither pickled nor copied", "Open a client in each process, with connect()"),
     ),
     Mistake("a client copied", lambda _, client: copy.copy(client), TypeError, ("nor copied",)),
     Mistake(
         "a recipe pickled",
         lambda _, client: pickle.dumps(zk.Group(client, "/group")),
         TypeError,
-        ("Open one in each process",),
+        ("Open a client in each process",),
     ),
     # --- the dev server
     _unentered("pause", lambda server: server.pause()),

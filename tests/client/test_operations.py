@@ -71,7 +71,7 @@ def test_the_longest_time_to_live_is_what_forty_bits_hold(operations: Operations
     request = operations.create("/n", ttl=longest).request
     assert isinstance(request, CreateTTLRequest)
     assert request.ttl_ms == 2**40 - 1
-    with pytest.raises(ValueError, match="a ttl is between"):
+    with pytest.raises(ValueError, match="ttl must be between"):
         operations.create("/n", ttl=longest + 0.001)
 
 
@@ -103,25 +103,29 @@ def test_only_a_missing_znode_means_that_it_does_not_exist(operations: Operation
 @pytest.mark.parametrize(
     ("acl", "error", "message"),
     [
-        ([], ValueError, "an ACL has at least one entry"),
-        ((), ValueError, "an ACL has at least one entry"),
-        (31, TypeError, "an ACL is a list of ACL entries, not 31"),
-        (ACL(31, ANYONE_ID), TypeError, "an ACL is a list of ACL entries, not one entry"),
-        (["world:anyone:cdrwa"], TypeError, "an ACL is a list of ACL entries, not of 'world:anyone:cdrwa'"),
-        ([ACL(31, cast("Id", "bob"))], TypeError, "an ACL entry is about an Id of two strings, not 'bob'"),
+        ([], ValueError, "acl must have at least one entry"),
+        ((), ValueError, "acl must have at least one entry"),
+        (31, TypeError, "acl must be a list of ACL entries, not 31"),
+        (ACL(31, ANYONE_ID), TypeError, "acl must be a list of ACL entries, not one entry"),
+        (["world:anyone:cdrwa"], TypeError, "acl must be a list of ACL entries, not of 'world:anyone:cdrwa'"),
+        (
+            [ACL(31, cast("Id", "bob"))],
+            TypeError,
+            "must be an Id of two strings, not 'bob'",
+        ),
         (
             [ACL(31, cast("Id", ("world", "anyone")))],
             TypeError,
-            r"an ACL entry is about an Id of two strings, not \('world', 'anyone'\)",
+            r"the id of an ACL entry must be an Id of two strings, not \('world', 'anyone'\)",
         ),
         (
             [ACL(31, Id("digest", cast("str", None)))],
             TypeError,
-            "an ACL entry is about an Id of two strings, not Id",
+            "the id of an ACL entry must be an Id of two strings, not Id",
         ),
-        ([ACL(cast("int", "rw"), ANYONE_ID)], TypeError, "an ACL entry permits Perms, not 'rw'"),
-        ([ACL(32, ANYONE_ID)], ValueError, "an ACL entry permits a sum of Perms, at most 31"),
-        ([ACL(-1, ANYONE_ID)], ValueError, "an ACL entry permits a sum of Perms, at most 31"),
+        ([ACL(cast("int", "rw"), ANYONE_ID)], TypeError, "the perms of an ACL entry must be Perms, not 'rw'"),
+        ([ACL(32, ANYONE_ID)], ValueError, "the perms of an ACL entry must be from 0 to 31"),
+        ([ACL(-1, ANYONE_ID)], ValueError, "the perms of an ACL entry must be from 0 to 31"),
     ],
 )
 def test_an_acl_that_cannot_be_right_is_named(
@@ -194,9 +198,17 @@ def test_members_are_one_string_and_nobody_is_null(operations: Operations) -> No
 @pytest.mark.parametrize(
     ("options", "error", "match"),
     [
-        ({}, ValueError, "changes something"),
-        ({"joining": ["a"], "new_members": ["b"]}, ValueError, "besides"),
-        ({"leaving": [1], "new_members": ["b"]}, ValueError, "besides"),
+        ({}, ValueError, "reconfig must be given joining, leaving or new_members"),
+        (
+            {"joining": ["a"], "new_members": ["b"]},
+            ValueError,
+            "must be given without joining",
+        ),
+        (
+            {"leaving": [1], "new_members": ["b"]},
+            ValueError,
+            "must be given without joining",
+        ),
         ({"leaving": [1], "from_version": -1}, ValueError, "not be negative"),
         ({"joining": "server.1=a"}, TypeError, "not one string"),
     ],

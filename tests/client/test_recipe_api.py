@@ -6,11 +6,9 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.net.peers import OPCODES_3_4, OPCODES_3_5, OldServer
 from tests.recipes.fault_sweep import TIMEOUT, virtual_time, world
 from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.enums import OpCode
-from zkrecipes.net.transport.network import Address
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -59,7 +57,7 @@ async def test_an_errand_goes_on_when_nobody_waits_for_it_any_longer() -> None:
         start = anyio.current_time()
         with anyio.CancelScope() as scope:
             scope.cancel()
-            await api.finish(errand)
+            await api.clean_up_after(errand, lambda: None)
         assert anyio.current_time() - start == pytest.approx(TIMEOUT / 8)
         assert not errand.is_done
         there.network.heal()
@@ -86,65 +84,9 @@ async def test_an_errand_that_is_answered_is_finished() -> None:
     async with world() as there, there.connect("a") as client:
         api = recipe_api(client)
         errand = api.submit(api.operations.delete("/missing"), is_idempotent=True)
-        await api.finish(errand)
-        await api.finish(errand)
+        await api.clean_up_after(errand, lambda: None)
+        await api.clean_up_after(errand, lambda: None)
         assert isinstance(errand.error, zk.NoNodeError)
-
-
-async def test_new_sessions_are_told_once_they_are_connected() -> None:
-    async with world() as there, there.connect("a") as client:
-        first = client.session
-        async with recipe_api(client).on_new_session() as sessions:
-            there.server.drop_connections()  # the same session: nothing to tell
-            await client.exists("/")
-            for _ in range(2):
-                await anyio.sleep(2)
-                old = client.session
-                there.server.expire(old.id)
-                with anyio.fail_after(1):
-                    session = await anext(sessions)
-                assert session is client.session
-                assert session is not old
-        assert client.session is not first
-
-
-async def test_a_session_that_began_before_it_was_asked_for_is_told() -> None:
-    async with (
-        world() as there,
-        there.connect("a") as client,
-        recipe_api(client).on_new_session() as sessions,
-    ):
-        there.server.expire(client.session.id)
-        await anyio.sleep(1)
-        with anyio.fail_after(1):
-            async for session in sessions:
-                assert session is client.session
-                break  # an iterator that is left so owns nothing
-
-
-async def test_new_sessions_end_with_the_client() -> None:
-    told: list[zk.Session] = []
-
-    async def follow(client: zk.Client) -> None:
-        async with recipe_api(client).on_new_session() as sessions:
-            told.extend([session async for session in sessions])
-
-    async with world() as there, anyio.create_task_group() as tasks:
-        async with there.connect("a") as client:
-            tasks.start_soon(follow, client)
-            await anyio.sleep(1)
-        assert recipe_api(client).is_over
-    assert told == []
-
-
-@pytest.mark.parametrize(("opcodes", "has_them"), [(OPCODES_3_4, False), (OPCODES_3_5, True)])
-async def test_a_recipe_can_ask_whether_there_are_containers(
-    opcodes: frozenset[OpCode], has_them: bool
-) -> None:
-    async with world() as there:
-        old = OldServer(there.network, Address("zk", 2181), opcodes, None)
-        async with old.serving(), zk.connect("old", network=there.network) as client:
-            assert await recipe_api(client).has_containers() == has_them
 
 
 async def test_a_guard_of_a_session_that_is_over_is_lost() -> None:
@@ -160,8 +102,8 @@ async def test_what_follows_a_change_goes_ahead_of_what_its_maker_does_next() ->
     async with world() as there, there.connect("a") as client:
         await client.create("/queue/first", make_parents=True)
         api = recipe_api(client)
-        async with api.ask_when_changed(api.operations.get_children("/queue")) as follow_up:
-            await api.submit(api.operations.get("/queue/first", watch=True), watcher=follow_up).wait()
+        async with api.read_when_changed(api.operations.get_children("/queue")) as triggered:
+            await api.submit(api.operations.get("/queue/first", watch=True), watcher=triggered).wait()
             async with anyio.create_task_group() as tasks:
 
                 async def leave_and_come_back() -> None:
@@ -170,7 +112,7 @@ async def test_what_follows_a_change_goes_ahead_of_what_its_maker_does_next() ->
 
                 del there.seen[:]
                 tasks.start_soon(leave_and_come_back)
-                assert await follow_up.wait() == []
+                assert await triggered.wait() == []
         kinds = [type(seen.request).__name__ for seen in there.seen]
         assert kinds == ["DeleteRequest", "GetChildrenRequest", "CreateRequest"]
         assert not there.server.processor.watches
@@ -181,9 +123,9 @@ async def test_a_change_that_is_no_longer_waited_for_leaves_no_watch() -> None:
         await client.create("/n")
         api = recipe_api(client)
         with anyio.move_on_after(1):
-            async with api.ask_when_changed(api.operations.get_children("/")) as follow_up:
-                await api.submit(api.operations.get("/n", watch=True), watcher=follow_up).wait()
-                await follow_up.wait()
+            async with api.read_when_changed(api.operations.get_children("/")) as triggered:
+                await api.submit(api.operations.get("/n", watch=True), watcher=triggered).wait()
+                await triggered.wait()
         await anyio.sleep(1)
         assert not there.server.processor.watches
 
@@ -192,8 +134,8 @@ async def test_what_would_follow_ends_with_the_session() -> None:
     async with world() as there, there.connect("a") as client:
         await client.create("/n")
         api = recipe_api(client)
-        async with api.ask_when_changed(api.operations.get_children("/")) as follow_up:
-            await api.submit(api.operations.get("/n", watch=True), watcher=follow_up).wait()
+        async with api.read_when_changed(api.operations.get_children("/")) as triggered:
+            await api.submit(api.operations.get("/n", watch=True), watcher=triggered).wait()
             there.server.expire(client.session.id)
             with pytest.raises(zk.SessionExpiredError):
-                await follow_up.wait()
+                await triggered.wait()

@@ -33,8 +33,8 @@ TOLD = {
     "the_session_expires": "SessionExpiredError",
     "a_key_is_not_opened": "key_password does not decrypt the key",
     "a_key_stands_where_a_certificate_should": "must contain a certificate in PEM",
-    "a_jaas_file_is_broken": "there should be",
-    "a_jaas_file_lacks_the_section": "there is no section Another",
+    "a_jaas_file_is_broken": "expected",
+    "a_jaas_file_lacks_the_section": "must have a section Another",
 }
 
 

@@ -40,8 +40,8 @@ BLOCKS: dict[str, tuple[Enter, Wait]] = {
     "children": (lambda client: client.get_children_and_watch("/n"), lambda entered: entered[1].wait()),
     "changed paths": (lambda client: recipe_api(client).changed_paths(), lambda changed: changed.wait()),
     "follow-up": (
-        lambda client: recipe_api(client).ask_when_changed(client.operations.get("/n")),
-        lambda follow_up: follow_up.wait(),
+        lambda client: recipe_api(client).read_when_changed(client.operations.get("/n")),
+        lambda triggered: triggered.wait(),
     ),
     "session changes": (lambda client: client.session_changes(), anext),
     "stream of an async iterable": (lambda client: client.stream(_endless()), anext),

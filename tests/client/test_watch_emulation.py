@@ -16,7 +16,7 @@ from tests.net.peers import OPCODES_3_4, OPCODES_3_5, OldServer
 from tests.recipes.fault_sweep import TIMEOUT, Refusal, World, refusing, virtual_time, world
 from zkrecipes import EventType, Stat
 from zkrecipes.client.watch_emulation import keep_watching
-from zkrecipes.client.watching import OneShotWatch, WatchEvents
+from zkrecipes.client.watching import OneShotOwner, PersistentOwner, WatchEvents
 from zkrecipes.enums import OpCode
 from zkrecipes.net.connection import Traffic
 from zkrecipes.net.transport.network import Address
@@ -193,7 +193,7 @@ async def _expect_no_recursive_watch(client: zk.Client) -> None:
 
 
 async def _expect_that_it_went(client: zk.Client) -> None:
-    with pytest.raises(zk.NoNodeError, match="deleted right after it was made"):
+    with pytest.raises(zk.NoNodeError, match="deleted right after it was created"):
         await client.create_with_stat("/n")
 
 
@@ -283,11 +283,11 @@ async def test_a_znode_that_goes_between_two_reads_is_read_again() -> None:
         None,
         zk.SessionClosedError(),
     ]
-    watches: list[OneShotWatch] = []
-    forgotten: list[OneShotWatch] = []
-    events = WatchEvents("/n", str)
+    watches: list[OneShotOwner] = []
+    forgotten: list[OneShotOwner] = []
+    owner = PersistentOwner("/n", str)
 
-    async def read(watch: OneShotWatch) -> Stat | None:
+    async def read(watch: OneShotOwner) -> Stat | None:
         await anyio.lowlevel.checkpoint()
         watches.append(watch)
         reading = readings.pop(0)
@@ -300,13 +300,14 @@ async def test_a_znode_that_goes_between_two_reads_is_read_again() -> None:
         final_error: zk.ZooKeeperError | None = None
         traffic = Traffic()
 
-        def unwatch(self, owner: OneShotWatch) -> None:
+        def unwatch(self, owner: OneShotOwner) -> None:
             forgotten.append(owner)
 
     is_set = anyio.Event()
-    await keep_watching(read, Watcher(), "/n", events, is_set.set)
+    await keep_watching(read, Watcher(), "/n", owner, is_set.set)
     assert is_set.is_set()
     assert watches == forgotten
+    events = WatchEvents(owner)
     assert await _told(events, 1) == [(EventType.DELETED, "/n")]
     with pytest.raises(zk.SessionClosedError):
         await anext(events)

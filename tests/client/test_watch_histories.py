@@ -20,7 +20,7 @@ from anyio.abc import TaskGroup
 import zkrecipes as zk
 from tests.client.watch_history import KINDS, ONE_SHOT, PERSISTENT, Record, Watch
 from tests.recipes.fault_sweep import World, virtual_time, world
-from zkrecipes.client.watching import WatchEvents
+from zkrecipes.client.watching import PersistentOwner
 from zkrecipes.codec.jute import values_of
 from zkrecipes.codec.messages import AddWatchRequest
 from zkrecipes.devserver import HeldReplies
@@ -199,7 +199,7 @@ async def test_no_watch_is_lost_none_is_invented_and_none_is_left(seed: int) -> 
 
 
 def _forget_resync(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(WatchEvents, "missed", lambda _: None)
+    monkeypatch.setattr(PersistentOwner, "missed", lambda _: None)
 
 
 def _restore_no_one_shot(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,12 +242,12 @@ def _remove_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _repeat_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fired(self: WatchEvents, event: zk.WatchEvent) -> None:
+    def fired(self: PersistentOwner, event: zk.WatchEvent) -> None:
         once(self, event)
         once(self, event)
 
-    once = WatchEvents.fired
-    monkeypatch.setattr(WatchEvents, "fired", fired)
+    once = PersistentOwner.fired
+    monkeypatch.setattr(PersistentOwner, "fired", fired)
 
 
 BROKEN = (

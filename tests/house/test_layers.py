@@ -243,13 +243,13 @@ def test_every_part_of_the_package_has_a_rule() -> None:
         ),
         (
             "zkrecipes.recipes.mutex",
-            "from zkrecipes.client.trees import _walk",
+            "from zkrecipes.client.path_creation import _walk",
             "recipes may not import zkrecipes.c",
         ),
         (
             "zkrecipes.recipes.mutex",
-            "import zkrecipes.client.trees",
-            "recipes may not import zkrecipes.client.trees",
+            "import zkrecipes.client.path_creation",
+            "recipes may not import zkrecipes.client.path_creation",
         ),
         ("zkrecipes.devserver.processor", "from zkrecipes.net import transport", "devserver may not import"),
         (
@@ -269,7 +269,7 @@ def test_every_part_of_the_package_has_a_rule() -> None:
 def test_a_forbidden_import_is_named(name: str, text: str, reason: str) -> None:
     module = Module(name, name.replace(".", "/") + ".py", text or "import zkrecipes.errors")
     others = [Module(f"zkrecipes.{part}", "", "") for part in ("net.transport", "protocol.states", "errors")]
-    found = violations([module, *others], {"zkrecipes.client.trees": frozenset({"walk"})})
+    found = violations([module, *others], {"zkrecipes.client.path_creation": frozenset({"walk"})})
     assert len(found) == 1
     assert found[0].startswith(f"{module.file}:")
     assert reason in found[0]
@@ -283,7 +283,7 @@ def test_a_forbidden_import_is_named(name: str, text: str, reason: str) -> None:
         ("zkrecipes.devserver.server", "from zkrecipes.net import transport"),
         ("zkrecipes.devserver.server", "from zkrecipes.net.transport.network import listen"),
         ("zkrecipes.recipes.mutex", "from zkrecipes.client.recipe_api import submit"),
-        ("zkrecipes.recipes.mutex", "from zkrecipes.client.trees import walk"),
+        ("zkrecipes.recipes.mutex", "from zkrecipes.client.path_creation import walk"),
         ("zkrecipes.recipes.mutex", "from zkrecipes import errors, paths\nimport anyio, time"),
         ("zkrecipes.cli.serve", "import click\nfrom zkrecipes.devserver.server import DevServer"),
     ],
@@ -291,7 +291,7 @@ def test_a_forbidden_import_is_named(name: str, text: str, reason: str) -> None:
 def test_an_allowed_import_is_not_reported(name: str, text: str) -> None:
     others = [Module(f"zkrecipes.{part}", "", "") for part in ("net.transport", "paths", "errors")]
     module = Module(name, name.replace(".", "/") + ".py", text)
-    assert not violations([module, *others], {"zkrecipes.client.trees": frozenset({"walk"})})
+    assert not violations([module, *others], {"zkrecipes.client.path_creation": frozenset({"walk"})})
 
 
 def test_a_cycle_is_named() -> None:

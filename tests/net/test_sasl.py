@@ -407,7 +407,7 @@ async def test_a_new_session_authenticates_as_well() -> None:
     [(("bob", SECRET), "tuple"), (SECRET, "str"), (zk.DigestMD5, "DigestMD5"), (True, "bool")],
 )
 async def test_what_is_no_mechanism_is_a_type_error_that_shows_no_secret(sasl: Any, what: str) -> None:
-    with pytest.raises(TypeError, match=rf"sasl is a mechanism, as .* is, not {what}$") as caught:
+    with pytest.raises(TypeError, match=rf"sasl must be a mechanism, such as .*, not {what}$") as caught:
         async with zk.connect("zk", sasl=sasl):
             pass
     assert SECRET not in str(caught.value)

@@ -1,1 +1,1 @@
-"""What a user calls: the client, its watches, transactions and pipelines."""
+"""The client, its watches, transactions and pipelines."""

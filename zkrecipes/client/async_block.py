@@ -1,7 +1,7 @@
-"""What `connect`, `watch`, `walk` and their like return: a block to be entered with `async with`.
+"""The result of `connect`, `watch`, `walk` and similar calls: a block to be entered with `async with`.
 
-Its own class, so that type checkers name it, and so that the usual mistakes are reported as such: to await
-the call, to use its result without entering it, or to do nothing with it at all.
+A separate class gives type checkers a name, and reports the usual mistakes as such: awaiting the call, using
+its result without entering it, and ignoring the result.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ T = TypeVar("T")
 class AsyncBlock(AbstractAsyncContextManager[T], Generic[T]):
     """The result of a call such as `connect(…)` or `client.watch(…)`: enter it with `async with`.
 
-    Nothing happens before it is entered, and leaving the block ends what it began. It is entered once.
+    Nothing happens before it is entered, and leaving the block ends it. It can be entered once.
     """
 
     __slots__ = ("_call", "_context", "_is_reported", "_name")
@@ -49,7 +49,7 @@ class AsyncBlock(AbstractAsyncContextManager[T], Generic[T]):
     def __repr__(self) -> str:
         return f"<{self._call}, to be entered with async with>"
 
-    if not TYPE_CHECKING:  # to a checker each of these is a mistake without more ado
+    if not TYPE_CHECKING:  # a type checker reports each of these anyway
 
         def __await__(self) -> NoReturn:
             raise self._mistake(TypeError, "entered with `async with`, not awaited")
@@ -63,7 +63,7 @@ class AsyncBlock(AbstractAsyncContextManager[T], Generic[T]):
         def __exit__(self, *_: object) -> None: ...
 
         def __getattr__(self, name: str) -> NoReturn:
-            if name.startswith("_"):  # asked by tools, not by the user
+            if name.startswith("_"):  # a tool looks it up, not the user
                 raise AttributeError(name)
             raise self._mistake(AttributeError, f"entered before .{name} can be used")
 
@@ -84,11 +84,11 @@ class AsyncBlock(AbstractAsyncContextManager[T], Generic[T]):
 def async_block(
     call: str, name: str
 ) -> Callable[[Callable[P, AsyncIterator[T]]], Callable[P, AsyncBlock[T]]]:
-    """Make a function that returns an `AsyncBlock` of an async generator function that yields once.
+    """Turn an async generator function that yields once into a function that returns an `AsyncBlock`.
 
     Args:
-        call: how messages name the call, `client.watch(…)`.
-        name: what messages call the thing that entering gives.
+        call: the call as messages show it, `client.watch(…)`.
+        name: the variable name that messages use after `as`.
     """
 
     def decorate(func: Callable[P, AsyncIterator[T]]) -> Callable[P, AsyncBlock[T]]:
@@ -97,7 +97,7 @@ def async_block(
             try:
                 generator = func(*args, **kwargs)
             finally:
-                # A wrong argument is an error that passes through here; others of them may be secrets.
+                # An error about one argument passes through here, and another argument may be a secret.
                 del args, kwargs
             return AsyncBlock(_run(generator), call, name)
 

@@ -1,4 +1,4 @@
-"""Many one-shot watches with one owner: which znodes to read again."""
+"""Many one-shot watches with one owner: it collects which znodes to read again."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from zkrecipes.protocol.events import WatchEvent
 __all__ = ["ChangedPaths"]
 
 _ANSWERED_MAX: Final = 1000
-"""How many requests are kept before those are looked for that are answered, whose answers cost memory."""
+"""Requests kept before the answered ones, whose answers cost memory, are removed."""
 
 
 @final
 class ChangedPaths:
-    """Collects which znodes its one-shot watches have fired for, until somebody asks.
+    """Collects the paths for which its one-shot watches have fired.
 
-    A watch that has fired is gone: whoever takes a path from here reads it again, with a watch.
+    A one-shot watch ends when it fires, so the caller reads each path that it takes again, with a watch.
 
-    Replies and events come in the order in which the server sent them. So where every watch was set and there
-    is no news when the last reply has come, what was read is how things were when that was sent, all at once.
+    Replies and events arrive in the order in which the server sent them. So if each read set a watch and
+    `has_news` is False when the last reply has arrived, all the results are as of the sending of that reply.
 
     Args:
-        seen: from a full path to the path as the caller sees it.
+        seen: turns a full path into the path as the caller sees it.
         and_reconnects: whether `wait` also returns, perhaps without a path, on each new connection: a znode
-            that was created and deleted meanwhile fires no watch.
+            that was created and deleted without a connection fires no watch.
     """
 
     def __init__(self, seen: Callable[[str], str], *, and_reconnects: bool = False) -> None:
         self._seen = seen
         self._and_reconnects = and_reconnects
         self._paths: dict[str, None] = {}
-        self._asked: list[Pending[Any]] = []
-        self._look_for_answered_at = _ANSWERED_MAX
+        self._submitted: list[Pending[Any]] = []
+        self._remove_answered_at = _ANSWERED_MAX
         self._error: ZooKeeperError | RuntimeError | None = None
         self._news = anyio.Event()
         self.is_left: bool = False
@@ -46,7 +46,7 @@ class ChangedPaths:
 
     @property
     def has_news(self) -> bool:
-        """Whether `wait` would return or raise at once."""
+        """Whether `wait` would return or raise immediately."""
         return self._news.is_set()
 
     @property
@@ -55,14 +55,14 @@ class ChangedPaths:
         return self._error is not None
 
     async def wait(self) -> list[str]:
-        """Wait until something has changed, and take the paths, each once.
+        """Wait for a change, and take the changed paths, each once.
 
         Raises:
             SessionExpiredError: the session ended, and all watches with it.
             ZooKeeperError: the client ended.
             RuntimeError: the block of the watches has been left.
 
-        Cancellation: nothing is taken.
+        Cancellation: no path is taken.
         """
         await self._news.wait()
         if self._error is not None:
@@ -71,36 +71,36 @@ class ChangedPaths:
         paths, self._paths = self._paths, {}
         return list(paths)
 
-    def asked(self, pending: Pending[Any]) -> None:
-        """A request is on its way that sets a watch."""
-        if len(self._asked) >= self._look_for_answered_at:
-            self._asked = [each for each in self._asked if not each.is_done]
-            self._look_for_answered_at = max(_ANSWERED_MAX, 2 * len(self._asked))
-        self._asked.append(pending)
+    def submitted(self, pending: Pending[Any]) -> None:
+        """Note a submitted request that sets a watch."""
+        if len(self._submitted) >= self._remove_answered_at:
+            self._submitted = [each for each in self._submitted if not each.is_done]
+            self._remove_answered_at = max(_ANSWERED_MAX, 2 * len(self._submitted))
+        self._submitted.append(pending)
 
     def fired(self, event: WatchEvent) -> None:
-        """The session's call: a watch fired."""
+        """Note that a watch fired."""
         self._paths[self._seen(event.path)] = None
         self._news.set()
 
     def missed(self) -> None:
-        """The session's call: a new connection, on which the server fires what is due."""
+        """Note a new connection, on which the server fires the watches that are due."""
         if self._and_reconnects:
             self._news.set()
 
     def ended(self, error: ZooKeeperError) -> None:
-        """The session's call: the watches are over."""
+        """Note that the watches are over."""
         self._end(error)
 
     def left(self) -> None:
-        """The session's call: the block has been left, and watches that are yet to be set are not wanted."""
+        """Note that the block has been left, and drop the requests that were not sent."""
         if self.is_left:
             return
         self.is_left = True
-        for pending in self._asked:
+        for pending in self._submitted:
             pending.drop()
-        self._asked.clear()
-        self._end(RuntimeError("the block of these watches has been left: no change is reported any longer"))
+        self._submitted.clear()
+        self._end(RuntimeError("the block of these watches has been left: no more changes are reported"))
 
     def _end(self, error: ZooKeeperError | RuntimeError) -> None:
         self._error = error

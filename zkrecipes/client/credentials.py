@@ -1,4 +1,4 @@
-"""Credentials as callers hand them over, checked before anything is sent. Secrets: no message shows one."""
+"""Checks credentials as callers give them, before anything is sent. No message shows a secret."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _ID_MAX: Final = 2**63 - 1
 
 @hides_arguments
 def check_credentials(auth: Sequence[object]) -> list[tuple[str, SecretBytes]]:
-    """Return the (scheme, credential) pairs of `connect(auth=…)` as they are sent.
+    """Return the (scheme, credential) pairs of `connect(auth=…)` in the form that is sent.
 
     Raises:
         TypeError: it is not a sequence of such pairs.
-        ValueError: as `check_credential`.
+        ValueError: as for `check_credential`.
     """
     checked = []
     for pair in (None,) if isinstance(auth, (str, bytes)) else auth:
@@ -33,10 +33,10 @@ def check_credentials(auth: Sequence[object]) -> list[tuple[str, SecretBytes]]:
 
 @hides_arguments
 def check_credential(scheme: object, credential: object) -> tuple[str, SecretBytes]:
-    """Return one pair as it is sent. It is checked before it is kept, for it is sent on every connection.
+    """Return one pair in the form that is sent, on every connection.
 
     Raises:
-        TypeError: the scheme is not a string, or the credential neither a string nor bytes.
+        TypeError: the scheme is not a string, or the credential is neither a string nor bytes.
         ValueError: one of them cannot be encoded, or a `digest` has no colon.
     """
     if not isinstance(scheme, str):
@@ -54,43 +54,45 @@ def _encode(what: str, text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        # That error holds the whole text.
-        raise ValueError(f"{what} must be text that UTF-8 can encode; this one holds a surrogate") from None
+        # The original error contains the whole text.
+        raise ValueError(
+            f"{what} must be text that UTF-8 can encode; the given one contains a surrogate"
+        ) from None
 
 
 @hides_arguments
 def check_resume(resume: object) -> SessionKey | None:
-    """What `connect(resume=…)` was given.
+    """Return the argument of `connect(resume=…)` if it is the key of a possible session.
 
     Raises:
-        TypeError: it is no key of a session, or has something of the wrong type in it.
+        TypeError: it is not a `SessionKey`, or one of its fields has the wrong type.
         ValueError: no session has such an id, or such a timeout.
     """
     if resume is None:
         return None
     if not isinstance(resume, SessionKey):
-        raise TypeError(f"resume is a SessionKey, as session.key is, not {type(resume).__name__}")
+        raise TypeError(f"resume must be a SessionKey, such as session.key, not {type(resume).__name__}")
     given: tuple[object, ...] = resume
     session_id, password, timeout = given
     if not (
         isinstance(session_id, int) and isinstance(password, bytes) and isinstance(timeout, (int, float))
     ):
-        raise TypeError("a SessionKey is an int, bytes and a number of seconds")
+        raise TypeError("a SessionKey must consist of an int, bytes and a number of seconds")
     if session_id == 0 or not _ID_MIN <= session_id <= _ID_MAX:
-        raise ValueError(f"no session has the id {session_id}")
+        raise ValueError(f"the id of a SessionKey must be a 64-bit number other than 0, not {session_id}")
     if not timeout > 0:
-        raise ValueError(f"no session has a timeout of {timeout!r} seconds")
+        raise ValueError(f"the timeout of a SessionKey must be above 0 seconds, not {timeout!r}")
     return resume
 
 
 @hides_arguments
 def check_sasl(sasl: object) -> SaslMechanism | None:
-    """What `connect(sasl=…)` was given.
+    """Return the argument of `connect(sasl=…)` if it is a mechanism or None.
 
     Raises:
-        TypeError: it is no mechanism; a class of mechanisms is none.
+        TypeError: it is not a mechanism, for example a class of mechanisms.
     """
     if sasl is None or (isinstance(sasl, SaslMechanism) and not isinstance(sasl, type)):
         return sasl
-    what = sasl.__name__ if isinstance(sasl, type) else type(sasl).__name__
-    raise TypeError(f'sasl is a mechanism, as zkrecipes.DigestMD5("user", "password") is, not {what}')
+    given = sasl.__name__ if isinstance(sasl, type) else type(sasl).__name__
+    raise TypeError(f'sasl must be a mechanism, such as zkrecipes.DigestMD5("user", "password"), not {given}')

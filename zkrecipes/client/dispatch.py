@@ -1,4 +1,4 @@
-"""How a call travels: an operation in, its result out. One object for each view of the tree."""
+"""The path of a call: an operation in, its result out. Each view of the tree has one dispatcher."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, TypeVar, final
 
-from zkrecipes.client.observing import Observer
+from zkrecipes.client.background_tasks import ClientTasks
+from zkrecipes.client.instrument import Observer
 from zkrecipes.client.operations import Operation, Operations
-from zkrecipes.client.requirements import requirement_of
-from zkrecipes.client.tasks import ClientTasks
 from zkrecipes.codec.messages import (
     Create2Request,
     CreateContainerRequest,
@@ -21,6 +20,7 @@ from zkrecipes.codec.messages import (
 from zkrecipes.errors import BadVersionError, NoNodeError, ServerError, ZooKeeperError
 from zkrecipes.net.pending import PendingRequest
 from zkrecipes.net.session_engine import SessionEngine
+from zkrecipes.net.wakeup import Parking
 from zkrecipes.net.watch_requests import WatchOwner
 from zkrecipes.paths import parent_of
 
@@ -33,13 +33,17 @@ _CREATIONS: Final = (CreateRequest, Create2Request, CreateContainerRequest, Crea
 
 @final
 class Dispatcher:
-    """Hands operations to the session, and explains errors whose cause the request tells.
+    """Submits operations to the session, and adds to an error what the request reveals of its cause.
 
     Args:
-        engine: the engine of the client.
-        operations: those of the view.
-        tasks: the client's own.
-        observer: who is told of each request, if anybody.
+        engine: the client's engine.
+        operations: the operations of the view.
+        tasks: the client's tasks.
+        observer: notified of each request, or None.
+
+    Attributes:
+        engine: the client's engine.
+        parking: parks tasks that wait for a result.
     """
 
     def __init__(
@@ -49,7 +53,8 @@ class Dispatcher:
         tasks: ClientTasks,
         observer: Observer | None = None,
     ) -> None:
-        self._engine = engine
+        self.parking: Parking = engine.parking
+        self.engine = engine
         self._tasks = tasks
         self._operations = operations
         self._observer = observer
@@ -64,59 +69,62 @@ class Dispatcher:
         proves_hold: bool = False,
         survives_cancel: bool = False,
     ) -> PendingRequest[T]:
-        """Send it in its turn, if the server has it; the flags are those of `Pending`.
+        """Queue a request for the current connection or the next one. The flags are those of `Pending`.
+
+        If the server lacks the operation's requirement, the result is `UnimplementedError` and nothing is
+        sent.
 
         Raises:
-            RuntimeError: the caller runs in another loop than the client.
+            RuntimeError: the caller runs in another event loop than the client.
         """
-        self._engine.check_loop()
+        self.engine.check_loop()
         pending = PendingRequest(
             operation.request,
             operation.convert,
-            self._engine.parking,
+            self.parking,
             recover=operation.recover,
             watcher=watcher,
             is_idempotent=is_idempotent,
             proves_hold=proves_hold,
             survives_cancel=survives_cancel,
         )
-        pending.requirement = requirement_of(operation.request)
+        pending.requirement = operation.requirement
         if self._observer is not None:
             self._observer.submitted(pending)
-        self._engine.submit(pending)
+        self.engine.submit(pending)
         return pending
 
     async def run(self, operation: Operation[T], *, watcher: WatchOwner | None = None) -> T:
-        """Send it and wait for its result."""
+        """Submit an operation and wait for its result."""
         try:
             result = await self.submit(operation, watcher=watcher).wait()
         except ServerError as error:
             self.explain(error, operation.request)
             raise
-        if not self._is_chroot_known and _has_found(operation.request, result, self._operations.chroot):
-            self.found()
+        if not self._is_chroot_known and _shows_chroot(operation.request, result, self._operations.chroot):
+            self.note_chroot()
         return result
 
     def background(self, func: Callable[[], Awaitable[None]]) -> AbstractAsyncContextManager[None]:
-        """Run `func` in a task of the client's, ended with the block; its errors are logged, never raised.
+        """Run `func` in a task of the client until the block ends. Its errors are logged, never raised.
 
         Raises:
             ZooKeeperError: the client is over.
-            RuntimeError: the caller runs in another loop than the client.
+            RuntimeError: the caller runs in another event loop than the client.
         """
-        self._engine.check_loop()
-        if self._engine.final_error is not None:
-            raise copy.copy(self._engine.final_error)
+        self.engine.check_loop()
+        if self.engine.final_error is not None:
+            raise copy.copy(self.engine.final_error)
         return self._tasks.background(func)
 
-    def found(self) -> None:
-        """Note that something below the chroot exists, and so the chroot itself."""
+    def note_chroot(self) -> None:
+        """Note that the chroot exists, because a znode below it does."""
         self._is_chroot_known = True
 
     def explain(self, error: ZooKeeperError | None, request: Request[Any]) -> None:
-        """Add to a server's refusal what the request tells of its cause.
+        """Add to a server's refusal what the request reveals of its cause.
 
-        It asks no server: an explanation must neither delay nor replace the error that it explains.
+        This sends no request: an explanation must neither delay nor replace the error that it explains.
         """
         if isinstance(error, BadVersionError) and error.expected is None:
             error.expected = _version_in(request)
@@ -126,17 +134,17 @@ class Dispatcher:
     def _why_missing(self, request: Request[Any]) -> str:
         chroot = self._operations.chroot
         hint = f"the chroot {chroot} itself does not exist"
-        remedy = "connect(create_chroot=True) makes it"
+        remedy = "connect(create_chroot=True) creates it"
         if isinstance(request, _CREATIONS):
             parent = parent_of(request.path)
             if parent == chroot:
                 return f"{hint}; {remedy}"
-            return f"its parent {parent} does not exist; client.create(…, make_parents=True) makes it, too"
+            return f"its parent {parent} does not exist; client.create(…, make_parents=True) creates it"
         return "" if self._is_chroot_known else f"if {hint}, {remedy}"
 
 
-def _has_found(request: Request[Any], result: object, chroot: str) -> bool:
-    """Whether there is a znode at the request's path, and so the chroot."""
+def _shows_chroot(request: Request[Any], result: object, chroot: str) -> bool:
+    """Whether the result shows that the znode at the request's path exists, and so the chroot."""
     path = request.path
     return path is not None and path.startswith(chroot) and not isinstance(result, bool | None)
 

@@ -1,4 +1,4 @@
-"""Reads the file with which Java programs are told how to authenticate, so that ours can share it with them.
+"""Reads a JAAS file, in which Java programs find their credentials, so that Python programs can share it.
 
 The grammar is that of Java's `javax.security.auth.login.Configuration`:
 
@@ -8,7 +8,7 @@ The grammar is that of Java's `javax.security.auth.login.Configuration`:
         password="open-sesame";
     };
 
-It holds secrets, so messages name places in the file and never what stands there.
+The file contains secrets, so messages name places in the file and never quote it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TOKEN: Final = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _ESCAPE: Final = re.compile(r"\\(?:(?P<octal>[0-3][0-7]{0,2}|[4-7][0-7]?)|(?P<letter>.))", re.DOTALL)
-# What a backslash before them stands for; any other character stands for itself (Java's `StreamTokenizer`).
+# The meaning of a backslash before these; any other character means itself (Java's `StreamTokenizer`).
 _ESCAPED: Final = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _FLAGS: Final = frozenset({"required", "requisite", "sufficient", "optional"})
 
@@ -46,64 +46,64 @@ _Options = dict[str, str]
 def read_jaas(
     path: str | os.PathLike[str], section: str = "Client", *, service: str = "zookeeper"
 ) -> DigestMD5 | Kerberos:
-    """How a JAAS file says to authenticate: `zk.connect(…, sasl=zk.read_jaas("/etc/app/jaas.conf"))`.
+    """Return the mechanism that a JAAS file describes: `zk.connect(…, sasl=zk.read_jaas("/etc/jaas.conf"))`.
 
-    Two login modules are understood: ZooKeeper's `DigestLoginModule` (`username`, `password`), and Java's
-    `Krb5LoginModule` (`principal`, `useKeyTab` with `keyTab`, or `useTicketCache` with `ticketCache`). What
-    else they may be told is for Java, and is passed over. Of several modules in a section the first is taken.
+    Two login modules are supported: ZooKeeper's `DigestLoginModule` (`username`, `password`), and Java's
+    `Krb5LoginModule` (`principal`, `useKeyTab` with `keyTab`, or `useTicketCache` with `ticketCache`). Their
+    other options are for Java and are ignored. If a section has several modules, the first one counts.
 
     Args:
         path: the file, in UTF-8.
-        section: the login context; Java's clients of ZooKeeper take `Client` unless
-            `zookeeper.sasl.clientconfig` names another. What others call `sasl.login-context-name`.
-        service: the first part of the servers' principals, for Kerberos; Java's
-            `zookeeper.sasl.client.username`, and what others call `sasl.service-name`.
+        section: the login context. Java's clients of ZooKeeper use `Client` unless
+            `zookeeper.sasl.clientconfig` names another one. Other programs call it `sasl.login-context-name`.
+        service: for Kerberos, the first part of the servers' principals. Java calls it
+            `zookeeper.sasl.client.username`; other programs call it `sasl.service-name`.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is no JAAS file, has no such section, or one that cannot be followed here; the message
-            names the line or the option, and shows no secret. Or `service` cannot be right.
-        ModuleNotFoundError: it says Kerberos, and the package `gssapi` is missing.
+        ValueError: it is not a JAAS file, it has no such section, or the section is not supported. The
+            message names the line or the option, and shows no secret. Or `service` is not valid.
+        ModuleNotFoundError: the file requires Kerberos, and the package `gssapi` is missing.
     """
     if "{" in os.fspath(path) or "\n" in os.fspath(path):
         del path  # which may hold a password
-        raise ValueError("path must be the path of a file, not what stands in it")
-    # An error of decoding would hold the whole text.
+        raise ValueError("path must be the path of a file, not its content")
+    # A decoding error would contain the whole text.
     text = Path(path).read_bytes().decode("utf-8", errors="replace")
     try:
         return _mechanism(text, section, service)
     except ValueError as error:
         reason = str(error)
     finally:
-        # Nothing that holds a secret may be in reach of the error: some tracebacks show local variables.
+        # No local variable may hold a secret when the error is raised: some tracebacks show local variables.
         del text
     raise ValueError(f"{os.fspath(path)}: {reason}")
 
 
-# --- what it means ---------------------------------------------------------------------------------------
+# --- mechanisms ------------------------------------------------------------------------------------------
 
 
 @hides_arguments
 def _mechanism(text: str, section: str, service: str) -> DigestMD5 | Kerberos:
     if "\ufffd" in text:
-        raise ValueError("it is not in UTF-8")
+        raise ValueError("the file must be encoded in UTF-8")
     modules = dict(_sections(_Tokens(text)))
     if section not in modules:
-        there = ", ".join(sorted(modules)) or "none"
-        raise ValueError(f"there is no section {section}; there is: {there}")
+        found = ", ".join(sorted(modules)) or "none"
+        raise ValueError(f"the file must have a section {section}; its sections: {found}")
     name, options = modules[section]
     match name.rpartition(".")[2]:
         case "DigestLoginModule":
             return _digest(options)
         case "Krb5LoginModule":
             return _kerberos(options, service)
-    raise ValueError(f"the login module {name} is not understood here")
+    raise ValueError(f"the login module must be DigestLoginModule or Krb5LoginModule, not {name}")
 
 
 def _digest(options: _Options) -> DigestMD5:
     for name in ("username", "password"):
         if name not in options:
-            raise ValueError(f"DigestLoginModule has no {name}")
+            raise ValueError(f"DigestLoginModule must have the option {name}")
     return DigestMD5(options["username"], options["password"])
 
 
@@ -111,13 +111,15 @@ def _kerberos(options: _Options, service: str) -> Kerberos:
     principal = options.get("principal")
     if _is_on(options, "useKeyTab"):
         if "keyTab" not in options:
-            raise ValueError("Krb5LoginModule has useKeyTab and no keyTab")
+            raise ValueError("Krb5LoginModule must have keyTab if it has useKeyTab")
         return Kerberos(principal=principal, keytab=_without_scheme(options["keyTab"]), service=service)
     if _is_on(options, "useTicketCache"):
         cache = options.get("ticketCache")
         cache_file = None if cache is None else _without_scheme(cache)
         return Kerberos(principal=principal, cache_file=cache_file, service=service)
-    raise ValueError("Krb5LoginModule has neither useKeyTab nor useTicketCache, and would ask for a password")
+    raise ValueError(
+        "Krb5LoginModule must have useKeyTab or useTicketCache: without them it asks for a password"
+    )
 
 
 def _is_on(options: _Options, name: str) -> bool:
@@ -138,7 +140,7 @@ class _Module(NamedTuple):
 
 @final
 class _Tokens:
-    """The words, strings and marks of a file; `next` is the one that comes, in `line`."""
+    """The words, strings and marks of a file; `next` is the next of them, and `line` is its line."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -149,12 +151,12 @@ class _Tokens:
         self._advance()
 
     def take(self, *marks: str) -> str:
-        """Take the next, which must be one of the marks; without any, a word or a string."""
+        """Return the next token and advance: one of the marks or, without marks, a word or a string."""
         token = self.next
-        is_wanted = self._is_mark and token in marks if marks else not self._is_mark
-        if token is None or not is_wanted:
-            wanted = " or ".join(marks) or "a name or a value"
-            raise ValueError(f"line {self.line}: there should be {wanted}")
+        is_expected = self._is_mark and token in marks if marks else not self._is_mark
+        if token is None or not is_expected:
+            expected = " or ".join(marks) or "a name or a value"
+            raise ValueError(f"line {self.line}: expected {expected}")
         self._advance()
         return token
 
@@ -163,9 +165,9 @@ class _Tokens:
         while self._position < len(self._text):
             found = _TOKEN.match(self._text, self._position)
             if found is None:
-                raise ValueError(f"line {self.line}: this is not understood")
+                raise ValueError(f"line {self.line}: syntax error")
             if found.lastgroup == "single":
-                raise ValueError(f"line {self.line}: a value must be in double quotes, not in single ones")
+                raise ValueError(f"line {self.line}: a value must be in double quotes, not in single quotes")
             self.line += self._text.count("\n", self._position, found.end())
             self._position = found.end()
             if found.lastgroup != "blank":
@@ -176,7 +178,7 @@ class _Tokens:
 
 
 def _sections(tokens: _Tokens) -> Iterator[tuple[str, _Module]]:
-    """Each section with the first of its modules."""
+    """Yield each section with the first of its modules."""
     while tokens.next is not None:
         name = tokens.take()
         tokens.take("{")
@@ -191,7 +193,7 @@ def _sections(tokens: _Tokens) -> Iterator[tuple[str, _Module]]:
 def _read_module(tokens: _Tokens) -> _Module:
     name = tokens.take()
     if (tokens.next or "").lower() not in _FLAGS:
-        raise ValueError(f"line {tokens.line}: there should be one of: {', '.join(sorted(_FLAGS))}")
+        raise ValueError(f"line {tokens.line}: expected one of {', '.join(sorted(_FLAGS))}")
     tokens.take()
     options: _Options = {}
     while tokens.next != ";":
@@ -199,7 +201,7 @@ def _read_module(tokens: _Tokens) -> _Module:
         tokens.take("=")
         options[option] = tokens.take()
         if "${" in options[option]:
-            raise ValueError(f"{option} refers to a system property of Java")
+            raise ValueError(f"{option} must not refer to a system property of Java (${{…}})")
     tokens.take(";")
     return _Module(name, options)
 

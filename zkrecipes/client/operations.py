@@ -1,18 +1,19 @@
-"""From a call to a request and back: paths checked, chroot on and off, arguments in the wire's units.
+"""From a call to a request and back: check paths, add and remove the chroot, convert arguments to wire units.
 
-`Client`, `Pipeline` and `Transaction` offer the same calls and differ only in how the request travels, so
-what a call means stands here, once. Nothing here waits or sends.
+`Client`, `Pipeline` and `Transaction` offer the same calls and differ only in how the request travels. This
+module defines the meaning of each call once. It neither waits nor sends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Generic, NamedTuple, NoReturn, TypeVar, final
+from typing import Any, Final, Generic, NamedTuple, NoReturn, TypeVar, Unpack, final
 
 from zkrecipes.acl import OPEN_ACL
-from zkrecipes.client.requirements import CONFIG_PATH
+from zkrecipes.client.create_options import CreateOptions, check_options, create_mode, ttl_ms
 from zkrecipes.codec.messages import (
     ACLReply,
+    AddWatchRequest,
     CheckRequest,
     CheckWatchesRequest,
     ChildrenNumberReply,
@@ -44,50 +45,64 @@ from zkrecipes.codec.messages import (
 )
 from zkrecipes.codec.records import ACL, Id, Node, Stat
 from zkrecipes.codec.strings import encode_string
-from zkrecipes.enums import CreateMode, Perms, WatcherType
+from zkrecipes.enums import AddWatchMode, CreateMode, Perms, ServerVersion, WatcherType
 from zkrecipes.errors import NoNodeError, NoWatcherError, UnimplementedError, ZooKeeperError
 from zkrecipes.paths import check_path, chroot_off, chroot_on
+from zkrecipes.protocol.requirement import Requirement
 
-__all__ = ["Operation", "Operations", "check_alone"]
+__all__ = ["CONFIG_PATH", "Operation", "Operations", "check_alone"]
 
 T = TypeVar("T")
 
-ANY_VERSION: Final = -1
+CONFIG_PATH: Final = "/zookeeper/config"
+"""The znode that holds the members of the ensemble (servers from 3.5)."""
+
+_ANY_VERSION: Final = -1
 _VERSION_MAX: Final = 2**31 - 1
-_CONFIG_VERSION_MAX: Final = 2**63 - 1  # that of the ensemble's members is a zxid
-_PLAIN_MODES: Final = (
-    (CreateMode.PERSISTENT, CreateMode.EPHEMERAL),
-    (CreateMode.PERSISTENT_SEQUENTIAL, CreateMode.EPHEMERAL_SEQUENTIAL),
-)
-# A TTL is kept in 40 bits of the ephemeral owner (`EphemeralType.TTL`).
-_TTL_MS_MAX: Final = 0x00FF_FFFF_FFFF
+_CONFIG_VERSION_MAX: Final = 2**63 - 1  # the version of the ensemble's members is a zxid
+# A server closes the connection on a request that it does not know. So a connection learns what its server
+# has before it sends a request that has one of these requirements (`protocol/capabilities.py`).
+_CREATE_WITH_STAT: Final = Requirement("create_with_stat", ServerVersion.V3_5)
+_CONTAINER: Final = Requirement("a container", ServerVersion.V3_5)
+_TTL: Final = Requirement("a znode with a ttl", ServerVersion.V3_5)
+_CHECK_WATCHES: Final = Requirement("check_watches", ServerVersion.V3_5)
+_RECONFIG: Final = Requirement("reconfig", ServerVersion.V3_5)
+# A plain read, but a server before 3.5 has no such znode, and its NoNodeError would not give the reason.
+_GET_CONFIG: Final = Requirement("get_config", ServerVersion.V3_5)
+_GET_EPHEMERALS: Final = Requirement("get_ephemerals", ServerVersion.V3_6)
+_GET_ALL_CHILDREN_NUMBER: Final = Requirement("get_all_children_number", ServerVersion.V3_6)
+_PERSISTENT_WATCH: Final = Requirement("a persistent watch", ServerVersion.V3_6)
+_RECURSIVE_WATCH: Final = Requirement("a recursive watch", ServerVersion.V3_6)
+_WHOAMI: Final = Requirement("whoami", ServerVersion.V3_7)
 
 
 @final
 class Operation(NamedTuple, Generic[T]):
-    """What a call would send, as a value: made by `client.operations`, sent by `client.stream`.
+    """A call as a value: `client.operations` makes it, and `client.stream` or a pipeline sends it.
 
-    Arguments and paths were checked when it was made, and the chroot is in it.
+    Its arguments and paths are checked, and its paths contain the chroot.
     """
 
     request: Request[Any]
-    """With full paths."""
+    """The request, with full paths."""
     convert: Callable[[Any], T]
     """Turns a reply into the result."""
     recover: Callable[[ZooKeeperError], T] | None = None
-    """Turns an error into a result where it means one; raises the others."""
+    """Turns an error that means a result into that result, and raises all other errors."""
+    requirement: Requirement | None = None
+    """The feature that the server must have, or None if every server has it."""
 
 
 @final
 class Operations:
-    """The calls of a client under one chroot, as values: each makes an `Operation` and sends nothing.
+    """The calls of a client under one chroot, as values: each method makes an `Operation` and sends nothing.
 
-    Arguments, results and errors are those of the client's calls of the same name.
+    Arguments, results and errors are those of the client's methods of the same names.
 
     Args:
-        chroot: full path of what the caller sees as `/`; empty for none.
-        default_acl: what new znodes get that name no ACL.
-        data_size_max: the most bytes of data that a znode may be given.
+        chroot: the full path of the znode that the caller sees as `/`; empty for none.
+        default_acl: the ACL of new znodes that are created without one. None: `OPEN_ACL`.
+        data_size_max: the maximum size of a znode's data in bytes.
     """
 
     def __init__(self, chroot: str, default_acl: Sequence[ACL] | None, data_size_max: int) -> None:
@@ -97,28 +112,28 @@ class Operations:
         self._checks_paths = True
 
     def full(self, path: str) -> str:
-        """The path on the server."""
+        """Return the full path on the server of a path as the caller sees it."""
         if self._checks_paths:
             check_path(path)
         return chroot_on(self.chroot, path) if self.chroot else path
 
     def seen(self, path: str) -> str:
-        """The path as the caller sees it."""
+        """Return a full path as the caller sees it."""
         return chroot_off(self.chroot, path)
 
     def under(self, path: str) -> Operations:
-        """The same for the tree below `path`."""
+        """Return the same calls for the tree below `path`."""
         return Operations(self.full(path), self.default_acl, self.data_size_max)
 
     def without_chroot(self) -> Operations:
-        """The same for the whole tree."""
+        """Return the same calls for the whole tree."""
         return Operations("", self.default_acl, self.data_size_max)
 
     def for_listed(self) -> Operations:
-        """The same for paths that the server has listed, which are not checked.
+        """Return the same calls for paths that a server has listed, which need no check.
 
-        Servers other than Apache's allow characters that Apache's refuses, and such a znode of another client
-        must not keep this one from listing or deleting what is beside it.
+        Servers other than Apache's allow characters that Apache's servers refuse. If another client uses
+        them in a name, this client can still list and delete the znodes beside it.
         """
         other = Operations(self.chroot, self.default_acl, self.data_size_max)
         other._checks_paths = False
@@ -126,47 +141,15 @@ class Operations:
 
     # --- writes --------------------------------------------------------------------------------------------
 
-    def create(
-        self,
-        path: str,
-        data: bytes | None = b"",
-        *,
-        ephemeral: bool = False,
-        sequential: bool = False,
-        container: bool = False,
-        ttl: float | None = None,
-        acl: Sequence[ACL] | None = None,
-    ) -> Operation[str]:
-        """Make a znode; the result is its path."""
-        mode = _create_mode(ephemeral, sequential, container, ttl)
-        arguments = self._create_arguments(path, data, acl, mode, sequential)
-        request: Request[Any]
-        if ttl is not None:
-            request = CreateTTLRequest(*arguments, _ttl_ms(ttl))
-        else:
-            request = (CreateContainerRequest if container else CreateRequest)(*arguments)
-        return Operation(request, self._path_of_reply, None if ttl is None else _name_the_switch)
+    def create(self, path: str, data: bytes | None = b"", **options: Unpack[CreateOptions]) -> Operation[str]:
+        """Create a znode; the result is its path."""
+        return self._create(path, data, options, CreateRequest, self._path_of_reply)
 
     def create_with_stat(
-        self,
-        path: str,
-        data: bytes | None = b"",
-        *,
-        ephemeral: bool = False,
-        sequential: bool = False,
-        container: bool = False,
-        ttl: float | None = None,
-        acl: Sequence[ACL] | None = None,
+        self, path: str, data: bytes | None = b"", **options: Unpack[CreateOptions]
     ) -> Operation[tuple[str, Stat]]:
-        """Make a znode; the result is its path and stat (servers from 3.5)."""
-        mode = _create_mode(ephemeral, sequential, container, ttl)
-        arguments = self._create_arguments(path, data, acl, mode, sequential)
-        request: Request[Any]
-        if ttl is not None:
-            request = CreateTTLRequest(*arguments, _ttl_ms(ttl))
-        else:
-            request = (CreateContainerRequest if container else Create2Request)(*arguments)
-        return Operation(request, self._path_and_stat_of_reply, None if ttl is None else _name_the_switch)
+        """Create a znode; the result is its path and its stat (servers from 3.5)."""
+        return self._create(path, data, options, Create2Request, self._path_and_stat_of_reply)
 
     def set(self, path: str, data: bytes | None, *, version: int | None = None) -> Operation[Stat]:
         """Replace a znode's data; the result is its new stat."""
@@ -174,38 +157,38 @@ class Operations:
         return Operation(request, _stat_of_reply)
 
     def delete(self, path: str, *, version: int | None = None) -> Operation[None]:
-        """Remove a znode."""
+        """Delete a znode."""
         return Operation(DeleteRequest(self.full(path), _version(version)), _nothing)
 
     def set_acl(self, path: str, acl: Sequence[ACL], *, version: int | None = None) -> Operation[Stat]:
-        """Replace a znode's ACL; the result is its stat."""
+        """Replace a znode's ACL; the result is the znode's stat."""
         request = SetACLRequest(self.full(path), _check_acl(acl), _version(version))
         return Operation(request, _stat_of_reply)
 
     def check(self, path: str, *, version: int | None = None) -> Operation[None]:
-        """Fail unless the znode exists and has this version; in a transaction."""
+        """Fail unless the znode exists and has this version. Only transactions can send a check."""
         return Operation(CheckRequest(self.full(path), _version(version)), _nothing)
 
     # --- reads ---------------------------------------------------------------------------------------------
 
     def get(self, path: str, *, watch: bool = False) -> Operation[Node]:
-        """A znode's data and stat."""
+        """Read a znode's data and stat."""
         return Operation(GetDataRequest(self.full(path), watch), _itself)
 
     def exists(self, path: str, *, watch: bool = False) -> Operation[Stat | None]:
-        """A znode's stat, or None where there is none."""
+        """Read a znode's stat; the result is None if the znode does not exist."""
         return Operation(ExistsRequest(self.full(path), watch), _stat_of_reply, _none_if_missing)
 
     def get_children(self, path: str, *, watch: bool = False) -> Operation[list[str]]:
-        """The names of a znode's children."""
+        """List the names of a znode's children."""
         return Operation(GetChildrenRequest(self.full(path), watch), _children_of_reply)
 
     def get_children_with_stat(self, path: str, *, watch: bool = False) -> Operation[tuple[list[str], Stat]]:
-        """The names of a znode's children and its stat."""
+        """List the names of a znode's children, and read its stat."""
         return Operation(GetChildren2Request(self.full(path), watch), _children_and_stat_of_reply)
 
     def get_acl(self, path: str) -> Operation[tuple[list[ACL], Stat]]:
-        """A znode's ACL and stat."""
+        """Read a znode's ACL and stat."""
         return Operation(GetACLRequest(self.full(path)), _acl_and_stat_of_reply)
 
     def sync(self, path: str = "/") -> Operation[None]:
@@ -213,29 +196,37 @@ class Operations:
         return Operation(SyncRequest(self.full(path)), _nothing)
 
     def get_all_children_number(self, path: str) -> Operation[int]:
-        """How many znodes there are below one, at any depth (servers from 3.6)."""
-        return Operation(GetAllChildrenNumberRequest(self.full(path)), _number_of_reply)
+        """Count the znodes below a znode, at any depth (servers from 3.6)."""
+        request = GetAllChildrenNumberRequest(self.full(path))
+        return Operation(request, _number_of_reply, requirement=_GET_ALL_CHILDREN_NUMBER)
 
     def get_ephemerals(self, prefix: str = "/") -> Operation[list[str]]:
-        """The paths of this session's ephemeral znodes that begin with `prefix` (servers from 3.6)."""
+        """List the paths of this session's ephemeral znodes that begin with `prefix` (servers from 3.6)."""
         check_path(prefix, sequential=True)
-        # With the slash, also for the root: /app would find those of /application.
-        return Operation(GetEphemeralsRequest(self.chroot + prefix), self._ephemerals_of_reply)
+        # The slash stays, even for the root: without it, /app would find the znodes of /application.
+        request = GetEphemeralsRequest(self.chroot + prefix)
+        return Operation(request, self._ephemerals_of_reply, requirement=_GET_EPHEMERALS)
 
     def check_watches(self, path: str, kind: WatcherType = WatcherType.ANY) -> Operation[bool]:
-        """Whether the server has such a watch of this session's (servers from 3.5)."""
+        """Ask whether the server has such a watch of this session (servers from 3.5)."""
         request = CheckWatchesRequest(self.full(path), WatcherType(kind))
-        return Operation(request, _yes, recover=_no_where_there_is_none)
+        return Operation(request, _true, _false_if_no_watcher, _CHECK_WATCHES)
+
+    def add_watch(self, path: str, *, recursive: bool = False) -> Operation[object]:
+        """Set a persistent watch (servers from 3.6)."""
+        mode = AddWatchMode.PERSISTENT_RECURSIVE if recursive else AddWatchMode.PERSISTENT
+        requirement = _RECURSIVE_WATCH if recursive else _PERSISTENT_WATCH
+        return Operation(AddWatchRequest(self.full(path), mode), _itself, requirement=requirement)
 
     def whoami(self) -> Operation[list[Id]]:
-        """The identities of this session (servers from 3.7)."""
-        return Operation(WhoAmIRequest(), _ids_of_reply)
+        """List the identities of this session (servers from 3.7)."""
+        return Operation(WhoAmIRequest(), _ids_of_reply, requirement=_WHOAMI)
 
     # --- the ensemble --------------------------------------------------------------------------------------
 
     def get_config(self) -> Operation[Node]:
-        """The members of the ensemble, by full path: they are not below a chroot (servers from 3.5)."""
-        return Operation(GetDataRequest(CONFIG_PATH), _itself)
+        """Read the members of the ensemble (servers from 3.5). The path is full: no chroot applies to it."""
+        return Operation(GetDataRequest(CONFIG_PATH), _itself, requirement=_GET_CONFIG)
 
     def reconfig(
         self,
@@ -247,24 +238,39 @@ class Operations:
     ) -> Operation[Node]:
         """Change the members of the ensemble; the result is the new configuration (servers from 3.5)."""
         if new_members and (joining or leaving):
-            raise ValueError("new_members are all members, so nobody joins or leaves besides")
+            raise ValueError("new_members must be given without joining and leaving: it lists all members")
         if not (new_members or joining or leaving):
-            raise ValueError("a reconfig changes something: name who joins, who leaves, or all members")
+            raise ValueError("reconfig must be given joining, leaving or new_members")
         version = _version(from_version, version_max=_CONFIG_VERSION_MAX)
         request = ReconfigRequest(_members(joining), _members(leaving), _members(new_members), version)
-        return Operation(request, _itself)
+        return Operation(request, _itself, requirement=_RECONFIG)
 
     # --- pieces --------------------------------------------------------------------------------------------
 
-    def _create_arguments(
-        self, path: str, data: bytes | None, acl: Sequence[ACL] | None, mode: CreateMode, sequential: bool
-    ) -> tuple[str, bytes | None, list[ACL], int]:
+    def _create(
+        self,
+        path: str,
+        data: bytes | None,
+        options: CreateOptions,
+        plain: type[CreateRequest | Create2Request],
+        convert: Callable[[Any], T],
+    ) -> Operation[T]:
+        if options:
+            check_options(options)
+        ttl, acl, sequential = options.get("ttl"), options.get("acl"), options.get("sequential", False)
+        mode = create_mode(options)
         if self._checks_paths:
             check_path(path, sequential=sequential)
         entries = self.default_acl if acl is None else _check_acl(acl)
-        # A sequential "/" becomes a child of the chroot: the server appends the number to what it is given.
+        # A sequential "/" becomes a child of the chroot: the server appends the number to the path as given.
         full_path = self.chroot + path if sequential else chroot_on(self.chroot, path)
-        return full_path, self._check_data(data), entries, mode
+        arguments = full_path, self._check_data(data), entries, mode
+        if ttl is not None:
+            return Operation(CreateTTLRequest(*arguments, ttl_ms(ttl)), convert, _name_the_switch, _TTL)
+        if mode is CreateMode.CONTAINER:
+            return Operation(CreateContainerRequest(*arguments), convert, None, _CONTAINER)
+        requirement = _CREATE_WITH_STAT if plain is Create2Request else None
+        return Operation(plain(*arguments), convert, None, requirement)
 
     def _check_data(self, data: bytes | None) -> bytes | None:
         if data is None or isinstance(data, bytes):
@@ -273,7 +279,8 @@ class Operations:
             raise _not_bytes(data)
         if size > self.data_size_max:
             raise ValueError(
-                f"{size} bytes of data are more than the {self.data_size_max} that max_packet_size leaves"
+                f"data must have at most {self.data_size_max} bytes, the room that max_packet_size leaves, "
+                f"not {size}"
             )
         return data
 
@@ -293,66 +300,46 @@ def _not_bytes(data: object) -> TypeError:
 
 
 def check_alone(operation: Operation[T]) -> Operation[T]:
-    """Return the operation if it may travel by itself, with nobody to own what it leaves.
+    """Return the operation if it can be sent alone: outside a transaction, and with no owner for a watch.
 
     Raises:
-        TypeError: it is none.
-        ValueError: it sets a watch, or is a check, which says something in a transaction only.
+        TypeError: it is not an operation.
+        ValueError: it sets a watch, or it is a check, which only transactions can send.
     """
     if not isinstance(operation, Operation):
-        raise TypeError(f"an operation is made by `client.operations`, it is not {operation!r}")
+        raise TypeError(f"expected an operation, as client.operations makes them, not {operation!r}")
     if isinstance(operation.request, CheckRequest):
-        raise ValueError("a check belongs in a transaction")
+        raise ValueError("a check must be part of a transaction")
     if getattr(operation.request, "watch", False):
-        raise ValueError("nobody would own the watch: use one of the client's `…_and_watch`")
+        raise ValueError("the watch would have no owner: use one of the client's `…_and_watch`")
     return operation
-
-
-def _create_mode(ephemeral: bool, sequential: bool, container: bool, ttl: float | None) -> CreateMode:
-    if container and (ephemeral or sequential or ttl is not None):
-        raise ValueError("a container is neither ephemeral nor sequential and has no ttl")
-    if ephemeral and ttl is not None:
-        raise ValueError("an ephemeral znode goes with its session and has no ttl")
-    if container:
-        return CreateMode.CONTAINER
-    if ttl is not None:
-        return CreateMode.PERSISTENT_SEQUENTIAL_WITH_TTL if sequential else CreateMode.PERSISTENT_WITH_TTL
-    return _PLAIN_MODES[bool(sequential)][bool(ephemeral)]
-
-
-def _ttl_ms(ttl: float) -> int:
-    if isinstance(ttl, bool) or not isinstance(ttl, (int, float)):
-        raise TypeError(f"a ttl is a number of seconds, not {ttl!r}")
-    if not 0.001 <= ttl <= _TTL_MS_MAX / 1000:
-        raise ValueError(f"a ttl is between 0.001 and {_TTL_MS_MAX / 1000:.0f} seconds, not {ttl!r}")
-    return round(ttl * 1000)
 
 
 def _version(version: int | None, *, version_max: int = _VERSION_MAX) -> int:
     if version is None:
-        return ANY_VERSION
+        return _ANY_VERSION
     if isinstance(version, Stat):
-        raise TypeError("a version must be an int or None, not a Stat; write stat.version")
+        raise TypeError("version must be an int or None, not a Stat; write stat.version")
     if isinstance(version, bool) or not isinstance(version, int):
-        raise TypeError(f"a version must be an int or None, not {version!r}")
+        raise TypeError(f"version must be an int or None, not {version!r}")
     if version < 0:
-        # -1 would mean any: a version that has wrapped must never unguard a write.
-        raise ValueError(f"a version must not be negative, got {version}; None means any")
+        # -1 would mean any: a version that has wrapped must never turn a guarded write into an unguarded one.
+        raise ValueError(f"version must not be negative, got {version}; None means any")
     if version > version_max:
-        raise ValueError(f"a version is at most {version_max}, not {version}")
+        raise ValueError(f"version must be at most {version_max}, not {version}")
     return version
 
 
 def _check_acl(acl: Any) -> list[ACL]:
     if isinstance(acl, ACL):
-        raise TypeError(f"an ACL is a list of ACL entries, not one entry: write [{acl!r}]")
+        raise TypeError(f"acl must be a list of ACL entries, not one entry: write [{acl!r}]")
     if isinstance(acl, Id):
-        raise TypeError(f"an ACL is a list of ACL entries, not an Id: write [ACL(Perms.ALL, {acl!r})]")
+        raise TypeError(f"acl must be a list of ACL entries, not an Id: write [ACL(Perms.ALL, {acl!r})]")
     if not isinstance(acl, Iterable):
-        raise TypeError(f"an ACL is a list of ACL entries, not {acl!r}")
+        raise TypeError(f"acl must be a list of ACL entries, not {acl!r}")
     entries = list(acl)
     if not entries:
-        raise ValueError("an ACL has at least one entry")
+        raise ValueError("acl must have at least one entry")
     for entry in entries:
         _check_acl_entry(entry)
     return entries
@@ -360,24 +347,26 @@ def _check_acl(acl: Any) -> list[ACL]:
 
 def _check_acl_entry(entry: object) -> None:
     if not isinstance(entry, ACL):
-        raise TypeError(f"an ACL is a list of ACL entries, not of {entry!r}")
+        raise TypeError(f"acl must be a list of ACL entries, not of {entry!r}")
     perms: object = entry.perms
-    who: object = entry.id
-    if not isinstance(who, Id) or not all(isinstance(part, str) for part in who):
-        raise TypeError(f"an ACL entry is about an Id of two strings, not {who!r}")
-    for part in who:
-        _check_text("an id of an ACL entry", part)
+    identity: object = entry.id
+    if not isinstance(identity, Id) or not all(isinstance(part, str) for part in identity):
+        raise TypeError(f"the id of an ACL entry must be an Id of two strings, not {identity!r}")
+    for part in identity:
+        _check_text("the id of an ACL entry", part)
     if not isinstance(perms, int):
-        raise TypeError(f"an ACL entry permits Perms, not {perms!r}")
+        raise TypeError(f"the perms of an ACL entry must be Perms, not {perms!r}")
     if not 0 <= perms <= Perms.ALL:
-        raise ValueError(f"an ACL entry permits a sum of Perms, at most {Perms.ALL:d}: {entry!r}")
+        raise ValueError(
+            f"the perms of an ACL entry must be from 0 to {Perms.ALL:d}, a sum of Perms: {entry!r}"
+        )
 
 
 def _members(servers: Sequence[str | int]) -> str | None:
     if isinstance(servers, str):
-        raise TypeError(f"a list of servers is meant, not one string: {servers!r}")
+        raise TypeError(f"servers must be a list of strings, not one string: {servers!r}")
     members = ",".join(map(str, servers))
-    _check_text("a server of the ensemble", members)
+    _check_text("the description of a server", members)
     return members or None
 
 
@@ -388,7 +377,7 @@ def _check_text(what: str, text: str) -> None:
         raise ValueError(f"{what} must be text that UTF-8 can encode, not {text!r}") from None
 
 
-def _itself(reply: Node) -> Node:
+def _itself(reply: T) -> T:
     return reply
 
 
@@ -431,11 +420,11 @@ def _none_if_missing(error: ZooKeeperError) -> None:
         raise error
 
 
-def _yes(_: object) -> bool:
+def _true(_: object) -> bool:
     return True
 
 
-def _no_where_there_is_none(error: ZooKeeperError) -> bool:
+def _false_if_no_watcher(error: ZooKeeperError) -> bool:
     if isinstance(error, NoWatcherError):
         return False
     raise error

@@ -1,14 +1,14 @@
 """Traces and metrics of a client through OpenTelemetry (`pip install zkrecipes[otel]`).
 
-Names follow OpenTelemetry's semantic conventions for database clients, of which ZooKeeper is none of the
-named systems: `db.system.name` is `zookeeper` here.
+Names follow OpenTelemetry's semantic conventions for database clients. They do not list ZooKeeper, so
+`db.system.name` is `zookeeper` here.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, final
 
-from zkrecipes.client.observing import Instrument, ObservedRequest
+from zkrecipes.client.instrument import Instrument, ObservedRequest
 from zkrecipes.net.session_changes import SessionChange
 
 if TYPE_CHECKING:
@@ -25,24 +25,24 @@ _CANCELLED: Final = "cancelled"
 
 @final
 class OpenTelemetry(Instrument):
-    """Makes a span of each request, and metrics of all: `zk.connect(hosts, instrument=zk.OpenTelemetry())`.
+    """Creates a span for each request, and metrics: `zk.connect(hosts, instrument=zk.OpenTelemetry())`.
 
-    A span is called `zookeeper get_data` (or whatever the operation is), is a child of the caller's, and
-    carries `zookeeper.path`. The metrics carry no paths:
+    A span is called `zookeeper get_data`, with the name of its operation. It is a child of the caller's span
+    and has the attribute `zookeeper.path`. The metrics have no paths:
 
-    | metric | what | unit |
+    | metric | content | unit |
     | --- | --- | --- |
     | `db.client.operation.duration` | histogram, by `db.operation.name` and `error.type` | s |
-    | `zookeeper.client.outstanding` | requests under way | {request} |
+    | `zookeeper.client.outstanding` | requests in flight | {request} |
     | `zookeeper.client.io` | bytes of requests and replies, by `network.io.direction` | By |
     | `zookeeper.client.session_changes` | by `zookeeper.session.state` | {change} |
 
-    Data and credentials are in none of them. What the caller stopped waiting for has the error type
+    None of them contains data or credentials. A request whose caller stopped waiting has the error type
     `cancelled`.
 
     Args:
-        tracer_provider: None for the global one.
-        meter_provider: None for the global one.
+        tracer_provider: the provider of the tracer; None for the global one.
+        meter_provider: the provider of the meter; None for the global one.
 
     Raises:
         ImportError: the extra is not installed.
@@ -67,7 +67,7 @@ class OpenTelemetry(Instrument):
             "db.client.operation.duration", unit="s", description="from the call to the answer"
         )
         self._outstanding = meter.create_up_down_counter(
-            "zookeeper.client.outstanding", unit="{request}", description="requests under way"
+            "zookeeper.client.outstanding", unit="{request}", description="requests in flight"
         )
         self._io = meter.create_counter(
             "zookeeper.client.io", unit="By", description="bytes of requests and replies"
@@ -77,7 +77,7 @@ class OpenTelemetry(Instrument):
         )
 
     def request_started(self, request: ObservedRequest) -> None:
-        """Begin a span, in the context of the caller."""
+        """Start a span, in the context of the caller."""
         self._outstanding.add(1, _SYSTEM)
         attributes: dict[str, Any] = {**_SYSTEM, "db.operation.name": request.operation}
         if request.path is not None:
@@ -86,7 +86,7 @@ class OpenTelemetry(Instrument):
         request.tag = self._tracer.start_span(name, kind=self._kind, attributes=attributes)
 
     def request_finished(self, request: ObservedRequest) -> None:
-        """End the span, and count."""
+        """End the span, and update the metrics."""
         span: trace.Span = request.tag
         attributes: dict[str, Any] = {**_SYSTEM, "db.operation.name": request.operation}
         error_type = _error_type(request)
@@ -101,7 +101,7 @@ class OpenTelemetry(Instrument):
         self._io.add(request.reply_size, _RECEIVED)
 
     def session_changed(self, change: SessionChange) -> None:
-        """Count it."""
+        """Count the change."""
         self._session_changes.add(1, {**_SYSTEM, "zookeeper.session.state": change.state.value})
 
 

@@ -1,34 +1,33 @@
-"""What a recipe may use beyond `Client`: submit, guard, background, on_new_session.
+"""The parts of a client that recipes use in addition to `Client`: submit, guard, background, clean_up.
 
-Small, documented and stable, so that others can write recipes too:
+The interface is small, documented and stable, so that others can write recipes:
 
     api = recipe_api(client)
     create = api.submit(api.operations.create(path, ephemeral=True, sequential=True))
     children = api.submit(api.operations.get_children(parent))      # sent together: one round trip
     made, names = await create.wait(), await children.wait()
-    guard = api.guard(made)                                         # a cancel scope, and how long it is valid
+    guard = api.guard(made, api.session)                            # a cancel scope, and `valid_until`
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from typing import Any, Self, TypeVar, final
-
-import anyio
+from typing import Any, TypeVar, final
 
 from zkrecipes.client.async_block import async_block
+from zkrecipes.client.background_tasks import ClientTasks, Rest
+from zkrecipes.client.backoff import Backoff
 from zkrecipes.client.changed_paths import ChangedPaths
 from zkrecipes.client.client import Client, check_client
-from zkrecipes.client.follow_up import Asked, FollowUp
+from zkrecipes.client.dispatch import Dispatcher
 from zkrecipes.client.operations import Operation, Operations
-from zkrecipes.client.pauses import Pauses
 from zkrecipes.client.retries import Retries
-from zkrecipes.client.tasks import ClientTasks, Rest
-from zkrecipes.client.transaction import as_transaction
+from zkrecipes.client.transaction import Transaction, as_transaction, open_transaction
+from zkrecipes.client.triggered_read import SubmittedRead, TriggeredRead
 from zkrecipes.codec.records import Node, Stat
-from zkrecipes.enums import ServerVersion, SessionState
-from zkrecipes.errors import NotReadOnlyError, SessionExpiredError, ZooKeeperError
+from zkrecipes.enums import ServerVersion
+from zkrecipes.errors import NotReadOnlyError, SessionExpiredError, TransactionError, ZooKeeperError
 from zkrecipes.net.capability_cache import has_version
 from zkrecipes.net.hold_guard import Guard
 from zkrecipes.net.pending import BREAKS_MAX, Pending, PendingRequest
@@ -39,13 +38,13 @@ from zkrecipes.net.wakeup import CallingTask, callable_from_threads_in_task
 
 __all__ = [
     "BREAKS_MAX",
+    "Backoff",
     "CallingTask",
     "ChangedPaths",
     "Guard",
     "Node",
     "Operation",
     "Operations",
-    "Pauses",
     "Pending",
     "RecipeApi",
     "Retries",
@@ -63,38 +62,38 @@ T = TypeVar("T")
 
 @final
 class RecipeApi:
-    """One client's machinery, for recipes.
+    """The interface of one client to its recipes.
 
     Attributes:
-        operations: makes the requests, under the client's chroot.
+        operations: the client's calls as values, under its chroot.
     """
 
     def __init__(
-        self, client: Client, engine: SessionEngine, operations: Operations, tasks: ClientTasks
+        self, calls: Dispatcher, engine: SessionEngine, operations: Operations, tasks: ClientTasks
     ) -> None:
         self.operations = operations
-        self._client = client
+        self._calls = calls
         self._engine = engine
         self._tasks = tasks
 
     @property
     def session(self) -> Session:
-        """The present session: what a recipe creates belongs to this object, and dies with it."""
+        """The current session. The ephemeral znodes that a recipe creates are deleted when it ends."""
         return self._engine.session
 
     @property
     def root(self) -> object:
-        """What all views of one client have in common, for whoever remembers something of each client."""
+        """An object that all views of one client share: a key for a recipe's data about the client."""
         return self._engine
 
     @property
     def is_connected(self) -> bool:
-        """Whether requests flow at the moment."""
+        """Whether requests flow."""
         return self._engine.session.state.is_connected
 
     @contextmanager
     def on_disconnect(self, func: Callable[[], object]) -> Iterator[None]:
-        """Call `func` in this block whenever the client has no connection any longer; it must not raise."""
+        """Call `func` whenever the client loses its connection during the block. `func` must not raise."""
 
         def changed(change: SessionChange) -> None:
             if not change.state.is_connected:
@@ -105,7 +104,7 @@ class RecipeApi:
 
     @property
     def is_over(self) -> bool:
-        """Whether the client can do no more, so that trying again makes no sense."""
+        """Whether the client is over, so that every further attempt would fail."""
         return self._engine.final_error is not None
 
     def retries(self, *, pause_after_loss: bool = False, failure: str = "", path: str = "") -> Retries:
@@ -119,21 +118,21 @@ class RecipeApi:
         is_idempotent: bool = False,
         proves_hold: bool = False,
         survives_cancel: bool = False,
-        watcher: ChangedPaths | FollowUp[Any] | None = None,
+        watcher: ChangedPaths | TriggeredRead[Any] | None = None,
     ) -> Pending[T]:
-        """Send a request now and await it later; requests reach the server in the order of these calls.
+        """Send a request now and await it later. Requests reach the server in the order of these calls.
 
         Args:
-            operation: from `operations`.
-            is_idempotent: a write that may be sent again after a connection loss, because applying it twice
-                is the same as once (the deletion of a znode whose name nobody else uses). It is sent until
-                it is answered or its session is over, whether anybody waits for it or not.
-            proves_hold: a creation whose success shall help to prove a hold: hand it to `guard` as `made`.
-            survives_cancel: a task cancelled while it waits does not drop it, because others may wait for it.
-            watcher: from `changed_paths` or `ask_when_changed`: whom to tell when the watch fires that a
-                read sets.
+            operation: an operation that `operations` made.
+            is_idempotent: send a write again after a connection loss, because applying it twice has the same
+                effect as once (the deletion of a znode whose name no other client uses). The client repeats
+                it until it is answered or its session is over, even if no task waits for it.
+            proves_hold: a creation whose success will help to prove a hold: pass it to `guard` as `made`.
+            survives_cancel: do not drop the request if a task that waits for it is cancelled, because other
+                tasks may wait for it.
+            watcher: the owner of the watch that a read sets, from `changed_paths` or `read_when_changed`.
         """
-        pending = self._client._submit(  # noqa: SLF001
+        pending = self._calls.submit(
             operation,
             is_idempotent=is_idempotent,
             proves_hold=proves_hold,
@@ -141,15 +140,15 @@ class RecipeApi:
             watcher=watcher,
         )
         if isinstance(watcher, ChangedPaths):
-            watcher.asked(pending)
+            watcher.submitted(pending)
         return pending
 
     def catch_up(self) -> Pending[None]:
-        """Submit a write that changes nothing: reads behind it see all that was committed before.
+        """Submit a write that changes nothing: reads submitted after it see all changes committed before it.
 
-        A `sync` promises less. A leader that was cut off from its quorum answers it for some seconds, while
-        the new leader commits other changes. This write needs a quorum. A read that was answered counts only
-        when this has been answered, too: `await` both, and read again where this raises.
+        A `sync` promises less: a leader that was cut off from its quorum answers it for some seconds, while
+        the new leader commits other changes. This write needs a quorum. The result of a read counts only
+        after this write has been answered: `await` both, and read again if this raises.
 
         Returns:
             The write. Its `wait` raises only if it is unknown whether a quorum has committed it.
@@ -158,23 +157,23 @@ class RecipeApi:
         return self.submit(Operation(check.request, _nothing), is_idempotent=True)
 
     async def read_caught_up(self, read: Operation[T]) -> T:
-        """Read what is there now, with all that any client had been promised before this call.
+        """Read with all changes that were confirmed to any client before this call.
 
         Raises:
-            ZooKeeperError: what the server answered to the read or to the write before it (`catch_up`).
+            ZooKeeperError: the server refused the read or the write before it (`catch_up`).
         """
         while True:
             session, caught_up, reading = self.session, self.catch_up(), self.submit(read)
             result = await reading.wait()
             await caught_up.wait()
-            if session is self.session:  # or another server may have been read, which knows less
+            if session is self.session:  # otherwise another server, which lags, may have answered the read
                 return result
 
     @asynccontextmanager
     async def changed_paths(self, *, and_reconnects: bool = False) -> AsyncIterator[ChangedPaths]:
-        """Own the one-shot watches that reads set; leaving the block removes those that are left.
+        """Own the one-shot watches that reads set; leaving the block removes the remaining ones.
 
-        They are of one session: `ChangedPaths.wait` raises when it ends, and another block begins anew.
+        They belong to one session: `ChangedPaths.wait` raises when it ends. Enter a new block then.
 
         Args:
             and_reconnects: whether `ChangedPaths.wait` also returns on each new connection of the session.
@@ -186,24 +185,24 @@ class RecipeApi:
             self._engine.unwatch(changed)
 
     @asynccontextmanager
-    async def ask_when_changed(
-        self, question: Operation[T] | Callable[[], Asked[T]]
-    ) -> AsyncIterator[FollowUp[T]]:
-        """Own one one-shot watch, and ask something the moment it fires; leaving the block removes it.
+    async def read_when_changed(
+        self, read: Operation[T] | Callable[[], SubmittedRead[T]]
+    ) -> AsyncIterator[TriggeredRead[T]]:
+        """Own one one-shot watch, and read as soon as it fires; leaving the block removes the watch.
 
         Args:
-            question: a read, sent ahead of all that other tasks submit when they are woken by the same bytes;
-                or a function that submits one.
+            read: a read, sent before the requests of all other tasks that the same bytes wake; or a function
+                that submits a read.
         """
-        if isinstance(question, Operation):
-            operation = question
-            follow_up: FollowUp[T] = FollowUp(lambda: self.submit(operation))
+        if isinstance(read, Operation):
+            operation = read
+            triggered: TriggeredRead[T] = TriggeredRead(lambda: self.submit(operation))
         else:
-            follow_up = FollowUp(question)
+            triggered = TriggeredRead(read)
         try:
-            yield follow_up
+            yield triggered
         finally:
-            self._engine.unwatch(follow_up)
+            self._engine.unwatch(triggered)
 
     def guard(
         self,
@@ -213,16 +212,16 @@ class RecipeApi:
         also: Sequence[str] = (),
         made: Pending[Any] | None = None,
     ) -> Guard:
-        """Prove a hold: check its own znode again and again in transactions that change nothing.
+        """Prove a hold: check the hold's znode repeatedly in transactions that change nothing.
 
         Args:
-            path: the hold's znode, which belongs to this hold alone and whose name is never used again; its
-                ACL must give its owner READ.
+            path: the hold's znode. It belongs to this hold alone, its name is never used again, and its ACL
+                must give its owner READ.
             session: the session that owns the znode.
             also: more znodes of the same hold, which is lost with the first of them.
-            made: the creation of `path`, submitted as evidence: where it proves enough, the guard is proven
-                at once and the round trip of a first check is saved. Only for a znode that its owner can
-                surely read: otherwise the first check, later, would be refused.
+            made: the creation of `path`, submitted with `proves_hold`. If it proves enough, the guard is
+                proven immediately, which saves the round trip of a first check. Pass it only if the owner
+                certainly may read the znode: otherwise the server would refuse the first check later.
 
         Returns:
             A cancel scope for the body, and `valid_until`. Call `release` when the body has ended.
@@ -232,104 +231,81 @@ class RecipeApi:
         return self._engine.holds.guard(full(path), session, map(full, also), evidence)
 
     def background(self, func: Callable[[], Awaitable[None]]) -> AbstractAsyncContextManager[None]:
-        """Run `func` in a task of the client's, ended with the block; its errors are logged, never raised.
+        """Run `func` in a task of the client until the block ends. Its errors are logged, never raised.
 
         Raises:
             ZooKeeperError: the client is over.
         """
-        return self._client._calls.background(func)  # noqa: SLF001
+        return self._calls.background(func)
+
+    def transaction(
+        self, translate: Callable[[TransactionError], ZooKeeperError]
+    ) -> AbstractAsyncContextManager[Transaction]:
+        """Collect operations in the block and apply all of them or none, as `Client.transaction` does.
+
+        Args:
+            translate: turns the error of a rolled-back transaction into another one, for the block's end and
+                for the result of each operation.
+        """
+        return open_transaction(self.operations, self._calls, translate)
 
     async def clean_up(self, func: Callable[[], Awaitable[None]]) -> None:
-        """Run `func` in a task of the client's, and wait, shielded, an eighth of a timeout at most.
+        """Run `func` in a task of the client, and wait, shielded, for at most an eighth of the timeout.
 
-        It does nothing when the client is over: so is the session, and with it whatever it had made.
+        This does nothing if the client is over: its session has ended, and its ephemeral znodes with it.
 
-        Cancellation, native ones included, ends the wait and not the clean-up, which goes on until it has
-        ended or the client has.
+        Cancellation, including native ones, ends the wait and not the clean-up, which continues until it or
+        the client ends.
         """
         self._engine.check_loop()
         if not self.is_over:
             await self._tasks.clean_up(func, wait_at_most=self._engine.session.timeout / 8)
 
-    async def clean_up_after(self, errand: Pending[Any], rest: Rest) -> None:
-        """Wait, as `clean_up`, for an errand, and for what is to be done after it.
+    async def clean_up_after(self, request: Pending[Any], rest: Rest) -> None:
+        """Wait, as `clean_up` does, for a submitted request, and for the rest of the clean-up.
 
         Args:
-            errand: the first try, which was submitted.
-            rest: called with its answer; returns what is left to be done, or None. Only that takes a task.
+            request: the first request of the clean-up.
+            rest: called after the answer; returns the rest, which needs a task, or None.
         """
         if not self.is_over:
             wait_at_most = self._engine.session.timeout / 8
-            await self._tasks.clean_up_after(errand, rest, wait_at_most=wait_at_most)
+            await self._tasks.clean_up_after(request, rest, wait_at_most=wait_at_most)
 
     def start_clean_up(self, func: Callable[[], Awaitable[object]]) -> None:
-        """Run `func` as `clean_up` does, with no caller that waits for it."""
+        """Run `func` as `clean_up` does, without waiting for it."""
         self._engine.check_loop()
         if not self.is_over:
             self._tasks.start_clean_up(func)
 
-    async def finish(self, errand: Pending[Any]) -> None:
-        """Wait until an errand is answered: shielded, and an eighth of a timeout at most.
-
-        Cancellation, native ones included, ends the wait and not the errand.
-        """
-        with anyio.move_on_after(self._engine.session.timeout / 8, shield=True):
-            await errand.wait_done()
-
-    @asynccontextmanager
-    async def on_new_session(self) -> AsyncIterator[AsyncIterator[Session]]:
-        """An async iterator of sessions: each that begins from now on, once it is connected."""
-        with self._engine.changes.follow() as changes:
-            yield _NewSessions(self._engine, changes)
-
     async def has_containers(self) -> bool:
-        """Whether the server can make containers (from 3.5)."""
+        """Ask whether the server can create containers (from 3.5)."""
         return await has_version(self._engine, ServerVersion.V3_5)
 
 
-@final
-class _NewSessions:
-    """An iterator of its own, as nobody would close a generator after a `break`."""
-
-    def __init__(self, engine: SessionEngine, changes: AsyncIterator[SessionChange]) -> None:
-        self._engine = engine
-        self._changes = changes
-        self._last_id = engine.session.id
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Session:
-        async for change in self._changes:
-            if change.state is SessionState.CONNECTED and change.session_id != self._last_id:
-                self._last_id = change.session_id
-                return self._engine.session
-        raise StopAsyncIteration
-
-
 def _nothing(_: object) -> None:
-    """For a write whose answer says nothing, even if it failed: a quorum has committed the failure."""
+    """Ignore the answer of a write, even a failure: a quorum has committed the failure."""
 
 
 def recipe_api(client: Client) -> RecipeApi:
-    """Return the machinery of `client`.
+    """Return the interface of `client` to its recipes.
 
     Raises:
         TypeError: it is not a client.
     """
     check_client(client)
-    # The one friend of `Client`: what others may not touch is offered here under names that stay.
-    engine, operations, tasks = client._engine, client._operations, client._tasks  # noqa: SLF001
-    return RecipeApi(client, engine, operations, tasks)
+    # The only module that reads private attributes of `Client`: it offers them under stable names.
+    calls, tasks = client._calls, client._tasks  # noqa: SLF001
+    return RecipeApi(calls, calls.engine, client.operations, tasks)
 
 
 async def note_resumption(api: RecipeApi) -> None:
-    """Note in a resumed session where the transactions of this client begin.
+    """Note the zxid in a resumed session at which the transactions of this client start.
 
-    A read-only server cannot tell; nothing is noted then.
+    A read-only server cannot report it; then nothing is noted.
     """
     session = api.session
-    pauses = Pauses()
+    pauses = Backoff()
     while session is api.session and not session.state.is_final:
         caught_up = api.catch_up()
         try:

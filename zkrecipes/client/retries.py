@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Final, final
 
-from zkrecipes.client.pauses import Pauses
+from zkrecipes.client.backoff import Backoff
 from zkrecipes.errors import ConnectionLossError, SessionExpiredError, ZooKeeperError
 
 __all__ = ["Retries"]
@@ -45,7 +45,7 @@ class Retries:
         self._pause_after_loss = pause_after_loss
         self._failure = failure
         self._path = path
-        self._pauses = Pauses()
+        self._pauses = Backoff()
 
     async def wait_after(self, error: ZooKeeperError) -> None:
         """Wait until the step may be tried again after `error`.

@@ -1,4 +1,4 @@
-"""The figures of a client: what a health check or a dashboard asks for."""
+"""The figures of a client, for health checks and dashboards."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ __all__ = ["ClientStats", "stats_of"]
 @final
 @dataclass(frozen=True, slots=True)
 class ClientStats:
-    """A client at one moment; the counts are since `connect()`, over all its connections and sessions.
+    """The figures of a client. Counts start at `connect()` and cover all connections and sessions.
 
     Attributes:
-        state: of the present session.
-        session_id: its id; 0 while there is none.
-        session_timeout: in seconds, as negotiated.
-        server: the address of the server that the client is attached to, `host:port`; None while there is
-            none.
+        state: the state of the current session.
+        session_id: its id; 0 without a session.
+        session_timeout: its timeout in seconds, as negotiated.
+        server: the address of the server that the client is attached to, `host:port`, or None.
         last_zxid: the newest transaction that the session has seen.
-        unanswered_for: seconds since the newest request or ping was sent that has an answer: about a
-            third of the timeout at most while all is well, or as long as a large reply takes to arrive;
-            infinite before there is a session.
+        unanswered_for: seconds since the client sent the newest request or ping that was answered. This is
+            usually at most about a third of the timeout, or as long as a large reply takes to arrive. It
+            is infinite before the first session.
         outstanding: requests that wait for an answer, or for a connection.
-        replies: answers received, errors included.
-        bytes_sent: on connections that attached a session, heartbeats included.
-        bytes_received: the same.
-        connections: how often a session was attached; all but `sessions` of them are reconnects.
-        sessions: how many sessions there have been.
-        watches: watches that are set, or will be on the next connection.
-        holds: locks, leaderships and permits that are held or about to be.
+        replies: answers received, including errors.
+        bytes_sent: bytes sent on connections that attached a session, including heartbeats.
+        bytes_received: bytes received on them.
+        connections: the number of times that a session was attached; all but `sessions` of them are
+            reconnects.
+        sessions: the number of sessions.
+        watches: watches that are set, or will be set on the next connection.
+        holds: locks, leaderships and permits that are held or about to be held.
     """
 
     state: SessionState
@@ -53,7 +53,7 @@ class ClientStats:
 
 
 def stats_of(engine: SessionEngine) -> ClientStats:
-    """The figures of the client that `engine` is the engine of."""
+    """Return the figures of the client that runs `engine`."""
     session, traffic, address = engine.session, engine.traffic, engine.address
     return ClientStats(
         state=session.state,

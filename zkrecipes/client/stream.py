@@ -1,9 +1,10 @@
-"""A stream of requests: many more than memory could hold, a bounded number of them under way."""
+"""A stream of requests: more requests than fit into memory, with a bounded number of them in flight."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, closing
 from typing import Generic, Self, TypeVar, final
 
 import anyio
@@ -13,22 +14,22 @@ from zkrecipes.client.dispatch import Dispatcher
 from zkrecipes.client.operations import Operation, check_alone
 from zkrecipes.net.pending import Pending, PendingRequest
 
-__all__ = ["AsyncSource", "Replies", "SyncSource", "check_window"]
+__all__ = ["Replies", "SyncSource", "check_window", "open_stream"]
 
 T = TypeVar("T")
 
 
 def check_window(window: int) -> int:
-    """Return `window` if so many requests can be under way.
+    """Return `window` if it is a possible number of requests in flight.
 
     Raises:
-        TypeError: it is no int.
+        TypeError: it is not an int.
         ValueError: it is less than one.
     """
     if isinstance(window, bool) or not isinstance(window, int):
-        raise TypeError(f"a window is a number of requests, not {window!r}")
+        raise TypeError(f"window must be an int, a number of requests, not {window!r}")
     if window < 1:
-        raise ValueError(f"a window has room for one request at least, not {window!r}")
+        raise ValueError(f"window must be at least 1, not {window!r}")
     return window
 
 
@@ -36,10 +37,10 @@ def check_window(window: int) -> int:
 class Replies(Generic[T]):
     """An async iterator of the replies, in the order of the requests: each is a `Pending` that is done.
 
-    `reply.result()` is the result, or raises the error that is in its place. An error of the iterable that
-    the requests come from is in its place too: it is raised after the replies to what came before it.
+    `reply.result()` returns the result or raises the error of this request. If the iterable of requests
+    raises an error, the iteration raises it after the replies to the requests before it.
 
-    One task iterates. It may be cancelled and go on later: no reply is lost.
+    One task iterates. A cancelled task may continue later: no reply is lost.
     """
 
     def __init__(self, source: _Source[T], calls: Dispatcher) -> None:
@@ -51,7 +52,7 @@ class Replies(Generic[T]):
         return self
 
     async def __anext__(self) -> Pending[T]:
-        """The next reply.
+        """Wait for the next reply.
 
         Raises:
             StopAsyncIteration: every request has been answered.
@@ -67,47 +68,66 @@ class Replies(Generic[T]):
             self._is_waiting = False
 
     async def _take(self) -> PendingRequest[T]:
-        under_way = self._source.under_way
-        await self._source.until_there_is_one()
-        if not under_way:
+        in_flight = self._source.in_flight
+        await self._source.wait_until_nonempty()
+        if not in_flight:
             if self._source.error is not None:
                 error, self._source.error = self._source.error, None
                 raise error
             raise StopAsyncIteration
-        reply = under_way[0]
+        reply = in_flight[0]
         if not reply.is_done:
             await reply.wait_done()
         self._calls.explain(reply.error, reply.request)
-        # Not before: a cancelled wait must not lose it.
-        return under_way.popleft()
+        # Not earlier: a cancelled wait must not lose it.
+        return in_flight.popleft()
+
+
+@asynccontextmanager
+async def open_stream(
+    requests: Iterable[Operation[T]] | AsyncIterable[Operation[T]], calls: Dispatcher, *, window: int
+) -> AsyncIterator[Replies[T]]:
+    """Send the requests while the block iterates over the replies; leaving it drops those not sent.
+
+    Raises:
+        ValueError: the window is less than one.
+    """
+    if isinstance(requests, AsyncIterable):
+        source = _AsyncSource(requests, calls, window)
+        with closing(source):
+            async with calls.background(source.run):
+                yield Replies(source, calls)
+    else:
+        with closing(SyncSource(requests, calls, window)) as plain:
+            yield Replies(plain, calls)
 
 
 class _Source(Generic[T]):
-    """Where the requests come from, and those of them that are under way, oldest first.
+    """The iterable of requests, and those of its requests that are in flight, oldest first.
 
     Attributes:
-        under_way: sent, or waiting for a connection, or answered and not yet taken.
-        error: what the iterable raised; it is over then.
+        in_flight: requests that were sent or wait for a connection, and replies that were not taken yet.
+        error: the error that the iterable raised; the iterable is over then.
     """
 
     def __init__(self, calls: Dispatcher, window: int) -> None:
-        self.under_way: deque[PendingRequest[T]] = deque()
+        self.in_flight: deque[PendingRequest[T]] = deque()
         self.error: Exception | None = None
         self._calls = calls
         self._window = check_window(window)
         self._is_over = False
         self._is_closed = False
 
-    async def until_there_is_one(self) -> None:
-        """Wait until a request is under way, or there will be none."""
+    async def wait_until_nonempty(self) -> None:
+        """Wait until a request is in flight, or until the iterable is over."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Nobody waits any longer: no more requests, and what was not sent need not be."""
+        """Take no more requests from the iterable, and drop those that were not sent."""
         self._is_closed = self._is_over = True
-        for pending in self.under_way:
+        for pending in self.in_flight:
             pending.drop()
-        self.under_way.clear()
+        self.in_flight.clear()
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -120,42 +140,42 @@ class _Source(Generic[T]):
 
 @final
 class SyncSource(_Source[T]):
-    """Requests from a plain iterable. It is asked whenever half of the window is free.
+    """Requests from a plain iterable. The source reads it whenever half of the window is free.
 
-    So no task is needed, requests leave many at a time, and there is a checkpoint at least as often.
+    So it needs no task, many requests leave in one send, and there is at least one checkpoint each time.
     """
 
     def __init__(self, requests: Iterable[Operation[T]], calls: Dispatcher, window: int) -> None:
         super().__init__(calls, window)
         self._requests = iter(requests)
-        self._asked: Operation[T] | None = None
+        self._next: Operation[T] | None = None
 
-    async def until_there_is_one(self) -> None:
-        """Send as many as there is room for."""
+    async def wait_until_nonempty(self) -> None:
+        """Submit requests until the window is full."""
         self._check_open()
-        if self._is_over or 2 * len(self.under_way) > self._window:
+        if self._is_over or 2 * len(self.in_flight) > self._window:
             return
         await anyio.lowlevel.checkpoint()
-        while len(self.under_way) < self._window and self._ask():
-            assert self._asked is not None
-            self.under_way.append(self._calls.submit(self._asked, survives_cancel=True))
-            # Not before: a cancelled wait must not lose it.
-            self._asked = None
+        while len(self.in_flight) < self._window and self._read():
+            assert self._next is not None
+            self.in_flight.append(self._calls.submit(self._next, survives_cancel=True))
+            # Not earlier: an error of the submission must not lose it.
+            self._next = None
 
-    def _ask(self) -> bool:
-        if self._asked is None:
+    def _read(self) -> bool:
+        if self._next is None:
             try:
-                self._asked = check_alone(next(self._requests))
+                self._next = check_alone(next(self._requests))
             except StopIteration:
                 self._end()
-            except Exception as error:  # noqa: BLE001 - raised in its place
+            except Exception as error:  # noqa: BLE001 - raised after the replies before it
                 self._end(error)
-        return self._asked is not None
+        return self._next is not None
 
 
 @final
-class AsyncSource(_Source[T]):
-    """Requests from an async iterable, which may take its time: a task of its own reads it (`run`)."""
+class _AsyncSource(_Source[T]):
+    """Requests from an async iterable, which may be slow: a separate task reads it (`run`)."""
 
     def __init__(self, requests: AsyncIterable[Operation[T]], calls: Dispatcher, window: int) -> None:
         super().__init__(calls, window)
@@ -163,38 +183,38 @@ class AsyncSource(_Source[T]):
         self._changed = anyio.Event()
 
     async def run(self) -> None:
-        """Read the iterable to its end, as far as the window has room."""
+        """Read the iterable to its end, waiting while the window is full."""
         try:
             async for operation in self._requests:
-                await self._until(lambda: len(self.under_way) < self._window)
+                await self._wait_until(lambda: len(self.in_flight) < self._window)
                 pending = self._calls.submit(check_alone(operation), survives_cancel=True)
-                self.under_way.append(pending)
-                self._tell()
+                self.in_flight.append(pending)
+                self._notify()
             self._end()
-        except Exception as error:  # noqa: BLE001 - raised in its place
+        except Exception as error:  # noqa: BLE001 - raised after the replies before it
             self._end(error)
         finally:
-            # Begun in this task, so nobody else could close it well.
+            # This task started the generator, so no other task could close it properly.
             if isinstance(self._requests, AsyncGenerator):
                 await self._requests.aclose()
-        self._tell()
+        self._notify()
 
-    async def until_there_is_one(self) -> None:
-        """Wait until the task has sent one that is not taken, or has come to the end."""
+    async def wait_until_nonempty(self) -> None:
+        """Wait until the task has submitted a request whose reply was not taken, or has ended."""
         self._check_open()
-        self._tell()  # a reply was taken since, perhaps
-        await self._until(lambda: bool(self.under_way) or self._is_over)
+        self._notify()  # a reply may have been taken since
+        await self._wait_until(lambda: bool(self.in_flight) or self._is_over)
         self._check_open()
 
     def close(self) -> None:
-        """The same, also for a task that waits for a request."""
+        """Close the source, and wake a task that waits for a request."""
         super().close()
-        self._tell()
+        self._notify()
 
-    async def _until(self, is_so: Callable[[], bool]) -> None:
-        while not is_so():
+    async def _wait_until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
             await self._changed.wait()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, TypeVar, final
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar, Unpack, final
 
+from zkrecipes.client.batch import Batch, strictest
+from zkrecipes.client.create_options import CreateOptions
 from zkrecipes.client.dispatch import Dispatcher
 from zkrecipes.client.operations import Operation, Operations
 from zkrecipes.codec.jute import Record
 from zkrecipes.codec.messages import ErrorReply, Request
 from zkrecipes.codec.multi import MultiReply, MultiRequest
-from zkrecipes.codec.records import ACL, Stat
+from zkrecipes.codec.records import Stat
 from zkrecipes.errors import (
     RuntimeInconsistencyError,
     ServerError,
@@ -18,114 +21,99 @@ from zkrecipes.errors import (
     ZooKeeperError,
     error_from_code,
 )
-from zkrecipes.net.pending import Pending, PendingRequest
-from zkrecipes.net.wakeup import Parking
+from zkrecipes.net.pending import Pending
 
-__all__ = ["Transaction", "as_transaction"]
+__all__ = ["Transaction", "as_transaction", "open_transaction"]
 
 T = TypeVar("T")
+
+Translation = Callable[[TransactionError], ZooKeeperError]
+"""Turns the error of a transaction into the error that its caller gets."""
 
 
 @final
 class Transaction:
     """Operations that are applied together, in order, when the block ends without an error.
 
-    Each call returns a `Pending` whose `result()` is there after the block; before that it raises
-    `RuntimeError`. Nothing is sent before the end of the block, and nothing at all if it raises.
+    Each call returns a `Pending` whose `result()` is available after the block; before that, it raises
+    `RuntimeError`. Nothing is sent before the end of the block, and nothing at all if the block raises.
     """
 
-    def __init__(self, operations: Operations, parking: Parking) -> None:
+    def __init__(self, operations: Operations, batch: Batch) -> None:
         self._operations = operations
-        self._parking = parking
-        self._collected: list[PendingRequest[Any]] = []
-        self._is_over = False
+        self._batch = batch
 
-    def create(
-        self,
-        path: str,
-        data: bytes | None = b"",
-        *,
-        ephemeral: bool = False,
-        sequential: bool = False,
-        container: bool = False,
-        ttl: float | None = None,
-        acl: Sequence[ACL] | None = None,
-    ) -> Pending[str]:
-        """Make a znode, as `Client.create` does; the result is its path."""
-        return self._collect(
-            self._operations.create(
-                path,
-                data,
-                ephemeral=ephemeral,
-                sequential=sequential,
-                container=container,
-                ttl=ttl,
-                acl=acl,
-            )
-        )
+    def create(self, path: str, data: bytes | None = b"", **options: Unpack[CreateOptions]) -> Pending[str]:
+        """Create a znode, as `Client.create` does; the result is its path."""
+        return self._batch.collect(self._operations.create(path, data, **options))
 
     def set(self, path: str, data: bytes | None, *, version: int | None = None) -> Pending[Stat]:
         """Replace a znode's data, as `Client.set` does; the result is its new stat."""
-        return self._collect(self._operations.set(path, data, version=version))
+        return self._batch.collect(self._operations.set(path, data, version=version))
 
     def delete(self, path: str, *, version: int | None = None) -> Pending[None]:
-        """Remove a znode, as `Client.delete` does."""
-        return self._collect(self._operations.delete(path, version=version))
+        """Delete a znode, as `Client.delete` does."""
+        return self._batch.collect(self._operations.delete(path, version=version))
 
     def check(self, path: str, *, version: int | None = None) -> Pending[None]:
         """Fail the whole transaction unless the znode exists and has this version (None: any)."""
-        return self._collect(self._operations.check(path, version=version))
+        return self._batch.collect(self._operations.check(path, version=version))
 
     def __len__(self) -> int:
-        return len(self._collected)
+        return len(self._batch.pendings)
 
-    def _collect(self, operation: Operation[T]) -> Pending[T]:
-        if self._is_over:
-            raise RuntimeError("the transaction's block has ended: begin another one")
-        pending = PendingRequest(operation.request, operation.convert, self._parking)
-        self._collected.append(pending)
-        return pending
 
-    def close(self) -> None:
-        """The block has ended: no more operations."""
-        self._is_over = True
+@asynccontextmanager
+async def open_transaction(
+    operations: Operations, calls: Dispatcher, translate: Translation | None = None
+) -> AsyncIterator[Transaction]:
+    """Collect operations in the block, and apply them when it ends without an error.
 
-    async def commit(self, calls: Dispatcher) -> None:
-        """Apply the operations, and give each its result or the error that all of them have.
+    Args:
+        operations: makes the requests.
+        calls: sends them.
+        translate: turns the error of a rolled-back transaction into another one, for the block's end and for
+            the result of each operation. None: the error stays.
 
-        Raises:
-            TransactionError: an operation failed, and none was applied.
-            ConnectionLossError: it is unknown whether they were applied.
-            ProtocolError: the same, for the server sent other results than it was asked for.
-        """
-        if not self._collected:
-            return
-        operation = Operation(MultiRequest(tuple(each.request for each in self._collected)), _itself)
-        try:
-            pending = calls.submit(operation)
-            self._take_reply(await pending.wait(), pending.zxid)
-        except ZooKeeperError as error:
-            self.fail(error)
-            if isinstance(error, TransactionError):
-                calls.explain(error.error, self._collected[error.index].request)
-            raise
+    Raises:
+        TransactionError: an operation failed, and none was applied.
+        ConnectionLossError: it is unknown whether the operations were applied.
+        ProtocolError: the same, because the server sent results of other operations.
+    """
+    batch = Batch("the transaction's block", calls.parking)
+    try:
+        yield Transaction(operations, batch)
+    finally:
+        batch.close()
+    if batch.pendings:
+        await _commit(batch, calls, translate)
 
-    def fail(self, error: ZooKeeperError) -> None:
-        """The transaction was not applied, or nobody knows; also said by who knows better why."""
-        for pending in self._collected:
-            pending.complete(None, error)
 
-    def _take_reply(self, reply: MultiReply, zxid: int) -> None:
-        requests = [each.request for each in self._collected]
+async def _commit(batch: Batch, calls: Dispatcher, translate: Translation | None) -> None:
+    requests = batch.requests
+    operation = Operation(MultiRequest(requests), _itself, requirement=batch.requirement)
+    try:
+        sent = calls.submit(operation)
+        reply = await sent.wait()
         _check_reply(reply, requests)
-        for pending, result in zip(self._collected, reply.results, strict=True):
-            pending.complete(result, None, zxid)
+    except TransactionError as error:
+        calls.explain(error.error, requests[error.index])
+        outcome = error if translate is None else translate(error)
+        batch.fail(outcome)
+        if outcome is error:
+            raise
+        raise outcome from error
+    except ZooKeeperError as error:
+        batch.fail(error)
+        raise
+    for pending, result in zip(batch.pendings, reply.results, strict=True):
+        pending.complete(result, None, sent.zxid)
 
 
 def as_transaction(operations: Sequence[Operation[Any]]) -> Operation[list[Any]]:
     """Make one operation of several writes and checks: all are applied, or none.
 
-    Its result is the list of theirs; where one failed, the result raises `TransactionError`.
+    Its result is the list of their results. If one of them fails, the result raises `TransactionError`.
     """
     requests = tuple(operation.request for operation in operations)
 
@@ -134,7 +122,8 @@ def as_transaction(operations: Sequence[Operation[Any]]) -> Operation[list[Any]]
         results = zip(operations, reply.results, strict=True)
         return [operation.convert(result) for operation, result in results]
 
-    return Operation(MultiRequest(requests), convert)
+    requirement = strictest(operation.requirement for operation in operations)
+    return Operation(MultiRequest(requests), convert, requirement=requirement)
 
 
 def _itself(reply: MultiReply) -> MultiReply:
@@ -157,7 +146,7 @@ def _check_reply(reply: MultiReply, requests: Sequence[Request[Any]]) -> None:
 
 
 def _failure(results: tuple[Record, ...], requests: Sequence[Request[Any]]) -> TransactionError | None:
-    """The operation that failed: those before it have code 0, those after it RuntimeInconsistency."""
+    """Find the operation that failed: those before it have code 0, those after it RuntimeInconsistency."""
     failed = [
         (index, result.err)
         for index, result in enumerate(results)

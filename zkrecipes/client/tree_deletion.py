@@ -1,12 +1,13 @@
-"""delete(recursive=True): a znode and all below it, while others may add to it and take from it.
+"""delete(recursive=True): a znode and all znodes below it, while other clients may change the tree.
 
-Each znode is deleted by a request of its own: a transaction over a large tree would not fit into a packet,
-and one child that somebody else deletes would undo all of it. So a tree is not deleted at one moment.
+Each znode is deleted by a separate request. A transaction over a large tree would not fit into a packet, and
+would fail as a whole if another client deleted one of its znodes. So the deletion is not atomic.
 
-To list a znode only to learn that it is a leaf would be a request wasted for most: children are deleted at a
-venture, many at a time, and the server's refusal tells which of them have children of their own. The deletion
-goes down level by level and up again, so that the round trips depend on the depth of the tree and the number
-of its znodes divided by the window, not on the number of znodes with children.
+Most znodes are leaves, and listing a znode only to learn that it is a leaf would waste a request. So the
+deletion sends deletes for many children at a time without listing them, and the server's refusals show which
+of them have children. It works down level by level and up again. The number of round trips depends on the
+depth of the tree and on the number of its znodes divided by the window, not on the number of znodes with
+children.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ __all__ = ["delete_tree"]
 
 _WINDOW: Final = 256
 _LISTS: Final = 64
-"""Lists of children that may be on their way at once: each may be as large as a packet."""
+"""Lists of children in flight at the same time: each may be as large as a packet."""
 _BATCH: Final = 4096
-"""Children of several znodes that are deleted together."""
-# So often may others make children of a znode between the deletion of those that it had and its own.
+"""Children, of several znodes, that are deleted together."""
+# How many times other clients may create children between the deletion of a znode's children and its own.
 _ROUNDS_MAX: Final = 10
 
 
@@ -39,13 +40,15 @@ async def delete_tree(calls: Dispatcher, operations: Operations, path: str) -> N
 
     Raises:
         ValueError: it is the root.
-        NoNodeError: there is no znode at `path`. What vanishes below it meanwhile is no error.
-        NotEmptyError: others made children again and again.
+        NoNodeError: the znode at `path` does not exist. A missing znode below it causes no error.
+        NotEmptyError: other clients created children again and again.
         PacketTooLargeError: a list of children is larger than the client accepts (`max_packet_size`).
     """
     if path == "/":
-        raise ValueError("the root is not deleted, not even that of a chroot: delete its children by name")
-    operations.full(path)  # checks it
+        raise ValueError(
+            "path must not be the root, not even the root of a chroot: delete its children by name"
+        )
+    operations.full(path)  # checks the path
     deletion = _TreeDeletion(calls, operations.for_listed())
     if await deletion.delete(path, must_exist=True):
         return
@@ -54,13 +57,13 @@ async def delete_tree(calls: Dispatcher, operations: Operations, path: str) -> N
         left = await deletion.empty_and_delete(path)
         if not left:
             return
-    raise NotEmptyError(operations.full(left[0]), detail="others keep making children")
+    raise NotEmptyError(operations.full(left[0]), detail="other clients keep creating children")
 
 
 class _NotDeleted(NamedTuple):
     has_children: list[str]
     unknown: list[str]
-    """The reply was lost."""
+    """Znodes whose deletion was not answered."""
 
 
 @final
@@ -70,7 +73,7 @@ class _TreeDeletion:
         self._operations = operations
 
     async def delete(self, path: str, *, must_exist: bool = False) -> bool:
-        """Delete one znode; False if it has children."""
+        """Delete one znode, and return whether it is deleted; False if it has children."""
         while True:
             try:
                 await self._calls.run(self._operations.delete(path))
@@ -80,12 +83,12 @@ class _TreeDeletion:
             except NotEmptyError:
                 return False
             except ConnectionLossError:
-                must_exist = False  # perhaps it was deleted
+                must_exist = False  # it may have been deleted
                 continue
             return True
 
     async def empty_and_delete(self, path: str) -> list[str]:
-        """Go down level by level and up again; return those to which others have added, deepest first."""
+        """Delete level by level, down and up again; return the znodes with new children, deepest first."""
         levels = [[path]]
         while levels[-1]:
             levels.append(await self._delete_children(levels[-1]))
@@ -97,7 +100,7 @@ class _TreeDeletion:
         return left
 
     async def _delete_children(self, parents: list[str]) -> list[str]:
-        """Delete the children of these znodes; return those that are perhaps still there."""
+        """Delete the children of these znodes; return the children that may still exist."""
         left: list[str] = []
         batch: list[str] = []
         requests = (self._operations.get_children(parent) for parent in parents)

@@ -1,12 +1,13 @@
-"""Values in place of bytes: JSON, msgspec, pydantic, or whatever two functions make of them."""
+"""Values instead of bytes: JSON, msgspec, pydantic, or any format that two functions convert."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Generic, NamedTuple, TypeVar, final
+from collections.abc import Callable
+from typing import Generic, NamedTuple, TypeVar, Unpack, final
 
 from zkrecipes.client.client import Client, check_client
-from zkrecipes.codec.records import ACL, Stat
+from zkrecipes.client.create_options import CreateOptions
+from zkrecipes.codec.records import Stat
 
 __all__ = ["TypedClient", "TypedNode"]
 
@@ -30,13 +31,13 @@ class TypedClient(Generic[V]):
         job, stat = await jobs.get("/jobs/7")
         await jobs.set("/jobs/7", {**job, "state": "done"}, version=stat.version)
 
-    It is a view: the client, its session and its errors are the same. A value that is watched, or updated by
-    several at once, is a `ConfigWatch`'s business.
+    It is a view: the client, its session and its errors are the same. Use `ConfigWatch` for a value that you
+    watch, or that several clients update concurrently.
 
     Args:
-        client: whose znodes.
-        decode: makes a value of the data; null data are empty.
-        encode: makes data of a value; a string becomes UTF-8.
+        client: the client.
+        decode: turns data into a value; null data is passed as empty.
+        encode: turns a value into data; a string is encoded in UTF-8.
     """
 
     def __init__(
@@ -48,11 +49,11 @@ class TypedClient(Generic[V]):
         self._encode = encode
 
     async def get(self, path: str) -> TypedNode[V]:
-        """A znode's value and stat.
+        """Read a znode's value and stat.
 
         Raises:
-            NoNodeError: there is no znode.
-            Exception: what `decode` raises, with a note that names the znode and its version.
+            NoNodeError: the znode does not exist.
+            Exception: an error of `decode`, with a note that names the znode and its version.
         """
         data, stat = await self._client.get(path)
         try:
@@ -65,10 +66,10 @@ class TypedClient(Generic[V]):
         """Replace a znode's value, as `Client.set` does, and return its new stat.
 
         Raises:
-            NoNodeError: there is no znode.
+            NoNodeError: the znode does not exist.
             BadVersionError: it has another version.
-            ConnectionLossError: it is unknown whether it was changed.
-            Exception: what `encode` raises; nothing was sent.
+            ConnectionLossError: it is unknown whether the value was replaced.
+            Exception: an error of `encode`; nothing was sent.
         """
         return await self._client.set(path, self._data_of(value), version=version)
 
@@ -77,31 +78,18 @@ class TypedClient(Generic[V]):
         path: str,
         value: V,
         *,
-        ephemeral: bool = False,
-        sequential: bool = False,
-        container: bool = False,
-        ttl: float | None = None,
-        acl: Sequence[ACL] | None = None,
         make_parents: bool = False,
+        **options: Unpack[CreateOptions],
     ) -> str:
-        """Make a znode with a value, as `Client.create` does, and return its path.
+        """Create a znode with a value, as `Client.create` does, and return its path.
 
         Raises:
-            NodeExistsError: there is one already.
-            NoNodeError: there is no parent.
-            ConnectionLossError: it is unknown whether it was made.
-            Exception: what `encode` raises; nothing was sent.
+            NodeExistsError: the znode exists already.
+            NoNodeError: its parent does not exist.
+            ConnectionLossError: it is unknown whether the znode was created.
+            Exception: an error of `encode`; nothing was sent.
         """
-        return await self._client.create(
-            path,
-            self._data_of(value),
-            ephemeral=ephemeral,
-            sequential=sequential,
-            container=container,
-            ttl=ttl,
-            acl=acl,
-            make_parents=make_parents,
-        )
+        return await self._client.create(path, self._data_of(value), make_parents=make_parents, **options)
 
     def _data_of(self, value: V) -> bytes:
         data = self._encode(value)

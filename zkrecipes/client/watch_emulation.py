@@ -1,7 +1,8 @@
-"""A persistent watch on servers that have none (before 3.6): one-shot watches, set again each time they fire.
+"""Emulates a persistent watch on servers that have none (before 3.6): one-shot watches, set again and again.
 
-What happens between a firing and the setting is not told one by one, but it is not lost: setting a watch
-reads the znode, and what differs from the last reading is told as events. The zxids tell: they never repeat.
+A change between the firing of a watch and the next setting does not get a separate event, but it is not lost:
+setting a watch reads the znode, and every difference from the previous reading becomes an event. The zxids
+show the differences, because a zxid never repeats.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol
 
-from zkrecipes.client.pauses import Pauses
-from zkrecipes.client.watching import OneShotWatch, WatchEvents
+from zkrecipes.client.backoff import Backoff
+from zkrecipes.client.watching import OneShotOwner, PersistentOwner
 from zkrecipes.codec.records import Stat
 from zkrecipes.enums import EventType
 from zkrecipes.errors import NoNodeError, SessionExpiredError, ZooKeeperError
@@ -20,79 +21,80 @@ from zkrecipes.protocol.events import WatchEvent
 __all__ = ["keep_watching"]
 
 
-Read = Callable[[OneShotWatch], Awaitable[Stat | None]]
-"""Reads the znode's stat (None: there is none) and sets watches that fire when data, children or existence
-may have changed."""
+Read = Callable[[OneShotOwner], Awaitable[Stat | None]]
+"""Reads the znode's stat (None: it does not exist) and sets watches that fire when the data, the children or
+the existence of the znode may have changed."""
 
 
-class Watcher(Protocol):
-    """The client's session, as far as it is needed here."""
+class Engine(Protocol):
+    """The part of the client's engine that this module uses."""
 
     traffic: Traffic
-    """Counts connections: where there is another one than before, the server has forgotten all watches."""
+    """Counts connections: after a new connection, the server has forgotten all watches."""
 
     @property
     def final_error(self) -> ZooKeeperError | None:
         """The error that ended the client, or None."""
 
-    def unwatch(self, owner: OneShotWatch) -> None:
-        """The watch is of no more interest."""
+    def unwatch(self, owner: OneShotOwner) -> None:
+        """Remove a watch."""
 
 
 async def keep_watching(
-    read: Read, watcher: Watcher, full_path: str, events: WatchEvents, on_set: Callable[[], None]
+    read: Read, engine: Engine, full_path: str, events: PersistentOwner, on_set: Callable[[], None]
 ) -> None:
     """Feed `events` until the client is over.
 
     Args:
         read: reads the znode and sets the watches.
-        watcher: where the watches are.
+        engine: the client's engine.
         full_path: the znode's path on the server, for the events.
-        events: where they go.
-        on_set: called when the watch is set: each change from then on is told. Also when it never will be.
+        events: receives the events.
+        on_set: called once the watch is set: every later change is reported. It is also called if the watch
+            will never be set.
     """
     last: Stat | None = None
     is_set = False
-    pauses = Pauses()
-    connections = watcher.traffic.connections
+    pauses = Backoff()
+    connections = engine.traffic.connections
 
     def missed() -> None:
         nonlocal connections
-        connections = watcher.traffic.connections
+        connections = engine.traffic.connections
         events.missed()
 
     while True:
-        watch = OneShotWatch(str, missed)
+        watch = OneShotOwner(str, missed)
         try:
             stat = await read(watch)
             if is_set:
-                if connections != watcher.traffic.connections:
-                    missed()  # of a connection that came and went while no watch was set nobody else tells
+                if connections != engine.traffic.connections:
+                    missed()  # the connection was replaced while no watch was set, so nothing reported it
                 for event_type, zxid in _differences(last, stat):
                     events.fired(WatchEvent(event_type, full_path, zxid))
             else:
-                connections, is_set = watcher.traffic.connections, True
+                connections, is_set = engine.traffic.connections, True
                 on_set()
             last = stat
             pauses.reset()
             await watch.wait()
         except NoNodeError:
-            continue  # deleted between two reads: the next one tells
+            continue  # deleted between two reads: the next reading shows it
         except ZooKeeperError as error:
-            if watcher.final_error is None and isinstance(error, SessionExpiredError):
+            if engine.final_error is None and isinstance(error, SessionExpiredError):
                 continue
-            if watcher.final_error is None and is_set and error.is_transient:
-                await pauses.wait()  # what changes meanwhile is found by the next reading
+            if engine.final_error is None and is_set and error.is_transient:
+                await pauses.wait()  # the next reading finds the changes made during the pause
                 continue
             events.ended(error)
             on_set()
             return
         finally:
-            watcher.unwatch(watch)
+            engine.unwatch(watch)
 
 
 def _differences(old: Stat | None, new: Stat | None) -> Iterator[tuple[EventType, int | None]]:
-    """The events that lead from one reading to the next, as far as they can be told."""
+    """Return the events that lead from one reading to the next, as far as the two stats show them."""
     if old is not None and (new is None or new.czxid != old.czxid):
         yield EventType.DELETED, None
         old = None

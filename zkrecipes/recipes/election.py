@@ -11,7 +11,7 @@ import anyio
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Pauses, async_block, check_client, recipe_api
+from zkrecipes.client.recipe_api import Backoff, async_block, check_client, recipe_api
 from zkrecipes.client.watching import OneShotWatch
 from zkrecipes.errors import LeadershipLostError, NoNodeError, SessionExpiredError, ZooKeeperError
 from zkrecipes.paths import check_path, join
@@ -149,7 +149,7 @@ class Election(EnteredByCalls):
 
         Cancellation: as for `lead`.
         """
-        pauses = Pauses()
+        pauses = Backoff()
         while True:
             leadership: Hold | None = None
             started_at = math.inf

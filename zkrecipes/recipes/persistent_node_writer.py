@@ -20,7 +20,7 @@ import anyio
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import BREAKS_MAX, Pauses, RecipeApi, Stat, recipe_api
+from zkrecipes.client.recipe_api import BREAKS_MAX, Backoff, RecipeApi, Stat, recipe_api
 from zkrecipes.client.watching import OneShotWatch
 from zkrecipes.enums import SessionState
 from zkrecipes.errors import (
@@ -146,7 +146,7 @@ class ZnodeWriter:
         self._session = self._api.session  # of the newest create
         self._losses = 0
         self._retries = self._api.retries(failure=f"could not write {path}", path=path)
-        self._long_pauses = Pauses(_RETRY_AFTER, _RETRY_AFTER_MAX)
+        self._long_pauses = Backoff(_RETRY_AFTER, _RETRY_AFTER_MAX)
         self._waiting_for_change: anyio.CancelScope | None = None
 
     def want(self, data: bytes) -> int:

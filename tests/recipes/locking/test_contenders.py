@@ -39,7 +39,7 @@ async def test_an_identifier_that_no_znode_can_hold_is_refused(make: Make) -> No
                 make(client, "/there", identifier=wrong)
         with pytest.raises(ValueError, match="surrogates not allowed"):
             make(client, "/there", identifier="\ud800")
-        with pytest.raises(ValueError, match="5000000 bytes of data are more than"):
+        with pytest.raises(ValueError, match=r"data must have at most .*, not 5000000"):
             make(client, "/there", identifier="x" * 5_000_000)
         assert len(there.seen) == before
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple, final
 
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import ChangedPaths, Node, Pauses, Pending, RecipeApi, Stat, recipe_api
+from zkrecipes.client.recipe_api import Backoff, ChangedPaths, Node, Pending, RecipeApi, Stat, recipe_api
 from zkrecipes.errors import NoAuthError, NoNodeError, SessionExpiredError, ZooKeeperError
 from zkrecipes.paths import join
 from zkrecipes.recipes.following.latest_value import LatestValue
@@ -91,7 +91,7 @@ class TreeFollower:
             self.views.fail(RuntimeError(f"the block that follows {self._root} has ended"))
 
     async def _follow_session(self) -> None:
-        pauses = Pauses()
+        pauses = Backoff()
         async with self._api.changed_paths() as changed:
             self._api.submit(self._api.operations.sync(self._root))
             self._nodes = SnapshotDict()

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from zkrecipes.client.client import Client
+from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.client.transaction import Transaction
 from zkrecipes.errors import HoldLostError, NoNodeError, TransactionError, ZooKeeperError
 
@@ -30,20 +31,12 @@ async def guarded_transaction(
         TransactionError: another operation failed; `index` counts from the caller's first.
         ConnectionLossError: it is unknown whether the transaction was applied.
     """
-    transaction: Transaction | None = None
-    has_block_ended = False
-    try:
-        async with client.transaction() as transaction:
-            for path in paths:
-                transaction.check(path)
-            yield transaction
-            has_block_ended = True
-    except TransactionError as error:
-        if transaction is None or not has_block_ended:
-            raise  # raised within the block, by another transaction
-        outcome = _outcome_of(error, paths, make_loss)
-        transaction.fail(outcome)
-        raise outcome from error
+    async with recipe_api(client).transaction(
+        lambda error: _outcome_of(error, paths, make_loss)
+    ) as transaction:
+        for path in paths:
+            transaction.check(path)
+        yield transaction
 
 
 def _outcome_of(error: TransactionError, paths: Sequence[str], make_loss: MakeLoss) -> ZooKeeperError:

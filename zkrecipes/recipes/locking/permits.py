@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import ChangedPaths, Pauses, Session, recipe_api
+from zkrecipes.client.recipe_api import Backoff, ChangedPaths, Session, recipe_api
 from zkrecipes.errors import (
     BadVersionError,
     ConnectionLossError,
@@ -233,7 +233,7 @@ class Permits:
             if not error.is_transient:
                 raise
             if not isinstance(error, ConnectionLossError):
-                await Pauses().wait()
+                await Backoff().wait()
             return await self._settle(node, error)
         self.paths, self.token = [each.result() for each in created], created[0].zxid
         node.mark_removed()

@@ -159,7 +159,7 @@ class QueueNode:
     async def _wait_for_departure(self, predecessor: str) -> None:
         """Wait until `predecessor` has left or changed, and read the queue as of then or later."""
         queue, api = self._queue, self._api
-        async with api.ask_when_changed(partial(share_list, api, queue.directory, queue.layout)) as listed:
+        async with api.read_when_changed(partial(share_list, api, queue.directory, queue.layout)) as listed:
             path = join(queue.directory, predecessor)
             watch = api.submit(api.operations.get(path, watch=True), watcher=listed)
             # The first contender may have left already: then this list comes with the answer that says so.

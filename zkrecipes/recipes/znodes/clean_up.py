@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 import anyio
 
-from zkrecipes.client.recipe_api import Pauses, Pending, RecipeApi, Session
+from zkrecipes.client.recipe_api import Backoff, Pending, RecipeApi, Session
 from zkrecipes.errors import ConnectionLossError, NoAuthError, NoNodeError, TransactionError, ZooKeeperError
 from zkrecipes.paths import join, parent_of
 from zkrecipes.recipes.znodes.delete_permission import forget_permission
@@ -121,7 +121,7 @@ async def _repeat(
     what: str,
     own: Sequence[int],
 ) -> NoAuthError | None:
-    pauses = Pauses()
+    pauses = Backoff()
     has_warned = False
     while session is api.session and not session.state.is_final:
         try:

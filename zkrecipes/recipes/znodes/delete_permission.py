@@ -88,7 +88,7 @@ def probing(api: RecipeApi, directory: str, create: Operation[T], acl: Sequence[
         _remember(api, directory)
         return result
 
-    return Operation(whole.request, convert)
+    return Operation(whole.request, convert, requirement=whole.requirement)
 
 
 def probe_unless_known(api: RecipeApi, directory: str, acl: Sequence[ACL] | None) -> Pending[None] | None:
@@ -113,7 +113,7 @@ def probe_unless_known(api: RecipeApi, directory: str, acl: Sequence[ACL] | None
             elif not isinstance(error.error, NoNodeError):
                 raise _refusal(directory, error) from None
 
-    return api.submit(Operation(whole.request, convert))
+    return api.submit(Operation(whole.request, convert, requirement=whole.requirement))
 
 
 async def check_probe(probe: Pending[None]) -> None:

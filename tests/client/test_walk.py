@@ -52,7 +52,7 @@ async def test_a_walk_needs_a_znode_to_begin_with() -> None:
         async with client.chroot("/app").walk() as znodes:
             with pytest.raises(zk.NoNodeError, match="the chroot /app itself"):
                 await znodes.__anext__()
-        with pytest.raises(ValueError, match="one request at least"):
+        with pytest.raises(ValueError, match="window must be at least 1"):
             async with client.walk(window=0):
                 raise AssertionError("not entered")
 

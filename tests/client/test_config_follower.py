@@ -11,7 +11,7 @@ import pytest
 
 import zkrecipes as zk
 from tests.recipes.fault_sweep import TIMEOUT, Doors, World, virtual_time, world
-from zkrecipes.client import config_following
+from zkrecipes.client import config_follower
 from zkrecipes.enums import OpCode
 
 pytestmark = pytest.mark.anyio
@@ -22,7 +22,7 @@ MEMBERS = "/members"
 
 @pytest.fixture(autouse=True)
 def _anybody_may_write_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config_following, "_CONFIG_PATH", MEMBERS)
+    monkeypatch.setattr(config_follower, "_CONFIG_PATH", MEMBERS)
 
 
 def _config(*names: str) -> bytes:
@@ -130,7 +130,7 @@ async def test_leaving_is_nothing_to_log(caplog: pytest.LogCaptureFixture) -> No
 async def test_without_a_configuration_it_says_so_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     async with world() as there, _following(there, Doors(there), "zk1") as client:
         assert await client.exists("/") is not None
-    assert "cannot be followed" in caplog.text
+    assert "could not follow the ensemble's members" in caplog.text
 
 
 async def test_it_follows_across_sessions() -> None:

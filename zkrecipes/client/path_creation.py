@@ -1,4 +1,4 @@
-"""What takes several requests: ensure_path."""
+"""Creates a znode together with the missing znodes above it: `ensure_path`."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ __all__ = ["Creator", "ensure_path"]
 
 
 class Creator(Protocol):
-    """A client, as far as it is needed here."""
+    """The part of a client that this module uses."""
 
     async def create(self, path: str, data: bytes | None = b"", *, acl: Sequence[ACL] | None = None) -> str:
-        """Make a znode."""
+        """Create a znode."""
 
     async def exists(self, path: str) -> Stat | None:
-        """A znode's stat, or None."""
+        """Read a znode's stat; None if it does not exist."""
 
 
 async def ensure_path(client: Creator, path: str, *, acl: Sequence[ACL] | None = None) -> None:
-    """Make the znode at `path` and what is missing above it, persistent and empty.
+    """Create the znode at `path` and the missing znodes above it, persistent and empty.
 
-    Others may make or remove the same znodes at the same time. Where it exists already, or all but the last
-    is there, this is one request. What a broken connection leaves unknown is tried again.
+    Other clients may create or delete the same znodes at the same time. If the znode or its parent exists,
+    this takes one request. A request whose outcome a broken connection leaves unknown is repeated.
     """
     check_path(path)
     missing = [path]
@@ -36,13 +36,13 @@ async def ensure_path(client: Creator, path: str, *, acl: Sequence[ACL] | None =
         except NodeExistsError:
             missing.pop()
         except NoAuthError:
-            # The server looks at the parent's ACL first, and only then whether there is anything to create.
+            # The server checks the parent's ACL before it checks whether the znode exists.
             if await client.exists(missing[-1]) is None:
                 raise
             missing.pop()
         except NoNodeError:
             missing.append(parent_of(missing[-1]))
         except ConnectionLossError:
-            continue  # made or not: the next try tells
+            continue  # the next attempt shows whether it was created
         else:
             missing.pop()

@@ -7,7 +7,7 @@ import pytest
 
 import zkrecipes as zk
 from tests.recipes.fault_sweep import virtual_time, world
-from zkrecipes.client.trees import ensure_path
+from zkrecipes.client.path_creation import ensure_path
 from zkrecipes.enums import OpCode
 
 pytestmark = pytest.mark.anyio

@@ -12,8 +12,8 @@ import pytest
 
 import zkrecipes as zk
 from tests.recipes.fault_sweep import asyncio_only, virtual_time, world
+from zkrecipes.client.background_tasks import ClientTasks
 from zkrecipes.client.recipe_api import recipe_api
-from zkrecipes.client.tasks import ClientTasks
 from zkrecipes.enums import OpCode
 
 pytestmark = pytest.mark.anyio
@@ -57,8 +57,8 @@ async def test_an_error_of_background_work_is_logged_and_not_raised(caplog: pyte
         (each.levelname, each.getMessage()) for each in caplog.records if "background" in each.getMessage()
     ]
     assert logged == [
-        ("ERROR", "background work of the client failed"),
-        ("INFO", "background work of the client ended: no such znode: /n"),
+        ("ERROR", "a background task of the client failed"),
+        ("INFO", "a background task of the client ended: no such znode: /n"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""The pauses between the tries of a request that the server refused for the moment."""
+"""Exponential back-off between the attempts of a request that the server refused temporarily."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import Final, final
 
 import anyio
 
-__all__ = ["Pauses"]
+__all__ = ["Backoff"]
 
 _FIRST: Final = 0.05
 _LONGEST: Final = 2.0
 
 
 @final
-class Pauses:
-    """A series of pauses, each twice as long as the one before.
+class Backoff:
+    """A series of pauses, each twice as long as the previous one.
 
     Args:
         first: the first pause, in seconds.
-        longest: the limit of their length, in seconds.
+        longest: the longest pause, in seconds.
     """
 
     def __init__(self, first: float = _FIRST, longest: float = _LONGEST) -> None:
@@ -27,10 +27,10 @@ class Pauses:
         self._next = first
 
     async def wait(self) -> None:
-        """Let one pause pass."""
+        """Wait for one pause."""
         seconds, self._next = self._next, min(2 * self._next, self._longest)
         await anyio.sleep(seconds)
 
     def reset(self) -> None:
-        """Begin again with the shortest pause."""
+        """Start again with the shortest pause."""
         self._next = self._first

@@ -1,4 +1,4 @@
-"""What a client tells of itself while it works: a hook for tracing and metrics."""
+"""The instrumentation hook of a client, for tracing and metrics."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ logger: logging.Logger = logging.getLogger("zkrecipes.client")
 
 @final
 class ObservedRequest:
-    """One request, from the call until its caller has the answer, or has stopped waiting for it.
+    """One request, from the call until the caller has the answer or has stopped waiting.
 
-    Data and credentials are not in it.
+    It contains neither data nor credentials.
 
     Attributes:
-        operation: what is asked, as the server's operations are called: `get_data`, `create`, `multi`, …
-        path: of the znode, in full as on the server; None where a request has none.
-        started_at: when the call was made, on `anyio.current_time()`'s clock.
-        latency: seconds from there to the answer, a time without a connection included; 0 while it is
-            under way.
-        error: what the caller gets in place of a result, or None.
-        is_cancelled: the caller has stopped waiting; whether the server has done it, or will, is unknown.
-        request_size: bytes sent, 0 where nothing was.
-        reply_size: bytes received, without the 16 of the header.
-        outstanding: how many requests of this client were under way when it began, this one included.
-        tag: the instrument's own, to keep something from start to finish.
+        operation: the server's name of the operation: `get_data`, `create`, `multi`, …
+        path: the full path of the znode on the server; None for a request without a path.
+        started_at: the time of the call, on `anyio.current_time()`'s clock.
+        latency: seconds from the call to the answer, including time without a connection; 0 while the
+            request is in flight.
+        error: the error that the caller gets, or None.
+        is_cancelled: whether the caller stopped waiting. Whether the server executes the request is unknown.
+        request_size: bytes sent; 0 if nothing was sent.
+        reply_size: bytes received, without the header of 16 bytes.
+        outstanding: the number of requests of this client in flight at the start, including this one.
+        tag: for the instrument's use, to keep a value from start to finish.
     """
 
     __slots__ = (
@@ -67,7 +67,7 @@ class ObservedRequest:
 
 
 class Instrument:
-    """What is told of a client; inherit and override what is of interest.
+    """Receives the events of a client. Inherit from it and override the methods that you need.
 
         class SlowRequests(zk.Instrument):
             def request_finished(self, request: zk.ObservedRequest) -> None:
@@ -76,26 +76,26 @@ class Instrument:
 
         async with zk.connect(hosts, instrument=SlowRequests()) as client: ...
 
-    The calls come from within the client, in the order in which things happen, and must not wait. What one
-    raises is logged, and harms nobody.
+    The client calls the methods in the order of the events; they must not wait. The client logs an error that
+    a method raises, and continues.
     """
 
     def request_started(self, request: ObservedRequest) -> None:
-        """A request was made. This one call runs in the caller's task, and so in its context."""
+        """Handle the start of a request. This method runs in the caller's task, and so in its context."""
 
     def request_finished(self, request: ObservedRequest) -> None:
-        """It has its answer, or nobody waits for it any longer. It comes once for each that was started."""
+        """Handle the end of a request: an answer, or the end of the wait. It follows each start once."""
 
     def session_changed(self, change: SessionChange) -> None:
-        """The session has come to another state.
+        """Handle a change of the session's state.
 
-        `CONNECTED` once more is a reconnect, or with another id a new session in place of an expired one.
+        A repeated `CONNECTED` is a reconnect or, with another id, a new session after an expired one.
         """
 
 
 @final
 class Observer:
-    """Tells an instrument of a client's requests and of its session."""
+    """Notifies an instrument of a client's requests and of its session."""
 
     def __init__(self, instrument: Instrument, engine: SessionEngine) -> None:
         self._instrument = instrument
@@ -104,14 +104,14 @@ class Observer:
         engine.changes.observer = self.changed
 
     def submitted(self, pending: PendingRequest[Any]) -> None:
-        """A request is about to be submitted."""
+        """Notify the instrument of a request that is about to be submitted."""
         request = ObservedRequest(pending.request, self._now(), self._engine.outstanding + 1)
         pending.on_done = lambda: self._finished(request, pending)
-        self._tell(self._instrument.request_started, request)
+        self._notify(self._instrument.request_started, request)
 
     def changed(self, change: SessionChange) -> None:
-        """The session has come to another state."""
-        self._tell(self._instrument.session_changed, change)
+        """Notify the instrument of a change of the session's state."""
+        self._notify(self._instrument.session_changed, change)
 
     def _finished(self, request: ObservedRequest, pending: PendingRequest[Any]) -> None:
         request.latency = self._now() - request.started_at
@@ -119,20 +119,20 @@ class Observer:
         request.is_cancelled = not pending.is_done
         request.request_size = pending.request_size
         request.reply_size = pending.reply_size
-        self._tell(self._instrument.request_finished, request)
+        self._notify(self._instrument.request_finished, request)
 
-    def _tell(self, tell: Callable[[Any], None], what: ObservedRequest | SessionChange) -> None:
+    def _notify(self, method: Callable[[Any], None], event: ObservedRequest | SessionChange) -> None:
         try:
-            tell(what)
+            method(event)
         except Exception:
-            logger.exception("the instrument %r failed", self._instrument)
+            logger.exception("the instrument %r raised an error (continuing)", self._instrument)
 
 
 def _error_of(pending: PendingRequest[Any]) -> ZooKeeperError | None:
     if pending.error is None:
         return None
     try:
-        pending.result()  # to some calls an error is an answer: that there is no znode, to `exists`
+        pending.result()  # for some calls, an error is a result: NoNodeError for `exists`
     except ZooKeeperError as error:
         return error
     return None

@@ -1,8 +1,8 @@
-"""Tasks of a client's own, for what must go on when the caller's task is cancelled.
+"""Tasks of a client, for work that must continue after the caller's task is cancelled.
 
 They run in a task group inside one task of `connect()`, which no cancellation reaches: it ends when the
-client has been closed. A caller that needs the server to clean up lets such a task do it and only waits: on
-asyncio a second native cancellation breaks any shield, and the clean-up must not break.
+client is closed. A clean-up on the server runs in such a task, and the caller only waits for it. On asyncio,
+a second native cancellation breaks any shield, and must not break the clean-up.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ logger: logging.Logger = logging.getLogger("zkrecipes.client")
 
 AsyncFunction = Callable[[], Coroutine[Any, Any, None]]
 Rest = Callable[[], Callable[[], Awaitable[None]] | None]
-"""Returns what is left of a clean-up, or None."""
+"""Returns the rest of a clean-up as a function, or None if it is done."""
 
 
 @final
@@ -35,12 +35,12 @@ class ClientTasks:
     def __init__(self) -> None:
         self._group: TaskGroup
         self._clean_ups: dict[anyio.Event, None] = {}
-        self._errands: dict[Pending[Any], None] = {}
+        self._requests: dict[Pending[Any], None] = {}
         self._stopping = anyio.Event()
         self._stopped = anyio.Event()
 
     async def run(self, *engines: AsyncFunction, close: AsyncFunction) -> None:
-        """Run what keeps the client going until `stop`; then `close`, and end all that still runs."""
+        """Run the client's engines until `stop`, then call `close`, and cancel the remaining tasks."""
         try:
             with anyio.CancelScope(shield=True), bare_errors():
                 async with anyio.create_task_group() as self._group:
@@ -53,9 +53,9 @@ class ClientTasks:
             self._stopped.set()
 
     async def stop(self) -> None:
-        """Close the client and wait until that is done.
+        """Close the client, and wait until it is closed.
 
-        Cancellation, native ones included, ends the wait only.
+        Cancellation, including native ones, ends only the wait.
         """
         self._stopping.set()
         with anyio.CancelScope(shield=True):
@@ -63,9 +63,9 @@ class ClientTasks:
 
     @asynccontextmanager
     async def background(self, func: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-        """Run `func` in a task of the client's for as long as the block runs.
+        """Run `func` in a task of the client until the block ends.
 
-        Its errors are logged and never reach the block: no exception group comes around the user's own.
+        Its errors are logged and never reach the block, so no exception group wraps the user's exceptions.
         """
         scope = anyio.CancelScope()
         done = anyio.Event()
@@ -75,9 +75,9 @@ class ClientTasks:
                 with scope:
                     await func()
             except ZooKeeperError as error:
-                logger.info("background work of the client ended: %s", error)
+                logger.info("a background task of the client ended: %s", error)
             except Exception:
-                logger.exception("background work of the client failed")
+                logger.exception("a background task of the client failed")
             finally:
                 done.set()
 
@@ -90,42 +90,42 @@ class ClientTasks:
                 await done.wait()
 
     async def clean_up(self, func: Callable[[], Awaitable[None]], *, wait_at_most: float) -> None:
-        """Run `func` in a task of the client's, and wait for it, shielded, for so many seconds at most.
+        """Run `func` in a task of the client, and wait for it, shielded, for at most `wait_at_most` seconds.
 
-        It goes on when the wait is over or broken; only the end of the client ends it.
+        The task continues after the wait; only the end of the client ends it.
         """
         done = self.start_clean_up(func)
         with anyio.move_on_after(wait_at_most, shield=True):
             await done.wait()
 
-    async def clean_up_after(self, errand: Pending[Any], rest: Rest, *, wait_at_most: float) -> None:
-        """Wait, as `clean_up`, for an errand that was submitted, and for what is to be done after it.
+    async def clean_up_after(self, request: Pending[Any], rest: Rest, *, wait_at_most: float) -> None:
+        """Wait, as `clean_up` does, for a request that was submitted, and for the rest of the clean-up.
 
-        The answer comes to the client itself, whatever becomes of the caller, so a clean-up that succeeds at
-        the first try needs no task.
+        The client receives the answer even if the caller is cancelled, so a clean-up whose first request
+        succeeds needs no task.
 
         Args:
-            errand: the first try.
-            rest: called with its answer; returns what is left to be done, or None.
+            request: the first request of the clean-up.
+            rest: called after the answer; returns the rest of the clean-up, or None.
             wait_at_most: in seconds.
         """
         done: anyio.Event | None = None
 
         def answered() -> None:
             nonlocal done
-            del self._errands[errand]
+            del self._requests[request]
             func = rest()
             done = None if func is None else self.start_clean_up(func)
 
-        self._errands[errand] = None
-        errand.call_when_done(answered)
+        self._requests[request] = None
+        request.call_when_done(answered)
         with anyio.move_on_after(wait_at_most, shield=True):
-            await errand.wait_done()
+            await request.wait_done()
             if done is not None:
                 await done.wait()
 
     def start_clean_up(self, func: Callable[[], Awaitable[object]]) -> anyio.Event:
-        """Run `func` in a task of the client's; the event is set when it has ended."""
+        """Run `func` in a task of the client, and return an event that is set when it has ended."""
         done = anyio.Event()
         self._clean_ups[done] = None
 
@@ -145,8 +145,8 @@ class ClientTasks:
 
     async def wait_clean_ups(self) -> None:
         """Wait until every clean-up has ended."""
-        while self._errands or self._clean_ups:
-            if self._errands:
-                await next(iter(self._errands)).wait_done()
+        while self._requests or self._clean_ups:
+            if self._requests:
+                await next(iter(self._requests)).wait_done()
             else:
                 await next(iter(self._clean_ups)).wait()

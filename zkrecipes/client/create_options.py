@@ -1,0 +1,86 @@
+"""The options of every `create`: declared and documented once, checked before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, TypedDict, final
+
+from zkrecipes.codec.records import ACL
+from zkrecipes.enums import CreateMode
+
+__all__ = ["CreateOptions", "check_options", "create_mode", "ttl_ms"]
+
+_PLAIN_MODES: Final = (
+    (CreateMode.PERSISTENT, CreateMode.EPHEMERAL),
+    (CreateMode.PERSISTENT_SEQUENTIAL, CreateMode.EPHEMERAL_SEQUENTIAL),
+)
+# The server keeps a TTL in 40 bits of the ephemeral owner (`EphemeralType.TTL`).
+_TTL_MS_MAX: Final = 0x00FF_FFFF_FFFF
+
+
+@final
+class CreateOptions(TypedDict, total=False):
+    """The options of every `create`, to be written as keyword arguments."""
+
+    ephemeral: bool
+    """Delete the znode when this session ends. An ephemeral znode cannot have children."""
+    sequential: bool
+    """Append a number of ten digits, which grows, to the path. The path may then end in a slash."""
+    container: bool
+    """Let the server delete the znode some time after its last child was deleted (servers from 3.5)."""
+    ttl: float | None
+    """Let the server delete the znode after this many seconds without a change and without children (servers
+    from 3.5 with `extendedTypesEnabled`). None: no such limit."""
+    acl: Sequence[ACL] | None
+    """The znode's permissions. None: the `default_acl` of `connect()`."""
+
+
+_NAMES: Final = CreateOptions.__annotations__.keys()
+
+
+def check_options(options: CreateOptions) -> None:
+    """Return if every option is one of `CreateOptions`.
+
+    Raises:
+        TypeError: there is another one; the message names it and lists the options.
+    """
+    if options.keys() <= _NAMES:
+        return
+    unexpected = next(name for name in options if name not in _NAMES)
+    raise TypeError(
+        f"create() got an unexpected keyword argument {unexpected!r}; its options are {', '.join(_NAMES)}, "
+        "and make_parents for a client"
+    )
+
+
+def create_mode(options: CreateOptions) -> CreateMode:
+    """Return the kind of the znode that the options describe.
+
+    Raises:
+        ValueError: no kind of znode has all of them.
+    """
+    ephemeral, sequential = options.get("ephemeral", False), options.get("sequential", False)
+    container, ttl = options.get("container", False), options.get("ttl")
+    if container and (ephemeral or sequential or ttl is not None):
+        raise ValueError("container=True must be given without ephemeral, sequential and ttl")
+    if ephemeral and ttl is not None:
+        raise ValueError("ephemeral=True must be given without ttl: the znode is deleted with its session")
+    if container:
+        return CreateMode.CONTAINER
+    if ttl is not None:
+        return CreateMode.PERSISTENT_SEQUENTIAL_WITH_TTL if sequential else CreateMode.PERSISTENT_WITH_TTL
+    return _PLAIN_MODES[bool(sequential)][bool(ephemeral)]
+
+
+def ttl_ms(ttl: float) -> int:
+    """Return a ttl in milliseconds, as requests contain it.
+
+    Raises:
+        TypeError: it is not a number.
+        ValueError: it is outside the limits of the servers.
+    """
+    if isinstance(ttl, bool) or not isinstance(ttl, (int, float)):
+        raise TypeError(f"ttl must be a number of seconds, not {ttl!r}")
+    if not 0.001 <= ttl <= _TTL_MS_MAX / 1000:
+        raise ValueError(f"ttl must be between 0.001 and {_TTL_MS_MAX / 1000:.0f} seconds, not {ttl!r}")
+    return round(ttl * 1000)
