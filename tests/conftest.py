@@ -1,9 +1,9 @@
-"""What all tests share: the two event loops, and the real servers with the limits and skips that they bring.
+"""The fixtures of all tests: the two event loops, and the real servers with their time limits and skips.
 
 - `@pytest.mark.anyio` runs an async test twice, on trio and on asyncio.
 - `@pytest.mark.trio` runs it on trio, and `autojump_clock` (pytest-trio) gives it virtual time.
 - `apache_server` and `apache_ensemble` are real servers that all tests share. A test may kill, stop or pause
-  them: what it broke is mended after it. They may be used from plain tests and from both loops.
+  them; they are repaired after it. Plain tests may use them, and tests on both loops.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import pytest
 from zkrecipes.ensemble import ApacheEnsemble, ApacheServer, ServerNotFoundError, find_installation
 from zkrecipes.ensemble.zoo_cfg import Setting
 
-# No deadline for an example: the machine may be busy, and code is compiled in the first one.
+# No deadline for an example: the machine may be busy, and the first example compiles code.
 hypothesis.settings.register_profile("zkrecipes", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("zkrecipes")
 
@@ -29,8 +29,8 @@ REAL_SERVER_FIXTURES = {"apache_server", "apache_ensemble"}
 REAL_SERVER_TIMEOUT = 60
 
 # Short ticks, so that sessions of one second are possible (two ticks) and a lost leader is noticed after five
-# ticks. The machine may be busy: joining may take longer. Nothing here outlives a power failure, so
-# nothing waits for the disc.
+# ticks. Joining may take longer, because the machine may be busy. No data must survive a power failure, so no
+# write waits for the disk.
 SETTINGS: dict[str, Setting] = {
     "tickTime": 500,
     "initLimit": 40,
@@ -40,7 +40,7 @@ SETTINGS: dict[str, Setting] = {
     "forceSync": "no",
 }
 PROPERTIES: dict[str, Setting] = {"znode.container.checkIntervalMs": 500}
-# They start sooner, and leave the second core to the tests.
+# They start faster, and leave the second core to the tests.
 JAVA_OPTIONS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
 
@@ -59,7 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _why_no_server() -> str | None:
-    """Why tests that need a real server are skipped; None where they run, or shall fail for want of one."""
+    """Return the reason for skipping tests with a real server; None if they run, or must fail without one."""
     if os.environ.get("ZKRECIPES_REQUIRE_ZOOKEEPER") == "1":
         return None
     try:
@@ -71,7 +71,7 @@ def _why_no_server() -> str | None:
 
 @pytest.fixture(scope="module", params=["trio", "asyncio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
-    """The loop that a test marked `anyio` runs on."""
+    """The loop of a test marked `anyio`."""
     return str(request.param)
 
 
@@ -121,6 +121,6 @@ def _shared_ensemble() -> Iterator[ApacheEnsemble]:
 
 
 def _run(func: Callable[[], Awaitable[object]]) -> None:
-    """Run it on a loop of its own, in a thread, because the loop of a test may be around in this one."""
+    """Run it on a new loop in a thread, because this thread may be running the loop of a test."""
     with ThreadPoolExecutor(1) as thread:
         thread.submit(anyio.run, func).result()

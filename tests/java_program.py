@@ -1,7 +1,7 @@
-"""Small Java programs that tests compile and run, beside the installed Java libraries that they ask.
+"""Small Java programs that tests compile and run with the installed Java libraries.
 
-What is missing makes a test skip with the line to type, or fail where `ZKRECIPES_REQUIRE_ZOOKEEPER=1` says
-that nothing may be missing.
+If a package is missing, the test is skipped with the command that installs it, or fails under
+`ZKRECIPES_REQUIRE_ZOOKEEPER=1`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 
 from zkrecipes.ensemble import find_installation
 
-# They start sooner, and leave the second core to the tests.
+# They start faster, and leave the second core to the tests.
 _OPTIONS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData")
 _COMPILE_LIMIT = 50
 
@@ -45,7 +45,7 @@ def compile_java(
     java = find_installation().java
     compiler = shutil.which("javac", path=str(java.resolve().parent)) or shutil.which("javac")
     if compiler is None:
-        # The package of the server brings a Java that runs programs, none that compiles them.
+        # The package of the server depends on a Java runtime, not on a compiler.
         _give_up("there is no Java compiler", package="default-jdk-headless")
     jars = ":".join(map(str, class_path))
     options = [f"-J{option}" for option in _OPTIONS]
@@ -55,7 +55,7 @@ def compile_java(
 
 
 def require_file(path: Path, what: str, *, package: str) -> None:
-    """Skip or fail the test if a Debian package's file is not there."""
+    """Skip or fail the test if a file of a Debian package does not exist."""
     if not path.exists():
         _give_up(f"there is no {what}: {path} does not exist", package=package)
 

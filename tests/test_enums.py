@@ -1,4 +1,4 @@
-"""The fixed words have ZooKeeper's numbers, and say of themselves what they are."""
+"""The constants have ZooKeeper's numbers, and readable representations."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ NUMBERS: list[tuple[type[IntEnum], dict[str, int]]] = [
             "persistentSequentialWithTtl": 6,
         },
     ),
-    (  # Watcher.Event.EventType, and one of our own
+    (  # Watcher.Event.EventType, and our own RESYNC
         EventType,
         {
             "none": -1,

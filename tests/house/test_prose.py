@@ -63,7 +63,7 @@ _COLON = re.compile(r": (?![`\"'])")
 ONE_COLON = "at most one colon a sentence"
 IMPERATIVE = "begin with an imperative that states the effect"
 
-# How many marked sentences a package may have. Lower a number when you have rewritten some. Never raise it.
+# The number of marked sentences that a package may have. Lower a number when you have rewritten some.
 LIMITS: dict[str, int] = {
     "codec": 7,
     "protocol": 113,

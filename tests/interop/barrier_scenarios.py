@@ -1,4 +1,4 @@
-"""Our barrier and another library's at one path: what must hold with each library, written once."""
+"""Scenarios with our barrier and another library's at one path, written once for each library."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from zkrecipes.ensemble import ApacheServer
 @final
 @dataclass(frozen=True)
 class Gate:
-    """A library, the server, and a path on it that nobody else uses.
+    """A library, the server, and a path on it that no other test uses.
 
     Attributes:
-        gate_class: what the library calls its barrier.
-        close: how it is told to close one.
+        gate_class: the library's name for its barrier.
+        close: the command that closes a barrier.
     """
 
     server: ApacheServer
@@ -30,7 +30,7 @@ class Gate:
     close: str
 
     async def theirs(self, peer: Peer) -> None:
-        """Make a barrier of theirs, called `gate`."""
+        """Create a barrier of theirs, named `gate`."""
         await peer.call(self.gate_class, "gate", self.path)
 
     def ours(self, client: zk.Client) -> zk.Barrier:
@@ -43,7 +43,7 @@ async def we_close_and_they_wait(gate: Gate) -> None:
             await gate.theirs(peer)
             await gate.ours(client).create()
             assert not await peer.call("wait", "gate", 0.2)
-            await peer.call(gate.close, "gate")  # is closed already: no error
+            await peer.call(gate.close, "gate")  # it is already closed, which is not an error
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(peer.call, "wait", "gate")
                 await gate.ours(client).remove()
@@ -56,7 +56,7 @@ async def they_close_and_we_wait(gate: Gate) -> None:
         async with zk.connect(gate.server.connect_string) as client, gate.start() as peer:
             await gate.theirs(peer)
             await peer.call(gate.close, "gate")
-            await gate.ours(client).create()  # is closed already: no error
+            await gate.ours(client).create()  # it is already closed, which is not an error
             with anyio.move_on_after(0.2):
                 await gate.ours(client).wait()
                 raise AssertionError("through a closed gate")

@@ -1,4 +1,4 @@
-"""The other libraries' clients against the real server that all tests share."""
+"""Clients of the other libraries on the real server that all tests share."""
 
 from __future__ import annotations
 

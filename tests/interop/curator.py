@@ -1,4 +1,4 @@
-"""Curator's real recipes, in a Java process: `java/Recipes.java` says what they can be told.
+"""Curator's real recipes, in a Java process; `java/Recipes.java` lists their commands.
 
 Curator is Debian's package `libcurator-recipes-java`, whose jar names the jars that it needs.
 """
@@ -15,16 +15,16 @@ _SOURCES = Path(__file__).with_name("java")
 _CURATOR = Path("/usr/share/java/curator-recipes.jar")
 
 CURATOR_JARS = (_CURATOR, Path("/usr/share/java/slf4j-simple.jar"))
-"""What a program needs that uses Curator."""
+"""The jars of a program that uses Curator."""
 
 
 def require_curator() -> None:
-    """Skip or fail the test where Curator is missing."""
+    """Skip or fail the test if Curator is missing."""
     require_file(_CURATOR, "Curator", package="libcurator-recipes-java")
 
 
 def compile_curator_peer(folder: Path) -> JavaProgram:
-    """The compiled program; where Curator or a compiler is missing, the test is skipped or fails."""
+    """The compiled program; if Curator or a compiler is missing, the test is skipped or fails."""
     require_curator()
     return compile_java("CuratorPeer", sorted(_SOURCES.glob("*.java")), CURATOR_JARS, folder)
 
@@ -32,6 +32,6 @@ def compile_curator_peer(folder: Path) -> JavaProgram:
 def start_curator(
     program: JavaProgram, connect_string: str, *, session_timeout: float, log: Path
 ) -> AbstractAsyncContextManager[Peer]:
-    """A Curator client with a session of its own."""
+    """A Curator client with its own session."""
     command = program.command(connect_string, str(whole_milliseconds(session_timeout)))
     return run_peer(command, log=log)

@@ -1,6 +1,6 @@
-"""Our election and another library's on one path: what must hold with each library, written once.
+"""Scenarios with our election and another library's on one path, written once for each library.
 
-A test file says which library it is, by a `Family`, and runs each scenario.
+A test file passes its library as a `Family` and runs each scenario.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _HAND_OVER_LIMIT = 5.0
 @final
 @dataclass(frozen=True)
 class Words:
-    """What a library's candidate is told.
+    """The commands of a library's candidate.
 
     Attributes:
-        stand: to become a candidate.
-        step_down: to give the leadership up.
-        names: to tell the identifiers of all candidates in order.
-        leader: to tell the leader's, where it can.
-        is_answered_when_it_has_led: so is `stand`.
+        stand: become a candidate.
+        step_down: give the leadership up.
+        names: list the identifiers of all candidates in order.
+        leader: return the leader's identifier, if the library can.
+        is_answered_when_it_has_led: whether `stand` is answered only after the candidate has led.
     """
 
     stand: str
@@ -50,7 +50,7 @@ SELECTOR = Words("start", "relinquish", "participants", "leader")
 @final
 @dataclass(frozen=True)
 class Candidate:
-    """A candidate of a peer's; its name is its identifier."""
+    """A candidate of the other library; its name is its identifier."""
 
     peer: Peer
     words: Words
@@ -63,7 +63,7 @@ class Candidate:
             await self.peer.call(self.words.stand, self.name)
 
     async def _run(self) -> None:
-        with suppress(PeerEndedError):  # it was killed meanwhile
+        with suppress(PeerEndedError):  # it was killed in the interim
             await self.peer.call(self.words.stand, self.name)
 
     async def leads(self, within: float) -> bool:
@@ -74,7 +74,7 @@ class Candidate:
         await self.peer.call(self.words.step_down, self.name)
 
     async def sees(self, names: list[str]) -> None:
-        """Wait until it sees these candidates, the first of which it takes for the leader."""
+        """Wait until it sees these candidates, and takes the first one for the leader."""
 
         async def are_seen() -> bool:
             seen: Any = await self.peer.call(self.words.names, self.name)
@@ -86,13 +86,13 @@ class Candidate:
 
 
 async def candidate(family: Family, peer: Peer, words: Words, name: str) -> Candidate:
-    """One of theirs, which does not stand yet."""
+    """A candidate of theirs, which does not stand yet."""
     await peer.call(family.lock_class, name, family.path, name)
     return Candidate(peer, words, name)
 
 
 def election(family: Family, client: zk.Client, data: str) -> zk.Election:
-    """One of ours."""
+    """A candidate of ours."""
     return zk.Election(
         client, family.path, data=data.encode(), layout=cast(ElectionLayoutName, family.layout)
     )
@@ -111,7 +111,7 @@ async def _next(leaders: LatestReader[zk.Contender | None]) -> str | None:
 
 
 async def the_leadership_goes_around(family: Family, words: Words) -> None:
-    """In order of arrival, at once, and each side sees the other's addresses."""
+    """Lead in order of arrival, without delay, and see the other side's addresses."""
     names = ["öurs:80", "thëirs:80", "ours-2:80"]
     led: list[str] = []
     over = {name: anyio.Event() for name in names}
@@ -153,7 +153,7 @@ async def the_leadership_goes_around(family: Family, words: Words) -> None:
 
 
 async def a_leader_of_theirs_dies_and_one_of_ours_is_removed(family: Family, words: Words) -> None:
-    """A killed process is succeeded when its session is over; a leader of ours whose znode goes is told."""
+    """Succeed a killed process when its session has ended; our leader notices that its znode was deleted."""
     with anyio.fail_after(LIMIT):
         async with family.connect() as client, family.start() as peer, anyio.create_task_group() as tasks:
             ours = election(family, client, "ours")

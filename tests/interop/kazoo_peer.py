@@ -1,4 +1,4 @@
-"""kazoo's real client, in a process of its own: `kazoo_program.py` says what it can be told."""
+"""kazoo's real client, in a separate process; `kazoo_program.py` lists its commands."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ _PROGRAM = Path(__file__).with_name("kazoo_program.py")
 def start_kazoo(
     connect_string: str, *, session_timeout: float, log: Path
 ) -> AbstractAsyncContextManager[Peer]:
-    """A kazoo client with a session of its own."""
+    """A kazoo client with its own session."""
     return run_peer([sys.executable, str(_PROGRAM), connect_string, str(session_timeout)], log=log)

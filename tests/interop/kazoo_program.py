@@ -1,17 +1,17 @@
 """kazoo's client and recipes, driven over stdin and stdout; `kazoo_peer.py` starts it.
 
-The arguments are the connect string and the session timeout in seconds. A line of input is a command, a line
-of output the answer, when there is one:
+The arguments are the connect string and the session timeout in seconds. A line of input is a command, and a
+line of output is its answer, if it has one:
 
-    TAG CLASS NAME PATH WORD...     make an object of one of kazoo's classes and call it NAME
-    TAG COMMAND NAME WORD...        have an object do something
+    TAG CLASS NAME PATH WORD...     create an object of one of kazoo's classes, named NAME
+    TAG COMMAND NAME WORD...        run a command of an object
     TAG session-id | expire-session | close
 
     TAG ok JSON
     TAG error CLASS JSON
 
-Words are URL-encoded. An object does one thing after another in a thread of its own, but what is `at_once`.
-The program ends with its input.
+Words are URL-encoded. An object runs its commands one after another in its own thread, except those in
+`at_once`. The program ends with its input.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Answer = Callable[[Callable[[], Any]], None]
 
 
 class Recipe:
-    """One of kazoo's objects, and a thread of its own."""
+    """One of kazoo's objects, and its thread."""
 
     def __init__(self, in_turn: dict[str, Command], at_once: dict[str, Command]) -> None:
         self._in_turn = in_turn
@@ -46,7 +46,7 @@ class Recipe:
         start_thread(self._take_turns)
 
     def take(self, name: str, words: list[str], answer: Answer) -> None:
-        """Do it now or later, and give it to `answer` in the thread that does it."""
+        """Run the command now or later, and pass its result to `answer` in the same thread."""
         if name in self._in_turn:
             self._turns.put(lambda: answer(lambda: self._in_turn[name](*words)))
         else:
@@ -61,9 +61,9 @@ def lock(lock: Lock | Semaphore) -> Recipe:
     """PATH [IDENTIFIER [PATTERN...]]; a semaphore has a limit instead of patterns."""
     names = lock.lease_holders if isinstance(lock, Semaphore) else lock.contenders
     return Recipe(
-        # [SECONDS]: wait so long, for ever where it is left out; false where that was too short
+        # [SECONDS]: wait at most this long, or for ever without it; false if the time was too short
         in_turn={"acquire": lambda *seconds: acquire(lock, *seconds), "release": lock.release},
-        # `cancel` ends the waiting
+        # `cancel` ends the wait
         at_once={"contenders": names, "cancel": lock.cancel},
     )
 
@@ -76,7 +76,7 @@ def acquire(lock: Lock | Semaphore, seconds: str | None = None) -> bool:
 
 
 def election(election: Election) -> Recipe:
-    """PATH IDENTIFIER. It leads until it is told to relinquish."""
+    """PATH IDENTIFIER. It leads until the command `relinquish`."""
     elections, resignations = threading.Semaphore(0), threading.Semaphore(0)
 
     def lead() -> None:
@@ -87,7 +87,7 @@ def election(election: Election) -> Recipe:
         # `run` is answered when it has led, or was cancelled while it waited
         in_turn={"run": lambda: election.run(lead)},
         at_once={
-            # [SECONDS]: wait until it leads, once for each time
+            # [SECONDS]: wait until it leads, once for each leadership
             "await": lambda *seconds: elections.acquire(timeout=float(seconds[0]) if seconds else None),
             "relinquish": resignations.release,
             "contenders": election.contenders,
@@ -148,7 +148,7 @@ class KazooProgram:
         for line in sys.stdin:
             tag, command, *words = [unquote_plus(word) for word in line.rstrip("\n").split(" ")]
             self._take(tag, command, words)
-        os._exit(0)  # nobody listens any more; the session ends by itself
+        os._exit(0)  # the reader has closed the pipe; the session will expire
 
     def _take(self, tag: str, command: str, words: list[str]) -> None:
         def answer(call: Callable[[], Any]) -> None:
@@ -164,7 +164,7 @@ class KazooProgram:
             answer(lambda: self._recipes[words[0]])
 
     def _session_id(self) -> int | None:
-        """None while it has no session."""
+        """Return the session's id; None while there is no session."""
         client_id = self._client.client_id
         return None if client_id is None else client_id[0]
 
@@ -175,7 +175,7 @@ class KazooProgram:
         self._recipes[name] = RECIPES[command](self._client, *words)
 
     def _expire_session(self) -> None:
-        """Another client takes the session over and closes it, so that it is over for this one, too."""
+        """Take the session over with another client and close it, so that it ends for this one."""
         other = KazooClient(self._hosts, client_id=self._client.client_id)
         other.start()
         other.stop()
@@ -188,7 +188,7 @@ class KazooProgram:
     def _answer(self, tag: str, call: Callable[[], Any]) -> None:
         try:
             line = f"{tag} ok {json.dumps(call())}"
-        except Exception as error:  # noqa: BLE001 - whatever it was is the answer
+        except Exception as error:  # noqa: BLE001 - every exception is the answer
             line = f"{tag} error {type(error).__name__} {json.dumps(str(error))}"
         with self._writing:
             sys.stdout.write(f"{line}\n")

@@ -1,6 +1,6 @@
-"""Our mutex and another library's lock on one path: what must hold with each library, written once.
+"""Scenarios with our mutex and another library's lock on one path, written once for each library.
 
-A test file says which library it is, by a `Family`, and runs each scenario.
+A test file passes its library as a `Family` and runs each scenario.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _ROUNDS = 6
 @final
 @dataclass(frozen=True)
 class PeerLock:
-    """A lock of a peer's."""
+    """A lock of the other library."""
 
     peer: Peer
     name: str
 
     async def acquire(self, *seconds: float) -> bool:
-        """Whether it could be had in that time; with none given it waits for ever."""
+        """Whether it was acquired in that time; without a time it waits for ever."""
         acquired: bool = await self.peer.call("acquire", self.name, *seconds)
         return acquired
 
@@ -59,11 +59,11 @@ class Listening(Protocol):
 @final
 @dataclass(frozen=True)
 class Family:
-    """A library, the server, and a path on it that nobody else uses.
+    """A library, the server, and a path on it that no other test uses.
 
     Attributes:
-        layout: what we call the way in which it names its znodes.
-        lock_class: what it calls its mutex.
+        layout: our name for its layout.
+        lock_class: the library's name for its mutex.
     """
 
     server: Listening
@@ -84,11 +84,11 @@ class Family:
         return PeerLock(peer, name)
 
     async def make_directory(self, client: zk.Client) -> None:
-        """For a lock of theirs that is used again after nobody was there: kazoo's makes it only once."""
+        """Create the directory for a lock that is used again later: kazoo's lock creates it only once."""
         await client.ensure_path(self.path)
 
     async def until_queued(self, client: zk.Client, count: int) -> None:
-        """Wait until so many hold the lock or wait for it."""
+        """Wait until this many contenders hold the lock or wait for it."""
         while True:
             async with client.get_children_and_watch(self.path) as (names, changed):
                 if len(names) == count:
@@ -104,8 +104,8 @@ class Family:
         await until(is_watched)
 
     async def assert_nothing_left(self, client: zk.Client) -> None:
-        """No znode is left in the queue, and after a moment no watch."""
-        with suppress(zk.NoNodeError):  # a container that nobody is in any more
+        """Check that no znode remains in the queue, and soon no watch."""
+        with suppress(zk.NoNodeError):  # an empty container
             assert await client.get_children(self.path) == []
 
         async def is_unwatched() -> bool:
@@ -114,7 +114,7 @@ class Family:
         await until(is_unwatched)
 
     async def _watches(self) -> dict[str, set[int]]:
-        """Which sessions have a one-shot watch (`wchp`: a path a line, then its sessions, indented)."""
+        """Return the sessions with a one-shot watch (`wchp` lists a path, then its sessions, indented)."""
         watches: dict[str, set[int]] = {}
         path = ""
         for line in (await ask(self.server.host, self.server.port, "wchp")).splitlines():
@@ -126,14 +126,14 @@ class Family:
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for something that nothing announces; the caller has a limit in time."""
+    """Wait for a change that causes no event; the caller limits the time."""
     while not await condition():  # noqa: ASYNC110
         await anyio.sleep(_POLL_INTERVAL)
 
 
 async def reaper_has_passed(client: zk.Client, path: str) -> None:
-    """Wait until the server has looked for empty containers, and removed those that there are now."""
-    for _ in range(2):  # the first may have been found in a pass that was under way
+    """Wait until the server has looked for empty containers, and removed the present ones."""
+    for _ in range(2):  # the first one may have been found by a pass that had already begun
         await client.create(path, b"", container=True)
         await client.delete(await client.create(f"{path}/child"))
 
@@ -143,11 +143,11 @@ async def reaper_has_passed(client: zk.Client, path: str) -> None:
         await until(is_gone)
 
 
-# --- what each does --------------------------------------------------------------------------------------
+# --- contenders --------------------------------------------------------------------------------------
 
 
 async def hold_ours(mutex: zk.Mutex, recorder: Recorder, tokens: list[int], *, rounds: int = 1) -> None:
-    """Hold it again and again, and note each hold's token."""
+    """Hold the lock again and again, and record each hold's token."""
     for _ in range(rounds):
         async with mutex as hold:
             with recorder.inside(mutex.identifier):
@@ -156,7 +156,7 @@ async def hold_ours(mutex: zk.Mutex, recorder: Recorder, tokens: list[int], *, r
 
 
 async def hold_theirs(lock: PeerLock, recorder: Recorder, *, rounds: int = 1) -> None:
-    """Hold it again and again."""
+    """Hold the lock again and again."""
     for _ in range(rounds):
         assert await lock.acquire()
         with recorder.inside(lock.name):
@@ -166,7 +166,7 @@ async def hold_theirs(lock: PeerLock, recorder: Recorder, *, rounds: int = 1) ->
 
 @asynccontextmanager
 async def both(family: Family) -> AsyncIterator[tuple[zk.Client, Peer]]:
-    """A client of ours and one of theirs, with a limit in time; in the end nothing may be left."""
+    """A client of ours and one of theirs, with a time limit; at the end nothing may remain."""
     with anyio.fail_after(LIMIT):
         async with family.connect() as client, family.start() as peer:
             yield client, peer
@@ -177,7 +177,7 @@ async def both(family: Family) -> AsyncIterator[tuple[zk.Client, Peer]]:
 
 
 async def many_contend(family: Family) -> None:
-    """Three of ours and three of theirs, in two clients each: never two at once."""
+    """Let three of ours and three of theirs contend, in two clients each; never are two inside."""
     recorder, tokens = Recorder(), list[int]()
     async with AsyncExitStack() as stack:
         pairs = [await stack.enter_async_context(both(family)) for _ in range(2)]
@@ -191,12 +191,12 @@ async def many_contend(family: Family) -> None:
                 tasks.start_soon(partial(hold_theirs, lock, recorder, rounds=_ROUNDS))
         assert len(recorder.order) == 6 * _ROUNDS
         assert tokens == sorted(set(tokens))
-        # they really met: it was handed from one library to the other
+        # they really contended: the lock passed from one library to the other
         assert "theirs" in " ".join(recorder.order).split("ours", 1)[1]
 
 
 async def first_come_first_served(family: Family) -> None:
-    """Whoever queued up first has it first, whichever library it is of."""
+    """Check that contenders of both libraries get the lock in the order in which they queued up."""
     recorder, tokens = Recorder(), list[int]()
     async with both(family) as (client, peer):
         locks = {name: await family.theirs(peer, name) for name in ("theirs-1", "theirs-2", "theirs-3")}
@@ -213,7 +213,7 @@ async def first_come_first_served(family: Family) -> None:
 
 
 async def who_does_not_wait_leaves_nothing(family: Family) -> None:
-    """A lock that is not to be had is refused, on either side, and the refused are in nobody's way."""
+    """Check that either side gives up on a held lock, and then delays no other contender."""
     async with both(family) as (client, peer):
         mutex, lock = family.ours(client, "ours"), await family.theirs(peer, "theirs")
         await family.make_directory(client)
@@ -230,7 +230,7 @@ async def who_does_not_wait_leaves_nothing(family: Family) -> None:
 
 
 async def their_holder_dies(family: Family) -> None:
-    """A process of theirs is killed while it holds: we have the lock when its session is over."""
+    """Kill a process of theirs while it holds the lock: we get it when its session has ended."""
     with anyio.fail_after(LIMIT):
         async with family.connect() as client, family.start(session_timeout=1.0) as peer:
             mutex, lock = family.ours(client, "ours"), await family.theirs(peer, "theirs")
@@ -252,7 +252,7 @@ async def their_holder_dies(family: Family) -> None:
 
 
 async def their_waiter_loses_its_session(family: Family) -> None:
-    """It wakes nobody who would have to wait, and queues up again behind us."""
+    """Expire a waiter of theirs: it wakes no contender that must wait, and queues up again behind us."""
     recorder, tokens = Recorder(), list[int]()
     async with both(family) as (client, peer):
         mutex, lock = family.ours(client, "holder"), await family.theirs(peer, "theirs")
@@ -274,7 +274,7 @@ async def their_waiter_loses_its_session(family: Family) -> None:
 
 
 async def our_waiter_is_cancelled(family: Family) -> None:
-    """Its znode goes, and whoever waited behind it goes on waiting for the holder."""
+    """Cancel a waiter: its znode is deleted, and the contender behind it continues to wait for the holder."""
     recorder, tokens = Recorder(), list[int]()
     async with both(family) as (client, peer):
         holder, behind = await family.theirs(peer, "holder"), await family.theirs(peer, "behind")
@@ -293,7 +293,7 @@ async def our_waiter_is_cancelled(family: Family) -> None:
                     await family.until_watched(ours.path, by=session_id)
                     waiters.cancel_scope.cancel()
                 assert [each.path for each in await contenders()] == [first.path, last.path]
-                # it has looked again, and found that it is not its turn
+                # it has listed the queue again, and it is not its turn
                 await family.until_watched(first.path, by=session_id)
                 assert recorder.order == ["holder"]
             await holder.release()
@@ -302,7 +302,7 @@ async def our_waiter_is_cancelled(family: Family) -> None:
 
 
 async def our_znode_is_deleted(family: Family) -> None:
-    """By an administrator's hand, say: the next one is let in, so our block must end."""
+    """Delete the holder's znode, as an administrator might: the next one enters, so our block must end."""
     async with both(family) as (client, peer):
         lock = await family.theirs(peer, "theirs")
         session_id = await peer.call("session-id")
@@ -320,7 +320,7 @@ async def our_znode_is_deleted(family: Family) -> None:
 
 
 async def the_directory_goes(family: Family) -> None:
-    """As a container does when nobody was there for a while: it is made again, by us or by them."""
+    """Delete the directory, as a server does with an empty container: either side creates it again."""
 
     async def remove_directory() -> None:
         with suppress(zk.NoNodeError):  # the server was faster

@@ -1,8 +1,8 @@
-"""Another client library in a process of its own, as an async handle.
+"""An async handle for another client library in a separate process.
 
-The process reads commands and writes answers, a line each, and every command carries a tag: several may be
-outstanding, and each is answered when it is done. What can be said to kazoo stands in `kazoo_program.py`,
-what to Curator in `java/Recipes.java`.
+The process reads commands and writes answers, a line each. Every command has a tag, so several may be
+outstanding, and each is answered when it is done. `kazoo_program.py` lists the commands for kazoo, and
+`java/Recipes.java` those for Curator.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class StartPeer(Protocol):
 
 
 class PeerError(Exception):
-    """What was said to the peer failed there.
+    """A command failed in the peer.
 
     Attributes:
-        error: the name of the exception's class there.
+        error: the name of the peer's exception class.
     """
 
     def __init__(self, command: str, error: str, message: str) -> None:
@@ -44,7 +44,7 @@ class PeerError(Exception):
 
 
 class PeerEndedError(Exception):
-    """The peer's process has ended, and answers no more."""
+    """The peer's process has ended, and answers no more commands."""
 
 
 class _Waiting:
@@ -59,7 +59,7 @@ class _Waiting:
 
 @final
 class Peer:
-    """A client of another library, connected to a server, with any number of objects that have names.
+    """A client of another library, connected to a server, with any number of named objects.
 
     Attributes:
         pid: of its process.
@@ -77,21 +77,21 @@ class Peer:
         self._has_ended = False
 
     async def call(self, command: str, *words: object) -> Any:
-        """Say something, and wait for the answer.
+        """Send a command, and wait for the answer.
 
         Args:
-            command: the name of a class, to make an object of it; or something that an object can do; or
+            command: the name of a class, to create an object of it; or a command of an object; or
                 `session-id`, `expire-session`, `close`.
-            words: first the object's name, then what the command takes; text or numbers.
+            words: the object's name, then the arguments of the command; text or numbers.
 
         Returns:
             A bool, a number, a text, a list, a dict or None.
 
         Raises:
-            PeerError: it failed there.
+            PeerError: the command failed in the peer.
             PeerEndedError: the process has ended.
 
-        Cancellation: what was said stays said; its answer is thrown away.
+        Cancellation: the command is not withdrawn, and its answer is discarded.
         """
         self._tags += 1
         tag = str(self._tags)
@@ -106,12 +106,12 @@ class Peer:
         return waiting.value
 
     def kill(self) -> None:
-        """End the process at once: its session, and what it holds, goes when the server has missed it."""
+        """Kill the process; its session, and with it its holds, ends after the session timeout."""
         if self._process.returncode is None:
             self._process.kill()
 
     async def close(self) -> None:
-        """Close its session if it can still be asked to, and end the process in any case.
+        """Close the peer's session if it still answers, and end the process in any case.
 
         Cancellation: shielded, and bounded.
         """
@@ -124,7 +124,7 @@ class Peer:
             await self._process.aclose()
 
     async def read_answers(self) -> None:
-        """Give answers to those who wait for them, until the process ends."""
+        """Pass each answer to its waiter, until the process ends."""
         assert self._process.stdout is not None
         lines = BufferedByteReceiveStream(self._process.stdout)
         try:
@@ -149,7 +149,7 @@ class Peer:
         try:
             if self._has_ended:
                 raise self._ended_error(command)
-            # A line that is cut by a cancellation would spoil the next one.
+            # A line that a cancellation cuts off would corrupt the next one.
             with anyio.CancelScope(shield=True):
                 async with self._sending:
                     await self._stdin.send(f"{line}\n".encode("ascii"))
@@ -161,7 +161,7 @@ class Peer:
         tag, outcome, rest = line.split(" ", 2)
         waiting = self._waiting.get(tag)
         if waiting is None:
-            return  # whoever asked was cancelled
+            return  # the caller was cancelled
         if outcome == "ok":
             waiting.value = json.loads(rest)
         else:
@@ -179,7 +179,7 @@ class Peer:
 
 @asynccontextmanager
 async def run_peer(command: Sequence[str], *, log: Path) -> AsyncIterator[Peer]:
-    """A peer whose process runs while the block runs; what it prints beside its answers goes to `log`."""
+    """A peer whose process runs as long as the block; its other output goes to `log`."""
     with log.open("wb") as stderr:
         process = await anyio.open_process(command, stdin=subprocess.PIPE, stderr=stderr)
     peer = Peer(process, log)
@@ -199,5 +199,5 @@ async def run_peer(command: Sequence[str], *, log: Path) -> AsyncIterator[Peer]:
 
 
 def whole_milliseconds(seconds: float) -> int:
-    """What a Java program takes for a session timeout."""
+    """Return a session timeout as a Java program takes it."""
     return math.ceil(seconds * 1000)

@@ -1,4 +1,4 @@
-"""Who holds what no two may hold at once, in the order in which they took it."""
+"""Records the holders of something exclusive, in the order in which they took it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import final
 
 @final
 class Recorder:
-    """Fails as soon as more than `limit` are inside.
+    """Fails as soon as more than `limit` holders are inside.
 
-    Another program is inside from its answer until it is told to leave, so within the time that it really is:
-    an overlap that is seen here was one.
+    Another program counts as inside from its answer until the command to leave, so within the time that it is
+    really inside. So every recorded overlap is a real one.
 
     Attributes:
-        order: who came inside, first come first.
+        order: the holders, in the order in which they entered.
     """
 
     def __init__(self, limit: int = 1) -> None:
@@ -25,7 +25,7 @@ class Recorder:
 
     @contextmanager
     def inside(self, who: str) -> Iterator[None]:
-        """`who` is inside while the block runs."""
+        """Count `who` as inside while the block runs."""
         self._inside.append(who)
         self.order.append(who)
         assert len(self._inside) <= self._limit, f"{self._inside} at once, after {self.order}"

@@ -19,7 +19,7 @@ CLOSE = {"Barrier": "create", "DistributedBarrier": "set"}
 
 @pytest.fixture
 def anyio_backend() -> str:
-    return "trio"  # the other side is another process; ours is tested on both loops elsewhere
+    return "trio"  # the other side is a separate process; other tests run ours on both loops
 
 
 @pytest.fixture(params=["kazoo_peer", "curator"])
@@ -35,7 +35,7 @@ async def let_through(
     wait: Callable[[], Awaitable[object]],
     remove: Callable[[], Awaitable[object]],
 ) -> None:
-    """Whoever waits is let through when the gate is opened, and not before."""
+    """Each waiter passes when the gate is opened, and not before."""
     has_passed = anyio.Event()
 
     async def pass_through() -> None:

@@ -1,6 +1,6 @@
 """Our barriers and Curator's `DistributedBarrier` and `DistributedDoubleBarrier`, on a real server.
 
-On one loop: the gate's scenarios run on both with kazoo's, which is started sooner.
+It runs on one loop. The scenarios of the gate run on both loops with kazoo, which starts faster.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from zkrecipes.ensemble import ApacheServer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.interop]
 
-# Curator's waits are given a limit: without one it may miss the event that it waits for.
+# Curator's waits have a limit, because without one Curator may miss the event that it waits for.
 SECONDS = 10
 
 
@@ -56,7 +56,7 @@ async def test_curator_dies_and_it_stays_closed(gate: Gate) -> None:
 
 
 class Meeting:
-    """Some of Curator's members and some of ours, at one path."""
+    """Members of Curator's and of ours, at one path."""
 
     def __init__(self, server: ApacheServer, path: str) -> None:
         self.path = path
@@ -66,7 +66,7 @@ class Meeting:
         self.server = server
 
     def again(self) -> Meeting:
-        """Another one at the same path, where nobody has been yet."""
+        """Return a new meeting at the same path, which no member has entered."""
         return Meeting(self.server, self.path)
 
     def connect(self) -> AbstractAsyncContextManager[zk.Client]:
@@ -109,7 +109,7 @@ def meeting(apache_server: ApacheServer, fresh_path: str) -> Meeting:
 
 @pytest.mark.parametrize("last", ["ours", "theirs"])
 async def test_in_together_and_out_together(meeting: Meeting, curator: StartPeer, last: str) -> None:
-    """Whoever comes last lets all of them in, and whoever leaves last lets all of them out."""
+    """The last member to arrive lets all members in, and the last to leave lets all members out."""
     with anyio.fail_after(LIMIT):
         async with meeting.connect() as client, curator() as peer, anyio.create_task_group() as tasks:
             tasks.start_soon(meeting.ours, client, "ours-1", 3)
@@ -144,7 +144,7 @@ async def test_a_killed_curator_keeps_nobody_waiting(meeting: Meeting, curator: 
 
 
 async def test_again_and_again(meeting: Meeting, curator: StartPeer) -> None:
-    """Each round of Curator's is a new object, as each of them has one znode's name."""
+    """Each round of Curator's needs a new object, because each object has the name of one znode."""
     rounds = 10
     with anyio.fail_after(2 * LIMIT):
         async with meeting.connect() as client, meeting.connect() as other, curator() as peer:
@@ -165,11 +165,11 @@ MEMBERS = ("ours-1", "ours-2", "theirs")
 ORDERS = [(arriving, leaving) for arriving in permutations(MEMBERS) for leaving in permutations(MEMBERS)]
 KILLS = [(victim, when) for victim in ("theirs", "ours-1") for when in ("waiting", "inside", "leaving")]
 IS_WHOLE = "WHOLE_SWEEP" in os.environ
-"""Every order and every kill, as `make rounds` tries them; otherwise a sample."""
+"""Return every order and every kill for `make rounds`, and otherwise a sample."""
 
 
 class Round:
-    """A round of two members of ours and one of Curator's, each of which leaves when it is told to."""
+    """A round of two members of ours and one of Curator's, each of which leaves on command."""
 
     def __init__(self, meeting: Meeting, peer: Peer, clients: dict[str, zk.Client], parties: int) -> None:
         self.inside: list[str] = []
@@ -202,7 +202,7 @@ class Round:
         self.out.append("theirs")
 
     async def members(self) -> list[str]:
-        """The names of the znodes."""
+        """Return the names of the znodes."""
         try:
             names = await self.observer.get_children(self.path)
         except zk.NoNodeError:
@@ -234,7 +234,7 @@ async def three_clients(meeting: Meeting) -> AsyncIterator[dict[str, zk.Client]]
 async def test_every_order_of_arriving_and_leaving(
     meeting: Meeting, curator: StartPeer, parties: int
 ) -> None:
-    """No member is inside before a round begins with it, or out before all are out that are inside."""
+    """No member is inside before a round begins with it, or out before all members of the round are out."""
     orders = ORDERS if IS_WHOLE else random.Random(parties).sample(ORDERS, 5)
     async with three_clients(meeting) as clients, curator() as peer:
         for number, (arriving, leaving) in enumerate(orders):
@@ -252,7 +252,7 @@ async def three_go_through(played: Round, arriving: Sequence[str], leaving: Sequ
             assert played.inside == []
             tasks.start_soon(played.enter_and_leave, name)
             await played.until_there(number + 1)
-        while len(played.inside) < 3:  # noqa: ASYNC110 - nothing announces it
+        while len(played.inside) < 3:  # noqa: ASYNC110 - no event announces it
             await anyio.sleep(0.005)
         for name in leaving:
             assert played.out == []
@@ -264,7 +264,7 @@ async def three_go_through(played: Round, arriving: Sequence[str], leaving: Sequ
 
 
 async def one_is_late(played: Round, arriving: Sequence[str], leaving: Sequence[str]) -> None:
-    """Two are enough. A third of Curator's enters at once, a third of ours waits for the next round."""
+    """Two begin a round. A third member of Curator's enters immediately; one of ours waits for the next."""
     async with anyio.create_task_group() as tasks:
         for number, name in enumerate(arriving[:2]):
             tasks.start_soon(played.enter_and_leave, name)
@@ -298,7 +298,7 @@ async def one_is_late(played: Round, arriving: Sequence[str], leaving: Sequence[
 async def test_a_kill_lets_no_member_in_wrongly_and_keeps_none_for_ever(
     meeting: Meeting, curator: StartPeer, victim: str, when: str
 ) -> None:
-    """A round of three, of which one is killed; ours lose the session as a killed process does."""
+    """In a round of three, one member is killed; ours lose the session like a killed process."""
     async with three_clients(meeting) as clients, curator(session_timeout=2.0) as peer:
         played = Round(meeting, peer, clients, 3)
         others = [name for name in MEMBERS if name != victim]
@@ -349,7 +349,7 @@ async def test_a_kill_lets_no_member_in_wrongly_and_keeps_none_for_ever(
 async def test_a_ready_that_curator_deletes_too_early_lets_no_member_of_ours_in(
     meeting: Meeting, curator: StartPeer
 ) -> None:
-    """Its last leaver deletes any `ready`. Then another member of Curator's creates one."""
+    """Curator's last leaver deletes any `ready`. Then another member of Curator's creates one."""
     async with three_clients(meeting) as clients, curator() as peer:
         played = Round(meeting, peer, clients, 2)
         observer = clients["observer"]
@@ -377,7 +377,7 @@ async def test_a_ready_that_curator_deletes_too_early_lets_no_member_of_ours_in(
 
 
 async def until_empty(client: zk.Client, path: str) -> None:
-    """Nothing is left: Curator removes `ready` after it has answered."""
+    """Check that no znode remains; Curator removes `ready` after it has answered."""
     while True:
         try:
             async with client.get_children_and_watch(path) as (names, changed):
@@ -385,4 +385,4 @@ async def until_empty(client: zk.Client, path: str) -> None:
                     return
                 await changed.wait()
         except zk.NoNodeError:
-            return  # a container, which was reaped
+            return  # the container was reaped

@@ -33,7 +33,7 @@ async def test_kazoo_dies_and_it_stays_closed(gate: Gate) -> None:
 
 
 async def test_members_of_kazoos_double_barrier_are_not_counted(gate: Gate) -> None:
-    """Its members remove `ready` when they begin to leave, so it is another one."""
+    """kazoo's members remove `ready` when they begin to leave, so it is another barrier."""
     with anyio.fail_after(LIMIT):
         async with zk.connect(gate.server.connect_string) as client, gate.start() as peer:
 

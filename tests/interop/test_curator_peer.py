@@ -1,4 +1,4 @@
-"""That the Curator client which other tests drive does what Curator does: two of them, on a real server."""
+"""The Curator client of other tests behaves like Curator; two of them run on a real server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.interop]
 
 @pytest.fixture
 def anyio_backend() -> str:
-    return "trio"  # what is tested is in the other process
+    return "trio"  # the tested code is in the other process
 
 
 @pytest.fixture
@@ -74,13 +74,13 @@ async def test_a_mutex(family: Family) -> None:
             assert (await client.get(path)).data == b"first"
             await first.release()
             assert await one.call("is-acquired", "first")
-            # a waiter is interrupted, and gone
+            # a waiter is interrupted, and its znode is deleted
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(be_interrupted, second)
                 await family.until_queued(client, 2)
                 await two.call("interrupt", "second")
             assert await two.call("participants", "second") == [path]
-            # a killed one is succeeded
+            # a killed holder is succeeded
             one.kill()
             with pytest.raises(PeerEndedError):
                 await one.call("session-id")
@@ -125,7 +125,7 @@ async def test_a_read_write_lock(family: Family) -> None:
             await peer.call("release-read", "b")
             assert await peer.call("acquire-write", "a", 5)
             assert len(await peer.call("writers", "b")) == 1
-            # the writer may read as well, and goes on reading
+            # the writer may also read, and continues to read
             assert await peer.call("acquire-read", "a", 5)
             await peer.call("release-write", "a")
             assert not await peer.call("acquire-write", "b", 0.1)
@@ -232,4 +232,4 @@ async def test_a_cancelled_call_disturbs_no_other(family: Family) -> None:
             with anyio.move_on_after(0.1):
                 await locks[1].acquire()
             await locks[0].release()
-            await until_true(peer, "is-acquired", "b")  # what was said stays said
+            await until_true(peer, "is-acquired", "b")  # the command was not withdrawn

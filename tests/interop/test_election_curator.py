@@ -1,6 +1,6 @@
 """Our election with Curator's `LeaderLatch` and with its `LeaderSelector` on one path, on a real server.
 
-On one loop: the same scenarios run on both with kazoo's election, which is started sooner.
+It runs on one loop. The same scenarios run on both loops with kazoo's election, which starts faster.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.interop]
 
 @pytest.fixture
 def anyio_backend() -> str:
-    return "trio"  # the other side is another process; ours is tested on both loops elsewhere
+    return "trio"  # the other side is a separate process; other tests run ours on both loops
 
 
 @asynccontextmanager
@@ -40,7 +40,7 @@ async def until_seen(peer: Peer, name: str, members: Any) -> None:
 
 
 async def until_members(group: zk.Group, members: dict[str, bytes]) -> None:
-    """Wait until we see them: in the changes, and when we ask."""
+    """Wait until we see these members, in the changes and in `members()`."""
     async with group.changes() as changes:
         async for change in changes:
             if change.members == members:
@@ -89,7 +89,7 @@ async def test_a_name_that_curator_has_is_waited_for(
 async def test_we_are_back_when_a_curator_of_our_name_has_left(
     apache_server: ApacheServer, curator: StartPeer, fresh_path: str
 ) -> None:
-    """Curator writes its data into a znode that has its member's name, and deletes it when it leaves."""
+    """Curator writes its data into the znode of a member with the same name, and deletes it on leaving."""
     async with ours(apache_server, fresh_path, "curator") as group, curator() as peer:
         async with group.join("name", b"ours"):
             await peer.call("GroupMember", "theirs", fresh_path, "name", "theirs")

@@ -1,4 +1,4 @@
-"""Our group on one path with kazoo's parties: layouts that are not shared, and names that are not unique."""
+"""Our group on one path with kazoo's parties, which differ in layout or have names that are not unique."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ pytestmark = [pytest.mark.anyio, pytest.mark.interop]
 
 @pytest.fixture
 def anyio_backend() -> str:
-    return "trio"  # the other side is another process; ours is tested on both loops elsewhere
+    return "trio"  # the other side is a separate process; other tests run ours on both loops
 
 
 async def test_a_party_that_is_not_shallow_has_other_names(
     apache_server: ApacheServer, kazoo_peer: StartPeer, fresh_path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A `Party` has its members' names in the data: no layout of ours reads it, and it does not see ours."""
+    """A `Party` keeps its members' names in the data. No layout of ours reads it, nor does it see ours."""
     with anyio.fail_after(LIMIT):
         async with zk.connect(apache_server.connect_string) as client, kazoo_peer() as peer:
             await peer.call("Party", "party", fresh_path, "theirs")
@@ -31,7 +31,7 @@ async def test_a_party_that_is_not_shallow_has_other_names(
                 assert await group.members() == {"ours": b"1"}
                 assert await peer.call("members", "party") == ["theirs"]
             assert "__party__ is not a member of the group" in caplog.text
-            # without a layout they are children with data, as a group of Curator's would list them
+            # in Curator's layout they are children with data, as Curator would list them
             (member,) = (await zk.Group(client, fresh_path).members()).items()
             assert member[0].endswith("__party__")
             assert member[1] == b"theirs"

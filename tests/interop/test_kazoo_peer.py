@@ -1,4 +1,4 @@
-"""That the kazoo client which other tests drive does what kazoo does, on a real server."""
+"""The kazoo client of other tests behaves like kazoo, on a real server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.interop]
 
 @pytest.fixture
 def anyio_backend() -> str:
-    return "trio"  # what is tested is in the other process
+    return "trio"  # the tested code is in the other process
 
 
 async def test_a_lock(kazoo_peer: StartPeer, fresh_path: str) -> None:

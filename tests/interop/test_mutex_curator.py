@@ -1,6 +1,6 @@
 """Our mutex and Curator's `InterProcessMutex` on one path, on a real server.
 
-On one loop: the same scenarios run on both with kazoo's lock, which is started sooner.
+It runs on one loop. The same scenarios run on both loops with kazoo's lock, which starts faster.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ async def test_both_show_the_same_contenders(family: Family) -> None:
 
 
 async def test_our_hold_stays_when_curator_asks_for_it(family: Family) -> None:
-    """A request to give the lock up is data on our znode: it neither ends the hold nor confuses anybody."""
+    """A request to release is data on our znode. It neither ends the hold nor confuses another client."""
     async with scenarios.both(family) as (client, peer):
         mutex = family.ours(client, "ours")
         async with mutex as hold:
@@ -82,7 +82,7 @@ async def test_our_hold_stays_when_curator_asks_for_it(family: Family) -> None:
 
 
 async def test_a_curator_that_is_asked_for_its_lock_is_waited_for(family: Family) -> None:
-    """The request is written into the znode that we watch: we look again, and go on waiting."""
+    """The request is written into the znode that we watch. We look again, and continue to wait."""
     async with scenarios.both(family) as (client, peer):
         mutex, lock = family.ours(client, "ours"), await family.theirs(peer, "theirs")
         await peer.call("make-revocable", lock.name)

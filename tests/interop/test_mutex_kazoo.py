@@ -52,7 +52,7 @@ async def test_the_directory_goes(family: Family) -> None:
 
 
 async def test_a_kazoo_lock_outlives_a_time_without_contenders(family: Family) -> None:
-    """kazoo's object makes the directory once and never looks again, so ours must not be reaped."""
+    """kazoo's object creates the directory once and never checks again, so ours must not be reaped."""
     async with scenarios.both(family) as (client, peer):
         lock = await family.theirs(peer, "theirs")
         async with anyio.create_task_group() as tasks, family.ours(client, "ours"):

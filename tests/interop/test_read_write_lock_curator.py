@@ -45,14 +45,14 @@ async def test_their_writer_excludes_us_and_their_reader_only_our_writer(
 async def test_their_own_downgrade_is_a_read_lock_to_us(
     apache_server: ApacheServer, curator: StartPeer, fresh_path: str
 ) -> None:
-    """A read lock inside one's own write lock."""
+    """Take a read lock inside our own write lock."""
     with anyio.fail_after(LIMIT):
         async with zk.connect(apache_server.connect_string) as client, curator() as peer:
             lock = zk.ReadWriteLock(client, fresh_path, identifier="ours", layout="curator")
             await peer.call("InterProcessReadWriteLock", "theirs", fresh_path, "theirs")
             assert await peer.call("acquire-write", "theirs")
             assert await peer.call("acquire-read", "theirs")
-            # Curator 5.4 takes a number of its own for it, later ones take the writer's
+            # Curator 5.4 takes a separate number for it, later releases take the writer's
             paths = [each.path for each in await lock.contenders()]
             assert [path[-18:-10] for path in paths] == ["__WRIT__", "__READ__"]
             await _is_refused(lock.read(wait=0), lock.write(wait=0))

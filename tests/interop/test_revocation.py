@@ -60,7 +60,7 @@ async def test_we_ask_for_curators_lock_and_get_it(curators: Family) -> None:
 
 
 async def test_kazoo_is_not_confused_by_a_request(kazoos: Family) -> None:
-    """It does not look at the data of a contender but to list it."""
+    """kazoo reads the data of a contender only to list it."""
     async with scenarios.both(kazoos) as (client, peer):
         mutex, lock = kazoos.ours(client, "ours"), await kazoos.theirs(peer, "theirs")
         assert await lock.acquire()

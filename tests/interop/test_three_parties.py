@@ -1,9 +1,9 @@
 """One lock that excludes kazoo's clients and Curator's at once: a `MultiLock` of two paths with two layouts.
 
-On a real server, with the real clients. kazoo's and Curator's do not exclude each other: nothing makes them.
+It runs on a real server, with the real clients. kazoo's and Curator's clients do not exclude each other.
 """
 
-# ruff: noqa: PT012 - what comes out of a whole block is what these tests are about
+# ruff: noqa: PT012 - these tests are about the errors of whole blocks
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def anyio_backend() -> str:
 
 @dataclass
 class Parties:
-    """A client of each library, and two of ours; and who must not be inside with whom."""
+    """A client of each library, two of ours, and the records of those that exclude each other."""
 
     ours: zk.Client
     second: zk.Client
@@ -52,7 +52,7 @@ class Parties:
     async def hold_ours(
         self, client: zk.Client, name: str, tokens: list[tuple[int, ...]], rounds: int
     ) -> None:
-        """Hold both again and again."""
+        """Hold both locks again and again."""
         lock = self.lock(client, name)
         for _ in range(rounds):
             async with lock as hold:
@@ -101,12 +101,12 @@ async def test_we_exclude_both_and_everybody_makes_progress(parties: Parties) ->
             tasks.start_soon(hold_theirs, curators_lock, parties.with_curator)
     for recorder, theirs in ((parties.with_kazoo, "kazoo"), (parties.with_curator, "curator")):
         assert sorted(recorder.order) == sorted(["ours-1", "ours-2", theirs] * _ROUNDS)
-    # each token grows from holder to holder of its own lock
+    # each token grows from holder to holder of its lock
     assert all(mine == sorted(set(mine)) for mine in map(list, zip(*tokens, strict=True)))
 
 
 async def test_what_either_holds_is_waited_for(parties: Parties) -> None:
-    """By turns: first kazoo's lock is in the way, then Curator's."""
+    """First kazoo's lock is held by another client, then Curator's."""
     kazoos_lock = await parties.kazoos.theirs(parties.kazoo, "kazoo")
     curators_lock = await parties.curators.theirs(parties.curator, "curator")
     with anyio.fail_after(LIMIT):

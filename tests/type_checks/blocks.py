@@ -1,4 +1,4 @@
-"""What is entered has a class of ours and gives what it should; what is awaited or forgotten is a mistake.
+"""Each block has a class of ours and gives the right type; awaiting or forgetting one is a mistake.
 
 mypy and pyright check this file; nothing runs it. Each `type: ignore` marks a mistake that both must report.
 """

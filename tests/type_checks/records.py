@@ -1,6 +1,6 @@
-"""What users read out of records has its type. mypy and pyright check this file; nothing runs it.
+"""The values in records have their types. mypy and pyright check this file; nothing runs it.
 
-Each `type: ignore` marks a mistake that both must report: one that is not needed is an error, too.
+Each `type: ignore` marks a mistake that both must report; an unneeded one is also an error.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ import org.apache.zookeeper.ZooKeeper;
 
 /**
  * Curator's recipes, driven by tests over stdin and stdout. The arguments are the connect string and the session
- * timeout in milliseconds. A line of input is a command, a line of output the answer, when there is one:
+ * timeout in milliseconds. A line of input is a command, and a line of output is its answer, if it has one:
  *
  *   TAG CLASS NAME WORD...      make an object of one of Curator's classes and call it NAME; see `Recipes`
  *   TAG COMMAND NAME WORD...    have an object do something; see `Recipes`
@@ -43,7 +43,7 @@ public final class CuratorPeer {
 
     public static void main(String[] arguments) throws Exception {
         PrintStream answers = new PrintStream(new FileOutputStream(FileDescriptor.out), true, "US-ASCII");
-        System.setOut(System.err); // what others print is no answer
+        System.setOut(System.err); // other output is not an answer
         CuratorFramework client = CuratorFrameworkFactory.builder()
                 .connectString(arguments[0])
                 .sessionTimeoutMs(Integer.parseInt(arguments[1]))
@@ -60,7 +60,7 @@ public final class CuratorPeer {
             }
             peer.take(words.get(0), words.get(1), words.subList(2, words.size()));
         }
-        Runtime.getRuntime().halt(0); // nobody listens any more; the session ends by itself
+        Runtime.getRuntime().halt(0); // the reader has closed the pipe; the session will expire
     }
 
     private void take(String tag, String command, List<String> words) {
@@ -106,7 +106,7 @@ public final class CuratorPeer {
         return client.getZookeeperClient().getZooKeeper();
     }
 
-    /** A second handle takes the session over and closes it, so that it is over for the first one, too. */
+    /** Take the session over with a second handle and close it, so that it ends for the first one. */
     private void expireSession() throws Exception {
         ZooKeeper ours = zooKeeper();
         CountDownLatch connected = new CountDownLatch(1);

@@ -36,7 +36,7 @@ final class Json {
         }
     }
 
-    /** In ASCII, whatever the text. */
+    /** Write the text in ASCII. */
     private static void quote(String text, StringBuilder json) {
         json.append('"');
         for (char each : text.toCharArray()) {

@@ -6,18 +6,18 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.function.Consumer;
 
 /**
- * One of Curator's objects, what it can be told, and a thread of its own: Curator's locks belong to threads.
+ * One of Curator's objects, its commands, and its thread, because Curator's locks belong to threads.
  *
- * What is said `inTurn` is done in that thread, one after another. What is said `atOnce` does not wait for that.
+ * Commands in `inTurn` run in that thread, one after another. Commands in `atOnce` do not wait for them.
  * `interrupt` ends what the thread waits in.
  */
 final class Recipe {
-    /** Something to do; what it returns is written as JSON. */
+    /** A call, whose result is written as JSON. */
     interface Call {
         Object run() throws Exception;
     }
 
-    /** Something to do with the rest of the words of a command. */
+    /** A command, which takes the rest of its words. */
     interface Command {
         Object run(List<String> words) throws Exception;
     }
@@ -45,7 +45,7 @@ final class Recipe {
         return this;
     }
 
-    /** Do it now or later, and give it to `answer` in the thread that does it. */
+    /** Run the command now or later, and pass its result to `answer` in the same thread. */
     void take(String name, List<String> words, Consumer<Call> answer) {
         if (inTurn.containsKey(name)) {
             turns.add(() -> answer.accept(() -> inTurn.get(name).run(words)));

@@ -24,8 +24,8 @@ import org.apache.curator.framework.recipes.locks.Lease;
 import org.apache.curator.framework.recipes.nodes.GroupMember;
 
 /**
- * What Curator's classes can be told. `[SECONDS]` is how long to wait: for ever where it is left out, and the answer
- * is false where it was too short.
+ * The commands of Curator's classes. `[SECONDS]` limits the wait; without it the wait has no limit, and if the time is
+ * too short the answer is false.
  */
 final class Recipes {
     static final List<String> NAMES = Collections.unmodifiableList(Arrays.asList(
@@ -79,7 +79,7 @@ final class Recipes {
                 .inTurn("acquire", words -> mutex.acquire(millis(words, 0), TimeUnit.MILLISECONDS))
                 .inTurn("release", words -> nothing(mutex::release))
                 .inTurn("make-revocable", words -> nothing(() -> mutex.makeRevocable(lock -> revocations.release())))
-                // [SECONDS]: wait until somebody asked for the lock, once for each time
+                // [SECONDS]: wait until another client asked for the lock, once for each request
                 .atOnce("await-revocation", words -> tryAcquire(revocations, words, 0))
                 .atOnce("is-acquired", words -> mutex.isAcquiredInThisProcess())
                 .atOnce("participants", words -> mutex.getParticipantNodes());
@@ -118,7 +118,7 @@ final class Recipes {
                     }
                     return more != null;
                 })
-                // COUNT: give the oldest back
+                // COUNT: release the oldest
                 .inTurn("return", words -> nothing(() -> {
                     for (int left = Integer.parseInt(words.get(0)); left > 0; left--) {
                         semaphore.returnLease(leases.remove());
@@ -154,7 +154,7 @@ final class Recipes {
                 .inTurn("start", words -> nothing(selector::start))
                 .inTurn("requeue", words -> selector.requeue())
                 .inTurn("close", words -> nothing(selector::close))
-                // [SECONDS]: wait until it leads, once for each time
+                // [SECONDS]: wait until it leads, once for each leadership
                 .inTurn("await", words -> tryAcquire(elections, words, 0))
                 .atOnce("has-leadership", words -> selector.hasLeadership())
                 .atOnce("relinquish", words -> nothing(resignations::release))
