@@ -229,7 +229,7 @@ MISTAKES = [
         "join awaited",
         lambda _, client: _wait_for(zk.Group(client, "/group").join("a")),
         TypeError,
-        ("<PersistentNode /group/a> is entered, not awaited: `async with … as member:`",),
+        ("<PersistentNode /group/a> must be entered, not awaited: `async with … as member:`",),
     ),
     Mistake(
         "an election entered",

@@ -85,7 +85,7 @@ class PersistentNode:
     if not TYPE_CHECKING:  # a type checker reports an awaited object without this method
 
         def __await__(self) -> NoReturn:
-            raise TypeError(f"{self!r} is entered, not awaited: `async with … as member:`")
+            raise TypeError(f"{self!r} must be entered, not awaited: `async with … as member:`")
 
     async def __aenter__(self) -> Self:
         if self._writing is not None:
@@ -130,7 +130,7 @@ class PersistentNode:
         """
         self._api.operations.set(self.path, data)  # raises for invalid data
         if self._writing is None:
-            raise RuntimeError(f"{self!r} has not been entered: there is nothing to update")
+            raise RuntimeError(f"{self!r} must be entered before it can be updated")
         self._writer.progress.check_not_ended()
         await self._writer.progress.wait_written(self._writer.want(data))
 
