@@ -1,4 +1,4 @@
-"""A client without manners, for tests of what servers keep of such clients."""
+"""A hostile client, for tests that check what a server keeps of such clients."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from zkrecipes.net.transport.network import Stream
 from zkrecipes.testing import MemoryNetwork
 
 
-class Rascal:
-    """It reads when it feels like it, and never checks what it gets.
+class HostileClient:
+    """A client that misbehaves at random. It reads only sometimes, and never checks the replies.
 
     Args:
-        network: where the servers are.
-        random: what it feels like.
+        network: the network of the servers.
+        random: chooses the actions.
         hosts: the servers, each at port 2181.
     """
 
@@ -46,7 +46,7 @@ class Rascal:
         self._sessions = [(0, bytes(16))]
 
     async def misbehave(self) -> None:
-        """Do something, for a while."""
+        """Perform random actions for a while."""
         actions = [
             self._greet,
             *[self._ask] * 5,
@@ -63,7 +63,7 @@ class Rascal:
             await self.go()
 
     async def go(self) -> None:
-        """Hang up, or break the connection."""
+        """Close or break the connection."""
         stream, self._stream = self._stream, None
         if stream is not None:
             await stream.aclose()
@@ -118,7 +118,7 @@ class Rascal:
                 break
 
     async def _blabber(self) -> None:
-        """Garbage, half a frame, or a word."""
+        """Garbage, half a frame, or a four-letter word."""
         if self._stream is None:
             self._stream = await self._network.connect(self._random.choice(self._hosts), 2181)
         await self._stream.send(self._random.choice([b"\xff" * 100, b"\0\0\0\x64half", b"mntr", b"\0"]))

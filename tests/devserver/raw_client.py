@@ -1,4 +1,4 @@
-"""A client that speaks frames and hides nothing: what tests of the server talk with."""
+"""A client that sends and receives single frames, for tests of the server."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ClosedError(Exception):
 
 
 class Answer:
-    """A reply: its header, and its record where there is one."""
+    """A reply: its header, and its record if there is one."""
 
     def __init__(self, header: ReplyHeader, record: Record | None) -> None:
         self.xid, self.zxid, self.err = header
@@ -50,12 +50,12 @@ class Answer:
 
 
 class RawClient:
-    """One connection. Events that came before a reply are in `events`, in order."""
+    """One connection. `events` contains the events that arrived before a reply, in order."""
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self.events: list[tuple[int, int, str]] = []
-        """(zxid, type, path) of each."""
+        """The zxid, type and path of each event."""
         self._frames = FrameBuffer(1 << 22)
         self._xid = 0
         self._sent: list[tuple[int, type[Record]]] = []
@@ -71,7 +71,7 @@ class RawClient:
         password: bytes = bytes(16),
         zxid: int = 0,
     ) -> tuple[RawClient, ConnectReply]:
-        """Connect and greet."""
+        """Connect, and send a greeting."""
         client = cls(await network.connect(server.host, server.port))
         return client, await client.attach(session_timeout, session_id, password, zxid)
 
@@ -82,7 +82,7 @@ class RawClient:
         password: bytes = bytes(16),
         zxid: int = 0,
     ) -> ConnectReply:
-        """Send a greeting; the reply to it."""
+        """Send a greeting, and return the reply."""
         greeting = ConnectRequest(
             0, zxid, round(session_timeout * 1000), session_id, password, False
         ).encode()
@@ -107,7 +107,7 @@ class RawClient:
             raise ClosedError from error
 
     async def receive(self) -> Answer:
-        """The next reply. Events before it go to `events`."""
+        """Receive the next reply. Events before it are added to `events`."""
         while True:
             frame = await self.frame()
             header = ReplyHeader.decode(frame)
@@ -125,29 +125,29 @@ class RawClient:
             return Answer(header, record)
 
     async def call(self, request: Request[Any]) -> Answer:
-        """Send one request; its reply."""
+        """Send one request, and return the reply."""
         await self.send(request)
         return await self.receive()
 
     async def ok(self, request: Request[Any]) -> Any:
-        """Send one request that must succeed; its record."""
+        """Send one request that must succeed, and return its record."""
         answer = await self.call(request)
         assert answer.err == 0, answer
         return answer.record
 
     async def ping(self) -> Answer:
-        """Send a ping; its reply."""
+        """Send a ping, and return the reply."""
         await self.send(PingRequest(), xid=-2)
         return await self.receive()
 
     async def seen(self) -> list[tuple[int, str]]:
-        """(type, path) of the events until now, which are then forgotten."""
+        """Return the type and path of each event so far, and forget the events."""
         await self.ping()
         events, self.events = self.events, []
         return [(kind, path) for _, kind, path in events]
 
     async def frame(self) -> bytes:
-        """The next frame.
+        """Receive the next frame.
 
         Raises:
             ClosedError: the connection was closed.
@@ -164,7 +164,7 @@ class RawClient:
         return buffer[start:end]
 
     async def is_closed(self) -> bool:
-        """Wait for the end of the connection; whether nothing but events came before it."""
+        """Wait for the end of the connection. Return whether only events arrived before it."""
         try:
             while True:
                 if ReplyHeader.decode(await self.frame()).xid != -1:

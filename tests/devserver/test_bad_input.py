@@ -1,4 +1,4 @@
-"""Clients that send garbage, half of something, or nothing: cut off, told in the log, at bounded memory."""
+"""Clients that send garbage, incomplete data or nothing: the server drops and logs them in bounded memory."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from zkrecipes.testing import MemoryNetwork
 GREETING = ConnectRequest(0, 0, 4000, 0, bytes(16), False).encode()
 TWO_GIBIBYTES = struct.pack("!i", 2**31 - 1)
 
-# What is sent, and what the log says of it.
+# The bytes that a client sends, and the text in the log.
 BAD: dict[str, tuple[bytes, str]] = {
     "garbage": (b"\xde\xad\xbe\xef" * 1000, "negative length"),
     "HTTP": (b"GET / HTTP/1.1\r\nHost: zk\r\n\r\n", "larger than the limit"),
     "a frame of 2 GiB": (TWO_GIBIBYTES + bytes(1000), "a frame of 2147483647 bytes"),
     "a greeting of a megabyte": (struct.pack("!i", 0xFFFFF) + bytes(60_000), "a frame of 1048575 bytes"),
-    "a greeting that is none": (
-        struct.pack("!i24xi", 44, 1000) + bytes(16),  # its password would go beyond its end
+    "a malformed greeting": (
+        struct.pack("!i24xi", 44, 1000) + bytes(16),  # the password would extend beyond the end of the frame
         "closing its connection",
     ),
     "a greeting and a frame of 2 GiB": (
@@ -91,7 +91,7 @@ async def test_a_thousand_bad_clients_beside_an_honest_one(
     async def misbehave(number: int) -> None:
         data, _ = kinds[number % len(kinds)]
         stream = await network.connect("zk", 2181)
-        # byte by byte at first: the server has to keep the pieces
+        # byte by byte at first, so that the server has to keep the pieces
         for piece in (data[:1], data[1:7], data[7:]):
             if piece:
                 try:
@@ -116,12 +116,12 @@ async def test_a_thousand_bad_clients_beside_an_honest_one(
         assert (await honest.ok(GetDataRequest("/a", False))).data == b"0"
         assert len(server.processor.attached) == 1
     assert sum(each.levelno == logging.WARNING for each in caplog.records) == 1000
-    # both ends of a thousand connections, and the records of the log, but nothing that was only announced
+    # both ends of a thousand connections and the log records, but no frames that were only announced
     assert peak < 100 * 1024 * 1024
 
 
 @pytest.mark.trio
-async def test_who_does_not_take_the_answer_to_a_word_is_cut_off(autojump_clock: MockClock) -> None:
+async def test_a_client_that_does_not_read_the_answer_to_a_word_is_dropped(autojump_clock: MockClock) -> None:
     network = MemoryNetwork()
     async with DevServer(network=network, host="zk", port=2181) as server:
         honest, _ = await RawClient.greet(server, network, session_timeout=40.0)
@@ -137,71 +137,75 @@ async def test_who_does_not_take_the_answer_to_a_word_is_cut_off(autojump_clock:
 
 
 @pytest.mark.trio
-async def test_who_does_not_take_events_is_cut_off_when_the_session_expires(
+async def test_a_client_that_does_not_read_events_is_dropped_when_its_session_expires(
     autojump_clock: MockClock,
 ) -> None:
     network = MemoryNetwork()
     async with DevServer(network=network, host="zk", port=2181) as server:
         honest, _ = await RawClient.greet(server, network, session_timeout=40.0)
-        lazy, _ = await RawClient.greet(server, network, session_timeout=4.0)
+        slow, _ = await RawClient.greet(server, network, session_timeout=4.0)
         path = f"/{'a' * 3000}"  # so that a hundred events fill the wire
         await honest.ok(CreateRequest(path, b"", OPEN, 0))
-        await lazy.ok(AddWatchRequest(path, 0))
+        await slow.ok(AddWatchRequest(path, 0))
         for number in range(100):
             await honest.ok(SetDataRequest(path, b"", number))
         assert len(server.processor.attached) == 2
         await trio.sleep(6 + CLOSING_TIME_MAX + 1)
         assert "zk_num_alive_connections\t2\n" in await ask_word(server, network, "mntr")
-        await lazy.stream.aclose()
+        await slow.stream.aclose()
 
 
 @pytest.mark.trio
-async def test_who_says_goodbye_and_does_not_take_the_replies_is_cut_off(autojump_clock: MockClock) -> None:
+async def test_a_closing_client_that_does_not_read_the_replies_is_dropped(
+    autojump_clock: MockClock,
+) -> None:
     network = MemoryNetwork()
     async with DevServer(network=network, host="zk", port=2181) as server:
         honest, _ = await RawClient.greet(server, network, session_timeout=40.0)
         await honest.ok(CreateRequest("/a", bytes(500_000), OPEN, 0))
-        lazy, _ = await RawClient.greet(server, network, session_timeout=4.0)
-        await lazy.send(GetDataRequest("/a", False), CloseSessionRequest())
+        slow, _ = await RawClient.greet(server, network, session_timeout=4.0)
+        await slow.send(GetDataRequest("/a", False), CloseSessionRequest())
         await trio.sleep(CLOSING_TIME_MAX + 1)
         assert "zk_num_alive_connections\t2\n" in await ask_word(server, network, "mntr")
-        await lazy.stream.aclose()
+        await slow.stream.aclose()
 
 
 @pytest.mark.trio
-async def test_who_says_goodbye_and_does_not_take_the_events_is_cut_off(autojump_clock: MockClock) -> None:
+async def test_a_closing_client_that_does_not_read_the_events_is_dropped(
+    autojump_clock: MockClock,
+) -> None:
     network = MemoryNetwork()
     async with DevServer(network=network, host="zk", port=2181) as server:
         honest, _ = await RawClient.greet(server, network, session_timeout=40.0)
-        lazy, _ = await RawClient.greet(server, network, session_timeout=4.0)
+        slow, _ = await RawClient.greet(server, network, session_timeout=4.0)
         path = f"/{'a' * 3000}"  # so that a hundred events fill the wire
         await honest.ok(CreateRequest(path, b"", OPEN, 0))
-        await lazy.ok(AddWatchRequest(path, 0))
+        await slow.ok(AddWatchRequest(path, 0))
         for number in range(100):
             await honest.ok(SetDataRequest(path, b"", number))
-        await lazy.send(CloseSessionRequest())
+        await slow.send(CloseSessionRequest())
         await trio.sleep(CLOSING_TIME_MAX + 1)
         assert "zk_num_alive_connections\t2\n" in await ask_word(server, network, "mntr")
-        await lazy.stream.aclose()
+        await slow.stream.aclose()
 
 
 @pytest.mark.trio
-async def test_who_goes_in_the_middle_of_a_reply_leaves_nothing_behind(autojump_clock: MockClock) -> None:
+async def test_a_client_that_leaves_during_a_reply_leaves_nothing_behind(autojump_clock: MockClock) -> None:
     network = MemoryNetwork()
     async with DevServer(network=network, host="zk", port=2181) as server:
         honest, _ = await RawClient.greet(server, network, session_timeout=40.0)
         await honest.ok(CreateRequest("/a", bytes(500_000), OPEN, 0))
-        lazy, _ = await RawClient.greet(server, network, session_timeout=40.0)
-        await lazy.ok(AddWatchRequest("/a", 0))
-        await lazy.send(GetDataRequest("/a", False))
+        slow, _ = await RawClient.greet(server, network, session_timeout=40.0)
+        await slow.ok(AddWatchRequest("/a", 0))
+        await slow.send(GetDataRequest("/a", False))
         await trio.testing.wait_all_tasks_blocked()
         await honest.ok(SetDataRequest("/a", b"", -1))  # an event, behind the reply
-        await lazy.stream.aclose()
+        await slow.stream.aclose()
         await trio.testing.wait_all_tasks_blocked()
         assert "zk_num_alive_connections\t2\n" in await ask_word(server, network, "mntr")
 
 
-def test_on_a_real_port_too() -> None:
+def test_bad_input_on_a_real_port() -> None:
     with running_server(*ZKRECIPES, "serve", "--port", "0") as (process, hosts):
         host, _, port = hosts.rpartition(":")
         silent = socket.create_connection((host, int(port)))
@@ -241,7 +245,7 @@ def test_more_connections_than_there_are_file_descriptors_for_are_one_line_and_n
         trio.run(crowd, host, int(port), process.stderr.readline)
         process.terminate()
         _, errors = process.communicate(timeout=10)
-    assert len(errors.splitlines()) < 10  # a few more where some went and others came
+    assert len(errors.splitlines()) < 10  # a few more, because some connections end while others start
 
 
 def _read_to_the_end(receive: Callable[[int], bytes]) -> None:

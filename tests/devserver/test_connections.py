@@ -1,4 +1,4 @@
-"""How many connections one address may have, and who gives up when."""
+"""The limits for connections and greetings, and the tasks of a connection."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zkrecipes.testing import MemoryNetwork
 pytestmark = pytest.mark.trio
 
 
-async def test_one_too_many_is_closed_until_another_has_gone(autojump_clock: MockClock) -> None:
+async def test_a_connection_beyond_the_limit_is_refused_until_another_ends(autojump_clock: MockClock) -> None:
     network = MemoryNetwork()
     async with DevServer(network=network, host="zk", port=2181, connections_per_address_max=2) as server:
         first, _ = await RawClient.greet(server, network)
@@ -48,7 +48,7 @@ async def test_a_connection_may_take_its_time_to_ask_for_a_session(autojump_cloc
         assert figures["zk_sessionless_connections_expired"] == "1"
 
 
-async def test_nobody_is_cut_off_while_the_server_stands_still(autojump_clock: MockClock) -> None:
+async def test_no_connection_is_dropped_while_the_server_is_paused(autojump_clock: MockClock) -> None:
     network = MemoryNetwork()
     async with DevServer(network=network, host="zk", port=2181) as server:
         server.pause()

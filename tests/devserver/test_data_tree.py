@@ -1,4 +1,4 @@
-"""The znodes: which numbers of a stat grow when, and that a roll-back leaves no trace."""
+"""The znodes: the numbers of a Stat, and a roll-back without side effects."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_ephemerals_are_listed_by_session() -> None:
     assert tree.all_ephemerals() == {5: ["/e1", "/e3"]}
 
 
-def test_the_counter_starts_where_it_is_told_and_wraps_like_java() -> None:
+def test_the_counter_starts_at_the_start_counter_and_wraps_like_java() -> None:
     tree = _tree("/a", start_counter=2**31 - 1)
     assert tree.get("/a").creates == 2**31 - 1
     tree.add("/a/x", b"", OPEN, 5, 0)
@@ -159,7 +159,7 @@ def test_a_commit_leaves_what_no_journal_would(seed: int, steps: int) -> None:
             tree.begin()
         _change_at_random(tree, random.Random(seed), steps)
         tree.commit()
-        tree.roll_back()  # there is nothing to take back any more
+        tree.roll_back()  # nothing is left to undo
         trees.append(_stats(tree))
     assert trees[0] == trees[1]
 

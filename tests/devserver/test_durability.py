@@ -1,4 +1,4 @@
-"""A server with a data directory: what anybody was told of outlives it, however it ends."""
+"""A server with a data directory: a change that a client knows of survives every kind of end."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def _server(directory: Path, network: MemoryNetwork, **options: Any) -> DevServe
 
 
 class Gate:
-    """Where a store's writes pass, unless it is shut."""
+    """A gate that all writes to a data directory pass, unless it is shut."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.saves = 0
-        """How many have begun."""
+        """The number of writes that have started."""
         self.error: DataDirError | None = None
         self._is_open = threading.Event()
         self._is_open.set()
@@ -64,7 +64,7 @@ class Gate:
 
     @contextmanager
     def shut(self) -> Iterator[None]:
-        """Let none pass while the block runs."""
+        """Stop all writes while the block runs."""
         self._is_open.clear()
         try:
             yield
@@ -72,7 +72,7 @@ class Gate:
             self._is_open.set()
 
     async def wait_waiting(self) -> None:
-        """Wait until one waits before it."""
+        """Wait until a write waits at the gate."""
         await anyio.to_thread.run_sync(self._waiting.acquire)
 
 
@@ -81,7 +81,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
     return Gate(monkeypatch)
 
 
-# --- nobody is told of what is not on disk -----------------------------------------------------------------
+# --- no client learns of an unsaved change -----------------------------------------------------------------
 
 
 @pytest.mark.anyio
@@ -116,7 +116,7 @@ async def test_replies_events_and_reads_wait_for_the_disk_in_order(tmp_path: Pat
 
 
 @pytest.mark.anyio
-async def test_writers_that_come_meanwhile_share_one_wait(tmp_path: Path, gate: Gate) -> None:
+async def test_writers_during_a_save_share_the_next_one(tmp_path: Path, gate: Gate) -> None:
     network = MemoryNetwork()
     async with _server(tmp_path, network) as server:
         clients = [(await RawClient.greet(server, network))[0] for _ in range(10)]
@@ -133,7 +133,7 @@ async def test_writers_that_come_meanwhile_share_one_wait(tmp_path: Path, gate: 
 
 
 @pytest.mark.anyio
-async def test_a_disk_that_fails_ends_the_server_and_nobody_is_told(tmp_path: Path, gate: Gate) -> None:
+async def test_a_failing_disk_ends_the_server_without_a_reply(tmp_path: Path, gate: Gate) -> None:
     network = MemoryNetwork()
 
     async def serve_until_it_fails() -> None:
@@ -157,7 +157,7 @@ async def test_a_disk_that_fails_ends_the_server_and_nobody_is_told(tmp_path: Pa
         assert "b" not in children
 
 
-# --- what comes back ---------------------------------------------------------------------------------------
+# --- the restored state ------------------------------------------------------------------------------------
 
 
 @pytest.mark.anyio
@@ -193,7 +193,7 @@ async def test_ephemerals_stay_until_their_sessions_timeout_after_a_restart(tmp_
 
 
 @pytest.mark.anyio
-async def test_a_session_that_ended_does_not_come_back(tmp_path: Path) -> None:
+async def test_an_ended_session_is_not_restored(tmp_path: Path) -> None:
     network = MemoryNetwork()
     async with _server(tmp_path, network) as server:
         client, hello = await RawClient.greet(server, network)
@@ -223,7 +223,7 @@ async def test_a_restart_that_keeps_nothing_keeps_nothing_on_disk(tmp_path: Path
 
 
 @pytest.mark.anyio
-async def test_a_refused_write_is_on_disk_too_as_its_zxid_was_told(tmp_path: Path) -> None:
+async def test_the_zxid_of_a_refused_write_is_on_disk(tmp_path: Path) -> None:
     network = MemoryNetwork()
     async with _server(tmp_path, network) as server:
         client, _ = await RawClient.greet(server, network)
@@ -249,7 +249,7 @@ def test_nothing_that_was_acknowledged_is_lost_when_the_server_is_killed(tmp_pat
     async def live() -> dict[str, bytes | None]:
         with ExitStack() as lives:
             process, hosts = lives.enter_context(_serving(tmp_path, "0"))
-            # One client for all: it would say goodbye for long to a server that is not there.
+            # One client for all rounds, because closing it without a server would take long.
             async with zk.connect(hosts) as client:
                 for life in range(4):
                     killed_after = len(acknowledged) + random.randint(30, 300)
@@ -259,11 +259,12 @@ def test_nothing_that_was_acknowledged_is_lost_when_the_server_is_killed(tmp_pat
                 return await _everything(client)
 
     found = trio.run(live)
-    # What was on its way may be there or not.
+    # A write without a reply may have been applied or not.
     lost = [path for path, data in acknowledged.items() if found.get(path) != data]
     assert not lost
     assert len(acknowledged) >= 4 * 30
-    # So much was written that the log was moved to the table in between, or nobody has tried that.
+    # There were enough writes for SQLite to move the log to the tables in between; otherwise this tests
+    # nothing.
     assert (tmp_path / FILE_NAME).stat().st_size > 1024 * 1024
 
 
@@ -356,7 +357,7 @@ def test_a_directory_that_cannot_be_made_is_one_line_and_its_own_code(tmp_path: 
 def test_a_directory_that_cannot_be_looked_into_is_one_line_and_its_own_code(
     command: tuple[str, ...], tmp_path: Path
 ) -> None:
-    # Whoever runs the tests may be root, who may look into all; but not into what cannot be.
+    # Even root cannot open a folder below a file, although root may read any folder.
     name = str(tmp_path / ("x" * 300))
     done = subprocess.run(
         [*command, "--port", "0", "--data-dir", name], check=False, capture_output=True, text=True, timeout=15

@@ -1,4 +1,4 @@
-"""Faults by name: each hits the request that it names, in the way that it says, and no other."""
+"""Injected faults: each hits the selected request, and no other."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def test_a_dropped_request_is_not_applied(autojump_clock: MockClock) -> No
         await client.ok(_create("/a"))
 
 
-async def test_a_lost_reply_is_of_a_request_that_was_applied(autojump_clock: MockClock) -> None:
+async def test_a_request_whose_reply_is_lost_is_applied(autojump_clock: MockClock) -> None:
     async with _serving() as (server, network):
         watcher, _ = await RawClient.greet(server, network)
         client, _ = await RawClient.greet(server, network)
@@ -68,7 +68,7 @@ async def test_a_lost_reply_is_of_a_request_that_was_applied(autojump_clock: Moc
         assert "/a" in server.processor.tree
 
 
-async def test_replies_before_the_one_that_is_lost_still_come(autojump_clock: MockClock) -> None:
+async def test_replies_before_the_lost_one_arrive(autojump_clock: MockClock) -> None:
     async with _serving() as (server, network):
         client, _ = await RawClient.greet(server, network)
         server.faults.lose_reply(OpCode.DELETE)
@@ -79,7 +79,7 @@ async def test_replies_before_the_one_that_is_lost_still_come(autojump_clock: Mo
         assert ("/a" in tree, "/b" in tree, "/c" in tree) == (False, True, False)
 
 
-async def test_a_fault_can_name_path_session_count_and_how_many_to_skip(autojump_clock: MockClock) -> None:
+async def test_a_fault_selects_path_session_count_and_skip(autojump_clock: MockClock) -> None:
     async with _serving() as (server, network):
         one, hello = await RawClient.greet(server, network)
         other, _ = await RawClient.greet(server, network)
@@ -121,7 +121,7 @@ async def test_a_fault_can_be_removed_and_waited_for(autojump_clock: MockClock) 
     assert waited == [2]
 
 
-async def test_pings_and_greetings_are_hurt_only_by_name(autojump_clock: MockClock) -> None:
+async def test_only_a_fault_that_names_them_hits_pings_and_greetings(autojump_clock: MockClock) -> None:
     async with _serving() as (server, network):
         fault = server.faults.drop_request()
         client, _ = await RawClient.greet(server, network)
@@ -145,7 +145,7 @@ async def test_a_greeting_can_be_dropped_or_its_reply_lost(applied: bool, autoju
         await RawClient.greet(server, network)
 
 
-async def test_a_resumed_session_can_be_hurt_in_its_greeting(autojump_clock: MockClock) -> None:
+async def test_a_fault_can_hit_the_greeting_of_a_resumed_session(autojump_clock: MockClock) -> None:
     async with _serving() as (server, network):
         client, hello = await RawClient.greet(server, network)
         await client.stream.aclose()
@@ -162,7 +162,7 @@ async def test_a_resumed_session_can_be_hurt_in_its_greeting(autojump_clock: Moc
 )
 @pytest.mark.parametrize("nth", [1, 2, 3])
 @pytest.mark.parametrize("of_next_session", [True, False])
-async def test_the_nth_request_of_a_session_is_hurt(
+async def test_a_fault_hits_the_nth_request_of_a_session(
     nth: int, fault_kind: FaultKind, of_next_session: bool, autojump_clock: MockClock
 ) -> None:
     async with _serving() as (server, network):
@@ -196,7 +196,7 @@ async def test_requests_are_counted_from_one() -> None:
         DevServer(network=MemoryNetwork()).faults.inject(0, FaultKind.AFTER_SEND)
 
 
-async def test_hurting_before_a_request_of_a_session_without_a_connection_does_nothing(
+async def test_a_fault_before_the_first_request_needs_no_connection(
     autojump_clock: MockClock,
 ) -> None:
     async with _serving() as (server, _):
@@ -215,7 +215,7 @@ async def test_the_nth_reply_of_a_session_is_late(autojump_clock: MockClock) -> 
         assert times == pytest.approx([0, 3, 3])
 
 
-async def test_no_delay_is_below_nothing() -> None:
+async def test_a_delay_must_be_above_zero() -> None:
     with pytest.raises(ValueError, match="seconds must be above 0, not 0"):
         DevServer(network=MemoryNetwork()).faults.delay_reply(0)
 
@@ -246,7 +246,7 @@ async def test_a_greeting_can_be_answered_with_garbage_or_late(autojump_clock: M
         assert trio.current_time() - began == pytest.approx(3)
 
 
-async def test_a_delayed_reply_keeps_those_behind_it_waiting_but_no_request(
+async def test_a_delayed_reply_delays_later_replies_but_no_request(
     autojump_clock: MockClock,
 ) -> None:
     async with _serving() as (server, network):
@@ -268,7 +268,7 @@ async def test_a_delayed_reply_keeps_those_behind_it_waiting_but_no_request(
         assert trio.current_time() - began == pytest.approx(3)
 
 
-async def test_a_slow_server_answers_each_request_so_much_later(autojump_clock: MockClock) -> None:
+async def test_a_slow_server_delays_each_reply(autojump_clock: MockClock) -> None:
     async with _serving() as (server, network):
         client, _ = await RawClient.greet(server, network)
         fault = server.faults.delay_reply(0.3, times=1000)
@@ -286,7 +286,7 @@ async def test_a_slow_server_answers_each_request_so_much_later(autojump_clock: 
         assert trio.current_time() - began == pytest.approx(0.7)
 
 
-async def test_a_delay_is_one_of_the_servers_clock(autojump_clock: MockClock) -> None:
+async def test_a_delay_follows_the_servers_clock(autojump_clock: MockClock) -> None:
     async with _serving() as (server, network):
         client, _ = await RawClient.greet(server, network, session_timeout=40.0)
         server.faults.delay_reply(5, OpCode.CREATE, times=2)
@@ -305,7 +305,7 @@ async def test_a_delay_is_one_of_the_servers_clock(autojump_clock: MockClock) ->
         assert trio.current_time() - began == pytest.approx(2 + 15)
 
 
-async def test_a_delayed_reply_still_comes_before_its_connection_is_closed(autojump_clock: MockClock) -> None:
+async def test_a_delayed_reply_arrives_before_its_connection_closes(autojump_clock: MockClock) -> None:
     async with _serving() as (server, network):
         client, hello = await RawClient.greet(server, network)
         server.faults.delay_reply(3, OpCode.CREATE)
@@ -342,7 +342,7 @@ async def test_a_delay_is_on_the_clock_of_a_server_that_is_paused(autojump_clock
         assert trio.current_time() - began == pytest.approx(13)
 
 
-async def test_held_replies_come_when_they_are_released(autojump_clock: MockClock) -> None:
+async def test_held_replies_arrive_after_their_release(autojump_clock: MockClock) -> None:
     async with _serving() as (server, network):
         client, hello = await RawClient.greet(server, network)
         other, _ = await RawClient.greet(server, network)
@@ -362,7 +362,7 @@ async def test_held_replies_come_when_they_are_released(autojump_clock: MockCloc
         assert await client.seen() == [(EventType.CREATED, "/b")]
 
 
-async def test_all_replies_can_be_held_greetings_too(autojump_clock: MockClock) -> None:
+async def test_all_replies_can_be_held_including_greetings(autojump_clock: MockClock) -> None:
     async with _serving() as (server, network):
         held = server.faults.hold_replies()
         with trio.move_on_after(1) as scope:
@@ -372,7 +372,7 @@ async def test_all_replies_can_be_held_greetings_too(autojump_clock: MockClock) 
         await RawClient.greet(server, network)
 
 
-async def test_a_connection_that_is_to_be_closed_waits_for_its_held_replies(
+async def test_a_closing_connection_waits_for_its_held_replies(
     autojump_clock: MockClock,
 ) -> None:
     async with _serving() as (server, network):
@@ -387,7 +387,7 @@ async def test_a_connection_that_is_to_be_closed_waits_for_its_held_replies(
         assert await client.is_closed()
 
 
-async def test_replies_that_are_held_without_end_stop_the_reading(
+async def test_the_server_stops_reading_while_too_many_replies_are_held(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     monkeypatch.setattr("zkrecipes.devserver.connections.QUEUED_MAX", 5_000)

@@ -1,6 +1,6 @@
-"""Whatever clients do, and whatever goes wrong meanwhile: when they have gone nothing of them is left.
+"""Hostile clients and faults: after the clients have left, the server keeps nothing of them.
 
-A run is a function of its seed. `ZKRECIPES_LEFTOVERS_SEEDS=1000` tries more of them.
+A run depends only on its seed. `ZKRECIPES_LEFTOVERS_SEEDS=1000` tries more seeds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.devserver.hostile_client import Rascal
+from tests.devserver.hostile_client import HostileClient
 from tests.devserver.raw_client import OPEN, ask_word
 from zkrecipes.devserver import DevServer, FaultKind
 from zkrecipes.ensemble.four_letter import parse_mntr
@@ -24,23 +24,23 @@ pytestmark = pytest.mark.trio
 SEEDS = int(os.environ.get("ZKRECIPES_LEFTOVERS_SEEDS", "80"))
 CLIENTS = 8
 STEPS = 40
-LARGE = bytes(150_000)  # two of them fill a wire, so that the server waits for who does not read
+LARGE = bytes(150_000)  # two of them fill a wire, so that the server waits for a client that does not read
 
 
-class Troublemaker:
-    """Lets go wrong what can, and in the end lets all go right."""
+class FaultMaker:
+    """Injects faults, and removes them in the end."""
 
     def __init__(self, server: DevServer, network: MemoryNetwork, random: Random) -> None:
         self._server = server
         self._network = network
         self._random = random
 
-    async def make_trouble(self) -> None:
+    async def make_fault(self) -> None:
         if self._random.random() < 0.1:
             await self._server.restart(keep=self._random.random() < 0.7, downtime=3.0)
         else:
-            troubles: list[Callable[[], object]] = [
-                self.calm_down,
+            actions: list[Callable[[], object]] = [
+                self.remove_faults,
                 self._let_time_pass,
                 self._let_requests_fail,
                 self._server.become_read_only,
@@ -51,7 +51,7 @@ class Troublemaker:
                 self._network.cut,
                 self._network.reset,
             ]
-            self._random.choice(troubles)()
+            self._random.choice(actions)()
 
     def _let_time_pass(self) -> None:
         self._server.jump(self._random.choice([1.0, 60.0]))
@@ -60,10 +60,10 @@ class Troublemaker:
         if self._random.random() < 0.5:
             self._server.faults.delay_reply(self._random.choice([0.1, 30.0]), times=5)
         else:
-            how = self._random.choice([how for how in FaultKind if how is not FaultKind.DELAY])
-            self._server.faults.inject(self._random.randint(1, 4), how)
+            kind = self._random.choice([kind for kind in FaultKind if kind is not FaultKind.DELAY])
+            self._server.faults.inject(self._random.randint(1, 4), kind)
 
-    def calm_down(self) -> None:
+    def remove_faults(self) -> None:
         self._server.resume()
         self._server.faults.clear()
         self._network.heal()
@@ -72,7 +72,7 @@ class Troublemaker:
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-async def test_nothing_is_left_of_clients_that_have_gone(
+async def test_nothing_is_left_of_clients_that_have_left(
     seed: int, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     random = Random(seed)
@@ -81,19 +81,19 @@ async def test_nothing_is_left_of_clients_that_have_gone(
     network = MemoryNetwork(chunk_size=random.choice([None, 7]))
     async with DevServer(network=network, host="zk", port=2181, seed=seed, start_time=1e9) as server:
         server.processor.tree.add("/large", LARGE, tuple(OPEN), 0, 0)
-        rascals = [Rascal(network, random, ["zk"]) for _ in range(CLIENTS)]
-        trouble = Troublemaker(server, network, random)
+        clients = [HostileClient(network, random, ["zk"]) for _ in range(CLIENTS)]
+        fault_maker = FaultMaker(server, network, random)
         for step in range(STEPS):
             async with trio.open_nursery() as nursery:
-                for rascal in rascals:
-                    nursery.start_soon(rascal.misbehave)
-            # Not to the end: some troubles would clear away what others have left behind.
+                for client in clients:
+                    nursery.start_soon(client.misbehave)
+            # Not until the end: some faults would clean up after others.
             if step > STEPS / 2:
-                trouble.calm_down()
+                fault_maker.remove_faults()
             elif random.random() < 0.5:
-                await trouble.make_trouble()
-        for rascal in rascals:
-            await rascal.go()
+                await fault_maker.make_fault()
+        for client in clients:
+            await client.go()
         await trio.sleep(100)
         figures = parse_mntr(await ask_word(server, network, "mntr"))
         left = {

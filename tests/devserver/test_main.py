@@ -1,4 +1,4 @@
-"""`python -m zkrecipes.devserver`, as people start it."""
+"""The command `python -m zkrecipes.devserver`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
-def test_it_serves_until_it_is_told_to_stop(ending: signal.Signals) -> None:
+def test_it_serves_until_a_signal_stops_it(ending: signal.Signals) -> None:
     with _serving("--port", "0") as (process, port):
         with socket.create_connection(("127.0.0.1", port), 5) as connection:
             connection.sendall(b"ruok")

@@ -1,4 +1,4 @@
-"""What each request does and answers, without a network. The error codes are the real server's."""
+"""The effects and the reply of each request, without a network. The error codes are a real server's."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ RECONFIG_DISABLED = -123
 
 
 class FakeClient:
-    """A connection that keeps what it is told."""
+    """A connection that keeps its events."""
 
     def __init__(self, server: Server) -> None:
         self.session: Session | None = None
@@ -209,7 +209,7 @@ def test_an_expired_session_is_closed_with_its_ephemerals(server: Server, client
     assert reply.timeout_ms == 0
 
 
-def test_a_session_without_a_connection_expires_too(server: Server, client: FakeClient) -> None:
+def test_a_session_without_a_connection_expires(server: Server, client: FakeClient) -> None:
     assert client.session is not None
     server.processor.leave(client)
     server.processor.expire(client.session, server.time)
@@ -300,7 +300,7 @@ def test_a_write_answers_in_the_real_servers_order_of_checks_and_uses_a_zxid(
     assert (reply.record is None) == (err != OK)
 
 
-def test_create_answers_the_path_and_create2_the_stat_too(server: Server, client: FakeClient) -> None:
+def test_create_returns_the_path_and_create2_also_the_stat(server: Server, client: FakeClient) -> None:
     server.time = ServerTime(0.0, 777)
     assert client.ok(_create("/a", b"data")) == CreateReply("/a")
     record = client.ok(Create2Request("/b", b"data", OPEN, 1))
@@ -323,7 +323,7 @@ def test_sequence_numbers_count_all_children_ever_made(client: FakeClient) -> No
     assert made == ["/p/s-0000000000", "/p/s-0000000001", "/p/s-0000000003"]
 
 
-def test_sequence_numbers_start_where_they_are_told_and_wrap() -> None:
+def test_sequence_numbers_start_at_the_start_counter_and_wrap() -> None:
     client = Server(start_counter=2**31 - 1).connect()
     made = [client.ok(_create("/s-", flags=2)).path for _ in range(2)]
     assert made == ["/s-2147483647", "/s--2147483648"]
@@ -514,7 +514,7 @@ def test_a_read_answers_and_moves_no_zxid(
     assert (reply.err, reply.zxid) == (err, zxid)
 
 
-def test_children_come_in_another_order_each_time(client: FakeClient) -> None:
+def test_children_are_in_a_different_order_each_time(client: FakeClient) -> None:
     client.ok(_create("/p"))
     names = [client.ok(_create("/p/n-", flags=2)).path[3:] for _ in range(20)]
     seen = [client.ok(GetChildrenRequest("/p")).children for _ in range(5)]
@@ -525,7 +525,7 @@ def test_children_come_in_another_order_each_time(client: FakeClient) -> None:
     assert both.stat.num_children == 20
 
 
-def test_who_may_read_but_not_administer_sees_no_hashes(server: Server, client: FakeClient) -> None:
+def test_a_client_without_admin_sees_no_hashes(server: Server, client: FakeClient) -> None:
     owner = server.connect()
     owner.ok(AuthRequest(0, "digest", b"alice:secret"))
     owner.ok(_create("/a", acl=[*READ_ONLY, *ALICE]))
@@ -596,7 +596,7 @@ def test_sasl_without_a_configuration_answers_nothing(client: FakeClient) -> Non
     assert client.send(SASLRequest(b"token")) == Reply(0, OK, SASLReply(None))
 
 
-# --- what cannot be read -----------------------------------------------------------------------------------
+# --- malformed requests ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("opcode", [OpCode.CHECK, 0, 999, -10, -1])
@@ -660,7 +660,7 @@ def test_a_child_watch_fires_on_create_delete_and_its_own_end(client: FakeClient
         assert client.seen() == [(expected, "/p")]
 
 
-def test_a_delete_tells_a_watcher_of_both_once_and_before_the_parents(client: FakeClient) -> None:
+def test_a_delete_notifies_a_watcher_of_both_once_before_the_parents(client: FakeClient) -> None:
     client.ok(_create("/p"))
     client.ok(_create("/p/x"))
     client.ok(GetDataRequest("/p/x", True))
@@ -714,7 +714,7 @@ def test_a_persistent_watch_stays_and_a_recursive_one_sees_below(server: Server,
     assert client.send(AddWatchRequest("/a", 2)).err == MARSHALLING
 
 
-def test_events_go_only_to_those_who_may_read(server: Server, client: FakeClient) -> None:
+def test_only_clients_that_may_read_receive_events(server: Server, client: FakeClient) -> None:
     owner = server.connect()
     owner.ok(AuthRequest(0, "digest", b"alice:secret"))
     for each in (owner, client):
@@ -792,7 +792,7 @@ def test_persistent_watches_are_set_again_without_a_replay(server: Server, clien
     assert client.seen() == [(EventType.DATA_CHANGED, "/a"), (EventType.CREATED, "/b")]
 
 
-def test_reaping_deletes_what_is_due_and_tells_its_watchers(server: Server, client: FakeClient) -> None:
+def test_reaping_deletes_due_znodes_and_notifies_watchers(server: Server, client: FakeClient) -> None:
     client.ok(CreateContainerRequest("/c", b"", OPEN, 4))
     client.ok(CreateContainerRequest("/used", b"", OPEN, 4))
     client.ok(_create("/used/x"))

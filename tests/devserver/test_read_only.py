@@ -1,4 +1,4 @@
-"""What a server does that has lost its quorum: it reads, to who wants that, and changes nothing."""
+"""A server without a quorum: it serves reads to clients that accept this, and changes nothing."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def _reader(server: Server) -> FakeClient:
     return client
 
 
-def test_only_who_wants_a_read_only_server_is_let_in(server: Server) -> None:
+def test_only_clients_that_accept_a_read_only_server_are_served(server: Server) -> None:
     server.processor.become_read_only()
     assert _greet(server, FakeClient(server), read_only=False) is None
     assert _reader(server).session is not None
 
 
-def test_a_writable_server_says_so_to_who_would_take_another(server: Server) -> None:
+def test_a_writable_server_says_so_to_clients_that_accept_read_only(server: Server) -> None:
     reply = _greet(server, FakeClient(server), read_only=True)
     assert reply is not None
     assert not reply.read_only

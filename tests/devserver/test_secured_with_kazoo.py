@@ -1,4 +1,4 @@
-"""kazoo's client, which we did not write, comes in through the dev server's locked doors."""
+"""kazoo authenticates with a secured dev server."""
 
 from __future__ import annotations
 

@@ -69,13 +69,13 @@ async def test_the_address_is_a_connect_string(autojump_clock: MockClock) -> Non
         assert server.port != 0
 
 
-async def test_an_address_in_use_is_an_error_that_comes_out_bare(autojump_clock: MockClock) -> None:
+async def test_an_address_in_use_raises_a_bare_error(autojump_clock: MockClock) -> None:
     async with _serving() as (_, network):
         with pytest.raises(OSError, match="in use"):
             await DevServer(network=network, host="zk", port=2181).__aenter__()
 
 
-async def test_an_error_of_the_block_comes_out_bare(autojump_clock: MockClock) -> None:
+async def test_an_error_of_the_block_stays_bare(autojump_clock: MockClock) -> None:
     with pytest.raises(KeyError, match="mine"):
         async with DevServer(network=MemoryNetwork()):
             raise KeyError("mine")
@@ -148,7 +148,7 @@ async def test_four_letter_words_are_answered_and_closed(autojump_clock: MockClo
             await stream.aclose()
 
 
-async def test_bytes_may_come_one_by_one(autojump_clock: MockClock) -> None:
+async def test_bytes_may_arrive_one_by_one(autojump_clock: MockClock) -> None:
     network = MemoryNetwork(chunk_size=1)
     async with DevServer(network=network, host="zk", port=2181) as server:
         client, _ = await RawClient.greet(server, network)
@@ -159,14 +159,14 @@ async def test_bytes_may_come_one_by_one(autojump_clock: MockClock) -> None:
 # --- order -------------------------------------------------------------------------------------------------
 
 
-async def test_replies_come_in_order_and_in_one_send_for_a_chunk(autojump_clock: MockClock) -> None:
+async def test_the_replies_to_a_chunk_are_sent_in_order_and_together(autojump_clock: MockClock) -> None:
     async with _serving() as (server, network):
         client, _ = await RawClient.greet(server, network)
         await client.send(*(_create(f"/{number}") for number in range(100)))
         assert [(await client.receive()).record.path for _ in range(100)] == [f"/{n}" for n in range(100)]
 
 
-async def test_an_event_comes_before_the_reply_of_the_write_that_caused_it(autojump_clock: MockClock) -> None:
+async def test_an_event_arrives_before_the_reply_to_its_write(autojump_clock: MockClock) -> None:
     async with _serving() as (server, network):
         client, _ = await RawClient.greet(server, network)
         await client.send(ExistsRequest("/a", True), _create("/a"), _create("/b"))
@@ -177,7 +177,7 @@ async def test_an_event_comes_before_the_reply_of_the_write_that_caused_it(autoj
         assert (await client.receive()).err == 0
 
 
-async def test_others_are_told_of_events_without_asking(autojump_clock: MockClock) -> None:
+async def test_other_clients_receive_events_unasked(autojump_clock: MockClock) -> None:
     async with _serving() as (server, network):
         client, _ = await RawClient.greet(server, network)
         watcher, _ = await RawClient.greet(server, network)
@@ -224,8 +224,8 @@ async def test_a_client_that_reads_no_events_is_dropped(
     monkeypatch.setattr("zkrecipes.devserver.server_connection.QUEUED_MAX", 100_000)
     async with _serving() as (server, network):
         writer, _ = await RawClient.greet(server, network)
-        lazy, _ = await RawClient.greet(server, network)
-        await lazy.ok(AddWatchRequest("/", 1))
+        slow, _ = await RawClient.greet(server, network)
+        await slow.ok(AddWatchRequest("/", 1))
         link = network.links[-1]
         link.to_client.hold()
         path = "/" + "x" * 1000
@@ -233,7 +233,7 @@ async def test_a_client_that_reads_no_events_is_dropped(
         for _ in range(500):
             await writer.ok(SetDataRequest(path, b"", -1))
         link.to_client.release()
-        assert await lazy.is_closed()
+        assert await slow.is_closed()
         await writer.ok(DeleteRequest(path, -1))
 
 
@@ -303,7 +303,7 @@ async def test_a_connection_that_broke_leaves_its_session_until_it_expires(autoj
         assert "/e" not in server.processor.tree
 
 
-async def test_how_often_containers_are_reaped_can_be_told(autojump_clock: MockClock) -> None:
+async def test_the_interval_of_reaping_is_an_option(autojump_clock: MockClock) -> None:
     async with _serving(container_check_interval=5.0) as (server, network):
         client, _ = await RawClient.greet(server, network, session_timeout=40.0)
         await client.ok(CreateContainerRequest("/c", b"", OPEN, 4))
@@ -343,7 +343,7 @@ async def test_ttls_go_by_the_servers_calendar(autojump_clock: MockClock) -> Non
         assert (await client.ok(ExistsRequest("/a"))).stat.ctime == 1_000_001_250
 
 
-# --- harm --------------------------------------------------------------------------------------------------
+# --- faults of the server ----------------------------------------------------------------------------------
 
 
 async def test_expiring_a_session_by_hand(autojump_clock: MockClock) -> None:
@@ -404,7 +404,7 @@ async def test_a_paused_server_answers_nothing_and_its_clock_stands(autojump_clo
         assert trio.current_time() == 106.0
 
 
-async def test_events_wait_for_the_end_of_a_pause_too(autojump_clock: MockClock) -> None:
+async def test_events_wait_for_the_end_of_a_pause(autojump_clock: MockClock) -> None:
     async with _serving() as (server, network):
         client, hello = await RawClient.greet(server, network)
         other, _ = await RawClient.greet(server, network)
@@ -429,7 +429,7 @@ async def test_a_restart_keeps_or_loses_the_tree(keep: bool, autojump_clock: Moc
         await server.restart(keep=keep, downtime=3.0)
         assert trio.current_time() == 3.0
         assert await client.is_closed()
-        # Not behind any client, whatever it lost.
+        # The server is not behind any client, although it lost its state.
         client, again = await RawClient.greet(
             server, network, session_id=hello.session_id, password=hello.password or b"", zxid=answer.zxid + 1
         )
@@ -472,7 +472,7 @@ async def test_options_out_of_range_are_refused() -> None:
         DevServer(sasl_required=True)
 
 
-async def test_a_restart_gives_sessions_a_whole_timeout_to_come_back(autojump_clock: MockClock) -> None:
+async def test_after_a_restart_sessions_have_a_whole_timeout_to_return(autojump_clock: MockClock) -> None:
     async with _serving() as (server, network):
         _, hello = await RawClient.greet(server, network, session_timeout=4.0)
         await trio.sleep(3)

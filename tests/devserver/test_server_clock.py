@@ -1,4 +1,4 @@
-"""A clock that can stand still."""
+"""The server's clock, which can stand still."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class _World:
         return self.now
 
 
-def test_it_goes_with_the_world_and_shows_a_calendar_of_its_own() -> None:
+def test_it_runs_with_its_source_and_has_its_own_calendar() -> None:
     world = _World()
     clock = ServerClock(world.read, 1_000_000.0)
     world.now += 2.5

@@ -1,4 +1,4 @@
-"""Who is alive, and until when: in ticks, rounded up."""
+"""The expiry of sessions in ticks, rounded up."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def test_ids_count_up_from_the_time_of_the_start() -> None:
     assert [tracker.create(10.0, PASSWORD, 0.0).id for _ in range(3)] == [first, first + 1, first + 2]
     assert first == first_session_id(1_000_000.0)
     assert first >> 56 == 1
-    # The millisecond stands above 16 bits.
+    # The milliseconds start at bit 16.
     assert first_session_id(1_000_000.001) - first == 1 << 16
-    # The time fills 56 bits at most.
+    # The time takes at most 56 bits.
     assert first_session_id(5e10) < 2 << 56
 
 
@@ -85,7 +85,7 @@ def test_sessions_of_one_tick_expire_together_and_earlier_ones_first() -> None:
     assert _ids(tracker.expired(100.0)) == [one.id, two.id, late.id]
 
 
-def test_a_session_that_has_ended_is_gone_and_stays_gone() -> None:
+def test_an_ended_session_stays_ended() -> None:
     tracker = _tracker()
     session = tracker.create(4.0, PASSWORD, 0.0)
     assert list(tracker) == [session]

@@ -1,4 +1,4 @@
-"""The dev server speaks TLS where it is told to."""
+"""The dev server with TLS."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _tls(authority: Papers, cert_file: Path | None = None) -> zk.TLS:
     return zk.TLS(ca_file=authority.ca_file, cert_file=cert_file)
 
 
-async def test_a_client_that_trusts_it_comes_in(authority: Papers) -> None:
+async def test_a_client_that_trusts_the_authority_connects(authority: Papers) -> None:
     async with (
         world(tls=authority.server_context("zk")) as there,
         there.connect("a", tls=_tls(authority)) as client,
@@ -39,10 +39,10 @@ async def test_a_client_that_trusts_it_comes_in(authority: Papers) -> None:
         assert await client.exists("/n")
 
 
-async def test_its_log_says_what_is_wrong_with_whom_it_turned_away(
+async def test_the_log_has_the_reason_of_a_refused_connection(
     authority: Papers, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As a server says it, which is not what a client says of a server."""
+    """The server's wording of an error, which differs from a client's."""
     theirs = papers(tmp_path)
     strangers: list[tuple[zk.TLS | None, str]] = [
         (None, "the client does not speak TLS"),
@@ -71,7 +71,7 @@ async def test_its_log_says_what_is_wrong_with_whom_it_turned_away(
 
 
 async def test_a_client_with_a_certificate_has_its_name(authority: Papers) -> None:
-    # As Apache's server has it (tests/apache/test_tls.py).
+    # The same identity as on Apache's server (tests/apache/test_tls.py).
     own = authority.issue("client", common_name="a client, of ours", organization_name=' #a=b+c<d>e;"f\\  ')
     context = authority.server_context("zk", wants_clients=True)
     async with world(tls=context) as there, there.connect("a", tls=_tls(authority, own)) as client:
@@ -95,7 +95,7 @@ async def test_a_client_without_a_certificate_is_refused_where_one_is_wanted(aut
                 pass
 
 
-async def test_who_says_nothing_is_closed_after_a_while(authority: Papers, caplog: Any) -> None:
+async def test_a_silent_connection_is_closed_after_a_while(authority: Papers, caplog: Any) -> None:
     caplog.set_level(logging.WARNING)
     async with world(tls=authority.server_context("zk")) as there:
         stream = await there.network.connect("zk", 2181)

@@ -1,6 +1,6 @@
-"""Curator's recipes, on the Java client that they are made for: they do here what they do on a real server.
+"""Curator's recipes on the Java client: they work on the dev server as on a real server.
 
-The tests are those by which we know Curator (`tests/interop/test_curator_peer.py`), on another server.
+The tests are those of `tests/interop/test_curator_peer.py`, on another server.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""kazoo's client, which we did not write, against the dev server over TCP, on both loops."""
+"""kazoo's client, an independent implementation, against the dev server over TCP, on both loops."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from zkrecipes.devserver import DevServer
 
 
 class Running(NamedTuple):
-    """A server in a thread of its own, and a way to call it there."""
+    """A server in a separate thread, and a way to call it there."""
 
     server: DevServer
     portal: BlockingPortal
@@ -76,7 +76,7 @@ def _client(server: DevServer) -> Iterator[KazooClient]:
     client.close()
 
 
-def test_znodes_come_and_go(client: KazooClient) -> None:
+def test_znodes_are_added_and_removed(client: KazooClient) -> None:
     assert client.create("/a", b"1") == "/a"
     data, stat = client.get("/a")
     assert (data, stat.version, stat.dataLength) == (b"1", 0, 1)
@@ -171,7 +171,7 @@ def test_ephemerals_go_with_their_session(client: KazooClient, other: KazooClien
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_a_client_comes_back_after_a_restart(client: KazooClient, running: Running, keep: bool) -> None:
+def test_a_client_reconnects_after_a_restart(client: KazooClient, running: Running, keep: bool) -> None:
     states: queue.Queue[str] = queue.Queue()
     client.add_listener(states.put)
     client.create("/e", ephemeral=True)
@@ -185,7 +185,7 @@ def test_a_client_comes_back_after_a_restart(client: KazooClient, running: Runni
     assert (client.exists("/e") is not None) is keep
 
 
-def test_a_read_only_server_serves_who_asked_for_one(client: KazooClient, running: Running) -> None:
+def test_a_read_only_server_serves_clients_that_accept_one(client: KazooClient, running: Running) -> None:
     client.create("/a", b"1")
     session_id = client.client_id[0]
     running.portal.call(running.server.become_read_only)

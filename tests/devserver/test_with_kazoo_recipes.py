@@ -1,4 +1,4 @@
-"""Every recipe of kazoo's between two of its clients on the dev server: what they rely on is there."""
+"""Every recipe of kazoo between two of its clients on the dev server."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 
 class Room:
-    """Somewhere only so many may be at a time; it remembers who came, and how many there were at most."""
+    """A room with a limit. It records each visitor, and the highest number at one time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -75,7 +75,7 @@ def _finish(*futures: Future[None]) -> None:
 
 
 def _until(queue_: queue.Queue[object], wanted: object) -> None:
-    """Take from the queue until what is wanted comes."""
+    """Take items from the queue until the expected one arrives."""
     while queue_.get(timeout=PATIENCE) != wanted:
         pass
 
@@ -149,7 +149,7 @@ def test_an_election_has_one_leader_after_the_other(
 
 
 @pytest.mark.parametrize("kind", ["Party", "ShallowParty"])
-def test_a_party_knows_who_is_there(one: KazooClient, two: KazooClient, kind: str) -> None:
+def test_a_party_lists_its_members(one: KazooClient, two: KazooClient, kind: str) -> None:
     first, second = getattr(one, kind)("/party", "ann"), getattr(two, kind)("/party", "bob")
     first.join()
     second.join()
@@ -220,7 +220,7 @@ def test_a_set_is_partitioned_between_two(
     one: KazooClient, two: KazooClient, threads: ThreadPoolExecutor
 ) -> None:
     def take(client: KazooClient, name: str) -> set[str]:
-        # kazoo waits for the time boundary, within which nobody may come or go.
+        # kazoo waits for the time boundary. Within it, no member may join or leave.
         partitioner = client.SetPartitioner("/parts", ("x", "y"), identifier=name, time_boundary=0.3)
         while True:
             if partitioner.failed:
@@ -315,7 +315,7 @@ def test_a_transaction_as_a_block_is_all_or_nothing(one: KazooClient, two: Kazoo
     assert two.get_children("/t") == ["e"]
 
 
-def test_who_waits_for_a_lock_can_give_up(
+def test_a_waiter_for_a_lock_can_give_up(
     one: KazooClient, two: KazooClient, threads: ThreadPoolExecutor
 ) -> None:
     with one.Lock("/lock", "one"):

@@ -1,4 +1,4 @@
-"""Those of Curator's recipes that we have no counterpart of: two Java clients play each on the dev server."""
+"""The recipes of Curator without a counterpart here: two Java clients run each of them on the dev server."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _LIMIT = 55
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What became of each recipe."""
+    """The result of each recipe."""
     require_curator()
     source = Path(__file__).with_name("java") / "CuratorTour.java"
     program = compile_java("CuratorTour", [source], CURATOR_JARS, tmp_path_factory.mktemp("curator"))

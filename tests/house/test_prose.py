@@ -70,7 +70,7 @@ LIMITS: dict[str, int] = {
     "net": 9,
     "client": 164,
     "recipes": 15,
-    "devserver": 9,
+    "devserver": 3,
     "testing": 5,
     "ensemble": 5,
     "cli": 5,

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.devserver.hostile_client import Rascal
+from tests.devserver.hostile_client import HostileClient
 from zkrecipes.devserver.data_tree import DataTree
 from zkrecipes.testing import SimulatedEnsemble
 
@@ -21,7 +21,7 @@ STEPS = 30
 
 def _make_trouble(ensemble: SimulatedEnsemble, random: Random) -> None:
     one, other = random.sample(ensemble.numbers, 2)
-    troubles: list[Callable[[], object]] = [
+    actions: list[Callable[[], object]] = [
         lambda: _calm_down(ensemble),
         lambda: ensemble.crash(one),
         lambda: ensemble.cut(one, other),
@@ -32,7 +32,7 @@ def _make_trouble(ensemble: SimulatedEnsemble, random: Random) -> None:
         lambda: ensemble.pause(one),
         lambda: ensemble.restart(one),
     ]
-    random.choice(troubles)()
+    random.choice(actions)()
 
 
 def _calm_down(ensemble: SimulatedEnsemble) -> None:
@@ -51,7 +51,7 @@ def _everything(tree: DataTree) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("seed", range(12))
-async def test_nothing_is_left_of_clients_that_have_gone(
+async def test_nothing_is_left_of_clients_that_have_left(
     seed: int, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     random = Random(seed)
@@ -59,17 +59,17 @@ async def test_nothing_is_left_of_clients_that_have_gone(
     monkeypatch.setattr("trio._core._run._r", random)
     async with SimulatedEnsemble(seed=seed) as ensemble:
         hosts = [ensemble.host(number) for number in ensemble.numbers]
-        rascals = [Rascal(ensemble.network, random, hosts) for _ in range(CLIENTS)]
+        clients = [HostileClient(ensemble.network, random, hosts) for _ in range(CLIENTS)]
         for step in range(STEPS):
             async with trio.open_nursery() as nursery:
-                for rascal in rascals:
-                    nursery.start_soon(rascal.misbehave)
+                for client in clients:
+                    nursery.start_soon(client.misbehave)
             if step > STEPS / 2:
                 _calm_down(ensemble)
             elif random.random() < 0.5:
                 _make_trouble(ensemble, random)
-        for rascal in rascals:
-            await rascal.go()
+        for client in clients:
+            await client.go()
         await ensemble.serving()
         await trio.sleep(100)
         assert not any(link.is_open for link in ensemble.network.links)

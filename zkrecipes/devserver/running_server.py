@@ -160,7 +160,7 @@ class RunningServer:
         self._tasks.start_soon(self._expire_sessions)
         self._tasks.start_soon(self._reap_containers)
 
-    # --- faults of the whole server; `DevServer` documents each ---------------------------------------------
+    # --- faults of the whole server; `DevServer` documents each --------------------------------------------
 
     def expire(self, session_id: int | None) -> None:
         """End a session, or every session (None)."""
@@ -236,8 +236,7 @@ class RunningServer:
         paths = reaping.due_paths(processor.tree, time.time_ms, start_counter=start_counter)
         processor.reap(paths, time)
 
-    # --- services for connections (`ServerServices`)
-    # ---------------------------------------------------------
+    # --- services for connections (`ServerServices`) -------------------------------------------------------
 
     def random_bytes(self, size: int) -> bytes:
         """Random bytes for the password of a session."""

@@ -1,4 +1,4 @@
-"""Identities and what access control lists permit to them."""
+"""The identities of clients, and the permissions that ACLs grant them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_reading_is_permitted(acl: list[ACL], ids: list[Id], permitted: bool) ->
     assert is_permitted(acl, Perms.READ, ids) is permitted
 
 
-def test_any_of_several_permissions_is_enough_and_none_is_an_error() -> None:
+def test_any_of_several_permissions_is_enough() -> None:
     acl = [ACL(Perms.READ, ANYONE)]
     check_permission(acl, Perms.READ | Perms.ADMIN, [LOCAL])
     with pytest.raises(NoAuthError, match="/a"):
@@ -114,7 +114,7 @@ def test_an_auth_packet_gains_identities(scheme: str, auth: bytes | None, gained
     assert authenticate(scheme, auth, address="10.1.2.3", super_digest=super_digest) == gained
 
 
-def test_without_a_super_digest_nobody_is_super() -> None:
+def test_without_a_super_digest_there_is_no_super_user() -> None:
     assert authenticate("digest", b"super:test", address="x", super_digest=None) == [
         Id("digest", digest_id("super:test"))
     ]

@@ -1,4 +1,4 @@
-"""Which ids a server takes in an ACL."""
+"""The ids that a server accepts in an ACL."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ IPS = {
     " 127.0.0.1": False,
     "": False,
 }
-# As `new X500Principal(name)` of OpenJDK 17 took or refused them.
+# Each name, and whether `new X500Principal(name)` of OpenJDK 17 accepts it.
 NAMES = {
     "CN=a": True,
     "": True,

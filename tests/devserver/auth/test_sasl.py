@@ -1,4 +1,4 @@
-"""The dev server asks who is there, as a secured ensemble does."""
+"""SASL authentication, as a secured ensemble requires it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _locked(*, required: bool = False) -> Any:
 
 
 @pytest.mark.parametrize("name", sorted(USERS))
-async def test_a_user_with_the_right_password_comes_in(name: str) -> None:
+async def test_a_user_with_the_right_password_authenticates(name: str) -> None:
     async with (
         _locked(required=True) as there,
         there.connect("a", sasl=zk.DigestMD5(name, USERS[name])) as client,
@@ -41,7 +41,7 @@ async def test_others_may_not_touch_what_is_a_users() -> None:
         assert await bob.get("/mine")
 
 
-async def test_the_identity_comes_back_with_each_connection() -> None:
+async def test_the_identity_is_restored_on_each_connection() -> None:
     async with _locked(required=True) as there, there.connect("a", sasl=BOB) as client:
         await client.create("/mine", b"", acl=zk.CREATOR_ALL_ACL)
         there.server.drop_connections()
@@ -59,7 +59,7 @@ async def test_a_wrong_password_and_an_unknown_user_are_refused_in_the_same_way(
     assert "open-sesame" not in str(caught.value)
 
 
-async def test_who_does_not_authenticate_is_turned_away_where_all_have_to() -> None:
+async def test_a_client_without_sasl_is_refused_if_sasl_is_required() -> None:
     async with _locked(required=True) as there:
         with pytest.raises(zk.AuthFailedError, match="requires clients to authenticate"):
             async with there.connect("a") as client:
@@ -99,6 +99,6 @@ def test_what_is_no_proof_is_refused(token: bytes) -> None:
     assert exchange.username is None
 
 
-def test_it_is_the_server_who_begins() -> None:
+def test_the_first_token_must_be_empty() -> None:
     with pytest.raises(AuthFailedError, match="the first token must be empty"):
         SaslExchange(SaslUsers(USERS, is_required=False), b"n").answer(b'username="bob"')

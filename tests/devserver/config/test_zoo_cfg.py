@@ -1,4 +1,4 @@
-"""A real server's configuration file: what it means to the dev server, and what is said of what is wrong."""
+"""The dev server reads a real server's configuration file, and reports its mistakes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ metricsProvider.className=org.apache.zookeeper.metrics.prometheus.PrometheusMetr
 """
 
 
-# --- what it means -----------------------------------------------------------------------------------------
+# --- settings ----------------------------------------------------------------------------------------------
 
 
 def test_a_files_values_are_the_servers_settings() -> None:
@@ -65,7 +65,7 @@ def test_a_star_allows_all_words() -> None:
     assert parse_zoo_cfg("4lw.commands.whitelist=*").settings.four_letter_words is None
 
 
-def test_keys_that_mean_nothing_here_are_told_once_each() -> None:
+def test_keys_without_effect_are_reported_once_each() -> None:
     text = (
         "server.1=a:1:2\nnonsense=1\nskipACL=yes\nnonsense=2\ninitLimit=3\nautopurge.purgeInterval=24\n"
         "admin.enableServer=false\nadmin.serverPort=8081\nmetricsProvider.httpPort=7000\n"
@@ -97,7 +97,7 @@ def test_the_file_that_our_real_servers_get_is_read(tmp_path: Path) -> None:
     assert without_effect == ()
 
 
-# --- what is wrong -----------------------------------------------------------------------------------------
+# --- mistakes ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_the_file_that_our_real_servers_get_is_read(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_bad_value_is_told_with_its_key_and_line(text: str, message: str) -> None:
+def test_an_invalid_value_is_reported_with_its_key_and_line(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as raised:
         parse_zoo_cfg(text)
     assert str(raised.value).startswith("zoo.cfg, line ")
@@ -155,7 +155,7 @@ def test_a_bad_port_in_a_server_line_is_named() -> None:
         parse_zoo_cfg("server.1=a:1:2;70000")
 
 
-# --- as Java reads it --------------------------------------------------------------------------------------
+# --- Java's rules ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-8", "gbk"])

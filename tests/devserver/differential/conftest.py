@@ -1,4 +1,4 @@
-"""A real server and the dev server, with the same settings, to be asked the same things."""
+"""A real server and the dev server with the same settings, for the same requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zkrecipes.devserver import DevServer
 from zkrecipes.devserver.auth.access import digest_id
 from zkrecipes.ensemble import ApacheServer
 
-# So that no container is deleted in the middle of a history, nor a session ended.
+# No container is deleted and no session expires in the middle of a history.
 _NEVER = 3_600.0
 _SUPER = digest_id("super:secret")
 _TICK = 2.0
@@ -27,7 +27,7 @@ class Pair(NamedTuple):
     apache: tuple[str, int]
     dev: tuple[str, int]
     version: tuple[int, ...]
-    """The real server's, such as `(3, 8, 0)`."""
+    """The version of the real server, such as `(3, 8, 0)`."""
 
 
 @pytest.fixture(scope="package")
@@ -39,7 +39,7 @@ def pair() -> Iterator[Pair]:
 
 @contextmanager
 def serving_pair() -> Iterator[Pair]:
-    """A real server and a dev server that nobody else uses."""
+    """A real server and a dev server for a single test."""
     apache = ApacheServer(
         settings={"tickTime": round(_TICK * 1000), "extendedTypesEnabled": True, "forceSync": "no"},
         properties={

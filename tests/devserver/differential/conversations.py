@@ -1,4 +1,4 @@
-"""Whole conversations, byte by byte: for what no request of a session can show."""
+"""Whole conversations in bytes, for behaviour that no request of a session can show."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PING_XID = -2
 
 
 class Heard(NamedTuple):
-    """All that a server said, and whether it closed the connection after that."""
+    """Everything that a server sent, and whether it then closed the connection."""
 
     frames: tuple[object, ...]
     closed: bool
@@ -46,7 +46,7 @@ def greeting(
 
 
 def frame(body: bytes) -> bytes:
-    """A body behind its length."""
+    """A body after its length."""
     return _LENGTH.pack(len(body)) + body
 
 
@@ -56,12 +56,12 @@ def ask(request: Request[Any], xid: int = 1) -> bytes:
 
 
 def raw(xid: int, opcode: int, body: bytes = b"") -> bytes:
-    """The frame of what need not be a request."""
+    """A frame with any body, which need not be a request."""
     return frame(struct.pack("!ii", xid, opcode) + body)
 
 
 def multi(xid: int, opcode: int, *requests: Request[Any]) -> bytes:
-    """The frame of a multi of any requests, also of those that no multi takes."""
+    """The frame of a multi of any requests, including those that no multi accepts."""
     parts = [_OPERATION.pack(each.opcode, False, -1) + each.encode() for each in requests]
     return raw(xid, opcode, b"".join(parts) + _OPERATION.pack(-1, True, -1))
 
@@ -77,10 +77,11 @@ def ping(xid: int = _PING_XID) -> bytes:
 
 
 def listen(address: Address, hello: bytes, *said: bytes, until_closed: bool = False) -> Heard:
-    """Greet, when that was answered say the rest, and a ping unless the server is to hang up; hear it out.
+    """Send a greeting, after its reply the rest, and a ping unless the server must close the connection.
 
-    The greeting's reply is told without what differs from server to server, other replies by their headers
-    without the zxid.
+    Returns:
+        The replies until the ping's, or until the end of the connection. The reply to the greeting is without
+        the parts that differ between servers; other replies are their headers without the zxid.
     """
     rest = b"".join(said) + (b"" if until_closed else ping())
     heard: list[object] = []

@@ -1,4 +1,4 @@
-"""In what the dev server, which behaves as 3.9 does, is known to differ from an older real server."""
+"""The known differences between the dev server, which behaves like 3.9, and older real servers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _GUARDING = (CreateRequest, Create2Request, CreateContainerRequest, CreateTTLReq
 
 
 def without_known_differences(history: History, version: tuple[int, ...]) -> History:
-    """The history without the steps that servers of this version are known to answer otherwise."""
+    """The history without the steps that servers of this version answer differently."""
     if version >= (3, 9):
         return history
     guarded = tuple(_guarded_paths(history))
@@ -39,10 +39,10 @@ def without_known_differences(history: History, version: tuple[int, ...]) -> His
 
 
 def told_alike(told: Told, version: tuple[int, ...]) -> Told:
-    """What was told, without what servers of this version are known to tell otherwise."""
+    """The answers without those that servers of this version give differently."""
     if version >= (3, 9):
         return told
-    # An event has the zxid of its cause from 3.9 on (ZOOKEEPER-4655), and none before.
+    # Since 3.9, an event has the zxid of its cause (ZOOKEEPER-4655).
     frames = tuple(
         (who, ("event", None, *frame[2:]) if frame[0] == "event" else frame) for who, frame in told.frames
     )
@@ -50,14 +50,14 @@ def told_alike(told: Told, version: tuple[int, ...]) -> Told:
 
 
 def _as_before_3_9(step: Step, guarded: tuple[str, ...]) -> Step:
-    """The step without what was answered otherwise."""
+    """The step without the requests that older servers answer differently."""
     if isinstance(step, Ask):
         requests = (each for each in step.requests if not _is_answered_otherwise(each, guarded))
         return Ask(step.who, tuple(requests))
     if isinstance(step, Mangle) and _is_answered_otherwise(step.request, guarded):
-        return Ask(step.who, ())  # what is cut off behind its end is the request as it was
+        return Ask(step.who, ())  # a cut behind the end leaves the request unchanged
     if isinstance(step, (SayGarbage, Mangle)):
-        # A write that could not be read took a zxid; a check outside of a multi was not answered.
+        # A malformed write used a zxid; a check outside of a multi got no answer.
         opcode = step.opcode if isinstance(step, SayGarbage) else step.request.opcode
         request_class = REQUESTS.get(opcode)
         if request_class is CheckRequest or (request_class is not None and request_class.is_write):
@@ -66,7 +66,7 @@ def _as_before_3_9(step: Step, guarded: tuple[str, ...]) -> Step:
 
 
 def _guarded_paths(history: History) -> Iterator[str]:
-    """Paths, or their beginnings, of znodes that not everybody may read at all times."""
+    """Paths, or prefixes of paths, of znodes that some client may not read at some time."""
     requests = [request for step in history if isinstance(step, Ask) for request in step.requests]
     parts = [part for request in requests if isinstance(request, MultiRequest) for part in request.operations]
     for request in requests + parts:
@@ -76,24 +76,25 @@ def _guarded_paths(history: History) -> Iterator[str]:
 
 def _is_answered_otherwise(request: Request[Any], guarded: tuple[str, ...]) -> bool:
     if isinstance(request, ExistsRequest):
-        return request.path.startswith(guarded)  # it needed no permission to read
+        return request.path.startswith(guarded)  # reading it needed no permission
     if "'::1'" in repr(request):
-        return True  # an address of the sixth version was invalid in an ACL
+        return True  # an IPv6 address was invalid in an ACL
     if isinstance(request, (CheckWatchesRequest, RemoveWatchesRequest)):
-        # Persistent watches could not be meant alone, and were taken for those of any kind.
+        # A type for persistent watches alone did not exist; servers took it for any type.
         return request.type != WatcherType.ANY or isinstance(request, CheckWatchesRequest)
     if isinstance(request, MultiRequest):
         return any(_is_odd_create(each) for each in request.operations)
     if isinstance(request, CheckRequest):
-        return True  # outside of a multi it was not answered
-    # Only the server itself could say it, in another form.
+        return True  # outside of a multi it got no answer
+    # Only the server itself could send it, in another format.
     return isinstance(request, DeleteContainerRequest)
 
 
 def _is_odd_create(operation: Request[Any]) -> bool:
-    """Whether it is a create that was read otherwise in a multi.
+    """Whether it is a create that older servers deserialize differently in a multi.
 
-    Before 3.9 each was answered as a create; and what 3.9 refuses while it reads was tried as any other.
+    Before 3.9, each got the reply to a create, and a server tried creates that 3.9 refuses during
+    deserialization.
     """
     if isinstance(operation, (Create2Request, CreateContainerRequest)):
         return True

@@ -1,7 +1,7 @@
-"""A history is played to a server; what it answered is told in words that any server would use.
+"""Plays a history to a server, and returns its answers in a form that does not depend on the server.
 
-Zxids are told relative to the one at which the history's root was made, session ids as the number of who has
-it, times not at all. Lists that have no order are sorted.
+Zxids are relative to the zxid of the history's root, session ids are the numbers of the sessions, and times
+are left out. Lists without an order are sorted.
 """
 
 from __future__ import annotations
@@ -48,20 +48,20 @@ _roots = (f"/history-{os.getpid()}-{number}" for number in itertools.count(1))
 
 
 class Told(NamedTuple):
-    """What a server said after one step: to whom the step was, and then to everybody."""
+    """The frames that a server sent after one step: first to the session of the step, then to all."""
 
     step: Step
     frames: tuple[tuple[int, tuple[object, ...]], ...]
-    """Whom each frame went to, and what stood in it."""
+    """The session that each frame was sent to, and its content."""
 
 
 def next_root() -> str:
-    """A path that no history has had."""
+    """A path that no history has used."""
     return next(_roots)
 
 
 def play(history: History, address: tuple[str, int], root: str) -> list[Told]:
-    """Play a history below `root`, which must not exist; all that was said, step by step."""
+    """Play a history below `root`, which must not exist, and return the answers to each step."""
     player = _Player(address, root)
     told = [Told(step, tuple(player.take(step))) for step in history]
     player.finish()
@@ -83,7 +83,7 @@ class _Player:
         self._first_zxid = made.zxid
 
     def take(self, step: Step) -> list[tuple[int, tuple[object, ...]]]:
-        """Take a step; what was said, to each who is there."""
+        """Perform a step, and return the frames for each session."""
         frames = [(step.who, each) for each in self._taken(step)]
         present = [
             (who, session)
@@ -91,7 +91,7 @@ class _Player:
             if not self._is_away[who] and (who, CLOSED) not in frames
         ]
         for _, session in present:
-            session.ping()  # all of them first: so they wait together
+            session.ping()  # all pings first, so that the servers answer at the same time
         for who, session in present:
             frames += [(who, each) for each in session.until_pong()]
         told = [(who, self._plain(each)) for who, each in frames]
@@ -99,7 +99,7 @@ class _Player:
             if each == CLOSED:
                 self._start_anew(who)
         if isinstance(step, End):
-            # A server keeps a session's ephemerals in a hash table, in whose order they go.
+            # A server deletes a session's ephemerals in the order of a hash table.
             told.sort(key=repr)
         return told
 
@@ -141,7 +141,7 @@ class _Player:
                 assert_never(step)
 
     def _with_farewell(self, session: WireSession, frames: list[Frame | Closed]) -> list[Frame | Closed]:
-        """Wait for the end of a connection that is closed after an answer: it may come late."""
+        """Wait for the end of a connection that the server closes after an answer; it may be late."""
         last = frames[-1] if frames else None
         return frames + session.rest() if isinstance(last, Frame) and last.err in _ENDING else frames
 
@@ -160,7 +160,7 @@ class _Player:
         )
 
     def _start_anew(self, who: int) -> None:
-        """Whose connection was closed gets another session; an old one that is not over lives on without."""
+        """Open another session if the connection was closed. The old session may stay alive without one."""
         self._abandoned.append(self._sessions[who])
         session = self._sessions[who] = WireSession(self._address)
         self._names[session.id] = who
@@ -172,7 +172,7 @@ class _Player:
         return self._below_root(request)
 
     def _below_root(self, value: Any) -> Any:
-        """`value` with paths that begin with `~` put below the root."""
+        """`value` with paths that start with `~` moved below the root."""
         if isinstance(value, str):
             return value.replace("~", self._root, 1) if value.lstrip().startswith("~") else value
         if isinstance(value, list):
@@ -216,5 +216,5 @@ class _Player:
         }
 
     def _zxid(self, zxid: int) -> int:
-        """Relative to the root's; 0 and -1 mean none."""
+        """The zxid relative to that of the root; 0 and -1 mean no zxid and stay."""
         return zxid - self._first_zxid if zxid > 0 else zxid

@@ -1,7 +1,7 @@
-"""What may happen in a history: its steps as values, and strategies that make them up.
+"""The steps of a history as values, and the strategies that generate them.
 
-A path that begins with `~` is below the history's own root; others stand as they are, and are chosen so that
-no request about them can succeed in changing anything that another history would see.
+A path that starts with `~` is below the history's own root. Other paths are literal, and chosen so that no
+request for them can change anything that another history would see.
 """
 
 from __future__ import annotations
@@ -61,14 +61,14 @@ SESSIONS = 3
 
 
 class Ask(NamedTuple):
-    """A session sends requests in one go."""
+    """A session sends requests together."""
 
     who: int
     requests: tuple[Request[Any], ...]
 
 
 class SayGarbage(NamedTuple):
-    """A session sends bytes under an opcode whose request they are not."""
+    """A session sends an opcode with the bytes of another request."""
 
     who: int
     opcode: int
@@ -76,30 +76,30 @@ class SayGarbage(NamedTuple):
 
 
 class Mangle(NamedTuple):
-    """A session sends a request of which some bytes are others, or of which the rest is missing."""
+    """A session sends a request with some bytes replaced, or with its end missing."""
 
     who: int
     request: Request[Any]
     position: int
-    """Where, from the beginning of its body."""
+    """The offset in the body."""
     bytes: bytes
-    """What stands there; nothing: its body ends there."""
+    """The bytes at that offset; if empty, the body ends there."""
 
 
 class Leave(NamedTuple):
-    """A session's connection ends, the session does not."""
+    """A session loses its connection, but stays alive."""
 
     who: int
 
 
 class Return(NamedTuple):
-    """A session is attached again, on another connection; one that it had is taken from it."""
+    """A session is attached again on another connection, and loses the one that it had."""
 
     who: int
 
 
 class End(NamedTuple):
-    """A session is closed, and another one made for who had it."""
+    """A session is closed, and another one takes its number."""
 
     who: int
 
@@ -124,7 +124,7 @@ _BAD_PATHS = st.sampled_from(
         "~/\uffff", "~/\U0001f600", "/none/x",
     ]
 )  # fmt: skip
-# Of every server, so that only what must fail is asked of them.
+# These znodes exist on every server, so the requests for them must fail.
 _SPECIAL_PATHS = st.sampled_from(["/", "/zookeeper", "/zookeeper/config", "/zookeeper/quota"])
 _DATA = st.sampled_from([b"", b"x", b"hello", None])
 _VERSIONS = st.sampled_from([-1, -1, -1, 0, 1, 2, -2])
@@ -151,7 +151,7 @@ _ODD_ACLS = st.sampled_from(
 
 
 def _mixed(*weighted: tuple[int, st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:
-    """One of several strategies, this often; `one_of` would take the parts of its parts for as likely."""
+    """One of several strategies with these weights; `one_of` would flatten nested strategies."""
     strategies = [strategy for weight, strategy in weighted for _ in range(weight)]
     return st.integers(0, len(strategies) - 1).flatmap(strategies.__getitem__)
 
@@ -183,12 +183,12 @@ def _creates() -> st.SearchStrategy[Request[Any]]:
 
 
 def _odd_creates() -> st.SearchStrategy[Request[Any]]:
-    """Containers, TTLs, and flags that go ill with their opcode."""
+    """Containers, TTLs, and flags that do not fit their opcode."""
     ttls = st.sampled_from([10**9, 10**9, (1 << 40) - 1, 1 << 40, 0, -1])
     return st.one_of(
         st.builds(CreateContainerRequest, _any_path(), _DATA, _acls(), st.sampled_from([4, 4, 4, 0, 1, 2])),
         st.builds(CreateTTLRequest, _any_path(), _DATA, _acls(), st.sampled_from([5, 5, 5, 6]), ttls),
-        # Never with a TTL below 0: a real server takes that, and dies of it (`EphemeralType.validateTTL`).
+        # The TTL is never below 0: a real server accepts that, and crashes (`EphemeralType.validateTTL`).
         st.builds(CreateTTLRequest, _any_path(), _DATA, _acls(), st.sampled_from([0, 1]), st.just(10**9)),
         st.builds(CreateRequest, _any_path(), _DATA, _acls(), st.sampled_from([4, 5, 6, 7, -1])),
         st.builds(Create2Request, _any_path(), _DATA, _acls(), st.sampled_from([4, 5, 6, 9])),
@@ -222,7 +222,7 @@ def _multis() -> st.SearchStrategy[Request[Any]]:
 
 
 def _paths_to_read() -> st.SearchStrategy[str]:
-    """Not those that every history sees: their stats count what all histories did."""
+    """Paths without those that all histories share: their Stats count the changes of all histories."""
     return _mixed((15, _PATHS), (1, st.sampled_from(["~/", "~/a\0b", "none", "/none"])))
 
 
@@ -253,7 +253,7 @@ def _rare_reads() -> st.SearchStrategy[Request[Any]]:
 
 def _watch_requests() -> st.SearchStrategy[Request[Any]]:
     kinds = st.sampled_from([1, 2, 3, 4, 5, 3, 0, 6])
-    # Relative to the zxid at which the root of the history was made.
+    # Relative to the zxid of the history's root.
     since = st.integers(0, 40)
     one, two = st.lists(_PATHS, max_size=1), st.lists(_PATHS, max_size=2)
     return st.one_of(
@@ -282,11 +282,11 @@ def _steps() -> st.SearchStrategy[Step]:
     who = st.integers(0, SESSIONS - 1)
     alone = _requests().map(lambda request: (request,))
     together = st.lists(_requests(), min_size=2, max_size=5).map(tuple)
-    # A server answers these at once, whatever is in its queue: so they come alone.
+    # A server answers these at once, before queued requests, so they are sent alone.
     identities = st.builds(
         AuthRequest, st.just(0), st.sampled_from(["digest"] * 4 + ["ip", "nosuch"]), st.just(b"alice:secret")
     ).map(lambda request: (request,))
-    # Answered with the end of the connection, which may come before the answers to what stands behind it.
+    # The server closes the connection, perhaps before it answers the requests behind these.
     checks = st.builds(CheckRequest, _any_path(), _VERSIONS).map(lambda request: (request,))
     garbage = st.sampled_from([b"", b"\xff\xff\xff\xfe", b"\0\0", b"\0\0\0\7abc"])
     opcodes = st.sampled_from(
@@ -305,9 +305,10 @@ def _steps() -> st.SearchStrategy[Step]:
 
 
 def _mangled(who: st.SearchStrategy[int]) -> st.SearchStrategy[Step]:
-    """Requests that end too early, or whose path has a length that cannot be.
+    """Requests that end too early, or whose path has an impossible length.
 
-    Never a null path, which to the dev server is an empty one, as kazoo writes that; a real one says -5.
+    A null path is not among them. To the dev server it is an empty path, as kazoo sends it; a real server
+    answers -5.
     """
     lengths = st.sampled_from([b"\x7f\xff\xff\xff", b"\x80\0\0\0"])
     with_a_path = _mixed((2, _creates()), (2, _changes()), (1, _rare_writes()), (2, _reads()))
@@ -318,8 +319,9 @@ def _mangled(who: st.SearchStrategy[int]) -> st.SearchStrategy[Step]:
 
 
 def histories() -> st.SearchStrategy[History]:
-    """Made-up histories; all begin alike, so that there is something to ask about."""
-    # Long ones find more, and few would be, were they not made to. What is not needed becomes nothing.
+    """Generated histories. All start with the same steps, so that there are znodes to read."""
+    # Long histories find more, but are rare without a minimum. Shrinking turns unneeded steps into empty
+    # ones.
     steps = st.lists(_mixed((1, st.just(_NOTHING)), (30, _steps())), min_size=25, max_size=45)
     return steps.map(lambda each: [*_BEGINNING, *(step for step in each if step != _NOTHING)])
 

@@ -1,4 +1,4 @@
-"""What goes by itself: ephemerals of a silent session, used containers, TTL znodes. Both do the same."""
+"""Automatic deletion of the ephemerals of a silent session, of used containers and of TTL znodes."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from zkrecipes.testing import ThreadedDevServer
 pytestmark = pytest.mark.apache
 
 MUST_GO = {(EventType.DELETED, path) for path in ("/silent", "/kept/silent", "/used", "/short")}
-# So long that what is set over and over would have gone, too. A busy machine may take longer for the rest.
+# Long enough to delete a znode that is set repeatedly, if sets did not count. A busy machine may take longer.
 LONG_ENOUGH = 3.0
 PATIENCE = 20.0
 
 
-def test_what_goes_by_itself_goes_from_both(apache_server: ApacheServer) -> None:
+def test_both_servers_delete_znodes_automatically(apache_server: ApacheServer) -> None:
     dev_server = DevServer(
         tick_time=int(SETTINGS["tickTime"]) / 1000,
         container_check_interval=int(PROPERTIES["znode.container.checkIntervalMs"]) / 1000,
@@ -53,7 +53,7 @@ def test_what_goes_by_itself_goes_from_both(apache_server: ApacheServer) -> None
 
 
 def _told_as_time_passes(hosts: str, root: str) -> dict[str, object]:
-    """What a watcher is told below `root`, and what is left there."""
+    """The events that a watcher receives below `root`, and the znodes that remain there."""
     address = split_address(hosts)
     with closing(WireSession(address)) as session, closing(WireSession(address, timeout_ms=1)) as silent:
         _make_what_will_go(session, silent, root)
@@ -75,7 +75,7 @@ def _told_as_time_passes(hosts: str, root: str) -> dict[str, object]:
 
 
 def _events(frames: list[Frame | Closed], root: str) -> set[tuple[int, str]]:
-    """The type and the path, below `root`, of each."""
+    """The type of each event, and its path below `root`."""
     bodies = [frame.body for frame in frames if isinstance(frame, Frame)]
     return {(each.type, each.path[len(root) :]) for each in bodies if isinstance(each, WatchEventMessage)}
 

@@ -1,4 +1,4 @@
-"""ZooKeeper's own command line client, which is the Java client, says the same of both servers."""
+"""ZooKeeper's command line client, a Java program, prints the same for both servers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zkrecipes.ensemble import find_installation
 
 pytestmark = pytest.mark.apache
 
-# What differs from server to server and from run to run.
+# The parts that differ between servers and between runs.
 _VARYING = re.compile(
     r"(?P<what>[cmp]Zxid = |[cm]time = |ephemeralOwner = |127\.0\.0\.1:|zxid: |^(?=20\d\d-))"
     r"(?!0x0$)(0x[0-9a-f]+|[A-Z].* 20\d\d|20\d\d-\S+|\d+)",
@@ -87,7 +87,7 @@ def test_the_command_line_client_prints_the_same(pair: Pair) -> None:
 
 
 def _run(address: tuple[str, int], root: str) -> list[str]:
-    """The lines that the client prints, those of events among them in any place."""
+    """The lines that the client prints; those about events may be in any place."""
     installation = find_installation()
     class_path = ":".join(map(str, installation.class_path))
     done = subprocess.run(

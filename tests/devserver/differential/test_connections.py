@@ -1,4 +1,4 @@
-"""What servers say to greetings, garbage, auth packets and sizes, and when they hang up: both the same."""
+"""Both servers answer greetings, garbage, auth packets and large frames alike, and close alike."""
 
 from __future__ import annotations
 
@@ -104,7 +104,8 @@ def test_a_connection_is_closed(pair: Pair, said: bytes) -> None:
         multi(1, OpCode.MULTI, GetDataRequest("/none"), DeleteRequest("/none", -1)),
         multi(1, OpCode.MULTI, DeleteRequest("/none", -1), GetChildrenRequest("/none")),
         multi(1, OpCode.MULTI, SetACLRequest("/none", [], -1)),
-        # Of writes alone it is refused as well, but a real server's refusal has a body, which nobody reads.
+        # A multi-read of writes alone is refused as well, but a real server's refusal has a body that
+        # clients ignore.
         multi(1, OpCode.MULTI_READ, GetDataRequest("/none"), DeleteRequest("/none", -1)),
         multi(1, OpCode.MULTI_READ, GetDataRequest("/none"), ExistsRequest("/none")),
         raw(1, 3, ExistsRequest("/none", False).encode() + b"more"),
@@ -151,5 +152,5 @@ def test_an_auth_packet_is_answered(pair: Pair, scheme: str, token: bytes | None
 
 
 def _without_a_session(address: tuple[str, int], *said: bytes) -> object:
-    """What is heard until the session ends, or the connection does."""
+    """The frames until the session or the connection ends."""
     return listen(address, *said, ask(CloseSessionRequest(), 2), until_closed=True)

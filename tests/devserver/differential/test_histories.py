@@ -1,8 +1,8 @@
-"""Made-up histories of several sessions: the dev server says what a real one says, frame by frame.
+"""Generated histories of several sessions: the dev server sends the same frames as a real server.
 
-A run is the same each time. More histories, or others, are asked for by environment variables:
-`ZKRECIPES_DIFFERENTIAL_EXAMPLES=5000 ZKRECIPES_DIFFERENTIAL_SEED=7`. One that fails is printed after it was
-made as small as it gets, as a list of steps, and can be kept with `@example`.
+A run is the same each time. Environment variables select more histories, or others:
+`ZKRECIPES_DIFFERENTIAL_EXAMPLES=5000 ZKRECIPES_DIFFERENTIAL_SEED=7`. A history that fails is shrunk and
+printed as a list of steps, which `@example` can keep.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ SEED = int(os.environ.get("ZKRECIPES_DIFFERENTIAL_SEED", "0"))
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Pair]:
-    """Two of its own: a session that another test has left would end in the middle of a history."""
+    """Two separate servers: a session left by another test would expire in the middle of a history."""
     with serving_pair() as pair:
         yield pair
 
 
-@pytest.mark.timeout(400 + EXAMPLES)  # the first is for making a history small that fails
+@pytest.mark.timeout(400 + EXAMPLES)  # the first is for shrinking a history that fails
 @seed(SEED)
 @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 @given(histories())

@@ -1,4 +1,4 @@
-"""What is told of the znodes that every server has, to the super user, and to who takes a session over."""
+"""The znodes of every server, the super user, and sessions that another connection takes over."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _special_znodes(address: tuple[str, int]) -> object:
 
 
 def _without_history(body: object) -> object:
-    """Without the order of children and the pzxid, which tells of quotas that other tests set."""
+    """The reply without the order of children, and without the pzxid, which other tests' quotas change."""
     match body:
         case ChildrenReply(children=children):
             return set(children or ())
@@ -115,14 +115,14 @@ def _moves(address: tuple[str, int], root: str) -> object:
     told: list[object] = []
     thief = WireSession(address, session_id=first.id, password=b"not the password")
     told.append((thief.id, thief.password, thief.rest()))
-    # Whoever asks for a session takes its connection away, also with a wrong password.
+    # A greeting for a session closes the session's connection, even with a wrong password.
     told.append(first.rest())
     second = WireSession(address, session_id=first.id, password=first.password, timeout_ms=4_000)
     assert second.greeting is not None
     told.append((second.id == first.id, second.password == first.password, second.greeting.timeout_ms))
     third = WireSession(address, session_id=first.id, password=first.password)
     told.append(second.rest())
-    # The watch went with its connection, the ephemeral znode did not.
+    # The watch ended with its connection; the ephemeral znode did not.
     told += [(type(each), each == CLOSED) for each in third.ask(GetEphemeralsRequest("/"), SyncRequest(root))]
     told.append([type(each) for each in third.ask(CloseSessionRequest())])
     fourth = WireSession(address, session_id=first.id, password=first.password)

@@ -1,4 +1,4 @@
-"""Before 3.9 all watches of a connection on a path were of one mode, the last one's (ZOOKEEPER-4466)."""
+"""Before 3.9, all watches of a connection on a path had one mode: the latest (ZOOKEEPER-4466)."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _ONE_SHOT = -1
 
 
 def one_mode_each(history: History) -> History:
-    """The history without requests that set a watch of another mode than the path had before."""
+    """The history without requests that change the mode of the watches on a path."""
     modes: dict[tuple[int, str], int] = {}
     return [_of_one_mode(step, modes) for step in history]
 
 
 def _of_one_mode(step: Step, modes: dict[tuple[int, str], int]) -> Step:
-    if isinstance(step, Mangle):  # behind its end, perhaps
+    if isinstance(step, Mangle):  # perhaps behind its end
         whole = _of_one_mode(Ask(step.who, (step.request,)), modes)
         return step if whole != Ask(step.who, ()) else whole
     if not isinstance(step, Ask):
@@ -44,7 +44,7 @@ def _of_one_mode(step: Step, modes: dict[tuple[int, str], int]) -> Step:
 
 
 def _watched(request: Request[Any]) -> Iterator[tuple[str, int]]:
-    """Each path that the request sets a watch on, and the mode of that."""
+    """Each path that the request watches, with the mode."""
     if isinstance(request, _READS) and request.watch:
         yield request.path, _ONE_SHOT
     elif isinstance(request, AddWatchRequest):

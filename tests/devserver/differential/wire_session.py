@@ -1,4 +1,4 @@
-"""One session on a blocking socket, which tells every frame that it gets, in the order in which they came."""
+"""One session on a blocking socket, which returns every frame in the order of arrival."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from zkrecipes.enums import SpecialXid
 
 __all__ = ["CLOSED", "Closed", "Frame", "WireSession", "connect", "split_address"]
 
-# Whoever takes longer to answer will not: a server does so in a millisecond.
+# A server answers within a millisecond, so after this time it will not answer.
 _PATIENCE = 5.0
 _SESSION_TIMEOUT_MS = 30_000
 _LENGTH = struct.Struct("!i")
@@ -46,11 +46,11 @@ class Frame(NamedTuple):
 
 @final
 class WireSession:
-    """A session, and the connection that it is on.
+    """A session and its connection.
 
     Attributes:
-        greeting: what the server answered to the greeting, None where it just closed the connection.
-        id: of the session; 0 where there is none.
+        greeting: the reply to the greeting; None if the server only closed the connection.
+        id: the id of the session; 0 if there is no session.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class WireSession:
         self.password = b"" if self.greeting is None else self.greeting.password or b""
 
     def ask(self, *requests: Request[Any]) -> list[Frame | Closed]:
-        """Send requests in one go; all that comes until the last of them is answered."""
+        """Send requests together, and return the frames until the last reply."""
         data = b""
         for request in requests:
             self._xid += 1
@@ -85,7 +85,7 @@ class WireSession:
         return self._until_answered()
 
     def ask_raw(self, opcode: int, body: bytes, reply: type[Record] | None = None) -> list[Frame | Closed]:
-        """Send a request that need not be one; without the class of its reply, that is told as bytes."""
+        """Send any bytes as a request. Without the class of the reply, the reply is returned as bytes."""
         self._xid += 1
         data = _REQUEST_HEADER.pack(self._xid, opcode) + body
         self._expected.append(reply)
@@ -93,22 +93,22 @@ class WireSession:
         return self._until_answered()
 
     def ping(self) -> None:
-        """Ask for a sign of life; `until_pong` has to follow."""
+        """Send a ping. `until_pong` must follow."""
         self._expected.append(PingRequest.reply)
         self._send(PingRequest().encode_frame(SpecialXid.PING))
 
     def until_pong(self) -> list[Frame | Closed]:
-        """All that comes until the ping is answered, without the answer."""
+        """Return the frames until the reply to the ping, without that reply."""
         frames = self._until_answered()
         return [each for each in frames if isinstance(each, Closed) or each.xid != SpecialXid.PING]
 
     def rest(self) -> list[Frame | Closed]:
-        """All that comes until the server closes the connection."""
+        """Return the frames until the server closes the connection."""
         self._expected.append(None)
         return self._until_answered()
 
     def close(self) -> None:
-        """Close the connection; the session stays."""
+        """Close the connection. The session stays alive."""
         self._socket.close()
 
     def _until_answered(self) -> list[Frame | Closed]:
@@ -137,7 +137,7 @@ class WireSession:
         )
 
     def _send(self, data: bytes) -> None:
-        with suppress(OSError):  # what the server said before it closed can still be read
+        with suppress(OSError):  # the frames that the server sent before it closed can still be read
             self._socket.sendall(data)
 
     def _frame(self) -> bytes | None:
@@ -160,14 +160,14 @@ class WireSession:
 
 
 def connect(address: tuple[str, int]) -> socket.socket:
-    """A connection that has not been greeted."""
+    """Open a connection without a greeting."""
     connection = socket.create_connection(address, _PATIENCE)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 
 
 def split_address(connect_string: str) -> tuple[str, int]:
-    """Host and port."""
+    """The host and the port."""
     host, _, port = connect_string.rpartition(":")
     return host, int(port)
 

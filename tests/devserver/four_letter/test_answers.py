@@ -1,4 +1,4 @@
-"""Four-letter words: the same lines as a real server's, and parsed by those who parse a real server's."""
+"""Four-letter words: the answers have the lines of a real server's, and parsers of those accept them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def _tell(connect_string: str, word: str) -> str:
 
 
 async def _answers(connect_string: str, words: list[str]) -> dict[str, str]:
-    """What a server says while one client has an ephemeral znode and watches."""
+    """Ask these words while one client has an ephemeral znode and watches."""
     async with zk.connect(connect_string, session_timeout=5.0) as client:
         await client.create("/lonely", b"12345", ephemeral=True)
         async with client.get_and_watch("/lonely"), client.get_children_and_watch("/"):
@@ -29,11 +29,11 @@ async def _answers(connect_string: str, words: list[str]) -> dict[str, str]:
 
 
 def _shape(text: str) -> list[str]:
-    """The lines of a text without what differs from server to server."""
+    """The lines of a text without the parts that differ between servers."""
     text = re.sub(r"(?<==).*", "…", text) if re.match(r"Environment|clientPort", text) else text
     text = re.sub(r"0x[0-9a-f]+", "HEX", text)
-    text = re.sub(r"^0 expire at .*\n", "", text, flags=re.MULTILINE)  # what nobody is in any more
-    text = re.sub(r"lresp=\d+", "lresp=TIME", text)  # a real server takes it from a clock of its own
+    text = re.sub(r"^0 expire at .*\n", "", text, flags=re.MULTILINE)  # a tick without sessions
+    text = re.sub(r"lresp=\d+", "lresp=TIME", text)  # a real server reads it from another clock
     text = re.sub(r"\d{10,}", "TIME", text)
     text = re.sub(r"expire at \w{3} \w{3} \d\d \d\d:\d\d:\d\d \S+ \d{4}", "expire at DATE", text)
     text = re.sub(r"127\.0\.0\.1:\d+", "ADDRESS", text)
@@ -53,10 +53,10 @@ def test_each_answer_has_the_lines_of_a_real_server() -> None:
             expected = await _answers(real.connect_string, words)
             told = await _answers(ours.connect_string, words)
         for word in words:
-            if word == "dump":  # a real server lists the connection that asks, too
+            if word == "dump":  # a real server also lists the connection that asks
                 assert _shape(told[word])[:6] == _shape(expected[word])[:6]
                 assert set(_shape(told[word])) <= set(_shape(expected[word]))
-            else:  # a real server lists connections in no order
+            else:  # the order of connections is arbitrary
                 assert sorted(_shape(told[word])) == sorted(_shape(expected[word])), word
 
     anyio.run(compare, backend="trio")
@@ -71,7 +71,7 @@ def test_the_keys_of_mntr_and_envi_are_a_real_servers() -> None:
         figures = parse_mntr(told["mntr"])
         shapes = {key: _shape(value) for key, value in figures.items() if key != "zk_version"}
         real_figures = parse_mntr(expected["mntr"])
-        # A mean may be whole on one side only.
+        # A mean may be an integer on one side only.
         real_shapes = {key: _shape(real_figures[key]) for key in shapes}
         assert shapes == real_shapes
         keys = [line.partition("=")[0] for line in told["envi"].splitlines()]
@@ -94,7 +94,7 @@ def test_a_word_that_is_not_in_the_whitelist_is_refused_in_a_real_servers_words(
     anyio.run(compare, backend="trio")
 
 
-# --- alone -------------------------------------------------------------------------------------------------
+# --- without a real server ---------------------------------------------------------------------------------
 
 
 @pytest.mark.anyio
@@ -132,13 +132,13 @@ async def test_kazoo_asks_words() -> None:
 
 
 @pytest.mark.anyio
-async def test_requests_replies_and_events_are_counted_and_counted_anew() -> None:
+async def test_requests_replies_and_events_are_counted_and_reset() -> None:
     async with DevServer() as server, zk.connect(server.connect_string, session_timeout=40.0) as client:
         async with client.get_and_watch("/") as (_, changed):
             await client.set("/", b"x")
             await changed.wait()
         before = await _tell(server.connect_string, "cons")
-        # the greeting, get, set, and what the client asked of its own; one event more goes out than comes in
+        # greeting, get, set and the client's own requests; one event is sent without a request
         received, sent = (int(re.search(rf"{word}=(\d+)", before)[1]) for word in ("recved", "sent"))  # type: ignore[index]
         assert sent == received + 1 >= 4
         assert re.search(r",lop=SETD,|,lop=PING,", before)
@@ -151,7 +151,7 @@ async def test_requests_replies_and_events_are_counted_and_counted_anew() -> Non
 
 
 @pytest.mark.anyio
-async def test_a_server_with_nobody_and_nothing_answers_every_word() -> None:
+async def test_an_empty_server_answers_every_word() -> None:
     async with DevServer() as server:
         for word in WORDS:
             told = await _tell(server.connect_string, word)

@@ -1,4 +1,4 @@
-"""What quotas count, and what is said of who goes beyond them. Nothing is refused."""
+"""Quotas: the statistics, and the log line when a limit is exceeded. Nothing is refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OPEN = (ACL(31, Id("world", "anyone")),)
 
 
 class Server:
-    """A tree, and its quotas."""
+    """A tree with its quotas."""
 
     def __init__(self) -> None:
         self.tree = DataTree()
@@ -113,7 +113,7 @@ def test_what_else_stands_in_the_statistics_is_kept(server: Server) -> None:
     assert server.stats("/a") == b"count=3,bytes=9=;byteHardLimit=-1;countHardLimit=7"
 
 
-def test_statistics_that_are_no_statistics_count_from_none(server: Server) -> None:
+def test_invalid_statistics_count_from_zero(server: Server) -> None:
     server.limit("/a", b"nonsense")
     server.set("/zookeeper/quota/a/zookeeper_stats", b"\xff nonsense")
     server.create("/a/c", b"1")

@@ -1,4 +1,4 @@
-"""Which containers and TTL znodes are due."""
+"""The containers and TTL znodes that are due for deletion."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OPEN = (ACL(31, Id("world", "anyone")),)
 
 
 @pytest.mark.parametrize("start", [0, 100])
-def test_a_container_goes_with_its_last_child(start: int) -> None:
+def test_a_container_is_due_after_its_last_child(start: int) -> None:
     tree = DataTree(start_counter=start)
     tree.add("/c", b"", OPEN, 1, 0, kind=ZNodeKind.CONTAINER)
     assert due_paths(tree, 1000, start_counter=start) == []

@@ -1,4 +1,4 @@
-"""A data directory: what is saved is there again; torn logs and damaged files are told apart."""
+"""A data directory: saved state is restored; torn logs and damaged files are distinguished."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ def _saved(directory: Path) -> SavedState | None:
 
 
 def _crashed(directory: Path, copy: Path) -> Path:
-    """The files as a kill of the process would leave them."""
+    """Copy the files as a killed process leaves them."""
     copy.mkdir()
     for file in directory.iterdir():
         shutil.copy(file, copy)
     return copy
 
 
-# --- what is saved is there again --------------------------------------------------------------------------
+# --- saved state is restored -------------------------------------------------------------------------------
 
 
 def test_a_new_directory_holds_nothing(store: DataDir, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_new_directory_holds_nothing(store: DataDir, tmp_path: Path) -> None:
     assert _saved(tmp_path) is None
 
 
-def test_everything_about_a_znode_comes_back(store: DataDir, tmp_path: Path) -> None:
+def test_everything_about_a_znode_is_restored(store: DataDir, tmp_path: Path) -> None:
     store.open()
     tree = _tree()
     store.save(_changes(tree, zxid=1 << 62))
@@ -96,7 +96,7 @@ def test_everything_about_a_znode_comes_back(store: DataDir, tmp_path: Path) -> 
     assert [path for path, _ in loaded.reapable()] == ["/a-b"]
 
 
-def test_sessions_and_removals_come_back_too(store: DataDir, tmp_path: Path) -> None:
+def test_sessions_and_removals_are_restored(store: DataDir, tmp_path: Path) -> None:
     store.open()
     tree = _tree()
     sessions = [SessionRow(1, b"p" * 16, 1.5), SessionRow(2, b"q" * 16, 2.0)]
@@ -151,7 +151,7 @@ def test_wherever_the_log_is_torn_what_was_saved_before_is_there(store: DataDir,
         assert (saved.zxid if saved is not None else None) == expected
         if saved is not None:
             assert next(node.data for node in saved.znodes if node.path == "/a") == b"%d" % saved.zxid * 3000
-        # and it goes on from there
+        # and it continues from there
         again = DataDir(copy)
         again.open()
         again.save(_changes(tree, zxid=100, from_scratch=True))
@@ -160,7 +160,7 @@ def test_wherever_the_log_is_torn_what_was_saved_before_is_there(store: DataDir,
         assert after.zxid == 100
 
 
-def test_a_log_that_is_damaged_in_the_middle_is_told_and_stays(store: DataDir, tmp_path: Path) -> None:
+def test_a_log_damaged_in_the_middle_is_reported_and_kept(store: DataDir, tmp_path: Path) -> None:
     store.open()
     tree, log, ends = _tree(), tmp_path / LOG_NAME, []
     for zxid in range(1, 6):
@@ -177,7 +177,7 @@ def test_a_log_that_is_damaged_in_the_middle_is_told_and_stays(store: DataDir, t
             with pytest.raises(DataDirError, match="is damaged, but not by a crash"):
                 _saved(copy)
             assert (copy / LOG_NAME).read_bytes() == harmed
-        else:  # the last commit: a crash may have done that
+        else:  # the last commit, which a crash may tear
             saved = _saved(copy)
             assert saved is not None
             assert saved.zxid == 4
@@ -189,7 +189,7 @@ def test_what_an_earlier_log_left_over_is_no_damage(store: DataDir, tmp_path: Pa
     for zxid in range(1, 61):
         tree.set_data(tree.get("/a"), bytes(200_000), zxid, zxid, zxid)
         store.save(_changes(tree, zxid=zxid))
-    assert (tmp_path / LOG_NAME).stat().st_size < 60 * 200_000  # so it was begun anew in between
+    assert (tmp_path / LOG_NAME).stat().st_size < 60 * 200_000  # so SQLite has restarted the log in between
     copy = _crashed(tmp_path, tmp_path.parent / f"{tmp_path.name}-copy")
     saved = _saved(copy)
     assert saved is not None
@@ -207,7 +207,7 @@ def test_garbage_at_the_end_of_the_log_is_left_out(store: DataDir, tmp_path: Pat
     assert saved.zxid == 5
 
 
-def test_a_directory_whose_making_was_cut_off_is_made_anew(tmp_path: Path) -> None:
+def test_an_incomplete_directory_is_created_again(tmp_path: Path) -> None:
     (tmp_path / "zkrecipes-devserver.new").write_bytes(b"half")
     (tmp_path / "zkrecipes-devserver.new-journal").write_bytes(b"half")
     assert _saved(tmp_path) is None
@@ -219,7 +219,7 @@ def test_a_directory_whose_making_was_cut_off_is_made_anew(tmp_path: Path) -> No
     }
 
 
-# --- what cannot be used -----------------------------------------------------------------------------------
+# --- unusable directories ----------------------------------------------------------------------------------
 
 
 def _garbage(directory: Path) -> None:
@@ -376,7 +376,7 @@ def test_a_file_is_no_directory(tmp_path: Path) -> None:
             _saved(path)
 
 
-def test_a_folder_in_the_place_of_the_database_is_told(tmp_path: Path) -> None:
+def test_a_folder_with_the_name_of_the_database_is_reported(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).mkdir()
     with pytest.raises(DataDirError, match=r"cannot be used: |is damaged: "):
         _saved(tmp_path)

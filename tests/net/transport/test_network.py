@@ -220,7 +220,7 @@ async def test_leaving_cancels_the_handlers_and_stops_listening() -> None:
         await network.connect(host, port)
 
 
-async def test_an_error_of_the_block_comes_out_bare() -> None:
+async def test_an_error_of_the_block_stays_bare() -> None:
     with pytest.raises(KeyError, match="mine"):
         async with TcpNetwork().serve("127.0.0.1", 0, _echo):
             raise KeyError("mine")

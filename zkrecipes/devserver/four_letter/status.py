@@ -13,7 +13,7 @@ from zkrecipes.devserver.processor import Processor
 
 __all__ = ["VERSION", "ConnectionStatus", "ServerStatus"]
 
-# Clients parse the number (kazoo: the server's capabilities; aiozk: whether there is create2).
+# Clients parse the number: kazoo for the capabilities of the server, aiozk for create2.
 VERSION = "3.9.5-zkrecipes, built on 2025-01-01 00:00 UTC"
 """The version that the server reports: the one that it behaves like."""
 
