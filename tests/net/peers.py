@@ -1,4 +1,4 @@
-"""Peers of a client that no dev server can play: those that speak nonsense, and servers of other releases."""
+"""Peers that the dev server cannot play: those that speak another protocol, and servers of other releases."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ QUESTIONS: Sequence[Request[Any]] = (
     ExistsRequest("/zookeeper/absent", watch=False),
     GetAllChildrenNumberRequest("/zookeeper"),
 )
-"""What a client asks to learn what the server can do; `OldServer` may have changed the first."""
+"""The questions about the server's version; `OldServer` may have changed the first."""
 _CONFIG = b"/zookeeper/config"
 _NO_CONFIG = b"/zookeeper/absent"
 
@@ -88,7 +88,7 @@ def never_answer(_side: ServerSide, _requested: Requested) -> bool:
 def scripted(
     network: Network, host: str = "scripted", port: int = 2181, *, greet: Greet, answer: Answer = never_answer
 ) -> AbstractAsyncContextManager[Address]:
-    """A server whose every answer the test decides: `answer` returns whether the connection goes on."""
+    """A server whose every answer the test decides: `answer` returns whether the connection continues."""
 
     async def converse(stream: Stream) -> None:
         side = ServerSide()
@@ -115,9 +115,9 @@ def scripted(
 
 
 def saying(
-    network: Network, data: bytes, host: str = "stranger", port: int = 2181, *, then_close: bool = False
+    network: Network, data: bytes, host: str = "foreign", port: int = 2181, *, then_close: bool = False
 ) -> AbstractAsyncContextManager[Address]:
-    """A peer that says `data` to whoever speaks first, and then nothing, or good-bye."""
+    """Serve a peer that answers the first bytes with `data`, and then stays silent or closes."""
 
     async def speak(stream: Stream) -> None:
         try:
@@ -134,27 +134,27 @@ def saying(
 
 
 class OldServer:
-    """A server of an older release: what it does not know never reaches the dev server behind it.
+    """A server of an older release: unknown requests never reach the dev server behind it.
 
     Args:
-        network: where both are.
+        network: the network of both.
         behind: the address of the dev server.
-        opcodes: what it knows; it drops the connection on anything else, as 3.4 does. Without `CREATE2` it is
-            a 3.4, which has no `/zookeeper/config`.
-        version: what `srvr` says; None where the word is switched off.
+        opcodes: those that it knows; it drops the connection on any other, as 3.4 does. Without `CREATE2` it
+            is a 3.4, which has no `/zookeeper/config`.
+        version: the version in the answer to `srvr`; None if the word is switched off.
     """
 
     def __init__(
         self, network: Network, behind: Address, opcodes: frozenset[OpCode], version: str | None
     ) -> None:
         self.opcodes_seen: list[int] = []
-        """Every opcode that came, known or not."""
+        """Every opcode that arrived, known or not."""
         self.words_seen = 0
-        """How often `srvr` was asked."""
+        """The number of `srvr` requests."""
         self._network = network
         self._behind = behind
         self.opcodes = opcodes
-        """What it knows; a test may put another release in its place."""
+        """The opcodes that it knows; a test may replace them."""
         self._version = version
 
     @asynccontextmanager
@@ -190,7 +190,7 @@ class OldServer:
                 await client.aclose()
 
     def _hidden(self, data: bytes) -> bytes:
-        """The same for a znode of the same length of name that is not there."""
+        """Return the request for a missing znode whose name has the same length."""
         return data if OpCode.CREATE2 in self.opcodes else data.replace(_CONFIG, _NO_CONFIG)
 
     def _answer(self) -> str:

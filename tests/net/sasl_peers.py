@@ -1,6 +1,6 @@
-"""Servers that want SASL DIGEST-MD5: one that does it right in front of the dev server, and its faulty kin.
+"""Servers that require SASL DIGEST-MD5: a correct one in front of the dev server, and faulty ones.
 
-The server's end of RFC 2831 is written here once more, from the RFC and not from ours.
+The server's end of RFC 2831 is implemented here again, from the RFC and not from the package.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _REPLY = Struct("!iiqi")  # length, xid, zxid, err
 
 
 def rspauth(users: dict[str, str], response: bytes) -> bytes | None:
-    """What a server that knows these passwords answers; None where it refuses."""
+    """Return the answer of a server with these passwords; None if it refuses."""
     said = dict(re.findall(r'([\w-]+)="?([^",]*)"?', response.decode()))
     password = users.get(said["username"])
     if password is None:
@@ -45,33 +45,33 @@ def rspauth(users: dict[str, str], response: bytes) -> bytes | None:
 
 @dataclass
 class Answer:
-    """What a server says to one token."""
+    """The answer of a server to one token."""
 
     token: bytes | None = None
     code: int = 0
 
 
 class Mute(Enum):
-    """What it may do instead."""
+    """The misbehaviour of a server that does not answer."""
 
     STALL = "stall"
     HANG_UP = "hang up"
 
 
 Say = Callable[[int, bytes], Answer | Mute]
-"""What to do about the nth token of a connection, from 0."""
+"""Returns the answer to the nth token of a connection, from 0."""
 
 
 @dataclass
 class SaslServer:
-    """A server to whom nobody may say anything before SASL; behind it stands the dev server.
+    """A server that refuses all requests before SASL; the dev server is behind it.
 
     Attributes:
-        network: where both are.
+        network: the network of both.
         behind: the dev server's address.
-        users: who may come in, with which password.
-        say: says something else than a server should.
-        seen: every opcode that came, of all connections; a greeting is 0.
+        users: the passwords by user.
+        say: returns a faulty answer.
+        seen: every opcode that arrived, of all connections; a greeting is 0.
     """
 
     network: MemoryNetwork
@@ -105,7 +105,7 @@ class SaslServer:
         tokens, is_proven, is_greeted = 0, False, False
         while data := await client.receive():
             if data == b"srvr":
-                return  # its release is nobody's business
+                return  # it does not reveal its version
             frames.feed(data)
             while (frame := frames.next_frame()) is not None:
                 body = frame[0][frame[1] : frame[2]]

@@ -1,4 +1,4 @@
-"""Requests that wait for a connection: their order, who is forgotten, and what they are told in the end."""
+"""Requests that wait for a connection: their order, the dropped ones, and their errors in the end."""
 
 from __future__ import annotations
 
@@ -15,61 +15,61 @@ from zkrecipes.net.wakeup import current_parking
 pytestmark = pytest.mark.trio
 
 
-def _asked(*, write: bool = False) -> PendingRequest[Any]:
+def _request(*, write: bool = False) -> PendingRequest[Any]:
     request = DeleteRequest("/n", -1) if write else ExistsRequest("/n")
     return PendingRequest(request, lambda reply: reply, current_parking())
 
 
-async def test_what_an_earlier_connection_has_left_goes_first() -> None:
-    waiting = Backlog()
-    asked = [_asked() for _ in range(4)]
-    waiting.add(asked[2])
-    waiting.add(asked[3])
-    waiting.put_first(asked[:2])
-    assert len(waiting) == 4
-    assert waiting.take() == asked
-    assert waiting.take() == []
+async def test_requests_of_an_earlier_connection_are_sent_first() -> None:
+    queue = Backlog()
+    requests = [_request() for _ in range(4)]
+    queue.add(requests[2])
+    queue.add(requests[3])
+    queue.put_first(requests[:2])
+    assert len(queue) == 4
+    assert queue.take() == requests
+    assert queue.take() == []
 
 
-async def test_what_nobody_waits_for_is_not_sent() -> None:
-    waiting = Backlog()
-    wanted, dropped = _asked(), _asked()
+async def test_dropped_requests_are_not_sent() -> None:
+    queue = Backlog()
+    live, dropped = _request(), _request()
     dropped.drop()
-    waiting.add(dropped)
-    waiting.add(wanted)
-    assert waiting.take() == [wanted]
+    queue.add(dropped)
+    queue.add(live)
+    assert queue.take() == [live]
 
 
 async def test_requests_that_are_given_up_do_not_add_up() -> None:
-    waiting = Backlog()
+    queue = Backlog()
     for _ in range(10_000):
-        given_up = _asked()
-        waiting.add(given_up)
+        given_up = _request()
+        queue.add(given_up)
         given_up.drop()
-    assert len(waiting) <= 1000
-    kept = [_asked() for _ in range(5000)]
+    assert len(queue) <= 1000
+    kept = [_request() for _ in range(5000)]
     for each in kept:
-        waiting.add(each)
-    assert waiting.take() == kept
+        queue.add(each)
+    assert queue.take() == kept
 
 
-async def test_the_end_of_a_session_is_told_to_writes_and_reads_wait_on() -> None:
-    waiting = Backlog()
-    read, write, other = _asked(), _asked(write=True), _asked(write=True)
+async def test_the_end_of_a_session_fails_writes_and_reads_wait_on() -> None:
+    queue = Backlog()
+    read, write, other = _request(), _request(write=True), _request(write=True)
     for each in (write, read, other):
-        waiting.add(each)
+        queue.add(each)
     error = zk.SessionExpiredError(5)
-    waiting.fail_writes(error)
-    assert waiting.take() == [read]
+    queue.fail_writes(error)
+    assert queue.take() == [read]
     assert isinstance(write.error, zk.SessionExpiredError)
     assert len({id(write.error), id(other.error), id(error)}) == 3, "each has its own"
 
 
-async def test_the_end_of_the_client_is_told_to_all() -> None:
-    waiting = Backlog()
-    asked = [_asked(), _asked(write=True)]
-    for each in asked:
-        waiting.add(each)
-    waiting.fail(zk.SessionClosedError(5))
-    assert len(waiting) == 0
-    assert all(isinstance(each.error, zk.SessionClosedError) for each in asked)
+async def test_the_end_of_the_client_fails_all_requests() -> None:
+    queue = Backlog()
+    requests = [_request(), _request(write=True)]
+    for each in requests:
+        queue.add(each)
+    queue.fail(zk.SessionClosedError(5))
+    assert len(queue) == 0
+    assert all(isinstance(each.error, zk.SessionClosedError) for each in requests)

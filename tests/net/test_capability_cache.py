@@ -1,4 +1,4 @@
-"""What is remembered of servers at addresses, and how a client goes on when it was wrong."""
+"""The remembered capabilities of servers, and the way a client recovers from a wrong guess."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NEWEST = OPCODES_3_6 | {OpCode.WHO_AM_I}
 
 
 async def test_no_second_connection_is_needed_to_learn_what_a_server_can_do() -> None:
-    """A server that gives this address no other connection: `maxClientCnxns` is reached."""
+    """A server that accepts no further connection of this address: `maxClientCnxns` is reached."""
     async with world() as there, there.connect("a") as client:
         there.network.refuse()
         async with client.watch("/", recursive=True), zk.Mutex(client, "/locks"):
@@ -45,7 +45,7 @@ RELEASES = {"3.4": OPCODES_3_4, "3.5": OPCODES_3_5, "3.6": OPCODES_3_6, "3.7": N
 async def test_another_release_at_the_same_address_is_found_out(
     first: str, then: str, is_down_meanwhile: bool
 ) -> None:
-    """An upgrade, or one that is rolled back; a reused address; a proxy before a mixed ensemble."""
+    """An upgrade, or one that is rolled back; a reused address; a proxy in front of a mixed ensemble."""
     async with world() as there:
         server = OldServer(there.network, Address("zk", 2181), RELEASES[first], None)
         async with (
@@ -63,7 +63,7 @@ async def test_another_release_at_the_same_address_is_found_out(
             if is_down_meanwhile:
                 await anyio.sleep(2)
                 there.network.heal()
-            # Without a pause a refusal of before is still believed, which breaks nothing.
+            # Without a pause an earlier refusal still counts, which breaks nothing.
             believed = first if first in {"3.5", "3.6"} and not is_down_meanwhile else "3.7"
             newest = min(then, believed)
             with anyio.fail_after(5):
@@ -77,7 +77,7 @@ async def test_another_release_at_the_same_address_is_found_out(
             assert client.session is session
             if RELEASES[then] >= RELEASES[first]:
                 with anyio.fail_after(5):
-                    await anext(events)  # it goes on, or was set again one by one
+                    await anext(events)  # it continues, or was set again one by one
 
 
 async def _can(asked: Awaitable[object]) -> bool:
@@ -89,7 +89,7 @@ async def _can(asked: Awaitable[object]) -> bool:
 
 
 @pytest.mark.parametrize("then", RELEASES)
-async def test_what_waits_while_there_is_no_server_is_not_sent_to_an_older_one(then: str) -> None:
+async def test_a_request_that_waits_for_a_server_is_not_sent_to_an_older_one(then: str) -> None:
     calls: dict[str, Callable[[zk.Client], Awaitable[object]]] = {
         "3.7": lambda client: client.whoami(),
         "3.6": lambda client: client.get_ephemerals(),
@@ -123,14 +123,14 @@ async def test_a_server_that_leaves_a_question_unanswered_for_ever_is_left_after
     async with world() as there, there.connect("a", session_timeout=6) as client:
         there.server.faults.drop_request(OpCode.GET_ALL_CHILDREN_NUMBER, times=2)
         with anyio.fail_after(5):
-            async with client.watch("/n"):  # one-shot watches in place of a persistent one
+            async with client.watch("/n"):  # one-shot watches instead of a persistent one
                 assert not there.count(OpCode.ADD_WATCH)
         with pytest.raises(zk.UnimplementedError):
             async with client.watch("/n", recursive=True):
                 raise AssertionError("it is not known whether it can be")
 
 
-async def test_a_connection_that_breaks_by_chance_says_nothing_of_what_the_server_knows() -> None:
+async def test_a_connection_that_breaks_by_chance_shows_nothing_about_the_servers_version() -> None:
     async with world() as there, there.connect("a") as client:
         there.server.faults.drop_request(OpCode.GET_ALL_CHILDREN_NUMBER, times=1)
         async with client.watch("/n", recursive=True):
@@ -146,7 +146,7 @@ async def test_breaks_by_chance_are_not_added_up_over_the_life_of_a_client() -> 
             await anyio.sleep(2)
 
 
-async def test_a_failed_pass_drops_what_was_refused_before() -> None:
+async def test_a_failed_pass_drops_earlier_refusals() -> None:
     async with world() as there, there.connect("a") as client:
         there.server.faults.drop_request(OpCode.GET_ALL_CHILDREN_NUMBER, times=2)
         with pytest.raises(zk.UnimplementedError):

@@ -1,4 +1,4 @@
-"""The connect string: what is accepted, and each mistake as its user reads it."""
+"""The connect string: the accepted forms, and the message for each mistake."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_message_names_the_mistake_and_the_right_form(text: str) -> None:
         ("zk://h1:2181;h2:2181", "'host:port,host:port/chroot'"),
     ],
 )
-def test_a_scheme_is_named_and_what_is_right_without_it(text: str, right: str) -> None:
+def test_the_message_for_a_scheme_shows_the_right_form(text: str, right: str) -> None:
     with pytest.raises(ValueError, match="it must not begin with a scheme; the right form is ") as caught:
         parse_connect_string(text)
     assert str(caught.value).endswith(right)
@@ -131,13 +131,13 @@ def test_a_scheme_is_named_and_what_is_right_without_it(text: str, right: str) -
         " bob:s3cret @ h1",
     ],
 )
-def test_no_message_shows_what_stands_before_an_at_sign(text: str) -> None:
+def test_no_message_shows_the_text_before_an_at_sign(text: str) -> None:
     with pytest.raises(ValueError, match="connect string ") as caught:
         parse_connect_string(text)
     error = caught.value
     assert "s3cret" not in str(error)
     assert "***@" in str(error)
-    # nor does what a crash report shows of the error
+    # nor does the error in a crash report
     assert error.__context__ is error.__cause__ is None
     printed = traceback.format_exception(error)
     assert not any("s3cret" in line for line in printed)
@@ -149,7 +149,7 @@ def test_a_user_in_front_of_a_host_is_pointed_to_where_it_belongs() -> None:
 
 
 @pytest.mark.parametrize("value", [["h1", "h2"], ("h1",), b"h1", None, 5, ["bob:s3cret@h1"]])
-def test_a_connect_string_that_is_no_string_is_a_type_error(value: object) -> None:
+def test_a_connect_string_that_is_not_a_string_is_a_type_error(value: object) -> None:
     with pytest.raises(TypeError, match="a connect string must be a str, not ") as caught:
         parse_connect_string(value)  # type: ignore[arg-type]  # what is tested
     assert "s3cret" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""One client side over one stream: when bytes leave, what silence means, and how each end is noticed."""
+"""One client side over one stream: when bytes leave, the meaning of silence, and how each end is noticed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from zkrecipes.testing import MemoryNetwork
 
 
 class Watched:
-    """A stream that notes what is sent through it, and when; it breaks on request."""
+    """A stream that records what is sent and when; it breaks on request."""
 
     def __init__(self, stream: Stream) -> None:
         self.sent: list[tuple[float, bytes]] = []
@@ -52,7 +52,7 @@ class Watched:
 
 
 class Driver:
-    """A session that wants nothing but to see the events."""
+    """A session that only records the events."""
 
     def __init__(self, side: ClientSide) -> None:
         self.side = side
@@ -66,7 +66,7 @@ class Driver:
         return self.deadline
 
     def look_at_clock(self) -> None:
-        """Nobody suspends a test."""
+        """Do nothing: the machine is not suspended during a test."""
 
     def was_blocked(self, at_least: float, at_most: float) -> None:
         self.blocks.append((at_least, at_most))
@@ -106,7 +106,7 @@ async def greeted(
 
 
 @pytest.mark.trio
-async def test_what_is_queued_in_one_pass_leaves_in_one_send(autojump_clock: object) -> None:
+async def test_requests_queued_in_one_pass_leave_in_one_send(autojump_clock: object) -> None:
     network = MemoryNetwork()
     async with (
         scripted(network, greet=accept_all(), answer=answer_all),
@@ -239,7 +239,7 @@ async def test_a_deadline_of_the_session_is_kept_also_when_it_comes_nearer(autoj
         tasks.start_soon(connection.run, owner)
         await anyio.wait_all_tasks_blocked()
         start = anyio.current_time()
-        connection.hurry(start + 3.1)  # later than it is: nothing changes
+        connection.hurry(start + 3.1)  # later than the timer: nothing changes
         owner.deadline = start + 1.0
         connection.hurry(owner.deadline)
         await anyio.sleep(1.5)
@@ -282,7 +282,7 @@ async def test_a_greeting_that_is_answered_with_nonsense_is_a_broken_connection(
     network = MemoryNetwork()
     async with saying(network, b"HTTP/1.1 400 Bad Request\r\n\r\n"):
         side = ClientSide(Greeting(10.0), WatchTable(), now=anyio.current_time(), packet_size_max=2**20)
-        connection = Connection(await network.connect("stranger", 2181), side, current_parking())
+        connection = Connection(await network.connect("foreign", 2181), side, current_parking())
         assert isinstance(await connection.greet(), Broken)
         await connection.aclose()
 
@@ -313,7 +313,7 @@ async def test_a_loop_that_was_blocked_is_noticed_before_time_is_judged(
 
 
 @pytest.mark.trio
-async def test_a_timer_that_is_a_little_late_is_no_block(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_timer_that_is_a_little_late_is_not_a_block(autojump_clock: trio.testing.MockClock) -> None:
     network = MemoryNetwork()
     async with (
         scripted(network, greet=accept_all(), answer=answer_all),
@@ -332,7 +332,7 @@ async def test_a_timer_that_is_a_little_late_is_no_block(autojump_clock: trio.te
 
 
 @pytest.mark.trio
-async def test_whoever_looks_at_the_clock_first_after_a_block_notices_it(
+async def test_the_first_look_at_the_clock_after_a_block_notices_it(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     network = MemoryNetwork()
@@ -341,7 +341,7 @@ async def test_whoever_looks_at_the_clock_first_after_a_block_notices_it(
         greeted(network) as (connection, _, owner),
         anyio.create_task_group() as tasks,
     ):
-        connection.look_at_clock()  # nobody serves it yet
+        connection.look_at_clock()  # it is not served yet
         tasks.start_soon(connection.run, owner)
         await anyio.wait_all_tasks_blocked()
         autojump_clock.jump(5.0)
@@ -384,7 +384,7 @@ async def test_nothing_urgent_waits_for_a_whole_batch_that_the_stream_takes_slow
 
 
 @pytest.mark.trio
-async def test_a_timer_that_had_no_turn_while_the_loop_ran_is_no_block(
+async def test_a_timer_that_did_not_run_while_the_loop_ran_is_not_a_block(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     network = MemoryNetwork()

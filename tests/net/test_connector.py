@@ -1,4 +1,4 @@
-"""Finding a server: every reason why one is none, the order of attempts, and the pauses between passes."""
+"""The search for a server: each reason of a failure, the order of attempts, the pauses between passes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _connector(network: Network, *names: str, seed: int = 1, packet_size_max: in
 
 
 class FixedPace:
-    """Each host has so many seconds for each step, shared by its addresses; pauses are no longer either."""
+    """A pace with a fixed time for each step of a host, shared by its addresses; it also limits pauses."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -73,14 +73,14 @@ async def _attach(
 
 
 async def _reasons(attacher: Connector, greeting: Greeting | None = None) -> dict[str, str]:
-    """Why nobody attaches the session in three seconds."""
+    """Return the reason of each host that does not attach the session in three seconds."""
     with anyio.move_on_after(3):
         await _attach(attacher, greeting)
         raise AssertionError("attached")
     return attacher.failure_reasons()
 
 
-async def test_each_thing_that_is_no_server_has_its_reason(autojump_clock: object) -> None:
+async def test_each_peer_that_is_not_a_server_has_its_reason(autojump_clock: object) -> None:
     """Case 3."""
     network = MemoryNetwork()
     half_frame = (37).to_bytes(4, "big") + bytes(10)
@@ -153,14 +153,14 @@ async def test_the_next_host_is_tried_at_once_and_a_pause_comes_only_after_a_who
     assert all(len(set(each)) == 1 for each in passes)
     pauses = [later[0] - earlier[0] for earlier, later in pairwise(passes)]
     assert len(pauses) > 10
-    assert all(0 < pause <= 3.0 for pause in pauses)  # never longer than an attempt may take
+    assert all(0 < pause <= 3.0 for pause in pauses)  # at most the time of an attempt
     assert max(pauses[:2]) <= 0.4
     warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
-    told = [record.getMessage() for record in warnings]
-    assert "b:2181: the name does not resolve: not known; c:2181" in told[0]
-    # the others say how often, and come ever more rarely
-    assert 3 <= len(told) <= 6
-    assert all("times so far; retrying in " in each for each in told[1:])
+    logged = [record.getMessage() for record in warnings]
+    assert "b:2181: the name does not resolve: not known; c:2181" in logged[0]
+    # the others have a count, and are ever more rare
+    assert 3 <= len(logged) <= 6
+    assert all("times so far; retrying in " in each for each in logged[1:])
 
 
 async def test_a_black_hole_costs_one_attempt_and_then_the_next_host_has_its_turn(
@@ -202,7 +202,7 @@ async def test_every_address_of_a_name_has_its_share_of_the_attempt(
         _, _, address = await _connector(network, "zk").attach(Greeting(10.0), FixedPace(3.0))
         assert address == Address("10.0.0.2", 2181)
         waited = anyio.current_time() - start
-        # The IPv6 one is the first, as the resolver says; the others come in any order.
+        # The IPv6 address is the first, as in the resolver's answer; the others follow in any order.
         assert waited in ({1.0, 2.0} if trouble == "silent" else {0})
 
 
@@ -218,7 +218,7 @@ async def test_a_resolver_that_hangs_costs_one_attempt(autojump_clock: object) -
 
 
 class Moving(MemoryNetworkBox):
-    """A network whose resolver answers, hangs, or gives nothing."""
+    """A network whose resolver answers, hangs, or returns nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -230,7 +230,7 @@ class Moving(MemoryNetworkBox):
         return self.found or []
 
 
-async def test_a_name_that_resolves_to_nothing_is_no_silent_server(autojump_clock: object) -> None:
+async def test_a_name_that_resolves_to_nothing_is_not_a_silent_server(autojump_clock: object) -> None:
     assert await _reasons(_connector(Moving(), "zk")) == {"zk:2181": "the name resolves to no address"}
 
 
@@ -251,7 +251,7 @@ async def test_while_a_resolver_hangs_a_session_is_sought_at_the_last_known_addr
             waits.append(anyio.current_time() - start)
         assert waits[0] == 0.5
         assert all(0.125 <= wait < 0.5 for wait in waits[1:])
-        # but a new session begins only where the name leads now
+        # but a new session begins only at the current addresses of the name
         assert (await _reasons(attacher))["zk:2181"].startswith("resolving: no answer from the name service")
         network.found = [Address("10.0.0.1", 2181)]
         await _attach(attacher)
@@ -299,7 +299,7 @@ async def test_a_server_that_is_behind_the_client_is_named_with_the_zxid(
     assert first.getMessage().count("closed right after the greeting, which named zxid 0xabc") == 2
 
 
-async def test_an_unknown_session_has_expired_on_the_first_server_that_says_so(
+async def test_the_first_server_that_does_not_know_the_session_expires_it(
     autojump_clock: object,
 ) -> None:
     """Case 10."""
@@ -392,7 +392,7 @@ async def test_closing_tries_again_when_the_connection_breaks_and_gives_up_after
         assert always.times_used == 3
 
 
-async def test_closing_a_session_that_is_gone_is_nothing_to_do(autojump_clock: object) -> None:
+async def test_closing_an_expired_session_does_nothing(autojump_clock: object) -> None:
     network = MemoryNetwork()
     async with DevServer(host="zk", port=2181, network=network):
         await _connector(network, "zk").close_session(Greeting(10.0, session_id=0x99), FixedPace(1.0))

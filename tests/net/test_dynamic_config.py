@@ -1,4 +1,4 @@
-"""Where clients find the members that a dynamic configuration names."""
+"""The client addresses of the members in a dynamic configuration."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_member_is_found_where_it_listens_for_clients(line: str, host: Host) -
         "\x00\xff",
     ],
 )
-def test_what_names_no_port_for_clients_is_left_out(line: str) -> None:
+def test_members_without_a_client_port_are_left_out(line: str) -> None:
     assert parse_dynamic_config(line.encode("latin-1")) == ()
 
 

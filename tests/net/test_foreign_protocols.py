@@ -1,4 +1,4 @@
-"""Services that are not ZooKeeper are recognised by what they say first."""
+"""Services other than ZooKeeper are recognised by their first bytes."""
 
 from __future__ import annotations
 

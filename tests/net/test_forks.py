@@ -1,4 +1,4 @@
-"""What becomes of a client in a child process."""
+"""A client that a child process inherits raises, and the parent's continues."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 import zkrecipes as zk
 
 
-def _use(client: zk.Client, told: Connection) -> None:
-    """In the child."""
+def _use(client: zk.Client, answer: Connection) -> None:
+    """Use the client in the child."""
 
     async def get() -> None:
         with anyio.fail_after(5):
@@ -23,16 +23,14 @@ def _use(client: zk.Client, told: Connection) -> None:
     try:
         anyio.run(get)
     except zk.SessionClosedError as error:
-        told.send(str(error))
+        answer.send(str(error))
 
 
-def _what_a_child_is_told(
-    ask: Callable[[Any, Connection], None], inherited: object
-) -> tuple[str, int | None]:
+def _answer_of_a_child(ask: Callable[[Any, Connection], None], inherited: object) -> tuple[str, int | None]:
     ours, theirs = multiprocessing.Pipe()
     child = multiprocessing.get_context("fork").Process(target=ask, args=(inherited, theirs))
     child.start()
-    theirs.close()  # or its end would not be seen
+    theirs.close()  # otherwise its end would not be noticed
     try:
         return ours.recv(), child.pid
     finally:
@@ -40,25 +38,25 @@ def _what_a_child_is_told(
 
 
 @pytest.mark.anyio
-async def test_a_client_used_in_a_child_is_told_and_the_parents_goes_on() -> None:
+async def test_a_client_used_in_a_child_raises_and_the_parents_continues() -> None:
     """Case 26."""
     async with zk.DevServer() as server, zk.connect(server.connect_string) as client:
         await client.create("/a", b"1")
-        # in a thread, for no loop can be run in the child of a thread that runs one
-        told, child = await anyio.to_thread.run_sync(_what_a_child_is_told, _use, client)
-        assert told.endswith(f"and this is its child {child}: connect here")
+        # in a thread, because no loop can run in the child of a thread that runs one
+        answer, child = await anyio.to_thread.run_sync(_answer_of_a_child, _use, client)
+        assert answer.endswith(f"and this is its child {child}: connect here")
         assert (await client.get("/a")).data == b"1"
         assert client.state is zk.SessionState.CONNECTED
 
 
-def _check(hold: zk.Hold, told: Connection) -> None:
-    """In the child, which may outlive the parent's block."""
+def _check(hold: zk.Hold, answer: Connection) -> None:
+    """Check the hold in the child, which may outlive the parent's block."""
     try:
         hold.check()
     except zk.LockLostError as error:
-        told.send(str(error))
+        answer.send(str(error))
     else:
-        told.send("it is held")
+        answer.send("it is held")
 
 
 @pytest.mark.anyio
@@ -68,7 +66,7 @@ async def test_a_child_that_inherits_a_hold_does_not_have_it_and_the_parent_does
         zk.connect(server.connect_string) as client,
         zk.Mutex(client, "/lock") as hold,
     ):
-        told, child = await anyio.to_thread.run_sync(_what_a_child_is_told, _check, hold)
-        assert told.endswith(f"and this is its child {child}: connect here")
+        answer, child = await anyio.to_thread.run_sync(_answer_of_a_child, _check, hold)
+        assert answer.endswith(f"and this is its child {child}: connect here")
         hold.check()
         await hold.confirm()

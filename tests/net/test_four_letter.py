@@ -1,4 +1,4 @@
-"""Four-letter words: asked on a connection of their own, and the answer read to its end."""
+"""Four-letter words: sent on a separate connection, with the answer read to its end."""
 
 from __future__ import annotations
 

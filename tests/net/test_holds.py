@@ -1,4 +1,4 @@
-"""Holds are proven by checks: when these go out, what their answers do, and when a hold ends without them."""
+"""Holds are proven by checks: when these are sent, the effect of their answers, and the end without them."""
 
 # ruff: noqa: PT012, SIM117 - what comes out of a whole block is what these tests are about
 
@@ -101,7 +101,9 @@ async def test_a_server_that_does_not_answer_a_check_is_left_for_another() -> No
             session = client.session
             async with zk.Mutex(client, "/lock") as hold:
                 await anyio.sleep(TIMEOUT)
-                (first,) = {door for _, door in doors.opened}  # the probe for the version goes there too
+                (first,) = {
+                    door for _, door in doors.opened
+                }  # the question about the version is sent there as well
                 cut_at = anyio.current_time()
                 there.network.cut(source=first)
                 await anyio.sleep(TIMEOUT / 2)
@@ -116,7 +118,7 @@ async def test_a_server_that_does_not_answer_a_check_is_left_for_another() -> No
 
 
 async def test_a_server_with_a_backlog_is_not_left() -> None:
-    """What answers the requests before the check works, however long the check has waited."""
+    """A server that answers the requests before the check works, however long the check has waited."""
     async with world() as there, there.connect("a") as client:
         await client.create("/data", bytes(1000))
         async with zk.Mutex(client, "/lock") as hold:
@@ -160,7 +162,7 @@ async def test_a_partition_ends_the_block_before_the_lock_is_given_away() -> Non
                         times["cancelled"] = anyio.current_time()
                         times["valid until"] = hold.valid_until
             times["left"] = anyio.current_time()
-        # an eighth before the end of the proof, which leaves that for the clean-up …
+        # an eighth before the end of the proof, which is left for the clean-up …
         assert times["cancelled"] == pytest.approx(times["valid until"] - EIGHTH, abs=0.01)
         assert times["left"] <= times["valid until"] + 0.01
         # … which is over before the session is: a timeout after its last sign of life
@@ -175,14 +177,14 @@ async def test_an_outage_shorter_than_the_proof_costs_nothing() -> None:
                 await anyio.sleep(TIMEOUT)
                 there.network.cut(source="a")
                 there.network.reset(source="a")
-                # validity left in the worst case, less the eighth for the clean-up and time to come back
+                # validity left in the worst case, less the eighth for the clean-up and the time to reconnect
                 await anyio.sleep(TIMEOUT * 6 / 16)
                 there.network.heal()
                 await anyio.sleep(EIGHTH)
                 hold.check()
 
 
-async def test_who_knows_the_tick_outlives_longer_outages() -> None:
+async def test_a_client_that_knows_the_tick_survives_longer_outages() -> None:
     left = {}
     for tick_time in (None, 2.0):
         async with world() as there, there.connect("a", tick_time=tick_time) as client:
@@ -212,7 +214,7 @@ async def test_a_smaller_timeout_of_a_new_server_ends_holds_earlier() -> None:
 # --- what ends a hold ----------------------------------------------------------------------------------
 
 
-async def test_a_deleted_znode_is_told_at_the_next_check_and_the_others_are_checked_on() -> None:
+async def test_the_next_check_reports_a_deleted_znode_and_the_others_are_checked_on() -> None:
     async with world() as there, there.connect("a") as client, there.connect("admin") as admin:
         async with zk.Mutex(client, "/one") as one:
             with pytest.raises(zk.LockLostError, match="its znode was deleted"):
@@ -243,7 +245,7 @@ async def test_a_session_expired_by_the_server_ends_every_hold() -> None:
                         await anyio.sleep_forever()
                 assert anyio.current_time() - expired_at < SIXTEENTH
                 await anyio.sleep_forever()
-        # and the client goes on in another session
+        # and the client continues in another session
         async with zk.Mutex(client, "/one") as hold:
             hold.check()
 
@@ -329,8 +331,8 @@ async def test_a_lock_made_just_before_its_client_closes_the_session_is_not_ente
         assert entered == ["before", "rival"]
 
 
-async def test_without_renewal_the_clients_block_ends_too() -> None:
-    """The body of the lock is cancelled, and then that of the client; which of them tells is a race."""
+async def test_without_renewal_the_clients_block_also_ends() -> None:
+    """The body of the lock is cancelled, and then that of the client; the first to raise is a race."""
     async with world() as there:
         with pytest.raises((zk.SessionExpiredError, zk.LockLostError)):
             async with there.connect("a", renew=False) as client:
@@ -339,11 +341,11 @@ async def test_without_renewal_the_clients_block_ends_too() -> None:
                     await anyio.sleep_forever()
 
 
-# --- Holds and Guard by themselves ---------------------------------------------------------------------
+# --- Holds and Guard without a client ------------------------------------------------------------------
 
 
 class Desk:
-    """`Holds` without a client: its checks are answered here."""
+    """`Holds` without a client: the test answers its checks."""
 
     def __init__(self) -> None:
         self.hurried = 0
@@ -400,7 +402,7 @@ async def test_a_check_proves_no_guard_that_it_does_not_name() -> None:
     assert desk.answer(ticket, 0)
     assert (first.is_proven, second.is_proven) == (True, False)
     assert second.valid_until == float("-inf")
-    desk.prove()  # at once, for it was asked for
+    desk.prove()  # at once, because it was requested
     assert second.is_proven
 
 
@@ -418,7 +420,7 @@ async def test_a_smaller_timeout_moves_the_end_nearer_before_any_check() -> None
     assert guard.valid_until == pytest.approx(now + TIMEOUT / 4 * 15 / 16)
 
 
-async def test_a_reply_that_is_not_to_the_check_says_nothing() -> None:
+async def test_a_reply_to_another_request_proves_nothing() -> None:
     desk = Desk()
     desk.attach()
     guard = desk.guard()
@@ -427,11 +429,11 @@ async def test_a_reply_that_is_not_to_the_check_says_nothing() -> None:
     assert not desk.answer(other, 0)
     assert not guard.is_proven
     desk.holds.detached()
-    assert not desk.answer(ticket, 0)  # of the connection before
+    assert not desk.answer(ticket, 0)  # of the previous connection
     assert not guard.is_proven
 
 
-async def test_an_error_of_the_whole_check_blames_nobody() -> None:
+async def test_an_error_of_the_whole_check_ends_no_hold() -> None:
     desk = Desk()
     desk.attach()
     guard = desk.guard()
@@ -506,7 +508,7 @@ async def test_a_lost_guard_stays_lost() -> None:
     assert guard.valid_until == float("-inf")
 
 
-async def test_the_end_of_the_session_tells_each_guard_why() -> None:
+async def test_the_end_of_the_session_gives_each_guard_its_reason() -> None:
     desk = Desk()
     desk.attach()
     guards = [desk.guard(f"/lock/{number}") for number in range(2)]
@@ -536,7 +538,7 @@ async def test_a_wait_for_the_first_proof_can_be_cancelled() -> None:
     assert not desk.holds
 
 
-# --- what the creation of a hold's znode proves -----------------------------------------------------------
+# --- the proof by the creation of a hold's znode ----------------------------------------------------------
 
 
 def _attached(holds: Holds) -> None:

@@ -1,4 +1,4 @@
-"""Which host is next, and after how long."""
+"""The choice of the next host, and the pause before it."""
 
 from __future__ import annotations
 
@@ -93,13 +93,13 @@ def test_a_preferred_host_has_the_next_turn_and_only_that_one() -> None:
         assert hosts.next_host() == B
 
 
-def test_a_preferred_host_that_is_none_of_them_has_no_turn() -> None:
+def test_a_preferred_host_that_is_not_in_the_list_is_not_tried() -> None:
     hosts = HostList((A, B), random.Random(8))
     hosts.prefer(C)
     assert {hosts.next_host(), hosts.next_host()} == {A, B}
 
 
-def test_spare_hosts_have_their_turn_once_a_whole_pass_has_failed() -> None:
+def test_spare_hosts_are_tried_once_a_whole_pass_has_failed() -> None:
     hosts = HostList((C,), random.Random(1))
     hosts.replace((A, B), spare=(B, C))
     assert {hosts.next_host(), hosts.next_host()} == {A, B}

@@ -1,4 +1,4 @@
-"""Kerberos as a caller describes it. What it does against a KDC is tested with Apache's server."""
+"""The caller's options for Kerberos. Exchanges with a KDC are tested with Apache's server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_options_of_the_wrong_type_are_a_type_error(options: dict[str, Any], mes
 
 
 @pytest.mark.parametrize("service", ["zookeeper/zk1", "zookeeper@zk1"])
-def test_a_service_is_no_principal(service: str) -> None:
+def test_a_service_is_not_a_principal(service: str) -> None:
     with pytest.raises(
         ValueError,
         match=f"service must be only the first part of a principal, without '/' and '@', not '{service}'",
@@ -37,7 +37,7 @@ def test_a_service_is_no_principal(service: str) -> None:
 
 
 @pytest.mark.parametrize("realm", ["zk1@EXAMPLE.ORG", "zookeeper/zk1"])
-def test_a_realm_is_no_principal(realm: str) -> None:
+def test_a_realm_is_not_a_principal(realm: str) -> None:
     with pytest.raises(
         ValueError,
         match=f"server_realm must be only the realm of a principal, without '/' and '@', not '{realm}'",
@@ -45,7 +45,7 @@ def test_a_realm_is_no_principal(realm: str) -> None:
         Kerberos(server_realm=realm)
 
 
-def test_a_realm_and_a_whole_principal_do_not_go_together() -> None:
+def test_a_realm_and_a_whole_principal_exclude_each_other() -> None:
     with pytest.raises(ValueError, match="server_principal excludes server_realm"):
         Kerberos(server_realm="EXAMPLE.ORG", server_principal="zookeeper/zk1@EXAMPLE.ORG")
 
@@ -55,14 +55,14 @@ def test_a_keytab_and_a_cache_do_not_go_together() -> None:
         Kerberos(keytab="a.keytab", cache_file="ccache")
 
 
-def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_missing_package_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gssapi", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install zkrecipes\[kerberos\]"):
         Kerberos()
 
 
-def test_its_repr_says_where_keys_are_and_not_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "gssapi", sys)  # any module will do, to build it
+def test_its_repr_shows_the_path_of_the_keys_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gssapi", sys)  # any module is enough to build it
     kerberos = Kerberos(principal="me", keytab=Path("/etc/me.keytab"))
     assert repr(kerberos) == (
         "Kerberos(principal='me', keytab=PosixPath('/etc/me.keytab'), cache_file=None, service='zookeeper', "

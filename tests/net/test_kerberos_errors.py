@@ -1,4 +1,4 @@
-"""What is said of Kerberos' errors. That they come with these numbers is tested with a real KDC."""
+"""The descriptions of Kerberos' errors. Their numbers are tested with a real KDC."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EXPIRED = 11 << 16
 
 
 class Failed:
-    """A `GSSError` as far as it is looked at."""
+    """A `GSSError`, as far as the package reads it."""
 
     def __init__(self, minor: int, text: str = "…", major: int = FAILURE) -> None:
         self.min_code = minor % 2**32
@@ -41,7 +41,7 @@ class Failed:
         (199, "look at the credential cache"),
     ],
 )
-def test_what_has_happened_comes_with_what_to_look_at(number: int, looked_at: str) -> None:
+def test_a_description_names_the_place_to_look_at(number: int, looked_at: str) -> None:
     reason = describe_error(Failed(TABLE + number, "So it is"), has_keytab=False)
     assert reason.startswith(f"Kerberos: So it is; {looked_at}")
 
@@ -51,14 +51,14 @@ def test_with_a_keytab_it_is_the_keytab_that_matters(number: int) -> None:
     assert "; look at the keytab" in describe_error(Failed(TABLE + number), has_keytab=True)
 
 
-def test_of_an_error_without_a_minor_status_the_major_one_is_told() -> None:
+def test_an_error_without_a_minor_status_shows_the_major_one() -> None:
     error = Failed(100001, "Success", EXPIRED)
     assert describe_error(error, has_keytab=False).startswith("Kerberos: major; look at the credential cache")
 
 
-def test_an_error_that_nobody_expects_is_told_as_it_is() -> None:
+def test_an_unknown_error_is_shown_unchanged() -> None:
     assert describe_error(Failed(TABLE + 60, "Generic error"), has_keytab=True) == "Kerberos: Generic error"
 
 
-def test_a_kdc_that_is_away_is_told_from_one_that_refuses() -> None:
+def test_a_kdc_that_is_away_differs_from_one_that_refuses() -> None:
     assert [number for number in range(256) if is_kdc_away(Failed(TABLE + number))] == [154, 155, 156]

@@ -1,4 +1,4 @@
-"""A session that answers is not given up: slow links, large replies, a loop that was blocked; both loops."""
+"""A session that answers is not given up: slow links, large replies, blocked loops; on both loops."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ anyio_backend = virtual_time()
 
 
 class SlowLink:
-    """A network on which a client receives so many bytes a second, and no more.
+    """A network that limits the bytes a client receives in a second.
 
     Args:
-        there: where the server is.
-        rate: bytes a second.
-        chunk_size: how many of them arrive at once.
+        there: has the server.
+        rate: the limit, in bytes a second.
+        chunk_size: the number of bytes that arrive at once.
     """
 
     def __init__(self, there: World, rate: float, *, chunk_size: int = 8 * 1024) -> None:
@@ -95,13 +95,13 @@ async def test_a_block_that_is_shorter_than_the_timeout_loses_nothing(
 async def test_the_time_for_which_the_loop_was_blocked_has_bounds_in_order(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Even if the connection ran between the moment at which it was due and the block."""
+    """Even if the connection ran between its deadline and the block."""
     async with world() as there, there.connect("a") as client:
         attachment = client._engine.attachment  # noqa: SLF001 - the writer looks at the clock in between
         assert attachment is not None
         connection = attachment.connection
         connection.hurry(float("-inf"))
-        block_the_loop(TIMEOUT / 32)  # too short to count
+        block_the_loop(TIMEOUT / 32)  # too short to count as a block
         connection.look_at_clock()
         block_the_loop(TIMEOUT / 4)
         connection.look_at_clock()
@@ -109,7 +109,7 @@ async def test_the_time_for_which_the_loop_was_blocked_has_bounds_in_order(
     assert float(least) <= float(most)
 
 
-async def test_a_hold_that_is_lost_because_the_loop_was_blocked_says_so() -> None:
+async def test_the_error_of_a_hold_lost_by_a_block_names_the_block() -> None:
     async with world() as there, there.connect("a") as client:
         with pytest.raises(zk.LockLostError) as caught:  # noqa: PT012 - where it comes out is the point
             async with zk.Mutex(client, "/lock"):
@@ -239,7 +239,7 @@ async def test_a_read_that_breaks_every_connection_ends_and_takes_few_others_wit
 
 
 async def test_a_question_before_the_read_that_breaks_every_connection_does_not_stand_for_it() -> None:
-    """The server is asked on each connection whether it can do this."""
+    """The client asks on each connection whether the server supports this."""
     async with world() as there, there.connect("a") as client:
         await client.create("/ok")
         there.server.faults.drop_request(OpCode.MULTI_READ, times=10**9)

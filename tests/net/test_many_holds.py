@@ -1,4 +1,4 @@
-"""One more hold costs the same beside many, and all of them are checked in parts; exact figures."""
+"""One more hold costs the same beside many others, and all are checked in parts; exact figures."""
 
 # ruff: noqa: PT012, SIM117 - what comes out of a whole block is what these tests are about
 
@@ -26,7 +26,7 @@ MANY = 120
 
 
 def _checks(there: World) -> list[list[str]]:
-    """The paths of each check that the server has taken in."""
+    """The paths of each check that the server has received."""
     named = []
     for seen in there.seen:
         operations = seen.request.operations if isinstance(seen.request, MultiRequest) else ()
@@ -58,9 +58,9 @@ async def test_one_more_hold_costs_the_same_beside_many(kind: str) -> None:
             async with AsyncExitStack() as stack:
                 await _hold(stack, client, count)
                 async with _lock(client, kind):
-                    pass  # the directory is made, and so on
+                    pass  # this creates the directory, for example
                 sent[count], named[count] = [], []
-                # both when the session has just written, and when it has only been checked for long
+                # both just after a write of the session, and after a long time of checks only
                 for idle in (0.0, 2 * TIMEOUT + SIXTEENTH / 2):
                     await anyio.sleep(idle)
                     del there.seen[:]
@@ -75,7 +75,7 @@ async def test_one_more_hold_costs_the_same_beside_many(kind: str) -> None:
 
 @pytest.mark.parametrize(("count", "names"), [(0, 2), (MANY, 0)])
 async def test_a_turn_after_a_long_wait_costs_no_check_of_other_holds(count: int, names: int) -> None:
-    """Beside other holds, their rounds have proven the session; alone, it takes a write before the proof."""
+    """The rounds of other holds have proven the session; a lone hold needs a write before the proof."""
     async with world() as there, there.connect("a") as client, there.connect("b") as other:
         async with AsyncExitStack() as stack:
             await _hold(stack, client, count)

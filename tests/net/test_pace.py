@@ -1,4 +1,4 @@
-"""How long a step and a pause may take; and thousands of clients that wait for one server."""
+"""The time limits of steps and pauses; and thousands of clients that wait for one server."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ async def test_a_pause_of_a_new_session_does_not_shrink(
 
 
 class Outcome(NamedTuple):
-    """What became of the clients of a server that was down.
+    """The outcome for the clients of a server that was down.
 
     Attributes:
-        lost: how many sessions ended.
-        back_after: how long after the server's return the last of the others was back, in seconds.
+        lost: the number of sessions that ended.
+        back_after: the seconds from the server's return until the last of the other clients was back.
         most_at_once: the most attempts in a tenth of a second after the server's return.
     """
 
@@ -87,7 +87,7 @@ class Outcome(NamedTuple):
 
 
 def _outage(seconds: float, clients: int, timeout: float, seed: int) -> Outcome:
-    """One server is down, and refuses each attempt at once; each client begins when it notices the loss."""
+    """Let one server refuse each attempt at once while it is down; each client starts at its loss."""
     attempts: Counter[int] = Counter()
     lost, back_after = 0, 0.0
     for number in range(clients):
@@ -100,7 +100,7 @@ def _outage(seconds: float, clients: int, timeout: float, seed: int) -> Outcome:
             if now >= seconds:
                 back_after = max(back_after, now - seconds)
                 break
-            # as `SearchPace.longest_pause`, whose clock is the loop's
+            # as `SearchPace.pause_max`, whose clock is the loop's
             now += hosts.end_pass(max((ends_at - now) / 6, timeout / 40))
         else:
             lost += 1
@@ -123,7 +123,7 @@ def test_thousands_of_clients_keep_their_sessions_over_an_outage_and_do_not_come
 
 
 class SlowNetwork:
-    """Each connection is there at once, and each chunk of bytes takes so many seconds to the server."""
+    """A network that connects at once, and takes a fixed time for each chunk of bytes to the server."""
 
     def __init__(self, network: MemoryNetwork, delay: float) -> None:
         self._network = network
@@ -175,7 +175,7 @@ async def test_hosts_that_swallow_packets_leave_time_for_the_others(autojump_clo
 
 @pytest.mark.trio
 async def test_an_old_session_survives_an_ensemble_that_has_become_slow(autojump_clock: object) -> None:
-    """Each step counts by itself, and has longer from pass to pass."""
+    """Each step has its own limit, which grows from pass to pass."""
     network = MemoryNetwork()
     slow = SlowNetwork(network, 0.0)
     hosts = ",".join(f"10.0.0.{number}" for number in range(5))

@@ -61,15 +61,15 @@ async def test_waiting_does_not_raise_when_only_the_end_is_of_interest() -> None
     await pending.wait_done()
 
 
-async def test_the_answer_is_told_to_whoever_observes_and_then_to_others_once() -> None:
-    pending, told = _pending(), []
-    pending.on_done = lambda: told.append("observer")
-    pending.call_when_done(lambda: told.append(pending.result()))
+async def test_the_answer_calls_the_observer_and_then_the_callbacks_once() -> None:
+    pending, calls = _pending(), []
+    pending.on_done = lambda: calls.append("observer")
+    pending.call_when_done(lambda: calls.append(pending.result()))
     pending.complete(None, None)
     pending.drop()
-    assert told == ["observer", "converted None"]
-    pending.call_when_done(lambda: told.append("late"))
-    assert told == ["observer", "converted None", "late"]
+    assert calls == ["observer", "converted None"]
+    pending.call_when_done(lambda: calls.append("late"))
+    assert calls == ["observer", "converted None", "late"]
 
 
 async def test_several_tasks_may_wait_for_one_answer() -> None:
@@ -115,7 +115,7 @@ async def test_cancelling_the_wait_drops_the_request() -> None:
         await pending.wait()
 
 
-async def test_cancelling_the_wait_drops_no_errand_and_nothing_that_is_kept() -> None:
+async def test_cancelling_the_wait_drops_no_idempotent_request_and_none_that_survives() -> None:
     for pending in (_pending(survives_cancel=True), _pending(is_idempotent=True)):
         with anyio.move_on_after(0):
             await pending.wait()
@@ -124,14 +124,14 @@ async def test_cancelling_the_wait_drops_no_errand_and_nothing_that_is_kept() ->
         assert await pending.wait()
 
 
-async def test_reads_and_errands_may_be_sent_again_and_other_writes_may_not() -> None:
+async def test_reads_and_idempotent_writes_may_be_sent_again_and_other_writes_may_not() -> None:
     parking = current_parking()
     assert PendingRequest(GetDataRequest("/a"), str, parking).is_repeatable
     assert not PendingRequest(DeleteRequest("/a", -1), str, parking).is_repeatable
     assert PendingRequest(DeleteRequest("/a", -1), str, parking, is_idempotent=True).is_repeatable
 
 
-async def test_it_shows_what_was_asked_and_how_that_stands_but_no_data() -> None:
+async def test_its_repr_shows_the_request_and_its_state_but_no_data() -> None:
     pending = _pending()
     assert repr(pending) == "<Pending GetDataRequest waiting>"
     pending.complete(StatReply.decode(bytes(68)), None)
@@ -141,20 +141,20 @@ async def test_it_shows_what_was_asked_and_how_that_stands_but_no_data() -> None
     assert repr(failed) == "<Pending GetDataRequest failed>"
 
 
-async def test_a_task_that_waits_is_told_when_the_request_is_dropped() -> None:
-    pending, told = _pending(survives_cancel=True), []
+async def test_dropping_a_request_wakes_the_tasks_that_wait_for_it() -> None:
+    pending, calls = _pending(survives_cancel=True), []
 
     async def wait() -> None:
         with pytest.raises(RuntimeError, match="dropped"):
             await pending.wait()
-        told.append(True)
+        calls.append(True)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(wait)
         tasks.start_soon(wait)
         await anyio.wait_all_tasks_blocked()
         pending.drop()
-    assert told == [True, True]
+    assert calls == [True, True]
 
 
 async def test_an_answer_that_comes_in_the_same_pass_as_the_drop_stands() -> None:

@@ -1,4 +1,4 @@
-"""Clients that were spread evenly are so after a change of the list, and no more of them move than must."""
+"""Clients stay evenly spread after a change of the list, and no more of them move than must."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ CLIENTS = 20_000
         ("abc", "abcde", 2 / 5),  # a larger list: the share of the added ones
         ("a", "ab", 1 / 2),
         ("abc", "adefg", 4 / 5),
-        ("abcde", "abc", 2 / 5),  # a smaller one: those whose server is gone
+        ("abcde", "abc", 2 / 5),  # a smaller one: those whose server was removed
         ("abcd", "abe", 1 / 2),
         ("abcde", "afg", 4 / 5),
-        ("abc", "abd", 1 / 3),  # as many: the same
+        ("abc", "abd", 1 / 3),  # the same number: those whose server was replaced
         ("abc", "def", 1),
         ("abc", "cba", 0),
     ],
@@ -57,7 +57,7 @@ def test_where_a_client_moves_is_tried_first() -> None:
         assert hosts.next_host() == target
 
 
-def test_who_stays_has_the_new_list_all_the_same() -> None:
+def test_a_client_that_stays_has_the_new_list_as_well() -> None:
     old, new = (Host("a", 1), Host("b", 1)), (Host("a", 1),)
     hosts = HostList(old, random.Random(7))
     assert hosts.rebalance(new, Host("a", 1)) is None

@@ -1,4 +1,4 @@
-"""SASL with the whole client, over a network in memory and in virtual time: who gets in, and why not."""
+"""SASL with the whole client, in memory and in virtual time: who is accepted, and each refusal."""
 
 # ruff: noqa: PT012 - what comes out of a whole block is what these tests are about
 
@@ -33,7 +33,7 @@ BOB = zk.DigestMD5("bob", SECRET)
 
 @pytest.fixture(autouse=True)
 def _no_secret_in_logs(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Whatever a test does, nothing that is logged shows the password."""
+    """Check after each test that no log record shows the password."""
     caplog.set_level(logging.DEBUG)
     yield
     for record in caplog.records:
@@ -42,7 +42,7 @@ def _no_secret_in_logs(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 @asynccontextmanager
 async def sasl_server(**options: Any) -> AsyncIterator[SaslServer]:
-    """A server at `sasl:2181` to whom nobody may say anything before SASL."""
+    """Serve at `sasl:2181` a server that refuses all requests before SASL."""
     network = MemoryNetwork()
     server = SaslServer(network, **options)
     async with zk.DevServer(network=network, host="zk", port=2181, seed=1, start_time=1e9), server.serving():
@@ -57,7 +57,7 @@ def connect(
 
 
 async def why_not(server: SaslServer, **options: Any) -> str:
-    """Why entering fails; at once, and after one connection."""
+    """Return the reason why entering fails, at once and after one connection."""
     start = anyio.current_time()
     with pytest.raises(zk.AuthFailedError) as caught:
         async with connect(server, **options):
@@ -69,7 +69,7 @@ async def why_not(server: SaslServer, **options: Any) -> str:
 
 
 def assert_no_secret(error: BaseException | None) -> None:
-    """Neither in what an error says nor in what its traceback shows, local variables included."""
+    """Neither in the text of an error nor in its traceback, local variables included."""
     assert error is not None
     assert SECRET not in f"{error} {error!r} {vars(error)!r}"
     assert SECRET not in "".join(traceback.format_exception(error))
@@ -77,7 +77,7 @@ def assert_no_secret(error: BaseException | None) -> None:
     assert SECRET not in "".join(with_locals.format())
 
 
-# --- getting in ------------------------------------------------------------------------------------------
+# --- accepted clients ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("chunk_size", [None, 1])
@@ -114,7 +114,7 @@ async def test_every_connection_begins_with_it_also_before_credentials_and_watch
             ]
 
 
-async def test_each_connection_has_a_nonce_of_its_own() -> None:
+async def test_each_connection_has_its_own_nonce() -> None:
     responses = []
 
     def say(nth: int, token: bytes) -> Answer:
@@ -131,7 +131,7 @@ async def test_each_connection_has_a_nonce_of_its_own() -> None:
 
 
 async def test_what_a_server_can_do_is_asked_with_sasl_as_well() -> None:
-    """A server that tells its release to nobody, and answers nobody who has not authenticated."""
+    """A server that hides its version, and answers only authenticated clients."""
     async with sasl_server() as server:
         old = OldServer(server.network, Address("zk", 2181), OPCODES_3_6, None)
         server.behind = Address("old", 2181)
@@ -141,7 +141,7 @@ async def test_what_a_server_can_do_is_asked_with_sasl_as_well() -> None:
 
 
 class Expiring:
-    """A mechanism that has nothing to begin with while its tickets have expired."""
+    """A mechanism without a first token while its tickets have expired."""
 
     blocks: ClassVar[bool] = False
     suspects: ClassVar[str] = "the tickets"
@@ -163,7 +163,7 @@ class Expiring:
 async def test_a_reconnect_waits_for_tickets_as_long_as_the_session_may_live(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Case 67. Nothing is sent meanwhile, and every pass is told."""
+    """Case 67. Nothing is sent until then, and every pass is logged."""
     async with sasl_server() as server:
         tickets = Expiring()
         async with connect(server, sasl=tickets, session_timeout=30) as client:
@@ -181,8 +181,8 @@ async def test_a_reconnect_waits_for_tickets_as_long_as_the_session_may_live(
             assert client.session.id == session_id
 
 
-async def test_a_kdc_that_is_silent_is_told_from_a_server_that_is() -> None:
-    """It is asked in a thread, which goes on in real time."""
+async def test_a_silent_kdc_is_reported_as_such_and_not_as_a_silent_server() -> None:
+    """A thread waits for it, which continues in real time."""
 
     class Silent(Expiring):
         blocks: ClassVar[bool] = True
@@ -224,7 +224,7 @@ async def test_a_client_that_gets_no_tickets_ends_when_its_session_has_run_out()
         assert server.seen == []
 
 
-# --- not getting in --------------------------------------------------------------------------------------
+# --- refused clients -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("user", [zk.DigestMD5("bob", "wrong"), zk.DigestMD5("eve", SECRET)])
@@ -237,8 +237,8 @@ async def test_a_wrong_password_and_an_unknown_user_are_refused_at_once(user: zk
         )
 
 
-async def test_a_client_without_sasl_is_told_that_it_is_wanted() -> None:
-    """Case 64. A server says so only when it is asked something."""
+async def test_a_client_without_sasl_learns_that_the_server_requires_it() -> None:
+    """Case 64. Such a server shows this only in its answer to a request."""
     async with sasl_server() as server:
         with pytest.raises(zk.AuthFailedError) as caught:
             async with connect(server, sasl=None) as client:
@@ -261,21 +261,21 @@ async def _fails(client: zk.Client, errors: list[Exception]) -> None:
 
 
 async def test_a_server_that_does_not_know_the_password_is_not_trusted() -> None:
-    """Case 65. It took the response as it came, and nothing more is sent to it."""
+    """Case 65. The server accepted any response, and the client sends nothing more to it."""
     for proof in (b"rspauth=" + b"0" * 32, b"rspauth", b"\x00\xff"):
         async with sasl_server(say=lambda nth, _, proof=proof: Answer(proof if nth else CHALLENGE)) as server:
             reason = await why_not(server)
-        assert "does not know the password" in reason or "not of DIGEST-MD5" in reason
+        assert "does not know the password" in reason or "did not answer in DIGEST-MD5" in reason
         assert server.seen == [0, OpCode.SASL, OpCode.SASL]
 
 
 async def test_a_server_that_lets_everybody_in_is_not_trusted() -> None:
-    """Case 65. Apache's with `zookeeper.allowSaslFailedClients`: no identity, and no word of it."""
+    """Case 65. Apache's with `zookeeper.allowSaslFailedClients` grants no identity, without reporting it."""
     async with sasl_server(say=lambda nth, _: Answer(None if nth else CHALLENGE)) as server:
         assert await why_not(server) == "the server gave no proof that it accepts and knows the password"
 
 
-async def test_a_server_without_sasl_is_told() -> None:
+async def test_a_server_without_sasl_is_reported() -> None:
     async with sasl_server(say=lambda _nth, _token: Answer(None)) as server:
         assert await why_not(server) == "the server sent no challenge: SASL is not configured there"
     async with sasl_server(say=lambda _nth, _token: Answer(None, -6)) as server:
@@ -283,7 +283,7 @@ async def test_a_server_without_sasl_is_told() -> None:
         assert reason == "the SASL authentication failed on the server: not implemented by the server"
 
 
-async def test_a_server_with_another_mechanism_is_told() -> None:
+async def test_a_server_with_another_mechanism_is_reported() -> None:
     for token in (b"", b"\x60\x48\x06\x06", b"SCRAM-SHA-256"):
         async with sasl_server(say=lambda _nth, _token, token=token: Answer(token)) as server:
             assert "SASL is not configured" in (reason := await why_not(server)) or "another" in reason
@@ -319,7 +319,7 @@ async def test_a_server_that_stalls_and_is_the_only_one_is_bounded() -> None:
 
 
 async def test_a_server_that_closes_instead_of_refusing_is_tried_again_with_pauses() -> None:
-    """Servers of 3.4 refuse so; one that goes down looks the same, so that the session lives on."""
+    """Servers of 3.4 refuse in this way; one that stops looks the same, so the session survives."""
     async with sasl_server(say=lambda nth, _: Mute.HANG_UP if nth else Answer(CHALLENGE)) as server:
         with pytest.raises(zk.ConnectTimeoutError) as caught:
             async with connect(server, connect_timeout=30):
@@ -376,7 +376,7 @@ async def test_entering_that_is_cancelled_at_any_pass_leaves_no_connection() -> 
 
 
 async def test_a_password_that_is_changed_ends_the_client_at_the_next_reconnect() -> None:
-    """Case 63. Requests that wait are told, and there is no other try."""
+    """Case 63. Requests that wait fail, and there is no other try."""
     async with sasl_server() as server:
         with pytest.raises(zk.AuthFailedError) as caught:
             async with connect(server) as client:
@@ -406,7 +406,7 @@ async def test_a_new_session_authenticates_as_well() -> None:
     ("sasl", "what"),
     [(("bob", SECRET), "tuple"), (SECRET, "str"), (zk.DigestMD5, "DigestMD5"), (True, "bool")],
 )
-async def test_what_is_no_mechanism_is_a_type_error_that_shows_no_secret(sasl: Any, what: str) -> None:
+async def test_a_value_that_is_not_a_mechanism_is_an_error_without_secrets(sasl: Any, what: str) -> None:
     with pytest.raises(TypeError, match=rf"sasl must be a mechanism, such as .*, not {what}$") as caught:
         async with zk.connect("zk", sasl=sasl):
             pass

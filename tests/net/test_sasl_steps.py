@@ -1,4 +1,4 @@
-"""Steps that last are taken in threads: the loop goes on, and nobody waits for those that were given up."""
+"""Steps that block run in threads: the loop continues, and no task waits for those that were given up."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.anyio, real_time]
 
 
 class Slow:
-    """An exchange that asks somebody who takes his time."""
+    """An exchange whose KDC is slow."""
 
     blocks: ClassVar[bool] = True
     suspects: ClassVar[str] = ""
@@ -37,7 +37,7 @@ class Slow:
         raise AuthFailedError(reason="not you")
 
 
-async def test_the_loop_goes_on_meanwhile() -> None:
+async def test_the_loop_continues_during_a_step() -> None:
     exchange = Slow()
     tokens = []
 
@@ -52,7 +52,7 @@ async def test_the_loop_goes_on_meanwhile() -> None:
     assert tokens == [b"first"]
 
 
-async def test_whoever_is_cancelled_does_not_wait() -> None:
+async def test_a_cancelled_caller_does_not_wait() -> None:
     exchange = Slow()
     with anyio.fail_after(5):
         with anyio.move_on_after(0.02) as scope:
@@ -61,8 +61,8 @@ async def test_whoever_is_cancelled_does_not_wait() -> None:
     exchange.answered.set()
 
 
-async def test_steps_that_nobody_answers_do_not_pile_up() -> None:
-    """And they take none of the threads that the caller's own work may need."""
+async def test_unanswered_steps_do_not_pile_up() -> None:
+    """They also take no thread that the caller's own work may need."""
     exchange = Slow()
     await _until_all_have_ended()
     for _ in range(8):
@@ -100,7 +100,7 @@ anyio.run(main, backend="{}")
 """
 
 
-async def test_a_process_ends_though_nobody_has_answered(anyio_backend_name: str) -> None:
+async def test_a_process_ends_although_a_step_is_unanswered(anyio_backend_name: str) -> None:
     program = SILENT_KDC.format(anyio_backend_name)
     with anyio.fail_after(15):  # not 60
         await anyio.run_process([sys.executable, "-W", "error", "-c", program])
@@ -120,7 +120,7 @@ async def test_a_step_that_ends_after_its_loop_does_no_harm() -> None:
 
 
 async def test_a_step_that_ends_with_its_loop_does_not_wait_for_it() -> None:
-    """A loop that has stopped and is not closed yet takes calls, and makes none of them."""
+    """A loop that has stopped and is not closed yet accepts calls, and runs none of them."""
     exchange = Slow()
 
     async def give_up() -> None:
@@ -134,7 +134,7 @@ async def test_a_step_that_ends_with_its_loop_does_not_wait_for_it() -> None:
     loop.close()
 
 
-async def test_what_a_step_says_or_raises_comes_out() -> None:
+async def test_the_result_or_error_of_a_step_reaches_its_caller() -> None:
     assert await sasl_steps.respond(Slow(), None) is None
     with pytest.raises(AuthFailedError, match="not you"):
         await sasl_steps.respond(Slow(), b"challenge")

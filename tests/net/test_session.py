@@ -1,4 +1,4 @@
-"""One session as users see it: id, timeout, state, and when it is given up."""
+"""One session: id, timeout, state, and when it is given up."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def test_it_takes_its_id_and_its_timeout_from_the_server() -> None:
 
 
 @pytest.mark.trio
-async def test_it_is_given_up_one_timeout_after_the_later_of_what_was_answered_and_what_was_heard() -> None:
+async def test_it_is_given_up_one_timeout_after_the_later_of_the_last_answer_and_the_last_byte() -> None:
     session = SessionRecord(10.0)
     session.attach(_connected(timeout=6.0, sent_at=100.0))
     assert session.gives_up_at == 106.0
@@ -51,7 +51,7 @@ async def test_it_is_given_up_one_timeout_after_the_later_of_what_was_answered_a
 
 
 @pytest.mark.trio
-async def test_a_change_of_state_is_told_once_and_logged_with_the_session(
+async def test_a_change_of_state_is_reported_once_and_logged_with_the_session(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)

@@ -1,4 +1,4 @@
-"""The engine of a client without the client: what its life is made of, moment by moment."""
+"""The engine of a client without the client: each step of its life."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ async def test_a_close_that_the_server_refuses_is_logged(caplog: pytest.LogCaptu
             await anyio.sleep(0.1)
             await there.server.accept()
         assert session.state is SessionState.EXPIRED
-        assert engine.session is session  # nobody wants another one
+        assert engine.session is session  # no other session is opened
         assert len(there.server.processor.sessions) == 0
     assert any(
         re.search("could not close the session .*: the session expired", each.getMessage())
@@ -130,7 +130,7 @@ async def test_a_close_that_the_server_refuses_is_logged(caplog: pytest.LogCaptu
     )
 
 
-async def test_what_is_asked_after_the_end_gets_an_error_of_its_own() -> None:
+async def test_each_request_after_the_end_gets_its_own_error() -> None:
     async with world() as there:
         async with _running(there) as engine:
             pass
@@ -232,8 +232,8 @@ class _SlowToClose:
         return stream
 
 
-async def test_what_a_server_can_do_is_asked_while_the_connection_of_a_session_that_is_over_closes() -> None:
-    # There is no server, and the session has not been told of its end: a question must wait, not go round.
+async def test_a_question_waits_while_the_connection_of_an_ended_session_closes() -> None:
+    # There is no server, and the end of the session is not announced yet: a question must wait, not spin.
     network = MemoryNetwork()
 
     def answer(side: ServerSide, requested: Requested) -> bool:

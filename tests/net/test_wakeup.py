@@ -22,7 +22,7 @@ class ParkingSlot:
 
 
 @pytest.mark.anyio
-async def test_a_parked_task_goes_on_with_the_value() -> None:
+async def test_a_parked_task_continues_with_the_value() -> None:
     parking, slot, got = current_parking(), ParkingSlot(), []
 
     async def wait() -> None:
@@ -148,7 +148,7 @@ async def test_a_scope_is_left_on_behalf_of_a_living_task() -> None:
     calling_task, scope = found
     calling_task.leave_scope(scope)
     assert asyncio.current_task() is not task
-    scope.cancel()  # it reaches the task no longer
+    scope.cancel()  # it has no effect on the task
     leave.set()
     await task  # which can leave the scope around it
 

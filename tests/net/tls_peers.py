@@ -28,18 +28,18 @@ class Papers(NamedTuple):
 
     @property
     def ca_file(self) -> Path:
-        """Whom to trust."""
+        """The certificate of the authority to trust."""
         return self.folder / "ca.pem"
 
     def issue(self, name: str, *identities: str, **options: Any) -> Path:
-        """A new certificate with its key in one file, which is made or replaced."""
+        """Write a new certificate with its key to one file, and return its path."""
         path = self.folder / f"{name}.pem"
         leaf = self.authority.issue_cert(*identities, **options)
         path.write_bytes(_key_in_pkcs8(leaf) + b"".join(each.bytes() for each in leaf.cert_chain_pems))
         return path
 
     def server_context(self, *identities: str, wants_clients: bool = False, **options: Any) -> ssl.SSLContext:
-        """What a server for these names and addresses uses."""
+        """Return the context of a server for these names and addresses."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.authority.issue_cert(*identities, **options).configure_cert(context)
         if wants_clients:
@@ -49,7 +49,7 @@ class Papers(NamedTuple):
 
 
 def papers(folder: Path) -> Papers:
-    """A new authority."""
+    """Create a new authority."""
     folder.mkdir(exist_ok=True)
     made = Papers(trustme.CA(), folder)
     made.authority.cert_pem.write_to_path(str(made.ca_file))
@@ -57,7 +57,7 @@ def papers(folder: Path) -> Papers:
 
 
 def encrypt_key(pem: Path, password: bytes) -> Path:
-    """The key of a file, alone and encrypted, in a file beside it."""
+    """Write the key of a file, encrypted, to a file beside it, and return its path."""
     key = load_pem_private_key(pem.read_bytes(), None)
     path = pem.with_suffix(".key")
     path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password)))
@@ -65,19 +65,19 @@ def encrypt_key(pem: Path, password: bytes) -> Path:
 
 
 def _key_in_pkcs8(leaf: trustme.LeafCert) -> bytes:
-    """The only form that ZooKeeper reads."""
+    """Return the key in the only form that ZooKeeper reads."""
     key = load_pem_private_key(leaf.private_key_pem.bytes(), None)
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 class ServingTls:
-    """A network whose servers speak TLS; its clients speak for themselves.
+    """A network whose servers speak TLS; its clients are unchanged.
 
     Attributes:
-        refusals: what the server's side said of each handshake that came to nothing.
-        names: the names that clients asked for (SNI), oldest first.
+        refusals: the server's error of each failed handshake.
+        names: the names that clients requested (SNI), oldest first.
         carriers: the streams below, oldest first.
-        context: what the next handshake uses.
+        context: the context of the next handshake.
     """
 
     def __init__(self, network: Network, context: ssl.SSLContext) -> None:
@@ -110,7 +110,7 @@ class ServingTls:
 
 
 class _ServerStream:
-    """The server's end; like OpenSSL on a socket it sends an alert before it gives a handshake up."""
+    """Run the server's end; like OpenSSL on a socket it sends an alert before it gives up a handshake."""
 
     def __init__(self, carrier: Stream, context: ssl.SSLContext) -> None:
         self.peer = carrier.peer

@@ -1,4 +1,4 @@
-"""A stream on asyncio, as its transport sees it: what it is told, and what it asks for."""
+"""A stream on asyncio, as its transport sees it: the calls in both directions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyn
 
 
 class Wire(asyncio.Transport):
-    """A transport of which the test is the other end."""
+    """A transport whose other end is the test."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ async def test_chunks_come_out_as_they_were_read_although_all_are_read_into_one_
     assert await other.receive() == b"to somebody else"
 
 
-async def test_what_nobody_takes_is_not_read() -> None:
+async def test_the_transport_stops_reading_if_its_data_are_not_taken() -> None:
     stream, wire = _stream()
     for number in range(3):
         _say(stream, b"%d" % number)
@@ -75,7 +75,7 @@ async def test_what_nobody_takes_is_not_read() -> None:
     assert wire.reads
 
 
-async def test_an_end_comes_behind_what_was_read_before_it() -> None:
+async def test_the_end_follows_the_data_read_before_it() -> None:
     stream, _ = _stream()
     _say(stream, b"last words")
     assert stream.eof_received() is True
@@ -87,7 +87,7 @@ async def test_an_end_comes_behind_what_was_read_before_it() -> None:
     await stream.send(b"our direction is open")
 
 
-async def test_an_error_comes_behind_what_was_read_before_it_and_ends_sends() -> None:
+async def test_an_error_follows_the_data_read_before_it_and_ends_sends() -> None:
     stream, _ = _stream()
     _say(stream, b"last words")
     stream.connection_lost(ConnectionResetError("gone"))
@@ -116,7 +116,7 @@ async def test_a_send_waits_until_all_is_taken_and_so_does_the_next_one_where_it
     await second
 
 
-async def test_a_send_that_waits_is_told_of_the_end() -> None:
+async def test_a_send_that_waits_fails_at_the_end() -> None:
     stream, wire = _stream()
     wire.is_slow_for = stream
     sending = asyncio.create_task(stream.send(b"1"))
@@ -133,7 +133,7 @@ async def test_a_transport_that_closes_without_a_word_is_a_reset() -> None:
         await stream.send(b"x")
 
 
-async def test_closing_is_told_apart_from_a_loss() -> None:
+async def test_closing_differs_from_a_loss() -> None:
     stream, wire = _stream()
     receiving = asyncio.create_task(stream.receive())
     await stream.aclose()

@@ -1,4 +1,4 @@
-"""Files that hold something else than PEM are named for what they are."""
+"""Files that contain something other than PEM are described."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def ours(tmp_path: Path) -> Papers:
 
 @pytest.mark.parametrize("what", CONTENTS.keys() - {"byte order mark"})
 @pytest.mark.parametrize("name", ["ca_file", "cert_file", "key_file"])
-def test_each_file_of_tls_is_named_for_what_it_is(ours: Papers, what: str, name: str) -> None:
+def test_each_wrong_file_of_tls_is_described(ours: Papers, what: str, name: str) -> None:
     data, contents = CONTENTS[what]
     path = ours.folder / "other"
     path.write_bytes(data)
@@ -111,14 +111,14 @@ def test_a_chain_in_the_wrong_order_is_named(ours: Papers) -> None:
         context_source(TLS(ca_file=ours.ca_file, cert_file=chained))
 
 
-def test_the_key_of_another_certificate_is_no_wrong_order(ours: Papers) -> None:
+def test_the_key_of_another_certificate_is_not_a_wrong_order(ours: Papers) -> None:
     other = ours.folder / "other.pem"
     other.write_bytes(AUTHORITY.issue_cert("zk.example").private_key_pem.bytes() + b"".join(CHAIN))
     with pytest.raises(ValueError, match="must belong to the first certificate in cert_file "):
         context_source(TLS(ca_file=ours.ca_file, cert_file=other))
 
 
-def test_an_order_is_told_by_the_names() -> None:
+def test_the_names_decide_about_the_order() -> None:
     assert len(CHAIN) >= 2
     assert not is_out_of_order(b"".join(CHAIN))
     assert is_out_of_order(b"".join(reversed(CHAIN)))
@@ -129,7 +129,7 @@ def test_an_order_is_told_by_the_names() -> None:
     assert not is_out_of_order(damaged.replace(b"MIIB", b"!") + CHAIN[1])
 
 
-def test_what_only_strict_checks_find_is_told_as_that(tmp_path: Path) -> None:
+def test_a_finding_of_strict_checks_is_reported_as_such(tmp_path: Path) -> None:
     """An authority's certificate without the usage of its key: accepted up to Python 3.12."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "old authority")])
@@ -159,13 +159,13 @@ def test_what_only_strict_checks_find_is_told_as_that(tmp_path: Path) -> None:
     )
     key_pem = leaf_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (tmp_path / "zk.pem").write_bytes(key_pem + leaf.public_bytes(Encoding.PEM))
-    told = str(TlsPeer("zk").failure(_verify(authority, tmp_path / "zk.pem")))
-    assert told.startswith("its certificate is refused: ")
-    assert told.endswith(", which Python checks from 3.13 on (ssl.VERIFY_X509_STRICT)")
+    reason = str(TlsPeer("zk").failure(_verify(authority, tmp_path / "zk.pem")))
+    assert reason.startswith("its certificate is refused: ")
+    assert reason.endswith(", which Python checks from 3.13 on (ssl.VERIFY_X509_STRICT)")
 
 
 def _verify(authority: x509.Certificate, server_pem: Path) -> ssl.SSLError:
-    """What a strict client says of a server's certificate."""
+    """Return the error of a strict client about a server's certificate."""
     to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
     client_context = ssl.create_default_context(cadata=authority.public_bytes(Encoding.PEM).decode())
     client_context.verify_flags |= ssl.VERIFY_X509_STRICT

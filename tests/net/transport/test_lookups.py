@@ -1,4 +1,4 @@
-"""Look-ups in threads of their own: joined, cancelled, and never waited for at the end of a program."""
+"""Look-ups in separate threads: joined, cancelled, and never waited for at the end of a program."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ pytestmark = pytest.mark.anyio
 
 
 class Resolver:
-    """A resolver that answers when it is told to.
+    """A resolver that answers on command.
 
     Attributes:
-        asked: how often it was asked for each name.
-        may_answer: set it, and all are answered.
+        asked: the number of requests for each name.
+        may_answer: set it to answer all requests.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Resolver:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in self.addresses]
 
     def wait_asked(self, count: int) -> None:
-        """Wait until it is asked for so many names, in a thread."""
+        """Wait, in a thread, until this many names were requested."""
         ends_at = time.monotonic() + 10
         while len(self.asked) < count:
             assert time.monotonic() < ends_at
@@ -103,7 +103,7 @@ async def test_callers_in_other_loops_join_as_well(resolver: Resolver) -> None:
     assert resolver.asked["zk"] == 1
 
 
-async def test_each_caller_has_an_error_of_its_own(resolver: Resolver) -> None:
+async def test_each_caller_has_its_own_error(resolver: Resolver) -> None:
     resolver.error = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
     errors: list[OSError] = []
 

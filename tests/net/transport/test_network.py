@@ -1,4 +1,4 @@
-"""Streams over TCP: what arrives, what it is when it breaks, and who listens."""
+"""Streams over TCP: the data, the errors of a break, and listening."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ async def test_a_reset_by_the_peer_is_a_connection_error() -> None:
 
 
 async def test_peers_that_reset_at_once_end_nothing_but_their_own_streams() -> None:
-    """Such a stream has no peer address any more by the time it is accepted."""
+    """Such a stream has lost its peer address by the time it is accepted."""
 
     async def handle(stream: Stream) -> None:
         try:
@@ -168,7 +168,7 @@ async def test_peers_that_reset_at_once_end_nothing_but_their_own_streams() -> N
         await stream.aclose()
 
 
-async def test_a_refused_connect_says_so() -> None:
+async def test_a_refused_connect_is_reported_as_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(ConnectionRefusedError, match="Connection refused"):
@@ -238,7 +238,7 @@ async def test_addresses_resolve_to_themselves_and_names_to_addresses() -> None:
 
 async def test_a_link_local_address_keeps_the_interface_that_it_is_behind() -> None:
     assert await TcpNetwork().resolve("fe80::1%lo", 2181) == [Address("fe80::1%lo", 2181)]
-    # a name in its place, as the system's table of hosts has it
+    # a name instead, from the system's table of hosts
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", _find_link_local)
         assert await TcpNetwork().resolve("zk", 2181) == [Address("fe80::1%3", 2181)]

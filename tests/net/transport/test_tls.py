@@ -1,4 +1,4 @@
-"""TLS as a caller describes it: what is refused before anything is sent, and files that are replaced."""
+"""The caller's TLS options: errors before anything is sent, and files that are replaced."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def ours(tmp_path: Path) -> Papers:
     return papers(tmp_path / "ours")
 
 
-# --- what is passed --------------------------------------------------------------------------------------
+# --- the options -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_context_for_servers_is_refused() -> None:
         context_source(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
 
 
-# --- the context that follows ----------------------------------------------------------------------------
+# --- the context -----------------------------------------------------------------------------------------
 
 
 def test_certificates_and_host_names_are_verified_and_old_versions_are_not_spoken(ours: Papers) -> None:
@@ -115,7 +115,7 @@ def test_an_encrypted_key_is_opened_with_its_password(ours: Papers, password: st
     cert_file = ours.issue("client", "client@example.org")
     key_file = encrypt_key(cert_file, PASSWORD.encode())
     context_source(TLS(cert_file=cert_file, key_file=key_file, key_password=password))
-    context_source(TLS(cert_file=str(cert_file)))  # the key is in it, too
+    context_source(TLS(cert_file=str(cert_file)))  # it also contains the key
 
 
 # --- bad files -------------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ def test_a_key_of_another_certificate_is_named(ours: Papers) -> None:
         context_source(TLS(cert_file=one, key_file=other))
 
 
-def test_a_wrong_password_or_none_is_told_without_showing_it(ours: Papers) -> None:
+def test_a_wrong_or_missing_password_is_reported_without_showing_it(ours: Papers) -> None:
     cert_file = ours.issue("client", "client@example.org")
     key_file = encrypt_key(cert_file, b"another")
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""TLS over a network in memory: what arrives, who is believed, and why not.
+"""TLS over a network in memory: the data, the verification of peers, and each failure.
 
 The client is the whole one, and the server is the dev server, all in virtual time.
 """
@@ -39,13 +39,13 @@ def ours(tmp_path: Path) -> Papers:
 
 @pytest.fixture
 def theirs(tmp_path: Path) -> Papers:
-    """Another authority, which nobody trusts."""
+    """Another authority, which is not trusted."""
     return papers(tmp_path / "theirs")
 
 
 @pytest.fixture(params=["TLSv1_2", "TLSv1_3"])
 def version(request: pytest.FixtureRequest) -> ssl.TLSVersion:
-    """Tests that use it speak each version."""
+    """Run the tests that use it with each version."""
     return ssl.TLSVersion[request.param]
 
 
@@ -66,7 +66,7 @@ def connect(
 
 
 async def why_not(serving: ServingTls, tls: Any, hosts: str = f"{NAME}:{PORT}") -> dict[str, str]:
-    """What entering says of each host."""
+    """Return the reason of each host from the error of entering."""
     with pytest.raises(zk.ConnectTimeoutError) as caught:
         async with connect(serving, tls, hosts):
             raise AssertionError("attached")
@@ -153,7 +153,7 @@ async def _say_nothing(stream: Stream) -> None:
         pass
 
 
-async def test_bytes_that_nobody_can_decrypt_are_an_os_error(ours: Papers) -> None:
+async def test_bytes_that_cannot_be_decrypted_are_an_os_error(ours: Papers) -> None:
     async def speak_plainly(stream: Stream) -> None:
         await stream.receive()
         await serving.carriers[-1].send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -170,7 +170,7 @@ async def test_bytes_that_nobody_can_decrypt_are_an_os_error(ours: Papers) -> No
 
 
 @pytest.mark.parametrize("has_received", [False, True])
-async def test_a_reset_is_an_os_error_that_says_so(ours: Papers, has_received: bool) -> None:
+async def test_a_reset_is_an_os_error_that_names_it(ours: Papers, has_received: bool) -> None:
     async def greet(stream: Stream) -> None:
         await stream.send(b"hello")
         await anyio.sleep_forever()
@@ -187,8 +187,8 @@ async def test_a_reset_is_an_os_error_that_says_so(ours: Papers, has_received: b
         await stream.aclose()
 
 
-async def test_a_reset_during_the_handshake_is_told(ours: Papers) -> None:
-    """Case 71. A server resets when it closes without having read all: whoever speaks plainly may do so."""
+async def test_a_reset_during_the_handshake_is_reported(ours: Papers) -> None:
+    """Case 71. A server resets if it closes before it has read all; one without TLS may do this."""
 
     async def reset(stream: Stream) -> None:
         network.reset()
@@ -203,7 +203,7 @@ async def test_a_reset_during_the_handshake_is_told(ours: Papers) -> None:
 
 
 async def test_a_handshake_that_stalls_takes_no_more_than_its_share_of_the_attempt(ours: Papers) -> None:
-    """Case 69. One server takes the connection and says nothing, the other says half of the first record."""
+    """Case 69. One server accepts the connection and stays silent, the other sends half of a record."""
     async with dev_server(ours.server_context(NAME, "silent", "half")) as serving:
         tls = zk.TLS(ca_file=ours.ca_file)
         async with (
@@ -229,7 +229,7 @@ async def test_a_handshake_that_is_cancelled_closes_the_connection(ours: Papers)
         assert all(link.client_end.is_closed for link in network.links)
 
 
-# --- who is believed -------------------------------------------------------------------------------------
+# --- the verification of peers----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ async def test_a_name_that_no_certificate_can_have_is_an_os_error(ours: Papers) 
             await TlsNetwork(serving.network, zk.TLS(ca_file=ours.ca_file)).connect(name, PORT)
 
 
-async def test_any_name_will_do_if_the_caller_says_so(ours: Papers, theirs: Papers) -> None:
+async def test_any_name_is_accepted_if_the_caller_allows_it(ours: Papers, theirs: Papers) -> None:
     async with dev_server(ours.server_context("other.example.org")) as serving:
         async with connect(serving, zk.TLS(ca_file=ours.ca_file, verify_host_name=False)):
             assert serving.names[0] == NAME
@@ -328,7 +328,7 @@ async def test_the_names_that_are_remembered_are_bounded(ours: Papers) -> None:
     assert serving.names == [NAME]
 
 
-# --- what servers want of us -----------------------------------------------------------------------------
+# --- the requirements of servers --------------------------------------------------------------------------
 
 
 async def test_a_client_certificate_is_shown_to_a_server_that_wants_one(
@@ -347,7 +347,7 @@ async def test_a_client_certificate_is_shown_to_a_server_that_wants_one(
         assert "it rejects our certificate" in reasons[f"{NAME}:{PORT}"]
 
 
-async def test_no_version_in_common_is_told(ours: Papers) -> None:
+async def test_no_version_in_common_is_reported(ours: Papers) -> None:
     context = ours.server_context(NAME)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     own = ssl.create_default_context(cafile=ours.ca_file)
@@ -360,8 +360,8 @@ async def test_no_version_in_common_is_told(ours: Papers) -> None:
 # --- the wrong port --------------------------------------------------------------------------------------
 
 
-async def test_a_client_without_tls_at_a_port_for_tls_is_told_so(ours: Papers) -> None:
-    """Case 71. A server sends an alert, as OpenSSL does, or closes without a word, as Apache's does."""
+async def test_a_client_without_tls_at_a_port_for_tls_gets_a_hint(ours: Papers) -> None:
+    """Case 71. A server sends an alert, as OpenSSL does, or closes without an answer, as Apache's does."""
     async with (
         dev_server(ours.server_context(NAME)) as serving,
         saying(serving.network, b"\x15\x03\x03\x00\x02\x02\x0a", "alert", then_close=True),
@@ -374,7 +374,7 @@ async def test_a_client_without_tls_at_a_port_for_tls_is_told_so(ours: Papers) -
     assert "a port for TLS" in reasons["silent:2181"]
 
 
-async def test_a_client_with_tls_at_a_port_without_is_told_so(ours: Papers) -> None:
+async def test_a_client_with_tls_at_a_port_without_gets_a_hint(ours: Papers) -> None:
     """Case 71."""
     network = MemoryNetwork()
     serving = ServingTls(network, ours.server_context(NAME))
@@ -397,7 +397,7 @@ async def test_a_client_with_tls_at_a_port_without_is_told_so(ours: Papers) -> N
 
 
 async def test_certificates_that_are_replaced_are_used_at_the_next_reconnect(ours: Papers) -> None:
-    """Case 72. The authority has changed meanwhile; only the new certificate is accepted."""
+    """Case 72. The authority has changed since; only the new certificate is accepted."""
     network = MemoryNetwork()
     cert_file = ours.issue("client", "me@example.org")
     tls = zk.TLS(ca_file=ours.ca_file, cert_file=cert_file)
@@ -416,10 +416,10 @@ async def test_certificates_that_are_replaced_are_used_at_the_next_reconnect(our
         assert not serving.refusals
 
 
-# --- what is refused before anything is sent -------------------------------------------------------------
+# --- errors before anything is sent ---------------------------------------------------------------------
 
 
-async def test_bad_files_and_arguments_are_told_before_anything_is_sent(ours: Papers) -> None:
+async def test_bad_files_and_arguments_are_reported_before_anything_is_sent(ours: Papers) -> None:
     network = MemoryNetwork(record=True)
     junk = ours.folder / "junk.pem"
     junk.write_bytes(b"junk")

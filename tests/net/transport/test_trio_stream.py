@@ -35,7 +35,7 @@ async def test_a_socket_that_is_not_readable_after_all_is_waited_for_again() -> 
         await stream.aclose()
 
 
-async def test_a_send_to_who_has_gone_is_an_error_of_the_system() -> None:
+async def test_a_send_to_a_closed_peer_is_an_error_of_the_system() -> None:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     stream = TrioStream(ours, Address("peer", 1))
@@ -45,7 +45,7 @@ async def test_a_send_to_who_has_gone_is_an_error_of_the_system() -> None:
     await stream.aclose()
 
 
-async def test_a_send_that_waits_is_told_when_its_peer_goes() -> None:
+async def test_a_send_that_waits_fails_when_its_peer_closes() -> None:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     stream = TrioStream(ours, Address("peer", 1))
