@@ -97,6 +97,13 @@ def test_repr_hides_a_secret(secret: bytes) -> None:
     assert "hunter2" not in repr(Login("me", secret, []))
 
 
+def test_rich_shows_the_fields_without_the_secret() -> None:
+    shown = dict(Login("me", b"hunter2", None).__rich_repr__())
+    assert shown["user"] == "me"
+    assert repr(shown["password"]) == "<7 secret bytes>"
+    assert shown["points"] is None
+
+
 def test_an_error_hides_a_secret() -> None:
     with pytest.raises(TypeError) as refusal:
         Login("me", "hunter2", []).encode()  # type: ignore[arg-type]  # the point of the test

@@ -217,3 +217,15 @@ def test_a_failure_of_any_operation_is_found_by_its_code() -> None:
     assert not failed.has_failed_with(-101)
     assert not MultiReply(()).has_failed_with(0)
     assert not MultiReply((Empty(), Empty())).has_failed_with(0)
+
+
+def test_the_results_must_answer_their_operations() -> None:
+    operations: list[Request[Any]] = [CheckRequest("/a", 1), SetDataRequest("/a", b"", 1)]
+    MultiReply((Empty(), StatReply(STAT))).check_answers(operations, errors=False)
+    MultiReply((ErrorReply(0), ErrorReply(-101))).check_answers(operations, errors=True)
+    with pytest.raises(ProtocolError, match="2 operations were answered by 1 results"):
+        MultiReply((Empty(),)).check_answers(operations, errors=False)
+    with pytest.raises(ProtocolError, match="SetDataRequest was answered by Empty"):
+        MultiReply((Empty(), Empty())).check_answers(operations, errors=True)
+    with pytest.raises(ProtocolError, match="CheckRequest was answered by ErrorReply"):
+        MultiReply((ErrorReply(0), ErrorReply(0))).check_answers(operations, errors=False)

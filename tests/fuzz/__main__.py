@@ -1,10 +1,10 @@
-"""`python -m tests.fuzz`: millions of cases, on every processor; `make fuzz` is the same.
+"""Runs millions of fuzz cases on every processor: `python -m tests.fuzz`, or `make fuzz`.
 
-Most are of the client side, and one in five hundred is a world of a whole client. It ends with the first case
-that fails, whose name is printed, and with exit code 1.
+Most cases test the client side; one in five hundred is a world of a whole client. The program stops at the
+first case that fails, prints its name, and exits with code 1.
 """
 
-# ruff: noqa: T201 - a program
+# ruff: noqa: T201 - this is a program
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tests.fuzz.corrupted_replies import run_world
 
 _BATCH = 5_000
 _WORLD_EVERY = 500
-_TOLD_EVERY = 100_000
+_REPORT_EVERY = 100_000
 
 
 def main() -> int:
-    """Run one case or many; the exit code."""
+    """Run one case or many, and return the exit code."""
     options = _options()
     if options.case is not None:
         name, _, number = options.case.rpartition(":")
@@ -42,12 +42,12 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument(
-        "--cases", type=int, default=3_000_000, help="how many, of all conversations together"
+        "--cases", type=int, default=3_000_000, help="number of cases, over all conversations"
     )
     parser.add_argument("--first", type=int, default=int(time.time()) * 1000, help="the first case's number")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many processes")
-    parser.add_argument("--case", help="run this one alone, as it was named by a failure")
-    parser.add_argument("--world", type=int, help="run this world of a whole client alone")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="number of processes")
+    parser.add_argument("--case", help="run only this case, as a failure names it")
+    parser.add_argument("--world", type=int, help="run only this world of a whole client")
     return parser.parse_args()
 
 
@@ -66,14 +66,14 @@ def _run_many(cases: int, first: int, jobs: int) -> int:
                 pool.shutdown(cancel_futures=True)
                 return 1
             done += batches[batch]
-            if done // _TOLD_EVERY > (done - batches[batch]) // _TOLD_EVERY:
+            if done // _REPORT_EVERY > (done - batches[batch]) // _REPORT_EVERY:
                 print(f"{done} cases, {time.monotonic() - begun:.0f} s", flush=True)
     print(f"{done} cases, {time.monotonic() - begun:.0f} s: nothing wrong")
     return 0
 
 
 def _batches(cases: int, first: int) -> Iterator[tuple[str, range]]:
-    """The same numbers for each conversation, in turn."""
+    """Generate the same numbers for each conversation in turn."""
     while cases > 0:
         for name in CONVERSATIONS:
             size = min(_BATCH, cases)
@@ -84,10 +84,10 @@ def _batches(cases: int, first: int) -> Iterator[tuple[str, range]]:
 
 
 def _run_batch(name: str, numbers: range) -> None:
-    logging.disable(logging.WARNING)  # that no server attached a session is what it is about
+    logging.disable(logging.WARNING)  # refused sessions are what the worlds test
     run_cases(CONVERSATIONS[name], numbers)
     for number in range(numbers.start, numbers.stop, _WORLD_EVERY):
-        # each conversation comes with the same numbers
+        # the conversations have the same numbers, so offset them
         run_world(number + list(CONVERSATIONS).index(name))
 
 

@@ -1,7 +1,7 @@
-"""One case of the fuzzer: a conversation and a number, from which all its chance comes.
+"""One case of the fuzzer: a conversation and a number, which seeds all random choices.
 
-A case is named `conversation:number`, and that name is all that it takes to see it again:
-`python -m tests.fuzz --case NAME`.
+The name of a case is `conversation:number`. It is enough to reproduce the case: `python -m tests.fuzz --case
+NAME`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
-from tests.fuzz.conversations import ServerConnection, load_conversations
-from tests.fuzz.hangs import hangs_told
+from tests.fuzz.conversations import Conversation, load_conversations
+from tests.fuzz.hangs import interrupt_hangs
 from tests.fuzz.mutations import mutate
 from tests.fuzz.player import Player
 
@@ -22,45 +22,45 @@ class CaseError(AssertionError):
     """A case failed; its cause is chained."""
 
     def __init__(self, option: str, reason: BaseException) -> None:
-        super().__init__(option, reason)  # all of them, for it comes from another process
+        super().__init__(option, reason)  # all arguments, because it is pickled between processes
 
     def __str__(self) -> str:
         option, reason = self.args
         return f"{type(reason).__name__}: {reason}; again: python -m tests.fuzz {option}"
 
 
-def run_cases(conversation: ServerConnection, numbers: range) -> None:
+def run_cases(conversation: Conversation, numbers: range) -> None:
     """Run the cases of these numbers.
 
     Raises:
-        CaseError: one failed; it names the case.
+        CaseError: a case failed; the error names it.
     """
     for number in numbers:
         try:
-            with hangs_told():
+            with interrupt_hangs():
                 run_case(conversation, number)
         except Exception as error:
             raise CaseError(f"--case {conversation.name}:{number}", error) from error
 
 
-def run_case(conversation: ServerConnection, number: int) -> None:
-    """Hand a client side the mutated answers, and judge what it makes of them.
+def run_case(conversation: Conversation, number: int) -> None:
+    """Feed the mutated answers to a client side, and judge the result.
 
     Raises:
-        AssertionError: it went wrong. Any other exception comes from the client side, and is wrong, too.
+        AssertionError: the result is wrong. Any other exception comes from the client side, also wrongly.
     """
     rng = Random(f"{conversation.name}:{number}")
     player = Player(conversation)
     for answers in mutated_answers(conversation, rng):
-        player.say()
-        player.hear(_chunks(answers, rng))
-    player.say()
+        player.send_due()
+        player.receive(_chunks(answers, rng))
+    player.send_due()
     player.end()
     player.judge()
 
 
-def mutated_answers(conversation: ServerConnection, rng: Random) -> list[bytes]:
-    """The three parts of the answers, one of them mutated: mostly the last, which is the longest."""
+def mutated_answers(conversation: Conversation, rng: Random) -> list[bytes]:
+    """Return the three parts of the answers, one of them mutated: mostly the last, which is the longest."""
     mutated = rng.choices(range(3), (2, 2, 10))[0]
     answers = []
     for index, part in enumerate(conversation.parts):
@@ -72,7 +72,7 @@ def mutated_answers(conversation: ServerConnection, rng: Random) -> list[bytes]:
 
 
 def _chunks(data: bytes, rng: Random) -> Iterator[bytes]:
-    """The data as it may come from a stream: mostly whole."""
+    """Split the data as a stream may deliver it: mostly whole."""
     size = rng.choices((len(data), 1, 7, rng.randint(1, 100)), (46, 1, 1, 2))[0]
     for start in range(0, len(data), max(1, size)):
         yield data[start : start + size]

@@ -1,8 +1,8 @@
-"""What a client says in each conversation, and what real servers have answered to it.
+"""The conversations: the client's scripts, and the recorded answers of real servers.
 
-A conversation has three parts, each of which the client must have read before it says more: the answer to the
-greeting, the answers to its credentials and its watches, and the answers to its requests. `record.py` records
-them; the files are in `recorded/`, one for each conversation and release.
+The answers have three parts, and the client must read each before it sends more: the answer to the greeting,
+the answers to its credentials and its watches, and the answers to its requests. `record.py` records them; the
+files are in `recorded/`, one for each conversation and release.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ class Ask(NamedTuple):
 
 @dataclass(frozen=True)
 class Script:
-    """What the client says.
+    """The client's side of a conversation.
 
     Attributes:
-        since: the first server version that knows all of it.
-        requests: in their order.
-        credentials: sent before them.
-        watched: set again before them, as after a reconnect.
+        since: the first server version that has all its operations.
+        requests: the requests, in order.
+        credentials: the credentials sent before them.
+        watched: the watches restored before them, as after a reconnect.
     """
 
     since: ServerVersion
@@ -70,11 +70,11 @@ class Script:
 
 
 @dataclass(frozen=True)
-class ServerConnection:
+class Conversation:
     """A script and the answers of one server.
 
     Attributes:
-        name: of the script and the release, with a dash between.
+        name: the names of the script and the release, with a dash between.
         parts: the frames of the three parts, each with its length before it.
     """
 
@@ -88,7 +88,7 @@ def _create(path: str, data: bytes | None = b"data", mode: CreateMode = CreateMo
     return Ask(CreateRequest(path, data, _OPEN, mode))
 
 
-# Each recording begins on an empty server, so a script makes what it reads.
+# Each recording begins on an empty server, so a script creates the znodes that it reads.
 SCRIPTS = {
     "reads": Script(
         ServerVersion.V3_4,
@@ -192,14 +192,14 @@ SCRIPTS = {
 }
 
 
-def load_conversations() -> list[ServerConnection]:
-    """All that was recorded, in the order of their names."""
+def load_conversations() -> list[Conversation]:
+    """Return all recorded conversations, in the order of their names."""
     return [_load(file) for file in sorted(RECORDED.glob("*.json"))]
 
 
-def _load(file: Path) -> ServerConnection:
+def _load(file: Path) -> Conversation:
     facts = json.loads(file.read_text("ascii"))
-    return ServerConnection(
+    return Conversation(
         name=file.stem,
         script=SCRIPTS[facts["script"]],
         version=ServerVersion(facts["version"]),

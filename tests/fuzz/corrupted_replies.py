@@ -1,7 +1,7 @@
-"""A whole client whose server is misheard, in memory and virtual time: `run_world(number)` is one such world.
+"""A whole client whose replies are corrupted, in memory and virtual time: `run_world(number)` is one world.
 
-The client speaks to a dev server through a relay that mutates some of what the server says. All chance comes
-from the number, so a world that fails can be seen again: `python -m tests.fuzz --world NUMBER`.
+The client speaks to a dev server through a relay that mutates some replies. The number seeds all random
+choices, so a world that fails can be reproduced: `python -m tests.fuzz --world NUMBER`.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ import trio.testing
 
 import zkrecipes as zk
 from tests.fuzz.cases import CaseError
-from tests.fuzz.hangs import hangs_told
+from tests.fuzz.hangs import interrupt_hangs
 from tests.fuzz.mutations import Frames, mutate
 from tests.recipes.fault_sweep import TIMEOUT, Traces, World, world
 from zkrecipes.net.transport.network import Stream
 
-MISHEARD = 20
-"""How many times a world mutates what the server says."""
+CORRUPTIONS_MAX = 20
+"""The number of chunks that a world mutates."""
 PATIENCE = 10 * TIMEOUT
-"""Virtual seconds that a call may take: sessions that end cost a timeout each."""
+"""The virtual seconds that a call may take: each session that ends costs a timeout."""
 
 
 def run_world(number: int) -> Counter[str]:
-    """Let a client mishear its server again and again, then no longer, and see that all is well again.
+    """Corrupt the replies to a client for a while, then stop, and check that the client recovers.
 
     Returns:
-        How often its calls ended in what: "result", or the name of the error.
+        The number of calls by their outcome: "result", or the name of the error.
 
     Raises:
-        CaseError: something was wrong; it names the world.
+        CaseError: the client did not recover; the error names the world.
     """
     clock = trio.testing.MockClock(autojump_threshold=0)
     outcomes: Counter[str] = Counter()
     try:
-        with hangs_told(), _chance_from(number):
+        with interrupt_hangs(), _chance_from(number):
             trio.run(_live_through, number, outcomes, clock=clock)
     except Exception as error:
         raise CaseError(f"--world {number}", error) from error
@@ -57,16 +57,16 @@ async def _live_through(number: int, outcomes: Counter[str]) -> None:
             await other.create("/truth", b"0")
             try:
                 async with zk.connect("relay:2181", session_timeout=TIMEOUT, network=there.network) as client:
-                    await _mishear(client, relay, outcomes)
-                    await _check_that_all_is_well(there, client, other)
+                    await _call_until_clear(client, relay, outcomes)
+                    await _check_recovery(there, client, other)
             except zk.AuthFailedError:
-                outcomes["the client ended"] += 1  # the server "refused": a code can be misheard, too
+                outcomes["the client ended"] += 1  # the code of a reply can become a refusal
 
 
-async def _mishear(client: zk.Client, relay: Relay, outcomes: Counter[str]) -> None:
-    """Call and call, until the relay has changed enough. No call waits for the one before it.
+async def _call_until_clear(client: zk.Client, relay: Relay, outcomes: Counter[str]) -> None:
+    """Make calls until the relay has changed enough. No call waits for the previous one.
 
-    So a reply that never comes is noticed by the reply to the next call, which is out of turn then.
+    So the reply to the next call reveals a lost reply, because it is out of order.
     """
     calls: list[Callable[[zk.Client], Awaitable[Any]]] = [
         _create,
@@ -96,7 +96,7 @@ async def _mishear(client: zk.Client, relay: Relay, outcomes: Counter[str]) -> N
         tasks.start_soon(call_once, _read)
 
 
-async def _check_that_all_is_well(there: World, client: zk.Client, other: zk.Client) -> None:
+async def _check_recovery(there: World, client: zk.Client, other: zk.Client) -> None:
     with anyio.fail_after(PATIENCE):
         await client.exists("/truth")
         await other.set("/truth", b"1")
@@ -151,20 +151,20 @@ async def _watch(client: zk.Client) -> None:
 
 @final
 class Relay:
-    """Passes on what client and server say, and changes some of what the server says.
+    """Passes bytes between client and server, and changes some of the server's.
 
     Attributes:
-        is_clear: whether nothing is changed.
+        is_clear: whether the relay changes nothing.
     """
 
     def __init__(self, there: World, rng: Random) -> None:
         self.is_clear = True
         self._network = there.network
         self._rng = rng
-        self._left = MISHEARD
+        self._left = CORRUPTIONS_MAX
 
     async def carry(self, client: Stream) -> None:
-        """One connection, from its beginning to its end."""
+        """Relay one connection until it ends."""
         async with (
             _closing(client),
             _closing(await self._network.connect("zk", 2181)) as server,
@@ -172,7 +172,7 @@ class Relay:
         ):
 
             async def pass_on(source: Stream, sink: Stream, change: Callable[[bytes], bytes]) -> None:
-                with suppress(OSError):  # one of them has closed
+                with suppress(OSError):  # one end has closed
                     while data := await source.receive():
                         await sink.send(change(data))
                 tasks.cancel_scope.cancel()
@@ -181,35 +181,36 @@ class Relay:
 
             def change(data: bytes) -> bytes:
                 nonlocal greeted
-                heard = self._change(data)
+                received = self._change(data)
                 if not greeted:
-                    heard = _with_sane_timeout(heard)
+                    received = _with_sane_timeout(received)
                 greeted = True
-                return heard
+                return received
 
             tasks.start_soon(pass_on, client, server, bytes)
             tasks.start_soon(pass_on, server, client, change)
 
     def _change(self, data: bytes) -> bytes:
-        """What the client hears in place of `data`: mostly the same."""
+        """Return the bytes that the client receives instead of `data`: mostly the same."""
         if self.is_clear or self._rng.random() > 0.2:
             return data
         self._left -= 1
         self.is_clear = self._left == 0
         frames = _frames(data)
         mutate(frames, self._rng, _frames(data))
-        return b"".join(frames) or b"\0"  # nothing at all would be the end
+        return b"".join(frames) or b"\0"  # no bytes would be the end of the stream
 
 
 def _with_sane_timeout(greeting: bytes) -> bytes:
-    """The greeting with a session timeout that ends.
+    """Return the greeting with a reasonable session timeout.
 
-    A client has to believe the server's, and one that has also misheard a zxid as too new is refused by every
-    server until its session has run out. With one of a millisecond it pings 3000 times a second.
+    A client must accept the server's timeout. If it has also received a corrupted zxid that is too new, every
+    server refuses it until its session has ended. With a timeout of a millisecond it pings 3000 times a
+    second.
     """
     asked = int(TIMEOUT * 1000)
-    heard = int.from_bytes(greeting[8:12], "big", signed=True)
-    if heard <= 0 or asked // 16 <= heard <= asked:
+    received = int.from_bytes(greeting[8:12], "big", signed=True)
+    if received <= 0 or asked // 16 <= received <= asked:
         return greeting
     return greeting[:8] + asked.to_bytes(4, "big") + greeting[12:]
 
@@ -224,7 +225,7 @@ async def _closing(stream: Stream) -> AsyncIterator[Stream]:
 
 
 def _frames(data: bytes) -> Frames:
-    """The frames that the server has sent at once; a dev server sends whole ones."""
+    """Split a chunk into frames; a dev server sends whole ones."""
     frames = []
     while data:
         end = 4 + int.from_bytes(data[:4], "big")
@@ -238,7 +239,7 @@ def _frames(data: bytes) -> Frames:
 
 @contextmanager
 def _chance_from(number: int) -> Iterator[None]:
-    """Let a number decide in what order trio runs its tasks, and how long the client's pauses are."""
+    """Seed the order in which trio runs its tasks, and the lengths of the client's pauses."""
     # trio has no public seed; its plugin for hypothesis does the same
     trio_rng = trio._core._run._r  # noqa: SLF001
     before = trio_rng.getstate()

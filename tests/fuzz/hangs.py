@@ -1,4 +1,4 @@
-"""Tells when a case does not end. The processor's time is measured: the machine may be busy."""
+"""Interrupts a case that does not end. It measures processor time, because the machine may be busy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 CPU_SECONDS_MAX = 5.0
-"""The slowest case takes a tenth of a second."""
+"""The slowest case needs a tenth of a second."""
 
 
 class HangError(AssertionError):
@@ -16,17 +16,17 @@ class HangError(AssertionError):
 
 
 @contextmanager
-def hangs_told() -> Iterator[None]:
-    """Interrupt what computes for too long.
+def interrupt_hangs() -> Iterator[None]:
+    """Interrupt the block if it computes for too long.
 
     Raises:
-        HangError: wherever the program is then; the traceback shows it.
+        HangError: raised at the line that runs then; the traceback shows it.
     """
 
-    def tell(_signal: int, _frame: FrameType | None) -> None:
-        raise HangError(f"it has computed for {CPU_SECONDS_MAX} seconds")
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise HangError(f"the case has computed for {CPU_SECONDS_MAX} seconds")
 
-    before = signal.signal(signal.SIGVTALRM, tell)
+    before = signal.signal(signal.SIGVTALRM, interrupt)
     signal.setitimer(signal.ITIMER_VIRTUAL, CPU_SECONDS_MAX)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What is done to a server's bytes, one function for each way; all chance comes from the generator given.
+"""The mutations of a server's bytes, one function each; the given generator makes all random choices.
 
 A mutation works on the frames of a conversation, each with its length before it, and may leave any bytes.
 """
@@ -11,7 +11,7 @@ from struct import Struct
 
 _INT = Struct("!i")
 _HEADER_AT = {"xid": 4, "zxid": 8, "zxid, lower half": 12, "error code": 16}
-# Where readers go wrong: null, empty, one too many, the ends of the range, and what xids and codes there are.
+# Values at which readers fail: null, empty, one too many, the ends of the range, and known xids and codes.
 _INTS = (-1, -2, -3, -4, -8, -9, 0, 1, 2, 3, 255, 256, 65_535, 2**24, 2**31 - 1, 2**31 - 4, -(2**31))
 _CODES = (-1, -2, -4, -5, -6, -8, -9, -13, -101, -110, -112, -115, -117, -118, -119, -124, -127, -999, 7)
 
@@ -34,33 +34,33 @@ def truncate(frames: Frames, rng: Random, _: Frames) -> None:
 
 
 def truncate_truly(frames: Frames, rng: Random, _: Frames) -> None:
-    """Cut a frame short, with its length."""
+    """Cut a frame short, and correct its length."""
     frame = _some(frames, rng)
     del frame[rng.randrange(len(frame) + 1) :]
     _set_length(frame)
 
 
 def extend(frames: Frames, rng: Random, _: Frames) -> None:
-    """Put bytes behind a frame, with its length."""
+    """Append bytes to a frame, and correct its length."""
     frame = _some(frames, rng)
     frame += rng.randbytes(rng.randint(1, 40))
     _set_length(frame)
 
 
 def end_early(frames: Frames, rng: Random, _: Frames) -> None:
-    """Stop in the middle."""
+    """Stop in the middle of a frame."""
     del frames[rng.randrange(len(frames) + 1) :]
 
 
 def insert_bytes(frames: Frames, rng: Random, _: Frames) -> None:
-    """Put bytes in between."""
+    """Insert bytes."""
     frame = _some(frames, rng)
     at = rng.randrange(len(frame) + 1)
     frame[at:at] = rng.randbytes(rng.randint(1, 12))
 
 
 def delete_bytes(frames: Frames, rng: Random, _: Frames) -> None:
-    """Take bytes out."""
+    """Delete bytes."""
     frame = _some(frames, rng)
     at = rng.randrange(len(frame) + 1)
     del frame[at : at + rng.randint(1, 12)]
@@ -74,7 +74,7 @@ def change_length(frames: Frames, rng: Random, _: Frames) -> None:
 
 
 def change_header(frames: Frames, rng: Random, _: Frames) -> None:
-    """Another xid, zxid or code in the reply's header."""
+    """Change the xid, zxid or code in the reply's header."""
     frame = _some(frames, rng)
     field = rng.choice(list(_HEADER_AT))
     value = (
@@ -84,33 +84,33 @@ def change_header(frames: Frames, rng: Random, _: Frames) -> None:
 
 
 def change_number(frames: Frames, rng: Random, _: Frames) -> None:
-    """Another number where a count, a length or any other number may be."""
+    """Change four bytes that may be a count, a length or any other number."""
     frame = _some(frames, rng)
     if len(frame) > 8:
         _put(frame, rng.randrange(4, len(frame) - 3), rng.choice(_INTS))
 
 
 def repeat_frame(frames: Frames, rng: Random, _: Frames) -> None:
-    """Say something twice, at once or later."""
+    """Repeat a frame, immediately or later."""
     if frames:
         frames.insert(rng.randrange(len(frames) + 1), bytearray(_some(frames, rng)))
 
 
 def drop_frame(frames: Frames, rng: Random, _: Frames) -> None:
-    """Leave something out."""
+    """Drop a frame."""
     if frames:
         del frames[rng.randrange(len(frames))]
 
 
 def swap_frames(frames: Frames, rng: Random, _: Frames) -> None:
-    """Say things in another order."""
+    """Swap frames."""
     if frames:
         one, other = rng.randrange(len(frames)), rng.randrange(len(frames))
         frames[one], frames[other] = frames[other], frames[one]
 
 
 def splice_frame(frames: Frames, rng: Random, others: Frames) -> None:
-    """Put in a frame of another conversation; mostly with the xid of the one that it replaces."""
+    """Replace a frame by one of another conversation, mostly with the same xid."""
     if frames:
         at = rng.randrange(len(frames))
         frame = bytearray(rng.choice(others))
@@ -123,14 +123,14 @@ def splice_frame(frames: Frames, rng: Random, others: Frames) -> None:
 
 
 def splice_bytes(frames: Frames, rng: Random, others: Frames) -> None:
-    """Go on in the middle of a frame with the middle of another, with the right length."""
+    """Continue in the middle of a frame with the middle of another, and correct the length."""
     frame, other = _some(frames, rng), rng.choice(others)
     frame[rng.randrange(len(frame) + 1) :] = other[rng.randrange(len(other) + 1) :]
     _set_length(frame)
 
 
 def replace_by_noise(frames: Frames, rng: Random, _: Frames) -> None:
-    """Say nothing but noise, once."""
+    """Replace a frame by noise."""
     frame = _some(frames, rng)
     frame[:] = rng.randbytes(rng.randint(0, 200))
     if rng.random() < 0.5:
@@ -158,23 +158,23 @@ MUTATIONS: tuple[Mutation, ...] = (
     splice_bytes,
     replace_by_noise,
 )
-"""With those that get furthest more than once."""
+"""The mutations; those that get furthest are repeated."""
 
 
 def mutate(frames: Frames, rng: Random, others: Frames) -> None:
     """Change the frames in one way, in two or in three.
 
     Args:
-        frames: of the conversation, changed in place.
-        rng: decides everything.
-        others: frames of all conversations.
+        frames: the frames of the conversation, changed in place.
+        rng: makes all choices.
+        others: the frames of all conversations.
     """
     for _time in range(rng.choice((1, 1, 2, 3))):
         rng.choice(MUTATIONS)(frames, rng, others)
 
 
 def _some(frames: Frames, rng: Random) -> bytearray:
-    """One of the frames; where there is none, a new one."""
+    """Return one of the frames, or a new one if there are no frames."""
     if not frames:
         frames.append(bytearray())
     return rng.choice(frames)

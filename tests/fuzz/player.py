@@ -1,6 +1,6 @@
-"""The client's end of a conversation, and whether it stayed sane whatever it was told.
+"""Plays the client's end of a conversation, and checks that any answers leave it in a valid state.
 
-There is no I/O: a part of the answers is handed over in chunks, and what the client says is thrown away.
+There is no I/O: the answers are fed in chunks, and the client's bytes are discarded.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import final
 
-from tests.fuzz.conversations import ServerConnection
+from tests.fuzz.conversations import Conversation
 from zkrecipes.errors import (
     AuthFailedError,
     ConnectionLossError,
@@ -25,21 +25,21 @@ from zkrecipes.protocol.watch_table import WatchTable
 
 PACKET_SIZE_MAX = 64 * 1024
 TIMEOUT = 10.0
-# The loss of the connection is the end of the stream; sessions end by codes that a mutation has made.
+# The end of the stream is a lost connection; sessions end by codes that a mutation has made.
 _ENDINGS = (ProtocolError, ConnectionLossError, SessionError, AuthFailedError)
 _MESSAGE_MAX = 1000
 
 
 @final
 class Player:
-    """Speaks a conversation's script, and judges what the client side makes of the answers.
+    """Plays a conversation's script, and judges how the client side handles the answers.
 
     Attributes:
         side: the client side.
         events: all its events so far.
     """
 
-    def __init__(self, conversation: ServerConnection) -> None:
+    def __init__(self, conversation: Conversation) -> None:
         script = conversation.script
         watches: WatchTable[object] = WatchTable()
         for kind, path in script.watched:
@@ -59,8 +59,8 @@ class Player:
         for ticket in self._tickets:
             self.side.send(ticket)
 
-    def say(self) -> bytes:
-        """What is due; once the connection is live a ping is, too."""
+    def send_due(self) -> bytes:
+        """Return the bytes that are due, including a ping once the connection is live."""
         side = self.side
         if side.stage is Stage.LIVE and not self._has_pinged:
             self._has_pinged = True
@@ -69,8 +69,8 @@ class Player:
             self._take_events()
         return side.data_to_send(self._now)
 
-    def hear(self, chunks: Iterable[bytes]) -> None:
-        """Take what has come; of what comes after the end, one chunk."""
+    def receive(self, chunks: Iterable[bytes]) -> None:
+        """Take chunks; after the end of the connection, only one."""
         side = self.side
         for chunk in chunks:
             was_dead = side.is_dead
@@ -78,15 +78,15 @@ class Player:
             self._take_events()
             if was_dead:
                 return
-            assert side.unfinished <= PACKET_SIZE_MAX + len(chunk) + 8, "it keeps more than a frame may have"
+            assert side.unfinished <= PACKET_SIZE_MAX + len(chunk) + 8, "it buffers more than a frame"
 
     def end(self) -> None:
-        """The stream ends."""
+        """End the stream."""
         self.side.receive_eof()
         self._take_events()
 
     def judge(self) -> None:
-        """Assert that the conversation ended as it may, and that no request was lost or answered twice."""
+        """Assert that the conversation ended correctly, and that no request was lost or answered twice."""
         events = self.events
         assert isinstance(events[-1], Broken), f"the last event is {events[-1]}"
         assert sum(isinstance(event, Broken) for event in events) == 1, "it broke twice"
@@ -102,11 +102,11 @@ class Player:
             else:
                 _check_error(event.error, ZooKeeperError)
         fired = [event for event in events if isinstance(event, WatchFired)]
-        assert all(event.owners for event in fired), "a watch of nobody's fired"
+        assert all(event.owners for event in fired), "a watch without an owner fired"
 
     @property
     def is_all_answered(self) -> bool:
-        """Whether every request has its answer, as when nothing was mutated."""
+        """Whether every request has its answer, as without mutations."""
         return sum(isinstance(event, Replied) for event in self.events) == len(self._tickets)
 
     def _take_events(self) -> None:
@@ -115,5 +115,5 @@ class Player:
 
 
 def _check_error(error: ZooKeeperError, *expected: type[ZooKeeperError]) -> None:
-    assert isinstance(error, expected), f"it ended in {error!r}"
+    assert isinstance(error, expected), f"the conversation ended in {error!r}"
     assert len(str(error)) <= _MESSAGE_MAX, f"an error has a message of {len(str(error))} characters"

@@ -1,6 +1,6 @@
-"""The client side, told anything at all: it ends in an error of ours, loses no request and keeps no memory.
+"""Any bytes end the client side in an error of ours; it loses no request and keeps no memory.
 
-Every failure names its case; `make fuzz` runs millions of them.
+Every failure names its case; `make fuzz` runs millions of cases.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from random import Random
 import pytest
 
 from tests.fuzz.cases import CONVERSATIONS, CaseError, mutated_answers, run_case, run_cases
-from tests.fuzz.conversations import SCRIPTS, ServerConnection
+from tests.fuzz.conversations import SCRIPTS, Conversation
 from tests.fuzz.player import PACKET_SIZE_MAX, Player
 from zkrecipes.errors import ProtocolError
 from zkrecipes.protocol.client_side import ClientSide
 from zkrecipes.protocol.events import Broken
 
 CASES = 5_000
-"""For each of the twenty conversations."""
+"""The number of cases for each of the twenty conversations."""
 MEMORY_CASES = 60
 
 each_conversation = pytest.mark.parametrize("conversation", CONVERSATIONS.values(), ids=list(CONVERSATIONS))
@@ -45,24 +45,24 @@ def test_every_script_was_recorded() -> None:
 
 
 @each_conversation
-def test_what_was_recorded_is_understood_to_the_last_answer(conversation: ServerConnection) -> None:
+def test_recorded_answers_are_understood_to_the_last_one(conversation: Conversation) -> None:
     player = Player(conversation)
     for part in conversation.parts:
-        player.say()
-        player.hear(part)
+        player.send_due()
+        player.receive(part)
     assert player.is_all_answered
     player.end()
     player.judge()
 
 
 @each_conversation
-def test_mutated_answers_end_the_connection_and_nothing_else(conversation: ServerConnection) -> None:
+def test_mutated_answers_end_the_connection_and_nothing_else(conversation: Conversation) -> None:
     run_cases(conversation, range(CASES))
 
 
 @each_conversation
 def test_a_mutated_answer_costs_no_memory_beyond_its_size(
-    conversation: ServerConnection, traced_memory: None
+    conversation: Conversation, traced_memory: None
 ) -> None:
     for number in range(MEMORY_CASES):
         size = sum(map(len, mutated_answers(conversation, Random(f"{conversation.name}:{number}"))))
@@ -80,26 +80,26 @@ def test_no_memory_is_kept_after_a_connection(traced_memory: None) -> None:
         gc.collect()
         return tracemalloc.get_traced_memory()[0]
 
-    first = kept_after(range(30))  # what is compiled and cached on first use stays
+    first = kept_after(range(30))  # functions compiled and cached on first use stay
     assert kept_after(range(30, 60)) - first < 20_000
 
 
-def test_a_failure_names_its_case_and_how_to_see_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    def stumble(*_: object) -> None:
+def test_a_failure_names_its_case_and_how_to_reproduce_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
         raise IndexError("out of range")
 
-    monkeypatch.setattr(ClientSide, "receive_data", stumble)
+    monkeypatch.setattr(ClientSide, "receive_data", fail)
     with pytest.raises(CaseError, match=r"IndexError: out of range; .*--case reads-3\.9\.5:7"):
         run_cases(CONVERSATIONS["reads-3.9.5"], range(7, 9))
 
 
-def test_a_hang_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def turn_round(*_: object) -> None:
+def test_a_hang_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def loop_forever(*_: object) -> None:
         while True:
             pass
 
     monkeypatch.setattr("tests.fuzz.hangs.CPU_SECONDS_MAX", 0.05)
-    monkeypatch.setattr(ClientSide, "receive_data", turn_round)
+    monkeypatch.setattr(ClientSide, "receive_data", loop_forever)
     with pytest.raises(CaseError, match="HangError"):
         run_cases(CONVERSATIONS["reads-3.9.5"], range(1))
 
@@ -111,14 +111,14 @@ def test_a_case_is_the_same_each_time() -> None:
 
 
 def test_most_mutations_are_noticed_and_many_are_not() -> None:
-    # Otherwise they would be too wild, and all be caught by the first check, or too tame.
+    # Otherwise the first check would catch all of them, or they would be too harmless.
     noticed = 0
     for number in range(200):
         conversation = CONVERSATIONS["watches-3.9.5"]
         player = Player(conversation)
         for answers in mutated_answers(conversation, Random(f"{number}")):
-            player.say()
-            player.hear([answers])
+            player.send_due()
+            player.receive([answers])
         player.end()
         ending = player.events[-1]
         assert isinstance(ending, Broken)

@@ -1,4 +1,4 @@
-"""A whole client whose server is misheard: every call ends, and once the line is clear all is well again."""
+"""A whole client whose replies are corrupted: every call ends, and the client recovers afterwards."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import pytest
 from tests.fuzz.corrupted_replies import run_world
 
 WORLDS = 10
-"""For each of the tests that share them: 2000 answers are mutated in all."""
+"""The number of worlds for each test; all tests together mutate 2000 chunks."""
 
 
 @pytest.fixture(autouse=True)
 def no_warnings_of_lost_connections() -> Iterator[None]:
-    """There are thousands."""
+    """Silence thousands of warnings."""
     logging.disable(logging.WARNING)
     yield
     logging.disable(logging.NOTSET)
 
 
 @pytest.mark.parametrize("share", range(10))
-def test_a_client_survives_whatever_it_hears(share: int) -> None:
+def test_a_client_survives_corrupted_replies(share: int) -> None:
     outcomes: Counter[str] = Counter()
     for number in range(share * WORLDS, (share + 1) * WORLDS):
         outcomes += run_world(number)
-    # The mutations must neither be harmless nor leave nothing but errors.
+    # The mutations must not be harmless, and must not cause only errors.
     assert 0.2 < outcomes["result"] / outcomes.total() < 0.95, outcomes
     assert outcomes["ConnectionLossError"], outcomes
 

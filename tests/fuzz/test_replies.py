@@ -1,4 +1,4 @@
-"""Each kind of reply that real servers have sent, mutated and read by itself, among other bytes."""
+"""Each type of reply that real servers have sent, mutated and read alone, between other bytes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from zkrecipes.codec.messages import ConnectReply, ReplyHeader, WatchEventMessag
 from zkrecipes.errors import ProtocolError
 
 CASES = 20_000
-"""For each kind of reply, of which there are some fifteen."""
+"""The number of cases for each of about fifteen types of reply."""
 
 _LENGTH_SIZE = 4
 _HEADER_SIZE = 16
 
 
 def _recorded_bodies() -> Iterator[tuple[type[Record], bytes]]:
-    """Each answer without its header, and what it is read as."""
+    """Generate each answer without its header, and the record that it is read as."""
     for conversation in CONVERSATIONS.values():
         greeting, _, answers = conversation.parts
         yield ConnectReply, greeting[0][_LENGTH_SIZE:]
@@ -42,7 +42,7 @@ for _record, _body in _recorded_bodies():
 
 
 @pytest.mark.parametrize("record", BODIES, ids=lambda record: record.__name__)
-def test_a_mutated_reply_is_read_to_its_end_at_most_or_refused(record: type[Record]) -> None:
+def test_a_mutated_reply_is_refused_or_read_at_most_to_its_end(record: type[Record]) -> None:
     bodies = BODIES[record]
     others = [bytearray(body) for each in BODIES.values() for body in each]
     for number in range(CASES):

@@ -1,4 +1,4 @@
-"""`ClientSide` and `ServerSide` back to back, in memory; a test is the clock and the wire between them."""
+"""`ClientSide` and `ServerSide` back to back in memory; a test is their clock and their wire."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ NEWEST = Capabilities(ServerVersion.V3_7)
 
 
 def stat_at(zxid: int) -> Stat:
-    """The stat of a znode whose every change happened at `zxid`."""
+    """Return the stat of a znode whose every change happened at `zxid`."""
     return Stat(zxid, zxid, 0, 0, 0, 0, 0, 0, 0, 0, zxid)
 
 
 def events_of(side: ClientSide) -> list[ClientEvent]:
-    """All events of a client side that were not yet taken."""
+    """Take all events of a client side."""
     events = []
     while (event := side.next_event()) is not None:
         events.append(event)
@@ -47,8 +47,8 @@ class Pair:
     """Both ends of one connection.
 
     Attributes:
-        now: the time; tests set it.
-        to_client: every byte that went to the client.
+        now: the current time; tests set it.
+        to_client: every byte sent to the client.
     """
 
     def __init__(
@@ -86,11 +86,11 @@ class Pair:
         return ticket
 
     def tidy(self, path: str) -> Ticket:
-        """Queue the request with which a client brings the server's watch of a path into line."""
+        """Queue the request by which a client adapts the server's watch of a path to its watchers' needs."""
         return self.ask(RemoveWatchesRequest(path, WatcherType.ANY), UPKEEP)
 
     def flush(self) -> list[Requested]:
-        """Send what the client has to send; the requests that reach the server."""
+        """Send the client's bytes, and return the requests that reach the server."""
         while data := self.client.data_to_send(self.now):
             self.server.receive_data(data)
         requests = []
@@ -100,18 +100,18 @@ class Pair:
         return requests
 
     def greet(self) -> ConnectRequest:
-        """Send the greeting and return what the server reads."""
+        """Send the greeting, and return it as the server reads it."""
         self.server.receive_data(self.client.data_to_send(self.now))
         event = self.server.next_event()
         assert isinstance(event, Greeted)
         return event.request
 
     def has_unsent(self) -> bool:
-        """Whether the client wants to send something."""
+        """Whether the client has bytes to send."""
         return self.client.has_unsent
 
     def stage(self) -> Stage:
-        """How far the client has come."""
+        """Return the stage of the client."""
         return self.client.stage
 
     # --- the server's turn ---------------------------------------------------------------------------------
@@ -124,24 +124,24 @@ class Pair:
         password: bytes | None = PASSWORD,
         read_only: bool = False,
     ) -> list[ClientEvent]:
-        """Answer the greeting; the client's events."""
+        """Answer the greeting, and return the client's events."""
         self.server.accept(ConnectReply(0, round(timeout * 1000), session_id, password, read_only))
         return self.deliver()
 
     def reply(
         self, xid: int, record: Record | None = None, *, zxid: int = 0, err: int = 0
     ) -> list[ClientEvent]:
-        """Answer a request; the client's events."""
+        """Answer a request, and return the client's events."""
         self.server.reply(xid, zxid, err, record)
         return self.deliver()
 
     def notify(self, event: EventType | int, path: str, *, zxid: int = -1) -> list[ClientEvent]:
-        """Send a watch event; the client's events."""
+        """Send a watch event, and return the client's events."""
         self.server.notify(zxid, WatchEventMessage(event, KeeperState.CONNECTED, path))
         return self.deliver()
 
     def deliver(self, *, chunk_size: int | None = None) -> list[ClientEvent]:
-        """Hand the client what the server has sent, whole or in chunks; the client's events."""
+        """Deliver the server's bytes to the client, whole or in chunks, and return the client's events."""
         data = self.server.data_to_send()
         self.to_client += data
         step = chunk_size or max(1, len(data))
@@ -151,11 +151,11 @@ class Pair:
 
 
 def live_pair(**options: Any) -> Pair:
-    """A pair whose session is attached; its events are taken."""
+    """Return a pair whose session is attached; its events are taken."""
     pair = Pair(**options)
     pair.greet()
     pair.accept()
     for request in pair.flush():
-        pair.reply(request.xid)  # a credential, or watches that are re-armed
+        pair.reply(request.xid)  # a credential, or restored watches
     assert pair.stage() is Stage.LIVE
     return pair

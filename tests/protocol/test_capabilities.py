@@ -1,4 +1,4 @@
-"""What a server can do: the arithmetic of answers, and the questions as a connection asks them."""
+"""Server capabilities: the arithmetic of answers, and the questions that a connection asks."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ COUNT = GetAllChildrenNumberRequest("/zookeeper")
         ({V3_7: True}, (True, True, True, True)),
     ],
 )
-def test_answers_tell_of_other_versions_as_well(
+def test_an_answer_also_settles_other_versions(
     answers: dict[ServerVersion, bool], known: tuple[bool | None, ...]
 ) -> None:
     capabilities = Capabilities()
@@ -118,7 +118,7 @@ def test_each_question_is_asked_once_on_a_connection() -> None:
     assert len(_requests(pair)) == 1
 
 
-def test_before_3_5_an_operation_is_refused_in_its_turn_and_nothing_else_is_asked() -> None:
+def test_before_3_5_an_operation_is_refused_in_its_turn_without_further_questions() -> None:
     pair = live_pair(guess=None)
     refused = _ask(pair, V3_6)
     pair.ask(GetDataRequest("/after"))
@@ -144,14 +144,14 @@ def test_an_unknown_opcode_ends_the_connection_before_anything_follows_it() -> N
     assert "does not know GetAllChildrenNumberRequest" in str(error)
     assert pair.client.leftover() == ([], waiting)
     assert pair.client.capabilities == Capabilities(V3_5, V3_6)
-    # the next connection to the same server does not ask it again
+    # the next connection to the same server does not repeat the question
     pair = live_pair(guess=pair.client.capabilities)
     _ask(pair, V3_6)
     assert _requests(pair) == []
     assert isinstance(pair.client.next_event(), Replied)
 
 
-def test_a_connection_that_ends_on_a_question_tells_on_which() -> None:
+def test_a_connection_that_ends_on_a_question_names_its_version() -> None:
     pair = live_pair(guess=None)
     _ask(pair, V3_6)
     assert pair.client.open_question is None
@@ -165,7 +165,7 @@ def test_a_connection_that_ends_on_a_question_tells_on_which() -> None:
 
 
 @pytest.mark.parametrize("code", [NoAuthError.code, -127])
-def test_any_answer_but_that_it_is_unknown_comes_from_a_server_that_knows_it(code: int) -> None:
+def test_any_answer_except_unimplemented_comes_from_a_server_that_knows_the_request(code: int) -> None:
     pair = live_pair(guess=None)
     _ask(pair, V3_7, WhoAmIRequest())
     for question in (CONFIG, COUNT, WhoAmIRequest()):
@@ -175,7 +175,7 @@ def test_any_answer_but_that_it_is_unknown_comes_from_a_server_that_knows_it(cod
 
 
 def test_a_question_that_is_never_answered_ends_the_connection() -> None:
-    """Its reply is lost, say; pings are answered, and no later reply would show the loss."""
+    """Its reply may be lost; pings are answered, and no later reply would show the loss."""
     pair = live_pair(guess=None)
     _ask(pair, V3_5)
     pair.flush()
@@ -190,14 +190,14 @@ def test_a_question_that_is_never_answered_ends_the_connection() -> None:
     assert "did not answer the question about its version" in str(broken_by(events_of(pair.client)))
 
 
-def test_a_session_that_has_expired_is_no_answer() -> None:
+def test_an_expired_session_is_not_an_answer() -> None:
     pair = live_pair(guess=None)
     _ask(pair, V3_5)
     pair.flush()
     assert isinstance(broken_by(_answer(pair, SessionExpiredError.code)), SessionExpiredError)
 
 
-def test_persistent_watches_are_set_again_once_it_is_known_that_the_server_has_them() -> None:
+def test_persistent_watches_are_restored_once_the_server_is_known_to_have_them() -> None:
     watches = watching((WatchKind.DATA, "/one-shot"), (WatchKind.PERSISTENT, "/a"))
     pair = Pair(RESUMED, watches=watches, guess=None)
     pair.greet()
@@ -206,7 +206,7 @@ def test_persistent_watches_are_set_again_once_it_is_known_that_the_server_has_t
     pair.reply(1, zxid=77)
     assert _requests(pair) == [COUNT]
     pair.reply(2, zxid=77)
-    # with the zxid of the greeting, or what changed before the questions would not be told
+    # with the zxid of the greeting: otherwise changes before the questions would not be reported
     [request] = _requests(pair)
     assert request == SetWatches2Request(50, ["/one-shot"], [], [], ["/a"], [])
     assert pair.stage() is Stage.AUTHENTICATING
@@ -221,7 +221,7 @@ def test_one_shot_watches_alone_need_no_question() -> None:
     assert _requests(pair) == [SetWatchesRequest(50, ["/one-shot"], [], [])]
 
 
-def test_an_older_server_gets_the_one_shot_watches_only() -> None:
+def test_an_older_server_gets_only_the_one_shot_watches() -> None:
     watches = watching((WatchKind.DATA, "/one-shot"), (WatchKind.PERSISTENT, "/a"))
     pair = Pair(RESUMED, watches=watches, guess=None)
     pair.greet()
@@ -233,7 +233,7 @@ def test_an_older_server_gets_the_one_shot_watches_only() -> None:
     assert pair.client.capabilities.has(V3_5) is False
 
 
-def test_watches_that_were_set_again_by_a_guess_prove_it() -> None:
+def test_watches_restored_by_a_guess_prove_the_guess() -> None:
     pair = Pair(RESUMED, watches=watching((WatchKind.PERSISTENT, "/a")), guess=Capabilities(V3_7))
     pair.greet()
     pair.accept()
@@ -245,13 +245,13 @@ def test_watches_that_were_set_again_by_a_guess_prove_it() -> None:
     assert _requests(pair) == [GetEphemeralsRequest("/")]
 
 
-def test_a_guess_alone_lets_no_request_go_without_a_question() -> None:
+def test_a_guess_alone_does_not_replace_a_question() -> None:
     pair = live_pair(guess=Capabilities(V3_7))
     _ask(pair, V3_6)
     assert _requests(pair) == [CONFIG]
 
 
-def test_an_operation_that_comes_back_as_unknown_is_a_surprise() -> None:
+def test_an_unimplemented_operation_is_a_surprise() -> None:
     pair = live_pair(guess=None)
     _ask(pair, V3_5)
     pair.flush()

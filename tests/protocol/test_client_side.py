@@ -79,13 +79,13 @@ RESUMED = Greeting(T, SESSION_ID, PASSWORD, last_zxid=50)
 
 
 def one(events: list[ClientEvent]) -> Any:
-    """The only event."""
+    """Return the only event."""
     (event,) = events
     return event
 
 
 def broken_by(events: list[ClientEvent]) -> ZooKeeperError:
-    """The error of the last event, which says that the connection has ended."""
+    """Return the error of the last event, which must be `Broken`."""
     assert isinstance(events[-1], Broken)
     return events[-1].error
 
@@ -98,7 +98,7 @@ def watching(*watches: tuple[WatchKind, str]) -> WatchTable[Any]:
 
 
 def asked(pair: Pair, *requests: Any) -> list[Any]:
-    """Requests that are in flight."""
+    """Send requests, and return their tickets."""
     tickets = [pair.ask(request) for request in requests]
     pair.flush()
     return tickets
@@ -174,8 +174,8 @@ def test_no_timeout_or_another_session_is_an_expiry(timeout: float, session_id: 
         (-127, "the server made no session: throttled by the server"),
     ],
 )
-def test_a_bare_header_in_place_of_the_answer_is_a_refusal(code: int, reason: str) -> None:
-    """Case 24. To a server the making of a session is a write, and so it refuses it as one."""
+def test_a_bare_header_instead_of_the_answer_is_a_refusal(code: int, reason: str) -> None:
+    """Case 24. To a server, making a session is a write, and it refuses it like a write."""
     pair = Pair()
     pair.greet()
     pair.client.receive_data(struct.pack("!iiqi", 16, 0, 0, code), 0.0)
@@ -190,7 +190,7 @@ def test_the_session_id_0_breaks_the_protocol() -> None:
     assert isinstance(broken_by(pair.accept(session_id=0)), ProtocolError)
 
 
-def test_the_negotiated_timeout_replaces_the_one_asked_for() -> None:
+def test_the_negotiated_timeout_replaces_the_requested_one() -> None:
     """Case 12."""
     pair = Pair(Greeting(100.0))
     pair.greet()
@@ -229,7 +229,7 @@ def test_an_end_of_the_stream_is_a_loss_that_names_the_stage() -> None:
         assert error.reason == f"closed by the server while {stage}"
 
 
-def test_an_answer_that_comes_when_the_session_may_be_gone_again_does_not_connect() -> None:
+def test_an_answer_read_when_the_session_may_have_ended_does_not_connect() -> None:
     """The process slept after it had sent its greeting."""
     pair = Pair(Greeting(T, session_id=SESSION_ID, password=PASSWORD))
     pair.greet()
@@ -238,8 +238,8 @@ def test_an_answer_that_comes_when_the_session_may_be_gone_again_does_not_connec
     assert not pair.has_unsent()
 
 
-def test_a_new_session_may_take_longer_to_be_made_than_it_lives_in_silence() -> None:
-    """The server counts from the moment at which it made the session."""
+def test_making_a_new_session_may_take_longer_than_its_timeout() -> None:
+    """The server counts from the time at which it made the session."""
     pair = Pair()
     pair.greet()
     pair.now = 2 * T
@@ -248,7 +248,7 @@ def test_a_new_session_may_take_longer_to_be_made_than_it_lives_in_silence() -> 
 
 def test_time_counts_from_when_the_greeting_was_sent() -> None:
     pair = Pair()
-    pair.now = 5.0  # connecting took so long
+    pair.now = 5.0  # connecting took this long
     pair.greet()
     pair.now = 6.0
     assert one(pair.accept()).sent_at == 5.0
@@ -267,18 +267,18 @@ def test_time_counts_from_when_the_greeting_was_sent() -> None:
     ],
     ids=["HTTP", "TLS alert", "negative", "empty", "short"],
 )
-def test_what_is_no_answer_breaks_the_protocol(data: bytes) -> None:
+def test_bytes_that_are_not_an_answer_break_the_protocol(data: bytes) -> None:
     pair = Pair()
     pair.greet()
     pair.client.receive_data(data, 0.0)
     assert isinstance(broken_by(events_of(pair.client)), ProtocolError)
 
 
-# --- authenticating and re-arming --------------------------------------------------------------------------
+# --- authenticating and restoring watches ------------------------------------------------------------------
 
 
 def set_up_pair(**options: Any) -> Pair:
-    """A pair that authenticates twice and re-arms one watch."""
+    """Return a pair that authenticates twice and restores one watch."""
     greeting = Greeting(T, SESSION_ID, PASSWORD, last_zxid=50, credentials=CREDENTIALS)
     pair = Pair(greeting, watches=watching((WatchKind.DATA, "/a")), **options)
     pair.greet()
@@ -317,7 +317,7 @@ def test_the_answers_to_credentials_and_watches_may_come_in_any_order() -> None:
     assert isinstance(one(pair.reply(AUTH)), Connected)
 
 
-def test_one_answer_too_many_to_a_credential_does_not_count_for_the_watches() -> None:
+def test_a_superfluous_answer_to_a_credential_does_not_count_for_the_watches() -> None:
     pair = set_up_pair()
     pair.reply(AUTH)
     pair.reply(AUTH)
@@ -334,8 +334,8 @@ def test_refused_credentials_end_the_session() -> None:
 
 
 @pytest.mark.parametrize(("code", "words"), [(-6, "not implemented"), (-127, "throttled"), (-4711, "-4711")])
-def test_a_server_that_does_not_set_the_watches_again_is_left(code: int, words: str) -> None:
-    """It may be overloaded; what it says is no breach of the protocol."""
+def test_the_client_leaves_a_server_that_does_not_restore_the_watches(code: int, words: str) -> None:
+    """The server may be overloaded; its answer does not break the protocol."""
     pair = set_up_pair()
     error = broken_by(pair.reply(SET_WATCHES, err=code))
     assert isinstance(error, ConnectionLossError)
@@ -343,18 +343,18 @@ def test_a_server_that_does_not_set_the_watches_again_is_left(code: int, words: 
     assert words in error.reason
 
 
-def test_a_session_that_has_ended_before_its_watches_were_set_again_has_expired() -> None:
+def test_a_session_that_ended_before_its_watches_were_restored_has_expired() -> None:
     pair = set_up_pair()
     assert isinstance(broken_by(pair.reply(SET_WATCHES, err=-112)), SessionExpiredError)
 
 
-def test_watches_are_re_armed_in_batches_of_128_kib() -> None:
+def test_watches_are_restored_in_batches_of_128_kib() -> None:
     paths = [f"/{'x' * 1000}{number}" for number in range(300)]
     pair = Pair(RESUMED, watches=watching(*((WatchKind.CHILD, path) for path in paths)))
     pair.greet()
     pair.accept()
     sizes = [len(data) for data in iter(lambda: pair.client.data_to_send(0.0), b"")]
-    assert len(sizes) == 3, "each batch in a piece of its own, so that the loop can turn in between"
+    assert len(sizes) == 3, "each batch is a separate piece"
     pair = Pair(RESUMED, watches=pair.watches)
     pair.greet()
     pair.accept()
@@ -365,7 +365,7 @@ def test_watches_are_re_armed_in_batches_of_128_kib() -> None:
     assert isinstance(one(pair.reply(SET_WATCHES)), Connected)
 
 
-def test_persistent_watches_are_re_armed_where_the_server_can() -> None:
+def test_persistent_watches_are_restored_if_the_server_has_them() -> None:
     pair = Pair(RESUMED, watches=watching((WatchKind.RECURSIVE, "/a")))
     pair.greet()
     pair.accept()
@@ -376,7 +376,7 @@ def test_persistent_watches_are_re_armed_where_the_server_can() -> None:
     assert isinstance(one(pair.accept()), Connected)
 
 
-def test_connected_comes_before_the_events_of_re_armed_watches() -> None:
+def test_connected_comes_before_the_events_of_restored_watches() -> None:
     pair = set_up_pair()
     assert pair.notify(EventType.DATA_CHANGED, "/a", zxid=60) == []
     pair.reply(AUTH)
@@ -387,8 +387,8 @@ def test_connected_comes_before_the_events_of_re_armed_watches() -> None:
     assert len(pair.watches) == 0
 
 
-def test_an_event_of_a_re_armed_watch_concerns_no_persistent_one() -> None:
-    """Persistent ones are told to read everything again; what is reported may not have happened like that."""
+def test_an_event_of_a_restored_watch_fires_no_persistent_one() -> None:
+    """Persistent ones get a `RESYNC`; the reported event may not be what happened."""
     watches = watching((WatchKind.DATA, "/a"))
     watches.add(WatchKind.PERSISTENT, "/a", "you")
     watches.add(WatchKind.RECURSIVE, "/", "third")
@@ -401,8 +401,8 @@ def test_an_event_of_a_re_armed_watch_concerns_no_persistent_one() -> None:
     assert fired == WatchFired(["me"], WatchEvent(EventType.DATA_CHANGED, "/a"))
 
 
-def test_a_re_armed_watch_that_fires_on_a_connection_that_never_serves_has_not_fired() -> None:
-    """It is re-armed on the next one, and fires there; else nobody would be told."""
+def test_a_restored_watch_that_fires_on_a_connection_that_never_goes_live_has_not_fired() -> None:
+    """The next connection restores it, and it fires there; otherwise its owner would never be notified."""
     pair = set_up_pair()
     pair.notify(EventType.DATA_CHANGED, "/a")
     pair.client.receive_eof()
@@ -459,7 +459,7 @@ def test_requests_are_numbered_from_1_and_their_replies_come_back_in_order() -> 
     assert pair.client.last_zxid == 72
 
 
-def test_what_is_sent_together_goes_in_one_piece_and_only_once() -> None:
+def test_requests_sent_together_leave_in_one_piece_and_once() -> None:
     pair = live_pair()
     pair.ask(GET)
     pair.ask(GET)
@@ -476,7 +476,7 @@ def test_after_the_largest_xid_comes_1() -> None:
     assert one(pair.reply(1, NODE)).ticket is second
 
 
-def test_an_error_is_told_with_its_path_and_the_connection_stays() -> None:
+def test_an_error_names_its_path_and_the_connection_stays() -> None:
     pair = live_pair()
     (ticket,) = asked(pair, GET)
     replied = one(pair.reply(1, err=-101, zxid=9))
@@ -520,7 +520,7 @@ def test_an_error_that_concerns_the_session_ends_the_connection(
 
 @pytest.mark.parametrize("results", [[0, -118, -2], [-118, -2], [-118]])
 def test_a_multi_that_failed_since_the_session_moved_ends_the_connection(results: list[int]) -> None:
-    """Case 22. So servers before 3.5 tell it, and leave the connection open; later ones close it."""
+    """Case 22. Servers before 3.5 report a move like this; later ones close the connection."""
     pair = live_pair()
     multi, other = asked(pair, MultiRequest((CheckRequest("/a", 1),) * len(results)), GET)
     reply = MultiReply(tuple(ErrorReply(code) for code in results))
@@ -534,12 +534,12 @@ def test_a_multi_that_failed_since_the_session_moved_ends_the_connection(results
     assert isinstance(broken, Broken)
     assert isinstance(broken.error, ConnectionLossError)
     assert pair.client.leftover() == ([other], [])
-    assert pair.client.committed_sent_at == float("-inf"), "it is no proof of anything"
+    assert pair.client.committed_sent_at == float("-inf"), "a failed multi proves nothing"
 
 
 @pytest.mark.parametrize("xid", [7, 2, 0, -1000, PING, AUTH, SET_WATCHES])
-def test_a_reply_that_nobody_waits_for_breaks_the_protocol(xid: int) -> None:
-    """Case 36. Unknown, out of order, or to a ping that was not sent."""
+def test_a_reply_to_no_request_breaks_the_protocol(xid: int) -> None:
+    """Case 36. The xid is unknown, out of order, or that of a ping that was not sent."""
     pair = live_pair()
     tickets = asked(pair, GET, GET)
     error = broken_by(pair.reply(xid, NODE))
@@ -549,7 +549,7 @@ def test_a_reply_that_nobody_waits_for_breaks_the_protocol(xid: int) -> None:
 
 
 def test_a_read_only_server_may_refuse_a_write_before_it_answers_earlier_reads() -> None:
-    """Case 24. It answers all else in order."""
+    """Case 24. The server answers all other requests in order."""
     pair = live_pair()
     read, write, last = asked(pair, GET, SetDataRequest("/a", b"", 0), GET)
     refused = one(pair.reply(2, err=-119))
@@ -560,7 +560,7 @@ def test_a_read_only_server_may_refuse_a_write_before_it_answers_earlier_reads()
     assert isinstance(broken_by(pair.reply(2, err=-119)), ProtocolError)
 
 
-def test_a_reply_where_none_is_due_breaks_the_protocol() -> None:
+def test_a_reply_without_a_request_breaks_the_protocol() -> None:
     assert isinstance(broken_by(live_pair().reply(1, NODE)), ProtocolError)
 
 
@@ -583,7 +583,7 @@ def test_bytes_behind_a_reply_are_ignored() -> None:
 
 
 def test_a_malformed_reply_fails_its_request_and_breaks_the_connection() -> None:
-    """Case 32. Asked again it would be answered the same way, on one connection after another."""
+    """Case 32. If the client repeated the request, the server would repeat the reply, on each connection."""
     pair = live_pair()
     first, second = asked(pair, GET, GET)
     replied, broken = pair.reply(1, SyncReply("/"))
@@ -626,7 +626,7 @@ def test_a_negative_length_breaks_the_protocol() -> None:
     assert isinstance(broken_by(events_of(pair.client)), ProtocolError)
 
 
-def test_replies_in_front_of_garbage_still_count_and_nothing_behind_it_does() -> None:
+def test_replies_before_garbage_count_and_those_behind_it_do_not() -> None:
     pair = live_pair()
     first, second = asked(pair, GET, GET)
     pair.server.reply(1, 5, 0, NODE)
@@ -652,7 +652,7 @@ def test_a_request_that_was_dropped_is_not_sent() -> None:
     assert pair.client.data_to_send(1.0) == b""
 
 
-def test_urgent_requests_go_first_and_past_a_full_window() -> None:
+def test_urgent_requests_leave_first_even_if_the_window_is_full() -> None:
     pair = live_pair()
     pair.client.window.is_limited = True
     for _ in range(1000):
@@ -703,7 +703,7 @@ def test_the_window_follows_the_rate_of_the_answers() -> None:
     assert not pair.has_unsent()
 
 
-def test_a_window_that_nobody_fills_does_not_grow() -> None:
+def test_a_window_that_is_never_full_does_not_grow() -> None:
     pair = live_pair()
     for _ in range(100):
         [ticket] = asked(pair, GET)
@@ -720,7 +720,7 @@ def test_time_during_which_the_loop_was_blocked_does_not_shrink_the_window() -> 
     assert pair.client.window.size == 16
 
 
-def test_a_suspect_takes_no_other_request_with_it() -> None:
+def test_a_suspect_is_in_flight_alone() -> None:
     pair = live_pair()
     before, suspect, other = pair.ask(SyncRequest("/")), pair.ask(GET), pair.ask(GET)
     pair.client.window.suspect = suspect
@@ -735,7 +735,7 @@ def test_a_suspect_takes_no_other_request_with_it() -> None:
     assert other.xid == 4
 
 
-def test_a_suspect_that_is_not_sent_keeps_no_other_back() -> None:
+def test_a_suspect_that_is_not_sent_holds_back_no_other() -> None:
     pair = live_pair()
     suspect, *_ = tickets = [pair.ask(GET) for _ in range(3)]
     pair.client.window.suspect = suspect
@@ -762,7 +762,7 @@ def test_a_request_that_cannot_be_encoded_fails_alone() -> None:
     assert one(pair.reply(1, NODE)).ticket is good
 
 
-def test_what_is_left_over_is_told_in_order() -> None:
+def test_leftover_requests_are_in_order() -> None:
     pair = live_pair()
     in_flight = asked(pair, GET, GET)
     unsent = [pair.ask(GET), pair.ask(GET)]
@@ -777,7 +777,7 @@ def test_what_is_left_over_is_told_in_order() -> None:
     assert events_of(pair.client) == []
 
 
-def test_a_dead_connection_sends_nothing_and_wants_nothing() -> None:
+def test_a_dead_connection_sends_nothing_and_has_no_deadline() -> None:
     pair = live_pair()
     pair.ask(GET)
     pair.client.authenticate("digest", b"user:pw")
@@ -800,9 +800,9 @@ def test_only_writes_that_succeeded_count_as_committed() -> None:
     assert pair.client.answered_sent_at == 3.0
 
 
-def test_the_newest_zxid_comes_from_replies_only() -> None:
-    """An event's transaction may have more events to come: after a reconnect these would not be sent again to
-    a client that says that it has seen the transaction.
+def test_only_replies_raise_the_newest_zxid() -> None:
+    """More events of an event's transaction may follow: after a reconnect, the server would not repeat them
+    to a client that claims to have seen the transaction.
     """
     pair = live_pair(watches=watching((WatchKind.CHILD, "/a")))
     pair.notify(EventType.CHILDREN_CHANGED, "/a", zxid=90)
@@ -840,7 +840,7 @@ def test_a_reply_sets_the_watch_of_its_request(request_: Any, reply: Any, code: 
     assert list(pair.watches) == [(kind, "/a", "me")]
 
 
-def test_an_event_is_told_to_those_who_watch_and_once_for_each_time_the_watch_is_set() -> None:
+def test_a_one_shot_watch_fires_once_each_time_it_is_set() -> None:
     """Case 40."""
     pair = live_pair()
     pair.ask(GET_AND_WATCH, "me")
@@ -851,19 +851,19 @@ def test_an_event_is_told_to_those_who_watch_and_once_for_each_time_the_watch_is
     assert pair.notify(EventType.DATA_CHANGED, "/a", zxid=9) == []
 
 
-def test_a_server_before_3_9_does_not_say_in_which_transaction_it_happened() -> None:
+def test_an_event_of_a_server_before_3_9_has_no_zxid() -> None:
     pair = live_pair(watches=watching((WatchKind.DATA, "/a")))
     assert one(pair.notify(EventType.DELETED, "/a")).event.zxid is None
 
 
-def test_beside_a_recursive_watch_a_change_of_children_is_told_after_what_happened_to_the_child() -> None:
+def test_beside_a_recursive_watch_a_change_of_children_follows_the_event_of_the_child() -> None:
     pair = live_pair(watches=watching((WatchKind.RECURSIVE, "/a")))
     pair.watches.add(WatchKind.PERSISTENT, "/a", "you")
     assert pair.notify(EventType.CREATED, "/a/b") == [
         WatchFired(["me"], WatchEvent(EventType.CREATED, "/a/b")),
         WatchFired(["you"], WatchEvent(EventType.CHILDREN_CHANGED, "/a")),
     ]
-    assert len(pair.notify(EventType.CREATED, "/a/b", zxid=9)) == 1  # from 3.9 on the server tells the other
+    assert len(pair.notify(EventType.CREATED, "/a/b", zxid=9)) == 1  # servers from 3.9 report the other
     pair.watches.drop("me")
     pair.tidy("/a")
     (narrowing,) = pair.flush()
@@ -882,7 +882,7 @@ def test_a_read_does_not_rely_on_a_persistent_watch_that_was_dropped_before_it_l
     assert [each.request for each in pair.flush()] == [GET_AND_WATCH]
 
 
-def test_on_the_next_connection_it_is_decided_again_on_what_reaches_the_server_first() -> None:
+def test_the_next_connection_decides_again_which_request_sets_the_watch() -> None:
     pair = live_pair()
     adding, reading = pair.ask(ADD_WATCH, "you"), pair.ask(GET_AND_WATCH, "me")
     assert [each.request for each in pair.flush()] == [ADD_WATCH, GET]
@@ -893,7 +893,7 @@ def test_on_the_next_connection_it_is_decided_again_on_what_reaches_the_server_f
     assert [each.request for each in next_pair.flush()] == [GET_AND_WATCH, ADD_WATCH]
 
 
-def test_a_read_that_relied_on_a_refused_watch_gets_one_of_its_own() -> None:
+def test_a_read_that_relied_on_a_refused_watch_gets_its_own() -> None:
     pair = live_pair()
     pair.ask(ADD_WATCH, "you")
     reading = pair.ask(GET_AND_WATCH, "me")
@@ -907,7 +907,7 @@ def test_a_read_that_relied_on_a_refused_watch_gets_one_of_its_own() -> None:
     assert fired == WatchFired(["me"], WatchEvent(EventType.DATA_CHANGED, "/a"))
 
 
-def test_a_removal_that_is_no_longer_needed_is_answered_without_being_sent() -> None:
+def test_an_unneeded_removal_is_answered_without_being_sent() -> None:
     pair = live_pair()
     pair.ask(GET_AND_WATCH, "me")
     removal = pair.tidy("/a")
@@ -916,7 +916,7 @@ def test_a_removal_that_is_no_longer_needed_is_answered_without_being_sent() -> 
     assert events_of(pair.client) == [Replied(removal, None, None, 0)]
 
 
-def test_an_event_before_the_reply_of_the_request_that_set_the_watch_is_held_until_then() -> None:
+def test_an_event_before_the_reply_that_sets_its_watch_is_held_until_the_reply() -> None:
     """Case 39."""
     pair = live_pair()
     pair.ask(GET)
@@ -931,7 +931,7 @@ def test_an_event_before_the_reply_of_the_request_that_set_the_watch_is_held_unt
     assert pair.notify(EventType.DATA_CHANGED, "/a", zxid=9) == []
 
 
-def test_an_event_that_was_meant_for_another_watch_of_the_znode_leaves_the_one_being_set_alone() -> None:
+def test_an_event_of_another_watch_of_the_znode_does_not_fire_the_one_being_set() -> None:
     pair = live_pair(watches=watching((WatchKind.DATA, "/a")))
     pair.ask(GET_AND_WATCH, "you")
     pair.flush()
@@ -986,8 +986,8 @@ def test_pings_keep_an_idle_connection_alive() -> None:
     assert pair.now == pytest.approx(20 * T / 3)
 
 
-def test_a_stream_that_takes_nothing_is_not_pinged_again_and_again() -> None:
-    """The ping waits in the client while the network is clogged; no second one may pile up behind it."""
+def test_a_clogged_stream_gets_only_one_ping() -> None:
+    """The ping waits in the client while the network is clogged; no second one may queue behind it."""
     pair = live_pair()
     ticks = 0
     while not pair.client.is_dead:
@@ -998,7 +998,7 @@ def test_a_stream_that_takes_nothing_is_not_pinged_again_and_again() -> None:
     assert pair.now == 2 * T / 3
 
 
-def test_a_connection_on_which_nothing_is_heard_for_two_thirds_of_the_timeout_is_dead() -> None:
+def test_a_connection_that_is_silent_for_two_thirds_of_the_timeout_is_dead() -> None:
     pair = live_pair()
     asked(pair, GET)
     pair.now = 1.0
@@ -1014,8 +1014,8 @@ def test_a_connection_on_which_nothing_is_heard_for_two_thirds_of_the_timeout_is
 
 
 @pytest.mark.parametrize("lost", [1, FIRST_SIZE])
-def test_a_lost_reply_ends_the_connection_though_pings_are_answered(lost: int) -> None:
-    """A full window lets no later request leave, whose reply would show the loss."""
+def test_a_lost_reply_ends_the_connection_although_pings_are_answered(lost: int) -> None:
+    """The reply to a later request would show the loss, but a full window permits no later request."""
     pair = live_pair()
     in_flight = [pair.ask(GetDataRequest("/lost")) for _ in range(lost)]
     pair.flush()
@@ -1041,7 +1041,7 @@ def test_any_byte_breaks_the_silence() -> None:
 
 
 def test_while_bytes_are_heard_the_session_is_not_given_up() -> None:
-    """However long one reply takes: the server reports the end of a session."""
+    """A reply may take any time, because the server reports the end of a session."""
     pair = live_pair()
     asked(pair, GET)
     pair.server.reply(1, 1, 0, NODE)
@@ -1063,7 +1063,7 @@ def arriving_at(pair: Pair) -> PartialReply | None:
     return pair.client.partial_reply
 
 
-def test_a_reply_whose_end_has_not_come_is_known_by_its_request() -> None:
+def test_an_incomplete_reply_is_known_by_its_request() -> None:
     pair = live_pair()
     first, second = asked(pair, GET, GET)
     pair.server.reply(first.xid, 1, 0, NODE)
@@ -1072,7 +1072,7 @@ def test_a_reply_whose_end_has_not_come_is_known_by_its_request() -> None:
     size = len(data) // 2
     assert arriving_at(pair) is None
     pair.client.receive_data(data[:7], 1.0)
-    assert arriving_at(pair) is None  # its number is not there yet
+    assert arriving_at(pair) is None  # its xid has not arrived
     pair.client.receive_data(data[7:20], 2.0)
     assert arriving_at(pair) == PartialReply(first, size - 4, 16, 2.0)
     pair.client.receive_data(data[20:30], 3.0)
@@ -1084,7 +1084,7 @@ def test_a_reply_whose_end_has_not_come_is_known_by_its_request() -> None:
 
 
 def test_a_frame_that_announces_more_than_the_server_sent_ends_the_connection() -> None:
-    """All that follows is taken for its rest, and as bytes arrive, nothing else would end the wait."""
+    """All later bytes are taken for its rest, and as bytes arrive, nothing else would end the wait."""
     pair = live_pair()
     asked(pair, GET)
     pair.client.receive_data((50_000).to_bytes(4) + b"\x00\x00\x00\x01 and no more", pair.now)
@@ -1098,7 +1098,7 @@ def test_a_frame_that_announces_more_than_the_server_sent_ends_the_connection() 
     assert "its length was wrong" in str(broken_by(answers[1]))
 
 
-def test_an_event_whose_end_has_not_come_is_no_reply() -> None:
+def test_an_incomplete_event_is_not_a_partial_reply() -> None:
     pair = live_pair()
     asked(pair, GET)
     pair.server.notify(1, WatchEventMessage(EventType.CREATED, KeeperState.CONNECTED, "/a"))
@@ -1106,7 +1106,7 @@ def test_an_event_whose_end_has_not_come_is_no_reply() -> None:
     assert arriving_at(pair) is None
 
 
-def test_after_a_block_the_socket_is_looked_at_first_and_silence_counts_from_there() -> None:
+def test_after_a_block_the_client_pings_and_silence_counts_from_its_end() -> None:
     pair = live_pair()
     pair.now = 0.9 * T
     pair.client.was_blocked(0.1 * T, pair.now)
@@ -1120,11 +1120,11 @@ def test_after_a_block_the_socket_is_looked_at_first_and_silence_counts_from_the
     assert not pair.client.is_dead
 
 
-def test_what_waited_in_the_socket_during_a_block_counts_as_heard_when_the_loop_last_ran() -> None:
+def test_bytes_that_waited_during_a_block_count_as_heard_when_the_loop_last_ran() -> None:
     pair = live_pair()
     pair.now = 0.3 * T
     asked(pair, GET)
-    pair.now = 1.2 * T  # a timeout after what was heard before, but not after the loop ran
+    pair.now = 1.2 * T  # a timeout after the last byte, but not after the loop's last turn
     pair.client.was_blocked(0.3 * T, pair.now)
     pair.client.tick(pair.now)
     assert isinstance(one(pair.reply(1, NODE)), Replied)
@@ -1132,7 +1132,7 @@ def test_what_waited_in_the_socket_during_a_block_counts_as_heard_when_the_loop_
     assert pair.client.answered_sent_at == 0.3 * T
 
 
-def test_after_a_block_that_the_session_cannot_have_outlived_nothing_is_looked_for() -> None:
+def test_after_a_block_longer_than_the_session_waiting_bytes_prove_nothing() -> None:
     pair = live_pair()
     asked(pair, GET)
     pair.now = 1.3 * T
@@ -1140,7 +1140,7 @@ def test_after_a_block_that_the_session_cannot_have_outlived_nothing_is_looked_f
     assert isinstance(broken_by(pair.reply(1, NODE)), ConnectionLossError)
 
 
-def test_if_nothing_waited_in_the_socket_the_session_ends_at_its_own_limit() -> None:
+def test_without_waiting_bytes_the_session_is_given_up_soon_after_a_block() -> None:
     pair = live_pair()
     pair.now = 1.2 * T
     pair.client.was_blocked(0.3 * T, pair.now)
@@ -1152,7 +1152,7 @@ def test_if_nothing_waited_in_the_socket_the_session_ends_at_its_own_limit() -> 
     assert isinstance(broken_by(events_of(pair.client)), ConnectionLossError)
 
 
-def test_a_process_that_slept_longer_than_its_session_takes_no_old_bytes_as_a_proof_of_life() -> None:
+def test_after_a_sleep_longer_than_the_session_old_bytes_prove_nothing() -> None:
     """Case 19."""
     pair = live_pair()
     tickets = asked(pair, GET)
@@ -1163,14 +1163,14 @@ def test_a_process_that_slept_longer_than_its_session_takes_no_old_bytes_as_a_pr
     assert pair.client.leftover() == (tickets, [])
 
 
-def test_a_process_that_slept_less_goes_on() -> None:
+def test_after_a_shorter_sleep_the_connection_continues() -> None:
     pair = live_pair()
     asked(pair, GET)
     pair.now = T - 0.001
     assert isinstance(one(pair.reply(1, NODE)), Replied)
 
 
-def test_a_ping_answered_before_an_older_request_takes_nothing_back() -> None:
+def test_an_answer_to_an_older_request_does_not_lower_the_answered_time() -> None:
     pair = live_pair()
     asked(pair, GET)
     pair.now = T / 3
@@ -1181,8 +1181,27 @@ def test_a_ping_answered_before_an_older_request_takes_nothing_back() -> None:
     assert pair.client.answered_sent_at == T / 3
 
 
+def test_a_suspended_machine_loses_the_connection_and_ages_its_answers() -> None:
+    pair = live_pair()
+    pair.client.suspended(5.0)
+    error = broken_by(events_of(pair.client))
+    assert isinstance(error, ConnectionLossError)
+    assert error.reason == "the machine was suspended for 5.0 seconds"
+    assert pair.client.answered_sent_at == -5.0
+
+
+def test_progress_changes_with_each_step_of_the_set_up() -> None:
+    pair = set_up_pair()
+    seen = [pair.client.progress]
+    for xid in (AUTH, AUTH, SET_WATCHES):
+        pair.reply(xid)
+        seen.append(pair.client.progress)
+    assert len(set(seen)) == 4
+    assert pair.client.timeout == T
+
+
 def test_time_does_nothing_before_the_greeting_is_answered() -> None:
-    """The driver bounds how long a server may take for that."""
+    """The caller bounds the time for the answer."""
     pair = Pair()
     pair.greet()
     pair.client.tick(1e9)
@@ -1193,7 +1212,7 @@ def test_time_does_nothing_before_the_greeting_is_answered() -> None:
 # --- retiring ----------------------------------------------------------------------------------------------
 
 
-def test_one_that_retires_sends_nothing_new_and_ends_when_all_is_answered() -> None:
+def test_a_retired_connection_sends_no_requests_and_ends_when_all_are_answered() -> None:
     pair = live_pair()
     first, second = asked(pair, GET, GET)
     pair.client.retire("there is a better one")
@@ -1209,19 +1228,19 @@ def test_one_that_retires_sends_nothing_new_and_ends_when_all_is_answered() -> N
     assert pair.client.leftover() == ([], [later])
 
 
-def test_one_that_retires_with_nothing_in_flight_ends_at_once() -> None:
+def test_a_retired_connection_with_nothing_in_flight_ends_immediately() -> None:
     pair = live_pair()
     pair.client.retire("there is a better one")
     assert pair.client.is_dead
 
 
-# --- whatever a peer sends ---------------------------------------------------------------------------------
+# --- arbitrary bytes ---------------------------------------------------------------------------------------
 
 LIMIT_SMALL = 2000
 
 
 def side_in(stage: Stage) -> ClientSide:
-    """A client side in that stage, with requests of many kinds in flight and watches of all kinds."""
+    """Return a client side in that stage, with many types of requests in flight and all kinds of watches."""
     watches = watching(*((kind, "/a") for kind in WatchKind), (WatchKind.RECURSIVE, "/"))
     greeting = Greeting(T, SESSION_ID, PASSWORD, last_zxid=50, credentials=CREDENTIALS)
     pair = Pair(greeting, watches=watches, packet_size_max=LIMIT_SMALL)
@@ -1243,7 +1262,7 @@ def side_in(stage: Stage) -> ClientSide:
 
 
 def messages() -> st.SearchStrategy[bytes]:
-    """Frames that are almost right: headers that may be expected, with any body."""
+    """Generate frames that are almost right: expected headers with any body."""
     xids = st.sampled_from([1, 2, 3, 4, 5, 0, -1, -2, -4, -8, -9, 2**31 - 1])
     headers = st.builds(
         struct.Struct("!iqi").pack,
@@ -1263,7 +1282,7 @@ def messages() -> st.SearchStrategy[bytes]:
 
 
 def feed(side: ClientSide, data: bytes, sizes: Iterator[int]) -> list[ClientEvent]:
-    """Feed the data in chunks of those sizes, check what must hold at every moment, and return the events."""
+    """Feed the data in chunks of those sizes, check the invariants after each, and return the events."""
     position, now = 0, 5.0
     events: list[ClientEvent] = []
     while position < len(data):
@@ -1296,14 +1315,14 @@ FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCh
     ),
     sizes=SIZES,
 )
-def test_arbitrary_bytes_raise_nothing_and_hold_no_more_than_a_message(
+def test_arbitrary_bytes_raise_no_error_and_at_most_one_frame_is_buffered(
     stage: Stage, data: bytes, sizes: list[int]
 ) -> None:
     feed(side_in(stage), data, cycle(sizes))
 
 
 def recorded_conversation() -> list[bytes]:
-    """What a server says to `side_in(Stage.GREETING)`: until it is live, and then."""
+    """Return a server's bytes to `side_in(Stage.GREETING)`: until it is live, and later."""
     pair = Pair(
         Greeting(T, SESSION_ID, PASSWORD, last_zxid=50, credentials=CREDENTIALS),
         watches=watching(*((kind, "/a") for kind in WatchKind), (WatchKind.RECURSIVE, "/")),
@@ -1335,7 +1354,7 @@ CONVERSATION = recorded_conversation()
 
 @st.composite
 def mutations(draw: st.DrawFn) -> list[bytes]:
-    """The conversation with bytes flipped, cut out or repeated."""
+    """Generate the conversation with bytes flipped, cut out or repeated."""
     parts = [bytearray(part) for part in CONVERSATION]
     for _ in range(draw(st.integers(1, 4))):
         data = draw(st.sampled_from(parts))
@@ -1355,7 +1374,7 @@ def mutations(draw: st.DrawFn) -> list[bytes]:
 
 @FUZZ
 @given(parts=mutations(), sizes=SIZES)
-def test_a_conversation_that_was_tampered_with_raises_nothing(parts: list[bytes], sizes: list[int]) -> None:
+def test_a_modified_conversation_raises_no_error(parts: list[bytes], sizes: list[int]) -> None:
     side = side_in(Stage.GREETING)
     for part in parts:
         feed(side, part, cycle(sizes))
@@ -1363,10 +1382,10 @@ def test_a_conversation_that_was_tampered_with_raises_nothing(parts: list[bytes]
 
 @FUZZ
 @given(sizes=SIZES)
-def test_a_conversation_says_the_same_however_it_is_split(sizes: list[int]) -> None:
+def test_a_conversation_yields_the_same_events_however_it_is_split(sizes: list[int]) -> None:
     side = side_in(Stage.GREETING)
     kinds = [type(event) for part in CONVERSATION for event in feed(side, part, cycle(sizes))]
     set_up = [Connected, WatchFired]
-    # The recursive watch hears of /b/c; the one that is being set hears of it after its reply.
+    # The recursive watch gets the event of /b/c; the watch being set gets it after its reply.
     live = [Replied, WatchFired, Replied, Replied, WatchFired, WatchFired, Replied]
     assert kinds == set_up + live

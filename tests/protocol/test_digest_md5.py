@@ -1,4 +1,4 @@
-"""DIGEST-MD5: the examples of RFC 2831, names that need care, and servers that are not who they should be."""
+"""DIGEST-MD5: the examples of RFC 2831, unusual names, and servers that fail to prove their identity."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_the_examples_of_the_rfc(
     assert exchange.respond(b"rspauth=" + proof) is None
 
 
-def test_zookeepers_servers_have_one_digest_uri_whatever_they_are_called() -> None:
+def test_all_zookeeper_servers_have_the_same_digest_uri() -> None:
     exchange = CHRIS.exchange("zk1.example.org", b"\x00\xff\x10")
     response = exchange.respond(ZOOKEEPER)
     assert response is not None
@@ -112,16 +112,16 @@ def test_a_challenge_may_have_no_realm() -> None:
         b'nonce="' + b"n" * 2048 + b'",algorithm=md5-sess',
     ],
 )
-def test_what_is_no_challenge_is_told(challenge: bytes) -> None:
+def test_a_token_that_is_not_a_challenge_is_refused(challenge: bytes) -> None:
     assert why_not(challenge) == "the server did not answer in DIGEST-MD5: does it use another mechanism?"
 
 
 @pytest.mark.parametrize("challenge", [None, b""])
-def test_a_server_that_challenges_nobody_has_no_sasl(challenge: bytes | None) -> None:
+def test_a_server_that_sends_no_challenge_has_no_sasl(challenge: bytes | None) -> None:
     assert why_not(challenge) == "the server sent no challenge: SASL is not configured there"
 
 
-def test_a_server_that_insists_on_protection_is_not_spoken_to() -> None:
+def test_a_server_that_requires_protection_is_refused() -> None:
     challenge = CHALLENGE.replace(b'qop="auth"', b'qop="auth-int,auth-conf"')
     assert why_not(challenge) == "the server wants SASL to protect what follows: use TLS instead"
 
@@ -151,13 +151,13 @@ def test_quotes_and_backslashes_are_escaped_and_are_hashed_as_they_are() -> None
 @pytest.mark.parametrize(
     ("name", "password", "hashed_name", "hashed_password"),
     [
-        # of the three, each that is Latin-1 is hashed in Latin-1, and only then (RFC 2831, 2.1.2.1)
+        # each of the three is hashed in Latin-1 if it is Latin-1 (RFC 2831, 2.1.2.1)
         ("zoë", "geheim", b"zo\xeb", b"geheim"),
         ("zoë", "日本", b"zo\xeb", "日本".encode()),
         ("日本", "pässwort", "日本".encode(), b"p\xe4sswort"),
     ],
 )
-def test_what_is_latin_1_is_hashed_so_though_it_is_sent_in_utf_8(
+def test_latin_1_text_is_hashed_as_latin_1_although_it_is_sent_in_utf_8(
     name: str, password: str, hashed_name: bytes, hashed_password: bytes
 ) -> None:
     response = answer_to(
@@ -175,11 +175,11 @@ def test_a_server_without_utf_8_gets_latin_1() -> None:
 
 
 @pytest.mark.parametrize(("name", "password"), [("日本", "pw"), ("bob", "日本")])
-def test_a_server_without_utf_8_cannot_know_every_name_or_password(name: str, password: str) -> None:
+def test_a_server_without_utf_8_cannot_represent_every_name_or_password(name: str, password: str) -> None:
     with pytest.raises(AuthFailedError) as caught:
         answer_to(b'nonce="n",algorithm=md5-sess', DigestMD5(name, password))
     assert caught.value.reason == "the server requires Latin-1, but user or password has other characters"
-    assert caught.value.__context__ is None  # which would hold it
+    assert caught.value.__context__ is None  # which would contain the password
 
 
 def _response_in(response: bytes) -> bytes:
@@ -220,15 +220,15 @@ def test_a_server_that_proves_nothing_is_not_trusted(final: bytes) -> None:
 
 
 @pytest.mark.parametrize("final", [None, b""])
-def test_a_server_that_says_nothing_in_the_end_has_not_accepted(final: bytes | None) -> None:
-    """Case 65. Apache's says that with `zookeeper.allowSaslFailedClients`."""
+def test_a_server_without_a_final_token_has_not_accepted(final: bytes | None) -> None:
+    """Case 65. An Apache server does this with `zookeeper.allowSaslFailedClients`."""
     exchange = DigestExchange(CHRIS, b"OA6MHXh6VqTrRk", b"imap/elwood.innosoft.com")
     exchange.respond(CHALLENGE)
     with pytest.raises(AuthFailedError, match="no proof that it accepts and knows the password"):
         exchange.respond(final)
 
 
-# --- what is passed --------------------------------------------------------------------------------------
+# --- arguments -------------------------------------------------------------------------------------------
 
 
 def test_the_password_is_not_shown() -> None:
@@ -245,7 +245,7 @@ def test_the_password_is_not_shown() -> None:
         (("bob", None), "password must be a str, not NoneType"),
     ],
 )
-def test_what_is_no_str_is_a_type_error_that_shows_no_secret(arguments: Any, message: str) -> None:
+def test_a_wrong_type_is_an_error_that_shows_no_secret(arguments: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message) as caught:
         DigestMD5(*arguments)
     assert "open-sesame" not in str(caught.value)
@@ -259,7 +259,7 @@ def test_what_is_no_str_is_a_type_error_that_shows_no_secret(arguments: Any, mes
         (("\udfff", "open-sesame"), "username must not contain a lone surrogate"),
     ],
 )
-def test_what_cannot_be_right_is_a_value_error_that_shows_no_secret(arguments: Any, message: str) -> None:
+def test_a_wrong_value_is_an_error_that_shows_no_secret(arguments: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         DigestMD5(*arguments)
     assert "open-sesame" not in str(caught.value)

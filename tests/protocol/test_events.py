@@ -1,4 +1,4 @@
-"""What a connection tells its driver; nothing of it shows a secret."""
+"""The events of a connection; none of them shows a secret."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_reprs_name_the_session() -> None:
     assert repr(connected) == "Connected(session_id=0x1f, timeout=10.0, read_only=True)"
 
 
-def test_a_greeting_asks_for_a_new_session_unless_told_otherwise() -> None:
+def test_a_greeting_requests_a_new_session_by_default() -> None:
     greeting = Greeting(10.0)
     assert greeting.session_id == greeting.last_zxid == 0
     assert greeting.password == bytes(16)
@@ -56,7 +56,7 @@ def test_a_greeting_asks_for_a_new_session_unless_told_otherwise() -> None:
     assert greeting.credentials == ()
 
 
-def test_a_ticket_is_unsent_until_it_is_sent() -> None:
+def test_a_new_ticket_is_unsent() -> None:
     ticket = Ticket(GetDataRequest("/a"), watcher="me")
     assert ticket.request == GetDataRequest("/a")
     assert ticket.watcher == "me"

@@ -1,4 +1,4 @@
-"""The first message each way."""
+"""The first message of each side."""
 
 from __future__ import annotations
 
@@ -43,6 +43,6 @@ def test_the_session_id_0_breaks_the_protocol(asked: int) -> None:
 
 @pytest.mark.parametrize(("timeout_ms", "session_id"), [(0, 0), (0, 9), (-1, 9)])
 def test_a_new_session_that_is_refused_has_not_expired(timeout_ms: int, session_id: int) -> None:
-    """After an expiry a new session is asked for at once: against such a server, without end or pause."""
+    """After an expiry the client requests a new session immediately: with such a server, forever."""
     error = why_refused(Greeting(10.0), ConnectReply(0, timeout_ms, session_id, PASSWORD))
     assert isinstance(error, ProtocolError)

@@ -1,4 +1,4 @@
-"""The heartbeat of checks, with a timeout of 16 s: a round every second, a server is left after two."""
+"""The heartbeat of checks, with a timeout of 16 s: a round every second, and two to leave a server."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def send(checks: HoldChecks, now: float) -> tuple[str, ...]:
 
 
 def steady_at(now: float, *paths: str) -> tuple[HoldProof, HoldChecks]:
-    """One check was sent and answered at that time, and the next is an ordinary one."""
+    """Return a proof and its checks, after one check was sent and answered at that time."""
     proof, checks = attached_at(now, *paths)
     send(checks, now)
     assert checks.succeeded(now) == paths
@@ -64,14 +64,14 @@ def test_a_fresh_hold_is_checked_at_once_and_then_every_sixteenth() -> None:
     assert send(checks, 4.0) == ("/a",)
 
 
-def test_a_round_names_all_holds_in_the_order_in_which_they_came() -> None:
+def test_a_round_names_all_holds_in_the_order_in_which_they_were_added() -> None:
     _, checks = steady_at(0.0, "/b", "/a")
     checks.add_found("/c", 0.1)
     assert checks.paths == ("/b", "/a", "/c")
     assert send(checks, EVERY) == ("/b", "/a", "/c")
 
 
-def test_the_first_check_of_new_holds_names_only_these_and_does_not_put_off_the_round() -> None:
+def test_the_first_check_of_new_holds_names_only_them_and_does_not_delay_the_round() -> None:
     _, checks = steady_at(0.0, "/b", "/a")
     checks.add("/c")
     checks.add("/d")
@@ -83,7 +83,7 @@ def test_the_first_check_of_new_holds_names_only_these_and_does_not_put_off_the_
     assert send(checks, EVERY) == ("/b", "/a", "/c", "/d")
 
 
-def test_a_round_that_is_due_names_the_new_holds_too() -> None:
+def test_a_round_that_is_due_also_names_the_new_holds() -> None:
     _, checks = steady_at(0.0, "/a")
     send(checks, EVERY)
     checks.add("/b")
@@ -113,7 +113,7 @@ def test_a_check_waits_for_its_predecessor_and_is_then_sent_at_once() -> None:
 def test_a_hold_is_proven_only_when_a_check_has_found_its_node_and_time_is_left() -> None:
     proof, checks = steady_at(0.0, "/a")
     assert proof.valid_until == VALID
-    # in this test no answer is told to the proof, so the forecast has only its own checks
+    # this test reports no answer to the proof, so the forecast has only its own checks
     assert checks.is_proven("/a", 6.0)
     assert not checks.is_proven("/a", 8.0)
     send(checks, 1.0)
@@ -127,7 +127,7 @@ def test_a_hold_is_proven_only_when_a_check_has_found_its_node_and_time_is_left(
     assert not checks.is_proven("/b", 1.2)
 
 
-def test_a_check_asked_for_is_sent_later_and_names_only_its_hold() -> None:
+def test_a_requested_check_names_only_its_hold() -> None:
     _, checks = steady_at(0.0, "/a", "/b")
     assert checks.ask("/b") == 2
     assert send(checks, 0.5) == ("/b",)
@@ -136,12 +136,12 @@ def test_a_check_asked_for_is_sent_later_and_names_only_its_hold() -> None:
     assert checks.next_deadline() == EVERY
 
 
-def test_what_is_asked_for_while_a_check_is_on_its_way_is_answered_by_the_next() -> None:
+def test_a_request_during_a_check_in_flight_is_answered_by_the_next_check() -> None:
     _, checks = steady_at(0.0, "/a")
     assert checks.ask("/a") == 2
     assert checks.next_deadline() == SOON
     send(checks, 0.5)
-    assert checks.ask("/a") == 3  # the one on its way may have been committed before
+    assert checks.ask("/a") == 3  # the one in flight may have been committed before
     assert checks.next_deadline() == 0.5 + LEAVE
     checks.succeeded(0.6)
     assert checks.found_number("/a") == 2
@@ -169,7 +169,7 @@ def test_on_a_session_long_without_writes_two_checks_prove_a_hold() -> None:
     assert checks.next_deadline() == 32.1 + EVERY
 
 
-def test_two_checks_at_once_are_all_when_they_prove_nothing() -> None:
+def test_at_most_two_checks_leave_immediately() -> None:
     proof, checks = attached_at(0.0, "/a")
     send(checks, 20.0)
     checks.succeeded(20.1)
@@ -190,7 +190,7 @@ def test_a_server_is_left_when_a_check_stays_unanswered() -> None:
     assert checks.unanswered(3.0)
 
 
-def test_answers_to_what_was_sent_before_the_check_give_the_server_more_time() -> None:
+def test_answers_to_earlier_requests_give_the_server_more_time() -> None:
     _, checks = steady_at(0.0, "/a")
     checks.replied_to_earlier(0.5)
     assert checks.next_deadline() == EVERY
@@ -274,7 +274,14 @@ def test_a_failure_that_names_no_hold_waits_for_the_next_check() -> None:
     assert checks.next_deadline() == 1.0 + EVERY
 
 
-def test_discarding_what_is_not_held_does_nothing() -> None:
+def test_requesting_a_check_of_an_unknown_path_has_no_effect() -> None:
+    _, checks = steady_at(0.0, "/a")
+    deadline = checks.next_deadline()
+    checks.ask("/b")
+    assert checks.next_deadline() == deadline
+
+
+def test_discarding_an_unknown_path_has_no_effect() -> None:
     _, checks = steady_at(0.0, "/a")
     checks.discard("/x")
     assert checks.paths == ("/a",)
@@ -358,14 +365,14 @@ def test_a_part_that_fails_loses_its_hold_and_leaves_the_other_parts_alone() -> 
 
 def test_only_the_first_part_is_repeated_at_once_for_a_proof() -> None:
     _, checks = attached_at(0.0, *LONG)
-    checks.take_due(20.0)  # nothing is proven by then, so a second check may follow at once
+    checks.take_due(20.0)  # nothing is proven at that time, so a second check may follow immediately
     for now in (20.1, 20.2, 20.3):
         checks.succeeded(now)
     assert checks.take_due(20.3) == [(A,)]
 
 
 def test_many_nodes_gone_at_once_are_found_in_few_checks() -> None:
-    """As when an administrator removes a directory of locks: each failure names one."""
+    """An administrator may remove a directory of locks; each failure names one."""
     paths = [f"/{number}" for number in range(1000)]
     gone = set(paths[::2])
     _, checks = attached_at(0.0, *paths)
@@ -426,7 +433,7 @@ def test_the_parts_of_one_check_count_once_towards_a_slow_link() -> None:
         checks.add(f"/locks/{name:02}")
     parts = checks.take_due(0.0)
     assert len(parts) > 5
-    for now in (0.1, *[1.5] * (len(parts) - 1)):  # the loop was blocked behind the first part's answer
+    for now in (0.1, *[1.5] * (len(parts) - 1)):  # the loop was blocked after the first part's answer
         checks.succeeded(now)
         assert not checks.is_link_slow
     for sent_at in (2.0, 4.0, 6.0):

@@ -1,4 +1,4 @@
-"""Whether a hold will be kept, foreseen from the proof, the round trip and when the next check is due."""
+"""The forecast whether a hold stays proven, from the proof, the round trip and the next check."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROUND_TRIPS = [hundredths / 100 for hundredths in (1, 2, 4, 6, 7, 8, 9, 10)]
 
 
 class Client:
-    """A client on a link that never changes: pings while it has no hold, and then checks."""
+    """A client on a constant link: it pings while it has no hold, and sends checks later."""
 
     def __init__(self, round_trip: float) -> None:
         self.round_trip = round_trip * T
@@ -87,7 +87,7 @@ def test_beyond_the_bound_no_hold_begins(round_trip: float) -> None:
 
 
 def test_on_a_fast_link_a_hold_begins_with_the_first_check() -> None:
-    """It must not wait for more than it did when time left was all that was asked for."""
+    """The forecast must not delay a hold on a fast link."""
     for idle in range(0, 160, 3):
         client = Client(0.001)
         client.idle_until(idle / 10 * T)
@@ -107,13 +107,13 @@ def test_a_forecast_changes_nothing() -> None:
         assert getattr(client.proof, name) == getattr(copy, name)
 
 
-def test_nothing_proven_will_not_last() -> None:
+def test_a_missing_proof_does_not_last() -> None:
     assert not will_last(HoldProof(), now=0.0, next_check_at=-math.inf)
     proof = HoldProof()
     proof.attached(sent_at=0.0, timeout=T)
     assert not will_last(proof, now=1.0, next_check_at=1.0)
 
 
-def test_the_bound_that_the_docs_give_is_kept() -> None:
+def test_the_documented_bound_holds() -> None:
     assert ROUND_TRIP_MAX in ROUND_TRIPS
     assert list(product(ROUND_TRIPS, [ROUND_TRIP_MAX]))[-1] == (ROUND_TRIP_MAX, ROUND_TRIP_MAX)

@@ -69,7 +69,7 @@ def test_a_write_sent_after_these_answers_proves_a_touch(answers: list[Answer], 
     assert proof.valid_until == touched_at + VALID
 
 
-def test_a_known_tick_stands_for_the_quarter_of_the_timeout() -> None:
+def test_a_known_tick_replaces_the_quarter_of_the_timeout() -> None:
     answers = [ping(1, 2), ping(4, 5), write(6, 7)]
     assert proof_after(*answers).write_proves_until == 1 + VALID
     assert proof_after(*answers, half_tick=1.0).write_proves_until == 4 + VALID
@@ -77,10 +77,10 @@ def test_a_known_tick_stands_for_the_quarter_of_the_timeout() -> None:
     assert proof_after(*answers, half_tick=5.0).write_proves_until == CONNECT + VALID
 
 
-def test_a_write_proves_what_was_known_when_it_was_sent() -> None:
+def test_a_write_proves_only_what_was_known_at_its_send() -> None:
     proof = proof_after(ping(1, 2))
     at_send = proof.write_proves_until
-    proof.answered(sent_at=6, now=7, committed=True)  # answered at the very time at which the other was sent
+    proof.answered(sent_at=6, now=7, committed=True)  # answered at the same time at which the other was sent
     proof.write_committed(at_send)
     assert proof.valid_until == CONNECT + VALID
 
@@ -101,7 +101,7 @@ def test_the_steady_state_leaves_nine_sixteenths_after_the_newest_check() -> Non
     assert proof.valid_until == pytest.approx(30 + 9, abs=1)
 
 
-def test_a_new_connection_forgets_the_history_and_keeps_what_was_proven() -> None:
+def test_a_new_connection_forgets_the_history_and_keeps_the_proof() -> None:
     proof = proof_after(ping(1, 2), write(6, 7))
     proof.write_committed(proof.write_proves_until)
     of_the_old = proof.write_proves_until
@@ -119,7 +119,7 @@ def test_a_new_connection_forgets_the_history_and_keeps_what_was_proven() -> Non
     assert proof.valid_until == 9 + VALID
 
 
-def test_the_smallest_timeout_counts_and_shortens_what_was_proven() -> None:
+def test_the_smallest_timeout_counts_and_shortens_the_proof() -> None:
     proof = proof_after()
     proof.write_committed(proof.write_proves_until)
     proof.attached(sent_at=2, timeout=T / 2)
@@ -131,6 +131,14 @@ def test_the_smallest_timeout_counts_and_shortens_what_was_proven() -> None:
     assert proof.valid_until == 2 + VALID / 2
 
 
+def test_a_suspension_shortens_the_proof() -> None:
+    proof = proof_after()
+    proof.write_committed(proof.write_proves_until)
+    valid_until = proof.valid_until
+    proof.suspended(2.0)
+    assert proof.valid_until == valid_until - 2.0
+
+
 def test_before_the_first_connection_nothing_is_proven() -> None:
     proof = HoldProof()
     assert (proof.timeout, proof.valid_until, proof.write_proves_until) == (math.inf, -math.inf, -math.inf)
@@ -139,7 +147,7 @@ def test_before_the_first_connection_nothing_is_proven() -> None:
 
 
 @pytest.mark.parametrize("wrong", [0.0, -1.0, math.nan])
-def test_what_is_not_above_zero_is_refused(wrong: float) -> None:
+def test_a_value_that_is_not_above_zero_is_refused(wrong: float) -> None:
     with pytest.raises(ValueError, match="half_tick must be above 0"):
         HoldProof(half_tick=wrong)
     with pytest.raises(ValueError, match="timeout must be above 0"):
@@ -147,7 +155,7 @@ def test_what_is_not_above_zero_is_refused(wrong: float) -> None:
 
 
 def prove_by_definition(answers: list[Answer], half_tick: float) -> float:
-    """The rule as it is written down, over the whole history: what a write sent now would prove."""
+    """Apply the rule by its definition to the whole history: return what a write sent now would prove."""
     writes = [answer for answer in answers if answer.committed]
     if not writes:
         return CONNECT + VALID
@@ -170,7 +178,7 @@ def test_thinning_only_ever_makes_the_proof_older_and_never_by_much(seed: int) -
         history.append(answer)
         proof.answered(sent_at=sent_at, now=now, committed=answer.committed)
         exactly = prove_by_definition(history, half_tick)
-        # Thinned to T/64, and nothing older than a timeout is remembered, for it would prove nothing.
+        # Touches are thinned to T/64, and those older than a timeout are dropped, because they prove nothing.
         assert exactly - T / 64 - 1e-9 <= proof.write_proves_until <= exactly or exactly < now, f"seed {seed}"
         assert newest <= proof.write_proves_until <= exactly, f"seed {seed}"
         newest = proof.write_proves_until
@@ -178,7 +186,7 @@ def test_thinning_only_ever_makes_the_proof_older_and_never_by_much(seed: int) -
 
 def test_touches_without_any_write_are_remembered_for_a_timeout_only() -> None:
     proof = proof_after(*(ping(at / 100, at / 100) for at in range(1, 10_000)))
-    proof.answered(sent_at=100 - T / 2, now=100, committed=True)  # long under way
+    proof.answered(sent_at=100 - T / 2, now=100, committed=True)  # answered after a long time
     assert proof.write_proves_until == pytest.approx(100 - T / 2 - T / 4 + VALID, abs=T / 64)
     proof = proof_after(*(ping(at / 100, at / 100) for at in range(1, 10_000)))
     proof.answered(sent_at=50, now=100, committed=True)

@@ -37,7 +37,7 @@ def test_requests_leave_in_order_under_rising_numbers() -> None:
 
 
 def test_the_number_after_the_largest_is_1() -> None:
-    """A negative number would be one of the reserved ones: 2^32 requests are a day's work."""
+    """Negative xids are reserved, and a busy client sends 2^32 requests in a day."""
     queue = RequestQueue(2**31 - 2)
     tickets = [_add(queue, name) for name in "abc"]
     _send(queue)
@@ -45,7 +45,7 @@ def test_the_number_after_the_largest_is_1() -> None:
     assert [queue.answered(ticket.xid) for ticket in tickets] == tickets
 
 
-def test_urgent_requests_go_first_in_their_own_order_and_past_a_full_window() -> None:
+def test_urgent_requests_leave_first_in_order_even_if_the_window_is_full() -> None:
     queue = RequestQueue(1)
     queue.window.is_limited = True
     queue.window.saw_reply(10**9)
@@ -62,8 +62,8 @@ def test_urgent_requests_go_first_in_their_own_order_and_past_a_full_window() ->
 
 
 @pytest.mark.parametrize("is_alone", [True, False], ids=["alone", "suspect"])
-def test_urgent_requests_in_flight_at_every_moment_keep_nobody_back(is_alone: bool) -> None:
-    """On a slow link the next check of the holds leaves as soon as the one before it is answered."""
+def test_urgent_requests_that_are_always_in_flight_hold_back_no_other(is_alone: bool) -> None:
+    """On a slow link the next check of the holds leaves as soon as the previous one is answered."""
     queue = RequestQueue(1)
     check, before = _add(queue, "check", urgent=True), _add(queue, "before")
     assert _send(queue) == [check, before]
@@ -99,7 +99,7 @@ def test_replies_are_matched_in_the_order_of_sending() -> None:
     assert len(queue) == 0
 
 
-def test_what_is_left_over_is_in_order_without_what_was_dropped_unsent() -> None:
+def test_leftover_requests_are_in_order_without_dropped_ones() -> None:
     queue = RequestQueue(1)
     in_flight = [_add(queue, name) for name in "ab"]
     _send(queue)
@@ -110,7 +110,7 @@ def test_what_is_left_over_is_in_order_without_what_was_dropped_unsent() -> None
     assert queue.leftover() == (in_flight, [urgent, unsent[0], unsent[2]])
 
 
-def test_with_holds_the_bytes_of_the_requests_in_flight_are_bounded_too() -> None:
+def test_with_holds_the_bytes_in_flight_are_bounded() -> None:
     queue = RequestQueue(1)
     queue.window.is_limited = True
     for name in "abcdef":
@@ -122,7 +122,7 @@ def test_with_holds_the_bytes_of_the_requests_in_flight_are_bounded_too() -> Non
     assert len(queue) == 5
 
 
-def test_without_holds_they_are_not() -> None:
+def test_without_holds_the_bytes_in_flight_are_not_bounded() -> None:
     queue = RequestQueue(1)
     for name in "abcdef":
         _add(queue, name).request_size = BYTES_IN_FLIGHT_MAX

@@ -1,4 +1,4 @@
-"""SASL on one connection, from the client's end: what goes before what, and every answer that is none."""
+"""SASL on one connection, from the client's end: the order of messages, and every invalid answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ from zkrecipes.errors import (
     ZooKeeperError,
 )
 from zkrecipes.protocol.connection_stage import Stage
+from zkrecipes.protocol.digest_md5 import DigestMD5
 from zkrecipes.protocol.events import Broken, Challenged, ClientEvent, Connected, Greeting
+from zkrecipes.protocol.sasl import SaslExchange, SaslMechanism
 from zkrecipes.protocol.watch_table import WatchKind, WatchTable
 
 GET = GetDataRequest("/a", False)
@@ -31,7 +33,7 @@ SECRET = b"open-sesame"
 
 
 def sasl_pair(*, credentials: tuple[tuple[str, bytes], ...] = ()) -> Pair:
-    """A pair whose client has sent its first token, and has a watch to re-arm."""
+    """Return a pair whose client has sent its first token, and has a watch to restore."""
     watches: WatchTable[Any] = WatchTable()
     watches.add(WatchKind.DATA, "/a", object())
     greeting = Greeting(T, SESSION_ID, last_zxid=50, credentials=credentials)
@@ -73,7 +75,7 @@ def test_tokens_go_before_credentials_and_watches_and_those_before_any_request()
     assert [each.request for each in pair.flush()] == [GET]
 
 
-def test_without_credentials_and_watches_the_last_token_is_all_there_is() -> None:
+def test_without_credentials_and_watches_the_last_token_completes_the_set_up() -> None:
     pair = Pair(sasl_token=b"")
     pair.greet()
     pair.accept()
@@ -84,7 +86,7 @@ def test_without_credentials_and_watches_the_last_token_is_all_there_is() -> Non
     assert isinstance(one(events_of(pair.client)), Connected)
 
 
-def test_a_ping_may_come_between() -> None:
+def test_a_ping_may_leave_during_the_exchange() -> None:
     pair = sasl_pair()
     (token,) = pair.flush()
     pair.client.tick(T / 3)
@@ -105,7 +107,7 @@ def test_a_refusal_ends_the_session(code: int) -> None:
     assert pair.client.data_to_send(1.0) == b""
 
 
-def test_a_server_that_cannot_do_it_is_told_with_its_error() -> None:
+def test_a_server_without_sasl_fails_with_its_error() -> None:
     pair = sasl_pair()
     (token,) = pair.flush()
     error = broken_by(pair.reply(token.xid, err=-6))
@@ -113,13 +115,13 @@ def test_a_server_that_cannot_do_it_is_told_with_its_error() -> None:
     assert error.reason == "the SASL authentication failed on the server: not implemented by the server"
 
 
-def test_a_session_that_expires_meanwhile_has_expired() -> None:
+def test_a_session_that_expires_during_the_exchange_has_expired() -> None:
     pair = sasl_pair()
     (token,) = pair.flush()
     assert isinstance(broken_by(pair.reply(token.xid, err=-112)), SessionExpiredError)
 
 
-def test_what_the_client_does_not_trust_ends_the_session() -> None:
+def test_a_server_that_the_client_does_not_trust_ends_the_session() -> None:
     """Case 65."""
     pair = sasl_pair()
     (token,) = pair.flush()
@@ -133,7 +135,7 @@ def test_what_the_client_does_not_trust_ends_the_session() -> None:
 
 
 def test_a_server_that_closes_instead_of_answering_a_token_leaves_the_session() -> None:
-    """Servers of 3.4 refuse so, and a server that goes down looks the same."""
+    """Servers of 3.4 refuse this way, and a server that stops looks the same."""
     pair = sasl_pair()
     pair.flush()
     pair.client.receive_eof()
@@ -145,20 +147,20 @@ def test_a_server_that_closes_instead_of_answering_a_token_leaves_the_session() 
     )
 
 
-def test_a_token_that_was_not_asked_for_breaks_the_protocol() -> None:
+def test_an_unrequested_token_breaks_the_protocol() -> None:
     pair = sasl_pair()
     (token,) = pair.flush()
     pair.reply(token.xid, SASLReply(b"challenge"))
     assert isinstance(broken_by(pair.reply(token.xid, SASLReply(b"challenge"))), ProtocolError)
 
 
-def test_an_answer_that_is_no_token_breaks_the_protocol() -> None:
+def test_an_answer_without_a_token_breaks_the_protocol() -> None:
     pair = sasl_pair()
     (token,) = pair.flush()
     assert isinstance(broken_by(pair.reply(token.xid)), ProtocolError)
 
 
-def test_a_token_for_which_the_time_has_run_out_is_not_answered() -> None:
+def test_a_token_that_is_not_answered_in_time_ends_the_connection() -> None:
     pair = sasl_pair()
     pair.flush()
     pair.now = T
@@ -167,16 +169,22 @@ def test_a_token_for_which_the_time_has_run_out_is_not_answered() -> None:
 
 
 @pytest.mark.parametrize("code", [-115, -124])
-def test_watches_that_need_more_than_the_client_has_shown_are_a_refusal(code: int) -> None:
-    """Case 64. Where SASL is wanted and the client has none, the first that it sends may be its watches."""
+def test_a_refusal_of_the_watches_is_a_refused_authentication(code: int) -> None:
+    """Case 64. If a server requires SASL and the client has none, its first message may be its watches."""
     watches: WatchTable[Any] = WatchTable()
     watches.add(WatchKind.DATA, "/a", object())
     pair = Pair(Greeting(T, SESSION_ID, last_zxid=50), watches=watches)
     pair.greet()
     pair.accept()
-    (rearming,) = pair.flush()
-    assert rearming.xid == SpecialXid.SET_WATCHES
-    assert isinstance(broken_by(pair.reply(rearming.xid, err=code)), AuthFailedError)
+    (restoring,) = pair.flush()
+    assert restoring.xid == SpecialXid.SET_WATCHES
+    assert isinstance(broken_by(pair.reply(restoring.xid, err=code)), AuthFailedError)
+
+
+def test_a_mechanism_is_known_by_its_exchange() -> None:
+    assert isinstance(DigestMD5("bob", "secret"), SaslMechanism)
+    assert not isinstance("bob", SaslMechanism)
+    assert SaslExchange.__annotations__.keys() == {"blocks", "suspects"}
 
 
 def test_no_token_is_shown() -> None:

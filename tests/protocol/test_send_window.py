@@ -1,4 +1,4 @@
-"""How many requests may be in flight."""
+"""The bound on the number of requests in flight."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = 16.0
 
 
 def _room(window: SendWindow) -> int:
-    """How many requests have room when none is in flight."""
+    """Return the number of requests that the window permits when none is in flight."""
     return next(count for count in range(2 * 10**6) if not window.has_room(count, 0))
 
 
@@ -40,7 +40,7 @@ def test_a_window_is_small_at_first() -> None:
     assert window.is_full(16)
 
 
-def test_it_doubles_when_a_whole_window_was_answered_within_a_sixteenth_of_the_timeout() -> None:
+def test_a_window_doubles_when_all_of_it_is_answered_within_a_sixteenth_of_the_timeout() -> None:
     window = _window()
     window.mark_answered(10.0, 11.0)
     assert window.size == 32
@@ -48,7 +48,7 @@ def test_it_doubles_when_a_whole_window_was_answered_within_a_sixteenth_of_the_t
     assert window.size == 32
 
 
-def test_it_halves_when_the_oldest_request_has_waited_for_an_eighth() -> None:
+def test_a_window_halves_when_the_oldest_request_has_waited_for_an_eighth() -> None:
     window = _window(size=64)
     window.waits_since(10.0, 12.0)
     assert window.size == 64
@@ -56,7 +56,7 @@ def test_it_halves_when_the_oldest_request_has_waited_for_an_eighth() -> None:
     assert window.size == 32
 
 
-def test_it_halves_again_only_an_eighth_later() -> None:
+def test_a_window_halves_again_only_an_eighth_later() -> None:
     window = _window(size=64)
     window.waits_since(10.0, 12.001)
     window.waits_since(10.0, 14.001)
@@ -94,7 +94,7 @@ def test_one_request_may_always_be_in_flight() -> None:
     assert _room(window) == 1
 
 
-def test_a_window_that_has_shrunk_is_not_judged_by_what_was_sent_before() -> None:
+def test_a_window_that_has_shrunk_is_not_judged_by_earlier_requests() -> None:
     window = _window()
     window.mark = Ticket(SyncRequest("/"))
     window.waits_since(0.0, 10.0)
@@ -107,7 +107,7 @@ def test_nothing_is_in_flight_beside_a_suspect() -> None:
     assert _room(window) == 1
 
 
-def test_a_suspect_that_is_not_answered_keeps_the_others_back_only_for_an_eighth() -> None:
+def test_an_unanswered_suspect_holds_back_others_only_for_an_eighth() -> None:
     window = _window()
     window.suspect = Ticket(SyncRequest("/"))
     window.waits_since(0.0, T / 8)
@@ -137,7 +137,7 @@ def test_a_large_reply_narrows_the_window_at_once() -> None:
     assert _room(_limited(*[100] * 200, BYTES_IN_FLIGHT_MAX // 4)) == 4
 
 
-def test_small_replies_widen_it_slowly_up_to_the_most() -> None:
+def test_small_replies_widen_the_window_slowly_up_to_the_maximum() -> None:
     large = BYTES_IN_FLIGHT_MAX // 4
     rooms = [_room(_limited(large, *[0] * count)) for count in (0, 1, 10, 50, 200)]
     assert rooms[:2] == [4, 4]
@@ -145,7 +145,7 @@ def test_small_replies_widen_it_slowly_up_to_the_most() -> None:
     assert rooms[-1] == REQUESTS_IN_FLIGHT_MAX
 
 
-def test_the_replies_of_as_many_as_have_room_are_no_more_than_the_bytes_allowed() -> None:
+def test_the_replies_to_a_full_window_stay_within_the_allowed_bytes() -> None:
     for size in (128, 1000, 5000, 30_000, 400_000):
         assert _room(_limited(size, size)) * size <= max(size, BYTES_IN_FLIGHT_MAX)
 
@@ -158,7 +158,7 @@ def test_replies_count_only_while_there_are_holds() -> None:
     assert _room(window) == 32
 
 
-def test_the_bytes_of_the_requests_in_flight_are_bounded_too() -> None:
+def test_the_bytes_of_the_requests_in_flight_are_bounded() -> None:
     window = _limited()
     assert window.has_room(1, BYTES_IN_FLIGHT_MAX - 1)
     assert not window.has_room(1, BYTES_IN_FLIGHT_MAX)

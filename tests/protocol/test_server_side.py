@@ -1,4 +1,4 @@
-"""The server's end of a connection: what bytes mean, and what replies look like on the wire."""
+"""The server's end of a connection: the meaning of bytes, and the bytes of replies."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_greeting_and_requests_come_out_in_order_however_they_are_split(size: 
 
 @pytest.mark.parametrize("size", [None, 1])
 @pytest.mark.parametrize("word", ["srvr", "ruok", "isro", "envi", "mntr"])
-def test_a_four_letter_word_in_place_of_a_greeting(word: str, size: int | None) -> None:
+def test_a_four_letter_word_instead_of_a_greeting(word: str, size: int | None) -> None:
     side = ServerSide()
     assert _events(side, word.encode() + b"\n", size=size) == [FourLetterWord(word)]
     side.send_text("imok")
@@ -90,7 +90,7 @@ def test_a_four_letter_word_in_place_of_a_greeting(word: str, size: int | None) 
         _framed(b""),
     ],
 )
-def test_what_is_no_greeting_breaks_the_connection(data: bytes) -> None:
+def test_bytes_that_are_not_a_greeting_break_the_connection(data: bytes) -> None:
     side = ServerSide()
     (event,) = _events(side, data, size=1)
     assert isinstance(event, Broken)
@@ -98,13 +98,13 @@ def test_what_is_no_greeting_breaks_the_connection(data: bytes) -> None:
     assert side.data_to_send() == b""
 
 
-def test_nothing_is_read_once_it_is_broken() -> None:
+def test_a_broken_connection_reads_nothing() -> None:
     side = _greeted()
     assert [type(event) for event in _events(side, b"\xff" * 8)] == [Broken]
     assert _events(side, GetDataRequest("/a").encode_frame(1)) == []
 
 
-def test_requests_before_the_break_are_still_told() -> None:
+def test_requests_before_the_break_are_still_reported() -> None:
     side = _greeted()
     data = GetDataRequest("/a").encode_frame(7) + b"\xff\xff\xff\xff" + bytes(8)
     first, second = _events(side, data)
@@ -180,7 +180,7 @@ def test_a_reply_with_an_error_has_no_body() -> None:
     assert side.data_to_send() == expected
 
 
-def test_an_event_is_a_frame_of_its_own() -> None:
+def test_an_event_is_a_separate_frame() -> None:
     side = _greeted()
     event = WatchEventMessage(EventType.CREATED, KeeperState.CONNECTED, "/a")
     side.notify(12, event)

@@ -14,7 +14,7 @@ from zkrecipes.protocol.states import (
     next_state,
 )
 
-# What follows, written down a second time; None is an error.
+# The expected states, as a second copy of the table; an absent entry is an error.
 ENDS = {E.EXPIRED: S.EXPIRED, E.CLOSED: S.CLOSED, E.AUTH_REFUSED: S.AUTH_FAILED}
 ATTACHES = {E.ATTACHED: S.CONNECTED, E.ATTACHED_READ_ONLY: S.CONNECTED_READ_ONLY}
 EXPECTED: dict[S, dict[E, S]] = {
@@ -27,7 +27,7 @@ EXPECTED: dict[S, dict[E, S]] = {
 
 @pytest.mark.parametrize("event", E)
 @pytest.mark.parametrize("state", S)
-def test_each_event_in_each_state_leads_where_the_table_says_or_is_an_error(state: S, event: E) -> None:
+def test_each_event_in_each_state(state: S, event: E) -> None:
     expected = EXPECTED.get(state, {}).get(event)
     if expected is not None:
         assert next_state(state, event) is expected

@@ -1,4 +1,4 @@
-"""What a server watches for the client: asked, confirmed, needed; and events that overtake replies."""
+"""The watches of one server: requested, confirmed, needed; and events that overtake replies."""
 
 from __future__ import annotations
 
@@ -56,26 +56,26 @@ class Fixture:
             self.ticket = self.send(request, "me")
 
     def send(self, request: Request[Any], owner: object) -> Ticket:
-        """Let a request leave that is needed."""
+        """Send a request that is needed."""
         ticket = Ticket(request, owner)
         assert self.server.decide(ticket)
         self.server.sent(ticket)
         return ticket
 
     def done(self, request: Request[Any], owner: object = "me", code: int = 0) -> Ticket:
-        """A request that is answered at once."""
+        """Send a request, and answer it."""
         ticket = self.send(request, owner)
         self.server.replied(ticket, code, None, 0)
         return ticket
 
     def sets_watch(self, request: Request[Any]) -> bool:
-        """Whether the server would be asked to watch, if this read were encoded now."""
+        """Whether this read would set a watch, if it were encoded now."""
         ticket = Ticket(request, "reader")
         assert self.server.decide(ticket)
         return bool(getattr(ticket.request, "watch"))  # noqa: B009 - each of them has it
 
     def tidied(self, path: str = "/a") -> Request[Any] | None:
-        """The request that would bring the server's watch of a path into line, if it were encoded now."""
+        """Return the request that an upkeep of the path would send, if it were encoded now."""
         ticket = Ticket(RemoveWatchesRequest(path, WatcherType.ANY), UPKEEP)
         return ticket.request if self.server.decide(ticket) else None
 
@@ -89,7 +89,7 @@ class Fixture:
         return event
 
     def fire(self, event_type: EventType, path: str = "/a") -> None:
-        """An event has come."""
+        """Deliver an event."""
         event = self.hold(event_type, path)
         self.watches.fire(event_type, path)
         self.server.fired(event)
@@ -117,7 +117,7 @@ class Fixture:
         (RECURSIVE, -6, None),
     ],
 )
-def test_a_reply_puts_into_the_table_what_its_request_has_set(
+def test_a_reply_enters_the_watch_of_its_request_into_the_table(
     request_: Request[Any], code: int, kind: WatchKind | None
 ) -> None:
     fixture = Fixture(request_)
@@ -125,8 +125,8 @@ def test_a_reply_puts_into_the_table_what_its_request_has_set(
     assert list(fixture.watches) == ([] if kind is None else [(kind, "/a", "me")])
 
 
-def test_an_event_that_overtakes_the_reply_fires_the_watch_when_the_reply_is_there() -> None:
-    """Else whoever waits for it waits for ever."""
+def test_an_event_that_overtakes_the_reply_fires_the_watch_at_the_reply() -> None:
+    """Otherwise its owner would wait forever."""
     fixture = Fixture(GetDataRequest("/a", True))
     event = fixture.hold(CHANGED, zxid=9)
     assert fixture.replied(Node(b"", stat_at(8))) == [WatchFired(["me"], event)]
@@ -141,17 +141,17 @@ def test_an_event_that_the_reader_has_seen_was_meant_for_an_earlier_watch() -> N
 
 
 @pytest.mark.parametrize(
-    ("request_", "reply", "event_type", "is_news"),
+    ("request_", "reply", "event_type", "is_unseen"),
     [
         (ExistsRequest("/a", True), StatReply, DELETED, {8: True, 9: False, 10: False}),
         (GetChildren2Request("/a", True), None, CHILDREN, {8: True, 9: False, 10: False}),
         (GetChildren2Request("/a", True), None, DELETED, {8: True, 10: False}),
     ],
 )
-def test_the_stat_that_was_read_tells_what_is_news(
-    request_: Request[Any], reply: type[StatReply] | None, event_type: EventType, is_news: dict[int, bool]
+def test_the_stat_that_was_read_decides_which_events_are_unseen(
+    request_: Request[Any], reply: type[StatReply] | None, event_type: EventType, is_unseen: dict[int, bool]
 ) -> None:
-    for read_at, expected in is_news.items():
+    for read_at, expected in is_unseen.items():
         fixture = Fixture(request_)
         fixture.hold(event_type, zxid=9)
         stat = stat_at(read_at)
@@ -171,7 +171,7 @@ def test_a_reply_without_a_stat_makes_the_watch_fire_once_too_often() -> None:
     assert fixture.replied(ChildrenReply([])) == [WatchFired(["me"], event)]
 
 
-def test_where_no_znode_was_found_only_its_creation_is_news() -> None:
+def test_after_reading_a_missing_znode_only_its_creation_is_unseen() -> None:
     fixture = Fixture(ExistsRequest("/a", True))
     fixture.hold(DELETED, zxid=8)
     created = fixture.hold(CREATED, zxid=9)
@@ -182,7 +182,7 @@ def test_where_no_znode_was_found_only_its_creation_is_news() -> None:
     assert list(fixture.watches) == [(WatchKind.EXIST, "/a", "me")]
 
 
-def test_an_event_of_another_znode_or_of_another_kind_is_nobodys() -> None:
+def test_an_event_of_another_znode_or_kind_fires_nothing() -> None:
     fixture = Fixture(GetDataRequest("/a", True))
     fixture.hold(CHANGED, "/b")
     fixture.hold(CHANGED, "/a/b")
@@ -206,23 +206,23 @@ def test_an_event_that_came_before_the_request_was_sent_belongs_to_an_earlier_wa
         (ExistsRequest("/a", True), NO_NODE, CREATED),
     ],
 )
-def test_without_a_stat_the_zxid_in_the_header_tells_what_is_news(
+def test_without_a_stat_the_zxid_in_the_header_decides_which_events_are_unseen(
     request_: Request[Any], code: int, event_type: EventType
 ) -> None:
-    """An event of an earlier watch was still on its way when the request was executed."""
-    for zxid, is_news in ((8, False), (9, False), (10, True)):
+    """An event of an earlier watch was still in flight when the server executed the request."""
+    for zxid, is_unseen in ((8, False), (9, False), (10, True)):
         fixture = Fixture(request_)
         fixture.hold(event_type, zxid=zxid)
-        assert bool(fixture.server.replied(fixture.ticket, code, None, 9)) == is_news
+        assert bool(fixture.server.replied(fixture.ticket, code, None, 9)) == is_unseen
 
 
-def test_a_request_that_sets_no_watch_after_all_has_no_events() -> None:
+def test_a_request_that_sets_no_watch_has_no_events() -> None:
     fixture = Fixture(GetDataRequest("/a", True))
     fixture.hold(DELETED)
     assert fixture.replied(code=NO_NODE) == []
 
 
-def test_a_one_shot_watch_fires_once_with_the_first_news() -> None:
+def test_a_one_shot_watch_fires_once_with_the_first_unseen() -> None:
     fixture = Fixture(GetDataRequest("/a", True))
     fixture.hold(CHANGED, zxid=4)
     first = fixture.hold(CHANGED, zxid=9)
@@ -231,7 +231,7 @@ def test_a_one_shot_watch_fires_once_with_the_first_news() -> None:
     assert len(fixture.watches) == 0
 
 
-def test_each_request_on_its_way_has_its_own_events() -> None:
+def test_each_request_in_flight_has_its_own_events() -> None:
     fixture = Fixture(GetDataRequest("/a", True))
     early = fixture.hold(CHANGED)
     second = fixture.send(GetChildrenRequest("/a", True), "you")
@@ -240,7 +240,7 @@ def test_each_request_on_its_way_has_its_own_events() -> None:
     assert fixture.server.replied(second, 0, None, 0) == [WatchFired(["you"], both)]
 
 
-def test_a_persistent_watch_is_told_every_event_and_stays() -> None:
+def test_a_persistent_watch_gets_every_event_and_stays() -> None:
     fixture = Fixture(PERSISTENT)
     events = [fixture.hold(CHANGED), fixture.hold(CHILDREN), fixture.hold(DELETED)]
     fixture.hold(CHANGED, "/a/b")
@@ -249,7 +249,7 @@ def test_a_persistent_watch_is_told_every_event_and_stays() -> None:
 
 
 @pytest.mark.parametrize(("path", "below", "beside"), [("/a", "/a/b/c", "/ab"), ("/", "/a", None)])
-def test_a_recursive_watch_is_told_what_happens_below_but_no_change_of_children(
+def test_a_recursive_watch_gets_the_events_below_but_no_change_of_children(
     path: str, below: str, beside: str | None
 ) -> None:
     fixture = Fixture(AddWatchRequest(path, AddWatchMode.PERSISTENT_RECURSIVE))
@@ -259,6 +259,14 @@ def test_a_recursive_watch_is_told_what_happens_below_but_no_change_of_children(
         fixture.hold(CREATED, beside)
     assert fixture.replied(ErrorReply(0)) == [WatchFired(["me"], event) for event in events]
     assert list(fixture.watches) == [(WatchKind.RECURSIVE, path, "me")]
+
+
+def test_of_two_requests_in_flight_only_the_recursive_one_gets_the_events_below() -> None:
+    fixture = Fixture(RECURSIVE)
+    persistent = fixture.send(PERSISTENT, "you")
+    event = fixture.hold(CREATED, "/a/b")
+    assert fixture.replied(ErrorReply(0)) == [WatchFired(["me"], event)]
+    assert fixture.server.replied(persistent, 0, ErrorReply(0), 0) == []
 
 
 def test_too_many_early_events_of_a_persistent_watch_become_a_resync() -> None:
@@ -274,34 +282,34 @@ def test_too_many_early_events_of_a_one_shot_watch_leave_the_newest() -> None:
     fixture = Fixture(GetDataRequest("/a", True))
     for zxid in range(1, EARLY_EVENTS_MAX * 2):
         fixture.hold(CHANGED, zxid=zxid)
-    news = fixture.hold(CHANGED, zxid=1000)
-    assert fixture.replied(Node(b"", stat_at(999))) == [WatchFired(["me"], news)]
+    unseen = fixture.hold(CHANGED, zxid=1000)
+    assert fixture.replied(Node(b"", stat_at(999))) == [WatchFired(["me"], unseen)]
 
 
-# --- a server in recursive mode, which tells no change of children ------------------------------------------
+# --- a server in recursive mode, which reports no change of children ----------------------------------------
 
 CHILD_CREATED = WatchEvent(CREATED, "/a/b")
-UNTOLD = WatchEvent(CHILDREN, "/a")
+IMPLIED = WatchEvent(CHILDREN, "/a")
 
 
 @pytest.mark.parametrize(
     ("event", "implied_event"),
     [
-        (CHILD_CREATED, UNTOLD),
-        (WatchEvent(DELETED, "/a/b"), UNTOLD),
-        (WatchEvent(CREATED, "/a/b", 7), None),  # from 3.9 on the server tells it
+        (CHILD_CREATED, IMPLIED),
+        (WatchEvent(DELETED, "/a/b"), IMPLIED),
+        (WatchEvent(CREATED, "/a/b", 7), None),  # servers from 3.9 report it
         (WatchEvent(CHANGED, "/a/b"), None),
         (WatchEvent(CREATED, "/a/b/c"), None),
         (WatchEvent(CREATED, "/a"), None),
     ],
 )
-def test_what_happens_to_a_child_is_a_change_of_children_that_the_server_does_not_tell(
+def test_the_event_of_a_child_implies_a_change_of_children(
     event: WatchEvent, implied_event: WatchEvent | None
 ) -> None:
     assert Fixture(RECURSIVE).implied_event(event) == implied_event
 
 
-def test_the_root_is_nobodys_child() -> None:
+def test_the_root_has_no_parent() -> None:
     fixture = Fixture(AddWatchRequest("/", AddWatchMode.PERSISTENT_RECURSIVE))
     assert fixture.implied_event(WatchEvent(CREATED, "/a")) == WatchEvent(CHILDREN, "/")
     assert fixture.implied_event(WatchEvent(DELETED, "/")) is None
@@ -309,27 +317,27 @@ def test_the_root_is_nobodys_child() -> None:
 
 def test_a_server_is_in_recursive_mode_from_the_request_to_the_removal() -> None:
     fixture = Fixture(RECURSIVE)
-    assert fixture.implied_event(CHILD_CREATED) == UNTOLD
+    assert fixture.implied_event(CHILD_CREATED) == IMPLIED
     fixture.replied(ErrorReply(0))
-    assert fixture.implied_event(CHILD_CREATED) == UNTOLD
+    assert fixture.implied_event(CHILD_CREATED) == IMPLIED
     fixture.leave("me")
     fixture.done(REMOVAL, UPKEEP)
     assert fixture.implied_event(CHILD_CREATED) is None
 
 
 def test_a_server_that_refuses_recursive_mode_is_not_in_it() -> None:
-    """Else a change of children that it reports itself would be told twice."""
+    """Otherwise a change of children that the server reports would be reported twice."""
     fixture = Fixture()
     fixture.done(PERSISTENT)
     fixture.done(RECURSIVE, "you", code=THROTTLED)
     assert fixture.implied_event(CHILD_CREATED) is None
 
 
-def test_a_server_is_in_recursive_mode_where_the_watches_are_set_again() -> None:
+def test_a_server_is_in_recursive_mode_after_recursive_watches_are_restored() -> None:
     fixture = Fixture()
     fixture.watches.add(WatchKind.RECURSIVE, "/a", "me")
     fixture.server.restored(SetWatches2Request(7, [], [], [], [], ["/a"]))
-    assert fixture.implied_event(CHILD_CREATED) == UNTOLD
+    assert fixture.implied_event(CHILD_CREATED) == IMPLIED
 
 
 def test_a_persistent_watch_that_is_set_alone_ends_the_recursive_mode_when_it_is_answered() -> None:
@@ -338,7 +346,7 @@ def test_a_persistent_watch_that_is_set_alone_ends_the_recursive_mode_when_it_is
     fixture.leave("me")
     persistent = fixture.send(PERSISTENT, "you")
     assert persistent.request == PERSISTENT
-    assert fixture.implied_event(CHILD_CREATED) == UNTOLD
+    assert fixture.implied_event(CHILD_CREATED) == IMPLIED
     fixture.server.replied(persistent, 0, ErrorReply(0), 0)
     assert fixture.implied_event(CHILD_CREATED) is None
 
@@ -347,14 +355,12 @@ def test_the_last_request_that_was_sent_decides_on_the_mode() -> None:
     fixture = Fixture(PERSISTENT)
     recursive = fixture.send(RECURSIVE, "you")
     fixture.replied(ErrorReply(0))
-    assert fixture.implied_event(CHILD_CREATED) == UNTOLD
+    assert fixture.implied_event(CHILD_CREATED) == IMPLIED
     fixture.server.replied(recursive, 0, ErrorReply(0), 0)
-    assert fixture.implied_event(CHILD_CREATED) == UNTOLD
+    assert fixture.implied_event(CHILD_CREATED) == IMPLIED
 
 
-def test_a_persistent_watch_that_is_set_with_a_recursive_one_leaves_the_mode_and_hears_of_nothing_below() -> (
-    None
-):
+def test_a_persistent_watch_set_with_a_recursive_one_keeps_the_mode_and_gets_no_events_below() -> None:
     fixture = Fixture()
     fixture.done(RECURSIVE)
     both = fixture.send(PERSISTENT, "you")
@@ -362,7 +368,7 @@ def test_a_persistent_watch_that_is_set_with_a_recursive_one_leaves_the_mode_and
     fixture.hold(CREATED, "/a/b")
     children = fixture.hold(CHILDREN)
     assert fixture.server.replied(both, 0, None, 0) == [WatchFired(["you"], children)]
-    assert fixture.implied_event(CHILD_CREATED) == UNTOLD
+    assert fixture.implied_event(CHILD_CREATED) == IMPLIED
 
 
 # --- what is decided when a frame is encoded ----------------------------------------------------------------
@@ -372,12 +378,12 @@ def test_a_persistent_watch_that_is_set_with_a_recursive_one_leaves_the_mode_and
 def test_a_read_sets_a_watch_if_the_server_has_none(read: type[GetDataRequest]) -> None:
     fixture = Fixture()
     assert fixture.sets_watch(read("/a", True))
-    assert fixture.sets_watch(read("/a", False)), "it is sent again on another connection"
+    assert fixture.sets_watch(read("/a", False)), "the read may be repeated on another connection"
 
 
 @pytest.mark.parametrize("is_answered", [True, False])
 @pytest.mark.parametrize("request_", [PERSISTENT, RECURSIVE])
-def test_a_read_sets_none_beside_a_persistent_watch_that_was_sent_and_reports_as_much(
+def test_a_read_sets_no_watch_if_a_persistent_one_reports_the_same_events(
     request_: Request[Any], is_answered: bool
 ) -> None:
     fixture = Fixture(request_)
@@ -389,8 +395,8 @@ def test_a_read_sets_none_beside_a_persistent_watch_that_was_sent_and_reports_as
     assert all(fixture.sets_watch(read("/other", True)) for read in (*OF_DATA, *OF_CHILDREN))
 
 
-def test_a_read_relies_on_no_persistent_watch_that_is_only_asked_for() -> None:
-    """Its request may yet be dropped, or come to this server after the read."""
+def test_a_read_relies_on_no_persistent_watch_whose_request_was_not_sent() -> None:
+    """The request may still be dropped, or reach this server after the read."""
     fixture = Fixture()
     adding = Ticket(PERSISTENT, "you")
     assert fixture.sets_watch(GET)
@@ -401,7 +407,7 @@ def test_a_read_relies_on_no_persistent_watch_that_is_only_asked_for() -> None:
 
 
 def test_a_read_relies_on_no_persistent_watch_of_another_connection() -> None:
-    """The table knows of it, but a server before 3.6 could not set it again."""
+    """The table contains it, but a server before 3.6 cannot restore it."""
     fixture = Fixture()
     fixture.watches.add(WatchKind.PERSISTENT, "/a", "you")
     assert fixture.sets_watch(GET)
@@ -434,7 +440,7 @@ that_relied = pytest.mark.parametrize(("read", "reply", "code", "repair", "rerea
 
 
 def _reader_that_relied(read: Request[Any], reply: Record | None, code: int) -> tuple[Fixture, Ticket]:
-    """A read that relied on a refused watch, and the repair, which is on its way."""
+    """Return a fixture after a read that relied on a refused watch, and the repair, which is in flight."""
     fixture = Fixture(PERSISTENT)
     reading = fixture.send(read, "reader")
     assert not getattr(reading.request, "watch")  # noqa: B009
@@ -443,13 +449,13 @@ def _reader_that_relied(read: Request[Any], reply: Record | None, code: int) -> 
     (ticket,) = fixture.server.repairs
     fixture.server.repairs.clear()
     assert fixture.server.decide(ticket)
-    assert fixture.sets_watch(read), "nothing else may rely on it"
+    assert fixture.sets_watch(read), "no other read may rely on it"
     fixture.server.sent(ticket)
     return fixture, ticket
 
 
 @that_relied
-def test_a_read_that_relied_on_a_refused_watch_is_given_one_of_its_own(
+def test_a_read_that_relied_on_a_refused_watch_gets_its_own(
     read: Request[Any], reply: Record | None, code: int, repair: Request[Any], reread: Any
 ) -> None:
     fixture, ticket = _reader_that_relied(read, reply, code)
@@ -462,7 +468,7 @@ def test_a_read_that_relied_on_a_refused_watch_is_given_one_of_its_own(
 
 @pytest.mark.parametrize("is_gone", [True, False])
 @that_relied
-def test_it_fires_at_once_if_what_was_read_has_changed(
+def test_a_repair_fires_the_watch_if_the_znode_has_changed(
     read: Request[Any], reply: Record | None, code: int, repair: Request[Any], reread: Any, is_gone: bool
 ) -> None:
     fixture, ticket = _reader_that_relied(read, reply, code)
@@ -476,7 +482,7 @@ def test_it_fires_at_once_if_what_was_read_has_changed(
     fired = fixture.server.replied(ticket, code, reread(stat_at(6)), 6)
     assert fired == [WatchFired(["reader"], WatchEvent(expected, "/a"))]
     assert len(fixture.watches) == 1
-    assert fixture.tidied() == REMOVAL, "it has set a watch"
+    assert fixture.tidied() == REMOVAL, "the repair has set a watch"
 
 
 def test_an_event_that_overtakes_the_reply_to_a_repair_fires_the_watch_and_only_once() -> None:
@@ -521,7 +527,7 @@ def test_a_persistent_watch_beside_a_recursive_one_is_set_with_a_recursive_one(i
 
 def test_a_persistent_watch_that_is_sent_again_is_decided_again() -> None:
     fixture = Fixture()
-    ticket = Ticket(BOTH, "me")  # as it was sent on an earlier connection
+    ticket = Ticket(BOTH, "me")  # its form on an earlier connection
     assert fixture.server.decide(ticket)
     assert ticket.request == PERSISTENT
 
@@ -529,7 +535,7 @@ def test_a_persistent_watch_that_is_sent_again_is_decided_again() -> None:
 # --- what is removed --------------------------------------------------------------------------------------
 
 
-def test_a_watch_that_no_watcher_needs_is_removed_and_once() -> None:
+def test_a_watch_that_no_watcher_needs_is_removed_once() -> None:
     fixture = Fixture()
     fixture.done(PERSISTENT)
     assert (fixture.server.unneeded, fixture.tidied()) == ({}, None)
@@ -553,7 +559,7 @@ def test_a_removal_is_dropped_if_the_path_is_needed_again_when_it_is_encoded() -
     assert fixture.tidied() == REMOVAL
 
 
-def test_a_watch_that_a_failed_read_still_needed_is_looked_at_again() -> None:
+def test_a_watch_that_a_failed_read_still_needed_is_removed_later() -> None:
     fixture = Fixture()
     fixture.done(PERSISTENT)
     reading = fixture.send(GET, "you")
@@ -563,7 +569,7 @@ def test_a_watch_that_a_failed_read_still_needed_is_looked_at_again() -> None:
     assert fixture.server.take_unneeded(10) == ["/a"]
 
 
-def test_a_persistent_watch_that_only_a_one_shot_one_still_needed_goes_when_that_fires() -> None:
+def test_a_persistent_watch_needed_only_by_a_one_shot_one_is_removed_when_that_fires() -> None:
     fixture = Fixture()
     fixture.done(PERSISTENT)
     fixture.done(GET, "you")
@@ -595,7 +601,7 @@ def test_a_one_shot_watch_that_has_fired_needs_no_removal(
 
 
 def test_a_watch_that_may_have_been_fired_by_an_earlier_event_is_removed() -> None:
-    """Without a zxid it is unknown whether the event was meant for it: it fires, and may still stand."""
+    """Without a zxid it is unknown whether the event was meant for it: it fires, and may still exist."""
     fixture = Fixture(GET)
     fixture.hold(CHANGED)
     assert fixture.replied(Node(b"", stat_at(5)))
@@ -617,10 +623,10 @@ def test_a_removal_that_the_server_has_not_executed_is_sent_again(code: int, is_
     fixture.done(REMOVAL, UPKEEP, code=code)
     assert bool(fixture.server.unneeded) == is_repeated
     assert (fixture.tidied() == REMOVAL) == is_repeated
-    assert fixture.sets_watch(GET), "nothing may rely on what is left"
+    assert fixture.sets_watch(GET), "no read may rely on the remaining watch"
 
 
-def test_what_was_set_again_is_removed_if_it_was_left_meanwhile() -> None:
+def test_a_restored_watch_is_removed_if_its_block_was_left() -> None:
     fixture = Fixture()
     fixture.server.restored(SetWatches2Request(7, ["/d"], ["/e"], ["/c"], ["/p"], ["/r"]))
     for path in ("/d", "/e", "/c", "/p", "/r", "/other"):
@@ -656,11 +662,11 @@ def test_unneeded_paths_are_taken_in_slices_each_once() -> None:
     assert sorted(path for each in slices for path in each) == sorted(paths)
 
 
-# --- what it costs ------------------------------------------------------------------------------------------
+# --- cost ---------------------------------------------------------------------------------------------------
 
 
 def _lines_run(act: Callable[[], None]) -> int:
-    """How many lines of Python an act runs, which no load of the machine changes."""
+    """Count the lines of Python that an act runs, which the machine's load does not change."""
     count = 0
 
     def trace(_: FrameType, event: str, __: Any) -> Any:
@@ -690,7 +696,7 @@ def _many_at_once(request: Callable[[str], Request[Any]], count: int, *, one_pat
 
 
 def _two_of_each(count: int) -> None:
-    """Of two watches on each path the first is left."""
+    """Set two watches on each path, and leave the first."""
     fixture = Fixture()
     for owner in ("first", "second"):
         for number in range(count):

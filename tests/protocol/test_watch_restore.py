@@ -1,4 +1,4 @@
-"""The requests that put earlier watches on a new connection."""
+"""The requests that restore earlier watches on a new connection."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_every_kind_goes_into_its_own_list() -> None:
 
 
 @pytest.mark.parametrize("version", [None, V3_4, V3_5])
-def test_persistent_watches_are_left_out_where_the_server_has_none_or_nobody_knows(
+def test_persistent_watches_are_left_out_if_the_server_may_not_have_them(
     version: ServerVersion | None,
 ) -> None:
     table = _table(*ONE_OF_EACH)
@@ -48,19 +48,19 @@ def test_persistent_watches_are_left_out_where_the_server_has_none_or_nobody_kno
     assert _requests(_table((WatchKind.PERSISTENT, "/a")), version) == []
 
 
-def test_the_older_request_serves_as_long_as_there_are_one_shot_watches_only() -> None:
+def test_one_shot_watches_alone_use_the_older_request() -> None:
     table = _table((WatchKind.CHILD, "/c"))
     assert _requests(table) == [SetWatchesRequest(7, [], [], ["/c"])]
 
 
-def test_a_znode_that_many_watch_is_named_once() -> None:
+def test_a_znode_with_many_watchers_is_named_once() -> None:
     table = _table((WatchKind.DATA, "/a"))
     table.add(WatchKind.DATA, "/a", "you")
     assert _requests(table) == [SetWatchesRequest(7, ["/a"], [], [])]
 
 
 def test_many_watches_go_in_batches_of_128_kib_none_lost_and_none_twice() -> None:
-    """Case 53. A server refuses a request above its limit of 1 MiB: all at once would end for good."""
+    """Case 53. A server closes the connection on a request above its limit of 1 MiB, each time."""
     watches = [
         (kind, f"/{kind.value}/{'x' * 500}-{number:05}") for kind in WatchKind for number in range(300)
     ]
@@ -86,18 +86,18 @@ def test_a_batch_without_persistent_watches_is_an_older_request_and_one_with_the
     assert [type(request) for request in requests] == [SetWatchesRequest, SetWatches2Request]
 
 
-def test_paths_count_as_the_bytes_that_they_are_sent_as() -> None:
+def test_paths_count_by_their_encoded_bytes() -> None:
     path = "/" + "é" * (BATCH // 2)
     assert len(_requests(_table((WatchKind.DATA, path), (WatchKind.DATA, "/a")))) == 2
 
 
-def test_a_path_that_is_no_utf_8_is_sent_as_it_came() -> None:
+def test_a_path_that_is_not_utf_8_is_sent_unchanged() -> None:
     path = b"/\xff".decode("utf-8", "surrogateescape")
     (request,) = _requests(_table((WatchKind.DATA, path)))
     assert b"/\xff" in request.encode()
 
 
-def test_a_watch_that_is_left_between_two_batches_is_not_set_again() -> None:
+def test_a_watch_that_is_left_between_two_batches_is_not_restored() -> None:
     table = _table(*((WatchKind.DATA, f"/{'d' * 1000}{number:03}") for number in range(200)))
     batches = set_watches_requests(table, 7, V3_6)
     first = next(batches)
@@ -106,6 +106,6 @@ def test_a_watch_that_is_left_between_two_batches_is_not_set_again() -> None:
     assert list(batches) == []
 
 
-def test_short_paths_go_in_batches_of_two_thousand_so_that_none_takes_long_to_make() -> None:
+def test_short_paths_go_in_batches_of_two_thousand() -> None:
     table = _table(*((WatchKind.PERSISTENT, f"/{number}") for number in range(4500)))
     assert [len(request.persistent_watches) for request in _requests(table)] == [2000, 2000, 500]

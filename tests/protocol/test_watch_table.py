@@ -1,4 +1,4 @@
-"""Who is told of what: the firing table pair by pair, and the table against a plain list of watches."""
+"""The firing table pair by pair, and the watch table against a plain list of watches."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PAIRS = [(event, kind) for event in EventType for kind in WatchKind]
 
 
 @pytest.mark.parametrize(("event", "kind"), PAIRS)
-def test_who_is_told_of_an_event_at_the_path(event: EventType, kind: WatchKind) -> None:
+def test_an_event_at_the_path_fires_the_kinds_of_the_table(event: EventType, kind: WatchKind) -> None:
     table: WatchTable[str] = WatchTable()
     table.add(kind, "/a", "me")
     is_told = (event, kind) in TOLD
@@ -46,7 +46,7 @@ def test_who_is_told_of_an_event_at_the_path(event: EventType, kind: WatchKind) 
 
 
 @pytest.mark.parametrize(("event", "kind"), PAIRS)
-def test_who_is_told_of_an_event_below_the_path(event: EventType, kind: WatchKind) -> None:
+def test_an_event_below_the_path_fires_recursive_watches(event: EventType, kind: WatchKind) -> None:
     table: WatchTable[str] = WatchTable()
     for path in ("/", "/a", "/a/b"):
         table.add(kind, path, path)
@@ -55,7 +55,7 @@ def test_who_is_told_of_an_event_below_the_path(event: EventType, kind: WatchKin
     assert len(table) == 3
 
 
-def test_an_event_above_or_beside_the_path_tells_nobody() -> None:
+def test_an_event_above_or_beside_the_path_fires_nothing() -> None:
     table: WatchTable[str] = WatchTable()
     for kind in WatchKind:
         table.add(kind, "/a/b", "me")
@@ -65,7 +65,7 @@ def test_an_event_above_or_beside_the_path_tells_nobody() -> None:
     assert len(table) == len(WatchKind)
 
 
-def test_an_owner_is_told_once_however_many_watches_it_has() -> None:
+def test_an_owner_of_several_watches_is_named_once() -> None:
     table: WatchTable[str] = WatchTable()
     for kind in WatchKind:
         table.add(kind, "/a", "me")
@@ -74,7 +74,7 @@ def test_an_owner_is_told_once_however_many_watches_it_has() -> None:
     assert table.watches_of("me") == {(PERSISTENT, "/a"), (RECURSIVE, "/a"), (RECURSIVE, "/")}
 
 
-def test_owners_are_told_in_the_order_in_which_they_came() -> None:
+def test_owners_are_named_in_the_order_in_which_they_were_added() -> None:
     table: WatchTable[int] = WatchTable()
     for owner in (5, 3, 9, 1, 3):
         table.add(DATA, "/a", owner)
@@ -103,7 +103,7 @@ def test_remove_takes_one_watch_of_one_owner() -> None:
     assert table.watches_of("me") == {(CHILD, "/a")}
 
 
-def test_drop_takes_all_watches_of_one_owner_and_tells_them_oldest_first() -> None:
+def test_drop_removes_all_watches_of_one_owner_and_returns_them_oldest_first() -> None:
     table: WatchTable[str] = WatchTable()
     watches = [(kind, f"/{number}") for number in range(5) for kind in WatchKind]
     for kind, path in watches:
@@ -114,7 +114,7 @@ def test_drop_takes_all_watches_of_one_owner_and_tells_them_oldest_first() -> No
     assert list(table) == [(DATA, "/0", "you")]
 
 
-def test_paths_and_owners_can_be_asked_for_by_kind() -> None:
+def test_paths_and_owners_can_be_listed_by_kind() -> None:
     table: WatchTable[str] = WatchTable()
     table.add(DATA, "/b", "me")
     table.add(DATA, "/a", "you")
@@ -195,7 +195,7 @@ def test_the_firing_table_is_the_one_above() -> None:
     assert {DATA, EXIST, CHILD} == ONE_SHOT
 
 
-def test_what_a_server_replays_concerns_one_shot_watches_only() -> None:
+def test_a_replay_fires_only_one_shot_watches() -> None:
     table: WatchTable[str] = WatchTable()
     for kind in WatchKind:
         table.add(kind, "/a", kind.value)

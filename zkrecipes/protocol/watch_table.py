@@ -35,7 +35,7 @@ class WatchKind(Enum):
     """Persistent: the znode and all below it, but no change of children, which their own events report."""
 
     # An enum's own `__hash__` is a Python function, called for each access to a table below.
-    if not TYPE_CHECKING:  # type checkers expect a method
+    if not TYPE_CHECKING:  # pragma: no branch - type checkers expect a method
         __hash__ = object.__hash__
 
 
