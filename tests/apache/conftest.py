@@ -1,4 +1,4 @@
-"""The server that the client is tested against: the dev server and Apache's, with the same tests."""
+"""The server under test: the same tests run against the dev server and against Apache's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 
 @pytest.fixture(params=["dev", pytest.param("apache", marks=pytest.mark.apache)])
 def server(request: pytest.FixtureRequest) -> Served:
-    """A standalone server that all tests share; each runs against the dev server and against Apache's."""
+    """A standalone server that all tests share: once the dev server, once Apache's."""
     if request.param == "apache":
         return ServedByApache(request.getfixturevalue("apache_server"))
     served: Served = request.getfixturevalue("_dev_server")

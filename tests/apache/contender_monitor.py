@@ -1,4 +1,4 @@
-"""Hears from contenders in other processes who is inside: never two, and each with a new token."""
+"""Checks the reports of contenders in other processes: never two holders, and growing tokens."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 
 class ContenderMonitor:
-    """Serves at a port of its own while `serve` runs.
+    """Listens on a port while `serve` runs.
 
     Attributes:
-        turns: how often each contender came inside.
-        losses: how often one was told that it had lost the lock.
+        turns: the number of holds of each contender.
+        losses: the number of reported losses of the lock.
         tokens: the fencing tokens in the order of entering.
-        faults: what must not have happened.
-        is_enough: whether contenders are told to stop.
-        inside: who is inside.
-        pauses: seconds from each departure to the next entry.
+        faults: the violations that were found.
+        must_stop: whether the answers stop the contenders.
+        inside: the current holder.
+        pauses: the seconds from each release to the next hold.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class ContenderMonitor:
         self._left_at: float | None = None
 
     async def serve(self, *, task_status: TaskStatus[int]) -> None:
-        """Hear everybody; the status is the port."""
+        """Serve all contenders; the task status is the port."""
         (listener,) = (await anyio.create_tcp_listener(local_host="127.0.0.1")).listeners
         async with listener:
             task_status.started(listener.extra(SocketAttribute.local_port))

@@ -1,6 +1,6 @@
-"""A contender in a process of its own: takes a mutex again and again, and tells the judge when it is in.
+"""A contender in a separate process: it takes a mutex repeatedly, and reports each hold to the monitor.
 
-Each line that it sends is answered before it goes on, so that what the judge has heard first happened first.
+It waits for an answer to each line that it sends, so that the monitor receives events in their order.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ import zkrecipes as zk
 
 SESSION_TIMEOUT = 4.0
 STAYS = (0.5, *[0.02] * 7)
-"""Seconds inside; some stay long, so that a server fails while the lock is held, and most do not."""
+"""The seconds of a hold. A few are long, so that a server fails while the lock is held."""
 
 
 class Monitor:
-    """The other end of the line."""
+    """The connection to the monitor."""
 
     def __init__(self, stream: SocketStream) -> None:
         self._stream = stream
         self._answers = BufferedByteReceiveStream(stream)
 
     async def send(self, *words: object) -> bool:
-        """Say something and wait for the answer: whether to go on."""
+        """Send a line, and return the answer: whether to continue."""
         await self._stream.send((" ".join(map(str, words)) + "\n").encode())
         return await self._answers.receive_until(b"\n", 10) == b"on"
 
 
 async def contend(connect_string: str, path: str, name: str, port: int, stay: float) -> None:
-    """Until the judge says that it is enough."""
+    """Take the lock repeatedly until the monitor answers that it has seen enough."""
     async with await anyio.connect_tcp("127.0.0.1", port) as stream:
         monitor = Monitor(stream)
         must_continue = await monitor.send("hello", name)
@@ -48,7 +48,7 @@ async def contend(connect_string: str, path: str, name: str, port: int, stay: fl
 
 async def _be_inside(monitor: Monitor, hold: zk.Hold, stay: float) -> bool:
     hold.check()
-    # A line that is cut in two by a cancellation would be no line: what is told is told to its end.
+    # Shielded, because a cancellation could cut a line in two.
     with anyio.CancelScope(shield=True):
         must_continue = await monitor.send("enter", hold.fencing_token)
     try:

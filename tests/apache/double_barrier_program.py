@@ -19,7 +19,7 @@ import zkrecipes as zk
 
 
 async def take_part(connect_string: str, path: str, parties: int, session_timeout: float, name: str) -> None:
-    """Go through the barrier again and again, in sessions of this timeout."""
+    """Enter the barrier repeatedly, in sessions of this timeout."""
     async with zk.connect(connect_string, session_timeout=session_timeout, connect_timeout=60) as client:
         barrier = zk.DoubleBarrier(client, path, parties=parties, identifier=name)
         while True:

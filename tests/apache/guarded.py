@@ -1,4 +1,4 @@
-"""Servers that ask clients who they are with SASL DIGEST-MD5, configured as `docs/how-to/sasl.md` says."""
+"""Servers that require SASL DIGEST-MD5, configured as in `docs/how-to/sasl.md`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from zkrecipes.enums import ServerVersion
 PAGE = ROOT / "docs" / "how-to" / "sasl.md"
 SECRET = "open-sesame"
 BOB = zk.DigestMD5("bob", SECRET)
-# Users that the page does not need, with what needs care in their names and passwords.
+# Users that the page does not have, with difficult characters in their names and passwords.
 MORE_USERS = {"alice": 'a "quoted" \\ word', "zoë": "pässwort", "日本": "秘密", "empty": ""}
 SASL = {"authProvider.sasl": "org.apache.zookeeper.server.auth.SASLAuthenticationProvider"}
 REFUSED = (
@@ -36,7 +36,7 @@ REFUSED = (
 
 @dataclass(frozen=True)
 class Guarded:
-    """A server that asks clients who they are."""
+    """A server that requires authentication."""
 
     server: ApacheServer
     jaas: Path
@@ -47,7 +47,7 @@ class Guarded:
         return zk.connect(self.server.connect_string, sasl=sasl, **options)
 
     async def why_not(self, sasl: zk.DigestMD5) -> str:
-        """Why entering fails."""
+        """Return the reason why entering fails."""
         with pytest.raises(zk.AuthFailedError) as caught:
             async with self.connect(sasl):
                 raise AssertionError("attached")
@@ -57,7 +57,7 @@ class Guarded:
 
     @property
     def version(self) -> ServerVersion:
-        """What the server can do."""
+        """The server's version."""
         return version_of_server(self.server)
 
     def kazoo(self, **options: Any) -> kazoo.client.KazooClient:
@@ -66,7 +66,7 @@ class Guarded:
 
 @contextmanager
 def serving(folder: Path, settings: Mapping[str, Setting], **properties: Setting) -> Iterator[Guarded]:
-    """A server with the users of the page and some more."""
+    """Run a server with the users of the page and some more."""
     jaas = folder / "jaas.conf"
     more = "".join(f"    user_{name}={_quoted(password)}\n" for name, password in MORE_USERS.items())
     jaas.write_text(block_of_the_page("text").replace("    user_super", f"{more}    user_super"), "utf-8")
@@ -84,7 +84,7 @@ def serving(folder: Path, settings: Mapping[str, Setting], **properties: Setting
 
 
 def run(func: Callable[[], Awaitable[object]]) -> None:
-    """Run it on a loop of its own, in a thread, because the loop of a test may be around in this one."""
+    """Run a function on a loop in a new thread, because this thread may be running the test's loop."""
     with ThreadPoolExecutor(1) as thread:
         thread.submit(anyio.run, func).result()
 

@@ -13,12 +13,12 @@ from tests.apache.recorder import Recorder
 
 
 class Holding:
-    """A lock that is held for as long as it can be, and what its end looked like.
+    """A lock that is held as long as possible, and the circumstances of its end.
 
     Attributes:
-        ended_at: when its body ended, on the clock of the loop.
-        proven_until: what the hold said of itself, the last time that it could.
-        is_lost: whether the loss was told.
+        ended_at: the end of its body, on the clock of the loop.
+        proven_until: the last `valid_until` of the hold.
+        is_lost: whether the hold reported a loss.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Holding:
 
 @asynccontextmanager
 async def pinged(session: RawSession) -> AsyncIterator[Callable[[], float]]:
-    """Ping all the time; the call tells when the newest ping that was answered had been sent."""
+    """Ping continuously; the yielded call returns the send time of the newest answered ping."""
     answered = float("-inf")
 
     async def ping() -> None:

@@ -1,4 +1,4 @@
-"""Whom a server takes a client for."""
+"""The identities that a server sees in a client."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import zkrecipes as zk
 
 
 async def identities(client: zk.Client, path: str) -> list[zk.Id]:
-    """Those that ACLs may name, found out with a znode at `path`: `whoami` is younger than most servers."""
+    """Return the client's ids for ACLs, from a znode at `path`, because most servers have no `whoami`."""
     await client.create(path, ephemeral=True, acl=zk.CREATOR_ALL_ACL)
     entries, _ = await client.get_acl(path)
     await client.delete(path)

@@ -1,7 +1,7 @@
-"""A Kerberos KDC of our own on 127.0.0.1, with a realm, principals and keytabs that live as long as a test.
+"""A Kerberos KDC on 127.0.0.1 for tests, with a realm, principals and keytabs that live as long as a test.
 
-Debian's packages krb5-kdc, krb5-admin-server and krb5-user have the programs; their own set-up is not used.
-Its package libfaketime is what sets the KDC's clock wrong.
+Debian's packages krb5-kdc, krb5-admin-server and krb5-user have the programs; their configuration is not
+used. Its package libfaketime sets the KDC's clock wrong.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ _KRB5_CONF = """
 
 
 def missing() -> list[str]:
-    """What is not installed of what a KDC of our own needs."""
+    """Return the missing programs that a KDC needs."""
     programs = [f"the program {name}" for name in PROGRAMS if _find(name) is None]
     return programs if _fake_clock() else [*programs, "libfaketime"]
 
 
 def _other_clock(seconds_ahead: int) -> dict[str, str]:
-    """The environment of a program that shall believe that it is later."""
+    """Return the environment of a program whose clock is ahead."""
     if seconds_ahead == 0:
         return {}
     return {"LD_PRELOAD": _fake_clock(), "FAKETIME": f"+{seconds_ahead}s"}
 
 
 def _fake_clock() -> str:
-    """Debian's library libfaketime, which tells programs another time; empty where there is none."""
+    """Return Debian's library libfaketime, which shows programs another time; empty if not installed."""
     return next((str(path) for path in Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), "")
 
 
@@ -71,8 +71,8 @@ class Kdc:
     """A realm with its KDC.
 
     Attributes:
-        folder: where everything is.
-        port: where the KDC listens.
+        folder: the folder of all its files.
+        port: the KDC's port.
     """
 
     folder: Path
@@ -81,12 +81,12 @@ class Kdc:
 
     @property
     def krb5_conf(self) -> Path:
-        """For `$KRB5_CONFIG` and Java's `java.security.krb5.conf`."""
+        """The file for `$KRB5_CONFIG` and Java's `java.security.krb5.conf`."""
         return self.folder / "krb5.conf"
 
     @property
     def environment(self) -> dict[str, str]:
-        """What Kerberos' programs and libraries need to find this realm and no other."""
+        """The environment with which Kerberos finds this realm and no other."""
         return {
             "KRB5_CONFIG": str(self.krb5_conf),
             "KRB5_KDC_PROFILE": str(self.krb5_conf),
@@ -94,7 +94,7 @@ class Kdc:
         }
 
     def add(self, *principals: str) -> Path:
-        """Make principals; the keytab with their keys."""
+        """Create principals, and return the keytab with their keys."""
         keytab = self.folder / f"{principals[0].replace('/', '-')}.keytab"
         for principal in principals:
             self.run("kadmin.local", "-r", REALM, "-q", f"addprinc -randkey {principal}")
@@ -106,7 +106,7 @@ class Kdc:
         self.run("kinit", "-l", lifetime, "-kt", str(keytab), principal)
 
     def times_asked(self) -> int:
-        """How often anybody has asked for tickets with a password or keys."""
+        """Return the number of requests for tickets with a password or keys."""
         return (self.folder / "kdc.log").read_text().count("AS_REQ (")
 
     def run(self, program: str, *arguments: str) -> None:
@@ -115,7 +115,7 @@ class Kdc:
         subprocess.run(command, env={**os.environ, **self.environment}, check=True, capture_output=True)
 
     def start(self, *, clock_ahead: int = 0) -> None:
-        """Let the KDC answer; its clock may be some seconds ahead of ours."""
+        """Start the KDC; its clock may be some seconds ahead of ours."""
         command = [_find("krb5kdc") or "krb5kdc", "-n", "-r", REALM]
         self._process = subprocess.Popen(
             command,
@@ -135,7 +135,7 @@ class Kdc:
                 return
 
     def stop(self) -> None:
-        """Let it answer no more."""
+        """Stop the KDC."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -144,7 +144,7 @@ class Kdc:
 
 @contextmanager
 def kdc(folder: Path) -> Iterator[Kdc]:
-    """A KDC that answers, with its files in `folder`."""
+    """Run a KDC with its files in `folder`."""
     (port,) = free_ports(1)
     realm = Kdc(folder, port)
     realm.krb5_conf.write_text(_KRB5_CONF.format(realm=REALM, folder=folder, port=port))

@@ -1,4 +1,4 @@
-"""Every loop that the client runs on: for the modules that show what a client does on a real one."""
+"""The event loops that the client supports, for test modules that run on real ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UVLOOP = pytest.param(
 
 
 def every_loop() -> Any:
-    """A fixture for a test module: `anyio_backend = every_loop()`."""
+    """Return a fixture for a test module: `anyio_backend = every_loop()`."""
 
     @pytest.fixture(scope="module", params=["trio", "asyncio", _UVLOOP])
     def anyio_backend(request: pytest.FixtureRequest) -> Any:

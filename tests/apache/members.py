@@ -1,4 +1,4 @@
-"""Who is connected to which member of an ensemble, and what is left behind on all of them."""
+"""Finds the member that a client is connected to, and checks that nothing is left on any member."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _POLL_INTERVAL = 0.02
 
 
 async def member_of(ensemble: ApacheEnsemble, client: zk.Client) -> ApacheServer:
-    """The member that a client is connected to; waits until there is one."""
+    """Wait until a client is connected, and return its member."""
     session_id = client.session.id & 0xFFFF_FFFF_FFFF_FFFF
     while True:
         for member in ensemble.members:
@@ -29,7 +29,7 @@ async def member_of(ensemble: ApacheEnsemble, client: zk.Client) -> ApacheServer
 
 
 async def follower_of(ensemble: ApacheEnsemble, client: zk.Client) -> ApacheServer:
-    """The member that the client is connected to, a follower; it moves the client if it must."""
+    """Move the client to a follower if necessary, and return that member."""
     leader = await ensemble.leader()
     while (member := await member_of(ensemble, client)) is leader:
         client.update_hosts(",".join(each.connect_string for each in ensemble.members if each is not leader))
@@ -39,7 +39,7 @@ async def follower_of(ensemble: ApacheEnsemble, client: zk.Client) -> ApacheServ
 
 
 async def drop_connection(client: zk.Client) -> None:
-    """Make the client connect anew; its session stays."""
+    """Make the client reconnect; its session stays."""
     try:
         await client.set("/", bytes(2_000_000))  # too large, so the server ends the connection
     except zk.ConnectionLossError:
@@ -47,9 +47,9 @@ async def drop_connection(client: zk.Client) -> None:
 
 
 async def until_nothing_is_left(ensemble: ApacheEnsemble, client: zk.Client, path: str) -> None:
-    """Wait until there is no contender's znode in the directory of a lock, and no watch anywhere.
+    """Wait until a lock's directory has no contender's znode, and no server has a watch.
 
-    A server before 3.5 cannot remove a watch: one that has not fired stays for as long as its connection.
+    A server before 3.5 cannot remove a watch, so one that has not fired stays as long as its connection.
     """
     are_watches_removed = version_of_server(await ensemble.leader()) >= ServerVersion.V3_5
 

@@ -1,8 +1,8 @@
-"""Cuts one member of an ensemble off from the others, while clients still reach it: packets are dropped.
+"""Cuts one member of an ensemble off from the others by dropping packets, while clients still reach it.
 
-That needs root and iptables, and members that the kernel can tell apart although all are at 127.0.0.1: each
-runs as a group of its own (`distinguishable`). Only what the members say to each other is touched, by rules
-in a chain of their own which is removed in the end.
+That needs root and iptables, and members that the kernel can distinguish although all are at 127.0.0.1, so
+each runs as a different group (`distinguishable`). The rules affect only packets between members; they are in
+a separate chain, which is removed at the end.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from zkrecipes.ensemble import ApacheServer, Installation
 
 _CHAIN = f"zkrecipes-{os.getpid()}"
 _ESTABLISHED = "01"
-# Member 1 runs as the group after this one. Groups need no entry anywhere, and nobody has these.
+# Member 1 runs as the group after this one. Groups need no entry anywhere, and no user has these.
 _GROUP_BASE = 54_320
 
 
 def need_iptables() -> None:
-    """Skip the test where packets cannot be dropped; fail it where nothing may be missing."""
+    """Skip the test if packets cannot be dropped; fail it if no requirement may be missing."""
     if shutil.which("iptables") is None:
         _give_up("there is no iptables: on Debian type `apt-get install iptables`")
     if os.geteuid() != 0:
@@ -39,9 +39,9 @@ def need_iptables() -> None:
 
 
 def distinguishable(installation: Installation, directory: Path) -> Installation:
-    """The same ZooKeeper, run so that `cut_off` knows each member of an ensemble; it puts a program there."""
+    """Return an installation whose `java` program lets `cut_off` recognise each member of an ensemble."""
     java = directory / "java"
-    # A server is started in its own folder.
+    # A server's current directory is its own folder.
     java.write_text(
         "#!/bin/sh\n"
         f"group=$(({_GROUP_BASE} + $(cat data/myid)))\n"
@@ -54,9 +54,9 @@ def distinguishable(installation: Installation, directory: Path) -> Installation
 
 @contextmanager
 def cut_off(member: ApacheServer) -> Iterator[None]:
-    """No packet passes between `member` and its peers while the block runs; none of them is told.
+    """Drop all packets between `member` and its peers while the block runs, without closing connections.
 
-    It may be the leader, and it may be started anew meanwhile: new connections are not made either.
+    The member may be the leader, and may restart during the block, because new connections also fail.
     """
     own_ports, ports = _peer_ports(member)
     group = str(_GROUP_BASE + member.server_id)
@@ -66,8 +66,8 @@ def cut_off(member: ApacheServer) -> Iterator[None]:
         # Connections that its peers open, and those that it opens; the first rule works in both directions.
         _drop("-m", "multiport", "--ports", own_ports)
         _drop("-m", "owner", "--gid-owner", group, "-m", "multiport", "--dports", ports)
-        # Those that it has opened already: the peers' side of them, and what the kernel still sends of one
-        # that it closes, which has no owner any more.
+        # Those that it has opened already: the peers' side of them, and packets that the kernel still sends
+        # for one that it closes, which have no owner.
         for ours, theirs in _connections(member, ports):
             _drop("--sport", ours, "--dport", theirs)
             _drop("--sport", theirs, "--dport", ours)
@@ -85,7 +85,7 @@ def _give_up(reason: str) -> NoReturn:
 
 
 def _drop(*match: str) -> None:
-    # Where they go out, because only there a packet has an owner.
+    # At the output, because only there a packet has an owner.
     _iptables("-A", _CHAIN, "-o", "lo", "-p", "tcp", *match, "-j", "DROP")
 
 
@@ -97,7 +97,7 @@ def _iptables(*arguments: str, check: bool = True) -> int:
 
 
 def _peer_ports(member: ApacheServer) -> tuple[str, str]:
-    """The ports on which peers meet `member`, and those of all members, with commas."""
+    """Return the peer ports of `member`, and those of all members, with commas."""
     text = (member.directory / "zoo.cfg").read_text("utf-8")
     found = re.findall(r"^server\.(\d+)=[^:\s]+:(\d+):(\d+)", text, re.MULTILINE)
     ports = {int(number): f"{quorum},{election}" for number, quorum, election in found}
@@ -105,10 +105,10 @@ def _peer_ports(member: ApacheServer) -> tuple[str, str]:
 
 
 def _connections(member: ApacheServer, ports: str) -> list[tuple[str, str]]:
-    """The ports, ours and theirs, of the connections that `member` has opened to its peers."""
+    """Return the local and remote ports of the connections that `member` has opened to its peers."""
     own, peer_ports = _sockets_of(member), ports.split(",")
     found = []
-    for table in ("tcp", "tcp6"):  # Java's sockets are of both families
+    for table in ("tcp", "tcp6"):  # Java's sockets belong to both families
         for line in Path(f"/proc/net/{table}").read_text("ascii").splitlines()[1:]:
             fields = line.split()
             ours, theirs = (str(int(address.rpartition(":")[2], 16)) for address in fields[1:3])
@@ -118,7 +118,7 @@ def _connections(member: ApacheServer, ports: str) -> list[tuple[str, str]]:
 
 
 def _sockets_of(member: ApacheServer) -> set[str]:
-    """The inodes of a server's sockets; none while it does not run."""
+    """Return the inodes of a server's sockets; none while it does not run."""
     if member.pid is None:
         return set()
     links = []
@@ -126,5 +126,5 @@ def _sockets_of(member: ApacheServer) -> set[str]:
         try:
             links.append(str(descriptor.readlink()))
         except FileNotFoundError:
-            continue  # closed meanwhile
+            continue  # closed since it was listed
     return {match[1] for link in links if (match := re.fullmatch(r"socket:\[(\d+)\]", link))}

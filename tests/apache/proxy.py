@@ -1,4 +1,4 @@
-"""A way to a server that can be cut: a TCP proxy."""
+"""A TCP proxy to a server, whose connections can be cut."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from anyio.abc import SocketAttribute, SocketStream, TaskStatus
 
 
 class Proxy:
-    """Passes bytes on to a server at 127.0.0.1 while `serve` runs.
+    """Relays bytes to a server at 127.0.0.1 while `serve` runs.
 
     Args:
-        port: the server's.
+        port: the server's port.
     """
 
     def __init__(self, port: int) -> None:
@@ -20,14 +20,14 @@ class Proxy:
         self._ways: set[anyio.CancelScope] = set()
 
     async def serve(self, *, task_status: TaskStatus[int]) -> None:
-        """Pass bytes on; the status is the proxy's port."""
+        """Relay bytes; the task status is the proxy's port."""
         (listener,) = (await anyio.create_tcp_listener(local_host="127.0.0.1")).listeners
         async with listener:
             task_status.started(listener.extra(SocketAttribute.local_port))
             await listener.serve(self._pass_on)
 
     def cut(self) -> int:
-        """End every connection there is; new ones may come. Returns how many there were."""
+        """End every connection, and return their number. New ones are accepted."""
         ways = list(self._ways)
         for way in ways:
             way.cancel()

@@ -1,6 +1,6 @@
-"""A session without a client, byte by byte: what it says is what the test says, and nothing else.
+"""A session without a client, byte by byte, that sends only the frames of the test.
 
-Nothing of zkrecipes is used here, so that a fault of ours cannot hide itself.
+It uses no code of zkrecipes, so that our bugs cannot hide themselves.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class RawSession:
     """A session on one connection, which never moves to another.
 
     Attributes:
-        id: of the session; 0 where the server knows it no longer.
-        timeout: in seconds, as negotiated.
+        id: the session's id; 0 if the server does not know the session.
+        timeout: the negotiated timeout in seconds.
     """
 
     def __init__(self, stream: SocketStream) -> None:
@@ -49,14 +49,14 @@ class RawSession:
         """Return once a ping has been answered.
 
         Raises:
-            anyio.EndOfStream, anyio.BrokenResourceError: it is not, and the connection has ended.
+            anyio.EndOfStream, anyio.BrokenResourceError: the connection ended without an answer.
         """
         await self._stream.send(_frame(struct.pack("!ii", _PING_XID, _PING)))
         xid, *_ = _REPLY_HEADER.unpack_from(await self._frame())
         assert xid == _PING_XID
 
     async def create_ephemeral(self, path: str) -> None:
-        """Make an ephemeral znode that is open to all."""
+        """Create an ephemeral znode with an open ACL."""
         body = struct.pack("!ii", 1, _CREATE) + _text(path) + struct.pack("!i", 0)
         body += struct.pack("!ii", 1, _ALL) + _text("world") + _text("anyone")
         await self._stream.send(_frame(body + struct.pack("!i", _EPHEMERAL)))
@@ -72,7 +72,7 @@ class RawSession:
 
 @asynccontextmanager
 async def raw_session(address: str, *, session_timeout: float) -> AsyncIterator[RawSession]:
-    """A new session on the server at `host:port`; it is left to expire."""
+    """Open a new session on the server at `host:port`, which will expire later."""
     async with await _connect(address) as stream:
         session = RawSession(stream)
         await session.greet(session_timeout)
@@ -80,10 +80,10 @@ async def raw_session(address: str, *, session_timeout: float) -> AsyncIterator[
 
 
 async def end_session(address: str, session_id: int, password: bytes) -> None:
-    """End somebody's session, from outside: join it on another connection, and close it.
+    """End a client's session from outside: attach it to another connection, and close it.
 
-    Attaching it here takes it from its client, which may take it back before the goodbye was read: so this
-    tries again until the goodbye is answered or the session is gone.
+    Attaching it here takes it from its client, which may take it back before the server reads the close
+    request. So this repeats until the close is answered or the session has ended.
     """
     goodbye = _frame(struct.pack("!ii", 1, _CLOSE_SESSION))
     while True:
@@ -121,7 +121,7 @@ def _text(text: str) -> bytes:
 
 
 def _frames(data: bytes) -> list[bytes]:
-    """The whole frames at the start of `data`."""
+    """Return the whole frames at the start of `data`."""
     frames = []
     while len(data) >= 4:
         end = 4 + int.from_bytes(data[:4], "big")

@@ -1,4 +1,4 @@
-"""What a lock protects, and who was there when: the judge of every test of locks."""
+"""A resource that a lock protects; it records its users for every test of locks."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from tests.apache.waiting import until
 
 @final
 class Recorder:
-    """Lets everybody in, and tells afterwards whether two were there at once or came in the wrong order.
+    """Admits every contender, and records overlaps and entries in the wrong order.
 
-    It belongs to no event loop: threads may enter too.
+    It belongs to no event loop, so threads may also enter.
 
     Attributes:
-        tokens: the fencing token of each that entered, in the order of entering.
-        names: who entered, in that order.
-        losses: how many were told that they had lost the lock.
-        faults: what must not have happened.
+        tokens: the fencing tokens of the contenders, in the order of entering.
+        names: the names of the contenders, in that order.
+        losses: the number of reported losses of the lock.
+        faults: the violations that were found.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Recorder:
 
     @contextmanager
     def entered(self, name: str, token: int) -> Iterator[None]:
-        """`name` is in while the block runs."""
+        """Record that `name` is inside while the block runs."""
         with self._lock:
             if self._inside:
                 self.faults.append(f"{name} ({token}) entered while {self._inside} had not left")
@@ -52,7 +52,7 @@ class Recorder:
                 del self._inside[name]
 
     async def until_entered(self, count: int) -> None:
-        """Wait until so many have entered."""
+        """Wait until this many contenders have entered."""
 
         async def have_entered() -> bool:
             return len(self.tokens) >= count
@@ -63,7 +63,7 @@ class Recorder:
 async def take_turns(
     client: zk.Client, path: str, recorder: Recorder, name: str, *, turns: int, pause: float = 0.0
 ) -> None:
-    """Hold the lock at `path` so many times to the end; a hold that was lost on the way does not count."""
+    """Hold the lock at `path` this many times; a lost hold does not count."""
     mutex = zk.Mutex(client, path, identifier=name)
     done = 0
     while done < turns:

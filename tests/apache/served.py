@@ -1,6 +1,6 @@
-"""A server to test the client against: Apache's, or the dev server in a thread of its own.
+"""A server for tests of the client: Apache's, or the dev server in a separate thread.
 
-Both are asked the same questions, so that a test is written once and a difference between the two shows.
+Both have the same interface, so that one test runs against both and finds differences between them.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _POLL_INTERVAL = 0.02
 
 
 class Served(Protocol):
-    """A server that serves.
+    """A running server.
 
     Attributes:
-        version: what it can do.
+        version: the server's version.
     """
 
     version: ServerVersion
@@ -35,10 +35,10 @@ class Served(Protocol):
         """`host:port`."""
 
     async def watch_count(self) -> int:
-        """How many watches there are, of all connections; one that stays may count twice."""
+        """Return the number of watches of all connections; a persistent one may count twice."""
 
     async def reap(self) -> None:
-        """Let it delete the containers and TTL znodes that are due, soon or now."""
+        """Delete the containers and TTL znodes that are due, now or soon."""
 
 
 @final
@@ -55,7 +55,7 @@ class ServedByApache:
         return await watch_count(self._server)
 
     async def reap(self) -> None:
-        await anyio.sleep(_POLL_INTERVAL)  # it looks by itself, twice a second
+        await anyio.sleep(_POLL_INTERVAL)  # the server checks twice a second
 
 
 @final
@@ -80,14 +80,14 @@ class ServedByDevServer:
 
 @contextmanager
 def dev_server_in_thread() -> Iterator[Served]:
-    """A dev server with the settings that Apache's have in these tests."""
+    """Run a dev server with the settings that Apache's servers have in these tests."""
     server = DevServer(tick_time=0.5, session_timeout_max=60.0, extended_types=True)
     with start_blocking_portal("asyncio") as portal, portal.wrap_async_context_manager(server):
         yield ServedByDevServer(server, portal)
 
 
 async def watch_count(server: ApacheServer) -> int:
-    """How many watches there are, of all connections to this server; waits while it serves nobody."""
-    while (count := (await server.metrics()).get("zk_watch_count")) is None:  # noqa: ASYNC110 - nobody calls us
+    """Return the number of watches of all connections to this server; wait while it does not serve."""
+    while (count := (await server.metrics()).get("zk_watch_count")) is None:  # noqa: ASYNC110 - polling
         await anyio.sleep(_POLL_INTERVAL)
     return int(count)

@@ -1,4 +1,4 @@
-"""ACLs as `docs/how-to/acls.md` has them, and `digest` on servers that are not configured as most are."""
+"""The ACLs of `docs/how-to/acls.md`, and `digest` on servers with an unusual configuration."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_the_program_of_the_page_runs_against_the_server_of_the_page() -> 
 
 
 async def _share_a_directory(client: zk.Client) -> None:
-    """The second block of the page."""
+    """Run the second block of the page."""
     body = "".join(f"    {line}\n" for line in _blocks_of_the_page("python")[1].splitlines())
     names: dict[str, Any] = {"zk": zk}
     exec(f"async def share(client):\n{body}", names)
@@ -76,7 +76,7 @@ async def _share_a_directory(client: zk.Client) -> None:
         *zk.CREATOR_ALL_ACL,
     ],
 )
-async def test_an_acl_that_the_server_does_not_accept_is_named(
+async def test_an_acl_that_the_server_refuses_is_named(
     apache_server: ApacheServer, fresh_path: str, entry: zk.ACL
 ) -> None:
     async with zk.connect(apache_server.connect_string) as client:
@@ -118,7 +118,7 @@ async def test_kazoo_with_the_same_password_is_the_same_user(
 
 
 @pytest.mark.parametrize("algorithm", ["SHA-256", "SHA3-512"])
-async def test_a_server_with_another_algorithm_keeps_the_identity_that_we_make(algorithm: str) -> None:
+async def test_a_server_with_another_algorithm_keeps_our_identity(algorithm: str) -> None:
     async with (
         _server("digestAlg", algorithm) as server,
         zk.connect(server.connect_string, auth=[CREDENTIAL]) as client,
@@ -135,7 +135,7 @@ async def test_a_server_with_another_algorithm_keeps_the_identity_that_we_make(a
 
 
 async def test_a_server_without_the_scheme_refuses_it() -> None:
-    """Case 63. Servers before 3.7 take no notice of the setting."""
+    """Case 63. Servers before 3.7 ignore the setting."""
     async with _server("enabled", "false") as server:
         if version_of_server(server) < ServerVersion.V3_7:
             async with zk.connect(server.connect_string, auth=[CREDENTIAL]):
@@ -146,7 +146,7 @@ async def test_a_server_without_the_scheme_refuses_it() -> None:
 
 
 async def test_a_directory_without_delete_is_reported_before_anything_is_created_there() -> None:
-    """In one transaction that is rolled back: every release sees what an earlier operation of it created."""
+    """A transaction that is rolled back shows it, because each operation sees the effects of earlier ones."""
     async with ApacheServer() as server, zk.connect(server.connect_string) as client:
         for path in ("/mutex", "/group", "/semaphore", "/semaphore-__lock__"):
             await client.create(path, acl=[zk.ACL(zk.Perms.ALL & ~zk.Perms.DELETE, zk.ANYONE_ID)])
@@ -160,6 +160,6 @@ async def test_a_directory_without_delete_is_reported_before_anything_is_created
         for path in ("/mutex", "/group", "/semaphore", "/semaphore-__lock__"):
             assert await client.get_children(path) == []
         await client.create("/open")
-        async with zk.Mutex(client, "/open") as hold:  # the probe and the contender, of one transaction
+        async with zk.Mutex(client, "/open") as hold:  # the probe and the contender, in one transaction
             assert hold.fencing_token == (await client.get(hold.path)).stat.czxid
             assert await client.get_children("/open") == [hold.path.removeprefix("/open/")]

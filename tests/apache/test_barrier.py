@@ -70,7 +70,7 @@ async def test_rounds_begin_and_end_together(server: Served, fresh_path: str) ->
 
 
 async def test_a_member_whose_znode_is_deleted_inside(server: Served, fresh_path: str) -> None:
-    """Its block is cancelled, the others leave, and nothing is left."""
+    """Its block is cancelled, the other members leave, and no znode is left."""
     async with connect(server) as client, connect(server) as other, connect(server) as doomed:
         outcomes: list[str] = []
         deleted = anyio.Event()

@@ -1,4 +1,4 @@
-"""Every request of the client, against the dev server and Apache's: what one answers, the other does too."""
+"""Every request of the client, against the dev server and Apache's, which must answer the same."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from zkrecipes.net.capability_cache import has_version
 pytestmark = pytest.mark.anyio
 anyio_backend = every_loop()
 
-# The largest request that a server takes as it is delivered: `jute.maxbuffer`, 1 MiB less a byte.
+# The largest request that a server accepts by default: `jute.maxbuffer`, 1 MiB less a byte.
 PACKET_SIZE_MAX = 0xFFFFF
 
 
@@ -37,7 +37,7 @@ async def until_gone(server: Served, client: zk.Client, path: str) -> None:
 # --- one request at a time -------------------------------------------------------------------------------
 
 
-async def test_a_znode_is_made_read_changed_and_removed(server: Served, fresh_path: str) -> None:
+async def test_a_znode_is_created_read_changed_and_deleted(server: Served, fresh_path: str) -> None:
     async with connect(server) as client:
         assert await client.exists(fresh_path) is None
         before = time.time() * 1000
@@ -62,7 +62,7 @@ async def test_a_znode_is_made_read_changed_and_removed(server: Served, fresh_pa
 
 
 @pytest.mark.parametrize("data", [None, b"", b"\0", bytes(range(256)) * 40])
-async def test_data_comes_back_as_it_was_given(server: Served, fresh_path: str, data: bytes | None) -> None:
+async def test_data_is_read_as_it_was_written(server: Served, fresh_path: str, data: bytes | None) -> None:
     async with connect(server) as client:
         await client.create(fresh_path, data)
         assert (await client.get(fresh_path)).data == data
@@ -73,7 +73,7 @@ async def test_data_comes_back_as_it_was_given(server: Served, fresh_path: str, 
         assert node.stat.data_length == len(data or b"")
 
 
-async def test_names_may_be_of_any_language(server: Served, fresh_path: str) -> None:
+async def test_names_may_be_in_any_language(server: Served, fresh_path: str) -> None:
     names = ["Straße", "日本語", "имя", "a b", "~!@#$%^&*()", "...", "q\N{COMBINING ACUTE ACCENT}"]
     async with connect(server) as client:
         await client.create(fresh_path)
@@ -112,7 +112,7 @@ async def test_sequential_znodes_are_numbered(server: Served, fresh_path: str) -
         assert stat.ephemeral_owner == client.session.id
 
 
-async def test_ephemeral_znodes_go_with_their_session(server: Served, fresh_path: str) -> None:
+async def test_ephemeral_znodes_are_deleted_with_their_session(server: Served, fresh_path: str) -> None:
     async with connect(server) as watcher:
         async with connect(server) as client:
             await client.create(fresh_path, ephemeral=True)
@@ -127,7 +127,7 @@ async def test_ephemeral_znodes_go_with_their_session(server: Served, fresh_path
         assert await watcher.exists(fresh_path) is None
 
 
-async def test_missing_parents_are_made(server: Served, fresh_path: str) -> None:
+async def test_missing_parents_are_created(server: Served, fresh_path: str) -> None:
     async with connect(server) as client:
         deep = f"{fresh_path}/b/c"
         assert await client.create(deep, b"x", ephemeral=True, make_parents=True) == deep
@@ -138,7 +138,7 @@ async def test_missing_parents_are_made(server: Served, fresh_path: str) -> None
         assert stat == await client.exists(made)
 
 
-async def test_a_path_is_ensured_by_many_at_once(server: Served, fresh_path: str) -> None:
+async def test_many_clients_ensure_a_path_at_once(server: Served, fresh_path: str) -> None:
     path = f"{fresh_path}/one/two/three"
 
     async def ensure(client: zk.Client) -> None:
@@ -154,7 +154,7 @@ async def test_a_path_is_ensured_by_many_at_once(server: Served, fresh_path: str
         assert (await client.get(path)).data == b"kept"
 
 
-async def test_a_znode_is_made_together_with_its_stat(server: Served, fresh_path: str) -> None:
+async def test_a_znode_is_created_with_its_stat(server: Served, fresh_path: str) -> None:
     async with connect(server) as client:
         made, stat = await client.create_with_stat(fresh_path, b"data")
         assert (made, stat) == (fresh_path, await client.exists(fresh_path))
@@ -180,7 +180,7 @@ async def test_a_znode_is_made_together_with_its_stat(server: Served, fresh_path
 
 
 @since(ServerVersion.V3_5, "a container")
-async def test_a_container_goes_after_its_last_child(server: Served, fresh_path: str) -> None:
+async def test_a_container_is_deleted_after_its_last_child(server: Served, fresh_path: str) -> None:
     async with connect(server) as client:
         unused = f"{fresh_path}-unused"
         await client.create(fresh_path, container=True)
@@ -195,7 +195,7 @@ async def test_a_container_goes_after_its_last_child(server: Served, fresh_path:
 
 
 @since(ServerVersion.V3_5, "a znode with a ttl")
-async def test_a_znode_goes_when_its_time_to_live_is_over(server: Served, fresh_path: str) -> None:
+async def test_a_znode_is_deleted_after_its_time_to_live(server: Served, fresh_path: str) -> None:
     async with connect(server) as client:
         await client.create(fresh_path)
         short = await client.create(f"{fresh_path}/short", ttl=0.1)
@@ -211,15 +211,15 @@ async def test_a_znode_goes_when_its_time_to_live_is_over(server: Served, fresh_
 async def test_sync_is_answered(server: Served, fresh_path: str) -> None:
     async with connect(server) as client:
         await client.sync()
-        await client.sync(fresh_path)  # there need not be a znode
+        await client.sync(fresh_path)  # the znode need not exist
 
 
 # --- what the server refuses -----------------------------------------------------------------------------
 
 Call = Callable[[zk.Client, str], Awaitable[object]]
 
-# What is called, with which error, which code, and the path it names below the given one. `/n` has version 0
-# and a child `/n/c`.
+# A call, its error, the error's code, and the path in it, relative to the given one. `/n` has version 0 and a
+# child `/n/c`.
 REFUSED: dict[str, tuple[Call, type[zk.ServerError], int, str]] = {
     "create-exists": (lambda c, p: c.create(f"{p}/n"), zk.NodeExistsError, -110, "/n"),
     "create-no-parent": (lambda c, p: c.create(f"{p}/x/y"), zk.NoNodeError, -101, "/x/y"),
@@ -298,14 +298,14 @@ async def test_an_acl_is_read_and_replaced(server: Served, fresh_path: str) -> N
         changed = await client.set_acl(fresh_path, wanted, version=0)
         assert (changed.aversion, changed.version) == (1, 0)
         acl, stat = await client.get_acl(fresh_path)
-        # the digest is for those who may administrate; here everybody may
+        # only administrators get the digest, and here every client is one
         assert (acl, stat) == (wanted, changed)
         with pytest.raises(zk.NoAuthError) as refused:
             await client.set(fresh_path, b"no")
         assert (refused.value.code, refused.value.path) == (-102, fresh_path)
 
 
-async def test_what_its_creator_alone_may_do_nobody_else_does(server: Served, fresh_path: str) -> None:
+async def test_only_the_creator_has_the_permissions_of_its_acl(server: Served, fresh_path: str) -> None:
     secret, child = f"{fresh_path}/secret", f"{fresh_path}/secret/child"
     async with (
         connect(server, auth=[("digest", "alice:wonder")]) as alice,
@@ -331,10 +331,10 @@ async def test_what_its_creator_alone_may_do_nobody_else_does(server: Served, fr
             ):
                 with pytest.raises(zk.NoAuthError):
                     await call
-            # `exists` asks for no permission in 3.8, and for READ in later 3.9 (ZOOKEEPER-2590)
+            # `exists` needs no permission in 3.8, and READ in later 3.9 (ZOOKEEPER-2590)
         await nobody.add_auth("digest", "alice:wonder")
         assert (await nobody.get(secret)).data == b"x"
-        # who may delete it is up to its parent, which is open
+        # its parent, which is open, decides about deletion
         await alice.delete(child)
         await mallory.delete(secret)
 
@@ -443,7 +443,7 @@ async def test_many_tasks_share_a_client(server: Served, fresh_path: str) -> Non
         assert await client.get_children(fresh_path) == []
 
 
-async def test_cancelled_calls_disturb_nobody(server: Served, fresh_path: str) -> None:
+async def test_cancelled_calls_disturb_no_other_call(server: Served, fresh_path: str) -> None:
     async with connect(server) as client:
         await client.create(fresh_path, b"0")
 
@@ -467,7 +467,9 @@ async def test_cancelled_calls_disturb_nobody(server: Served, fresh_path: str) -
 
 
 @since(ServerVersion.V3_5, "a container")
-async def test_containers_and_ttl_znodes_are_made_in_a_transaction(server: Served, fresh_path: str) -> None:
+async def test_containers_and_ttl_znodes_are_created_in_a_transaction(
+    server: Served, fresh_path: str
+) -> None:
     async with connect(server) as client:
         async with client.transaction() as transaction:
             container = transaction.create(fresh_path, container=True)
@@ -545,7 +547,7 @@ async def test_a_transaction_that_is_left_with_an_error_is_not_sent(server: Serv
 
 
 def largest_data(path: str) -> int:
-    """How much data a `set` of `path` can carry: header, two lengths and the version take their share."""
+    """Return the largest data of a `set` of `path`, less header, two lengths and the version."""
     return PACKET_SIZE_MAX - (8 + 4 + len(path) + 4 + 4)
 
 
@@ -584,7 +586,7 @@ async def test_a_request_above_our_own_limit_is_not_sent(server: Served, fresh_p
         assert (await client.get(fresh_path)).stat.version == 0
 
 
-async def test_a_reply_above_our_own_limit_fails_and_is_not_asked_for_again(
+async def test_a_reply_above_our_own_limit_fails_and_is_not_requested_again(
     server: Served, fresh_path: str
 ) -> None:
     async with connect(server) as writer, connect(server, max_packet_size=10_000) as client:
@@ -628,7 +630,7 @@ async def test_a_chroot_is_the_root_of_all_paths(server: Served, fresh_path: str
         await client.sync("/")
 
 
-async def test_a_chroot_that_is_missing_is_told(server: Served, fresh_path: str) -> None:
+async def test_a_missing_chroot_is_reported(server: Served, fresh_path: str) -> None:
     async with connect(server, f"{fresh_path}/app") as client:
         assert await client.exists("/") is None
         with pytest.raises(zk.NoNodeError, match=f"chroot {fresh_path}/app itself does not exist"):
@@ -640,7 +642,7 @@ async def test_a_chroot_that_is_missing_is_told(server: Served, fresh_path: str)
         assert not refused.value.detail
 
 
-async def test_parents_above_a_missing_chroot_are_made(server: Served, fresh_path: str) -> None:
+async def test_parents_of_a_missing_chroot_are_created(server: Served, fresh_path: str) -> None:
     async with connect(server, f"{fresh_path}/app") as client:
         assert await client.create("/a/b", make_parents=True) == "/a/b"
         assert await client.chroot("/a").get_children("/") == ["b"]
@@ -649,7 +651,7 @@ async def test_parents_above_a_missing_chroot_are_made(server: Served, fresh_pat
 # --- what a server can do --------------------------------------------------------------------------------
 
 
-async def test_what_the_server_can_do_is_found_out_in_the_same_session(server: Served) -> None:
+async def test_the_server_version_is_found_out_in_the_same_session(server: Served) -> None:
     async with connect(server) as client:
         session_id = client.session.id
         for version in ServerVersion:
@@ -658,7 +660,7 @@ async def test_what_the_server_can_do_is_found_out_in_the_same_session(server: S
         assert client.session.id == session_id
 
 
-async def test_a_client_knows_what_its_server_can_do(server: Served) -> None:
+async def test_a_client_knows_its_server_version(server: Served) -> None:
     async with connect(server) as client:
         assert await recipe_api(client).has_containers() is (server.version >= ServerVersion.V3_5)
 
@@ -691,7 +693,7 @@ async def test_other_hosts_are_used_from_the_next_connection_on(server: Served, 
 
 
 @since(ServerVersion.V3_5, "check_watches")
-async def test_a_server_tells_what_it_watches_for_a_client(server: Served, fresh_path: str) -> None:
+async def test_a_server_reports_the_watches_of_a_client(server: Served, fresh_path: str) -> None:
     async with connect(server) as client:
         await client.create(fresh_path)
         assert not await client.check_watches(fresh_path)
@@ -702,7 +704,7 @@ async def test_a_server_tells_what_it_watches_for_a_client(server: Served, fresh
 
 
 @since(ServerVersion.V3_6, "get_all_children_number")
-async def test_a_server_tells_how_many_znodes_are_below_one(server: Served, fresh_path: str) -> None:
+async def test_a_server_reports_the_number_of_znodes_below_one(server: Served, fresh_path: str) -> None:
     async with connect(server) as client:
         for name in ("a", "a/b", "a/b/c", "d"):
             await client.create(f"{fresh_path}/{name}", make_parents=True)
@@ -714,7 +716,7 @@ async def test_a_server_tells_how_many_znodes_are_below_one(server: Served, fres
 
 
 @since(ServerVersion.V3_6, "get_ephemerals")
-async def test_a_session_is_told_its_own_ephemerals(server: Served, fresh_path: str) -> None:
+async def test_a_session_can_list_its_own_ephemerals(server: Served, fresh_path: str) -> None:
     async with connect(server) as client, connect(server) as other:
         await client.ensure_path(fresh_path)
         await client.create(f"{fresh_path}-beside", ephemeral=True)
@@ -725,13 +727,13 @@ async def test_a_session_is_told_its_own_ephemerals(server: Served, fresh_path: 
         assert sorted(await client.get_ephemerals()) == sorted([*below, f"{fresh_path}-beside"])
         assert sorted(await client.get_ephemerals(f"{fresh_path}/a")) == below[:2]
         assert sorted(await client.get_ephemerals(f"{fresh_path}/")) == below
-        # what only begins like the chroot is not below it
+        # a path that only starts like the chroot is not below it
         assert sorted(await client.chroot(fresh_path).get_ephemerals()) == ["/a", "/ab", "/c"]
         assert await client.get_ephemerals(f"{fresh_path}/none") == []
 
 
 @since(ServerVersion.V3_7, "whoami")
-async def test_a_session_is_told_who_it_is(server: Served) -> None:
+async def test_a_session_can_ask_for_its_identities(server: Served) -> None:
     async with connect(server) as client:
         assert await client.whoami() == [zk.Id("ip", "127.0.0.1")]
         await client.add_auth("digest", "ann:secret")
@@ -741,7 +743,7 @@ async def test_a_session_is_told_who_it_is(server: Served) -> None:
 async def test_the_configuration_is_read_by_its_full_path(server: Served, fresh_path: str) -> None:
     async with connect(server) as client:
         if server.version < ServerVersion.V3_5:
-            with pytest.raises(zk.NoNodeError):  # asked for by its path, it is a znode like any other
+            with pytest.raises(zk.NoNodeError):  # read by its path, it is a znode like any other
                 await client.get("/zookeeper/config")
             for view in (client, client.chroot(fresh_path)):
                 with pytest.raises(zk.UnimplementedError, match=r"get_config needs ZooKeeper 3\.5"):
@@ -752,7 +754,7 @@ async def test_the_configuration_is_read_by_its_full_path(server: Served, fresh_
 
 
 @since(ServerVersion.V3_5, "reconfig")
-async def test_a_server_that_does_not_allow_reconfigurations_says_so(server: Served) -> None:
+async def test_a_server_that_forbids_reconfigurations_reports_it(server: Served) -> None:
     async with connect(server) as client:
         with pytest.raises(zk.ReconfigDisabledError):
             await client.reconfig(joining=["server.4=h4:2888:3888;2181"])
@@ -762,7 +764,7 @@ async def test_a_server_that_does_not_allow_reconfigurations_says_so(server: Ser
 
 
 @since(ServerVersion.V3_6, "multi_read")
-async def test_several_reads_are_answered_together_each_in_its_place(server: Served, fresh_path: str) -> None:
+async def test_several_reads_are_answered_together_in_order(server: Served, fresh_path: str) -> None:
     async with connect(server) as client:
         await client.create(fresh_path, b"1")
         await client.create(f"{fresh_path}/child", acl=[zk.ACL(zk.Perms.WRITE, zk.Id("world", "anyone"))])
@@ -821,7 +823,7 @@ async def test_a_tree_is_walked_and_deleted(server: Served, fresh_path: str) -> 
         assert await client.exists(fresh_path) is None
 
 
-async def test_a_tree_goes_while_others_add_to_it(server: Served, fresh_path: str) -> None:
+async def test_a_tree_is_deleted_while_other_clients_add_to_it(server: Served, fresh_path: str) -> None:
     async def add(client: zk.Client) -> None:
         with suppress(zk.NoNodeError):
             for number in range(500):

@@ -1,4 +1,4 @@
-"""Sixteen processes contend for one lock on an ensemble whose servers are killed and stopped under them."""
+"""Sixteen processes contend for one lock on an ensemble whose servers are killed and stopped."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STEP = 1.5
 
 
 class _Field:
-    """The contenders, their ways to the servers, and everything that goes wrong."""
+    """The contenders, their proxies to the servers, and the faults."""
 
     def __init__(self, ensemble: ApacheEnsemble, path: str, seed: int, tasks: TaskGroup) -> None:
         self.monitor = ContenderMonitor()
@@ -66,7 +66,7 @@ class _Field:
                 await process.wait()
 
     async def go_wrong(self) -> None:
-        """Each misfortune in an order of the seed's; one server at a time, for a quorum is needed."""
+        """Inject each fault once, in a random order; one server at a time, because a quorum is needed."""
         kinds = [self._kill_leader, self._kill_follower, self._stop_leader, self._stop_follower]
         steps = [*kinds, *(self._cut for _ in range(STEPS - len(kinds)))]
         self._rng.shuffle(steps)
@@ -103,7 +103,7 @@ class _Field:
         self._rng.choice(self._proxies).cut()
 
     async def kill_who_is_inside(self) -> None:
-        """Its session has to expire before anybody comes in."""
+        """Kill the holder; its session must expire before another contender enters."""
 
         async def is_somebody_inside() -> bool:
             return self.monitor.inside is not None
@@ -131,7 +131,7 @@ def anyio_backend() -> str:
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("seed", [1])
-async def test_sixteen_processes_never_overlap_whatever_becomes_of_the_servers(
+async def test_sixteen_processes_never_overlap_while_servers_fail(
     apache_ensemble: ApacheEnsemble, fresh_path: str, seed: int
 ) -> None:
     async with anyio.create_task_group() as tasks:
@@ -152,7 +152,7 @@ async def test_sixteen_processes_never_overlap_whatever_becomes_of_the_servers(
     monitor = field.monitor
     assert monitor.faults == []
     assert len(monitor.tokens) > 10 * CONTENDERS
-    # whoever was killed inside was waited for until its session had expired
+    # after a holder was killed, the others waited until its session had expired
     assert max(monitor.pauses) > contender_program.SESSION_TIMEOUT / 2
     logger.info(
         "%d turns, %d losses, longest pause %.1f s", len(monitor.tokens), monitor.losses, max(monitor.pauses)

@@ -1,4 +1,4 @@
-"""Elections on real servers: the leadership goes around, and what observers hear while servers fail."""
+"""Elections on real servers: all candidates lead in turn, and observers follow while servers fail."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def _until_candidates(election: zk.Election, number: int) -> None:
     await until(are_there)
 
 
-async def test_the_leadership_goes_around(server: Served, fresh_path: str) -> None:
+async def test_all_candidates_lead_in_turn(server: Served, fresh_path: str) -> None:
     recorder = Recorder()
     names = ["one", "two", "three"]
     over = {name: anyio.Event() for name in names}
@@ -74,7 +74,7 @@ async def _kill_the_leading_server(ensemble: ApacheEnsemble, leader: zk.Client) 
     (await ensemble.leader()).kill()
 
 
-# one loop each, as starting the servers again takes long
+# one loop each, because restarting servers takes long
 @pytest.mark.parametrize(
     ("anyio_backend", "harm"), [("trio", _kill_its_server), ("asyncio", _kill_the_leading_server)]
 )
@@ -83,7 +83,7 @@ async def test_a_server_is_killed_while_a_leadership_is_held(
     fresh_path: str,
     harm: Callable[[ApacheEnsemble, zk.Client], Awaitable[None]],
 ) -> None:
-    """The leadership is kept, or it has ended before another begins; observers end with who leads."""
+    """The leadership is kept or ends before the next begins; observers end with the current leader."""
     recorder = Recorder()
     over = anyio.Event()
     hosts = apache_ensemble.connect_string
@@ -102,7 +102,7 @@ async def test_a_server_is_killed_while_a_leadership_is_held(
                         tasks.start_soon(_lead, second, fresh_path, "second", recorder, over)
                         await _until_candidates(election, 2)
                         await harm(apache_ensemble, first)
-                        await leadership.confirm()  # there is a server again that a quorum listens to
+                        await leadership.confirm()  # there is a leader with a quorum again
                         leader = await election.leader()
                         assert leader is not None
                         assert leader.data == b"first"

@@ -1,4 +1,4 @@
-"""A client of three real servers that are killed, stopped and restarted under it: nothing is lost."""
+"""A client of three real servers that are killed, stopped and restarted loses nothing."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ SESSION_TIMEOUT = 12.0
 
 
 class Ledger:
-    """One client's writes to a znode of its own, and every client's reads: what must hold of them.
+    """One client's writes to its own znode, and the checks of every client's reads.
 
-    Each write carries the number of the last one plus one, guarded by its version, so that a lost or a
-    doubled write shows. A write of unknown outcome is settled by a read after a sync.
+    Each write carries the previous number plus one, guarded by its version, so that a lost or doubled write
+    shows. A read after a sync settles a write of unknown outcome.
     """
 
     def __init__(self, client: zk.Client, path: str) -> None:
@@ -43,8 +43,8 @@ class Ledger:
             assert stat.version == number
         except zk.ConnectionLossError:
             self.losses += 1
-            # The leader has let the session move since, and takes no more from where it was: what comes
-            # before the sync has been applied, or never is.
+            # The session has moved since, and the leader refuses requests from its old server, so after the
+            # sync the write has been applied or never will be.
             await self.client.sync(self.path)
             data, stat = await self.client.get(self.path)
             assert (data, stat.version) in {(b"%d" % self.written, self.written), (b"%d" % number, number)}
@@ -62,7 +62,7 @@ class Ledger:
 
 @asynccontextmanager
 async def busy_clients(ensemble: ApacheEnsemble, path: str, count: int) -> AsyncIterator[list[Ledger]]:
-    """Clients that write and read all the time while the block runs, and check what they see."""
+    """Run clients that write, read and check continuously while the block runs."""
     async with AsyncExitStack() as stack:
         clients = [
             await stack.enter_async_context(
@@ -94,7 +94,7 @@ async def busy_clients(ensemble: ApacheEnsemble, path: str, count: int) -> Async
 
 
 async def until_written(ledgers: list[Ledger], more: int) -> None:
-    """Until each client has written so many more."""
+    """Wait until each client has written this many more times."""
     goals = [ledger.written + more for ledger in ledgers]
 
     async def have_written() -> bool:
@@ -123,7 +123,7 @@ async def test_a_session_outlives_its_server(
             harm(first)
             with anyio.fail_after(30):
                 assert (await anext(changes)).state is zk.SessionState.SUSPENDED
-                # a read waits, and is sent elsewhere
+                # a read waits, and is sent to another server
                 assert (await client.get(fresh_path)).data == b"0"
                 assert (await anext(changes)).state is zk.SessionState.CONNECTED
                 assert (await anext(events)).type is zk.EventType.RESYNC
@@ -141,7 +141,7 @@ async def test_requests_in_flight_when_a_server_dies_are_settled(
     async with zk.connect(apache_ensemble.connect_string, session_timeout=SESSION_TIMEOUT) as client:
         await client.create(fresh_path, b"0")
         member = await follower_of(apache_ensemble, client)
-        member.pause()  # what is sent now is not answered
+        member.pause()  # requests sent now are not answered
         async with client.pipeline() as pipe:
             reads = [pipe.get(fresh_path) for _ in range(10)]
             write = pipe.set(fresh_path, b"1")
@@ -152,7 +152,7 @@ async def test_requests_in_flight_when_a_server_dies_are_settled(
         assert all(read.error is None for read in reads)
         assert isinstance(write.error, zk.ConnectionLossError)
         assert write.error.path == fresh_path
-        # Only those that the window had let out are in doubt; the others went to the next server.
+        # Only requests that the window had let out are in doubt; the others went to the next server.
         lost = [creation.error is not None for creation in creations]
         assert lost == sorted(lost, reverse=True)
         assert 0 < sum(lost) < FIRST_SIZE
@@ -160,7 +160,7 @@ async def test_requests_in_flight_when_a_server_dies_are_settled(
             assert creation.error is None or isinstance(creation.error, zk.ConnectionLossError)
         assert last.error is None
         await client.sync()
-        # Those in doubt were lost here, for the server never got to read them; a client cannot know that.
+        # Those in doubt were lost here, because the server never read them; a client cannot know that.
         made = {str(number) for number, is_lost in enumerate(lost) if not is_lost}
         assert set(await client.get_children(fresh_path)) == made
 
@@ -209,9 +209,9 @@ async def test_nothing_is_lost_when_all_are_restarted_one_by_one(
             for member in apache_ensemble.members:
                 await member.stop()
                 await member.start()
-                await apache_ensemble.start()  # waits until all follow one leader again
+                await apache_ensemble.start()  # waits until all members follow one leader again
                 await until_written(ledgers, 3)
-            # the watch tells of all that was written, in the end
+            # the watch finally reports everything that was written
             final = f"{fresh_path}/{len(ledgers)}"
             await client.create(final)
 
@@ -250,7 +250,7 @@ async def test_a_server_that_is_behind_the_client_shows_it_nothing_old(
             await client.set(fresh_path, b"%d" % number)
         client.update_hosts(lagging.connect_string)
         with anyio.move_on_after(0.2):
-            await drop_connection(client)  # and look for another in vain
+            await drop_connection(client)  # and finds no other server
         lagging.resume()
         with anyio.fail_after(30):
             node = await client.get(fresh_path)

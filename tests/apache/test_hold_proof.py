@@ -1,7 +1,7 @@
-"""Aimed schedules: a server that answers its clients as if nothing had happened, and has no quorum behind it.
+"""Aimed schedules with a server that continues to answer its clients without a quorum.
 
-Pings and reads are answered there, and a lock that trusted them would have two holders. These servers are
-slow to notice (`syncLimit` of 12 s), so that the time in which they are wrong is longer than a session.
+It answers pings and reads, and a lock that relied on them would have two holders. These servers notice late
+(`syncLimit` of 12 s), so that they are wrong for longer than a session lives.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def connect(*members: ApacheServer) -> AbstractAsyncContextManager[zk.Client]:
     return zk.connect(",".join(each.connect_string for each in members), session_timeout=SESSION_TIMEOUT)
 
 
-# Which members are stopped, given the one that the holder is attached to and the leader.
+# The members to stop, given the holder's member and the leader.
 STOPPED: dict[str, tuple[bool, Callable[[ApacheServer, ApacheServer], bool]]] = {
     "both-followers-of-its-leader": (True, lambda each, leader: each is not leader),
     "leader-of-its-follower": (False, lambda each, leader: each is leader),
@@ -79,7 +79,7 @@ async def test_without_a_quorum_a_hold_ends_in_time_although_pings_are_answered(
     leader = await ensemble.leader()
     server = leader if is_at_leader else (await ensemble.followers())[0]
     recorder, holding = Recorder(), Holding()
-    # One before 3.5 does one thing at a time: behind a write without a quorum everybody's pings wait.
+    # A server before 3.5 works sequentially, so all pings wait behind a write without a quorum.
     are_pings_held_up = version_of_server(server) < ServerVersion.V3_5
     async with (
         connect(server) as holder,

@@ -1,4 +1,4 @@
-"""Locks on real servers: alone, contended, together with kazoo's, and while the servers fail under them."""
+"""Locks on real servers: alone, contended, together with kazoo's, and while servers fail."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def clients(connect_string: str, count: int, **options: Any) -> AsyncItera
 
 
 async def until_queued(mutex: zk.Mutex, count: int) -> None:
-    """Until so many hold the lock or wait for it."""
+    """Wait until this many contenders hold the lock or wait for it."""
 
     async def are_there() -> bool:
         return len(await mutex.contenders()) == count
@@ -44,7 +44,7 @@ async def until_queued(mutex: zk.Mutex, count: int) -> None:
 
 
 async def until_clean(server: Served, client: zk.Client, path: str) -> None:
-    """Until there is no contender's znode left, nor a watch of anybody's."""
+    """Wait until no contender's znode and no watch is left."""
 
     async def is_clean() -> bool:
         return not await zk.Mutex(client, path).contenders() and await server.watch_count() == 0
@@ -55,7 +55,7 @@ async def until_clean(server: Served, client: zk.Client, path: str) -> None:
 # --- one server ------------------------------------------------------------------------------------------
 
 
-async def test_a_free_lock_is_taken_proven_and_given_back(server: Served, fresh_path: str) -> None:
+async def test_a_free_lock_is_taken_proven_and_released(server: Served, fresh_path: str) -> None:
     async with zk.connect(server.connect_string, session_timeout=10) as client:
         mutex = zk.Mutex(client, f"{fresh_path}/deep/lock", identifier="me")
         assert await mutex.contenders() == []
@@ -97,9 +97,7 @@ async def test_eight_contenders_take_turns(server: Served, fresh_path: str) -> N
         await until_clean(server, them[0], fresh_path)
 
 
-async def test_they_enter_in_the_order_of_their_arrival_and_each_watches_one(
-    server: Served, fresh_path: str
-) -> None:
+async def test_contenders_enter_in_order_and_each_watches_one(server: Served, fresh_path: str) -> None:
     recorder = Recorder()
     async with clients(server.connect_string, 2) as (one, other):
         mutex = zk.Mutex(one, fresh_path)
@@ -123,7 +121,7 @@ async def test_they_enter_in_the_order_of_their_arrival_and_each_watches_one(
         await until_clean(server, one, fresh_path)
 
 
-async def test_waiters_that_give_up_leave_nothing_and_wake_nobody(server: Served, fresh_path: str) -> None:
+async def test_waiters_that_give_up_leave_nothing_and_wake_no_other(server: Served, fresh_path: str) -> None:
     async with clients(server.connect_string, 2) as (one, other):
         mutex = zk.Mutex(one, fresh_path)
         async with mutex as hold:
@@ -159,7 +157,7 @@ async def test_a_lost_lock_ends_its_body(
     recorder = Recorder()
     async with clients(server.connect_string, 2, session_timeout=4) as (holder, other):
         async with anyio.create_task_group() as tasks:
-            with pytest.raises(zk.LockLostError) as lost:  # noqa: PT012 - the loss comes out of the whole block
+            with pytest.raises(zk.LockLostError) as lost:  # noqa: PT012 - the whole block raises the loss
                 async with zk.Mutex(holder, fresh_path) as hold:
                     with recorder.entered("holder", hold.fencing_token):
                         tasks.start_soon(harm, server, holder, other, hold)
@@ -182,7 +180,7 @@ async def test_a_hold_survives_a_busy_client(apache_server: ApacheServer, fresh_
         await client.create(f"{fresh_path}-small", b"x" * 100)
         begun_at = anyio.current_time()
         async with zk.Mutex(client, fresh_path) as hold:
-            # longer than the session would live unheard, and at least once through
+            # longer than the session lives without messages, and at least one full round
             while True:
                 async with client.pipeline() as pipe:
                     nodes = [pipe.get(f"{fresh_path}-small") for _ in range(20_000)]
@@ -216,11 +214,11 @@ def take_turns_with_kazoo(client: Any, path: str, recorder: Recorder, name: str,
         with lock:
             token = client.exists(f"{path}/{lock.node}").czxid
             with recorder.entered(name, token):
-                client.get("/")  # long enough for somebody else to come in
+                client.get("/")  # long enough for another contender to enter
 
 
 async def test_we_contend_with_kazoo(apache_ensemble: ApacheEnsemble, fresh_path: str) -> None:
-    """Ours and kazoo's wait for each other, each from another server; `tests/interop` looks closer."""
+    """Our contenders and kazoo's wait for each other, each at another server; see also `tests/interop`."""
     recorder = Recorder()
     with ExitStack() as kazoos:
         theirs = [
@@ -238,7 +236,7 @@ async def test_we_contend_with_kazoo(apache_ensemble: ApacheEnsemble, fresh_path
                     tasks.start_soon(work, ours[number], *args, f"ours {number}")
             assert recorder.faults == []
             assert len(recorder.tokens) == 48
-            # those of kazoo's watches that have not fired stay until it leaves
+            # kazoo's watches that have not fired stay until it disconnects
             assert await zk.Mutex(ours[0], fresh_path).contenders() == []
         await run_sync(kazoos.close)
 
@@ -252,7 +250,7 @@ async def pause_the_server_of_the_holder(ensemble: ApacheEnsemble, holder: zk.Cl
 
 
 @pytest.mark.parametrize("harm", [kill_the_leader, pause_the_server_of_the_holder])
-async def test_nobody_overlaps_when_a_server_fails(
+async def test_holders_do_not_overlap_when_a_server_fails(
     apache_ensemble: ApacheEnsemble,
     fresh_path: str,
     harm: Callable[[ApacheEnsemble, zk.Client], Awaitable[None]],
@@ -275,11 +273,11 @@ async def test_nobody_overlaps_when_a_server_fails(
                             )
                         await until_queued(zk.Mutex(holder, fresh_path), 7)
                         await harm(apache_ensemble, holder)
-                        await hold.confirm()  # there is a server again that a quorum listens to
+                        await hold.confirm()  # there is a leader with a quorum again
                         assert len(recorder.tokens) == 1
             except zk.LockLostError:
                 recorder.losses += 1
-            # and once more while they come and go
+            # and again while holders change
             await recorder.until_entered(4)
             await apache_ensemble.heal()
             await recorder.until_entered(7)

@@ -1,8 +1,8 @@
-"""One member of a real ensemble is cut off from the others, and its clients from nothing.
+"""One member of a real ensemble is cut off from the others, but not from its clients.
 
-It goes on answering their pings until `syncLimit` ticks have passed, which is 10 s in this ensemble, as in
-ZooKeeper's sample configuration; the others give a session of 4 s away long before. kazoo's lock is the
-control: under the fault that ours survive it has two holders.
+It continues to answer their pings until `syncLimit` ticks have passed, which is 10 s in this ensemble, as in
+ZooKeeper's sample configuration; the others expire a session of 4 s long before. kazoo's lock is the control:
+under the same fault it has two holders.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from zkrecipes.ensemble import ApacheEnsemble, ApacheServer, find_installation
 pytestmark = [pytest.mark.anyio, pytest.mark.apache]
 
 TICK_TIME = 2.0
-SESSION_TIMEOUT = 4.0  # two ticks: the shortest that these servers grant
-# Longer than it takes to notice that the leader is gone, and to elect another.
+SESSION_TIMEOUT = 4.0  # two ticks, the shortest timeout that these servers grant
+# Longer than it takes to notice the loss of the leader and to elect another.
 PATIENT_SESSION_TIMEOUT = 30.0
 
-# Each schedule takes seconds of real time, and packets know no loop: each runs on one of the two.
+# Each schedule takes seconds of real time and does not depend on the loop, so each runs on one of the two.
 on_trio = pytest.mark.parametrize("anyio_backend", ["trio"])
 on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
@@ -83,7 +83,7 @@ def all_but(member: ApacheServer, ensemble: ApacheEnsemble) -> list[ApacheServer
 
 
 async def heal(ensemble: ApacheEnsemble, member: ApacheServer) -> None:
-    """Start it anew: that is quicker than what was dropped, which is sent again late."""
+    """Restart the member, because TCP sends the dropped packets again only late."""
     member.kill()
     await ensemble.heal()
 
@@ -93,7 +93,7 @@ async def heal(ensemble: ApacheEnsemble, member: ApacheServer) -> None:
 
 @on_trio
 async def test_a_member_that_is_cut_off_finds_no_way_back(ensemble: ApacheEnsemble) -> None:
-    member = ensemble.members[-1]  # with the highest id: in an election it is the one that connects
+    member = ensemble.members[-1]  # with the highest id, so that it is the one that connects in an election
     member.kill()
     with cut_off(member):
         member.launch()
@@ -106,7 +106,7 @@ async def test_a_member_that_is_cut_off_finds_no_way_back(ensemble: ApacheEnsemb
 
 @contextmanager
 def kazoo_client(*members: ApacheServer) -> Iterator[Any]:
-    """kazoo's client, connected to the first of them; it knows the others."""
+    """Connect kazoo's client to the first member; it also knows the others."""
     client = KazooClient(connect_string(*members), timeout=SESSION_TIMEOUT, randomize_hosts=False)
     client.start(timeout=20)
     try:
@@ -137,7 +137,7 @@ async def test_kazoo_has_two_holders_at_once_while_a_follower_is_cut_off(
         with cut_off(follower):
             assert await run_sync(partial(second.acquire, timeout=20))
             second_at = time.monotonic()
-            # Its state, its lock and its server say that it holds.
+            # Its state, its lock and its server all indicate a hold.
             assert holder.state == KazooState.CONNECTED
             assert first.is_acquired
             assert await run_sync(holder.exists, f"{fresh_path}/{first.node}") is not None
@@ -188,7 +188,7 @@ async def test_a_hold_moves_away_from_a_follower_that_is_cut_off(
                     return answered_ping() > gone_at
 
                 await until(is_answered_although_expired)
-                # So much for pings. Meanwhile the lock:
+                # Pings prove nothing, as the lock shows:
                 await holding.hold.confirm()
                 assert not holding.is_lost
                 assert recorder.names == ["holder"]
@@ -254,7 +254,9 @@ async def test_a_hold_at_a_leader_that_is_cut_off_ends_before_the_next_begins(
         raw_session(leader.connect_string, session_timeout=SESSION_TIMEOUT) as witness,
         anyio.create_task_group() as tasks,
     ):
-        holder.update_hosts(ensemble.connect_string)  # which is no help: until the election none has a quorum
+        holder.update_hosts(
+            ensemble.connect_string
+        )  # which does not help, because no member has a quorum before the election
         tasks.start_soon(holding.run, holder, fresh_path, recorder)
         await holding.wait_held()
         tasks.start_soon(partial(take_turns, turns=1), contender, fresh_path, recorder, "contender")
@@ -267,7 +269,7 @@ async def test_a_hold_at_a_leader_that_is_cut_off_ends_before_the_next_begins(
                 await until(has_ended_and_pings_are_answered)
                 assert holding.was_in_time
                 with anyio.fail_after(1):
-                    await bystander.sync()  # proves as little as a ping
+                    await bystander.sync()  # proves nothing, like a ping
             await recorder.until_entered(2)
             assert recorder.names == ["holder", "contender"]
             assert await ensemble.leader() is not leader

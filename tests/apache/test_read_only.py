@@ -1,4 +1,4 @@
-"""Servers that have lost their quorum and go on read-only, and the clients that make do with them."""
+"""Servers without a quorum that serve read-only, and clients that accept such servers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.apache]
 @pytest.fixture(scope="module")
 def _ensemble() -> Iterator[ApacheEnsemble]:
     properties = {**PROPERTIES, "readonlymode.enabled": True}
-    # From 3.5 on a read-only server makes local sessions only. What an ephemeral needs is the upgrade of one.
+    # From 3.5 on, a read-only server creates only local sessions; an ephemeral needs the upgrade of one.
     settings = {**SETTINGS, "localSessionsEnabled": True, "localSessionsUpgradingEnabled": True}
     ensemble = ApacheEnsemble(size=3, settings=settings, properties=properties, java_options=JAVA_OPTIONS)
     ensemble.open()
@@ -44,7 +44,7 @@ def ensemble(_ensemble: ApacheEnsemble) -> Iterator[ApacheEnsemble]:
 
 @asynccontextmanager
 async def one_left(ensemble: ApacheEnsemble) -> AsyncIterator[ApacheServer]:
-    """A member whose peers are gone for as long as the block runs."""
+    """Kill the peers of a member while the block runs, and yield that member."""
     left, *others = ensemble.members
     for member in others:
         member.kill()
@@ -68,7 +68,7 @@ async def until_state(client: zk.Client, state: zk.SessionState) -> None:
                 await anext(changes)
 
 
-async def test_a_client_that_makes_do_reads_and_cannot_write_and_goes_to_a_full_server_by_itself(
+async def test_a_read_only_client_reads_cannot_write_and_moves_to_a_full_server(
     ensemble: ApacheEnsemble, fresh_path: str
 ) -> None:
     """Cases 24 and 25."""
@@ -98,7 +98,7 @@ async def test_a_client_that_makes_do_reads_and_cannot_write_and_goes_to_a_full_
 async def test_a_session_with_an_ephemeral_outlives_the_time_without_a_quorum(
     ensemble: ApacheEnsemble, fresh_path: str
 ) -> None:
-    """Newer read-only servers turn it away: it is the whole ensemble's, and waits for a quorum."""
+    """Newer read-only servers refuse it, because it is a global session, and it waits for a quorum."""
     hosts = ensemble.connect_string
     async with zk.connect(hosts, read_only=True, session_timeout=60) as client:
         await client.create(fresh_path, ephemeral=True)

@@ -1,4 +1,4 @@
-"""The read-write lock, against the dev server and Apache's: who shares it, and a downgrade under waiters."""
+"""The read-write lock against the dev server and Apache's: sharing, and a downgrade under waiters."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ async def test_a_writer_is_alone_and_becomes_a_reader(
                 for number, name in enumerate(["reader", "writer"], 2):
                     acquisition = theirs.read() if name == "reader" else theirs.write()
                     tasks.start_soon(enter, acquisition, name)
-                    while len(await ours.contenders()) < number:  # noqa: ASYNC110 - the server does not call us
+                    while len(await ours.contenders()) < number:  # noqa: ASYNC110 - polling
                         await anyio.sleep(0.01)
                 assert entered == []
                 await ours.downgrade()
-                while len(await ours.contenders()) > 2:  # noqa: ASYNC110 - the server does not call us
+                while len(await ours.contenders()) > 2:  # noqa: ASYNC110 - polling
                     await anyio.sleep(0.01)
                 assert entered == ["reader"]
                 await hold.confirm()

@@ -1,4 +1,4 @@
-"""Changing the members of a real ensemble: who leaves, who joins, and who may not."""
+"""Changing the members of a real ensemble: leaving, joining, and refused changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.apache]
 
 @asynccontextmanager
 async def changeable_ensemble() -> AsyncIterator[ApacheEnsemble]:
-    """An ensemble of its own, as it is not the same afterwards. Nobody needs to be a super user."""
+    """Run a separate ensemble, because the tests change it. No client needs to be a super user."""
     settings = {**SETTINGS, "reconfigEnabled": True}
     properties = {**PROPERTIES, "zookeeper.skipACL": "yes"}
     async with ApacheEnsemble(
@@ -37,7 +37,7 @@ def version_of(config: zk.Node) -> int:
 
 async def test_members_leave_and_join_under_the_version_that_was_seen() -> None:
     async with changeable_ensemble() as ensemble:
-        # The leader's own client: it sees the end of a change, as the leader stays.
+        # The leader's own client sees the end of a change, because the leader stays.
         leader, follower = await ensemble.leader(), (await ensemble.followers())[0]
         async with zk.connect(leader.connect_string, session_timeout=10) as client:
             before = await client.get_config()
@@ -48,7 +48,7 @@ async def test_members_leave_and_join_under_the_version_that_was_seen() -> None:
                 await client.reconfig(leaving=[follower.server_id], from_version=version_of(before) + 1)
             assert await client.get_config() == before
 
-            # The chroot is nothing to the configuration.
+            # The chroot does not apply to the configuration.
             view = client.chroot("/app")
             after = await view.reconfig(leaving=[follower.server_id], from_version=version_of(before))
             assert sorted(members_in(after)) == sorted(set(members) - {follower.server_id})
@@ -76,7 +76,7 @@ async def test_a_client_that_follows_leaves_a_member_that_leaves_and_keeps_its_s
         ):
             session_id = client.session.id
             members = members_in(await admin.get_config())
-            # From here on the configuration names the ports for clients.
+            # From here on, the configuration names the ports for clients.
             await admin.reconfig(joining=[f"{line};{addresses[n]}" for n, line in members.items()])
             await client.sync()
             await admin.reconfig(leaving=[follower.server_id])

@@ -1,7 +1,7 @@
-"""SASL DIGEST-MD5 with Apache's server: who gets in, what ACLs say then, and what is said of who does not.
+"""SASL DIGEST-MD5 with Apache's server: logins, the resulting ACL identities, and the errors of refusals.
 
-The server is configured as `docs/how-to/sasl.md` says, so that the page is tested as well. What kazoo does
-with the same server is the control.
+The server is configured as in `docs/how-to/sasl.md`, so that the page is also tested. kazoo with the same
+server is the control.
 """
 
 # ruff: noqa: PT012 - what comes out of a whole block is what these tests are about
@@ -47,7 +47,7 @@ CLIENT_NEEDS_IT = "the server requires clients to authenticate (`sasl=`, or `aut
 
 @pytest.fixture(autouse=True)
 def _no_secret_in_logs(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Whatever a test does, nothing that is logged shows the password."""
+    """Check after each test that no log line shows the password."""
     caplog.set_level(logging.DEBUG)
     yield
     for record in caplog.records:
@@ -57,7 +57,7 @@ def _no_secret_in_logs(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 @pytest.fixture
 def guarded(_guarded: Guarded) -> Iterator[Guarded]:
-    """The server of the page, which serves when the test begins."""
+    """The server of the page, serving at the start of each test."""
     yield _guarded
     if not _guarded.server.is_running:
         run(_guarded.server.start)
@@ -82,7 +82,9 @@ async def test_the_program_of_the_page_runs_against_the_server_of_the_page(guard
 
 
 @pytest.mark.parametrize("name", ["bob", *MORE_USERS])
-async def test_each_user_gets_in_and_is_known_to_acls(guarded: Guarded, fresh_path: str, name: str) -> None:
+async def test_each_user_can_log_in_and_acls_know_the_user(
+    guarded: Guarded, fresh_path: str, name: str
+) -> None:
     user = zk.DigestMD5(name, {"bob": SECRET, **MORE_USERS}[name])
     async with guarded.connect(user) as client:
         await client.create(fresh_path, b"mine", acl=zk.CREATOR_ALL_ACL)
@@ -90,7 +92,7 @@ async def test_each_user_gets_in_and_is_known_to_acls(guarded: Guarded, fresh_pa
         assert (await client.get(fresh_path)).data == b"mine"
 
 
-async def test_the_jaas_file_of_a_java_client_does_as_well(
+async def test_the_jaas_file_of_a_java_client_also_works(
     guarded: Guarded, tmp_path: Path, fresh_path: str
 ) -> None:
     file = tmp_path / "client.conf"
@@ -100,12 +102,12 @@ async def test_the_jaas_file_of_a_java_client_does_as_well(
 
 
 @since(ServerVersion.V3_7, "whoami")
-async def test_whoami_tells_the_user(guarded: Guarded) -> None:
+async def test_whoami_returns_the_user(guarded: Guarded) -> None:
     async with guarded.connect() as client:
         assert zk.Id("sasl", "bob") in await client.whoami()
 
 
-async def test_it_goes_together_with_tls(tmp_path: Path, fresh_path: str) -> None:
+async def test_sasl_works_together_with_tls(tmp_path: Path, fresh_path: str) -> None:
     ours = papers(tmp_path / "papers")
     ours.issue("server", "127.0.0.1")
     (port,) = free_ports(1)
@@ -122,7 +124,7 @@ async def test_it_goes_together_with_tls(tmp_path: Path, fresh_path: str) -> Non
             assert await identities(client, fresh_path) == [zk.Id("sasl", "bob")]
 
 
-async def test_an_acl_keeps_others_out_but_not_the_super_user(guarded: Guarded, fresh_path: str) -> None:
+async def test_an_acl_excludes_others_but_not_the_super_user(guarded: Guarded, fresh_path: str) -> None:
     async with guarded.connect() as client:
         await client.create(fresh_path, b"bob's", acl=[zk.ACL(zk.Perms.ALL, zk.Id("sasl", "bob"))])
     async with guarded.connect(zk.DigestMD5("alice", MORE_USERS["alice"])) as client:
@@ -132,7 +134,7 @@ async def test_an_acl_keeps_others_out_but_not_the_super_user(guarded: Guarded, 
         assert (await client.get(fresh_path)).data == b"bob's"
 
 
-async def test_recipes_and_watches_work_as_without(guarded: Guarded, fresh_path: str) -> None:
+async def test_recipes_and_watches_work_with_sasl(guarded: Guarded, fresh_path: str) -> None:
     async with guarded.connect() as client:
         await client.create(fresh_path)
         async with client.watch(fresh_path, recursive=True) as events:
@@ -144,10 +146,10 @@ async def test_recipes_and_watches_work_as_without(guarded: Guarded, fresh_path:
             assert hold.path
 
 
-async def test_a_session_and_what_waits_outlive_a_restart_of_the_server(
+async def test_a_session_and_waiting_requests_survive_a_restart_of_the_server(
     guarded: Guarded, fresh_path: str
 ) -> None:
-    """Case 68. The server answers nobody who has not authenticated, be it for a watch or what waits."""
+    """Case 68. The server answers no unauthenticated connection, neither for watches nor waiting requests."""
     async with guarded.connect(
         session_timeout=30, default_acl=zk.CREATOR_ALL_ACL, auth=[("digest", "a:b")]
     ) as client:
@@ -175,7 +177,7 @@ async def test_a_wrong_password_and_an_unknown_user_are_refused(guarded: Guarded
         assert await guarded.why_not(user) == REFUSED
 
 
-async def test_a_client_without_sasl_is_told_that_it_is_wanted(guarded: Guarded) -> None:
+async def test_a_client_without_sasl_is_refused_with_the_reason(guarded: Guarded) -> None:
     """Case 64."""
     with pytest.raises(zk.AuthFailedError) as caught:
         async with guarded.connect(None) as client:
@@ -197,7 +199,7 @@ async def test_a_password_that_is_changed_ends_the_client_at_its_next_reconnect(
         assert client.state is zk.SessionState.AUTH_FAILED
 
 
-async def test_without_being_required_sasl_still_is_refused_to_whom_it_must_be(
+async def test_bad_credentials_are_refused_even_if_sasl_is_not_required(
     tmp_path: Path, fresh_path: str
 ) -> None:
     with serving(tmp_path, dict(SASL)) as served:
@@ -210,8 +212,8 @@ async def test_without_being_required_sasl_still_is_refused_to_whom_it_must_be(
         assert await served.why_not(wrong) == REFUSED
 
 
-async def test_enforced_schemes_do_the_same(tmp_path: Path, fresh_path: str) -> None:
-    """Case 64. Servers before 3.7 take no notice of the setting."""
+async def test_enforced_schemes_have_the_same_effect(tmp_path: Path, fresh_path: str) -> None:
+    """Case 64. Servers before 3.7 ignore the setting."""
     enforced = {"enforce.auth.enabled": "true", "enforce.auth.schemes": "sasl"}
     with serving(tmp_path, {**SASL, **enforced}) as served:
         async with served.connect() as client:
@@ -226,7 +228,7 @@ async def test_enforced_schemes_do_the_same(tmp_path: Path, fresh_path: str) -> 
         assert caught.value.reason == CLIENT_NEEDS_IT
 
 
-async def test_a_server_that_lets_in_whoever_fails_is_not_trusted(tmp_path: Path) -> None:
+async def test_a_server_that_accepts_failed_logins_is_not_trusted(tmp_path: Path) -> None:
     """Case 65."""
     with serving(tmp_path, dict(SASL), **{"zookeeper.allowSaslFailedClients": "true"}) as served:
         async with served.connect():
@@ -235,7 +237,7 @@ async def test_a_server_that_lets_in_whoever_fails_is_not_trusted(tmp_path: Path
         assert reason == "the server gave no proof that it accepts and knows the password"
 
 
-async def test_a_server_without_sasl_is_told(apache_server: ApacheServer) -> None:
+async def test_a_server_without_sasl_is_reported(apache_server: ApacheServer) -> None:
     with pytest.raises(zk.AuthFailedError) as caught:
         async with zk.connect(apache_server.connect_string, sasl=BOB):
             raise AssertionError("attached")
@@ -275,7 +277,7 @@ async def _get(guarded: Guarded, path: str) -> bytes | None:
         return (await client.get(path)).data
 
 
-def test_kazoo_without_sasl_gets_nowhere_either(guarded: Guarded) -> None:
+def test_kazoo_without_sasl_is_also_refused(guarded: Guarded) -> None:
     client = guarded.kazoo(command_retry={"max_tries": 0}, connection_retry={"max_tries": 1})
     client.start(10)
     try:

@@ -1,4 +1,4 @@
-"""SASL with Kerberos: a real KDC, real tickets, and Apache's server as `docs/how-to/kerberos.md` has it."""
+"""SASL with Kerberos: a real KDC, real tickets, and Apache's server as in `docs/how-to/kerberos.md`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from zkrecipes.protocol.sasl import SaslExchange
 pytestmark = [pytest.mark.anyio, pytest.mark.apache]
 
 PAGE = ROOT / "docs" / "how-to" / "kerberos.md"
-# The second is what kazoo's SASL needs for it.
+# kazoo's SASL needs the second one.
 PACKAGES = ("gssapi", "kerberos")
 
 
@@ -47,7 +47,7 @@ class Realm:
     keytab: Path
 
     async def why_not(self, kerberos: Any, **options: Any) -> str:
-        """Why entering fails."""
+        """Return the reason why entering fails."""
         with pytest.raises(zk.AuthFailedError) as caught:
             async with zk.connect(self.server.connect_string, sasl=kerberos, **options):
                 raise AssertionError("attached")
@@ -84,7 +84,7 @@ def _realm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
 
 @pytest.fixture
 def realm(_realm: Realm, monkeypatch: pytest.MonkeyPatch) -> Realm:
-    """The realm, for this process as well, with no tickets in the cache."""
+    """The realm, also configured for this process, without tickets in the cache."""
     for name, value in _realm.kdc.environment.items():
         monkeypatch.setenv(name, value)
     (_realm.kdc.folder / "ccache").unlink(missing_ok=True)
@@ -105,7 +105,7 @@ def _need_kerberos() -> None:
 
 
 def _run(func: Callable[[], Awaitable[object]]) -> None:
-    """Run it on a loop of its own, in a thread, because the loop of a test may be around in this one."""
+    """Run a function on a loop in a new thread, because this thread may be running the test's loop."""
     with ThreadPoolExecutor(1) as thread:
         thread.submit(anyio.run, func).result()
 
@@ -114,7 +114,7 @@ def _run(func: Callable[[], Awaitable[object]]) -> None:
 def test_a_kdc_that_is_missing_is_named_and_fails_where_it_is_required(
     monkeypatch: pytest.MonkeyPatch, required: str, outcome: type[BaseException]
 ) -> None:
-    """In continuous integration, that is."""
+    """It is required in continuous integration."""
     monkeypatch.setattr(tests.apache.kdc, "PROGRAMS", ("krb5kdc-that-is-not-there", "kinit"))
     monkeypatch.setenv("ZKRECIPES_REQUIRE_ZOOKEEPER", required)
     with pytest.raises(outcome, match="missing: the program krb5kdc-that-is-not-there"):
@@ -141,14 +141,16 @@ async def test_tickets_of_the_cache_are_enough(realm: Realm, fresh_path: str) ->
 
 
 @pytest.mark.parametrize("principal", [None, "second", f"second@{REALM}"])
-async def test_a_keytab_gets_tickets_by_itself(realm: Realm, fresh_path: str, principal: str | None) -> None:
+async def test_a_keytab_gets_tickets_automatically(
+    realm: Realm, fresh_path: str, principal: str | None
+) -> None:
     kerberos = zk.Kerberos(principal=principal, keytab=realm.keytab)
     async with zk.connect(realm.server.connect_string, sasl=kerberos) as client:
         assert await identities(client, fresh_path) == [zk.Id("sasl", "second" if principal else "client")]
     assert not (realm.kdc.folder / "ccache").exists()
 
 
-async def test_another_cache_may_be_named_also_in_a_jaas_file(
+async def test_another_cache_may_be_named_even_in_a_jaas_file(
     realm: Realm, tmp_path: Path, fresh_path: str
 ) -> None:
     realm.kdc.run("kinit", "-c", f"FILE:{tmp_path}/tickets", "-kt", str(realm.keytab), "second")
@@ -171,16 +173,16 @@ async def test_another_cache_may_be_named_also_in_a_jaas_file(
             assert await identities(client, fresh_path) == [zk.Id("sasl", name)]
 
 
-async def test_the_servers_principal_may_be_told(realm: Realm) -> None:
-    """Whatever they are called in the connect string."""
+async def test_the_servers_principal_may_be_given(realm: Realm) -> None:
+    """It is independent of the hosts' names in the connect string."""
     port = realm.server.port
     whole = zk.Kerberos(keytab=realm.keytab, server_principal=f"zookeeper/127.0.0.1@{REALM}")
     async with zk.connect(f"localhost:{port}", sasl=whole) as client:
         assert await client.exists("/") is not None
 
 
-async def test_the_servers_realm_may_be_told(realm: Realm) -> None:
-    """Where `krb5.conf` does not map the hosts to it."""
+async def test_the_servers_realm_may_be_given(realm: Realm) -> None:
+    """It is needed if `krb5.conf` does not map the hosts to the realm."""
     kerberos = zk.Kerberos(keytab=realm.keytab, server_realm=REALM)
     async with zk.connect(realm.server.connect_string, sasl=kerberos) as client:
         assert await client.exists("/") is not None
@@ -188,7 +190,7 @@ async def test_the_servers_realm_may_be_told(realm: Realm) -> None:
     assert reason.startswith(f"Kerberos: Server krbtgt/ELSEWHERE.EXAMPLE@{REALM} not found")
 
 
-async def test_a_session_outlives_a_restart_of_the_server_and_a_kdc_that_is_away(
+async def test_a_session_survives_a_restart_of_the_server_without_a_kdc(
     realm: Realm, fresh_path: str
 ) -> None:
     """Case 67. The tickets for the server are kept."""
@@ -215,8 +217,8 @@ async def test_a_keytab_gets_tickets_again_once_they_have_expired(realm: Realm, 
         assert await client.exists(fresh_path) is not None
 
 
-def test_a_keytab_asks_the_kdc_once_for_all_who_use_it(realm: Realm) -> None:
-    """Whoever reads a JAAS file for each client has a new object each time."""
+def test_a_keytab_asks_the_kdc_once_for_all_its_users(realm: Realm) -> None:
+    """Reading a JAAS file for each client gives a new object each time."""
     keytab = realm.kdc.add("frugal")
     client_credentials(zk.Kerberos(keytab=keytab))
     asked = realm.kdc.times_asked()
@@ -227,27 +229,27 @@ def test_a_keytab_asks_the_kdc_once_for_all_who_use_it(realm: Realm) -> None:
 
 
 def test_a_keytab_gets_tickets_before_the_old_ones_end(realm: Realm) -> None:
-    """Whoever connects shortly before that begins with a whole life."""
+    """A client that connects shortly before the end gets tickets with a full lifetime."""
     kerberos = zk.Kerberos(keytab=_short_lived(realm, "renewed", "9 seconds"))
     assert client_credentials(kerberos).lifetime > 7
     time.sleep(2.5)
     assert client_credentials(kerberos).lifetime > 7
 
 
-def _somebody_new(realm: Realm) -> Path:
-    """The keytab of somebody who has got no tickets yet."""
+def _new_principal(realm: Realm) -> Path:
+    """Return the keytab of a principal that has no tickets yet."""
     return realm.kdc.add(f"somebody-{token_hex(8)}")
 
 
 def _short_lived(realm: Realm, name: str, lifetime: str) -> Path:
-    """The keytab of somebody new whose tickets do not live long."""
+    """Return the keytab of a new principal with short-lived tickets."""
     keytab = realm.kdc.add(name)
     realm.kdc.run("kadmin.local", "-r", REALM, "-q", f'modprinc -maxlife "{lifetime}" {name}')
     return keytab
 
 
 async def test_a_reconnect_waits_for_a_cache_to_be_renewed(realm: Realm, fresh_path: str) -> None:
-    """Case 67. The session lives on meanwhile."""
+    """Case 67. The session survives."""
     realm.kdc.kinit("client", realm.keytab, lifetime="1s")
     async with zk.connect(realm.server.connect_string, sasl=zk.Kerberos(), session_timeout=30) as client:
         session_id = client.session.id
@@ -263,7 +265,7 @@ async def test_a_reconnect_waits_for_a_cache_to_be_renewed(realm: Realm, fresh_p
 
 
 async def _until_expired() -> None:
-    """Until tickets of one second have expired: Kerberos counts in whole seconds."""
+    """Wait until tickets of one second have expired; Kerberos counts in whole seconds."""
     await anyio.sleep(2.1)
 
 
@@ -287,14 +289,14 @@ async def test_without_tickets_nothing_is_sent(realm: Realm, tmp_path: Path) -> 
     assert reason == f"Kerberos: No credentials cache found{LOOK_AT_CACHE}"
 
 
-async def test_a_cache_that_is_no_cache_is_told(realm: Realm, tmp_path: Path) -> None:
+async def test_a_file_that_is_not_a_cache_is_reported(realm: Realm, tmp_path: Path) -> None:
     (tmp_path / "tickets").write_bytes(b"\x05\x04nonsense")
     reason = await realm.why_not(zk.Kerberos(cache_file=tmp_path / "tickets"))
     assert "Bad format in credentials cache" in reason
     assert reason.endswith(LOOK_AT_CACHE)
 
 
-async def test_tickets_that_have_expired_are_told(realm: Realm) -> None:
+async def test_expired_tickets_are_reported(realm: Realm) -> None:
     """Case 67. Once they are renewed in the cache, the next try succeeds."""
     realm.kdc.kinit("client", realm.keytab, lifetime="1s")
     await _until_expired()
@@ -304,7 +306,7 @@ async def test_tickets_that_have_expired_are_told(realm: Realm) -> None:
         pass
 
 
-async def test_a_server_that_the_kdc_does_not_know_is_told(realm: Realm) -> None:
+async def test_a_server_unknown_to_the_kdc_is_reported(realm: Realm) -> None:
     reason = await realm.why_not(zk.Kerberos(keytab=realm.keytab, service="nobody"))
     assert reason == (
         f"Kerberos: Server nobody/127.0.0.1@{REALM} not found in Kerberos database; "
@@ -312,14 +314,14 @@ async def test_a_server_that_the_kdc_does_not_know_is_told(realm: Realm) -> None
     )
 
 
-async def test_keys_that_are_not_there_are_told(realm: Realm, tmp_path: Path) -> None:
+async def test_missing_keys_are_reported(realm: Realm, tmp_path: Path) -> None:
     assert (await realm.why_not(zk.Kerberos(keytab=tmp_path / "none.keytab"))).endswith(LOOK_AT_KEYTAB)
     assert (await realm.why_not(zk.Kerberos(principal="eve", keytab=realm.keytab))).endswith(LOOK_AT_KEYTAB)
 
 
 @pytest.mark.parametrize("flags", ["", "+requires_preauth"])
-async def test_keys_that_have_been_changed_are_told(realm: Realm, flags: str) -> None:
-    """The KDC notices only where it wants the client to prove itself first."""
+async def test_changed_keys_are_reported(realm: Realm, flags: str) -> None:
+    """The KDC notices only if it requires pre-authentication."""
     name = f"changed{len(flags)}"
     keytab = realm.kdc.add(name)
     for query in (f"modprinc {flags} {name}", f"cpw -randkey {name}"):
@@ -336,7 +338,7 @@ async def test_keys_that_have_been_changed_are_told(realm: Realm, flags: str) ->
         ("modprinc -allow_tix {}", "Client's credentials have been revoked"),
     ],
 )
-async def test_a_principal_that_is_gone_or_locked_is_told(realm: Realm, query: str, what: str) -> None:
+async def test_a_deleted_or_locked_principal_is_reported(realm: Realm, query: str, what: str) -> None:
     name, _, _ = query.partition(" ")
     keytab = realm.kdc.add(name)
     realm.kdc.run("kadmin.local", "-r", REALM, "-q", query.format(name))
@@ -344,22 +346,22 @@ async def test_a_principal_that_is_gone_or_locked_is_told(realm: Realm, query: s
     assert reason == f"Kerberos: {what.format(name)}{LOOK_AT_PRINCIPAL}"
 
 
-async def test_a_clock_that_differs_from_the_kdcs_is_told(
+async def test_a_clock_that_differs_from_the_kdcs_is_reported(
     realm: Realm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the client, where `krb5.conf` forbids it to reckon with the difference."""
+    """The client reports it, if `krb5.conf` forbids it to compensate for the difference."""
     text = realm.kdc.krb5_conf.read_text()
     (tmp_path / "krb5.conf").write_text(text.replace("[realms]", "    kdc_timesync = 0\n[realms]"))
     monkeypatch.setenv("KRB5_CONFIG", str(tmp_path / "krb5.conf"))
     async with _kdc_ahead(realm, hours=2):
-        reason = await realm.why_not(zk.Kerberos(keytab=_somebody_new(realm)))
+        reason = await realm.why_not(zk.Kerberos(keytab=_new_principal(realm)))
     assert reason == f"Kerberos: Clock skew too great in KDC reply{LOOK_AT_CLOCKS}"
 
 
-async def test_a_clock_that_differs_from_the_servers_is_told(realm: Realm) -> None:
-    """The client takes the KDC's time for its own, and the server refuses that, without saying why."""
+async def test_a_clock_that_differs_from_the_servers_is_reported(realm: Realm) -> None:
+    """The client uses the KDC's time, and the server refuses that without a reason."""
     async with _kdc_ahead(realm, hours=2):
-        reason = await realm.why_not(zk.Kerberos(keytab=_somebody_new(realm)))
+        reason = await realm.why_not(zk.Kerberos(keytab=_new_principal(realm)))
     assert reason == REFUSED
     assert "its clock" in reason
 
@@ -375,8 +377,8 @@ async def _kdc_ahead(realm: Realm, *, hours: int) -> AsyncIterator[None]:
         realm.kdc.start()
 
 
-async def test_a_kdc_that_is_away_counts_as_a_server_that_is_down(realm: Realm) -> None:
-    kerberos = zk.Kerberos(keytab=_somebody_new(realm))
+async def test_an_unreachable_kdc_counts_as_a_server_that_is_down(realm: Realm) -> None:
+    kerberos = zk.Kerberos(keytab=_new_principal(realm))
     realm.kdc.stop()
     try:
         with pytest.raises(zk.ConnectTimeoutError) as caught:
@@ -388,8 +390,8 @@ async def test_a_kdc_that_is_away_counts_as_a_server_that_is_down(realm: Realm) 
     assert reason == f"Kerberos: Cannot contact any KDC for realm '{REALM}'"
 
 
-def test_a_server_has_to_let_what_follows_go_unprotected(realm: Realm) -> None:
-    """With `sasl.qop` a server may want more; played by us, with its keys."""
+def test_a_server_that_requires_protected_messages_is_refused(realm: Realm) -> None:
+    """A server may require more with `sasl.qop`; the test acts as that server with its keys."""
     exchange, server = _met(realm)
     reply = server.step(exchange.begin())
     assert exchange.respond(reply) == b""
@@ -397,7 +399,7 @@ def test_a_server_has_to_let_what_follows_go_unprotected(realm: Realm) -> None:
         exchange.respond(server.wrap(bytes([2 | 4, 0, 16, 0]), False).message)
 
 
-def test_nonsense_in_place_of_any_token_is_told(realm: Realm) -> None:
+def test_garbage_instead_of_a_token_is_reported(realm: Realm) -> None:
     """Case 65."""
     for nonsense in (b"\x60\x00", b"realm=zk-sasl-md5", bytes(1000)):
         exchange, server = _met(realm)
@@ -411,8 +413,8 @@ def test_nonsense_in_place_of_any_token_is_told(realm: Realm) -> None:
             exchange.respond(nonsense)
 
 
-def test_nothing_in_place_of_a_token_is_told(realm: Realm) -> None:
-    """Case 65. So says a server that lets in whoever fails."""
+def test_an_empty_token_is_reported(realm: Realm) -> None:
+    """Case 65. A server that accepts failed logins sends it."""
     exchange, server = _met(realm)
     reply = server.step(exchange.begin())
     exchange.respond(reply)
@@ -421,7 +423,7 @@ def test_nothing_in_place_of_a_token_is_told(realm: Realm) -> None:
 
 
 def _met(realm: Realm) -> tuple[SaslExchange, Any]:
-    """A client's exchange, and the server's end of it."""
+    """Return a client's exchange and the server's end of it."""
     import gssapi
 
     store: dict[str | bytes, str | bytes] = {"keytab": f"FILE:{realm.kdc.folder}/zookeeper-127.0.0.1.keytab"}
@@ -450,7 +452,7 @@ async def test_kazoo_is_the_same_user(realm: Realm, fresh_path: str) -> None:
     assert await anyio.to_thread.run_sync(_read_by_kazoo, realm, fresh_path) == b"ours"
 
 
-async def test_kazoo_without_tickets_gets_nowhere_either(realm: Realm) -> None:
+async def test_kazoo_without_tickets_is_also_refused(realm: Realm) -> None:
     with pytest.raises((KazooException, KazooTimeoutError)):
         await anyio.to_thread.run_sync(_read_by_kazoo, realm, "/")
 

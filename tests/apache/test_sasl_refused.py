@@ -1,4 +1,4 @@
-"""How servers of each release say that SASL has failed, and what users are told."""
+"""The answers of servers of each release when SASL has failed, and the resulting errors."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.apache]
 WRONG = zk.DigestMD5("bob", "not the password")
 
 
-async def test_a_wrong_password_is_told_by_every_release(tmp_path: Path) -> None:
-    """Case 63. Servers of 3.4 close the connection without a word, as one does that is going down."""
+async def test_a_wrong_password_is_reported_with_every_release(tmp_path: Path) -> None:
+    """Case 63. Servers of 3.4 close the connection silently, like a server that shuts down."""
     with serving(tmp_path, dict(SASL)) as served:
         async with served.connect() as client:
             assert await client.exists("/") is not None

@@ -1,4 +1,4 @@
-"""The semaphore, against the dev server and Apache's: the limit, several permits at once, a changed limit."""
+"""The semaphore against the dev server and Apache's: its limit, several permits, a changed limit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("layout", ["kazoo", "curator"])
-async def test_so_many_at_a_time(server: Served, fresh_path: str, layout: LockLayoutName) -> None:
+async def test_the_limit_is_kept(server: Served, fresh_path: str, layout: LockLayoutName) -> None:
     with anyio.fail_after(15):
         async with zk.connect(server.connect_string, session_timeout=10) as client:
             semaphore = zk.Semaphore(client, fresh_path, limit=3, layout=layout)
@@ -47,7 +47,7 @@ async def test_a_changed_limit(server: Served, fresh_path: str) -> None:
 
             async with semaphore.acquire() as first, anyio.create_task_group() as tasks:
                 tasks.start_soon(enter)
-                while len(await semaphore.contenders()) < 2:  # noqa: ASYNC110 - the server does not call us
+                while len(await semaphore.contenders()) < 2:  # noqa: ASYNC110 - the server does not notify us
                     await anyio.sleep(0.01)
                 assert not entered.is_set()
                 await semaphore.set_limit(2)

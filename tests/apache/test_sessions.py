@@ -1,4 +1,4 @@
-"""Sessions as servers keep them: their timeout, their end from outside, what goes on in the next one."""
+"""Sessions on real servers: their timeout, their end from outside, and the next session."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ async def test_the_server_may_give_another_timeout(server: Served, asked: float,
         assert client.session.state is client.state is zk.SessionState.CONNECTED
 
 
-async def test_a_session_lives_while_nothing_is_asked_of_it(server: Served, fresh_path: str) -> None:
+async def test_an_idle_session_stays_alive(server: Served, fresh_path: str) -> None:
     async with connect(server, session_timeout=1) as client, connect(server) as other:
         session = client.session
         await client.create(fresh_path, ephemeral=True)
-        await anyio.sleep(1.6)  # more than its timeout and a tick
+        await anyio.sleep(1.6)  # longer than its timeout and a tick
         assert client.session is session
         assert await other.exists(fresh_path) is not None
 
@@ -69,7 +69,7 @@ async def test_leaving_closes_the_session(server: Served, fresh_path: str) -> No
             await client.create("/x")
 
 
-async def test_a_session_that_is_kept_goes_on_in_another_client(server: Served, fresh_path: str) -> None:
+async def test_a_kept_session_continues_in_another_client(server: Served, fresh_path: str) -> None:
     async with connect(server, keep_session=True) as client:
         await client.create(fresh_path, ephemeral=True)
         key = client.session.key
@@ -88,7 +88,7 @@ async def test_a_session_that_is_kept_goes_on_in_another_client(server: Served, 
 
 
 @pytest.mark.parametrize("is_recursive", [False, recursive])
-async def test_after_its_session_ended_a_client_goes_on_in_another(
+async def test_a_client_continues_in_a_new_session_after_an_expiry(
     server: Served, fresh_path: str, is_recursive: bool
 ) -> None:
     async with connect(server) as client, client.session_changes() as changes:
@@ -115,7 +115,7 @@ async def test_after_its_session_ended_a_client_goes_on_in_another(
                 assert (await anext(events)).type is zk.EventType.RESYNC
                 assert (await anext(other_events)).type is zk.EventType.RESYNC
                 if server.version < ServerVersion.V3_6:
-                    # There a watch compares what it reads with what it had read: a child has gone.
+                    # On such servers a watch compares its reads: a child was deleted.
                     assert (await anext(events)).type is zk.EventType.CHILDREN_CHANGED
                     assert (await anext(other_events)).type is zk.EventType.CHILDREN_CHANGED
                 await client.set(fresh_path, b"1")
@@ -142,7 +142,7 @@ async def test_a_session_may_end_again(server: Served, fresh_path: str) -> None:
         assert len(ids) == 2
 
 
-async def test_credentials_and_watches_are_there_in_the_next_session(server: Served, fresh_path: str) -> None:
+async def test_credentials_and_watches_continue_in_the_next_session(server: Served, fresh_path: str) -> None:
     async with connect(server, auth=[("digest", "carol:pw")]) as client:
         await client.create(fresh_path, acl=zk.CREATOR_ALL_ACL)
         await client.add_auth("digest", "dave:pw")
@@ -190,7 +190,7 @@ async def test_without_renewal_the_block_ends_with_the_session(server: Served, f
             except anyio.get_cancelled_exc_class():
                 is_cancelled = True
                 with anyio.CancelScope(shield=True), pytest.raises(zk.SessionExpiredError):  # noqa: PT012
-                    async for event in events:  # the client may have taken its session back for a moment
+                    async for event in events:  # the client may have taken its session back briefly
                         assert event.type is zk.EventType.RESYNC
                 raise
     assert is_cancelled
@@ -203,7 +203,7 @@ async def test_without_renewal_the_block_ends_with_the_session(server: Served, f
         await client.get("/")
 
 
-async def test_an_unheard_client_gives_its_session_up_and_closes_it_later(
+async def test_a_cut_off_client_gives_its_session_up_and_closes_it_later(
     apache_server: ApacheServer, fresh_path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -223,7 +223,7 @@ async def test_an_unheard_client_gives_its_session_up_and_closes_it_later(
             await client.create(fresh_path, ephemeral=True)
             with anyio.fail_after(20):
                 if version_of_server(apache_server) < ServerVersion.V3_6:
-                    # There a watch compares what it reads with what it had read.
+                    # On such servers a watch compares its reads.
                     assert (await anext(events)).type is zk.EventType.DELETED
                 assert (await anext(events)).type is zk.EventType.CREATED
 
@@ -270,7 +270,7 @@ async def test_a_restarted_server_has_the_session_again(apache_server: ApacheSer
         assert sorted(await client.get_children(fresh_path)) == ["e", "new"]
 
 
-async def test_a_session_of_nobody_expires(server: Served, fresh_path: str) -> None:
+async def test_a_session_without_a_client_expires(server: Served, fresh_path: str) -> None:
     async with connect(server) as client, client.exists_and_watch(fresh_path) as (_, made):
         async with raw_session(server.connect_string, session_timeout=1) as session:
             assert session.timeout == 1

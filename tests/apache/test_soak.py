@@ -1,4 +1,4 @@
-"""A short soak: clients whose connections are cut at random, looked at in moments of silence."""
+"""A short soak: clients whose connections are cut at random, inspected in pauses."""
 
 from __future__ import annotations
 

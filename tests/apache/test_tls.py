@@ -1,6 +1,6 @@
-"""TLS to Apache's server: the versions it speaks, the certificates it wants, and what is said of failures.
+"""TLS to Apache's server: versions, certificates, and the errors of failures.
 
-The server is configured as `docs/how-to/tls.md` says, so that the page is tested as well.
+The server is configured as in `docs/how-to/tls.md`, so that the page is also tested.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 
 
 class Names:
-    """TCP where every name is this machine's, so that certificates can be for some."""
+    """TCP with a network in which every name is this machine, so that certificates can name hosts."""
 
     def __init__(self) -> None:
         self._tcp = TcpNetwork()
@@ -60,7 +60,7 @@ class Names:
 
 @dataclass
 class Secured:
-    """A server with a port for TLS beside the one without. `ours` changes when its papers are renewed."""
+    """A server with ports with and without TLS. `ours` changes when its certificates are renewed."""
 
     server: ApacheServer
     port: int
@@ -69,12 +69,12 @@ class Secured:
 
     @property
     def version(self) -> ServerVersion:
-        """What the server can do."""
+        """The server's version."""
         return version_of_server(self.server)
 
     @property
     def tls(self) -> zk.TLS:
-        """What a client needs that is welcome."""
+        """Return the TLS settings of an accepted client."""
         return zk.TLS(ca_file=self.ours.ca_file, cert_file=self.ours.folder / "client.pem")
 
     def connect(self, tls: Any, **options: Any) -> AbstractAsyncContextManager[zk.Client]:
@@ -83,7 +83,7 @@ class Secured:
     async def why_not(
         self, tls: zk.TLS | ssl.SSLContext | None, host: str = NAME, port: int | None = None
     ) -> str:
-        """What entering says of the host."""
+        """Return the reason for the host in the error of entering."""
         hosts = f"{host}:{self.port if port is None else port}"
         with pytest.raises(zk.ConnectTimeoutError) as caught:
             async with zk.connect(hosts, tls=tls, network=Names(), connect_timeout=1.5, session_timeout=2):
@@ -93,7 +93,7 @@ class Secured:
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    """A server as the page has it."""
+    """The server of the page."""
     yield from _serve(papers(tmp_path_factory.mktemp("ours")), {})
 
 
@@ -111,7 +111,7 @@ def _serve(ours: Papers, changes: dict[str, Setting]) -> Iterator[Secured]:
     server = ApacheServer(settings=settings, java_options=("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"))
     server.open()
     try:
-        with ThreadPoolExecutor(1) as thread:  # the loop of a test may be around in this one
+        with ThreadPoolExecutor(1) as thread:  # this thread may be running the test's loop
             thread.submit(anyio.run, server.start).result()
         yield Secured(server, port, ours, theirs)
     finally:
@@ -124,7 +124,7 @@ def _settings_of_the_page(folder: Path) -> dict[str, str]:
 
 
 def _block_of_the_page(language: str) -> str:
-    """The first one: the program, or the server's configuration."""
+    """Return the first block: the program, or the server's configuration."""
     block = re.search(rf"^```{language}\n(.*?)^```", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
     assert block is not None
     return block[1]
@@ -156,7 +156,7 @@ async def test_the_client_works_over_tls(
     async with secured.connect(tls) as client:
         await client.create(fresh_path, data)
         assert (await client.get(fresh_path)).data == data
-        async with client.watch(fresh_path, recursive=True) as events:  # asks the server what it can do
+        async with client.watch(fresh_path, recursive=True) as events:  # asks the server for its version
             await client.set(fresh_path, b"")
             async for event in events:
                 assert event.path == fresh_path
@@ -176,7 +176,7 @@ async def test_the_client_certificate_is_an_identity_for_acls(secured: Secured, 
 
 
 async def test_the_dev_server_knows_a_certificate_by_the_same_name(secured: Secured, fresh_path: str) -> None:
-    """Java escapes what RFC 2253 lets go, too."""
+    """Java also escapes characters that RFC 2253 does not require."""
     ours = secured.ours
     odd = {"common_name": "a client, of ours", "organization_name": ' #a=b+c<d>e;"f\\  '}
     tls = zk.TLS(ca_file=ours.ca_file, cert_file=ours.issue("odd", "me@example.org", **odd))
@@ -191,13 +191,13 @@ async def test_the_dev_server_knows_a_certificate_by_the_same_name(secured: Secu
 
 
 @since(ServerVersion.V3_7, "whoami")
-async def test_whoami_tells_the_client_certificate(secured: Secured, fresh_path: str) -> None:
+async def test_whoami_returns_the_client_certificate(secured: Secured, fresh_path: str) -> None:
     async with secured.connect(secured.tls) as client:
         (certificate,) = await identities(client, fresh_path)
         assert certificate in await client.whoami()
 
 
-async def test_a_session_outlives_a_server_that_is_restarted_with_other_papers(
+async def test_a_session_survives_a_restart_with_other_certificates(
     secured: Secured, fresh_path: str
 ) -> None:
     """Case 72."""
@@ -212,7 +212,7 @@ async def test_a_session_outlives_a_server_that_is_restarted_with_other_papers(
         assert client.session.id == session_id
 
 
-async def test_a_server_that_cannot_be_believed_is_refused_with_the_reason(secured: Secured) -> None:
+async def test_an_untrusted_server_is_refused_with_the_reason(secured: Secured) -> None:
     """Case 70."""
     reason = await secured.why_not(secured.tls, "other.example.org")
     assert reason == "its certificate is refused: it is not for 'other.example.org'"
@@ -222,7 +222,7 @@ async def test_a_server_that_cannot_be_believed_is_refused_with_the_reason(secur
     )
 
 
-async def test_a_client_without_a_certificate_or_with_a_strangers_is_told(secured: Secured) -> None:
+async def test_a_client_without_an_accepted_certificate_gets_the_reason(secured: Secured) -> None:
     reason = await secured.why_not(zk.TLS(ca_file=secured.ours.ca_file))
     assert reason == "it requires a client certificate: set cert_file (bad certificate)"
     stranger = secured.theirs.issue("stranger", "stranger@example.org")
@@ -231,16 +231,16 @@ async def test_a_client_without_a_certificate_or_with_a_strangers_is_told(secure
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_it_is_told_in_each_version_of_tls(secured: Secured, version: ssl.TLSVersion) -> None:
-    """In 1.3 a client has shaken hands before the server looks at its certificate."""
+async def test_each_version_of_tls_reports_it(secured: Secured, version: ssl.TLSVersion) -> None:
+    """In 1.3 the client's handshake ends before the server checks its certificate."""
     context = ssl.create_default_context(cafile=secured.ours.ca_file)
     context.minimum_version = context.maximum_version = version
     reason = await secured.why_not(context)
     assert reason == "it rejects our certificate, or requires one (bad certificate)"
 
 
-async def test_certificates_that_have_expired_are_told_on_both_sides(secured: Secured) -> None:
-    """Case 70. The server's is then replaced, as an operator would."""
+async def test_expired_certificates_are_reported_on_both_sides(secured: Secured) -> None:
+    """Case 70. Then the server's certificate is replaced, as by an operator."""
     renewed = secured.ours = papers(secured.ours.folder)
     renewed.issue("client", "me@example.org")
     expired = renewed.issue("expired", "me@example.org", not_after=YESTERDAY)
@@ -257,7 +257,7 @@ async def test_certificates_that_have_expired_are_told_on_both_sides(secured: Se
     assert reason.startswith("it rejects our certificate, or requires one")
 
 
-async def test_the_wrong_port_is_told(secured: Secured) -> None:
+async def test_the_wrong_port_is_reported(secured: Secured) -> None:
     """Case 71."""
     reason = await secured.why_not(None)
     assert reason.startswith("closed by the server while greeting; usual causes: it has no quorum")
@@ -267,7 +267,7 @@ async def test_the_wrong_port_is_told(secured: Secured) -> None:
 
 
 async def test_a_handshake_with_a_server_that_has_stopped_is_bounded(secured: Secured) -> None:
-    """Case 69. The kernel takes the connection, and nobody shakes hands."""
+    """Case 69. The kernel accepts the connection, but no process answers the handshake."""
     secured.server.pause()
     try:
         reason = await secured.why_not(secured.tls)
@@ -305,11 +305,11 @@ async def _read_with_kazoo(secured: Secured, path: str, **options: str) -> bytes
 
 @pytest.fixture(scope="module")
 def trusting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    """A server that asks for no client certificate."""
+    """A server that requests no client certificate."""
     yield from _serve(papers(tmp_path_factory.mktemp("own")), {"ssl.clientAuth": "none"})
 
 
-async def test_a_server_that_wants_no_client_certificate_is_entered_without_one(
+async def test_a_server_without_client_certificates_accepts_a_client(
     trusting: Secured, fresh_path: str
 ) -> None:
     async with trusting.connect(zk.TLS(ca_file=trusting.ours.ca_file)) as client:
@@ -321,7 +321,7 @@ async def test_a_server_that_wants_no_client_certificate_is_entered_without_one(
 async def test_an_authority_that_the_system_trusts_needs_no_file(
     trusting: Secured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(trusting.ours.ca_file))  # where OpenSSL looks for them
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusting.ours.ca_file))  # the place where OpenSSL looks for them
     async with trusting.connect(zk.TLS()) as client:
         assert await client.exists("/") is not None
     reason = await trusting.why_not(zk.TLS(), "other.example.org")

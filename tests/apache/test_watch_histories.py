@@ -1,7 +1,7 @@
-"""Made-up histories of watches (`tests/client/watch_history.py`), against the dev server and Apache's.
+"""Random histories of watches (`tests/client/watch_history.py`), against the dev server and Apache's.
 
-Watches of every kind that the server has come and go while another client changes what they watch and
-connections are cut. A failure names its seed; `ZKRECIPES_WATCH_HISTORIES=100` tries that many.
+A client starts and ends watches of every kind while another client changes the watched znodes and connections
+are cut. A failure names its seed; `ZKRECIPES_WATCH_HISTORIES=100` tries that many.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ QUIET = 0.2
 
 
 class History:
-    """A client that watches through a proxy, another one that changes things, and what happens to them."""
+    """A client that watches through a proxy, another client that changes znodes, and their events."""
 
     def __init__(self, seed: int, server: Served, top: str, clients: tuple[zk.Client, zk.Client]) -> None:
         self._rng = Random(seed)
@@ -70,7 +70,7 @@ class History:
         await self._record.change(self._writer, path, may_delete=may_delete)
 
     async def _check(self) -> None:
-        with suppress(TimeoutError):  # then the complaints say more
+        with suppress(TimeoutError):  # the complaints then have more details
             await until(self._is_settled, within=SETTLED_WITHIN)
         await self._client.sync()
         await anyio.sleep(QUIET)
@@ -101,7 +101,7 @@ class History:
 
 
 @pytest.mark.parametrize("seed", range(HISTORIES))
-async def test_no_watch_is_lost_none_is_invented_and_none_is_left(
+async def test_no_watch_event_is_lost_or_invented_and_no_watch_is_left(
     server: Served, fresh_path: str, seed: int
 ) -> None:
     proxy = Proxy(int(server.connect_string.rpartition(":")[2]))

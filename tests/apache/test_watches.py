@@ -1,4 +1,4 @@
-"""Watches of every form, against the dev server and Apache's: what they tell, and that none is left."""
+"""Watches of every form, against the dev server and Apache's: their events, and their removal."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def connect(server: Served, chroot: str = "") -> AbstractAsyncContextManager[zk.
 
 
 async def told(events: zk.WatchEvents, count: int, *, within: float = 15) -> list[Told]:
-    """The next events, without their zxids: servers before 3.9 send none."""
+    """Return the next events without their zxids, because servers before 3.9 send none."""
     with anyio.fail_after(within):
         taken = [await anext(events) for _ in range(count)]
     return [(event.type, event.path) for event in taken]
@@ -53,7 +53,7 @@ async def until_unwatched(server: Served) -> None:
 
 
 async def until_removed(server: Served, client: zk.Client, path: str) -> None:
-    """Wait until there is no watch. A server before 3.5 cannot remove one: it goes when it fires unheard."""
+    """Wait until there is no watch; on a server before 3.5, which cannot remove one, let it fire."""
     if server.version < ServerVersion.V3_5:
         await client.set(path, b"")
         await client.create(f"{path}/not")
@@ -62,13 +62,13 @@ async def until_removed(server: Served, client: zk.Client, path: str) -> None:
 
 
 async def change_all(client: zk.Client, path: str) -> None:
-    """A life of a znode, with a child and a grandchild, which ends with its deletion."""
+    """Create, change and delete a znode with a child and a grandchild."""
     async for _ in each_change(client, path):
         pass
 
 
 async def each_change(client: zk.Client, path: str) -> AsyncIterator[Told | None]:
-    """The same, and after each change what a watch of this znode alone is told."""
+    """Make the same changes, and yield after each the expected event of a watch of this znode alone."""
     await client.create(path)
     yield CREATED, path
     await client.set(path, b"1")
@@ -93,7 +93,9 @@ async def each_change(client: zk.Client, path: str) -> AsyncIterator[Told | None
 
 
 @pytest.mark.parametrize("is_own", [True, False])
-async def test_a_watch_tells_what_happens_to_its_znode(server: Served, fresh_path: str, is_own: bool) -> None:
+async def test_a_watch_reports_the_changes_of_its_znode(
+    server: Served, fresh_path: str, is_own: bool
+) -> None:
     async with connect(server) as client, connect(server) as other, client.watch(fresh_path) as events:
         writer = client if is_own else other
         for _ in range(2):
@@ -103,13 +105,13 @@ async def test_a_watch_tells_what_happens_to_its_znode(server: Served, fresh_pat
                     continue
                 expected.append(event)
                 if server.version < ServerVersion.V3_6:
-                    # One-shot watches, set again each time: changes are told one by one if they come slowly.
+                    # One-shot watches, set again each time, report every change if changes are slow.
                     assert await told(events, 1) == [expected.pop()]
             assert await told(events, len(expected)) == expected
 
 
 @needs_recursive
-async def test_a_recursive_watch_tells_all_below(server: Served, fresh_path: str) -> None:
+async def test_a_recursive_watch_reports_all_changes_below(server: Served, fresh_path: str) -> None:
     child, grandchild = f"{fresh_path}/c", f"{fresh_path}/c/g"
     async with (
         connect(server) as client,
@@ -131,7 +133,9 @@ async def test_a_recursive_watch_tells_all_below(server: Served, fresh_path: str
             ]
 
 
-async def test_an_event_is_there_before_the_reply_that_follows_it(server: Served, fresh_path: str) -> None:
+async def test_an_event_is_available_before_the_reply_that_follows_it(
+    server: Served, fresh_path: str
+) -> None:
     async with connect(server) as client:
         await client.create(fresh_path)
         async with client.watch(fresh_path) as events, client.get_and_watch("/") as (_, changed):
@@ -140,7 +144,8 @@ async def test_an_event_is_there_before_the_reply_that_follows_it(server: Served
                 async with client.exists_and_watch(f"{fresh_path}/{number}") as (_, made):
                     await client.create(f"{fresh_path}/{number}")
                     assert made.has_fired, "whoever has the reply to a later request knows of the event"
-            # Before 3.6 there are one-shot watches only: all before they are set again is one change.
+            # Before 3.6 there are only one-shot watches, so all changes until they are set again count as
+            # one.
             at_least = 20 if server.version >= ServerVersion.V3_6 else 1
             assert await told(events, at_least) == [(CHILDREN, fresh_path)] * at_least
 
@@ -157,7 +162,7 @@ async def test_events_are_kept_for_a_slow_reader(server: Served, fresh_path: str
 
 
 @needs_recursive
-async def test_a_transaction_tells_each_change(server: Served, fresh_path: str) -> None:
+async def test_each_change_of_a_transaction_is_reported(server: Served, fresh_path: str) -> None:
     async with connect(server) as client, client.watch(fresh_path, recursive=True) as events:
         async with client.transaction() as transaction:
             transaction.create(fresh_path)
@@ -192,7 +197,7 @@ async def test_under_a_chroot_events_name_the_paths_that_the_client_sees(
 # --- one-shot watches ------------------------------------------------------------------------------------
 
 
-async def test_one_change_is_told_to_a_one_shot_watch(server: Served, fresh_path: str) -> None:
+async def test_a_one_shot_watch_reports_one_change(server: Served, fresh_path: str) -> None:
     async with connect(server) as client, connect(server) as writer:
         async with client.exists_and_watch(fresh_path) as (stat, changed):
             assert stat is None
@@ -258,7 +263,7 @@ each_form = pytest.mark.parametrize(
 async def test_leaving_removes_the_watch_on_the_server(server: Served, fresh_path: str, form: str) -> None:
     async with connect(server) as client:
         await client.create(fresh_path)
-        await until_unwatched(server)  # those of the last test go with its connection
+        await until_unwatched(server)  # the watches of the last test end with its connection
         async with FORMS[form](client, fresh_path):
             assert await server.watch_count() > 0
         await until_removed(server, client, fresh_path)
@@ -272,13 +277,11 @@ async def test_leaving_removes_the_watch_on_the_server(server: Served, fresh_pat
 
 
 @each_form
-async def test_a_watch_cancelled_while_it_is_set_leaves_none(
-    server: Served, fresh_path: str, form: str
-) -> None:
+async def test_a_cancelled_watch_leaves_none(server: Served, fresh_path: str, form: str) -> None:
     async with connect(server) as client:
         await client.create(fresh_path)
         async with FORMS[form](client, fresh_path):
-            pass  # so that it is known what the server can do
+            pass  # so that the client knows the server's version
 
         async def in_vain(delay: float) -> None:
             with anyio.move_on_after(delay):
@@ -292,7 +295,7 @@ async def test_a_watch_cancelled_while_it_is_set_leaves_none(
 
 
 @pytest.mark.parametrize("first", ["persistent", "get", "children"])
-async def test_a_watch_that_others_need_stays(server: Served, fresh_path: str, first: str) -> None:
+async def test_a_watch_that_other_users_need_stays(server: Served, fresh_path: str, first: str) -> None:
     async with connect(server) as client:
         await client.create(fresh_path)
         async with AsyncExitStack() as leaves_last:
@@ -307,10 +310,10 @@ async def test_a_watch_that_others_need_stays(server: Served, fresh_path: str, f
 
 @needs_recursive
 @pytest.mark.parametrize("is_outer_recursive", [True, False])
-async def test_both_kinds_of_watches_on_one_path_tell_what_each_would_alone(
+async def test_both_kinds_of_watches_on_one_path_report_what_each_would_alone(
     server: Served, fresh_path: str, is_outer_recursive: bool
 ) -> None:
-    # although a server before 3.9 keeps one mode per path, the last that was asked for (ZOOKEEPER-4466)
+    # although a server before 3.9 keeps one mode per path, the last requested one (ZOOKEEPER-4466)
     async with connect(server) as client:
         await client.create(fresh_path)
         async with client.watch(fresh_path, recursive=is_outer_recursive) as outer:
@@ -318,7 +321,7 @@ async def test_both_kinds_of_watches_on_one_path_tell_what_each_would_alone(
                 recursive, flat = (outer, inner) if is_outer_recursive else (inner, outer)
                 await client.create(f"{fresh_path}/c")
                 await client.set(fresh_path, b"1")
-                # the reply comes after the events, so these are there
+                # the reply arrives after the events, so these are available
                 assert await told(recursive, 2, within=1) == [
                     (CREATED, f"{fresh_path}/c"),
                     (DATA, fresh_path),
@@ -334,7 +337,7 @@ async def test_both_kinds_of_watches_on_one_path_tell_what_each_would_alone(
 
 
 @needs_recursive
-async def test_a_persistent_watch_that_comes_and_goes_takes_nothing_from_a_recursive_one(
+async def test_a_temporary_persistent_watch_takes_nothing_from_a_recursive_one(
     server: Served, fresh_path: str
 ) -> None:
     async with connect(server) as client, connect(server) as writer:
@@ -359,9 +362,7 @@ async def test_a_persistent_watch_that_comes_and_goes_takes_nothing_from_a_recur
         await until_unwatched(server)
 
 
-async def test_a_one_shot_watch_beside_a_persistent_one_fires_and_goes(
-    server: Served, fresh_path: str
-) -> None:
+async def test_a_one_shot_watch_beside_a_persistent_one_fires_once(server: Served, fresh_path: str) -> None:
     async with connect(server) as client:
         await client.create(fresh_path)
         async with client.watch(fresh_path) as events, client.get_and_watch(fresh_path) as (_, changed):
@@ -390,7 +391,7 @@ async def test_a_one_shot_watch_outlives_a_persistent_one(server: Served, fresh_
         await until_removed(server, client, fresh_path)
 
 
-async def test_twenty_watchers_of_one_path_are_all_told(server: Served, fresh_path: str) -> None:
+async def test_twenty_watches_of_one_path_all_report(server: Served, fresh_path: str) -> None:
     async with connect(server) as client, AsyncExitStack() as stack:
         watches = [await stack.enter_async_context(client.watch(fresh_path)) for _ in range(20)]
         await client.create(fresh_path)

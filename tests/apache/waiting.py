@@ -1,4 +1,4 @@
-"""Waiting for what servers and threads do: they do not call us, so we look."""
+"""Waiting for servers and threads by polling, because they do not notify us."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _POLL_INTERVAL = 0.01
 
 
 async def until(condition: Callable[[], Awaitable[bool]], *, within: float = 20.0) -> None:
-    """Wait until `condition` says True.
+    """Wait until `condition` returns True.
 
     Raises:
-        TimeoutError: it has not within so many seconds.
+        TimeoutError: it did not within this many seconds.
     """
     with anyio.fail_after(within):
-        while not await condition():  # noqa: ASYNC110 - nobody calls us
+        while not await condition():  # noqa: ASYNC110 - nothing notifies us
             await anyio.sleep(_POLL_INTERVAL)

@@ -43,7 +43,7 @@ class Plan:
     """The mean time between reads; None if it does not read."""
     writes_every: float | None = None
     has_others: bool = False
-    """Whether it has other holds, too many for one check, and sometimes asks for a proof of one."""
+    """Whether it has other holds, more than one check can hold, and sometimes asks for a proof of one."""
 
 
 class Pending(NamedTuple):

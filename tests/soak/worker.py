@@ -91,7 +91,7 @@ class Worker:
         seed: the seed of its actions.
 
     Attributes:
-        register: the path of its own register.
+        register: the path of its register.
         written: the version of its register.
         notified: for each watch, the version of each register that was read after its last event.
     """
