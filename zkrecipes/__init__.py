@@ -153,6 +153,13 @@ if TYPE_CHECKING:
         SessionChange as SessionChange,
         SessionChanges as SessionChanges,
     )
+    from zkrecipes.net.transport.address import (
+        Address as Address,
+    )
+    from zkrecipes.net.transport.network import (
+        Network as Network,
+        Stream as Stream,
+    )
     from zkrecipes.net.transport.tls import (
         TLS as TLS,
     )
@@ -161,6 +168,10 @@ if TYPE_CHECKING:
     )
     from zkrecipes.protocol.events import (
         WatchEvent as WatchEvent,
+    )
+    from zkrecipes.protocol.sasl import (
+        SaslExchange as SaslExchange,
+        SaslMechanism as SaslMechanism,
     )
     from zkrecipes.recipes.barrier import (
         Barrier as Barrier,
@@ -197,6 +208,7 @@ if TYPE_CHECKING:
         Hold as Hold,
     )
     from zkrecipes.recipes.multi_lock import (
+        Acquirable as Acquirable,
         MultiAcquisition as MultiAcquisition,
         MultiHold as MultiHold,
         MultiLock as MultiLock,
@@ -242,6 +254,9 @@ _NAMES_BY_MODULE = {
     ),
     "zkrecipes.client.otel": ("OpenTelemetry",),
     "zkrecipes.client.pipeline": ("Pipeline",),
+    "zkrecipes.net.transport.network": ("Network", "Stream"),
+    "zkrecipes.net.transport.address": ("Address",),
+    "zkrecipes.protocol.sasl": ("SaslExchange", "SaslMechanism"),
     "zkrecipes.client.stats": ("ClientStats",),
     "zkrecipes.client.stream": ("Replies",),
     "zkrecipes.client.transaction": ("Transaction",),
@@ -347,6 +362,7 @@ _NAMES_BY_MODULE = {
     "zkrecipes.recipes.locking.acquisition": ("Acquisition",),
     "zkrecipes.recipes.locking.contenders": ("Contender",),
     "zkrecipes.recipes.multi_lock": (
+        "Acquirable",
         "MultiAcquisition",
         "MultiHold",
         "MultiLock",

@@ -26,7 +26,7 @@ REFERENCE = {
 }
 # A module is named for what it owns.
 NAMES_THAT_SAY_NOTHING = {"utils", "util", "helpers", "helper", "common", "base", "misc", "manager"}
-MADE_TO_BE_INHERITED = {"Instrument"}
+MADE_TO_BE_INHERITED = {"Acquirable", "Instrument", "Network", "SaslExchange", "SaslMechanism", "Stream"}
 # `import zkrecipes` must not load these: the loops, the servers, and their dependencies.
 LOADED_ON_DEMAND = {
     "anyio", "asyncio", "sqlite3", "trio",

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Final, final
 
 from zkrecipes.errors import AuthFailedError
 from zkrecipes.net.kerberos_errors import describe_error, is_kdc_away
+from zkrecipes.protocol.sasl import SaslExchange
 
 __all__ = ["Kerberos", "client_credentials"]
 
@@ -93,7 +94,7 @@ class Kerberos:
         if self.server_realm is not None and self.server_principal is not None:
             raise ValueError("server_principal excludes server_realm: a principal includes its realm")
 
-    def exchange(self, host: str, nonce: bytes) -> KerberosExchange:  # noqa: ARG002 - Kerberos has its own
+    def exchange(self, host: str, nonce: bytes) -> SaslExchange:  # noqa: ARG002 - Kerberos has its own
         """Return an exchange with the server that the connect string names `host`."""
         return KerberosExchange(self, host)
 

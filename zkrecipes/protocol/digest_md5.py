@@ -19,6 +19,7 @@ from typing import ClassVar, Final, final
 
 from zkrecipes.codec.secret import hides_arguments, hides_arguments_of_init
 from zkrecipes.errors import AuthFailedError
+from zkrecipes.protocol.sasl import SaslExchange
 
 __all__ = ["Challenge", "DigestExchange", "DigestMD5", "digest_proof", "read_directives"]
 
@@ -66,7 +67,7 @@ class DigestMD5:
         if not self.username:
             raise ValueError("username must not be empty")
 
-    def exchange(self, host: str, nonce: bytes) -> DigestExchange:  # noqa: ARG002 - the same for every host
+    def exchange(self, host: str, nonce: bytes) -> SaslExchange:  # noqa: ARG002 - the same for every host
         """Return a new exchange with one server; the server's name does not matter."""
         return DigestExchange(self, b64encode(nonce), _DIGEST_URI)
 

@@ -27,19 +27,24 @@ from zkrecipes.recipes.locking.wait_limit import check_wait, takes_wait
 from zkrecipes.recipes.mutex import Mutex, queue_key
 from zkrecipes.recipes.znodes.clean_up import together
 
-__all__ = ["MultiAcquisition", "MultiHold", "MultiLock"]
+__all__ = ["Acquirable", "MultiAcquisition", "MultiHold", "MultiLock"]
 
 _AT_ONCE: Final = 1e-9
 """Seconds: a wait that ends at its first checkpoint. 0 would mean one try."""
 
 
-class _Lock(Protocol):
+class Acquirable(Protocol):
+    """A lock that a `MultiLock` can acquire: a `Mutex`, a side of a `ReadWriteLock`, or a `Semaphore`."""
+
     @property
-    def path(self) -> str: ...
+    def path(self) -> str:
+        """The path of the lock's directory."""
 
-    def acquire(self, *, wait: float | None = ...) -> Acquisition: ...
+    def acquire(self, *, wait: float | None = ...) -> Acquisition:
+        """Return one acquisition, to be entered with `async with`."""
 
-    async def contenders(self) -> list[Contender]: ...
+    async def contenders(self) -> list[Contender]:
+        """List the contenders, the holder first."""
 
 
 @final
@@ -139,7 +144,7 @@ class MultiLock(EnteredDirectly[MultiHold]):
         ValueError: there are no locks; or one object, or one path of one client's mutexes, is given twice.
     """
 
-    def __init__(self, locks: Sequence[_Lock]) -> None:
+    def __init__(self, locks: Sequence[Acquirable]) -> None:
         super().__init__()
         self._locks = tuple(locks)
         if not self._locks:
@@ -187,7 +192,7 @@ class MultiLock(EnteredDirectly[MultiHold]):
         return f"<MultiLock {' '.join(lock.path for lock in self._locks)}>"
 
 
-def _key(lock: _Lock) -> tuple[object, str]:
+def _key(lock: Acquirable) -> tuple[object, str]:
     """Return a key that is equal for two locks in one queue, of one client or of views of it."""
     return queue_key(lock) if isinstance(lock, Mutex) else (lock, "")
 
@@ -201,7 +206,7 @@ class MultiAcquisition(AcquisitionHandle[MultiHold]):
 class _MultiUse(SingleUse[MultiHold]):
     """One use of several locks: a use of each, entered in order and left in the reverse order."""
 
-    def __init__(self, locks: Sequence[_Lock], *, wait: float | None, what: str) -> None:
+    def __init__(self, locks: Sequence[Acquirable], *, wait: float | None, what: str) -> None:
         self._wait = check_wait(wait)
         super().__init__(what)
         self._locks = locks

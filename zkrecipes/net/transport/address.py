@@ -12,6 +12,7 @@ ADDRESSES_MAX: Final = 1000
 T = TypeVar("T")
 
 
+@final
 class Address(NamedTuple):
     """The address to connect to, or that a listener is bound to."""
 
