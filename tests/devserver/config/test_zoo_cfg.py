@@ -70,8 +70,8 @@ def test_keys_without_effect_are_reported_once_each() -> None:
         "server.1=a:1:2\nnonsense=1\nskipACL=yes\nnonsense=2\ninitLimit=3\nautopurge.purgeInterval=24\n"
         "admin.enableServer=false\nadmin.serverPort=8081\nmetricsProvider.httpPort=7000\n"
     )
-    told = parse_zoo_cfg(text).without_effect
-    assert told == ("server.1", "nonsense", "skipACL", "admin.serverPort", "metricsProvider.httpPort")
+    keys = parse_zoo_cfg(text).without_effect
+    assert keys == ("server.1", "nonsense", "skipACL", "admin.serverPort", "metricsProvider.httpPort")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tests.devserver.differential.play import Told
+from tests.devserver.differential.play import Answers
 from tests.devserver.differential.steps import OPEN, Ask, History, Mangle, SayGarbage, Step
 from tests.devserver.differential.watch_modes import one_mode_each
 from zkrecipes.codec.messages import (
@@ -25,7 +25,7 @@ from zkrecipes.codec.messages import (
 from zkrecipes.codec.multi import MultiRequest
 from zkrecipes.enums import CreateMode, WatcherType
 
-__all__ = ["told_alike", "without_known_differences"]
+__all__ = ["normalized", "without_known_differences"]
 
 _GUARDING = (CreateRequest, Create2Request, CreateContainerRequest, CreateTTLRequest, SetACLRequest)
 
@@ -38,30 +38,31 @@ def without_known_differences(history: History, version: tuple[int, ...]) -> His
     return one_mode_each([_as_before_3_9(step, guarded) for step in history])
 
 
-def told_alike(told: Told, version: tuple[int, ...]) -> Told:
+def normalized(answers: Answers, version: tuple[int, ...]) -> Answers:
     """The answers without those that servers of this version give differently."""
     if version >= (3, 9):
-        return told
+        return answers
     # Since 3.9, an event has the zxid of its cause (ZOOKEEPER-4655).
     frames = tuple(
-        (who, ("event", None, *frame[2:]) if frame[0] == "event" else frame) for who, frame in told.frames
+        (number, ("event", None, *frame[2:]) if frame[0] == "event" else frame)
+        for number, frame in answers.frames
     )
-    return told._replace(frames=frames)
+    return answers._replace(frames=frames)
 
 
 def _as_before_3_9(step: Step, guarded: tuple[str, ...]) -> Step:
     """The step without the requests that older servers answer differently."""
     if isinstance(step, Ask):
         requests = (each for each in step.requests if not _is_answered_otherwise(each, guarded))
-        return Ask(step.who, tuple(requests))
+        return Ask(step.number, tuple(requests))
     if isinstance(step, Mangle) and _is_answered_otherwise(step.request, guarded):
-        return Ask(step.who, ())  # a cut behind the end leaves the request unchanged
+        return Ask(step.number, ())  # a cut behind the end leaves the request unchanged
     if isinstance(step, (SayGarbage, Mangle)):
         # A malformed write used a zxid; a check outside of a multi got no answer.
         opcode = step.opcode if isinstance(step, SayGarbage) else step.request.opcode
         request_class = REQUESTS.get(opcode)
         if request_class is CheckRequest or (request_class is not None and request_class.is_write):
-            return Ask(step.who, ())
+            return Ask(step.number, ())
     return step
 
 

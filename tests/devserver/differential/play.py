@@ -39,15 +39,15 @@ from zkrecipes.codec.records import Stat
 from zkrecipes.enums import SpecialXid
 from zkrecipes.errors import AuthFailedError, UnimplementedError
 
-__all__ = ["Told", "next_root", "play"]
+__all__ = ["Answers", "next_root", "play"]
 
 # After these a server closes the connection.
 _ENDING = (UnimplementedError.code, AuthFailedError.code)
 
-_roots = (f"/history-{os.getpid()}-{number}" for number in itertools.count(1))
+_roots = (f"/history-{os.getpid()}-{count}" for count in itertools.count(1))
 
 
-class Told(NamedTuple):
+class Answers(NamedTuple):
     """The frames that a server sent after one step: first to the session of the step, then to all."""
 
     step: Step
@@ -60,12 +60,12 @@ def next_root() -> str:
     return next(_roots)
 
 
-def play(history: History, address: tuple[str, int], root: str) -> list[Told]:
+def play(history: History, address: tuple[str, int], root: str) -> list[Answers]:
     """Play a history below `root`, which must not exist, and return the answers to each step."""
     player = _Player(address, root)
-    told = [Told(step, tuple(player.take(step))) for step in history]
+    answers = [Answers(step, tuple(player.take(step))) for step in history]
     player.finish()
-    return told
+    return answers
 
 
 @final
@@ -74,9 +74,9 @@ class _Player:
         self._address = address
         self._root = root
         self._sessions = [WireSession(address) for _ in range(SESSIONS)]
-        self._is_away = [False] * SESSIONS
+        self._is_disconnected = [False] * SESSIONS
         self._abandoned: list[WireSession] = []
-        self._names = {session.id: who for who, session in enumerate(self._sessions)}
+        self._names = {session.id: number for number, session in enumerate(self._sessions)}
         made = self._sessions[0].ask(CreateRequest(root, b"", OPEN, 0))[0]
         assert isinstance(made, Frame)
         assert made.err == 0, f"{root} cannot be made: {made}"
@@ -84,24 +84,24 @@ class _Player:
 
     def take(self, step: Step) -> list[tuple[int, tuple[object, ...]]]:
         """Perform a step, and return the frames for each session."""
-        frames = [(step.who, each) for each in self._taken(step)]
+        frames = [(step.number, each) for each in self._taken(step)]
         present = [
-            (who, session)
-            for who, session in enumerate(self._sessions)
-            if not self._is_away[who] and (who, CLOSED) not in frames
+            (number, session)
+            for number, session in enumerate(self._sessions)
+            if not self._is_disconnected[number] and (number, CLOSED) not in frames
         ]
         for _, session in present:
             session.ping()  # all pings first, so that the servers answer at the same time
-        for who, session in present:
-            frames += [(who, each) for each in session.until_pong()]
-        told = [(who, self._plain(each)) for who, each in frames]
-        for who, each in frames:
+        for number, session in present:
+            frames += [(number, each) for each in session.until_pong()]
+        answers = [(number, self._plain(each)) for number, each in frames]
+        for number, each in frames:
             if each == CLOSED:
-                self._start_anew(who)
+                self._start_session(number)
         if isinstance(step, End):
             # A server deletes a session's ephemerals in the order of a hash table.
-            told.sort(key=repr)
-        return told
+            answers.sort(key=repr)
+        return answers
 
     def finish(self) -> None:
         """End all sessions, so that none expires in the middle of another history."""
@@ -114,9 +114,9 @@ class _Player:
             again.close()
 
     def _taken(self, step: Step) -> list[Frame | Closed]:
-        who = step.who
-        session = self._sessions[who]
-        if self._is_away[who] and not isinstance(step, Return):
+        number = step.number
+        session = self._sessions[number]
+        if self._is_disconnected[number] and not isinstance(step, Return):
             return []
         match step:
             case Ask(_, requests):
@@ -131,10 +131,10 @@ class _Player:
                 return self._with_farewell(session, frames)
             case Leave():
                 session.close()
-                self._is_away[who] = True
+                self._is_disconnected[number] = True
                 return []
             case Return():
-                return self._return(who)
+                return self._return(number)
             case End():
                 return session.ask(CloseSessionRequest()) + session.rest()
             case _:
@@ -145,25 +145,25 @@ class _Player:
         last = frames[-1] if frames else None
         return frames + session.rest() if isinstance(last, Frame) and last.err in _ENDING else frames
 
-    def _return(self, who: int) -> list[Frame | Closed]:
-        before = self._sessions[who]
-        after = self._sessions[who] = self._attached_again(before)
-        farewell = [] if self._is_away[who] else before.rest()
-        self._is_away[who] = False
+    def _return(self, number: int) -> list[Frame | Closed]:
+        before = self._sessions[number]
+        after = self._sessions[number] = self._attached_again(before)
+        last_frames = [] if self._is_disconnected[number] else before.rest()
+        self._is_disconnected[number] = False
         assert after.greeting is not None
         assert after.id == before.id, "it has expired"
-        return farewell[:-1]
+        return last_frames[:-1]
 
     def _attached_again(self, session: WireSession) -> WireSession:
         return WireSession(
             session.address, session_id=session.id, password=session.password, zxid=self._first_zxid
         )
 
-    def _start_anew(self, who: int) -> None:
+    def _start_session(self, number: int) -> None:
         """Open another session if the connection was closed. The old session may stay alive without one."""
-        self._abandoned.append(self._sessions[who])
-        session = self._sessions[who] = WireSession(self._address)
-        self._names[session.id] = who
+        self._abandoned.append(self._sessions[number])
+        session = self._sessions[number] = WireSession(self._address)
+        self._names[session.id] = number
 
     def _meant(self, request: Any) -> Any:
         if isinstance(request, (SetWatchesRequest, SetWatches2Request)):

@@ -63,14 +63,14 @@ SESSIONS = 3
 class Ask(NamedTuple):
     """A session sends requests together."""
 
-    who: int
+    number: int
     requests: tuple[Request[Any], ...]
 
 
 class SayGarbage(NamedTuple):
     """A session sends an opcode with the bytes of another request."""
 
-    who: int
+    number: int
     opcode: int
     body: bytes
 
@@ -78,7 +78,7 @@ class SayGarbage(NamedTuple):
 class Mangle(NamedTuple):
     """A session sends a request with some bytes replaced, or with its end missing."""
 
-    who: int
+    number: int
     request: Request[Any]
     position: int
     """The offset in the body."""
@@ -89,19 +89,19 @@ class Mangle(NamedTuple):
 class Leave(NamedTuple):
     """A session loses its connection, but stays alive."""
 
-    who: int
+    number: int
 
 
 class Return(NamedTuple):
     """A session is attached again on another connection, and loses the one that it had."""
 
-    who: int
+    number: int
 
 
 class End(NamedTuple):
     """A session is closed, and another one takes its number."""
 
-    who: int
+    number: int
 
 
 Step = Ask | SayGarbage | Mangle | Leave | Return | End
@@ -279,7 +279,7 @@ def _requests() -> st.SearchStrategy[Request[Any]]:
 
 
 def _steps() -> st.SearchStrategy[Step]:
-    who = st.integers(0, SESSIONS - 1)
+    number = st.integers(0, SESSIONS - 1)
     alone = _requests().map(lambda request: (request,))
     together = st.lists(_requests(), min_size=2, max_size=5).map(tuple)
     # A server answers these at once, before queued requests, so they are sent alone.
@@ -293,18 +293,18 @@ def _steps() -> st.SearchStrategy[Step]:
         [1, 2, 3, 4, 5, 8, 9, 12, 13, 14, 16, 17, 18, 22, 101, 103, 104, 105, 106, 0, 999, -7]
     )
     return _mixed(
-        (27, st.builds(Ask, who, alone)),
-        (9, st.builds(Ask, who, together)),
-        (1, st.builds(Ask, who, _mixed((3, identities), (1, checks)))),
-        (1, st.builds(SayGarbage, who, opcodes, garbage)),
-        (2, _mangled(who)),
-        (1, st.builds(Leave, who)),
-        (2, st.builds(Return, who)),
-        (1, st.builds(End, who)),
+        (27, st.builds(Ask, number, alone)),
+        (9, st.builds(Ask, number, together)),
+        (1, st.builds(Ask, number, _mixed((3, identities), (1, checks)))),
+        (1, st.builds(SayGarbage, number, opcodes, garbage)),
+        (2, _mangled(number)),
+        (1, st.builds(Leave, number)),
+        (2, st.builds(Return, number)),
+        (1, st.builds(End, number)),
     )
 
 
-def _mangled(who: st.SearchStrategy[int]) -> st.SearchStrategy[Step]:
+def _mangled(number: st.SearchStrategy[int]) -> st.SearchStrategy[Step]:
     """Requests that end too early, or whose path has an impossible length.
 
     A null path is not among them. To the dev server it is an empty path, as kazoo sends it; a real server
@@ -313,8 +313,8 @@ def _mangled(who: st.SearchStrategy[int]) -> st.SearchStrategy[Step]:
     lengths = st.sampled_from([b"\x7f\xff\xff\xff", b"\x80\0\0\0"])
     with_a_path = _mixed((2, _creates()), (2, _changes()), (1, _rare_writes()), (2, _reads()))
     return _mixed(
-        (2, st.builds(Mangle, who, _requests(), st.integers(0, 80), st.just(b""))),
-        (1, st.builds(Mangle, who, with_a_path, st.just(0), lengths)),
+        (2, st.builds(Mangle, number, _requests(), st.integers(0, 80), st.just(b""))),
+        (1, st.builds(Mangle, number, with_a_path, st.just(0), lengths)),
     )
 
 

@@ -47,12 +47,12 @@ def test_both_servers_delete_znodes_automatically(apache_server: ApacheServer) -
     )
     with ThreadedDevServer(dev_server) as dev, ThreadPoolExecutor() as threads:
         hosts = (apache_server.connect_string, dev.connect_string)
-        real, ours = threads.map(_told_as_time_passes, hosts, [next_root()] * 2)
+        real, ours = threads.map(_observe_as_time_passes, hosts, [next_root()] * 2)
     assert ours == real
     assert ours["left"] == {"kept", "never-used", "persistent", "set"}
 
 
-def _told_as_time_passes(hosts: str, root: str) -> dict[str, object]:
+def _observe_as_time_passes(hosts: str, root: str) -> dict[str, object]:
     """The events that a watcher receives below `root`, and the znodes that remain there."""
     address = split_address(hosts)
     with closing(WireSession(address)) as session, closing(WireSession(address, timeout_ms=1)) as silent:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 
 from tests.devserver.differential.conftest import Pair, serving_pair
-from tests.devserver.differential.known_differences import told_alike, without_known_differences
+from tests.devserver.differential.known_differences import normalized, without_known_differences
 from tests.devserver.differential.play import next_root, play
 from tests.devserver.differential.steps import History, histories
 
@@ -40,7 +40,7 @@ def test_both_servers_say_the_same_in_a_history(pair: Pair, history: History) ->
     root = next_root()
     from_apache = play(history, pair.apache, root)
     from_dev = play(history, pair.dev, root)
-    alike = [[told_alike(each, pair.version) for each in told] for told in (from_apache, from_dev)]
+    alike = [[normalized(each, pair.version) for each in answers] for answers in (from_apache, from_dev)]
     for number, (real, ours) in enumerate(zip(*alike, strict=True)):
         assert ours == real, (
             f"step {number} of a history of seed {SEED}, {real.step}, was answered otherwise\n"

@@ -37,15 +37,15 @@ def test_what_stands_below_zookeeper_looks_alike(pair: Pair) -> None:
 
 def _special_znodes(address: tuple[str, int]) -> object:
     session = WireSession(address)
-    told: list[object] = []
+    answers: list[object] = []
     for path in ("/zookeeper", "/zookeeper/quota", "/zookeeper/config"):
         for request in (ExistsRequest(path), GetACLRequest(path), GetChildrenRequest(path)):
             reply = session.ask(request)[0]
             assert isinstance(reply, Frame)
-            told.append((reply.err, _without_history(reply.body)))
+            answers.append((reply.err, _without_history(reply.body)))
     session.ask(CloseSessionRequest())
     session.close()
-    return told
+    return answers
 
 
 def _without_history(body: object) -> object:
@@ -83,15 +83,15 @@ def _as_super_user(address: tuple[str, int], root: str) -> object:
     frames = anybody.ask(
         CreateRequest(root, b"", [ACL(31, Id("digest", "alice:x"))], 0), GetDataRequest(root)
     )
-    told: list[object] = [each.err for each in frames if isinstance(each, Frame)]
+    answers: list[object] = [each.err for each in frames if isinstance(each, Frame)]
     for request in requests:
         for each in boss.ask(request):
             assert isinstance(each, Frame)
-            told.append((each.err, each.body.acl if isinstance(each.body, ACLReply) else type(each.body)))
+            answers.append((each.err, each.body.acl if isinstance(each.body, ACLReply) else type(each.body)))
     anybody.ask(CloseSessionRequest())
     anybody.close()
     boss.close()
-    return told
+    return answers
 
 
 def test_a_session_id_begins_with_the_servers_number(pair: Pair) -> None:
@@ -112,25 +112,27 @@ def test_a_session_moves_with_its_password_only(pair: Pair) -> None:
 def _moves(address: tuple[str, int], root: str) -> object:
     first = WireSession(address)
     first.ask(CreateRequest(root, b"", OPEN, 1), ExistsRequest(root, True))
-    told: list[object] = []
-    thief = WireSession(address, session_id=first.id, password=b"not the password")
-    told.append((thief.id, thief.password, thief.rest()))
+    answers: list[object] = []
+    taker = WireSession(address, session_id=first.id, password=b"not the password")
+    answers.append((taker.id, taker.password, taker.rest()))
     # A greeting for a session closes the session's connection, even with a wrong password.
-    told.append(first.rest())
+    answers.append(first.rest())
     second = WireSession(address, session_id=first.id, password=first.password, timeout_ms=4_000)
     assert second.greeting is not None
-    told.append((second.id == first.id, second.password == first.password, second.greeting.timeout_ms))
+    answers.append((second.id == first.id, second.password == first.password, second.greeting.timeout_ms))
     third = WireSession(address, session_id=first.id, password=first.password)
-    told.append(second.rest())
+    answers.append(second.rest())
     # The watch ended with its connection; the ephemeral znode did not.
-    told += [(type(each), each == CLOSED) for each in third.ask(GetEphemeralsRequest("/"), SyncRequest(root))]
-    told.append([type(each) for each in third.ask(CloseSessionRequest())])
+    answers += [
+        (type(each), each == CLOSED) for each in third.ask(GetEphemeralsRequest("/"), SyncRequest(root))
+    ]
+    answers.append([type(each) for each in third.ask(CloseSessionRequest())])
     fourth = WireSession(address, session_id=first.id, password=first.password)
-    told.append((fourth.id, fourth.rest()))
+    answers.append((fourth.id, fourth.rest()))
     fifth = WireSession(address)
     gone = fifth.ask(ExistsRequest(root))[0]
-    told.append(gone.err if isinstance(gone, Frame) else gone)
+    answers.append(gone.err if isinstance(gone, Frame) else gone)
     fifth.ask(CloseSessionRequest())
     for session in (third, fifth):
         session.close()
-    return told
+    return answers

@@ -31,16 +31,16 @@ def one_mode_each(history: History) -> History:
 
 def _of_one_mode(step: Step, modes: dict[tuple[int, str], int]) -> Step:
     if isinstance(step, Mangle):  # perhaps behind its end
-        whole = _of_one_mode(Ask(step.who, (step.request,)), modes)
-        return step if whole != Ask(step.who, ()) else whole
+        whole = _of_one_mode(Ask(step.number, (step.request,)), modes)
+        return step if whole != Ask(step.number, ()) else whole
     if not isinstance(step, Ask):
         return step
     kept = [
         request
         for request in step.requests
-        if all(modes.setdefault((step.who, path), mode) == mode for path, mode in _watched(request))
+        if all(modes.setdefault((step.number, path), mode) == mode for path, mode in _watched(request))
     ]
-    return Ask(step.who, tuple(kept))
+    return Ask(step.number, tuple(kept))
 
 
 def _watched(request: Request[Any]) -> Iterator[tuple[str, int]]:

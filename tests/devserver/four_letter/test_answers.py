@@ -15,7 +15,7 @@ from zkrecipes.ensemble import ApacheServer
 from zkrecipes.ensemble.four_letter import ask, parse_mntr, parse_srvr
 
 
-async def _tell(connect_string: str, word: str) -> str:
+async def _ask(connect_string: str, word: str) -> str:
     host, _, port = connect_string.rpartition(":")
     return await ask(host, int(port), word)
 
@@ -25,7 +25,7 @@ async def _answers(connect_string: str, words: list[str]) -> dict[str, str]:
     async with zk.connect(connect_string, session_timeout=5.0) as client:
         await client.create("/lonely", b"12345", ephemeral=True)
         async with client.get_and_watch("/lonely"), client.get_children_and_watch("/"):
-            return {word: await _tell(connect_string, word) for word in words}
+            return {word: await _ask(connect_string, word) for word in words}
 
 
 def _shape(text: str) -> list[str]:
@@ -51,13 +51,13 @@ def test_each_answer_has_the_lines_of_a_real_server() -> None:
     async def compare() -> None:
         async with ApacheServer() as real, DevServer() as ours:
             expected = await _answers(real.connect_string, words)
-            told = await _answers(ours.connect_string, words)
+            actual = await _answers(ours.connect_string, words)
         for word in words:
             if word == "dump":  # a real server also lists the connection that asks
-                assert _shape(told[word])[:6] == _shape(expected[word])[:6]
-                assert set(_shape(told[word])) <= set(_shape(expected[word]))
+                assert _shape(actual[word])[:6] == _shape(expected[word])[:6]
+                assert set(_shape(actual[word])) <= set(_shape(expected[word]))
             else:  # the order of connections is arbitrary
-                assert sorted(_shape(told[word])) == sorted(_shape(expected[word])), word
+                assert sorted(_shape(actual[word])) == sorted(_shape(expected[word])), word
 
     anyio.run(compare, backend="trio")
 
@@ -67,14 +67,14 @@ def test_the_keys_of_mntr_and_envi_are_a_real_servers() -> None:
     async def compare() -> None:
         async with ApacheServer() as real, DevServer() as ours:
             expected = await _answers(real.connect_string, ["mntr", "envi"])
-            told = await _answers(ours.connect_string, ["mntr", "envi"])
-        figures = parse_mntr(told["mntr"])
+            actual = await _answers(ours.connect_string, ["mntr", "envi"])
+        figures = parse_mntr(actual["mntr"])
         shapes = {key: _shape(value) for key, value in figures.items() if key != "zk_version"}
         real_figures = parse_mntr(expected["mntr"])
         # A mean may be an integer on one side only.
         real_shapes = {key: _shape(real_figures[key]) for key in shapes}
         assert shapes == real_shapes
-        keys = [line.partition("=")[0] for line in told["envi"].splitlines()]
+        keys = [line.partition("=")[0] for line in actual["envi"].splitlines()]
         real_keys = [line.partition("=")[0] for line in expected["envi"].splitlines()]
         assert keys == [*real_keys, "python.version", "python.executable"]
 
@@ -88,8 +88,8 @@ def test_a_word_that_is_not_in_the_whitelist_is_refused_in_a_real_servers_words(
         real = ApacheServer(settings=settings)
         async with real, DevServer(four_letter_words=["ruok", "mntr"]) as ours:
             for word in ("conf", "ruok", "srvr"):
-                told = await _tell(ours.connect_string, word)
-                assert _shape(told) == _shape(await _tell(real.connect_string, word))
+                actual = await _ask(ours.connect_string, word)
+                assert _shape(actual) == _shape(await _ask(real.connect_string, word))
 
     anyio.run(compare, backend="trio")
 
@@ -100,12 +100,12 @@ def test_a_word_that_is_not_in_the_whitelist_is_refused_in_a_real_servers_words(
 @pytest.mark.anyio
 async def test_our_own_parser_reads_srvr_and_mntr() -> None:
     async with DevServer(start_zxid=0x100000000) as server:
-        told = await _answers(server.connect_string, ["srvr", "mntr"])
-    status = parse_srvr(told["srvr"])
+        actual = await _answers(server.connect_string, ["srvr", "mntr"])
+    status = parse_srvr(actual["srvr"])
     assert status is not None
     assert (status.mode, status.node_count, status.connections) == ("standalone", 5, 2)
     assert status.zxid == 0x100000002
-    figures = parse_mntr(told["mntr"])
+    figures = parse_mntr(actual["mntr"])
     assert figures["zk_znode_count"] == "5"
     assert figures["zk_ephemerals_count"] == "1"
     assert figures["zk_watch_count"] == "2"
@@ -137,27 +137,27 @@ async def test_requests_replies_and_events_are_counted_and_reset() -> None:
         async with client.get_and_watch("/") as (_, changed):
             await client.set("/", b"x")
             await changed.wait()
-        before = await _tell(server.connect_string, "cons")
+        before = await _ask(server.connect_string, "cons")
         # greeting, get, set and the client's own requests; one event is sent without a request
         received, sent = (int(re.search(rf"{word}=(\d+)", before)[1]) for word in ("recved", "sent"))  # type: ignore[index]
         assert sent == received + 1 >= 4
         assert re.search(r",lop=SETD,|,lop=PING,", before)
-        assert await _tell(server.connect_string, "crst") == "Connection stats reset.\n"
-        assert await _tell(server.connect_string, "srst") == "Server stats reset.\n"
-        after = parse_mntr(await _tell(server.connect_string, "mntr"))
+        assert await _ask(server.connect_string, "crst") == "Connection stats reset.\n"
+        assert await _ask(server.connect_string, "srst") == "Server stats reset.\n"
+        after = parse_mntr(await _ask(server.connect_string, "mntr"))
         assert int(after["zk_packets_sent"]) == 0
         await client.get("/")
-        assert re.search(r"\(queued=0,recved=1,sent=1,sid=0x", await _tell(server.connect_string, "cons"))
+        assert re.search(r"\(queued=0,recved=1,sent=1,sid=0x", await _ask(server.connect_string, "cons"))
 
 
 @pytest.mark.anyio
 async def test_an_empty_server_answers_every_word() -> None:
     async with DevServer() as server:
         for word in WORDS:
-            told = await _tell(server.connect_string, word)
-            assert "not in the whitelist" not in told
-        assert await _tell(server.connect_string, "wchc") == "\n"
-        assert await _tell(server.connect_string, "hash") == (
+            actual = await _ask(server.connect_string, word)
+            assert "not in the whitelist" not in actual
+        assert await _ask(server.connect_string, "wchc") == "\n"
+        assert await _ask(server.connect_string, "hash") == (
             "hash is not executed because it is not in the whitelist.\n"
         )
 
@@ -165,10 +165,10 @@ async def test_an_empty_server_answers_every_word() -> None:
 @pytest.mark.anyio
 async def test_a_read_only_server_says_so() -> None:
     async with DevServer() as server:
-        assert await _tell(server.connect_string, "isro") == "rw"
+        assert await _ask(server.connect_string, "isro") == "rw"
         server.become_read_only()
-        assert await _tell(server.connect_string, "isro") == "ro"
-        status = parse_srvr(await _tell(server.connect_string, "srvr"))
+        assert await _ask(server.connect_string, "isro") == "ro"
+        status = parse_srvr(await _ask(server.connect_string, "srvr"))
         assert status is not None
         assert status.mode == "read-only"
-        assert parse_mntr(await _tell(server.connect_string, "mntr"))["zk_server_state"] == "read-only"
+        assert parse_mntr(await _ask(server.connect_string, "mntr"))["zk_server_state"] == "read-only"
