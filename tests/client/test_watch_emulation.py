@@ -51,7 +51,7 @@ async def _nothing_more(events: WatchEvents) -> bool:
     return True
 
 
-async def _armed(there: World) -> None:
+async def _wait_until_set(there: World) -> None:
     """Wait until the watch is set (again)."""
     await anyio.sleep(0.1)
     assert len(there.server.processor.watches) > 0
@@ -60,7 +60,7 @@ async def _armed(there: World) -> None:
 @pytest.mark.parametrize("version", ["3.4.14", None])
 async def test_each_change_of_the_znode_is_told(version: str | None) -> None:
     async with _old(version=version) as (there, old, client, other), client.watch("/n") as events:
-        await _armed(there)
+        await _wait_until_set(there)
         changes = [
             (other.create("/n"), EventType.CREATED),
             (other.set("/n", b"1"), EventType.DATA_CHANGED),
@@ -71,7 +71,7 @@ async def test_each_change_of_the_znode_is_told(version: str | None) -> None:
         for change, expected in changes:
             await change
             assert await _told(events, 1) == [(expected, "/n")]
-            await _armed(there)
+            await _wait_until_set(there)
         assert await _nothing_more(events)
         assert set(old.opcodes_seen) <= OPCODES_3_4
 
@@ -106,7 +106,7 @@ async def test_a_connection_that_is_lost_while_the_watch_is_set_again_is_told() 
 
 async def test_changes_that_follow_fast_are_told_as_far_as_they_can_be() -> None:
     async with _old() as (there, _, client, other), client.watch("/n") as events:
-        await _armed(there)
+        await _wait_until_set(there)
         async with other.pipeline() as pipe:
             pipe.create("/n")
             pipe.set("/n", b"1")
@@ -121,7 +121,7 @@ async def test_changes_that_follow_fast_are_told_as_far_as_they_can_be() -> None
             EventType.DATA_CHANGED,
             EventType.CHILDREN_CHANGED,
         }
-        await _armed(there)
+        await _wait_until_set(there)
         async with other.pipeline() as pipe:
             for child in ("child", "other"):
                 pipe.delete(f"/n/{child}")
@@ -136,7 +136,7 @@ async def test_a_znode_that_was_replaced_is_told_as_deleted_and_created() -> Non
     async with _old() as (there, _, client, other):
         await other.create("/n")
         async with client.watch("/n") as events:
-            await _armed(there)
+            await _wait_until_set(there)
             async with other.pipeline() as pipe:
                 pipe.delete("/n")
                 pipe.create("/n")
@@ -201,7 +201,7 @@ async def test_after_a_reconnect_a_resync_comes_first_and_the_watch_goes_on() ->
     async with _old() as (there, _, client, other):
         await other.create("/n")
         async with client.watch("/n") as events:
-            await _armed(there)
+            await _wait_until_set(there)
             there.network.reset(host="old")
             await client.exists("/n")
             assert await _told(events, 1) == [(EventType.RESYNC, "/n")]
@@ -213,7 +213,7 @@ async def test_what_happened_while_the_client_was_away_is_told() -> None:
     async with _old() as (there, _, client, other):
         await other.create("/n")
         async with client.watch("/n") as events:
-            await _armed(there)
+            await _wait_until_set(there)
             there.network.refuse(host="old")
             there.network.reset(host="old")
             await other.set("/n", b"1")
@@ -225,11 +225,11 @@ async def test_in_a_new_session_a_resync_comes_first_and_the_watch_goes_on() -> 
     async with _old() as (there, _, client, other):
         await other.create("/n")
         async with client.watch("/n") as events:
-            await _armed(there)
+            await _wait_until_set(there)
             there.server.expire(client.session.id)
             assert await _told(events, 1) == [(EventType.RESYNC, "/n")]
             await client.exists("/n")
-            await _armed(there)
+            await _wait_until_set(there)
             await other.set("/n", b"1")
             assert await _told(events, 1) == [(EventType.DATA_CHANGED, "/n")]
 
@@ -238,7 +238,7 @@ async def test_under_a_chroot_the_events_have_the_callers_paths() -> None:
     async with _old() as (there, _, client, other):
         await other.create("/app/n", make_parents=True)
         async with client.chroot("/app").watch("/n") as events:
-            await _armed(there)
+            await _wait_until_set(there)
             await other.set("/app/n", b"1")
             assert await _told(events, 1) == [(EventType.DATA_CHANGED, "/n")]
 
@@ -254,7 +254,7 @@ async def test_the_end_of_the_client_ends_the_watch_and_not_the_loop() -> None:
                     zk.connect("old", network=there.network, renew=False) as client,
                     client.watch("/n") as events,
                 ):
-                    await _armed(there)
+                    await _wait_until_set(there)
                     there.server.expire(client.session.id)
                     with anyio.CancelScope(shield=True):
                         async for event in events:
@@ -264,7 +264,7 @@ async def test_the_end_of_the_client_ends_the_watch_and_not_the_loop() -> None:
 
 async def test_a_transient_answer_does_not_end_a_watch_that_is_set() -> None:
     async with _old() as (there, _, client, other), client.watch("/n") as events:
-        await _armed(there)
+        await _wait_until_set(there)
         refusals = [Refusal(code, is_applied=False) for code in (-7, -127, -122)]
         with refusing(there, client.session.id, lambda _: refusals.pop() if refusals else None):
             await other.create("/n")
@@ -317,7 +317,7 @@ async def test_leaving_removes_the_watches_where_the_server_can_do_that() -> Non
     async with _old(OPCODES_3_5, "3.5.10") as (there, old, client, other):
         await other.create("/n")
         async with client.watch("/n"):
-            await _armed(there)
+            await _wait_until_set(there)
         await anyio.sleep(1)
         assert len(there.server.processor.watches) == 0
         assert OpCode.REMOVE_WATCHES in old.opcodes_seen
@@ -328,7 +328,7 @@ async def test_leaving_where_the_server_cannot_remove_watches_disturbs_nobody() 
         await other.create("/n")
         for _ in range(3):
             async with client.watch("/n"), client.get_and_watch("/n"):
-                await _armed(there)
+                await _wait_until_set(there)
         await other.set("/n", b"1")
         assert (await client.get("/n")).data == b"1"
         assert len(there.server.processor.watches) <= 1  # that of children, which nothing has fired

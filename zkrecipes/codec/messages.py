@@ -405,7 +405,7 @@ class GetMaxChildrenRequest(Record):
 
 
 class SyncRequest(Request[SyncReply], opcode=OpCode.SYNC):
-    """Wait until the server has caught up with its leader; the reply comes then."""
+    """Make the server catch up with its leader before it replies."""
 
     path: UString
 

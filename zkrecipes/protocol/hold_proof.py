@@ -11,7 +11,7 @@ Pure arithmetic: the caller reports each answer and its time, on one monotonic c
 #   `Learner`), while the leader receives no touch of the session and expires it.
 # - A leader cut off from its quorum answers pings, reads and even `sync` (`Leader.processSync`) just as long,
 #   while another leader starts its clocks.
-# - A write is answered only after a quorum has committed it. But a write that comes through a learner does
+# - A write is answered only after a quorum has committed it. But a write that arrives through a learner does
 #   not touch the session at the leader (`LeaderZooKeeperServer.submitLearnerRequest` has no touch). The
 #   learner's answer to the leader's next ping touches it: this answer carries the sessions that the learner
 #   has heard from since its previous answer (`Learner.ping`, `LearnerSessionTracker.snapshot`;

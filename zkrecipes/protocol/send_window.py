@@ -25,7 +25,7 @@ __all__ = ["BYTES_IN_FLIGHT_MAX", "FIRST_SIZE", "REQUESTS_IN_FLIGHT_MAX", "SendW
 FIRST_SIZE: Final = 16
 """Requests. A fast server doubles this every round trip, so that 1000 requests take six round trips."""
 _GROWS_WITHIN: Final = 1 / 16
-"""In session timeouts. Half of the next value, so that a window that has grown does not shrink at once."""
+"""In session timeouts. Half of the next value, so that a window does not shrink right after growing."""
 _SHRINKS_AFTER: Final = 1 / 8
 """In session timeouts. If the connection breaks, about this much of the server's work is in doubt."""
 

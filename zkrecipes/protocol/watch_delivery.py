@@ -5,7 +5,7 @@ request is not answered; `WatchRegistrations` holds it until the reply. Second, 
 previous connection are being restored, the connection may still fail.
 
 The trick. The events of restored watches are kept until the connection is live. If it never is, the watch
-has not fired: it is in the table, and the next connection restores it again, where the server fires it again.
+has not fired: it stays in the table, and the server fires it on the next connection.
 
 The consequences. `Connected` comes before every event. Only one-shot watches need a kept event: each
 persistent watch gets a `RESYNC` with `Connected`, and reads everything again. So the newest event of each
