@@ -112,7 +112,7 @@ AGAIN = replace(WRITTEN, reported=THEIRS)
         pytest.param(UNSETTLED, Look(stat(OURS), is_owned=True), *[Step.ADOPT] * 3, id="a lost reply"),
         pytest.param(
             UNSETTLED,
-            Look(stat(THEIRS), is_owned=True, is_known=True),
+            Look(stat(THEIRS), is_owned=True, is_claimed=True),
             Step.WAIT_FOR_NAME,
             Step.REFUSE,
             Step.REPLACE,
@@ -131,7 +131,7 @@ AGAIN = replace(WRITTEN, reported=THEIRS)
         ),
         pytest.param(
             TAKEN,
-            Look(stat(THEIRS), is_owned=True, is_leftover=True, is_known=True),
+            Look(stat(THEIRS), is_owned=True, is_leftover=True, is_claimed=True),
             Step.WAIT_FOR_NAME,
             Step.REFUSE,
             Step.REPLACE,
@@ -215,7 +215,9 @@ def test_an_ended_session_takes_the_unsettled_creates_with_it_and_is_remembered(
         pytest.param(TAKEN, Look(stat(OURS), is_owned=True), False, id="nothing is unsettled"),
         pytest.param(UNSETTLED, Look(stat(OURS), is_owned=True), True, id="a lost reply"),
         pytest.param(UNSETTLED, Look(stat(OURS)), False, id="another owner"),
-        pytest.param(UNSETTLED, Look(stat(OURS), is_owned=True, is_known=True), False, id="known to another"),
+        pytest.param(
+            UNSETTLED, Look(stat(OURS), is_owned=True, is_claimed=True), False, id="claimed by another"
+        ),
     ],
 )
 def test_which_znode_is_ours(known: KnownState, look: Look, expected: bool) -> None:

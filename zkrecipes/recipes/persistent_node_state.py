@@ -7,11 +7,11 @@ here.
 # The problem. One path must hold one ephemeral znode of ours with the newest data, in whichever session.
 # Every reply may be lost; another client may hold the name, delete our znode or write to it; and the znode of
 # an ended session may stay visible for a while. The owner does not identify our znode: two persistent nodes
-# of one client have the same session. The data do not identify it: another client may write the same bytes.
+# of one client have the same session. Nor do the data: another client may write the same bytes.
 #
 # The trick. The zxid of its creation (czxid) identifies a znode, and the reply to the create carries it.
 # While such a reply is missing, the create is *unsettled*: then a znode is ours if its owner is the session
-# of the newest create, and no other persistent node of this client knows its czxid as that of its own znode.
+# of the newest create, and no other persistent node of this client claims its czxid.
 #
 # The consequences.
 #
@@ -82,8 +82,8 @@ class Look(NamedTuple):
     """Whether the session of the newest create has ended."""
     is_owned: bool = False
     """Whether the session of the newest create owns it."""
-    is_known: bool = False
-    """Whether a persistent node of this client knows it as its own."""
+    is_claimed: bool = False
+    """Whether a persistent node of this client claims it by its czxid."""
     is_leftover: bool = False
     """Whether an earlier client of the current session, which was resumed, created it."""
     is_undeletable: bool = False
@@ -201,7 +201,7 @@ def _step_for_name(known: KnownState, look: Look, on_conflict: OnConflict) -> St
         return Step.CREATE
     if is_ours(known, look):
         return Step.ADOPT
-    if look.is_leftover and not look.is_known:
+    if look.is_leftover and not look.is_claimed:
         return Step.INHERIT
     if _may_replace(known, look, stat, on_conflict):
         return Step.REPLACE
@@ -215,7 +215,7 @@ def is_ours(known: KnownState, look: Look) -> bool:
         return False
     if known.czxid is not None:
         return look.stat.czxid == known.czxid
-    return known.unsettled is not None and look.is_owned and not look.is_known
+    return known.unsettled is not None and look.is_owned and not look.is_claimed
 
 
 def _may_replace(known: KnownState, look: Look, stat: Stat, on_conflict: OnConflict) -> bool:

@@ -57,9 +57,9 @@ logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 _RETRY_AFTER: Final = 1.0
 _RETRY_AFTER_MAX: Final = 30.0
 
-# By client: the czxids that its persistent nodes know as those of their own znodes. Two persistent nodes of
+# By client: the czxids that its persistent nodes claim as those of their own znodes. Two persistent nodes of
 # one client that want the same name have one session, so the owner does not distinguish them.
-_known: Final[WeakKeyDictionary[object, set[int]]] = WeakKeyDictionary()
+_claimed: Final[WeakKeyDictionary[object, set[int]]] = WeakKeyDictionary()
 
 # By client: the czxids of znodes that were left and stay, because an ACL does not permit their removal. A
 # later block would wait for its own client's znode for as long as the session lives.
@@ -352,12 +352,12 @@ class ZnodeWriter:
             self.progress.wrote(known.written.number)
 
     def _learn(self, known: KnownState) -> None:
-        """Replace the picture, and register which znode is ours among the client's persistent nodes."""
-        registered = _known.setdefault(self._api.root, set())
+        """Replace the picture, and claim our znode among the persistent nodes of the client."""
+        claimed = _claimed.setdefault(self._api.root, set())
         if self._known.czxid is not None:
-            registered.discard(self._known.czxid)
+            claimed.discard(self._known.czxid)
         if known.czxid is not None:
-            registered.add(known.czxid)
+            claimed.add(known.czxid)
         self._known = known
 
     def _describe_look(self, stat: Stat | None) -> Look:
@@ -369,7 +369,7 @@ class ZnodeWriter:
             stat,
             is_session_over=is_over,
             is_owned=stat.ephemeral_owner == self._session.id,
-            is_known=stat.czxid in _known.get(self._api.root, ()),
+            is_claimed=stat.czxid in _claimed.get(self._api.root, ()),
             is_leftover=is_current and is_leftover(self._session, stat),
             is_undeletable=stat.czxid in _undeletable.get(self._api.root, ()),
         )
