@@ -157,7 +157,7 @@ async def test_what_is_made_meanwhile_goes_too() -> None:
                 made += 1
                 apply(there, creation(f"{seen.request.path}/new-{made}"))
 
-        there.meanwhile = make_more
+        there.before_request = make_more
         await client.delete("/a", recursive=True)
         assert made == 7
         assert there.znodes() == set()
@@ -174,7 +174,7 @@ async def test_what_goes_meanwhile_is_no_error() -> None:
             elif seen.opcode == OpCode.DELETE and seen.request.path == "/a/f":
                 apply(there, DeleteRequest("/a/f", -1))
 
-        there.meanwhile = take_away
+        there.before_request = take_away
         await client.delete("/a", recursive=True)
         assert there.znodes() == set()
 
@@ -190,7 +190,7 @@ async def test_others_who_make_children_for_ever_win() -> None:
                 made += 1
                 apply(there, creation(f"/app/a/new-{made}"))
 
-        there.meanwhile = make_more
+        there.before_request = make_more
         with pytest.raises(zk.NotEmptyError, match=r"/app/a \(other clients keep creating children"):
             await client.chroot("/app").delete("/a", recursive=True)
         assert made == 11
@@ -238,7 +238,7 @@ async def test_a_tree_goes_whichever_request_loses_its_connection(fault_kind: Fa
         assert outcome.error is None
 
     assert (
-        await inject_into_each_request(delete_planted, judge, fault_kind, stays=set(), surroundings=Planted)
+        await inject_into_each_request(delete_planted, judge, fault_kind, stays=set(), other_clients=Planted)
         >= 10
     )
 
@@ -247,4 +247,4 @@ async def test_a_deletion_that_is_cancelled_leaves_no_request_behind() -> None:
     def judge(outcome: Outcome) -> None:
         assert outcome.error is None or not isinstance(outcome.error, Exception)
 
-    await cancel_at_each_pass(delete_planted, judge, stays=set(TREE), surroundings=Planted)
+    await cancel_at_each_pass(delete_planted, judge, stays=set(TREE), other_clients=Planted)

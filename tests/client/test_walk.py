@@ -169,7 +169,7 @@ async def test_a_wait_for_a_znode_that_goes_again_at_once_goes_on() -> None:
             nonlocal looked
             looked += seen.opcode == OpCode.EXISTS
 
-        there.meanwhile = look
+        there.before_request = look
 
         async def make() -> None:
             await anyio.sleep(1)

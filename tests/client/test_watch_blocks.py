@@ -201,7 +201,7 @@ def _throttle(there: World, *opcodes: OpCode, times: int) -> list[OpCode]:
             refused.append(OpCode(seen.opcode))
             raise zk.ThrottledError(None)
 
-    there.meanwhile = refuse
+    there.before_request = refuse
     return refused
 
 

@@ -56,7 +56,7 @@ class History:
         self._held: list[HeldReplies] = []
         self._refusals = 0
         self._connections = client.stats().connections
-        there.meanwhile = self._refuse
+        there.before_request = self._refuse
         self._acts: list[tuple[int, Callable[[TaskGroup], None]]] = [
             (10, self._enter),
             (5, self._leave),

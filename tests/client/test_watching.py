@@ -61,7 +61,7 @@ async def test_a_watch_that_is_left_while_it_is_set_again_does_not_stay_on_the_s
                 if seen.opcode in (OpCode.SET_WATCHES, OpCode.SET_WATCHES2):
                     block.cancel()
 
-            there.meanwhile = leave
+            there.before_request = leave
             async with client.get_and_watch("/n"):
                 there.server.drop_connections()
                 await anyio.sleep_forever()
@@ -296,7 +296,7 @@ async def test_a_watch_that_is_gone_before_its_removal_is_as_good_as_removed(
                 there.server.processor.watches.drop(owner)
 
     async with world() as there, there.connect("a") as client:
-        there.meanwhile = lose_watches
+        there.before_request = lose_watches
         async with client.exists_and_watch("/a"):
             pass
         await anyio.sleep(1)

@@ -298,7 +298,7 @@ async def test_a_hold_of_another_task_ends_before_its_client_closes_the_session(
             if seen.opcode == OpCode.CLOSE_SESSION:
                 order.append("closed")
 
-        there.meanwhile = hold_back
+        there.before_request = hold_back
         async with there.connect("a") as client:
             tasks.start_soon(hold_on)
             await is_held.wait()

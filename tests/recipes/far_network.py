@@ -17,7 +17,7 @@ __all__ = ["FarNetwork", "far_network"]
 
 
 class FarNetwork:
-    """The world's network, with a round trip that takes so many seconds."""
+    """The world's network, with a round trip that takes this many seconds."""
 
     def __init__(self, there: World, round_trip: float, tasks: TaskGroup) -> None:
         self.round_trip = round_trip
@@ -53,7 +53,7 @@ class _Line:
         self._has_more.set()
 
     async def get(self) -> bytes:
-        """The next chunk when it has arrived; if this is cancelled, it stays."""
+        """Wait for the next chunk. After a cancellation the chunk is still there."""
         while not self._chunks:
             self._has_more = anyio.Event()
             await self._has_more.wait()

@@ -61,7 +61,7 @@ class _JumpingSelector(selectors.SelectSelector):
         if not ready and timeout is None:
             raise RuntimeError("every task waits, and no timer is set: this test would never end")
         if not ready and timeout:
-            # a loop adds and subtracts; without the rest it would come here again a nanosecond early
+            # The loop rounds: without the remainder it would be here again a nanosecond too early.
             self._loop.now += timeout + 1e-9
         return ready
 
@@ -111,7 +111,7 @@ def _is_trio() -> bool:
 
 
 class Seen(NamedTuple):
-    """A request that the server has taken in."""
+    """A request that the server has received."""
 
     at: float
     session_id: int
@@ -121,21 +121,21 @@ class Seen(NamedTuple):
 
 @dataclass
 class World:
-    """A dev server in memory, and the way to it.
+    """A dev server in memory, and the network to it.
 
     Attributes:
-        seen: every request but pings and the questions of what the server can do, oldest first.
-        meanwhile: called with each of them just before it is applied; if it raises a `ServerError`, that is
+        seen: every request except pings and the client's questions about the server's version, oldest first.
+        before_request: called with each request just before it is applied; a `ServerError` that it raises is
             the answer, and nothing is applied.
     """
 
     server: zk.DevServer
     network: MemoryNetwork
     seen: list[Seen] = field(default_factory=list)
-    meanwhile: Callable[[Seen], None] = lambda _: None
+    before_request: Callable[[Seen], None] = lambda _: None
 
     def record(self) -> None:
-        """Write down from now on what requests the server takes in."""
+        """Record the requests that the server receives from now on."""
         processor = self.server.processor
         process = processor.process
 
@@ -145,7 +145,7 @@ class World:
                 seen = Seen(anyio.current_time(), session_id, opcode, request)
                 self.seen.append(seen)
                 try:
-                    self.meanwhile(seen)
+                    self.before_request(seen)
                 except zk.ServerError as error:
                     return Reply(processor.zxid, error.code)
             return process(client, opcode, request, time)
@@ -153,17 +153,17 @@ class World:
         processor.process = recorded  # type: ignore[method-assign]
 
     def count(self, *opcodes: OpCode, session_id: int | None = None) -> int:
-        """How many requests with one of these opcodes were taken in."""
+        """Count the received requests with one of these opcodes."""
         return sum(seen.opcode in opcodes and session_id in (None, seen.session_id) for seen in self.seen)
 
     def connect(self, name: str, **options: Any) -> Any:
-        """`zk.connect`, from a client of that name, which can be cut off by it."""
+        """`zk.connect` from a host with that name, by which the network can cut it off."""
         options.setdefault("session_timeout", TIMEOUT)
         options.setdefault("network", self.network.view(name))
         return zk.connect(self.server.connect_string, **options)
 
     def znodes(self) -> set[str]:
-        """Every path on the server, but those that a server always has."""
+        """Every path on the server, except those that each server has."""
         return set(self._below("/"))
 
     def _below(self, path: str) -> Iterator[str]:
@@ -178,7 +178,7 @@ class World:
 async def world(**options: Any) -> AsyncIterator[World]:
     """A server at `zk:2181`; the arguments are those of `DevServer`.
 
-    The pauses between the clients' tries are always the same, so that what fails fails again.
+    The pauses between the clients' tries are always the same, so that a failure is repeatable.
     """
     network = MemoryNetwork()
     options = {"seed": 1, "start_time": 1e9} | options
@@ -190,15 +190,15 @@ async def world(**options: Any) -> AsyncIterator[World]:
 
 
 class Doors:
-    """A network whose hosts are all the same server, each reached on a way of its own.
+    """A network with several hosts that all lead to the same server.
 
     So a client can leave one "server" for another, and `network.cut(source="zk1")` closes one door.
 
     Args:
-        there: where the server is.
+        there: the world with the server.
 
     Attributes:
-        opened: which door was gone through when.
+        opened: each opened connection: its host and its time.
     """
 
     def __init__(self, there: World) -> None:
@@ -220,7 +220,7 @@ class Doors:
 
 @dataclass
 class Traces:
-    """What a client leaves behind, besides znodes."""
+    """The things besides znodes that a client may leave behind."""
 
     tasks: int
     outstanding: int
@@ -241,7 +241,7 @@ class Traces:
 
 
 def _tasks_alive() -> int:
-    """All but those that come with a client's first hold, to watch over its holds, and stay."""
+    """All tasks except the one that starts with a client's first hold, checks its holds, and stays."""
     names = _trio_tasks() if _is_trio() else (task.get_name() for task in asyncio.all_tasks())
     return sum(not name.endswith("Holds._watch_alarm") for name in names)
 
@@ -259,7 +259,7 @@ def _trio_tasks() -> Iterator[str]:
 
 
 class Refusal(NamedTuple):
-    """An answer with an error code, in place of the right one."""
+    """An answer with an error code, instead of the right one."""
 
     code: int
     is_applied: bool
@@ -277,8 +277,8 @@ def refusing(there: World, session_id: int, choose: Callable[[Seen], Refusal | N
 
     Args:
         there: with the server.
-        session_id: whose requests.
-        choose: called with each of them; None for the right answer.
+        session_id: the session that sends the requests.
+        choose: called with each request; it returns None for the right answer.
     """
     processor = there.server.processor
     process = processor.process
@@ -308,8 +308,8 @@ async def refuse_nth_request(
     """Let the server answer one request of an act with an error.
 
     Returns:
-        How the act ended, which request was refused (None: the act has sent fewer), and what znodes were left
-        while the client lived.
+        The outcome of the act, the refused request (None: the act has sent fewer), and the znodes that were
+        left while the client lived.
     """
     refused: list[Seen] = []
     number = 0
@@ -340,13 +340,13 @@ async def refuse_nth_request(
 
 @dataclass
 class Outcome:
-    """How an act ended.
+    """The end of an act.
 
     Attributes:
         fault_kind: the kind of the injected fault; None for a cancellation.
         nth: the number of the request that the fault hit, or of passes before the cancellation, from 1.
-        result: what it returned.
-        error: what it raised.
+        result: the act's result.
+        error: the act's error.
     """
 
     fault_kind: FaultKind | None
@@ -362,17 +362,17 @@ class Outcome:
 
 Act = Callable[[World, zk.Client], Awaitable[Any]]
 Native = Literal["cancel", "timeout", "wait_for"]
-"""How asyncio cancels: `Task.cancel` (Ctrl-C does it, too), `asyncio.timeout`, `asyncio.wait_for`."""
+"""The ways of asyncio to cancel: `Task.cancel` (also for Ctrl-C), `asyncio.timeout`, `asyncio.wait_for`."""
 Judge = Callable[[Outcome], None]
 Surroundings = Callable[[World], Any]
-"""A context manager: what others do meanwhile."""
+"""A context manager around an act, in which other clients do something."""
 
 _RUNS_MAX = 200
 
 
 @asynccontextmanager
-async def nobody_else(_: World) -> AsyncIterator[None]:
-    """The act is alone."""
+async def no_other_clients(_: World) -> AsyncIterator[None]:
+    """No other client does anything."""
     yield
 
 
@@ -382,7 +382,7 @@ async def inject_into_each_request(
     fault_kind: FaultKind,
     *,
     stays: set[str],
-    surroundings: Surroundings = nobody_else,
+    other_clients: Surroundings = no_other_clients,
     **options: Any,
 ) -> int:
     """Inject a fault into each request of an act, each in a separate world.
@@ -392,14 +392,14 @@ async def inject_into_each_request(
         judge: asserts that the outcome is right.
         fault_kind: the kind of fault.
         stays: the znodes that may be there afterwards.
-        surroundings: a context manager around the act: what others do meanwhile.
-        options: of the client.
+        other_clients: a context manager around the act, in which other clients do something.
+        options: the options of the client.
 
     Returns:
         The number of requests that a fault hit.
     """
     for nth in range(1, _RUNS_MAX):
-        async with _stage(stays, surroundings, options) as (there, client):
+        async with _stage(stays, other_clients, options) as (there, client):
             fault = there.server.faults.inject(nth, fault_kind, session_id=client.session.id)
             outcome = Outcome(fault_kind, nth)
             try:
@@ -419,29 +419,29 @@ async def cancel_at_each_pass(
     judge: Judge,
     *,
     stays: set[str],
-    surroundings: Surroundings = nobody_else,
+    other_clients: Surroundings = no_other_clients,
     native: bool | Native = False,
     again_after: int | None = None,
     every: int = 1,
     **options: Any,
 ) -> int:
-    """Cancel an act after each number of scheduler passes, each in a world of its own.
+    """Cancel an act after each number of scheduler passes, each in a separate world.
 
     Args:
-        act: what to cancel. It must not wait for time to pass, which stands still meanwhile.
-        judge: asserts that the outcome is right; `error` is the cancellation, if that came out.
+        act: the code to cancel. It must not wait for time to pass, because the clock stands still.
+        judge: asserts that the outcome is right; `error` is the cancellation if the act raised it.
         stays: the znodes that may be there afterwards.
-        surroundings: a context manager around the act: what others do meanwhile.
-        native: by asyncio's `Task.cancel` or in another of its ways, not by a scope.
-        again_after: cancel natively once more, so many passes later.
-        every: of so many passes try one.
-        options: of the client.
+        other_clients: a context manager around the act, in which other clients do something.
+        native: cancel in one of asyncio's own ways, and not by a scope.
+        again_after: cancel natively once more, this many passes later.
+        every: try one of this many passes.
+        options: the options of the client.
 
     Returns:
-        After how many passes the act had ended by itself.
+        The number of passes after which the act ended without a cancellation.
     """
     for nth in range(1, _RUNS_MAX, every):
-        async with _stage(stays, surroundings, options) as (there, client):
+        async with _stage(stays, other_clients, options) as (there, client):
             outcome = Outcome(None, nth)
             run: Any = _cancelled_by_scope
             if native:
@@ -489,7 +489,7 @@ async def _cancelled_natively(
 
     if how == "timeout":
         task = asyncio.ensure_future(limited())
-    elif how == "wait_for":  # up to Python 3.11 it runs the act in a task of its own
+    elif how == "wait_for":  # up to Python 3.11 it runs the act in a separate task
         task = asyncio.ensure_future(asyncio.wait_for(act(), 1e6))
     else:
         task = asyncio.ensure_future(act())
@@ -515,14 +515,14 @@ async def _cancelled_natively(
 
 @asynccontextmanager
 async def _stage(
-    stays: set[str], surroundings: Surroundings, options: dict[str, Any]
+    stays: set[str], other_clients: Surroundings, options: dict[str, Any]
 ) -> AsyncIterator[tuple[World, zk.Client]]:
-    """A fresh world with a client, which must be left as it was found."""
+    """A fresh world with a client. The act must leave the world as it was."""
     async with world() as there, there.connect("faulty", **options) as client:
         before = Traces.of(there, client)
-        async with surroundings(there):
+        async with other_clients(there):
             yield there, client
-        # Time for what goes on in the background, and less than a session lives: what it left is seen.
+        # Time for background work, but less than a session lives, so that znodes left behind are still there.
         await anyio.sleep(TIMEOUT / 2)
         assert there.znodes() <= stays, f"left behind: {there.znodes() - stays}"
         assert Traces.of(there, client) == before

@@ -1,8 +1,8 @@
-"""Histories that hypothesis makes up: several clients, what they want of one recipe, and what goes wrong.
+"""Histories that hypothesis generates: several clients, their uses of one recipe, and faults.
 
-`play` runs one in a world in virtual time. Whoever wants something is a worker, which comes inside, stays
-until it is told to leave, and goes. A history is a list of steps, so that hypothesis shrinks one that fails
-and prints how to run it again.
+`play` runs a history in a world in virtual time. Each use is a worker, which enters, stays until a step lets
+it leave, and leaves. A history is a list of steps, so that hypothesis shrinks a failing one and prints how to
+run it again.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _FAULT_KINDS = (
 
 @dataclass(eq=False)
 class Worker:
-    """Somebody who wants something once.
+    """One use of the recipe.
 
     Attributes:
-        wish: what it wants; of the recipe's kind.
-        ended: how: "left", "lost", "cancelled" or "refused"; empty while it goes on.
+        wish: the arguments of the use; each recipe has its own kind.
+        ended: "left", "lost", "cancelled" or "refused"; empty before the end.
     """
 
     client: int
@@ -47,16 +47,16 @@ class Worker:
 
 
 class Recipe(Protocol):
-    """What the history is about."""
+    """The recipe under test, and the rules for its workers."""
 
     def enter(self, client: zk.Client, worker: Worker) -> AbstractAsyncContextManager[zk.Hold]:
-        """The acquisition that the worker wants."""
+        """Return the acquisition for the worker."""
 
     def check(self, inside: Sequence[Worker]) -> None:
-        """Assert that these may be inside together; the last one has just come."""
+        """Assert that these workers may be inside together; the last one has just entered."""
 
     async def change(self, client: zk.Client, number: int, inside: Sequence[Worker]) -> None:
-        """A step of the recipe's own."""
+        """Run a step that only this recipe has."""
 
 
 Step = tuple[str, int, Any]
@@ -66,7 +66,7 @@ def histories(wishes: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Step]]:
     """Lists of steps.
 
     Args:
-        wishes: what workers can want.
+        wishes: the possible wishes of workers.
     """
     client = st.integers(0, CLIENTS - 1)
     any_worker = st.integers(0, 9)
@@ -87,7 +87,7 @@ def histories(wishes: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Step]]:
 
 
 async def play(steps: Sequence[Step], make: Callable[[World], Recipe], stays: set[str]) -> list[Worker]:
-    """Run a history. In the end all is well again, everybody comes to an end, and nothing is left behind.
+    """Run a history. In the end all faults are healed, every worker has ended, and no znode is left behind.
 
     Args:
         steps: the history.
@@ -151,7 +151,7 @@ class _History:
                 await anyio.sleep(detail)
 
     async def end_well(self) -> None:
-        """Everything works again, and whoever is inside leaves: so everybody gets in, in time."""
+        """Heal all faults and let each worker leave, so that every worker enters in time."""
         self._heal()
         self._there.server.faults.clear()
         with anyio.move_on_after(len(self.workers) * 2 + 4 * TIMEOUT):
@@ -167,10 +167,10 @@ class _History:
         self._there.network.heal()
 
     def _expire(self, number: int) -> None:
-        """By decree of the server, which no client can foresee: from now on its workers are not inside."""
+        """Expire a session on the server, unforeseen by its client; its workers are no longer inside."""
         if number not in self._cut:
             self._inside = [worker for worker in self._inside if worker.client != number]
-            with suppress(KeyError):  # it is gone already, and the client about to make the next one
+            with suppress(KeyError):  # it has expired already, and the client is about to create the next one
                 self._there.server.expire(self._clients[number].session.id)
 
     async def _work(self, worker: Worker) -> None:

@@ -21,7 +21,7 @@ async def main() -> None:
             signal.raise_signal(signal.SIGINT)
             if MOMENT == "holding":
                 await anyio.sleep_forever()
-            # else it is left at once, and the cancellation arrives while the znode is deleted
+            # otherwise the block is left immediately, and the cancellation arrives during the delete
 
 
 async def _interrupt_soon() -> None:
@@ -29,6 +29,6 @@ async def _interrupt_soon() -> None:
     signal.raise_signal(signal.SIGINT)
 
 
-# It may be ignored here: shells start programs in the background so.
+# The signal may be ignored here, because shells start background programs that way.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 anyio.run(main, backend=LOOP)

@@ -1,4 +1,4 @@
-"""Whose a recipe's znodes are: they have the client's default ACL, and the members' may have another."""
+"""The ACLs of a recipe's znodes: the client's default ACL, or another one for the members' znodes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ USES: dict[str, Use] = {
 
 
 async def acls_below(client: zk.Client, path: str) -> dict[str, list[zk.ACL]]:
-    """The ACL of every znode from `path` down."""
+    """Return the ACL of every znode from `path` down."""
     found = {path: (await client.get_acl(path))[0]}
     for name in await client.get_children(path):
         found |= await acls_below(client, f"{path}/{name}")
@@ -64,7 +64,7 @@ async def acls_below(client: zk.Client, path: str) -> dict[str, list[zk.ACL]]:
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
-async def test_every_znode_that_a_recipe_makes_has_the_clients_default_acl(use: Use) -> None:
+async def test_every_znode_of_a_recipe_has_the_clients_default_acl(use: Use) -> None:
     async with (
         world() as there,
         there.connect("b") as other,
@@ -84,8 +84,8 @@ async def test_every_znode_that_a_recipe_makes_has_the_clients_default_acl(use: 
 
 
 @pytest.mark.parametrize("use", MEMBERS.values(), ids=MEMBERS.keys())
-async def test_members_may_have_an_acl_of_their_own(use: Callable[..., Any]) -> None:
-    """What is above them is for whoever comes next, so it does not have theirs."""
+async def test_members_may_have_another_acl(use: Callable[..., Any]) -> None:
+    """The znodes above them are for later clients as well, so they do not have this ACL."""
     theirs = [*zk.READ_ACL, zk.ACL(zk.Perms.ALL, zk.digest_id("me", "secret"))]
     async with world() as there, there.connect("a", auth=[("digest", "me:secret")]) as client:
         async with use(client, acl=theirs):

@@ -352,7 +352,7 @@ async def test_fault_in_each_request_of_closing_and_opening(fault_kind: FaultKin
 @pytest.mark.parametrize("fault_kind", list(FaultKind))
 async def test_fault_in_each_request_of_waiting(fault_kind: FaultKind) -> None:
     number = await inject_into_each_request(
-        wait_through, is_through, fault_kind, stays=STAYS, surroundings=closed_at_first
+        wait_through, is_through, fault_kind, stays=STAYS, other_clients=closed_at_first
     )
     assert number >= 2
 
@@ -390,6 +390,6 @@ async def closed_for_some_passes(there: World) -> AsyncIterator[None]:
 
 async def test_waiting_cancelled_at_each_pass() -> None:
     number = await cancel_at_each_pass(
-        wait_through, is_through_or_cancelled, stays=STAYS, surroundings=closed_for_some_passes
+        wait_through, is_through_or_cancelled, stays=STAYS, other_clients=closed_for_some_passes
     )
     assert number >= 10

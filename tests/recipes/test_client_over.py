@@ -1,4 +1,4 @@
-"""What recipes say to whoever uses them with a client that is over, or leaves them after it."""
+"""The errors of recipes whose client is over before they are used, or before their blocks are left."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def test_no_call_is_answered_when_the_client_is_over(call: str) -> None:
 
 @pytest.mark.parametrize("block", BLOCKS)
 async def test_a_block_is_left_well_after_its_client(block: str) -> None:
-    """By a task that outlives the client: a hold is lost, everything else has nothing to say."""
+    """By a task that outlives the client: a hold is lost, and nothing else raises."""
     ended: list[BaseException | None] = []
     async with world() as there, anyio.create_task_group() as tasks:
         async with there.connect("a") as client:

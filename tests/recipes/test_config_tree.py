@@ -72,12 +72,12 @@ async def until(changes: zk.ConfigTreeChanges, values: dict[str, bytes]) -> list
 def once(there: World, opcode: OpCode, path: str, func: Callable[[], Any]) -> None:
     """Call `func` just before the next such request for this path is applied."""
 
-    def meanwhile(seen: Seen) -> None:
+    def before_request(seen: Seen) -> None:
         if seen.opcode == opcode and seen.request.path == path:
-            there.meanwhile = lambda _: None
+            there.before_request = lambda _: None
             func()
 
-    there.meanwhile = meanwhile
+    there.before_request = before_request
 
 
 def write(there: World, path: str, data: bytes) -> None:
@@ -163,13 +163,13 @@ async def test_a_snapshot_gives_up_after_the_last_try() -> None:
         await plant(client, TREE)
         counter = 0
 
-        def meanwhile(seen: Seen) -> None:
+        def before_request(seen: Seen) -> None:
             nonlocal counter
             if seen.opcode == OpCode.EXISTS and seen.request.path == PATH:
                 counter += 1
                 write(there, absolute("db"), b"%d" % counter)
 
-        there.meanwhile = meanwhile
+        there.before_request = before_request
         with pytest.raises(zk.SnapshotConflictError) as caught:
             await zk.ConfigTree(client, PATH).snapshot(tries=3)
         assert (caught.value.path, caught.value.tries, counter) == (PATH, 3, 3)
@@ -214,7 +214,7 @@ def whole(outcome: Outcome) -> None:
 @pytest.mark.parametrize("fault_kind", FaultKind)
 async def test_after_any_fault_the_snapshot_is_complete(fault_kind: FaultKind) -> None:
     assert (
-        await inject_into_each_request(take_snapshot, whole, fault_kind, stays=STAYS, surroundings=a_tree)
+        await inject_into_each_request(take_snapshot, whole, fault_kind, stays=STAYS, other_clients=a_tree)
         >= 20
     )
 
@@ -347,7 +347,7 @@ async def a_tree_that_grows(there: World) -> AsyncIterator[None]:
 @pytest.mark.parametrize("fault_kind", FaultKind)
 async def test_after_any_fault_the_last_tree_is_seen(fault_kind: FaultKind) -> None:
     count = await inject_into_each_request(
-        follow, whole, fault_kind, stays=STAYS, surroundings=a_tree_that_grows
+        follow, whole, fault_kind, stays=STAYS, other_clients=a_tree_that_grows
     )
     assert count >= 20
 
@@ -358,7 +358,7 @@ def whole_or_cancelled(outcome: Outcome) -> None:
 
 @pytest.mark.anyio
 async def test_following_may_be_cancelled_anywhere() -> None:
-    assert await cancel_at_each_pass(follow, whole_or_cancelled, stays=STAYS, surroundings=a_tree) > 5
+    assert await cancel_at_each_pass(follow, whole_or_cancelled, stays=STAYS, other_clients=a_tree) > 5
 
 
 # --- any history -------------------------------------------------------------------------------------------

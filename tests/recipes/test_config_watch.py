@@ -548,12 +548,12 @@ async def test_a_lost_update_of_a_znode_that_was_recreated_is_repeated() -> None
 def _once(there: World, opcode: OpCode, func: Callable[[], Any]) -> None:
     """Call `func` just before the next such request is applied."""
 
-    def meanwhile(seen: Seen) -> None:
+    def before_request(seen: Seen) -> None:
         if seen.opcode == opcode:
-            there.meanwhile = lambda _: None
+            there.before_request = lambda _: None
             func()
 
-    there.meanwhile = meanwhile
+    there.before_request = before_request
 
 
 # --- faults --------------------------------------------------------------------------------------------
@@ -607,7 +607,7 @@ def saw_five(outcome: Outcome) -> None:
 @pytest.mark.parametrize("fault_kind", FaultKind)
 async def test_after_any_fault_the_newest_value_is_seen(fault_kind: FaultKind) -> None:
     count = await inject_into_each_request(
-        watch_until_five, saw_five, fault_kind, stays=STAYS, surroundings=somebody_sets_it
+        watch_until_five, saw_five, fault_kind, stays=STAYS, other_clients=somebody_sets_it
     )
     assert count >= 8
 

@@ -606,14 +606,14 @@ async def test_a_znode_that_is_younger_than_ready_is_deleted() -> None:
 
         def begin_a_round(seen: Seen) -> None:
             if seen.opcode == OpCode.CREATE and seen.session_id == other.session.id:
-                there.meanwhile = lambda _: None
+                there.before_request = lambda _: None
                 tree, zxid = there.server.processor.tree, there.server.processor.zxid
                 tree.add(f"{PATH}/{uuid.uuid4()}", b"", tuple(zk.OPEN_ACL), zxid, client.session.id)
                 tree.add(READY, b"", tuple(zk.OPEN_ACL), zxid, 0)
                 created.append(names_of_members(there))
 
         await client.ensure_path(PATH)
-        there.meanwhile = begin_a_round
+        there.before_request = begin_a_round
         tasks.start_soon(late.run)
         await a_while()
         assert not late.inside.is_set()
@@ -1064,11 +1064,11 @@ async def test_two_members_begin_a_round_at_the_same_time() -> None:
 
         def make_it_first(seen: Seen) -> None:
             if seen.opcode == OpCode.MULTI and READY not in there.znodes():
-                there.meanwhile = lambda _: None
+                there.before_request = lambda _: None
                 processor = there.server.processor
                 processor.tree.add(READY, b"", tuple(zk.OPEN_ACL), processor.zxid + 1, 0)
 
-        there.meanwhile = make_it_first
+        there.before_request = make_it_first
         async with barrier(client, 1):
             pass
         assert there.znodes() == STAYS
@@ -1082,10 +1082,10 @@ async def test_no_round_begins_if_a_counted_member_leaves_before() -> None:
 
         def leave(seen: Seen) -> None:
             if seen.opcode == OpCode.MULTI and seen.session_id == other.session.id:
-                there.meanwhile = lambda _: None
+                there.before_request = lambda _: None
                 there.server.expire(client.session.id)
 
-        there.meanwhile = leave
+        there.before_request = leave
         first.scope.cancel()
         tasks.start_soon(second.run)
         await a_while()
@@ -1121,10 +1121,10 @@ async def test_a_znode_that_disappears_after_a_lost_create_is_created_again() ->
         def remove_it(seen: Seen) -> None:
             names = names_of_members(there)
             if seen.opcode == OpCode.EXISTS and seen.request.path in names:
-                there.meanwhile = lambda _: None
+                there.before_request = lambda _: None
                 there.server.processor.tree.remove(seen.request.path, there.server.processor.zxid)
 
-        there.meanwhile = remove_it
+        there.before_request = remove_it
         async with barrier(client, 1):
             assert len(names_of_members(there)) == 1
         assert there.znodes() == STAYS
@@ -1229,10 +1229,14 @@ async def test_fault_in_each_request_alone(fault_kind: FaultKind, judge: Any) ->
     assert await inject_into_each_request(cross_alone, judge, fault_kind, stays=STAYS) >= 10
 
 
-@pytest.mark.parametrize("surroundings", [with_company, before_company])
+@pytest.mark.parametrize("other_clients", [with_company, before_company])
 @pytest.mark.parametrize(("fault_kind", "judge"), WAYS)
-async def test_fault_in_each_request_in_company(fault_kind: FaultKind, judge: Any, surroundings: Any) -> None:
-    number = await inject_into_each_request(cross, judge, fault_kind, stays=STAYS, surroundings=surroundings)
+async def test_fault_in_each_request_in_company(
+    fault_kind: FaultKind, judge: Any, other_clients: Any
+) -> None:
+    number = await inject_into_each_request(
+        cross, judge, fault_kind, stays=STAYS, other_clients=other_clients
+    )
     assert number >= 6
 
 
@@ -1241,22 +1245,24 @@ async def test_cancelled_at_each_pass_alone() -> None:
 
 
 async def test_cancelled_at_each_pass_in_company() -> None:
-    number = await cancel_at_each_pass(cross, is_through_or_cancelled, stays=STAYS, surroundings=with_company)
+    number = await cancel_at_each_pass(
+        cross, is_through_or_cancelled, stays=STAYS, other_clients=with_company
+    )
     assert number >= 20
 
 
 @asyncio_only
-@pytest.mark.parametrize("surroundings", [None, with_company], ids=["alone", "company"])
+@pytest.mark.parametrize("other_clients", [None, with_company], ids=["alone", "company"])
 @pytest.mark.parametrize("again_after", [None, 0, 1, 2, 3, 5])
-async def test_cancelled_natively_at_each_pass(again_after: int | None, surroundings: Any) -> None:
-    options = {} if surroundings is None else {"surroundings": surroundings}
+async def test_cancelled_natively_at_each_pass(again_after: int | None, other_clients: Any) -> None:
+    options = {} if other_clients is None else {"other_clients": other_clients}
     number = await cancel_at_each_pass(
-        cross_alone if surroundings is None else cross,
+        cross_alone if other_clients is None else cross,
         is_through_or_cancelled,
         stays=STAYS,
         native=True,
         again_after=again_after,
-        every=1 if surroundings is None else 3,
+        every=1 if other_clients is None else 3,
         **options,
     )
     assert number >= 20

@@ -1,4 +1,4 @@
-"""Election: who leads and in which order, what others see of it, and what is left when things go wrong."""
+"""Election: the order of the leaders, the reports to observers, and the znodes left behind after faults."""
 
 # ruff: noqa: PT012, SIM117 - what comes out of a whole block is what these tests are about
 
@@ -54,14 +54,14 @@ async def _until_candidates(client: zk.Client, number: int) -> None:
 
 
 async def _next(leaders: Leaders) -> str | None:
-    """Who leads next, by the identifier; it must be told within a moment."""
+    """Return the identifier of the next leader; it must be reported soon."""
     with anyio.fail_after(TIMEOUT / 8):
         leader = await anext(leaders)
     return None if leader is None else leader.identifier
 
 
 async def _stays(leaders: Leaders) -> bool:
-    """Whether nothing is told for a while."""
+    """Whether no leader is reported for a while."""
     with anyio.move_on_after(TIMEOUT / 8):
         await anext(leaders)
         return False
@@ -69,14 +69,14 @@ async def _stays(leaders: Leaders) -> bool:
 
 
 def _remove(there: World, path: str) -> None:
-    """Remove a znode on the server, as its owner's leaving does, at this very moment."""
+    """Remove a znode on the server now, as its owner does on leaving."""
     there.server.processor.tree.remove(path, there.server.processor.zxid)
 
 
 # --- leading -------------------------------------------------------------------------------------------
 
 
-async def test_one_leads_inside_the_block_and_nobody_after_it() -> None:
+async def test_a_candidate_leads_inside_the_block_and_not_after_it() -> None:
     async with connected_clients("a", "b") as (there, (client, other)):
         async with _election(client, data=b"10.0.0.7:8080").lead() as leadership:
             assert there.znodes() == {*STAYS, leadership.path}
@@ -93,7 +93,7 @@ async def test_one_leads_inside_the_block_and_nobody_after_it() -> None:
             assert next_leadership.fencing_token > leadership.fencing_token
 
 
-async def test_building_an_election_does_no_io_and_refuses_what_cannot_be_right() -> None:
+async def test_building_an_election_does_no_io_and_refuses_invalid_arguments() -> None:
     async with connected_clients("a") as (there, (client,)):
         before = len(there.seen)
         election = zk.Election(client, DIRECTORY)
@@ -124,8 +124,8 @@ async def test_each_layout_has_its_names_and_a_leader(layout: ElectionLayoutName
         )
 
 
-async def test_data_that_are_not_utf_8() -> None:
-    """Under kazoo's layout they are the user's affair; Curator's clients would stumble over them."""
+async def test_data_that_is_not_utf_8() -> None:
+    """It is allowed in kazoo's layout; Curator's clients cannot read it."""
     async with connected_clients("a") as (_, (client,)):
         election = _election(client, data=b"\xff\x00")
         async with election.lead():
@@ -138,7 +138,7 @@ async def test_data_that_are_not_utf_8() -> None:
                 _election(client, data=b"\xff", layout=layout)
 
 
-async def test_the_same_task_again_is_told_instead_of_waiting_for_itself() -> None:
+async def test_the_same_task_again_is_an_error_instead_of_waiting_for_itself() -> None:
     async with connected_clients("a") as (there, (client,)):
         election = _election(client)
         async with election.lead() as leadership:
@@ -182,8 +182,8 @@ async def _lead_until_over(client: zk.Client, name: str, led: list[str], over: a
         leadership.check()
 
 
-async def test_a_leader_that_steps_down_is_succeeded_at_once() -> None:
-    """Not after its session, which goes on."""
+async def test_a_leader_that_steps_down_is_succeeded_immediately() -> None:
+    """The next one does not wait for the end of its session, which continues."""
     async with connected_clients("a", "b") as (_, (first, second)), anyio.create_task_group() as tasks:
         led_at: list[float] = []
 
@@ -201,7 +201,7 @@ async def test_a_leader_that_steps_down_is_succeeded_at_once() -> None:
         assert led_at == [pytest.approx(stepped_down_at, abs=0.01)]
 
 
-async def test_a_leader_whose_session_expires_is_told_and_succeeded() -> None:
+async def test_a_leader_whose_session_expires_gets_the_loss_and_is_succeeded() -> None:
     async with connected_clients("a", "b") as (there, (first, second)), anyio.create_task_group() as tasks:
 
         async def expire() -> None:
@@ -252,7 +252,7 @@ async def test_an_administrator_deletes_the_leaders_znode() -> None:
 # --- run -----------------------------------------------------------------------------------------------
 
 
-async def test_run_takes_part_for_ever_and_lets_the_others_have_their_turn() -> None:
+async def test_run_takes_part_for_ever_and_gives_the_others_their_turn() -> None:
     async with connected_clients("a", "b") as (there, clients):
         led: list[str] = []
 
@@ -310,14 +310,14 @@ async def test_run_takes_part_again_after_a_loss(how: str, caplog: pytest.LogCap
             await lose()
         await anyio.sleep(TIMEOUT)
         assert len(tokens) == 4
-        if how != "the server":  # a server that has lost everything begins anew
+        if how != "the server":  # a server that has lost everything starts from nothing
             assert tokens == sorted(set(tokens))
         assert (len(set(sessions)) == 1) == (how == "the znode")
         assert sum("was lost (taking part again)" in message for message in caplog.messages) == 3
         tasks.cancel_scope.cancel()
 
 
-async def test_what_the_function_raises_comes_out_bare_and_the_next_one_leads() -> None:
+async def test_the_functions_error_is_raised_bare_and_the_next_one_leads() -> None:
     """Case 86."""
     async with connected_clients("a", "b") as (there, (first, second)), anyio.create_task_group() as tasks:
         error = ValueError("mine")
@@ -342,7 +342,7 @@ async def test_what_the_function_raises_comes_out_bare_and_the_next_one_leads() 
         assert there.znodes() == STAYS
 
 
-async def test_what_the_function_raises_because_of_the_loss_is_logged_with_it(
+async def test_the_functions_error_because_of_the_loss_is_logged_with_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with connected_clients("a", "admin") as (_, (client, admin)):
@@ -366,7 +366,7 @@ async def test_what_the_function_raises_because_of_the_loss_is_logged_with_it(
         assert isinstance(record.exc_info[1], ValueError)
 
 
-async def test_another_leaderships_loss_is_not_taken_for_ones_own() -> None:
+async def test_the_loss_of_another_leadership_is_not_handled() -> None:
     async with connected_clients("a", "admin") as (_, (client, admin)):
 
         async def work(leadership: zk.Hold) -> None:
@@ -407,10 +407,10 @@ async def _sleep(_: zk.Hold) -> None:
     await anyio.sleep_forever()
 
 
-# --- who leads -----------------------------------------------------------------------------------------
+# --- the leader -----------------------------------------------------------------------------------------
 
 
-async def test_nobody_leads_where_nobody_was_or_everybody_left() -> None:
+async def test_there_is_no_leader_before_the_first_candidate_and_after_the_last() -> None:
     async with connected_clients("a") as (there, (client,)):
         election = _election(client)
         for sync in (True, False):
@@ -423,21 +423,21 @@ async def test_nobody_leads_where_nobody_was_or_everybody_left() -> None:
 
 
 @pytest.mark.parametrize("sync", [True, False])
-async def test_leader_syncs_first_unless_told_not_to(sync: bool) -> None:
+async def test_leader_syncs_first_unless_sync_is_false(sync: bool) -> None:
     async with connected_clients("a") as (there, (client,)):
         async with _election(client).lead():
             del there.seen[:]
             assert await _election(client).leader(sync=sync) is not None
             opcodes = [each.opcode for each in there.seen if each.opcode != OpCode.MULTI]
             assert opcodes == [OpCode.GET_CHILDREN, OpCode.GET_DATA]
-            # a sync would be answered by a leader that has lost its quorum, too
+            # a leader that has lost its quorum would also answer a sync
             catching_up = [each for each in there.seen if paths_of(each.request) == {"/"}]
             assert len(catching_up) == sync
             assert not sync or there.seen[0] is catching_up[0]
 
 
 async def test_a_leader_that_leaves_between_list_and_read_is_not_returned() -> None:
-    """Nor is anybody else's address: it is looked again who leads now."""
+    """Nor is another address returned: the leader is read again."""
     async with connected_clients("a", "b") as (there, (client, other)):
         name = f"{DIRECTORY}/{'f' * 32}__lock__"
         places = [
@@ -452,7 +452,7 @@ async def test_a_leader_that_leaves_between_list_and_read_is_not_returned() -> N
                     _remove(there, place)
                     return
 
-        there.meanwhile = vanish
+        there.before_request = vanish
         leader = await _election(client).leader()
         assert leader is not None
         assert (leader.path, leader.data) == (places[3], b"3")
@@ -460,7 +460,7 @@ async def test_a_leader_that_leaves_between_list_and_read_is_not_returned() -> N
 
 
 async def test_a_leader_read_across_two_sessions_is_read_again() -> None:
-    """The server of the next session may know less than the one that gave the list."""
+    """The server of the next session may be behind the one that gave the list."""
     async with connected_clients("a", "b") as (there, (client, other)):
         async with _election(other, "b").lead():
             first_session = client.session.id
@@ -474,14 +474,14 @@ async def test_a_leader_read_across_two_sessions_is_read_again() -> None:
             assert OpCode.GET_CHILDREN in opcodes
 
 
-async def test_an_observer_whose_two_reads_are_of_two_sessions_looks_again() -> None:
+async def test_an_observer_whose_two_reads_are_in_two_sessions_reads_again() -> None:
     async with connected_clients("a", "b") as (there, (client, other)):
         async with _election(other, "b").lead():
             there.server.faults.inject(3, FaultKind.EXPIRE, session_id=client.session.id)  # sync, list, read
             async with _election(client).changes() as leaders:
                 assert await _next(leaders) == "b"
                 assert await _stays(leaders)
-        # In between, the client asks whether this server can remove watches, and removes the first read's.
+        # In between, the client finds out whether this server can remove watches, and removes the first.
         upkeep = {OpCode.EXISTS, OpCode.REMOVE_WATCHES}
         seen = [each.opcode for each in there.seen if each.session_id == client.session.id]
         seen = [opcode for opcode in seen if opcode not in upkeep]
@@ -504,14 +504,14 @@ def _refuse(there: World, client: zk.Client, opcode: OpCode, code: int, times: i
 
 
 @pytest.mark.parametrize("opcode", [OpCode.SYNC, OpCode.GET_CHILDREN])
-async def test_a_server_that_takes_the_session_for_expired_is_asked_again(opcode: OpCode) -> None:
+async def test_a_server_that_reports_the_session_as_expired_is_asked_again(opcode: OpCode) -> None:
     async with connected_clients("a") as (there, (client,)):
         _refuse(there, client, opcode, zk.SessionExpiredError.code, times=3)
         assert await _election(client).leader() is None
 
 
-async def test_a_read_only_server_cannot_tell_what_is_not_old() -> None:
-    """An observer makes do with what it can have."""
+async def test_a_read_only_server_cannot_catch_up() -> None:
+    """An observer reports what such a server shows."""
     async with connected_clients("a") as (there, (client,)):
         _refuse(there, client, OpCode.MULTI, zk.NotReadOnlyError.code, times=1)
         _refuse(there, client, OpCode.SYNC, zk.NotReadOnlyError.code, times=1)
@@ -523,7 +523,7 @@ async def test_a_read_only_server_cannot_tell_what_is_not_old() -> None:
             assert await _next(leaders) is None
 
 
-async def test_foreign_children_are_no_candidates() -> None:
+async def test_foreign_children_are_not_candidates() -> None:
     async with connected_clients("a") as (_, (client,)):
         election = _election(client)
         await client.ensure_path(DIRECTORY)
@@ -542,7 +542,7 @@ async def test_foreign_children_are_no_candidates() -> None:
             assert await _stays(leaders)
 
 
-async def test_who_may_not_be_read_is_an_error() -> None:
+async def test_a_leader_that_may_not_be_read_is_an_error() -> None:
     async with connected_clients("a", "b") as (_, (client, other)):
         await other.add_auth("digest", "b:secret")
         async with _election(other, acl=zk.CREATOR_ALL_ACL).lead():
@@ -557,7 +557,7 @@ async def test_who_may_not_be_read_is_an_error() -> None:
 # --- observing -----------------------------------------------------------------------------------------
 
 
-async def test_an_observer_begins_with_the_present_leader_and_sees_each_change() -> None:
+async def test_an_observer_starts_with_the_current_leader_and_sees_each_change() -> None:
     async with connected_clients("a", "b", "observer") as (there, (first, second, observer)):
         before = Traces.of(there, observer)
         election = _election(observer)
@@ -616,7 +616,7 @@ async def test_the_directory_is_deleted_under_leader_and_observer() -> None:
             tasks.cancel_scope.cancel()
 
 
-async def test_who_queues_up_or_leaves_behind_the_leader_wakes_no_observer() -> None:
+async def test_candidates_that_arrive_or_leave_behind_the_leader_wake_no_observer() -> None:
     async with connected_clients("a", "b", "observer") as (there, (client, other, observer)):
         async with _election(client, "a").lead(), _election(observer).changes() as leaders:
             assert await _next(leaders) == "a"
@@ -630,7 +630,7 @@ async def test_who_queues_up_or_leaves_behind_the_leader_wakes_no_observer() -> 
             assert reads == []
 
 
-async def test_a_leader_that_leaves_while_it_is_read_is_not_told() -> None:
+async def test_a_leader_that_leaves_while_it_is_read_is_not_reported() -> None:
     async with connected_clients("a", "b") as (there, (client, other)):
         name = f"{DIRECTORY}/{'f' * 32}__lock__"
         one, two = [
@@ -640,10 +640,10 @@ async def test_a_leader_that_leaves_while_it_is_read_is_not_told() -> None:
 
         def vanish(seen: Seen) -> None:
             if seen.opcode == OpCode.GET_DATA and seen.request.path == one:
-                there.meanwhile = lambda _: None
+                there.before_request = lambda _: None
                 _remove(there, one)
 
-        there.meanwhile = vanish
+        there.before_request = vanish
         async with _election(client).changes() as leaders:
             assert await _next(leaders) == "2"
             await other.delete(two)
@@ -700,7 +700,7 @@ async def _session_expires_unheard(there: World, observer: zk.Client) -> None:
 @pytest.mark.parametrize(
     "harm", [_connection_drops, _server_is_away, _session_expires, _session_expires_unheard]
 )
-async def test_an_observer_is_told_what_it_missed(harm: Callable[..., Any]) -> None:
+async def test_an_observer_gets_the_leaders_that_it_missed(harm: Callable[..., Any]) -> None:
     async with connected_clients("a", "b", "observer") as (there, (first, second, observer)):
         before = Traces.of(there, observer)
         async with _election(observer).changes() as leaders:
@@ -712,7 +712,7 @@ async def test_an_observer_is_told_what_it_missed(harm: Callable[..., Any]) -> N
                     there.network.cut(source="observer")
             async with _election(second, "b").lead():
                 there.network.heal()
-                # the newest; what was there in between may be told or not
+                # the newest one; those in between may be reported or not
                 names = [await _next(leaders)]
                 while names[-1] != "b":
                     names.append(await _next(leaders))
@@ -723,7 +723,7 @@ async def test_an_observer_is_told_what_it_missed(harm: Callable[..., Any]) -> N
         assert Traces.of(there, observer) == before
 
 
-async def test_an_unchanged_leader_is_not_told_again_after_a_new_session() -> None:
+async def test_an_unchanged_leader_is_not_reported_again_after_a_new_session() -> None:
     async with connected_clients("a", "observer") as (there, (client, observer)):
         async with _election(client, "a").lead(), _election(observer).changes() as leaders:
             assert await _next(leaders) == "a"
@@ -732,7 +732,7 @@ async def test_an_unchanged_leader_is_not_told_again_after_a_new_session() -> No
             assert there.count(OpCode.SYNC, session_id=observer.session.id) == 1
 
 
-async def test_an_observer_of_a_client_that_may_not_renew_is_told() -> None:
+async def test_an_observer_of_a_client_that_may_not_renew_gets_an_error() -> None:
     async with world() as there:
         with pytest.raises(zk.SessionExpiredError):
             async with there.connect("observer", renew=False) as client:
@@ -757,7 +757,7 @@ async def _lead_for_a_while(_: World, client: zk.Client) -> str:
 
 @asynccontextmanager
 async def _a_rival(there: World) -> AsyncIterator[None]:
-    """Somebody else leads at first, and a third one is a candidate behind."""
+    """Another client leads at first, and a third one is a candidate behind it."""
     async with there.connect("rival") as rival, anyio.create_task_group() as tasks:
         leads = anyio.Event()
 
@@ -792,14 +792,14 @@ FAULT_KINDS = [FaultKind.BEFORE_SEND, FaultKind.AFTER_SEND, FaultKind.AFTER_COMM
 async def test_fault_in_each_request_of_leading_and_stepping_down(fault_kind: FaultKind) -> None:
     judge = _has_led_or_lost if fault_kind is FaultKind.EXPIRE else _has_led
     number = await inject_into_each_request(
-        _lead_for_a_while, judge, fault_kind, stays=STAYS, surroundings=_a_rival
+        _lead_for_a_while, judge, fault_kind, stays=STAYS, other_clients=_a_rival
     )
     assert number >= 6
 
 
 @pytest.mark.parametrize("fault_kind", FAULT_KINDS)
 async def test_fault_in_each_request_of_leader_and_observe(fault_kind: FaultKind) -> None:
-    """Reads are settled by reading again: nothing is ever raised, and nothing old is told."""
+    """Reads are repeated, so no error is ever raised, and no old leader is reported."""
 
     async def look(_: World, client: zk.Client) -> list[str]:
         election = _election(client)
@@ -810,7 +810,7 @@ async def test_fault_in_each_request_of_leader_and_observe(fault_kind: FaultKind
         return [each.identifier for each in found if each is not None]
 
     @asynccontextmanager
-    async def surroundings(there: World) -> AsyncIterator[None]:
+    async def other_clients(there: World) -> AsyncIterator[None]:
         async with there.connect("b") as client, anyio.create_task_group() as tasks:
             is_there = anyio.Event()
 
@@ -829,7 +829,7 @@ async def test_fault_in_each_request_of_leader_and_observe(fault_kind: FaultKind
     def judge(outcome: Outcome) -> None:
         assert outcome.result in (["first", *["second"] * 3], ["second"] * 4)
 
-    await inject_into_each_request(look, judge, fault_kind, stays=STAYS, surroundings=surroundings)
+    await inject_into_each_request(look, judge, fault_kind, stays=STAYS, other_clients=other_clients)
 
 
 async def _lead_for_a_moment(_: World, client: zk.Client) -> str:

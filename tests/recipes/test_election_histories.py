@@ -1,4 +1,4 @@
-"""Election in made-up histories: never two leaders, nobody hears of one who does not lead, all lead."""
+"""Election in generated histories: never two leaders, only true reports, and every candidate leads."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ STAYS = {"/services", DIRECTORY}
 NAMES = st.sampled_from(["a", "b", "c"])
 
 Leader = tuple[str, bytes] | None
-"""A leader's znode and its data; None for nobody."""
+"""A leader's znode and its data; None for no leader."""
 
 
 class _Service:
-    """Each worker is a candidate that observes, too: from before it stands until after it has led."""
+    """Each worker is a candidate that also observes, from before it queues up until after it has led."""
 
     layout: ElectionLayoutName = "kazoo"
 
     def __init__(self, there: World) -> None:
         self._there = there
         self._leaders: list[Leader] = [None]
-        """Who has led, on the server, in this order."""
-        there.meanwhile = self._look
+        """The leaders on the server, in this order."""
+        there.before_request = self._look
 
     def enter(self, client: zk.Client, worker: Worker) -> AbstractAsyncContextManager[zk.Hold]:
         return self._stand(client, worker.wish)
@@ -42,7 +42,7 @@ class _Service:
         assert len(inside) == 1, "two leaders at once"
 
     async def change(self, client: zk.Client, number: int, inside: Sequence[Worker]) -> None:
-        """Ask who leads: it must be somebody who led between the question and the answer."""
+        """Read the leader: it must have led at some time between the request and the answer."""
         del inside
         self._look()
         asked_at = len(self._leaders) - 1
@@ -68,13 +68,13 @@ class _Service:
             while observer.path == own:
                 await observer.hear()
             if lost is not None:
-                raise zk.LockLostError(own, reason="as an election's") from lost  # what `play` knows
+                raise zk.LockLostError(own, reason="as an election's") from lost  # known to `play`
 
     def _election(self, client: zk.Client, name: str) -> zk.Election:
         return zk.Election(client, DIRECTORY, data=name.encode(), layout=self.layout)
 
     def _look(self, _: Seen | None = None) -> None:
-        """Write down who leads; called before each request, so between any two changes that can be read."""
+        """Record the leader. It is called before each request, and so between any two changes."""
         tree = self._there.server.processor.tree
         directory = tree.find(DIRECTORY)
         names = () if directory is None else directory.children or ()
@@ -97,14 +97,14 @@ class _Observer:
         self.path = ""
         self._leaders = leaders
         self._reader = reader
-        self._told = 0
+        self._reported = 0
 
     async def hear(self) -> None:
-        """The next leader."""
+        """Take the next report."""
         leader = _leader(await anext(self._reader))
         self.path = "" if leader is None else leader[0]
-        assert leader in self._leaders[self._told :], f"{leader} did not lead after {self._told}"
-        self._told = self._leaders.index(leader, self._told)
+        assert leader in self._leaders[self._reported :], f"{leader} did not lead after {self._reported}"
+        self._reported = self._leaders.index(leader, self._reported)
 
 
 def _leader(contender: zk.Contender | None) -> Leader:
@@ -115,7 +115,7 @@ def _leader(contender: zk.Contender | None) -> Leader:
 @pytest.mark.parametrize("recipe", [_Service, _CuratorsService])
 @settings(max_examples=25)
 @given(steps=histories(NAMES))
-def test_never_two_leaders_and_observers_hear_who_leads(
+def test_never_two_leaders_and_observers_get_true_reports(
     backend: str, recipe: type[_Service], steps: list[Step]
 ) -> None:
     name, options = jumping_backend(backend)

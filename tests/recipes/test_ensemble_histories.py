@@ -1,7 +1,7 @@
-"""Recipes on a simulated ensemble whose servers are late, parted, stopped and killed, as a seed decides.
+"""Recipes on a simulated ensemble whose servers are delayed, partitioned, stopped and killed by a seed.
 
-What a single server cannot show: reads that are old, sessions that move, holds behind a server that has lost
-its quorum. Whoever is inside is there at the same moment as the others by one clock.
+A single server cannot show stale reads, sessions that move, or holds behind a server that has lost its
+quorum. One clock decides which contenders are inside at the same time.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ LIMIT = 3
 
 
 class Visit(NamedTuple):
-    """Somebody who is inside.
+    """One stay of a contender inside.
 
     Attributes:
-        weight: how much of the recipe it has: permits, say.
+        weight: how many permits it has, or 1.
     """
 
     name: str
@@ -75,11 +75,11 @@ async def lock_two(client: zk.Client, name: str, _: random.Random) -> AsyncItera
 
 
 class Contest:
-    """Contenders that come, stay for a moment, and come again.
+    """Contenders that enter, stay for a short time, and enter again.
 
     Attributes:
-        visits: how many have come inside.
-        faults: who was inside together and must not have been.
+        visits: the number of visits.
+        faults: the contenders that were wrongly inside together.
     """
 
     def __init__(self, enter: Enter, room: int) -> None:
@@ -91,7 +91,7 @@ class Contest:
         self._inside: list[Visit] = []
 
     async def take_part(self, client: zk.Client, name: str, rng: random.Random) -> None:
-        """Until it is over."""
+        """Contend until the end of the contest."""
         while not self.is_over:
             try:
                 async with self._enter(client, name, rng) as visit:
@@ -112,7 +112,7 @@ class Contest:
 
 
 async def fail(ensemble: SimulatedEnsemble, rng: random.Random) -> None:
-    """Disturb one server or another, never forever."""
+    """Disturb random servers, each for a limited time."""
     while True:
         await trio.sleep(rng.uniform(0, 4))
         one, other = rng.sample(ensemble.numbers, 2)
@@ -138,7 +138,7 @@ async def fail(ensemble: SimulatedEnsemble, rng: random.Random) -> None:
 
 
 async def recover(ensemble: SimulatedEnsemble) -> None:
-    """All is well again, and everybody has noticed."""
+    """Heal everything, and wait until every client has noticed."""
     ensemble.heal()
     for number in ensemble.numbers:
         ensemble.lag(number, 0)
@@ -148,7 +148,7 @@ async def recover(ensemble: SimulatedEnsemble) -> None:
 
 
 async def what_is_left(client: zk.Client) -> list[str]:
-    """The contenders and permits that are still there."""
+    """Return the contenders and permits that still exist."""
     async with client.walk() as znodes:
         return [visited.path async for visited in znodes if visited.stat.ephemeral_owner != 0]
 
@@ -157,14 +157,14 @@ async def what_is_left(client: zk.Client) -> list[str]:
     ("enter", "room"), [(read_or_write, CONTENDERS), (take_permits, LIMIT), (lead, 1), (lock_two, 1)]
 )
 @pytest.mark.parametrize("seed", range(2))
-async def test_whatever_fails_nobody_is_inside_too_many_and_everybody_goes_on(
+async def test_with_any_failure_never_too_many_are_inside_and_all_continue(
     enter: Enter,
     room: int,
     seed: int,
     autojump_clock: MockClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Chance comes in by the clients' pauses and by trio, which shuffles the tasks of a pass.
+    # Chance enters by the clients' pauses and by trio, which shuffles the tasks of a pass.
     monkeypatch.setattr("zkrecipes.client.connect._RNG", random.Random(seed))
     monkeypatch.setattr("trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING", True)
     monkeypatch.setattr("trio._core._run._r", SimpleNamespace(shuffle=lambda batch: None))
@@ -189,7 +189,7 @@ async def test_whatever_fails_nobody_is_inside_too_many_and_everybody_goes_on(
             before = contest.visits
             await trio.sleep(4 * TIMEOUT)
             assert contest.visits > before + CONTENDERS
-            contest.is_over = True  # everybody leaves, and those who wait come in first
+            contest.is_over = True  # all leave, after the waiting contenders have entered
         await trio.sleep(TIMEOUT)
         assert await what_is_left(clients[0]) == []
     assert contest.faults == []

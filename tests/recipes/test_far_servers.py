@@ -1,4 +1,4 @@
-"""Locks on a link that is slow and never fails: which round trips they bear, in virtual time."""
+"""Locks on a link that is slow and never fails, with several round trips, in virtual time."""
 
 # ruff: noqa: PT012, SIM117 - what comes out of a whole block is what these tests are about
 
@@ -44,7 +44,7 @@ async def test_up_to_a_tenth_of_the_timeout_each_lock_is_acquired_and_kept(
 
 @pytest.mark.parametrize("round_trip", [0.05, 0.07, 0.1])
 async def test_a_client_with_holds_can_ask_what_the_server_can_do(round_trip: float) -> None:
-    """From a sixteenth on, a check of the holds is in flight at every moment."""
+    """With a round trip of a sixteenth of a timeout or more, a check of the holds is always in flight."""
     async with world() as there, far_network(there, round_trip * TIMEOUT) as network:
         async with there.connect("far", network=network) as client:
             async with zk.Mutex(client, "/m"):
@@ -57,7 +57,7 @@ async def test_a_client_with_holds_can_ask_what_the_server_can_do(round_trip: fl
 async def test_beyond_that_no_lock_is_lost_and_no_server_is_left(
     round_trip: float, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The acquire waits for a proof, and the log has the reason."""
+    """The acquire waits for a proof, and the log contains the reason."""
     caplog.set_level(logging.WARNING)
     async with world() as there, far_network(there, round_trip * TIMEOUT) as network:
         async with there.connect("far", network=network) as client:

@@ -438,7 +438,7 @@ def followed(outcome: Outcome) -> None:
 @pytest.mark.parametrize("fault_kind", FaultKind)
 async def test_after_any_fault_the_last_state_is_seen(fault_kind: FaultKind) -> None:
     count = await inject_into_each_request(
-        follow, followed, fault_kind, stays=STAYS, surroundings=a_group_of_three
+        follow, followed, fault_kind, stays=STAYS, other_clients=a_group_of_three
     )
     assert count >= 8
 
@@ -464,7 +464,7 @@ def seen_or_cancelled(outcome: Outcome) -> None:
 
 @pytest.mark.anyio
 async def test_following_may_be_cancelled_anywhere() -> None:
-    assert await cancel_at_each_pass(look, seen_or_cancelled, stays=STAYS, surroundings=a_group_of_two) > 5
+    assert await cancel_at_each_pass(look, seen_or_cancelled, stays=STAYS, other_clients=a_group_of_two) > 5
 
 
 @asyncio_only
@@ -475,7 +475,7 @@ async def test_following_may_be_cancelled_natively_and_twice(again_after: int | 
         look,
         seen_or_cancelled,
         stays=STAYS,
-        surroundings=a_group_of_two,
+        other_clients=a_group_of_two,
         native=True,
         again_after=again_after,
     )

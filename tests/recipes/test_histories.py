@@ -1,4 +1,4 @@
-"""Made-up histories: the same steps are the same history, so that one that fails can be looked at."""
+"""Generated histories: the same steps give the same history, so that a failure is repeatable."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STEPS: list[Step] = [
     ("pass time", 0, 16.0),
     ("want", 1, None),
     ("cut", 1, None),
-    ("pass time", 0, 31.0),  # so long that the pauses between tries are long, too
+    ("pass time", 0, 31.0),  # long enough to make the pauses between tries long as well
     ("heal", 0, None),
     ("expire", 2, None),
     ("leave", 0, None),
@@ -56,7 +56,7 @@ def _requests_of(backend: str) -> list[tuple[float, int, int]]:
 
 
 @pytest.mark.parametrize("backend", ["trio", "asyncio"])
-def test_the_same_steps_are_the_same_history(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_steps_give_the_same_history(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # hypothesis seeds trio's shuffling of tasks; here there is none
     monkeypatch.setattr("trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING", True)
     monkeypatch.setattr("trio._core._run._r", SimpleNamespace(shuffle=lambda batch: None))

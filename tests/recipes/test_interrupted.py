@@ -1,4 +1,4 @@
-"""Ctrl-C: a program that ends by it leaves no lock behind, whichever loop runs it and at whichever moment."""
+"""A program that ends by Ctrl-C leaves no lock behind, on either loop and at any point."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of log lines in the documentation is what the recipes say."""
+"""The recipes log each line of the table in the documentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MultiLock: all or none, in order, and what is left of it when anything goes wrong at any moment."""
+"""MultiLock: all or none, in order, and the znodes left behind after a fault at any point."""
 
 # ruff: noqa: PT012, SIM117 - what comes out of a whole block is what these tests are about
 
@@ -40,7 +40,7 @@ def _mutex(client: zk.Client, path: str, **options: Any) -> zk.Mutex:
 
 
 def _multi(*clients: zk.Client) -> zk.MultiLock:
-    """Over two paths, of one client or of two."""
+    """A lock over two paths, of one client or of two."""
     return zk.MultiLock([_mutex(clients[0], ONE), _mutex(clients[-1], TWO)])
 
 
@@ -123,7 +123,7 @@ async def test_no_transaction_reaches_several_clients() -> None:
 async def test_it_takes_in_order_and_releases_together() -> None:
     async with _two_clients() as (there, client, _):
         async with _multi(client):
-            pass  # the first time in a directory is not like the others
+            pass  # the first create in a directory differs from later ones
         del there.seen[:]
         async with _multi(client):
             pass
@@ -141,7 +141,7 @@ def _many(client: zk.Client, number: int) -> zk.MultiLock:
 
 
 async def test_a_transaction_takes_locks_of_equal_views() -> None:
-    """Each call of `chroot` makes a view of its own."""
+    """Each call of `chroot` makes another view."""
     async with _two_clients() as (_, client, _other):
         await client.ensure_path("/team")
         locks = [zk.Mutex(client.chroot("/team"), "/one"), zk.Mutex(client.chroot("/team"), "/two")]
@@ -157,7 +157,7 @@ async def test_a_transaction_takes_locks_of_equal_views() -> None:
 
 async def test_all_are_released_in_one_round_trip() -> None:
     async with _two_clients() as (there, client, _):
-        async with _many(client, 12):  # fewer than a client sends before an answer
+        async with _many(client, 12):  # fewer than a client sends before the first answer
             there.server.faults.delay_reply(1.0, OpCode.DELETE, times=12)
             began = anyio.current_time()
         assert anyio.current_time() - began == pytest.approx(1)
@@ -206,7 +206,7 @@ async def test_locks_of_several_clients_layouts_and_kinds() -> None:
         assert not [path for path in there.znodes() if "lock-" in path or "__lock__0" in path]
 
 
-async def test_what_cannot_be_right_is_refused() -> None:
+async def test_invalid_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
         zk.MultiLock([])
     async with _two_clients() as (there, client, other):
@@ -226,7 +226,7 @@ async def test_what_cannot_be_right_is_refused() -> None:
         assert there.znodes() == set()
 
 
-async def test_two_who_want_the_same_take_turns() -> None:
+async def test_two_contenders_take_turns() -> None:
     async with _two_clients() as (there, client, other):
         inside: list[str] = []
         order: list[str] = []
@@ -248,7 +248,7 @@ async def test_two_who_want_the_same_take_turns() -> None:
         assert there.znodes() == STAYS
 
 
-async def test_turns_are_taken_also_when_the_counter_wraps() -> None:
+async def test_turns_are_taken_even_when_the_counter_wraps() -> None:
     async with world(start_counter=2**31 - 2) as there, there.connect("a") as client:
         entered: list[int] = []
 
@@ -268,7 +268,7 @@ async def test_turns_are_taken_also_when_the_counter_wraps() -> None:
         assert there.znodes() == STAYS
 
 
-async def test_who_does_not_wait_leaves_nothing() -> None:
+async def test_one_try_leaves_nothing() -> None:
     async with _two_clients() as (there, client, other):
         for path in (ONE, TWO):
             async with _mutex(other, path) as hold:
@@ -283,7 +283,7 @@ async def test_who_does_not_wait_leaves_nothing() -> None:
         assert there.znodes() == STAYS
 
 
-async def test_who_waits_for_the_second_has_the_first_and_gives_it_back_when_cancelled() -> None:
+async def test_a_waiter_for_the_second_holds_the_first_and_releases_it_when_cancelled() -> None:
     async with _two_clients() as (there, client, other):
         async with _mutex(other, TWO) as theirs:
             with pytest.raises(TimeoutError):
@@ -302,7 +302,7 @@ async def _assert_taken_soon(client: zk.Client, path: str) -> None:
     assert not await _is_free(client, path)
 
 
-async def test_the_same_task_again_is_told_and_leaves_the_first_alone() -> None:
+async def test_the_same_task_again_is_an_error_and_leaves_the_first_alone() -> None:
     async with _two_clients() as (there, client, _):
         multi = _multi(client)
         async with multi as hold:
@@ -338,7 +338,7 @@ async def test_tasks_may_share_one() -> None:
                 tasks.start_soon(work, number)
 
 
-async def test_what_was_not_entered_cannot_be_left() -> None:
+async def test_an_object_that_was_not_entered_cannot_be_left() -> None:
     async with _two_clients() as (_, client, _other):
         multi = _multi(client)
         with pytest.raises(RuntimeError, match="no task has entered it"):
@@ -377,7 +377,7 @@ WHICH = pytest.mark.parametrize("which", ["first", "second", "both"])
 
 
 async def _lose(there: World, clients: list[zk.Client], hold: zk.MultiHold, which: str) -> None:
-    """Remove a znode, or end the sessions that have them, and wait until it is known."""
+    """Remove a znode, or end the sessions that own the znodes, and wait until the client has noticed it."""
     if which == "both":
         for client in {client.session.id: client for client in clients}.values():
             there.server.expire(client.session.id)
@@ -410,7 +410,7 @@ async def test_the_loss_of_one_cancels_the_block_and_releases_the_others(
 
 
 @WHICH
-async def test_a_block_that_ended_by_itself_after_the_loss_raises_it(which: str) -> None:
+async def test_a_block_that_ended_normally_after_the_loss_raises_it(which: str) -> None:
     async with _two_clients() as (there, client, other):
         with pytest.raises(zk.LockLostError):
             async with _multi(client, other) as hold:
@@ -463,8 +463,8 @@ async def test_a_group_in_the_block_ends_with_the_loss_and_not_in_a_group(which:
         assert caught.value.__cause__ is None
 
 
-async def test_one_that_is_lost_while_another_is_waited_for_is_taken_again() -> None:
-    """The block has not begun: nobody has relied on it."""
+async def test_a_lock_that_is_lost_during_the_wait_for_another_is_taken_again() -> None:
+    """The block has not begun, so no code has relied on the lock."""
     async with _two_clients() as (there, client, other), anyio.create_task_group() as tasks:
         async with _mutex(other, TWO):
             entered = anyio.Event()
@@ -509,14 +509,14 @@ async def _hold_for_a_moment(_: World, client: zk.Client) -> str:
 
 @asynccontextmanager
 async def _a_short_rival(there: World) -> AsyncIterator[None]:
-    """Somebody else has the second one at first."""
+    """Another client has the second lock at first."""
     async with there.connect("rival") as rival, anyio.create_task_group() as tasks:
         is_held = anyio.Event()
 
         async def hold_at_first() -> None:
             async with _mutex(rival, TWO):
                 is_held.set()
-                for _ in range(40):  # time stands still meanwhile
+                for _ in range(40):  # the clock stands still here
                     await anyio.lowlevel.checkpoint()
 
         tasks.start_soon(hold_at_first)
@@ -551,18 +551,18 @@ async def test_fault_in_each_request(fault_kind: FaultKind, judge: Any) -> None:
     assert number >= 12
 
 
-@pytest.mark.parametrize("surroundings", [None, _a_short_rival], ids=["alone", "contended"])
-async def test_cancelled_at_each_pass(surroundings: Any) -> None:
-    options = {"every": 2} if surroundings is None else {"surroundings": surroundings, "every": 5}
+@pytest.mark.parametrize("other_clients", [None, _a_short_rival], ids=["alone", "contended"])
+async def test_cancelled_at_each_pass(other_clients: Any) -> None:
+    options = {"every": 2} if other_clients is None else {"other_clients": other_clients, "every": 5}
     number = await cancel_at_each_pass(_hold_for_a_moment, _is_held_or_cancelled, stays=STAYS, **options)
     assert number >= 20
 
 
 @asyncio_only
-@pytest.mark.parametrize("surroundings", [None, _a_short_rival], ids=["alone", "contended"])
+@pytest.mark.parametrize("other_clients", [None, _a_short_rival], ids=["alone", "contended"])
 @pytest.mark.parametrize("again_after", [None, 0, 2])
-async def test_cancelled_natively_at_each_pass(again_after: int | None, surroundings: Any) -> None:
-    options = {"every": 3} if surroundings is None else {"surroundings": surroundings, "every": 7}
+async def test_cancelled_natively_at_each_pass(again_after: int | None, other_clients: Any) -> None:
+    options = {"every": 3} if other_clients is None else {"other_clients": other_clients, "every": 7}
     await cancel_at_each_pass(
         _hold_for_a_moment,
         _is_held_or_cancelled,

@@ -1,4 +1,4 @@
-"""Mutex: who gets it, in which order, and what is left of it when anything goes wrong at any moment."""
+"""Mutex: the order of its holders, and the znodes left behind after a fault at any point."""
 
 # ruff: noqa: PT012, SIM117 - what comes out of a whole block is what these tests are about
 
@@ -71,7 +71,7 @@ async def test_a_lock_is_held_inside_the_block_and_free_after_it() -> None:
         assert there.znodes() == STAYS
 
 
-async def test_building_a_mutex_does_no_io_and_refuses_what_cannot_be_right() -> None:
+async def test_building_a_mutex_does_no_io_and_refuses_invalid_arguments() -> None:
     async with connected_clients("a") as (there, (client,)):
         before = len(there.seen)
         mutex = zk.Mutex(client, "/locks/job")
@@ -88,7 +88,7 @@ async def test_building_a_mutex_does_no_io_and_refuses_what_cannot_be_right() ->
 
 
 async def test_an_acl_that_only_the_server_can_judge() -> None:
-    """It gives READ, but to somebody else: the first check tells, and the znode goes."""
+    """It gives READ to another client only: the first check is refused, and the znode is removed."""
     async with connected_clients("a") as (there, (client,)):
         somebody = zk.digest_id("somebody", "else")
         mutex = _mutex(client, acl=[zk.ACL(zk.Perms.ALL, somebody)])
@@ -98,7 +98,7 @@ async def test_an_acl_that_only_the_server_can_judge() -> None:
         assert there.znodes() == STAYS
 
 
-async def test_the_acl_of_the_creator_does() -> None:
+async def test_the_acl_of_the_creator_is_accepted() -> None:
     async with connected_clients("a") as (_, (client,)):
         await client.add_auth("digest", "me:secret")
         async with _mutex(client, acl=zk.acl.CREATOR_ALL_ACL) as hold:
@@ -109,7 +109,7 @@ async def test_the_acl_of_the_creator_does() -> None:
 
 async def test_a_lock_under_a_chroot() -> None:
     async with connected_clients("a", "b") as (there, (client, other)):
-        view = client.chroot("/team/one")  # which does not exist yet
+        view = client.chroot("/team/one")  # it does not exist yet
         async with zk.Mutex(view, "/job") as hold:
             (full,) = (path for path in there.znodes() if "__lock__" in path)
             assert full == f"/team/one{hold.path}"
@@ -122,7 +122,7 @@ async def test_a_lock_under_a_chroot() -> None:
             hold.check()
 
 
-async def test_the_same_task_again_is_told_instead_of_waiting_for_itself() -> None:
+async def test_the_same_task_again_is_an_error_instead_of_waiting_for_itself() -> None:
     async with connected_clients("a") as (there, (client,)):
         mutex = _mutex(client)
         async with mutex as hold:
@@ -174,7 +174,7 @@ async def test_an_acquisition_that_is_dropped_warns() -> None:
             del acquisition
 
 
-async def test_an_acquisition_is_entered_once() -> None:
+async def test_an_acquisition_is_entered_only_once() -> None:
     async with connected_clients("a") as (there, (client,)):
         acquisition = _mutex(client).acquire()
         async with acquisition:
@@ -187,8 +187,8 @@ async def test_an_acquisition_is_entered_once() -> None:
         assert there.znodes() == STAYS
 
 
-async def test_what_an_uncontended_lock_costs() -> None:
-    """One round trip for the place, whose creation is proof enough, and one to leave."""
+async def test_an_uncontended_lock_takes_two_round_trips() -> None:
+    """One round trip for the create, which is proof enough, and one to leave."""
     async with connected_clients("a") as (there, (client,)):
         async with _mutex(client):
             pass
@@ -198,8 +198,8 @@ async def test_what_an_uncontended_lock_costs() -> None:
         assert [seen.opcode for seen in there.seen] == [OpCode.CREATE, OpCode.GET_CHILDREN, OpCode.DELETE]
 
 
-async def test_a_lock_is_checked_first_where_the_session_has_written_nothing_for_long() -> None:
-    """Then its creation proves too little: no write before it says what the leader has heard of."""
+async def test_a_lock_is_checked_first_if_the_session_has_written_nothing_for_long() -> None:
+    """Then its create proves too little: there is no earlier write that the leader has heard of."""
     async with connected_clients("a") as (there, (client,)):
         async with _mutex(client):
             pass
@@ -211,7 +211,7 @@ async def test_a_lock_is_checked_first_where_the_session_has_written_nothing_for
         assert opcodes[:3] == [OpCode.CREATE, OpCode.GET_CHILDREN, OpCode.MULTI]
 
 
-async def test_a_lock_that_not_everybody_may_read_is_checked_first() -> None:
+async def test_a_lock_that_not_every_client_may_read_is_checked_first() -> None:
     async with connected_clients("a") as (there, (client,)):
         await client.add_auth("digest", "me:secret")
         async with _mutex(client):
@@ -232,7 +232,7 @@ async def _queue_up(client: zk.Client, name: str, entered: list[str], leave: dic
         hold.check()
 
 
-async def test_waiters_come_in_order_and_each_departure_wakes_one() -> None:
+async def test_waiters_enter_in_order_and_each_departure_wakes_one() -> None:
     """Case 85."""
     names = ["a", "b", "c", "d", "e"]
     async with connected_clients(*names) as (there, clients):
@@ -250,14 +250,14 @@ async def test_waiters_come_in_order_and_each_departure_wakes_one() -> None:
                 del there.seen[:]
                 leave[name].set()
                 await anyio.sleep(1)
-                # the next one looks once whether it is its turn, nobody else does anything
+                # the next one reads once whether it is its turn; no other client does anything
                 woken = 1 if number < len(names) else 0
                 assert there.count(OpCode.GET_CHILDREN) == woken
                 assert there.count(OpCode.GET_DATA, OpCode.EXISTS) == 0
         assert there.znodes() == STAYS
 
 
-async def test_a_waiter_that_dies_wakes_nobody_falsely() -> None:
+async def test_a_waiter_that_dies_wakes_no_other_falsely() -> None:
     async with connected_clients("a", "b", "c") as (there, clients):
         entered: list[str] = []
         leave = {name: anyio.Event() for name in "abc"}
@@ -269,7 +269,7 @@ async def test_a_waiter_that_dies_wakes_nobody_falsely() -> None:
             del there.seen[:]
             there.server.expire(clients[1].session.id)
             await anyio.sleep(1)
-            # c looks, watches a and, as that goes first, looks once more; b, in its next session, is behind c
+            # c lists, watches a and, because a is first, lists once more; b, in its next session, is behind c
             assert there.count(OpCode.GET_DATA, session_id=clients[2].session.id) == 1
             assert there.count(OpCode.GET_CHILDREN, session_id=clients[2].session.id) == 2
             assert entered == ["a"]
@@ -301,7 +301,7 @@ async def _expire_soon(there: World, client: zk.Client) -> None:
     there.server.expire(client.session.id)
 
 
-async def test_the_one_before_vanishes_between_the_list_and_the_watch() -> None:
+async def test_the_predecessor_leaves_between_the_list_and_the_watch() -> None:
     """Case 84."""
     async with connected_clients("a", "b") as (there, (client, other)):
         place = await other.create(
@@ -310,10 +310,10 @@ async def test_the_one_before_vanishes_between_the_list_and_the_watch() -> None:
 
         def vanish(seen: Seen) -> None:
             if seen.opcode == OpCode.GET_DATA and seen.request.path == place:
-                there.meanwhile = lambda _: None
+                there.before_request = lambda _: None
                 there.server.processor.tree.remove(place, there.server.processor.zxid)
 
-        there.meanwhile = vanish
+        there.before_request = vanish
         del there.seen[:]
         async with _mutex(client) as hold:
             hold.check()
@@ -362,7 +362,7 @@ async def test_a_waiter_whose_znode_was_deleted_queues_up_again() -> None:
         assert there.znodes() == STAYS
 
 
-async def test_order_stays_right_when_the_counter_wraps() -> None:
+async def test_the_order_is_right_when_the_counter_wraps() -> None:
     """Case 79."""
     names = list("abcdef")
     async with connected_clients(*names, start_counter=2**31 - 4) as (there, clients):
@@ -375,7 +375,7 @@ async def test_order_stays_right_when_the_counter_wraps() -> None:
             contenders = await _mutex(clients[0]).contenders()
             found = [MUTEXES["kazoo"].tag_and_sequence_of(each.path) for each in contenders]
             numbers = [each[1] for each in found if each is not None]
-            # those that find the directory use up a number for the question whether they may delete there
+            # the probe of each contender that finds the directory uses up a number
             assert numbers == [2**31 - 4, 2**31 - 2, *range(-(2**31), -(2**31) + 8, 2)]
             for event in leave.values():
                 event.set()
@@ -383,8 +383,8 @@ async def test_order_stays_right_when_the_counter_wraps() -> None:
         assert there.znodes() == STAYS
 
 
-async def test_a_directory_that_others_share_is_no_obstacle() -> None:
-    """Children that are no contenders are ignored for the order."""
+async def test_other_children_of_the_directory_are_ignored() -> None:
+    """Children that are not contenders do not affect the order."""
     async with connected_clients("a") as (_, (client,)):
         await client.ensure_path(DIRECTORY)
         for name in ("0", "__lock__", "stranger-0000000000", f"{'0' * 32}__rlock__0000000000"):
@@ -395,8 +395,8 @@ async def test_a_directory_that_others_share_is_no_obstacle() -> None:
             assert contender.path == hold.path
 
 
-async def test_contenders_say_who_holds_and_who_waits() -> None:
-    """Case 82: also whose data are no text."""
+async def test_contenders_are_the_holder_and_the_waiters() -> None:
+    """Case 82, including data that is not text."""
     async with connected_clients("a", "b") as (_, (client, other)):
         assert await _mutex(client).contenders() == []
         async with _mutex(client, "höld") as hold:
@@ -422,12 +422,12 @@ async def test_a_contender_that_leaves_while_they_are_listed_is_left_out() -> No
                 if seen.opcode == OpCode.GET_DATA and place in there.znodes():
                     there.server.processor.tree.remove(place, there.server.processor.zxid)
 
-            there.meanwhile = vanish
+            there.before_request = vanish
             (contender,) = await _mutex(client).contenders()
             assert contender.path == hold.path
 
 
-async def test_not_blocking_waits_for_nobody_but_the_proof() -> None:
+async def test_one_try_waits_only_for_the_proof() -> None:
     async with connected_clients("a", "b") as (there, (client, other)):
         async with _mutex(client):
             mutex = _mutex(other)
@@ -441,18 +441,18 @@ async def test_not_blocking_waits_for_nobody_but_the_proof() -> None:
         assert there.znodes() == STAYS
 
 
-async def test_not_blocking_tries_again_when_its_znode_was_deleted_at_once() -> None:
-    """A lock that nobody has is not refused."""
+async def test_one_try_tries_again_if_its_znode_was_deleted_immediately() -> None:
+    """A free lock is not refused."""
     async with connected_clients("a") as (there, (client,)):
         await client.ensure_path(DIRECTORY)
 
         def delete(seen: Seen) -> None:
             if seen.opcode == OpCode.GET_CHILDREN:
-                there.meanwhile = lambda _: None
+                there.before_request = lambda _: None
                 (made,) = there.znodes() - STAYS
                 there.server.processor.tree.remove(made, there.server.processor.zxid)
 
-        there.meanwhile = delete
+        there.before_request = delete
         async with _mutex(client).acquire(wait=0) as hold:
             hold.check()
         assert there.count(OpCode.CREATE) >= 2
@@ -480,7 +480,7 @@ async def test_a_mutex_of_a_client_that_is_over_raises() -> None:
         assert there.znodes() == set()
 
 
-async def test_a_waiter_whose_session_expires_without_renewal_is_told() -> None:
+async def test_a_waiter_whose_session_expires_without_renewal_raises() -> None:
     async with connected_clients("rival") as (there, (rival,)), anyio.create_task_group() as tasks:
         async with _mutex(rival):
             with pytest.raises(zk.SessionExpiredError):
@@ -504,7 +504,7 @@ async def _hold_for_a_while(_: World, client: zk.Client) -> str:
 
 @asynccontextmanager
 async def _a_rival(there: World) -> AsyncIterator[None]:
-    """Somebody else has the lock at first, and a third one queues up behind."""
+    """Another client has the lock at first, and a third one queues up behind."""
     async with there.connect("rival") as rival, anyio.create_task_group() as tasks:
         is_held = anyio.Event()
 
@@ -529,11 +529,11 @@ def _is_held(outcome: Outcome) -> None:
 
 
 def _is_held_or_lost(outcome: Outcome) -> None:
-    """An expiry before or after the block is settled; one while it runs is the loss."""
+    """Judge an act: an expiry before or after the block is settled, and one while it runs is the loss."""
     assert outcome.result == "held" or type(outcome.error) is zk.LockLostError
 
 
-@pytest.mark.parametrize("surroundings", [None, _a_rival], ids=["alone", "contended"])
+@pytest.mark.parametrize("other_clients", [None, _a_rival], ids=["alone", "contended"])
 @pytest.mark.parametrize(
     ("fault_kind", "judge"),
     [
@@ -543,8 +543,8 @@ def _is_held_or_lost(outcome: Outcome) -> None:
         (FaultKind.EXPIRE, _is_held_or_lost),
     ],
 )
-async def test_fault_in_each_request(fault_kind: FaultKind, judge: Any, surroundings: Any) -> None:
-    options = {} if surroundings is None else {"surroundings": surroundings}
+async def test_fault_in_each_request(fault_kind: FaultKind, judge: Any, other_clients: Any) -> None:
+    options = {} if other_clients is None else {"other_clients": other_clients}
     number = await inject_into_each_request(_hold_for_a_while, judge, fault_kind, stays=STAYS, **options)
     assert number >= 7
 
@@ -564,7 +564,7 @@ async def _a_short_rival(there: World) -> AsyncIterator[None]:
         async def hold_at_first() -> None:
             async with _mutex(rival, "rival"):
                 is_held.set()
-                for _ in range(40):  # time stands still meanwhile
+                for _ in range(40):  # the clock stands still here
                     await anyio.lowlevel.checkpoint()
 
         tasks.start_soon(hold_at_first)
@@ -574,7 +574,7 @@ async def _a_short_rival(there: World) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _a_lost_reply(there: World) -> AsyncIterator[None]:
-    """Whether the znode was made has to be found out."""
+    """The client has to find out whether the znode was created."""
     async with there.connect("maker") as maker:
         await maker.ensure_path(DIRECTORY)
     fault = there.server.faults.lose_reply(OpCode.CREATE, OpCode.MULTI)
@@ -588,22 +588,22 @@ def _is_held_or_cancelled(outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize(
-    "surroundings", [None, _a_short_rival, _a_lost_reply], ids=["alone", "contended", "reply lost"]
+    "other_clients", [None, _a_short_rival, _a_lost_reply], ids=["alone", "contended", "reply lost"]
 )
-async def test_cancelled_at_each_pass(surroundings: Any) -> None:
-    """Cases 74, 75 and 76: while its znode is made, while it waits, while it is released."""
-    options = {} if surroundings is None else {"surroundings": surroundings}
+async def test_cancelled_at_each_pass(other_clients: Any) -> None:
+    """Cases 74, 75 and 76: during the create, the wait and the release."""
+    options = {} if other_clients is None else {"other_clients": other_clients}
     number = await cancel_at_each_pass(_hold_for_a_moment, _is_held_or_cancelled, stays=STAYS, **options)
     assert number >= 20
 
 
 @asyncio_only
 @pytest.mark.parametrize(
-    "surroundings", [None, _a_short_rival, _a_lost_reply], ids=["alone", "contended", "reply lost"]
+    "other_clients", [None, _a_short_rival, _a_lost_reply], ids=["alone", "contended", "reply lost"]
 )
 @pytest.mark.parametrize("again_after", [None, 0, 1, 2, 3, 5])
-async def test_cancelled_natively_at_each_pass(again_after: int | None, surroundings: Any) -> None:
-    options = {} if surroundings is None else {"surroundings": surroundings}
+async def test_cancelled_natively_at_each_pass(again_after: int | None, other_clients: Any) -> None:
+    options = {} if other_clients is None else {"other_clients": other_clients}
     number = await cancel_at_each_pass(
         _hold_for_a_moment,
         _is_held_or_cancelled,
@@ -616,7 +616,7 @@ async def test_cancelled_natively_at_each_pass(again_after: int | None, surround
 
 
 async def test_a_waiter_cancelled_while_there_is_no_server_leaves_nothing() -> None:
-    """The clean-up goes on in the background, whenever there is a server again."""
+    """The clean-up continues in the background when there is a server again."""
     async with connected_clients("a", "b") as (there, (client, other)):
         async with _mutex(other) as hold:
             lost = there.server.faults.lose_reply(OpCode.MULTI, session_id=client.session.id)
@@ -637,7 +637,7 @@ async def _cut_off(there: World, fault: Any) -> None:
     there.network.reset(source="a")
 
 
-async def test_leaving_behind_a_dead_server_is_bounded() -> None:
+async def test_leaving_without_a_living_server_is_bounded() -> None:
     async with connected_clients("a") as (there, (client,)):
         async with _mutex(client):
             there.network.cut(source="a")
@@ -654,7 +654,7 @@ async def test_leaving_behind_a_dead_server_is_bounded() -> None:
 @real_time
 @pytest.mark.timeout(60)
 async def test_a_hold_survives_a_hundred_thousand_gets_and_large_reads() -> None:
-    """The client bounds what it has in flight, so its own backlog does not hold a check back."""
+    """The client bounds the bytes in flight, so its own backlog does not delay a check."""
     async with zk.DevServer() as server:
         there = World(server, MemoryNetwork())
         there.record()
@@ -673,10 +673,10 @@ async def test_a_hold_survives_a_hundred_thousand_gets_and_large_reads() -> None
                     for number in range(100_000):
                         small.append(pipe.get("/small"))
                         if number % 1000 == 0:
-                            await anyio.lowlevel.checkpoint()  # or the loop would be blocked for long
+                            await anyio.lowlevel.checkpoint()  # otherwise the loop would be blocked for long
                 assert all(reply.result().data == b"small" for reply in small)
                 assert len(backlogs) > 10
-                # A window's worth, twice where a check was on its way: not all that is left of them.
+                # A window's worth, or two if a check was on its way: not all the remaining requests.
                 assert max(backlogs) < 2500
                 async with client.pipeline() as pipe:
                     large = [pipe.get("/large") for _ in range(30)]
@@ -684,12 +684,12 @@ async def test_a_hold_survives_a_hundred_thousand_gets_and_large_reads() -> None
                 hold.check()
                 with anyio.move_on_after(0.01):
                     async for change in changes:
-                        raise AssertionError(change)  # the client has left a server that works
+                        raise AssertionError(change)  # the client has left a working server
                 tasks.cancel_scope.cancel()
 
 
 async def _confirm_often(there: World, hold: zk.Hold, backlogs: list[int]) -> None:
-    """Write down how many requests the server had to take in before each check that was asked for."""
+    """Record how many requests the server received before each requested check."""
     while True:
         already = len(there.seen)
         await hold.confirm()
@@ -733,13 +733,13 @@ async def test_kazoos_lock_and_ours_exclude_each_other() -> None:
                     enter("ours", hold.fencing_token)
                     await anyio.sleep(0.005)
                     inside.remove("ours")
-                    # let the other side queue up: who is in the queue must have its turn
+                    # let the other side queue up: a contender in the queue must have its turn
                     for contender in await _mutex(client).contenders():
                         assert contender.identifier in ("ours", "kazoo's")
         tokens = [token for _, token in log]
         assert tokens == sorted(set(tokens))
         assert len(tokens) == 2 * rounds
-        # both make progress: where both want it they take turns
+        # both make progress: while both contend they take turns
         changes = sum(one != other for (one, _), (other, _) in pairwise(log))
         assert changes >= rounds // 2
         async with zk.connect(server.connect_string) as client:

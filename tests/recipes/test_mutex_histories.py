@@ -1,4 +1,4 @@
-"""Mutex in made-up histories: one at a time, tokens that grow, and everybody gets it in the end."""
+"""Mutex in generated histories: one holder at a time, growing tokens, and every contender gets it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WISHES = st.sampled_from(["shared object", "own object", "if it is free"])
 
 
 class _Job:
-    """All clients contend in one layout; tasks of one client share an object, or have their own."""
+    """All clients use one layout; the tasks of one client share an object or have separate ones."""
 
     def __init__(self, layout: LockLayoutName) -> None:
         self._layout = layout
@@ -54,7 +54,7 @@ class _Job:
 
 
 class _IfFree:
-    """An acquisition that does not wait."""
+    """An acquisition with one try."""
 
     def __init__(self, mutex: zk.Mutex) -> None:
         self._acquisition = mutex.acquire(wait=0)
@@ -73,7 +73,7 @@ class _IfFree:
 @pytest.mark.parametrize("backend", ["trio", "asyncio"])
 @settings(max_examples=40)
 @given(steps=histories(WISHES))
-def test_one_has_it_at_a_time_and_nobody_waits_for_ever(
+def test_one_holds_it_at_a_time_and_no_contender_waits_for_ever(
     backend: str, layout: LockLayoutName, steps: list[Step]
 ) -> None:
     name, options = jumping_backend(backend)

@@ -1,4 +1,4 @@
-"""A mutex that its holder may enter again: under the same hold, and only in the same task."""
+"""A mutex that its holder may enter again, under the same hold and only in the same task."""
 
 # ruff: noqa: PT012, SIM117 - what comes out of a whole block is what these tests are about
 
@@ -42,7 +42,7 @@ async def _reentrant() -> AsyncIterator[tuple[World, zk.Client, zk.Mutex]]:
         assert there.znodes() <= STAYS
 
 
-async def test_the_same_task_enters_at_once_and_leaves_without_releasing() -> None:
+async def test_the_same_task_enters_immediately_and_leaves_without_releasing() -> None:
     async with _reentrant() as (there, _, mutex):
         async with mutex as hold:
             del there.seen[:]
@@ -60,7 +60,7 @@ async def test_the_same_task_enters_at_once_and_leaves_without_releasing() -> No
             assert other.fencing_token > hold.fencing_token
 
 
-async def test_without_the_option_it_is_told() -> None:
+async def test_without_the_option_it_is_an_error() -> None:
     async with _reentrant() as (_, client, _mutex):
         mutex = zk.Mutex(client, DIRECTORY)
         async with mutex:
@@ -126,7 +126,7 @@ async def test_an_inner_acquisition_is_entered_once_and_not_awaited_or_dropped()
                     await acquisition.__aenter__()
 
 
-async def test_left_in_the_wrong_order_nobody_has_a_silent_non_lock() -> None:
+async def test_blocks_left_in_the_wrong_order_never_run_silently_without_the_lock() -> None:
     async with _reentrant() as (there, _, mutex):
         outer, inner = mutex.acquire(), mutex.acquire()
         await outer.__aenter__()
@@ -141,7 +141,7 @@ async def test_left_in_the_wrong_order_nobody_has_a_silent_non_lock() -> None:
             another.check()
 
 
-# --- the table of errors, in the block within --------------------------------------------------------------
+# --- the table of errors, in an inner block --------------------------------------------------------------
 
 
 async def test_the_loss_cancels_the_innermost_block() -> None:
@@ -158,7 +158,7 @@ async def test_the_loss_cancels_the_innermost_block() -> None:
         assert caught.value.__cause__ is None
 
 
-async def test_an_inner_block_that_ended_by_itself_after_the_loss_raises_it() -> None:
+async def test_an_inner_block_that_ended_normally_after_the_loss_raises_it() -> None:
     async with _reentrant() as (_, _client, mutex):
         inner_losses = []
         with pytest.raises(zk.LockLostError) as caught:
@@ -169,7 +169,7 @@ async def test_an_inner_block_that_ended_by_itself_after_the_loss_raises_it() ->
                 except zk.LockLostError as loss:
                     inner_losses.append(loss)
                     raise
-        assert inner_losses == [caught.value]  # it is one loss, told once
+        assert inner_losses == [caught.value]  # it is one loss, raised once
         assert caught.value.__cause__ is None
 
 
@@ -186,7 +186,7 @@ async def test_lost_and_raised_in_an_inner_block() -> None:
         assert caught.value.__cause__ is error
 
 
-async def test_a_caught_loss_is_told_again_by_the_outermost_block() -> None:
+async def test_a_caught_loss_is_raised_again_by_the_outermost_block() -> None:
     async with _reentrant() as (_, _client, mutex):
         with pytest.raises(zk.LockLostError):
             async with mutex:
@@ -218,7 +218,7 @@ async def test_an_inner_block_cancelled_from_outside_leaves_the_outer_one_alone(
                 hold.check()
 
 
-async def test_who_has_lost_it_does_not_enter_again() -> None:
+async def test_a_task_that_has_lost_it_does_not_enter_again() -> None:
     async with _reentrant() as (_, client, mutex):
         with pytest.raises(zk.LockLostError):
             async with mutex as hold:

@@ -1,4 +1,4 @@
-"""Recipes on several servers, of which some are late: what a single server can never show."""
+"""Recipes on several servers, some of which are delayed, which a single server can never show."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LAG = 2.0
 
 @asynccontextmanager
 async def late_and_punctual() -> AsyncIterator[tuple[SimulatedEnsemble, zk.Client, zk.Client]]:
-    """A client at a follower that is two seconds late, and one at the leader."""
+    """A client at a follower that is two seconds behind, and one at the leader."""
     async with SimulatedEnsemble(3, tick_time=1) as ensemble, AsyncExitStack() as stack:
         assert ensemble.leader is not None
         follower = ensemble.followers[0]
@@ -37,7 +37,7 @@ async def late_and_punctual() -> AsyncIterator[tuple[SimulatedEnsemble, zk.Clien
         yield ensemble, late, punctual
 
 
-async def test_who_waits_at_a_barrier_sees_that_it_was_closed_a_moment_ago() -> None:
+async def test_a_waiter_at_a_barrier_sees_that_it_was_just_closed() -> None:
     async with late_and_punctual() as (_, late, punctual):
         await zk.Barrier(punctual, f"{PATH}/gate").create()
         with pytest.raises(TimeoutError):
@@ -45,7 +45,7 @@ async def test_who_waits_at_a_barrier_sees_that_it_was_closed_a_moment_ago() -> 
                 await zk.Barrier(late, f"{PATH}/gate").wait()
 
 
-async def test_a_leader_that_has_been_replaced_is_not_read_unless_that_is_asked_for() -> None:
+async def test_a_replaced_leader_is_read_only_without_sync() -> None:
     async with late_and_punctual() as (_, late, punctual):
         election = zk.Election(punctual, PATH)
         observed = zk.Election(late, PATH)
@@ -60,7 +60,7 @@ async def test_a_leader_that_has_been_replaced_is_not_read_unless_that_is_asked_
 
 async def test_a_member_whose_server_does_not_show_the_round_yet_waits_for_the_next_one() -> None:
     async with late_and_punctual() as (ensemble, late, punctual):
-        ensemble.lag(ensemble.followers[0], LAG / 4)  # a server that is later proves no hold
+        ensemble.lag(ensemble.followers[0], LAG / 4)  # a server that is further behind proves no hold
         ended: list[str] = []
 
         async def come_late() -> None:
@@ -73,8 +73,8 @@ async def test_a_member_whose_server_does_not_show_the_round_yet_waits_for_the_n
             ended.append("the first")
 
 
-async def test_a_create_whose_reply_was_lost_is_found_at_a_server_that_is_late() -> None:
-    """The next server would not show yet what the last one had forwarded."""
+async def test_a_create_whose_reply_was_lost_is_found_at_a_delayed_server() -> None:
+    """Without catching up, the next server would not show the create that the last one had forwarded."""
     async with SimulatedEnsemble(3, tick_time=1) as ensemble:
         first, second = ensemble.followers
         hosts = f"{ensemble.address(first)},{ensemble.address(second)}"
@@ -82,8 +82,10 @@ async def test_a_create_whose_reply_was_lost_is_found_at_a_server_that_is_late()
             await client.create(PATH)
             (attached,) = ensemble.attached_to(client.session.id)
             other = second if attached == first else first
-            await anyio.sleep(LAG)  # so that it has seen all that the client has
-            ensemble.lag(other, LAG / 4)  # less than an unanswered check makes a client leave
+            await anyio.sleep(LAG)  # so that it has seen everything that the client has seen
+            ensemble.lag(
+                other, LAG / 4
+            )  # less than the time after which an unanswered check makes a client leave
             holds: list[str] = []
 
             async def take() -> None:
@@ -101,7 +103,7 @@ async def test_a_create_whose_reply_was_lost_is_found_at_a_server_that_is_late()
 
 @asynccontextmanager
 async def deposed_and_current() -> AsyncIterator[tuple[SimulatedEnsemble, zk.Client, zk.Client]]:
-    """A client at a leader that was cut off and does not know it yet, and one at those that have another."""
+    """A client at a leader that was cut off and has not noticed it, and one at the new leader's servers."""
     async with SimulatedEnsemble(3, tick_time=2, sync_limit=5) as ensemble, AsyncExitStack() as stack:
         deposed, others = ensemble.leader, ensemble.followers
         assert deposed is not None
@@ -114,7 +116,7 @@ async def deposed_and_current() -> AsyncIterator[tuple[SimulatedEnsemble, zk.Cli
         await behind.sync(PATH)
         ensemble.isolate(deposed)
         for follower in others:
-            ensemble.restart(follower)  # they notice first
+            ensemble.restart(follower)  # the others notice first
         while ensemble.leader in (deposed, None):  # noqa: ASYNC110 - it is another's state
             await anyio.sleep(0.05)
         assert ensemble.leader is not None
@@ -123,8 +125,8 @@ async def deposed_and_current() -> AsyncIterator[tuple[SimulatedEnsemble, zk.Cli
         yield ensemble, behind, current
 
 
-async def test_who_waits_behind_a_deposed_leader_does_not_pass_a_closed_gate() -> None:
-    """That leader goes on answering a sync."""
+async def test_a_waiter_behind_a_deposed_leader_does_not_pass_a_closed_barrier() -> None:
+    """That leader continues to answer a sync."""
     async with deposed_and_current() as (ensemble, behind, current):
         await zk.Barrier(current, f"{PATH}/gate").create()
         await behind.sync(PATH)
@@ -146,7 +148,7 @@ async def test_who_waits_behind_a_deposed_leader_does_not_pass_a_closed_gate() -
                 await passed.wait()
 
 
-async def test_a_deposed_leader_does_not_tell_who_leads() -> None:
+async def test_a_deposed_leader_does_not_report_the_elected_candidate() -> None:
     async with (
         deposed_and_current() as (ensemble, behind, current),
         zk.Election(current, PATH, identifier="new").lead(),

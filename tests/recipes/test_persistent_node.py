@@ -241,11 +241,11 @@ async def test_the_znode_of_our_old_session_is_recognised_and_removed() -> None:
 
             def show_the_old_one(seen: Seen) -> None:
                 if seen.opcode == OpCode.EXISTS and seen.session_id != first.id:
-                    there.meanwhile = lambda _: None
+                    there.before_request = lambda _: None
                     assert PATH not in tree
                     tree.add(PATH, b"1", old.acl, old.czxid, old.ctime, kind=old.kind, owner=first.id)
 
-            there.meanwhile = show_the_old_one
+            there.before_request = show_the_old_one
             there.server.expire(first.id)
             await until(there, PATH, b"1", owner=client)
             assert anyio.current_time() < TIMEOUT / 2
@@ -404,7 +404,7 @@ async def test_a_replacement_is_refused_if_the_other_znode_has_changed() -> None
                 changed = 1
                 there.server.processor.tree.get(PATH).version += 1
 
-        there.meanwhile = change_once
+        there.before_request = change_once
         async with node(client, b"ours", on_conflict="replace"):
             assert changed == 1
             assert there.count(OpCode.DELETE, session_id=client.session.id) == 2
@@ -608,7 +608,7 @@ async def another_client_has_it(there: World) -> AsyncIterator[None]:
 @pytest.mark.parametrize("fault_kind", FaultKind)
 async def test_after_any_fault_the_name_is_waited_for(fault_kind: FaultKind) -> None:
     count = await inject_into_each_request(
-        enter_and_update, left, fault_kind, stays=STAYS, surroundings=another_client_has_it
+        enter_and_update, left, fault_kind, stays=STAYS, other_clients=another_client_has_it
     )
     assert count >= 8
 
@@ -628,7 +628,7 @@ async def replace_and_go(there: World, client: zk.Client) -> str:
 @pytest.mark.parametrize("fault_kind", FaultKind)
 async def test_after_any_fault_the_name_is_replaced(fault_kind: FaultKind) -> None:
     count = await inject_into_each_request(
-        replace_and_go, left, fault_kind, stays=STAYS, surroundings=a_node_of_a_dead_session
+        replace_and_go, left, fault_kind, stays=STAYS, other_clients=a_node_of_a_dead_session
     )
     assert count >= 5
 

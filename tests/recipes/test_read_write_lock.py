@@ -1,4 +1,4 @@
-"""ReadWriteLock: who shares it with whom, in which order, and what a downgrade leaves at any moment."""
+"""ReadWriteLock: which contenders share it, in which order, and a downgrade with a fault at any point."""
 
 # ruff: noqa: PT012 - what comes out of a whole block is what these tests are about
 
@@ -39,11 +39,11 @@ def _lock(client: zk.Client, identifier: str = "me", **options: Any) -> zk.ReadW
 
 
 class _Party:
-    """Tasks that want the lock, and who of them is inside.
+    """Tasks that contend for the lock.
 
     Attributes:
-        inside: the names of those inside, writers in capitals.
-        entered: everybody who came inside, first come first.
+        inside: the names of the tasks inside, writers in capitals.
+        entered: the names of all tasks that have entered, in order.
     """
 
     def __init__(self, tasks: Any, layout: str = "kazoo") -> None:
@@ -56,7 +56,7 @@ class _Party:
         self._downgrade: dict[str, anyio.Event] = {}
 
     async def come(self, client: zk.Client, names: str) -> None:
-        """Each letter queues up: a capital to write, a small one to read."""
+        """Queue up one task for each letter: a capital to write, a small one to read."""
         for name in names:
             lock = _lock(client, name, layout=self._layout)
             number = len(await lock.contenders())
@@ -80,7 +80,7 @@ class _Party:
             self.holds[name] = hold
             self._enter(name)
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._leave_when_told, name, tasks.cancel_scope)
+                tasks.start_soon(self._leave_on_request, name, tasks.cancel_scope)
                 await self._downgrade[name].wait()
                 await lock.downgrade()
                 self.inside[self.inside.index(name)] = name.lower()
@@ -88,7 +88,7 @@ class _Party:
             hold.check()
             self.inside = [each for each in self.inside if each.lower() != name.lower()]
 
-    async def _leave_when_told(self, name: str, scope: anyio.CancelScope) -> None:
+    async def _leave_on_request(self, name: str, scope: anyio.CancelScope) -> None:
         await self._leave[name].wait()
         scope.cancel()
 
@@ -100,7 +100,7 @@ class _Party:
 
 @asynccontextmanager
 async def _party(**options: Any) -> AsyncIterator[tuple[World, zk.Client, _Party]]:
-    """One client, whose tasks contend as those of several do; in the end nothing may be left."""
+    """A client whose tasks contend like those of several clients; in the end no znode may be left."""
     async with connected_clients("a") as (there, (client,)):
         async with anyio.create_task_group() as tasks:
             yield there, client, _Party(tasks, **options)
@@ -108,7 +108,7 @@ async def _party(**options: Any) -> AsyncIterator[tuple[World, zk.Client, _Party
         assert len(there.server.processor.watches) == 0
 
 
-# --- who is inside with whom ---------------------------------------------------------------------------
+# --- contenders inside together ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("layout", ["kazoo", "curator"])
@@ -126,7 +126,7 @@ async def test_readers_share_it_and_a_writer_has_it_alone(layout: str) -> None:
         assert party.inside == []
 
 
-async def test_readers_who_come_after_a_writer_do_not_starve_it() -> None:
+async def test_later_readers_do_not_starve_a_writer() -> None:
     async with _party() as (_, client, party):
         await party.come(client, "a")
         await party.come(client, "W")
@@ -140,7 +140,7 @@ async def test_readers_who_come_after_a_writer_do_not_starve_it() -> None:
         await party.leave(*"bcdefg")
 
 
-async def test_writers_who_come_after_a_reader_do_not_starve_it() -> None:
+async def test_later_writers_do_not_starve_a_reader() -> None:
     async with _party() as (_, client, party):
         await party.come(client, "VWrXYZ")
         for writer, behind in zip("VWXYZ", ["W", "r", "Y", "Z", ""], strict=True):
@@ -152,15 +152,15 @@ async def test_writers_who_come_after_a_reader_do_not_starve_it() -> None:
         assert party.entered == list("VWrXYZ")
 
 
-async def test_each_departure_wakes_only_those_who_may_go() -> None:
-    """A writer watches whoever is before it; readers watch the writer before them, not each other."""
+async def test_each_departure_wakes_only_contenders_that_may_enter() -> None:
+    """A writer watches the contender before it; readers watch the writer before them, not each other."""
     async with _party() as (there, client, party):
         await party.come(client, "abcWdeX")
-        assert len(there.server.processor.watches) == 3  # those of d and e are one client's
+        assert len(there.server.processor.watches) == 3  # d and e belong to one client
         del there.seen[:]
         await party.leave("a")  # W waits for c, and X for e
         assert there.count(OpCode.GET_CHILDREN, OpCode.GET_DATA) == 0
-        await party.leave("c")  # W looks, and watches b; as that goes first, it looks again with the watch
+        await party.leave("c")  # W lists and watches b; because b is first, W lists again with the watch
         assert there.count(OpCode.GET_DATA) == 1
         assert there.count(OpCode.GET_CHILDREN) == 2
         await party.leave("b")
@@ -199,7 +199,7 @@ async def test_contenders_are_readers_and_writers_in_order() -> None:
         await party.leave(*"aWb")
 
 
-async def test_not_blocking_enters_or_says_so() -> None:
+async def test_one_try_enters_or_raises() -> None:
     async with connected_clients("a", "b") as (there, (client, other)):
         async with _lock(client).read():
             async with _lock(other).read(wait=0):
@@ -217,12 +217,12 @@ async def test_not_blocking_enters_or_says_so() -> None:
         assert there.znodes() == STAYS
 
 
-async def test_the_same_task_is_told_instead_of_waiting_for_itself() -> None:
+async def test_the_same_task_gets_an_error_instead_of_waiting_for_itself() -> None:
     async with connected_clients("a") as (there, (client,)):
         lock = _lock(client)
         both = (lock.read, lock.write)
         for first in both:
-            early = [second() for second in both]  # what counts is when they are entered
+            early = [second() for second in both]  # only entering them counts
             async with first() as hold:
                 for second in [*early, lock.read(wait=0), lock.write(wait=0)]:
                     with pytest.raises(RuntimeError, match=r"this task has .* already"):
@@ -232,7 +232,7 @@ async def test_the_same_task_is_told_instead_of_waiting_for_itself() -> None:
         assert there.znodes() == STAYS
 
 
-async def test_building_it_does_no_io_and_refuses_what_cannot_be_right() -> None:
+async def test_building_it_does_no_io_and_refuses_invalid_arguments() -> None:
     async with connected_clients("a") as (there, (client,)):
         before = len(there.seen)
         assert repr(_lock(client)) == f"<ReadWriteLock {DIRECTORY} me>"
@@ -246,8 +246,8 @@ async def test_building_it_does_no_io_and_refuses_what_cannot_be_right() -> None
 
 
 @pytest.mark.parametrize("layout", ["kazoo", "curator"])
-async def test_a_directory_that_others_share_is_no_obstacle(layout: str) -> None:
-    """Children that are no contenders are ignored for the order."""
+async def test_other_children_of_the_directory_are_ignored(layout: str) -> None:
+    """Children that are not contenders do not affect the order."""
     async with connected_clients("a") as (_, (client,)):
         await client.ensure_path(DIRECTORY)
         for name in ("0", "__lock__", "__READ__", "stranger-0000000000", "__WRIT__x"):
@@ -297,7 +297,7 @@ async def test_the_loss_of_the_lock(kind: str) -> None:
 
 @pytest.mark.parametrize("layout", ["kazoo", "curator"])
 async def test_a_downgraded_writer_shares_with_the_readers_behind_it(layout: str) -> None:
-    """Waiters of both kinds: readers before the next writer come in; it and those after it wait."""
+    """Readers before the next writer enter; that writer and all later contenders wait."""
     async with _party(layout=layout) as (_, client, party):
         await party.come(client, "WabXc")
         hold = party.holds["W"]
@@ -322,7 +322,7 @@ async def test_a_downgraded_writer_shares_with_the_readers_behind_it(layout: str
         assert party.entered[-2:] == ["X", "c"]
 
 
-async def test_both_znodes_exist_during_the_move_so_that_no_writer_gets_in_between() -> None:
+async def test_both_znodes_exist_during_the_switch_so_that_no_writer_gets_in_between() -> None:
     async with connected_clients("a", "b") as (there, (client, other)):
         children: list[set[str]] = []
         lock = _lock(client)
@@ -330,10 +330,10 @@ async def test_both_znodes_exist_during_the_move_so_that_no_writer_gets_in_betwe
             party = _Party(tasks)
             await party.come(other, "X")
             (waiting,) = there.znodes() - {*STAYS, hold.path}
-            there.meanwhile = lambda _: children.append(there.znodes() - {*STAYS, waiting})
+            there.before_request = lambda _: children.append(there.znodes() - {*STAYS, waiting})
             written = hold.path
             await lock.downgrade()
-            there.meanwhile = lambda _: None
+            there.before_request = lambda _: None
             # before the create, before the check of the new one, before the delete
             assert children == [{written}, {written, hold.path}, {written, hold.path}]
             await anyio.sleep(TIMEOUT)
@@ -344,8 +344,8 @@ async def test_both_znodes_exist_during_the_move_so_that_no_writer_gets_in_betwe
         assert there.znodes() == STAYS
 
 
-async def test_a_downgrade_as_curator_does_it_is_understood() -> None:
-    """A reader's znode that is not sequential, with the writer's number."""
+async def test_a_downgrade_by_curator_is_understood() -> None:
+    """A reader's znode that is not sequential, with the writer's sequence number."""
     async with connected_clients("a", "b") as (_, (client, theirs)):
         lock = _lock(client, layout="curator")
         name = f"{DIRECTORY}/_c_00000000-0000-0000-0000-00000000000{{}}-__{{}}__"
@@ -367,7 +367,7 @@ async def test_a_downgrade_as_curator_does_it_is_understood() -> None:
             pass
 
 
-async def test_who_does_not_write_has_nothing_to_downgrade() -> None:
+async def test_a_task_that_does_not_write_has_nothing_to_downgrade() -> None:
     async with connected_clients("a") as (there, (client,)):
         lock = _lock(client)
         with pytest.raises(RuntimeError, match=r"does not hold .* for writing"):
@@ -412,7 +412,7 @@ async def test_the_loss_of_a_downgraded_lock() -> None:
         assert there.znodes() == STAYS
 
 
-async def test_a_downgrade_of_what_is_lost() -> None:
+async def test_a_downgrade_of_a_lost_lock() -> None:
     async with connected_clients("a", "b") as (there, (client, other)):
         lock = _lock(client)
         with pytest.raises(zk.LockLostError):
@@ -421,17 +421,17 @@ async def test_a_downgrade_of_what_is_lost() -> None:
                 with anyio.CancelScope(shield=True):
                     await anyio.sleep(1)
                 await lock.downgrade()
-        # an administrator is faster than the next check
+        # an administrator deletes it before the next check
         with pytest.raises(zk.LockLostError):
             async with lock.write() as hold:
 
                 def remove(seen: Seen) -> None:
                     if seen.opcode == OpCode.CREATE:
-                        there.meanwhile = lambda _: None
+                        there.before_request = lambda _: None
                         for path in (hold.path, DIRECTORY):
                             there.server.processor.tree.remove(path, there.server.processor.zxid)
 
-                there.meanwhile = remove
+                there.before_request = remove
                 await lock.downgrade()
         await other.ensure_path(DIRECTORY)
         assert there.znodes() == STAYS
@@ -525,7 +525,7 @@ def _is_held_or_lost(outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize(
-    ("act", "surroundings"),
+    ("act", "other_clients"),
     [(_write_downgrade_read, None), (_write_downgrade_read, _others), (_read, _others)],
     ids=["downgrade, alone", "downgrade, contended", "read, contended"],
 )
@@ -538,8 +538,8 @@ def _is_held_or_lost(outcome: Outcome) -> None:
         (FaultKind.EXPIRE, _is_held_or_lost),
     ],
 )
-async def test_fault_in_each_request(fault_kind: FaultKind, judge: Any, act: Any, surroundings: Any) -> None:
-    options = {} if surroundings is None else {"surroundings": surroundings}
+async def test_fault_in_each_request(fault_kind: FaultKind, judge: Any, act: Any, other_clients: Any) -> None:
+    options = {} if other_clients is None else {"other_clients": other_clients}
     assert await inject_into_each_request(act, judge, fault_kind, stays=STAYS, **options) >= 5
 
 
@@ -553,7 +553,7 @@ async def _downgrade_for_a_moment(_: World, client: zk.Client) -> str:
 
 @asynccontextmanager
 async def _a_lost_reply(there: World) -> AsyncIterator[None]:
-    """To the second create: whether the second znode was made is not known."""
+    """The reply to the second create: it is unknown whether the second znode exists."""
     async with there.connect("maker") as maker:
         await maker.ensure_path(DIRECTORY)
     fault = there.server.faults.lose_reply(OpCode.CREATE, skip=1)
@@ -566,9 +566,9 @@ def _is_held_or_cancelled(outcome: Outcome) -> None:
     assert outcome.result == "held" or is_cancelled
 
 
-@pytest.mark.parametrize("surroundings", [None, _a_lost_reply], ids=["alone", "reply lost"])
-async def test_a_downgrade_cancelled_at_each_pass(surroundings: Any) -> None:
-    options = {} if surroundings is None else {"surroundings": surroundings}
+@pytest.mark.parametrize("other_clients", [None, _a_lost_reply], ids=["alone", "reply lost"])
+async def test_a_downgrade_cancelled_at_each_pass(other_clients: Any) -> None:
+    options = {} if other_clients is None else {"other_clients": other_clients}
     number = await cancel_at_each_pass(_downgrade_for_a_moment, _is_held_or_cancelled, stays=STAYS, **options)
     assert number >= 20
 
@@ -580,7 +580,7 @@ async def test_a_downgrade_cancelled_natively_at_each_pass(again_after: int | No
         _downgrade_for_a_moment,
         _is_held_or_cancelled,
         stays=STAYS,
-        surroundings=_a_lost_reply,
+        other_clients=_a_lost_reply,
         native=True,
         again_after=again_after,
     )
@@ -588,7 +588,7 @@ async def test_a_downgrade_cancelled_natively_at_each_pass(again_after: int | No
 
 
 async def test_after_a_cancelled_downgrade_the_lock_is_one_or_the_other() -> None:
-    """The block may go on, and downgrade again."""
+    """The block may continue, and downgrade again."""
     async with connected_clients("a", "b") as (there, (client, other)):
         for passes in range(1, 20):
             lock = _lock(client)
@@ -615,8 +615,8 @@ async def test_after_a_cancelled_downgrade_the_lock_is_one_or_the_other() -> Non
             assert there.znodes() == STAYS
 
 
-async def test_an_expiry_while_it_moves_leaves_nothing_in_the_next_session() -> None:
-    """The second znode is not made by a session that does not have the first."""
+async def test_an_expiry_during_the_switch_leaves_nothing_in_the_next_session() -> None:
+    """A session that does not own the first znode does not create the second."""
     async with connected_clients("a") as (there, (client,)):
         lock = _lock(client)
         with pytest.raises(zk.LockLostError):

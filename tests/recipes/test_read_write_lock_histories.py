@@ -1,4 +1,4 @@
-"""ReadWriteLock in made-up histories: never a writer with anybody else, and everybody gets it in the end."""
+"""ReadWriteLock in generated histories: a writer is always alone, and every contender gets the lock."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class _Downgraded:
 @pytest.mark.parametrize("recipe", [_Table, _CuratorsTable])
 @settings(max_examples=40)
 @given(steps=histories(WISHES))
-def test_a_writer_is_alone_and_nobody_waits_for_ever(
+def test_a_writer_is_alone_and_no_contender_waits_for_ever(
     backend: str, recipe: type[_Table], steps: list[Step]
 ) -> None:
     name, options = jumping_backend(backend)

@@ -1,4 +1,4 @@
-"""A read-write lock that its holder may enter again: to read always, to write only if it writes."""
+"""A read-write lock that its holder may enter again, to read always and to write only if it writes."""
 
 # ruff: noqa: PT012 - what comes out of a whole block is what these tests are about
 
@@ -57,7 +57,7 @@ async def test_a_writer_may_write_and_read_again_without_a_request() -> None:
         assert hold.remaining() == 0
 
 
-async def test_a_reader_may_read_again_and_is_told_when_it_wants_to_write() -> None:
+async def test_a_reader_may_read_again_and_gets_an_error_if_it_writes() -> None:
     async with _one_client() as (_, client):
         lock = _lock(client)
         async with lock.read() as hold:
@@ -89,7 +89,7 @@ async def test_a_child_task_waits() -> None:
 
 
 async def test_only_the_outermost_block_is_downgraded() -> None:
-    """A block within may rely on what it has entered."""
+    """An inner block may rely on the write lock."""
     async with _one_client() as (_, client):
         lock = _lock(client)
         async with lock.write() as hold:
@@ -106,7 +106,7 @@ async def test_only_the_outermost_block_is_downgraded() -> None:
                     raise AssertionError("a reader that writes")
 
 
-async def test_the_loss_comes_out_of_the_outermost_block() -> None:
+async def test_the_outermost_block_raises_the_loss() -> None:
     async with _one_client() as (_, client):
         lock = _lock(client)
         with pytest.raises(zk.LockLostError):

@@ -28,7 +28,7 @@ TRANSIENT = (-1, -2, -7, -14, -118, -119, -122, -127)
 FOR_GOOD = (-3, -5, -6, -8, -100, -102, -125, -999)
 REQUESTS_MAX = 40
 SAMPLE = 2
-"""How many refusals `make test` tries for each request."""
+"""The number of refusals that `make test` tries for each request."""
 
 Act = Callable[[World, zk.Client], Awaitable[Any]]
 Entered = Callable[[zk.Client], Any]
@@ -68,7 +68,7 @@ async def _hold(entered: Any) -> None:
 
 
 async def _error_of(entered: Any) -> Exception | None:
-    """What entering and leaving raises, if anything: a task group would wrap it."""
+    """Return the error of entering and leaving, or None: a task group would wrap it."""
     try:
         async with entered:
             pass
@@ -169,7 +169,7 @@ STAYS = {"/d", *(f"/d/{name}" for name in DIRECTORIES)}
 def _judge(outcome: Outcome, refusal: Refusal, refused: Seen, left: set[str]) -> None:
     told = f"{refusal} to {OpCode(refused.opcode).name} {paths_of(refused.request)}: {outcome}"
     if refusal.code in TRANSIENT:
-        # one try ends when it would have to wait
+        # one try ends if it would have to wait
         is_one_try = isinstance(outcome.error, zk.AcquireTimeoutError)
         assert outcome.result is not None or is_one_try, told
         assert not left, f"{told}: left behind: {left}"
@@ -177,9 +177,9 @@ def _judge(outcome: Outcome, refusal: Refusal, refused: Seen, left: set[str]) ->
     expected = type(error_from_code(refusal.code))
     is_told = outcome.result is not None or isinstance(outcome.error, expected)
     assert is_told, told
-    is_gate = left == {"/d/gate"}  # which is not the client's alone, and whose removal has raised
+    is_gate = left == {"/d/gate"}  # it is not the client's alone, and its removal has raised
     is_refused_for_good = refusal.code == zk.NoAuthError.code and refused.opcode == OpCode.DELETE
-    is_heard = outcome.error is not None or outcome.result == "cancelled"  # which passes untouched
+    is_heard = outcome.error is not None or outcome.result == "cancelled"  # it passes untouched
     is_reported = is_heard and (is_gate or is_refused_for_good)
     assert not left or is_reported, f"{told}: left behind: {left}"
 
@@ -189,7 +189,7 @@ def _judge(outcome: Outcome, refusal: Refusal, refused: Seen, left: set[str]) ->
 async def test_each_request_refused(act: Act, request: pytest.FixtureRequest) -> None:
     rng = random.Random(request.node.name)
     every = [Refusal(code, is_applied) for code in (*TRANSIENT, *FOR_GOOD) for is_applied in (False, True)]
-    every.remove(Refusal(zk.NoAuthError.code, True))  # a server decides that first
+    every.remove(Refusal(zk.NoAuthError.code, True))  # a server checks that first
     for nth in range(1, REQUESTS_MAX):
         chosen = every if _IS_WHOLE else rng.sample(every, SAMPLE)
         for refusal in chosen:

@@ -1,4 +1,4 @@
-"""A request to release a lock, which its holder can see and answer; the bytes on the znode are Curator's."""
+"""A request to release a lock, which its holder can see and answer; the data in the znode is Curator's."""
 
 # ruff: noqa: PT012, SIM117 - what comes out of a whole block is what these tests are about
 
@@ -44,7 +44,7 @@ async def test_a_holder_sees_the_request_and_answers_by_leaving() -> None:
             async with zk.Mutex(client, DIRECTORY) as hold:
                 held.set()
                 await hold.wait_revocation()
-                await hold.wait_revocation()  # it stays asked
+                await hold.wait_revocation()  # the request stays
                 hold.check()
 
         tasks.start_soon(hold)
@@ -69,7 +69,7 @@ async def test_waiting_costs_one_read() -> None:
             assert len(there.server.processor.watches) == 0
 
 
-async def test_any_other_data_is_no_request() -> None:
+async def test_other_data_is_not_a_request() -> None:
     async with _two_clients() as (_, client, other):
         async with zk.Mutex(client, DIRECTORY) as hold:
             with pytest.raises(TimeoutError):
@@ -80,7 +80,7 @@ async def test_any_other_data_is_no_request() -> None:
                             await other.set(hold.path, data)
 
 
-async def test_nobody_is_asked_where_nobody_is() -> None:
+async def test_without_a_holder_there_is_no_request() -> None:
     async with _two_clients() as (_, client, _other):
         mutex = zk.Mutex(client, DIRECTORY)
         assert not await mutex.revoke()
@@ -106,7 +106,7 @@ async def test_only_the_holder_is_asked_and_a_request_ends_no_hold() -> None:
             assert (first.data, second.identifier) == (b"__REVOKE__", "waits")
 
 
-async def test_the_holder_is_found_also_when_the_counter_wraps() -> None:
+async def test_the_holder_is_found_even_when_the_counter_wraps() -> None:
     async with world(start_counter=2**31 - 1) as there, there.connect("a") as client:
         places = [
             await client.create(f"{DIRECTORY}/{digit * 32}__lock__", sequential=True, make_parents=True)
@@ -119,7 +119,7 @@ async def test_the_holder_is_found_also_when_the_counter_wraps() -> None:
             await client.delete(place)
 
 
-async def test_a_holder_that_leaves_meanwhile_is_not_asked_but_the_next_one_is() -> None:
+async def test_if_the_holder_leaves_the_next_one_is_asked() -> None:
     async with _two_clients() as (there, client, other):
         one, two = [
             await client.create(f"{DIRECTORY}/{digit * 32}__lock__", sequential=True, make_parents=True)
@@ -128,18 +128,18 @@ async def test_a_holder_that_leaves_meanwhile_is_not_asked_but_the_next_one_is()
 
         def vanish(seen: object) -> None:
             if getattr(seen, "opcode", None) == OpCode.SET_DATA:
-                there.meanwhile = lambda _: None
+                there.before_request = lambda _: None
                 there.server.processor.tree.remove(one, there.server.processor.zxid)
 
-        there.meanwhile = vanish
+        there.before_request = vanish
         assert await zk.Mutex(other, DIRECTORY).revoke()
         assert (await client.get(two)).data == b"__REVOKE__"
         await client.delete(two)
 
 
 @pytest.mark.parametrize("how", ["deleted", "expired", "silence"])
-async def test_a_lost_hold_waits_for_no_request_wherever_it_is_waited(how: str) -> None:
-    """Also in a task that the loss does not cancel."""
+async def test_a_wait_ends_with_the_loss_in_every_task(how: str) -> None:
+    """Including a task that the loss does not cancel."""
     async with _two_clients() as (there, client, other), anyio.create_task_group() as tasks:
 
         async def wait(hold: zk.Hold) -> None:
@@ -162,7 +162,7 @@ async def test_a_lost_hold_waits_for_no_request_wherever_it_is_waited(how: str) 
             await hold.wait_revocation()
 
 
-async def test_other_holds_see_it_too_after_they_have_moved() -> None:
+async def test_a_downgraded_hold_and_permits_see_the_request() -> None:
     async with _two_clients() as (_, client, other):
         lock = zk.ReadWriteLock(client, DIRECTORY)
         async with lock.write() as hold, anyio.create_task_group() as tasks:
@@ -188,8 +188,8 @@ async def test_a_request_across_a_reconnect() -> None:
 
 
 @asynccontextmanager
-async def _somebody_else_holds(there: World) -> AsyncIterator[None]:
-    """And releases the lock when it is asked to."""
+async def _another_holds(there: World) -> AsyncIterator[None]:
+    """Let another client hold the lock and release it on request."""
     async with there.connect("holder") as holder, anyio.create_task_group() as tasks:
         held = anyio.Event()
 
@@ -209,7 +209,7 @@ async def _revoke(_: World, client: zk.Client) -> bool:
 
 
 def _is_asked(outcome: Outcome) -> None:
-    assert outcome.result in (True, False)  # it may have been asked, and have gone, in the first try
+    assert outcome.result in (True, False)  # the first try may have asked it, and it may have left
 
 
 def _is_asked_or_cancelled(outcome: Outcome) -> None:
@@ -220,13 +220,13 @@ def _is_asked_or_cancelled(outcome: Outcome) -> None:
 @pytest.mark.parametrize("fault_kind", list(FaultKind))
 async def test_fault_in_each_request_of_a_request(fault_kind: FaultKind) -> None:
     number = await inject_into_each_request(
-        _revoke, _is_asked, fault_kind, stays=STAYS, surroundings=_somebody_else_holds
+        _revoke, _is_asked, fault_kind, stays=STAYS, other_clients=_another_holds
     )
     assert number >= 2
 
 
 async def test_a_request_cancelled_at_each_pass() -> None:
-    await cancel_at_each_pass(_revoke, _is_asked_or_cancelled, stays=STAYS, surroundings=_somebody_else_holds)
+    await cancel_at_each_pass(_revoke, _is_asked_or_cancelled, stays=STAYS, other_clients=_another_holds)
 
 
 async def _wait_while_held(_: World, client: zk.Client) -> str:

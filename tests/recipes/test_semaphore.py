@@ -1,4 +1,4 @@
-"""Semaphore: never more permits out than the limit, whatever goes wrong; and the limit itself."""
+"""Semaphore: never more permits than the limit, with any fault; and the limit itself."""
 
 # ruff: noqa: PT012 - what comes out of a whole block is what these tests are about
 
@@ -45,12 +45,12 @@ def _semaphore(client: zk.Client, name: str = "me", limit: int = 3, **options: A
 
 
 class _Party:
-    """Tasks that want permits of one semaphore: a letter with a number wants so many, a letter alone one.
+    """Tasks that contend for permits of one semaphore: a letter with a number takes that many, else one.
 
     Attributes:
-        inside: who is inside.
-        entered: everybody who came inside, first come first.
-        refused: who was told that there will never be enough.
+        inside: the tasks inside.
+        entered: the names of all tasks that have entered, in order.
+        refused: the tasks that got an error because there will never be enough permits.
     """
 
     def __init__(self, tasks: Any, client: zk.Client, **options: Any) -> None:
@@ -63,7 +63,7 @@ class _Party:
         self._leave: dict[str, anyio.Event] = {}
 
     async def come(self, *names: str) -> None:
-        """Each queues up, and has come to its turn before the next one comes, if it can."""
+        """Queue up one task after another; each has its turn before the next one arrives, if possible."""
         for name in names:
             self._leave[name] = anyio.Event()
             self._tasks.start_soon(self._take_part, name)
@@ -89,7 +89,7 @@ class _Party:
 
 @asynccontextmanager
 async def _party(**options: Any) -> AsyncIterator[tuple[World, zk.Client, _Party]]:
-    """In the end nothing may be left."""
+    """A party; in the end no znode may be left."""
     async with connected_clients("a") as (there, (client,)):
         async with anyio.create_task_group() as tasks:
             yield there, client, _Party(tasks, client, **options)
@@ -97,11 +97,11 @@ async def _party(**options: Any) -> AsyncIterator[tuple[World, zk.Client, _Party
         assert len(there.server.processor.watches) == 0
 
 
-# --- who is inside -------------------------------------------------------------------------------------
+# --- contenders inside -------------------------------------------------------------------------------------
 
 
 @layouts
-async def test_so_many_at_a_time_in_order(layout: str) -> None:
+async def test_at_most_the_limit_at_a_time_in_order(layout: str) -> None:
     async with _party(layout=layout) as (_, __, party):
         await party.come(*"abcdef")
         assert party.inside == ["a", "b", "c"]
@@ -131,7 +131,7 @@ async def test_the_object_itself_gives_one_permit() -> None:
 
 
 @layouts
-async def test_several_permits_are_had_together_and_nobody_is_passed_over(layout: str) -> None:
+async def test_several_permits_are_taken_together_and_no_contender_is_passed_over(layout: str) -> None:
     async with _party(layout=layout, limit=4) as (_, client, party):
         await party.come("a", "b2", "c3", "d", "e4")
         assert party.inside == ["a", "b2"]  # one permit is free, and d has to wait behind c
@@ -152,15 +152,15 @@ async def test_each_departure_wakes_one_waiter() -> None:
         await party.come(*"abcd")
         del there.seen[:]
         await party.leave("a")
-        # b, which waited for room, looks once; c, now first in the queue, at the queue and then for room,
-        # once without and once with a watch; d does nothing
+        # b, which waited for free permits, reads once; c, now first, reads the queue, and then the
+        # permits once without and once with a watch; d does nothing
         assert party.inside == ["b"]
         assert there.count(OpCode.GET_CHILDREN) == 4
         await party.leave("b", "c", "d")
 
 
-async def test_what_an_uncontended_permit_costs() -> None:
-    """One round trip for the place, one to look, one to enter, one for the proof, one to leave."""
+async def test_an_uncontended_permit_takes_five_round_trips() -> None:
+    """One round trip each to queue up, to count, to take the permit, for the proof, and to leave."""
     async with connected_clients("a") as (there, (client,)):
         semaphore = _semaphore(client)
         async with semaphore.acquire():
@@ -180,7 +180,7 @@ async def test_what_an_uncontended_permit_costs() -> None:
 
 
 @layouts
-async def test_who_has_permits_and_who_waits(layout: str) -> None:
+async def test_holders_and_contenders(layout: str) -> None:
     async with _party(layout=layout) as (_, client, party):
         semaphore = _semaphore(client, layout=layout)
         assert await semaphore.contenders() == []
@@ -208,7 +208,7 @@ async def test_fencing_tokens_order_the_entries(layout: str) -> None:
 
 
 @layouts
-async def test_not_blocking_enters_or_says_so(layout: str) -> None:
+async def test_one_try_enters_or_raises(layout: str) -> None:
     async with connected_clients("a", "b", "c") as (there, (client, other, third)):
         ours, theirs, more = (_semaphore(each, layout=layout) for each in (client, other, third))
         async with ours.acquire(permits=2):
@@ -224,7 +224,7 @@ async def test_not_blocking_enters_or_says_so(layout: str) -> None:
         assert there.znodes() <= STAYS
 
 
-async def test_a_task_that_would_wait_for_itself_is_told() -> None:
+async def test_a_task_that_would_wait_for_itself_gets_an_error() -> None:
     async with connected_clients("a") as (there, (client,)):
         semaphore = _semaphore(client)
         async with semaphore.acquire(permits=1) as hold:
@@ -237,7 +237,7 @@ async def test_a_task_that_would_wait_for_itself_is_told() -> None:
         assert there.znodes() <= STAYS
 
 
-async def test_without_a_limit_the_one_that_is_stored_counts() -> None:
+async def test_without_a_limit_the_stored_one_counts() -> None:
     async with connected_clients("a", "b") as (there, (client, other)):
         unlimited = zk.Semaphore(client, PATH, limit=None)
         before = unlimited.limit
@@ -259,7 +259,7 @@ async def test_without_a_limit_the_one_that_is_stored_counts() -> None:
         assert there.znodes() <= STAYS
 
 
-async def test_what_cannot_be_right_is_refused_before_anything_is_sent() -> None:
+async def test_invalid_arguments_are_refused_before_anything_is_sent() -> None:
     async with connected_clients("a") as (there, (client,)):
         before = len(there.seen)
         assert repr(_semaphore(client)) == f"<Semaphore {PATH} limit=3 me>"
@@ -320,7 +320,7 @@ async def test_under_a_chroot() -> None:
         assert "/team/one/done" in there.znodes()
 
 
-async def test_children_that_are_no_permits_count_as_they_do_for_kazoo() -> None:
+async def test_children_that_are_not_permits_count_as_they_do_for_kazoo() -> None:
     async with _party() as (_, client, party):
         await client.ensure_path(PATH)
         await client.create(f"{PATH}/stranger")
@@ -333,10 +333,10 @@ async def test_children_that_are_no_permits_count_as_they_do_for_kazoo() -> None
 
 
 @layouts
-async def test_children_that_are_no_permits_are_named_once(
+async def test_children_that_are_not_permits_are_logged_once(
     layout: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Case 78: whoever wonders why nobody gets in looks there; a mutex's contenders, say."""
+    """Case 78: the log explains why no contender enters, for example because of a mutex's contenders."""
     caplog.set_level(logging.WARNING)
     async with connected_clients("a", "b", "c", "d") as (_, (client, other, third, fourth)):
         directory = PATH if layout == "kazoo" else f"{PATH}/leases"
@@ -355,7 +355,7 @@ async def test_children_that_are_no_permits_are_named_once(
     assert told == [line, line, line]  # by each client
 
 
-async def test_more_permits_than_the_server_takes_at_once_are_an_error_and_no_endless_loop() -> None:
+async def test_more_permits_than_the_server_accepts_are_an_error_and_no_endless_loop() -> None:
     async with connected_clients("a", max_packet_size=100_000) as (there, (client,)):
         with anyio.fail_after(TIMEOUT), pytest.raises(zk.ConnectionLossError):
             async with _semaphore(client, limit=5000).acquire(permits=2000):
@@ -365,10 +365,10 @@ async def test_more_permits_than_the_server_takes_at_once_are_an_error_and_no_en
         assert there.znodes() <= STAYS
 
 
-async def test_no_permits_are_taken_in_another_session_than_the_places() -> None:
-    """They would be nobody's, and out for as long as the client lives.
+async def test_permits_are_taken_only_in_the_session_of_the_queue_node() -> None:
+    """Otherwise no hold would own them, and they would stay for as long as the client lives.
 
-    The place's znode outlives its session where that could not be closed; here somebody makes it again.
+    The znode in the queue outlives its session if that could not be closed; here it is created again.
     """
     async with connected_clients("a") as (there, (client,)):
         pool = _semaphore(client)._pool  # noqa: SLF001 - the moment between two of its requests
@@ -387,7 +387,7 @@ async def test_no_permits_are_taken_in_another_session_than_the_places() -> None
 # --- the limit -----------------------------------------------------------------------------------------
 
 
-async def test_the_first_one_writes_the_limit_and_who_has_another_is_refused() -> None:
+async def test_the_first_one_writes_the_limit_and_another_limit_is_refused() -> None:
     async with connected_clients("a", "b") as (there, (client, other)):
         async with _semaphore(client, limit=2).acquire():
             assert (await other.get(PATH)).data == b"2"
@@ -426,7 +426,7 @@ async def test_a_raised_limit_lets_waiters_in() -> None:
         await party.leave(*"abcdef")
 
 
-async def test_a_lowered_limit_evicts_nobody_and_lets_nobody_in_until_fewer_are_out() -> None:
+async def test_a_lowered_limit_evicts_no_holder_and_lets_no_contender_in_until_permits_are_free() -> None:
     """Case 87."""
     async with _party() as (_, client, party):
         await party.come(*"abcd")
@@ -440,7 +440,7 @@ async def test_a_lowered_limit_evicts_nobody_and_lets_nobody_in_until_fewer_are_
         await party.leave("d")
 
 
-async def test_a_limit_lowered_below_what_somebody_waits_for_is_said() -> None:
+async def test_a_limit_lowered_below_the_wish_of_a_waiter_is_an_error() -> None:
     async with _party() as (_, client, party):
         await party.come("a", "b3", "c")
         await _semaphore(client).set_limit(2)
@@ -450,7 +450,7 @@ async def test_a_limit_lowered_below_what_somebody_waits_for_is_said() -> None:
         await party.leave("a", "c")
 
 
-async def test_a_limit_lowered_between_the_look_and_the_entry_counts() -> None:
+async def test_a_limit_lowered_between_the_count_and_the_take_counts() -> None:
     async with connected_clients("a", "b") as (there, (client, other)):
         ours, theirs = _semaphore(client), _semaphore(other)
         async with theirs.acquire():
@@ -459,13 +459,13 @@ async def test_a_limit_lowered_between_the_look_and_the_entry_counts() -> None:
 
             def lower(seen: Seen) -> None:
                 operations = getattr(seen.request, "operations", ())
-                if len(operations) == 3:  # the place, the limit, the permit
-                    there.meanwhile = lambda _: None
+                if len(operations) == 3:  # the queue node, the limit, the permit
+                    there.before_request = lambda _: None
                     processor = there.server.processor
                     node = processor.tree.get(PATH)
                     processor.tree.set_data(node, b"1", node.version + 1, processor.zxid, 0)
 
-            there.meanwhile = lower
+            there.before_request = lower
             with pytest.raises(zk.AcquireTimeoutError):
                 async with ours.acquire(wait=0):
                     pass
@@ -487,7 +487,7 @@ async def test_an_object_that_has_agreed_follows_the_limit() -> None:
                 pass
 
 
-async def test_set_limit_makes_the_znode() -> None:
+async def test_set_limit_creates_the_znode() -> None:
     async with connected_clients("a") as (_, (client,)):
         await _semaphore(client).set_limit(7)
         assert (await client.get(PATH)).data == b"7"
@@ -513,7 +513,7 @@ async def test_the_directories_are_deleted_under_the_waiters(layout: str) -> Non
                 tasks.start_soon(work, name)
             await anyio.sleep(1)
             for path in sorted(there.znodes() - {"/limits"}, reverse=True):
-                # a waiter was quick to put its place back, or to take it away
+                # a waiter may have created its znode again, or removed it
                 with suppress(zk.NotEmptyError, zk.NoNodeError):
                     await admin.delete(path)
         assert sorted(entered) == list("abc")
@@ -604,7 +604,7 @@ async def _hold_two_of_curators(there: World, client: zk.Client) -> str:
 
 @asynccontextmanager
 async def _rivals(there: World) -> AsyncIterator[None]:
-    """Two have permits at first, and a third comes later."""
+    """Two contenders have permits at first, and a third one arrives later."""
     async with there.connect("rival") as rival, anyio.create_task_group() as tasks:
 
         async def hold(name: str) -> None:
@@ -633,7 +633,7 @@ def _is_held_or_lost(outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize(
-    ("act", "surroundings"),
+    ("act", "other_clients"),
     [(_hold_two, None), (_hold_two, _rivals), (_hold_two_of_curators, None)],
     ids=["kazoo, alone", "kazoo, contended", "curator, alone"],
 )
@@ -646,8 +646,8 @@ def _is_held_or_lost(outcome: Outcome) -> None:
         (FaultKind.EXPIRE, _is_held_or_lost),
     ],
 )
-async def test_fault_in_each_request(fault_kind: FaultKind, judge: Any, act: Any, surroundings: Any) -> None:
-    options = {} if surroundings is None else {"surroundings": surroundings}
+async def test_fault_in_each_request(fault_kind: FaultKind, judge: Any, act: Any, other_clients: Any) -> None:
+    options = {} if other_clients is None else {"other_clients": other_clients}
     assert await inject_into_each_request(act, judge, fault_kind, stays=STAYS, **options) >= 10
 
 
@@ -672,7 +672,7 @@ async def _hold_for_a_moment(_: World, client: zk.Client) -> str:
 
 @asynccontextmanager
 async def _a_lost_reply(there: World) -> AsyncIterator[None]:
-    """To the transaction: whether the permits were made is not known."""
+    """The reply to the transaction: it is unknown whether the permits exist."""
     async with there.connect("maker") as maker:
         await _semaphore(maker).set_limit(3)
     fault = there.server.faults.lose_reply(OpCode.MULTI)
@@ -685,9 +685,9 @@ def _is_held_or_cancelled(outcome: Outcome) -> None:
     assert outcome.result == "held" or is_cancelled
 
 
-@pytest.mark.parametrize("surroundings", [None, _a_lost_reply], ids=["alone", "reply lost"])
-async def test_cancelled_at_each_pass(surroundings: Any) -> None:
-    options = {} if surroundings is None else {"surroundings": surroundings}
+@pytest.mark.parametrize("other_clients", [None, _a_lost_reply], ids=["alone", "reply lost"])
+async def test_cancelled_at_each_pass(other_clients: Any) -> None:
+    options = {} if other_clients is None else {"other_clients": other_clients}
     number = await cancel_at_each_pass(
         _hold_for_a_moment, _is_held_or_cancelled, stays=STAYS, every=2, **options
     )
@@ -701,7 +701,7 @@ async def test_cancelled_natively_at_each_pass(again_after: int | None) -> None:
         _hold_for_a_moment,
         _is_held_or_cancelled,
         stays=STAYS,
-        surroundings=_a_lost_reply,
+        other_clients=_a_lost_reply,
         native=True,
         again_after=again_after,
         every=2,
@@ -709,7 +709,7 @@ async def test_cancelled_natively_at_each_pass(again_after: int | None) -> None:
     assert number >= 20
 
 
-async def test_a_waiter_that_is_cancelled_is_in_nobodys_way() -> None:
+async def test_a_cancelled_waiter_blocks_no_other_contender() -> None:
     async with _party(limit=1) as (_, client, party):
         await party.come("a")
         with anyio.move_on_after(1):

@@ -1,4 +1,4 @@
-"""Semaphore in made-up histories: never more permits than the limit, and everybody gets some in the end."""
+"""Semaphore in generated histories: never more permits than the limit, and every contender gets some."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Api:
         self._out = 0
         self._semaphores: dict[int, zk.Semaphore] = {}
         self._violations: list[str] = []
-        there.meanwhile = self._look
+        there.before_request = self._look
 
     def enter(self, client: zk.Client, worker: Worker) -> AbstractAsyncContextManager[zk.Hold]:
         semaphore = self._semaphores.get(id(client))
@@ -54,7 +54,7 @@ class _Api:
             await self._semaphores[id(client)].set_limit(number)
 
     def _look(self, _: Seen) -> None:
-        """Before each request: the one before it has let nobody in beyond the limit of its moment."""
+        """Check before each request that the previous one has let no contender in beyond its limit."""
         tree = self._there.server.processor.tree
         node = tree.find(self.permits)
         out = 0 if node is None else len(node.children or ())
@@ -75,7 +75,7 @@ class _CuratorsApi(_Api):
 @pytest.mark.parametrize("recipe", [_Api, _CuratorsApi])
 @settings(max_examples=25)
 @given(steps=histories(WISHES))
-def test_never_more_than_the_limit_and_nobody_waits_for_ever(
+def test_never_more_than_the_limit_and_no_contender_waits_for_ever(
     backend: str, recipe: type[_Api], steps: list[Step]
 ) -> None:
     name, options = jumping_backend(backend)

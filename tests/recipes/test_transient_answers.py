@@ -1,4 +1,4 @@
-"""No transient answer ends what follows a znode or takes part for ever, however many there are."""
+"""No number of transient answers ends a recipe that follows a znode or takes part for ever."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CODES = (-1, -2, -7, -118, -119, -122, -127)
 
 
 async def test_the_table_of_transient_answers() -> None:
-    """By class, so that a new one has to be decided on here."""
+    """By class, so that each new class needs a decision here."""
     each = {
         cls
         for cls in vars(errors).values()
@@ -51,7 +51,7 @@ async def _two_clients() -> AsyncIterator[tuple[World, zk.Client, zk.Client]]:
 
 @contextmanager
 def _often_refused(there: World, client: zk.Client) -> Any:
-    """Every second request of the client, by chance, is answered with an error."""
+    """Let a random half of the client's requests be answered with an error."""
     rng = random.Random(7)
 
     def choose(_: Seen) -> Refusal | None:
@@ -137,7 +137,7 @@ async def test_an_election_is_taken_part_in_through_them() -> None:
             tasks.cancel_scope.cancel()
 
 
-async def test_a_gate_is_used_through_them() -> None:
+async def test_a_barrier_is_used_through_them() -> None:
     async with _two_clients() as (there, client, other):
         gate, seen_by_other = zk.Barrier(client, "/gate"), zk.Barrier(other, "/gate")
         with _often_refused(there, client):
@@ -153,7 +153,7 @@ async def test_a_gate_is_used_through_them() -> None:
                 await gate.remove()
 
 
-async def test_locks_and_memberships_come_and_go_through_them() -> None:
+async def test_locks_and_memberships_begin_and_end_through_them() -> None:
     async with _two_clients() as (there, client, other):
         with _often_refused(there, client):
             for _ in range(5):
@@ -170,7 +170,7 @@ async def test_locks_and_memberships_come_and_go_through_them() -> None:
                 pass
 
 
-async def test_a_request_to_release_is_waited_for_through_them() -> None:
+async def test_a_revocation_is_awaited_through_them() -> None:
     rng = random.Random(7)
 
     def choose(seen: Seen) -> Refusal | None:
@@ -196,7 +196,7 @@ async def test_a_request_to_release_is_waited_for_through_them() -> None:
                 await heard.wait()
 
 
-async def test_a_function_that_returns_at_once_leads_less_and_less_often() -> None:
+async def test_a_function_that_returns_immediately_leads_less_and_less_often() -> None:
     async with _two_clients() as (there, client, _):
         terms: list[float] = []
 

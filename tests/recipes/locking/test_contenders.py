@@ -1,4 +1,4 @@
-"""What contenders can be called and hold: told when a recipe is built, before anything is sent."""
+"""The identifier and the ACL of contenders: checked when a recipe is built, before it sends anything."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HOLDS: list[Make] = [zk.Mutex, zk.ReadWriteLock, zk.Election, partial(zk.Semapho
 BARRIER: Make = partial(zk.DoubleBarrier, parties=2)
 
 
-async def test_by_default_it_is_host_and_process() -> None:
+async def test_the_default_identifier_is_host_and_process() -> None:
     assert check_identifier(None) == f"{socket.gethostname()}:{os.getpid()}"
     assert check_identifier("") == ""
 
@@ -45,7 +45,7 @@ async def test_an_identifier_that_no_znode_can_hold_is_refused(make: Make) -> No
 
 
 @pytest.mark.parametrize("make", HOLDS)
-async def test_an_acl_that_lets_nobody_read_is_refused(make: Make) -> None:
+async def test_an_acl_without_read_is_refused(make: Make) -> None:
     async with world() as there, there.connect("a") as client:
         before = len(there.seen)
         with pytest.raises(ValueError, match="must give its owner READ"):
@@ -54,10 +54,10 @@ async def test_an_acl_that_lets_nobody_read_is_refused(make: Make) -> None:
 
 
 @pytest.mark.parametrize("make", HOLDS)
-async def test_a_client_whose_own_acl_lets_nobody_read_is_told_at_once(make: Make) -> None:
-    """Or the checks that prove a hold would be refused, one by one."""
+async def test_a_default_acl_without_read_is_refused_immediately(make: Make) -> None:
+    """Otherwise the server would refuse each check that proves a hold."""
     async with world() as there, there.connect("a", default_acl=UNREADABLE) as client:
         with pytest.raises(ValueError, match="must give its owner READ"):
             make(client, "/there")
         make(client, "/there", acl=zk.OPEN_ACL)
-        BARRIER(client, "/there")  # which proves nothing
+        BARRIER(client, "/there")  # it proves nothing

@@ -1,4 +1,4 @@
-"""What comes out of a block whose hold is lost, and what the block can ask of its hold."""
+"""The outcome of a block whose hold is lost, and the methods of a hold."""
 
 # ruff: noqa: PT012 - what comes out of a whole block is what these tests are about
 
@@ -42,7 +42,7 @@ class Stage:
     mutex: zk.Mutex
 
     async def take_away(self, hold: zk.Hold) -> None:
-        """Delete the hold's znode, as an administrator may; it is noticed within a sixteenth of a timeout."""
+        """Delete the hold's znode, as an administrator may, and wait until the client has noticed it."""
         await self.rival.delete(hold.path)
 
 
@@ -61,7 +61,7 @@ async def _stage() -> AsyncIterator[Stage]:
 
 
 def _lose_by_time() -> None:
-    """The hold is over, and the block goes on: there was no checkpoint at which it could be cancelled."""
+    """Let the hold end while the block continues, without a checkpoint at which it could be cancelled."""
     block_the_loop(TIMEOUT)
 
 
@@ -75,7 +75,7 @@ async def test_ended_and_valid(stage: Stage) -> None:
 
 
 async def test_cancelled_by_the_loss(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """Cases 77 and 81: by an administrator's hand, or by a server that was rolled back."""
+    """Cases 77 and 81: an administrator deletes the znode, or the server was rolled back."""
     steps = []
     with pytest.raises(zk.LockLostError, match="its znode was deleted") as caught:
         async with stage.mutex as hold:
@@ -96,8 +96,8 @@ async def test_ended_with_no_checkpoint_after_the_loss(stage: Stage) -> None:
             _lose_by_time()
 
 
-async def test_ended_by_itself_after_the_loss_was_noticed(stage: Stage) -> None:
-    """The cancellation is under way, or was swallowed: the loss is told all the same."""
+async def test_ended_normally_after_the_loss_was_noticed(stage: Stage) -> None:
+    """The loss is raised even if the cancellation is still pending or was swallowed."""
     with pytest.raises(zk.LockLostError, match="its znode was deleted"):
         async with stage.mutex as hold:
             await stage.take_away(hold)
@@ -157,7 +157,7 @@ async def test_lost_and_raised_in_its_own_group(stage: Stage) -> None:
 
 
 async def test_lost_while_its_own_tasks_run(stage: Stage) -> None:
-    """No exception group of ours: all that happened in the block's task group was our cancellation."""
+    """The loss is not in an exception group: only our cancellation happened in the block's task group."""
     with pytest.raises(zk.LockLostError) as caught:
         async with stage.mutex as hold, anyio.create_task_group() as tasks:
             tasks.start_soon(anyio.sleep_forever)
@@ -227,7 +227,7 @@ async def test_the_end_of_the_program_passes_through(
     assert caught.value is error
 
 
-async def test_the_losses_of_two_holds_are_told_apart(stage: Stage) -> None:
+async def test_the_losses_of_two_holds_are_distinguished(stage: Stage) -> None:
     other = zk.Mutex(stage.client, "/locks/other")
     async with stage.mutex as outer:
         with pytest.raises(zk.LockLostError) as caught:
@@ -277,7 +277,7 @@ async def test_native_cancel(stage: Stage, is_lost: bool) -> None:
 @asyncio_only
 @pytest.mark.parametrize("later", range(4))
 async def test_native_cancel_together_with_the_loss(stage: Stage, later: int) -> None:
-    """The loss first, the cancellation so many passes later: it may not be swallowed with our own."""
+    """A native cancellation this many passes after the loss must not be swallowed with our own."""
     holds: list[zk.Hold] = []
     is_inside = anyio.Event()
 
@@ -288,7 +288,7 @@ async def test_native_cancel_together_with_the_loss(stage: Stage, later: int) ->
             try:
                 await asyncio.sleep(1000)
             finally:
-                # longer than the native cancellation takes to come
+                # longer than the native cancellation takes to arrive
                 for _ in range(6):
                     await asyncio.sleep(0)
 
@@ -336,15 +336,15 @@ async def test_loss_inside_asyncio_timeout_and_task_group(stage: Stage) -> None:
     assert task.cancelling() == 0
 
 
-# --- what a block can ask ----------------------------------------------------------------------------------
+# --- the methods of a hold ----------------------------------------------------------------------------------
 
 
-async def test_a_hold_says_where_it_stands(stage: Stage) -> None:
+async def test_a_hold_reports_its_validity(stage: Stage) -> None:
     async with stage.mutex as hold:
         assert hold.fencing_token == (await stage.rival.get(hold.path)).stat.czxid
         for _ in range(5):
             await anyio.sleep(TIMEOUT)
-            # from j on 15T/16, and j lies two checks and a quarter of a timeout back, or three where they met
+            # 15T/16 after j, which was two checks and a quarter of a timeout ago, or three checks and that
             assert TIMEOUT / 2 - 0.1 <= hold.remaining() <= TIMEOUT * 10 / 16
             assert hold.valid_until == pytest.approx(anyio.current_time() + hold.remaining())
         assert repr(hold) == f"<Hold {hold.path} token={hold.fencing_token} held>"
@@ -355,7 +355,7 @@ async def test_a_hold_says_where_it_stands(stage: Stage) -> None:
 async def test_check_raises_once_the_time_is_over_without_a_checkpoint(stage: Stage) -> None:
     with pytest.raises(zk.LockLostError):
         async with stage.mutex as hold:
-            block_the_loop(TIMEOUT * 14 / 16)  # a session that was just made is proven for 15/16
+            block_the_loop(TIMEOUT * 14 / 16)  # a new session is proven for 15/16
             hold.check()
             block_the_loop(TIMEOUT / 16)
             with pytest.raises(zk.LockLostError, match="no proof"):
@@ -363,7 +363,7 @@ async def test_check_raises_once_the_time_is_over_without_a_checkpoint(stage: St
             assert hold.remaining() == 0
 
 
-async def test_in_the_time_to_clean_up_the_hold_is_valid(stage: Stage) -> None:
+async def test_the_hold_is_valid_in_the_time_to_clean_up(stage: Stage) -> None:
     """The block is cancelled an eighth before the hold ends, and may use it until then."""
     valid: list[float] = []
     with pytest.raises(zk.LockLostError, match="no proof"):
@@ -383,7 +383,7 @@ async def test_in_the_time_to_clean_up_the_hold_is_valid(stage: Stage) -> None:
     stage.there.network.heal(source="a")
 
 
-async def test_in_the_time_to_clean_up_a_transaction_is_applied(stage: Stage) -> None:
+async def test_a_transaction_is_applied_in_the_time_to_clean_up(stage: Stage) -> None:
     await stage.rival.create("/result", b"", make_parents=True)
     with pytest.raises(zk.LockLostError, match="no proof"):
         async with stage.mutex as hold:
@@ -400,21 +400,21 @@ async def test_in_the_time_to_clean_up_a_transaction_is_applied(stage: Stage) ->
     assert (await stage.rival.get("/result")).data == b"as far as it came"
 
 
-async def test_what_came_too_late_does_not_let_the_block_go_on(stage: Stage) -> None:
-    """The answer of a check lies in the buffer while the loop is blocked: the block is over all the same."""
+async def test_an_answer_that_arrives_too_late_does_not_save_the_block(stage: Stage) -> None:
+    """The answer to a check is in the buffer while the loop is blocked; the block is still cancelled."""
     with pytest.raises(zk.LockLostError, match="no proof"):
         async with stage.mutex as hold:
             await anyio.sleep(TIMEOUT)
             block_the_loop(hold.remaining() - TIMEOUT / 8 + 0.01)
             with anyio.CancelScope(shield=True):
                 await anyio.sleep(TIMEOUT / 4)
-                # the session lives, and new checks are answered, so that the hold itself was never lost
+                # the session lives, and new checks are answered: the hold itself was never lost
                 hold.check()
                 assert await stage.rival.exists(hold.path) is not None
             await anyio.sleep_forever()
 
 
-async def test_what_came_after_the_end_proves_nothing(stage: Stage) -> None:
+async def test_an_answer_after_the_end_proves_nothing(stage: Stage) -> None:
     with pytest.raises(zk.LockLostError, match="no proof"):
         async with stage.mutex as hold:
             await anyio.sleep(TIMEOUT)
@@ -426,7 +426,7 @@ async def test_what_came_after_the_end_proves_nothing(stage: Stage) -> None:
                 hold.check()
 
 
-async def test_confirm_sends_a_check_at_once(stage: Stage) -> None:
+async def test_confirm_sends_a_check_immediately(stage: Stage) -> None:
     async with stage.mutex as hold:
         await anyio.sleep(TIMEOUT / 2 + 0.3)
         before = stage.there.count(OpCode.MULTI)
@@ -436,7 +436,7 @@ async def test_confirm_sends_a_check_at_once(stage: Stage) -> None:
         assert anyio.current_time() == pytest.approx(now)
 
 
-async def test_confirm_finds_that_the_znode_is_gone(stage: Stage) -> None:
+async def test_confirm_raises_if_the_znode_was_deleted(stage: Stage) -> None:
     with pytest.raises(zk.LockLostError, match="its znode was deleted"):
         async with stage.mutex as hold:
             await stage.take_away(hold)
@@ -448,7 +448,7 @@ async def test_confirm_finds_that_the_znode_is_gone(stage: Stage) -> None:
 
 
 async def test_confirm_waits_no_longer_than_the_hold_is_proven(stage: Stage) -> None:
-    is_told = False
+    is_raised = False
     with pytest.raises(zk.LockLostError):
         async with stage.mutex as hold:
             stage.there.network.cut(source="a")
@@ -456,14 +456,14 @@ async def test_confirm_waits_no_longer_than_the_hold_is_proven(stage: Stage) -> 
             with anyio.CancelScope(shield=True), before_the_session_is_given_up:
                 with pytest.raises(zk.LockLostError):
                     await hold.confirm()
-                is_told = True
-    assert is_told
+                is_raised = True
+    assert is_raised
     stage.there.network.heal(source="a")
     await anyio.sleep(TIMEOUT)
 
 
 async def test_confirm_from_another_task_ends_with_the_hold(stage: Stage) -> None:
-    """Behind a server that does not answer it waits as long as the hold is proven, and no longer."""
+    """If the server does not answer, it waits as long as the hold is proven, and no longer."""
     async with anyio.create_task_group() as tasks:
         with pytest.raises(zk.LockLostError):
             async with stage.mutex as hold:
@@ -476,11 +476,11 @@ async def test_confirm_from_another_task_ends_with_the_hold(stage: Stage) -> Non
                 tasks.start_soon(confirm)
                 await anyio.sleep_forever()
         stage.there.network.heal(source="a")
-    await anyio.sleep(TIMEOUT)  # until the client has found back, and closed the session that it gave up
+    await anyio.sleep(TIMEOUT)  # until the client has reconnected and closed the session that it gave up
 
 
 async def test_after_the_block_a_hold_is_over(stage: Stage) -> None:
-    """A task that was started elsewhere and outlives the block must not think that it still holds."""
+    """A task that was started elsewhere and outlives the block must not regard the lock as held."""
     async with stage.mutex as hold:
         hold.check()
     with pytest.raises(zk.LockLostError, match="its block has ended"):
@@ -517,8 +517,8 @@ async def test_a_worker_thread_can_check() -> None:
 
 
 @real_time
-async def test_a_hold_asked_in_a_thread_itself_names_the_remedy() -> None:
-    """What its answer changes belongs to the loop."""
+async def test_a_check_in_a_thread_names_the_remedy() -> None:
+    """The state that a check reads and changes belongs to the loop."""
     async with world() as there, there.connect("a") as client, zk.Mutex(client, DIRECTORY) as hold:
         for question in (hold.check, hold.remaining, lambda: hold.valid_until):
             with pytest.raises(RuntimeError, match=r"from_thread\.run"):
@@ -581,7 +581,7 @@ async def test_another_failure_keeps_the_callers_index(stage: Stage) -> None:
         hold.check()
 
 
-async def test_a_missing_node_of_the_callers_first_operation_is_no_loss(stage: Stage) -> None:
+async def test_a_missing_znode_of_the_callers_first_operation_is_not_a_loss(stage: Stage) -> None:
     async with stage.mutex as hold:
         with pytest.raises(zk.TransactionError) as caught:
             async with hold.transaction() as tx:
@@ -602,7 +602,7 @@ async def test_another_transaction_that_fails_inside_is_not_taken_for_the_holds(
         assert await stage.rival.exists("/result") is None
 
 
-async def test_a_hold_whose_znode_may_no_longer_be_read_says_so(stage: Stage) -> None:
+async def test_a_hold_whose_owner_may_no_longer_read_it_is_lost(stage: Stage) -> None:
     with pytest.raises(zk.LockLostError, match="may not read its znode"):
         async with stage.mutex as hold:
             nobody = zk.digest_id("somebody", "else")

@@ -1,4 +1,4 @@
-"""The names of contenders: made and read as kazoo and Curator do."""
+"""The names of contenders, built and parsed as kazoo and Curator do it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ ALL = [*MUTEXES.values(), *ELECTIONS.values(), *READERS.values(), *WRITERS.value
 
 @pytest.mark.parametrize("counter", [0, 7, 2147483647, 2147483648, -2147483648, -1, 12345678901])
 @pytest.mark.parametrize("layout", ALL, ids=lambda layout: f"{layout.name}-{layout.tag}")
-def test_a_name_is_read_as_it_is_made(layout: LockLayout, counter: int) -> None:
-    name = f"{layout.prefix(GUID)}{counter:010d}"  # what the server appends
+def test_a_built_name_is_parsed(layout: LockLayout, counter: int) -> None:
+    name = f"{layout.prefix(GUID)}{counter:010d}"  # the server appends it
     assert layout.tag_and_sequence_of(name) == (layout.tag, counter)
 
 
@@ -35,18 +35,18 @@ def test_a_name_is_read_as_it_is_made(layout: LockLayout, counter: int) -> None:
         f"{GUID}__rlock__0000000001",
         f"_c_{DASHED}-lock-0000000001",
         f"{GUID}__lock__0000000001__lock__",
-        f"{GUID}__lock__000000000\u0661",  # a digit, but none of the server's
+        f"{GUID}__lock__000000000\u0661",  # a digit, but not an ASCII digit
     ],
 )
-def test_a_name_of_another_make_is_no_contender(name: str) -> None:
+def test_a_name_of_another_form_is_not_a_contender(name: str) -> None:
     assert KAZOO.tag_and_sequence_of(name) is None
 
 
-def test_the_number_stands_behind_the_last_tag() -> None:
+def test_the_number_is_after_the_last_tag() -> None:
     assert KAZOO.tag_and_sequence_of("a__lock__0000000009__lock__0000000001") == ("__lock__", 1)
 
 
-def test_a_dash_belongs_to_curators_name_and_is_no_sign() -> None:
+def test_a_dash_belongs_to_curators_name_and_is_not_a_sign() -> None:
     assert MUTEXES["curator"].tag_and_sequence_of(f"_c_{DASHED}-lock-0000000005") == ("lock-", 5)
     assert MUTEXES["curator"].tag_and_sequence_of(f"_c_{DASHED}-lock--2147483648") == ("lock-", -(2**31))
 

@@ -1,4 +1,4 @@
-"""A contender's znode in a queue, also if its request, its reply or the znode itself is lost."""
+"""A contender's znode in a queue, even if its request, its reply or the znode itself is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many lists of a queue are asked for, and what waiters keep of them: exact figures."""
+"""Exact numbers of the lists that waiters request, and of the names that they keep."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def _settle() -> None:
 
 
 def _kept_names(directory: Iterable[str]) -> int:
-    """How many names of the directory all lists and the like in this process hold, however often."""
+    """Count the names of the directory in all lists, tuples and dicts of this process, with repetitions."""
     names = set(directory)
     gc.collect()
     kept = 0
@@ -74,8 +74,8 @@ async def test_waiters_keep_no_list_of_the_queue(kind: str) -> None:
             directory = "/s-__lock__" if kind == "semaphore" else "/q"
             names = await client.get_children(directory)
             assert len(names) >= MANY - 1
-            there.seen.clear()  # what the test's own server remembers
-            ours = len(names) + 100  # the list just read, and a few that are being made
+            there.seen.clear()  # remembered by the test's own server
+            ours = len(names) + 100  # the list just read, and a few that are being created
             of_server = 2 * len(names)  # the dev server's own children and ephemerals
             assert _kept_names(names) <= ours + of_server
             tasks.cancel_scope.cancel()
@@ -84,7 +84,7 @@ async def test_waiters_keep_no_list_of_the_queue(kind: str) -> None:
 # --- requests ------------------------------------------------------------------------------------------
 
 
-async def test_readers_that_are_let_in_together_share_one_list() -> None:
+async def test_readers_that_enter_together_share_one_list() -> None:
     async with _client() as (there, client), anyio.create_task_group() as tasks:
         lock = zk.ReadWriteLock(client, "/q")
         inside = 0
@@ -99,7 +99,7 @@ async def test_readers_that_are_let_in_together_share_one_list() -> None:
             for _ in range(MANY):
                 tasks.start_soon(read)
             await _settle()
-            # one each with its own creation; a queue that is not short is not listed again with the watch
+            # one each with its own create; a long queue is not listed again with the watch
             assert there.count(OpCode.GET_CHILDREN) <= 1 + MANY + 64
             del there.seen[:]
         await _settle()
@@ -107,7 +107,7 @@ async def test_readers_that_are_let_in_together_share_one_list() -> None:
         assert there.count(OpCode.GET_CHILDREN) == 1
 
 
-async def test_a_reader_behind_a_leading_writer_asks_once_for_a_long_list() -> None:
+async def test_a_reader_behind_a_first_writer_requests_a_long_list_once() -> None:
     async with _client() as (there, client), there.connect("b") as other:
         await client.create("/q", make_parents=True)
         async with other.pipeline() as pipe:
@@ -146,7 +146,7 @@ async def test_a_shared_list_goes_to_each_task_and_outlives_the_cancelled_ones()
         assert there.count(OpCode.GET_CHILDREN) == before + 1
 
 
-async def test_an_unsent_list_that_no_task_waits_for_any_longer_is_not_sent() -> None:
+async def test_an_unsent_list_without_a_waiter_is_not_sent() -> None:
     async with _client() as (there, client):
         await client.create("/q", make_parents=True)
         before = there.count(OpCode.GET_CHILDREN)
@@ -157,7 +157,7 @@ async def test_an_unsent_list_that_no_task_waits_for_any_longer_is_not_sent() ->
         assert there.count(OpCode.GET_CHILDREN) == before
 
 
-async def test_an_error_comes_to_each_task_as_its_own() -> None:
+async def test_each_task_gets_its_own_error() -> None:
     async with _client() as (_, client):
         listings = [share_list(recipe_api(client), "/missing", MUTEXES["kazoo"]) for _ in range(2)]
         errors = []
@@ -201,7 +201,7 @@ def test_one_order_answers_for_readers_and_writers() -> None:
     assert QueueOrder([], READERS["kazoo"]).first() is None
 
 
-def test_unexpected_names_are_those_of_strangers_and_of_other_libraries() -> None:
+def test_unexpected_names_include_those_of_other_libraries() -> None:
     kazoos = "a" * 32 + "__lock__0000000001"
     curators = "_c_12345678-1234-1234-1234-123456789012-lock-0000000002"
     order = QueueOrder([kazoos, curators, "stranger", "x0000000003"], MUTEXES["kazoo"])

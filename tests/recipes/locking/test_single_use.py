@@ -1,4 +1,4 @@
-"""Entering and leaving: in which task, through which object, and what becomes of a hold that is forgotten."""
+"""Entering and leaving, in any task and through any object, and holds that are forgotten."""
 
 # ruff: noqa: PT031, PT012, SIM117 - what comes out of a whole block is what these tests are about
 
@@ -63,13 +63,13 @@ async def _one_client(**options: Any) -> AsyncIterator[tuple[World, zk.Client]]:
 
 
 async def _enter_in_a_task(block: AbstractAsyncContextManager[Any]) -> Any:
-    """What entering gives, in a task of its own that has ended."""
+    """Enter in a separate task that has ended, and return the result."""
     entered: list[Any] = []
 
     async def enter() -> None:
         entered.append(await block.__aenter__())
 
-    # Natively: anyio ends a task with an error if it is still in a scope.
+    # A native task, because anyio ends a task with an error if it is still in a scope.
     if not trio.lowlevel.in_trio_run():
         return await asyncio.create_task(block.__aenter__())
     async with trio.open_nursery() as nursery:
@@ -131,7 +131,7 @@ async def test_a_cancellation_passes_through_a_block_left_elsewhere(
         assert there.znodes() <= STAYS
 
 
-async def test_a_loss_is_what_comes_out_of_a_block_left_elsewhere() -> None:
+async def test_a_block_left_elsewhere_raises_the_loss() -> None:
     async with _one_client() as (_, client):
         block = zk.Mutex(client, PATH)
         hold = await _enter_in_a_task(block)
@@ -145,7 +145,7 @@ async def test_a_loss_is_what_comes_out_of_a_block_left_elsewhere() -> None:
 
 
 async def test_the_loss_of_such_a_hold_cancels_nothing_later() -> None:
-    """Neither the end of the proof nor the loss reaches a task, and the loop does not spin."""
+    """Neither the end of the proof nor the loss cancels a task, and the loop does not spin."""
     async with _one_client() as (there, client):
         hold = await _enter_in_a_task(block := zk.Mutex(client, PATH))
         there.network.cut(source="a")
@@ -159,7 +159,7 @@ async def test_the_loss_of_such_a_hold_cancels_nothing_later() -> None:
 
 
 async def test_an_object_leaves_first_what_the_calling_task_entered() -> None:
-    """Then what a task left behind."""
+    """Then it leaves the uses of ended tasks."""
     async with _one_client() as (_, client):
         semaphore = zk.Semaphore(client, PATH, limit=3)
         async with semaphore as own:
@@ -175,7 +175,7 @@ async def test_an_object_leaves_first_what_the_calling_task_entered() -> None:
 @asyncio_only
 @holds
 async def test_wait_for_around_entering_as_up_to_python_3_11(make: Make) -> None:
-    """Case: `asyncio.wait_for(stack.enter_async_context(…), 3)` enters in a task of its own."""
+    """Case: `asyncio.wait_for(stack.enter_async_context(…), 3)` enters in a separate task."""
     async with _one_client() as (there, client):
         stack = AsyncExitStack()
         hold = await asyncio.create_task(stack.enter_async_context(make(client)))
@@ -221,7 +221,7 @@ async def test_a_forgotten_hold_is_released_and_the_log_says_so(
         hold = await _enter_in_a_task(make(client))
         gc.collect()
         await anyio.sleep(TIMEOUT)
-        hold.check()  # a hold that is in use is not forgotten, though nothing can leave it
+        hold.check()  # a hold that is in use is not forgotten, although nothing can leave it
         del hold
         gc.collect()
         await anyio.sleep(TIMEOUT / 8)
@@ -229,11 +229,11 @@ async def test_a_forgotten_hold_is_released_and_the_log_says_so(
         assert client.stats().holds == 0
         assert "never left, and nothing refers to the hold" in caplog.text
         async with zk.Mutex(client, PATH).acquire(wait=0):
-            pass  # the task stack has forgotten it, too
+            pass  # the task stack has no entry of it
 
 
 @asyncio_only  # trio does not let another task repair the scopes of this one
-async def test_a_hold_forgotten_by_a_living_task_is_no_obstacle_to_that_task() -> None:
+async def test_a_hold_forgotten_by_a_living_task_does_not_block_that_task() -> None:
     async with _one_client() as (there, client):
         with anyio.CancelScope():
             await zk.Mutex(client, PATH).__aenter__()
@@ -266,7 +266,7 @@ async def test_an_async_generator_that_is_never_closed(caplog: pytest.LogCapture
 
 @trio_only
 async def test_an_async_generator_that_is_never_closed_on_trio(caplog: pytest.LogCaptureFixture) -> None:
-    """trio closes it in a task of its own, and warns, too."""
+    """trio closes it in a separate task, and warns."""
     async with _one_client() as (there, client):
 
         async def numbers() -> AsyncIterator[int]:
@@ -288,7 +288,9 @@ async def test_an_async_generator_that_is_never_closed_on_trio(caplog: pytest.Lo
         assert "Enter and leave it in one task" in caplog.text
 
 
-async def test_a_client_that_ends_says_nothing_of_forgotten_holds(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_client_that_ends_logs_no_forgotten_holds(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with world() as there:
         async with there.connect("a") as client:
             hold = await _enter_in_a_task(zk.Mutex(client, PATH))
@@ -342,7 +344,7 @@ async def _take_permits(client: zk.Client, permits: int) -> None:
 
 
 @pytest.mark.parametrize("rival_wants", [0, 1, 2, 3])
-async def test_more_permits_are_refused_whatever_other_contenders_do(rival_wants: int) -> None:
+async def test_more_permits_are_refused_in_any_state_of_the_queue(rival_wants: int) -> None:
     async with _one_client() as (there, client), there.connect("b") as rival:
         async with zk.Semaphore(client, PATH, limit=3):
             async with anyio.create_task_group() as tasks:
@@ -383,7 +385,7 @@ async def test_the_id_of_an_ended_task_is_not_taken_for_the_task() -> None:
     """A later task may have the same id."""
     async with _one_client() as (_, client):
         semaphore = zk.Semaphore(client, PATH, limit=9)
-        for _ in range(5):  # each ends inside
+        for _ in range(5):  # each task ends inside its block
             await _enter_in_a_task(semaphore)
         for _ in range(5):
             with pytest.raises(RuntimeError, match="left by another task"):

@@ -1,4 +1,4 @@
-"""`acquire(wait=…)`: what it limits and reports, and what it leaves behind, for all that is queued for."""
+"""`acquire(wait=…)` of every recipe with a queue: its limit, its error, and the clean-up after it."""
 
 # ruff: noqa: SIM117 - what comes out of a whole block is what these tests are about
 
@@ -71,7 +71,7 @@ async def _two_clients() -> AsyncIterator[tuple[World, zk.Client, zk.Client]]:
 
 
 async def _never(block: AbstractAsyncContextManager[Any]) -> zk.AcquireTimeoutError:
-    """The error of a block that cannot be entered in time."""
+    """Return the error of a block that cannot be entered in time."""
     with pytest.raises(zk.AcquireTimeoutError) as raised:
         async with block:
             raise AssertionError("entered")
@@ -82,14 +82,14 @@ async def _never(block: AbstractAsyncContextManager[Any]) -> zk.AcquireTimeoutEr
 
 
 @kinds
-async def test_the_wait_ends_in_time_and_names_what_stood_in_the_way(kind: str) -> None:
+async def test_the_wait_ends_in_time_and_names_the_holder(kind: str) -> None:
     async with _two_clients() as (there, client, other):
         async with HOLDERS[kind](other) as hold:
             before = there.znodes()
             began = anyio.current_time()
             error = await _never(LOCKS[kind](client, wait=3))
             assert anyio.current_time() - began == pytest.approx(3)
-            assert there.znodes() - before <= STAYS  # its place is gone when the error is raised
+            assert there.znodes() - before <= STAYS  # its znode is removed when the error is raised
             hold.check()
         assert isinstance(error, TimeoutError)
         assert isinstance(error, zk.ZooKeeperError)
@@ -170,7 +170,7 @@ async def test_the_wait_for_a_connection_counts(kind: str) -> None:
         error = await _never(LOCKS[kind](client, wait=1))
         assert error.waiting_for == "connection"
         assert "for a connection" in str(error)
-        # the clean-up, of which nothing was sent, is waited for an eighth of a timeout
+        # the caller waits an eighth of a timeout for the clean-up, which could not be sent
         assert anyio.current_time() - began <= 1 + TIMEOUT / 8 + 0.01
         there.network.heal()
         await anyio.sleep(TIMEOUT)
@@ -196,8 +196,8 @@ async def test_a_holder_read_while_waiting_is_named_without_a_connection() -> No
 async def test_the_wait_for_the_first_proof_counts(kind: str) -> None:
     async with _two_clients() as (there, client, _):
         async with LOCKS[kind](client):
-            pass  # the first creation in a session is a transaction, too
-        await anyio.sleep(3 * TIMEOUT)  # so that the creation alone proves nothing
+            pass  # the first create in a session is also a transaction
+        await anyio.sleep(3 * TIMEOUT)  # so that the create alone proves nothing
         there.server.faults.delay_reply(1.0, OpCode.MULTI, session_id=client.session.id)
         began = anyio.current_time()
         error = await _never(LOCKS[kind](client, wait=0.5))
@@ -214,7 +214,7 @@ async def test_the_wait_for_the_first_proof_counts(kind: str) -> None:
 async def test_the_callers_own_scope_is_not_taken_for_the_limit(kind: str, limit: float) -> None:
     async with _two_clients() as (there, client, other):
         async with HOLDERS[kind](other):
-            with anyio.move_on_after(limit) as scope:  # 3.0: both are over at once, and the outer one counts
+            with anyio.move_on_after(limit) as scope:  # 3.0: both end together, and the outer one counts
                 await _never(LOCKS[kind](client, wait=5 if limit < 3 else 3 + 1e-6))
             assert scope.cancelled_caught
         await anyio.sleep(1)
@@ -225,7 +225,7 @@ async def test_the_callers_own_scope_is_not_taken_for_the_limit(kind: str, limit
 
 
 @kinds
-async def test_one_try_enters_or_gives_up_at_once(kind: str) -> None:
+async def test_one_try_enters_or_gives_up_immediately(kind: str) -> None:
     async with _two_clients() as (there, client, other):
         async with HOLDERS[kind](other):
             began = anyio.current_time()
@@ -254,11 +254,11 @@ async def test_one_try_gives_up_without_a_connection_and_sends_nothing(kind: str
 
 @kinds
 async def test_one_try_gives_up_when_the_connection_breaks(kind: str) -> None:
-    """Whatever request is on its way: it waits for no other connection, except for its clean-up."""
+    """Whichever request is on its way, it does not wait for another connection, except for its clean-up."""
     for opcode in (OpCode.CREATE, OpCode.GET_CHILDREN):
         async with _two_clients() as (there, client, _):
             async with LOCKS[kind](client):
-                pass  # the first creation in a session is a transaction
+                pass  # the first create in a session is a transaction
             fault = there.server.faults.lose_reply(opcode, session_id=client.session.id)
 
             async def cut(fault: Any = fault, there: World = there) -> None:
@@ -278,7 +278,7 @@ async def test_one_try_gives_up_when_the_connection_breaks(kind: str) -> None:
             assert there.znodes() <= STAYS
 
 
-async def test_one_try_of_a_client_that_is_over_says_so() -> None:
+async def test_one_try_of_a_client_that_is_over_raises() -> None:
     async with world() as there:
         async with there.connect("a") as client:
             pass
@@ -303,7 +303,7 @@ async def test_a_wrong_limit_is_refused_before_anything_is_sent(kind: str) -> No
         assert len(there.seen) == before
 
 
-def test_what_a_limit_may_be() -> None:
+def test_valid_limits() -> None:
     assert [check_wait(wait) for wait in (None, 0, 0.0, 3, 0.5, math.inf)] == [None, 0, 0, 3, 0.5, math.inf]
 
 
@@ -344,6 +344,6 @@ def _is_refused_or_cancelled(outcome: Outcome) -> None:
 async def test_cancelled_at_each_pass() -> None:
     assert await cancel_at_each_pass(_hold_for_a_moment, _is_held_or_cancelled, stays=STAYS) >= 15
     number = await cancel_at_each_pass(
-        _try_once, _is_refused_or_cancelled, stays=STAYS, surroundings=_a_rival
+        _try_once, _is_refused_or_cancelled, stays=STAYS, other_clients=_a_rival
     )
     assert number >= 10

@@ -85,11 +85,11 @@ MEANINGS = {
 
 
 @pytest.mark.parametrize(("code", "meaning"), MEANINGS.items())
-async def test_what_each_code_means(code: int, meaning: Meaning) -> None:
+async def test_the_meaning_of_each_code(code: int, meaning: Meaning) -> None:
     assert meaning_of(error_from_code(code)) is meaning
 
 
-async def test_in_a_transaction_only_our_own_znode_is_done_when_it_is_missing() -> None:
+async def test_in_a_transaction_only_a_missing_znode_of_ours_is_done() -> None:
     missing = partial(zk.TransactionError, error=zk.NoNodeError("/d/a"), operations=3)
     assert meaning_of(missing(1), own=[0, 1]) is Meaning.DONE
     assert meaning_of(missing(2), own=[0, 1]) is Meaning.UNKNOWN
@@ -98,7 +98,7 @@ async def test_in_a_transaction_only_our_own_znode_is_done_when_it_is_missing() 
 
 
 @each_recipe
-async def test_a_release_is_repeated_and_the_first_no_is_logged(
+async def test_a_release_is_repeated_and_the_first_negative_answer_is_logged(
     enter: Enter, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with _two_clients() as (there, client, other):
@@ -145,7 +145,7 @@ async def test_a_release_takes_a_task_only_to_repeat_its_delete() -> None:
 
 
 @each_recipe
-async def test_the_end_of_the_block_waits_an_eighth_of_a_timeout_and_the_rest_goes_on(enter: Enter) -> None:
+async def test_the_end_of_the_block_waits_an_eighth_of_a_timeout_and_the_rest_continues(enter: Enter) -> None:
     async with _two_clients() as (there, client, other):
         with refusing(there, client.session.id, _first_deletes(float("inf"))):
             async with enter(client):
@@ -159,10 +159,10 @@ async def test_the_end_of_the_block_waits_an_eighth_of_a_timeout_and_the_rest_go
 
 
 @pytest.mark.parametrize("wait", [None, 1.0])
-async def test_permits_that_may_be_taken_and_their_place_are_left_within_an_eighth(
+async def test_permits_of_unknown_outcome_are_left_within_an_eighth(
     wait: float | None,
 ) -> None:
-    """The server falls silent when it takes in the transaction that takes the permits."""
+    """The server stops answering when it receives the transaction that takes the permits."""
     async with _two_clients() as (there, client, _):
         semaphore = zk.Semaphore(client, "/d", limit=1)
         async with semaphore:
@@ -172,7 +172,7 @@ async def test_permits_that_may_be_taken_and_their_place_are_left_within_an_eigh
             if seen.opcode == OpCode.MULTI:
                 there.server.faults.hold_replies(session_id=client.session.id)
 
-        there.meanwhile = fall_silent
+        there.before_request = fall_silent
         began = anyio.current_time()
         with anyio.move_on_after(1.0), suppress(zk.AcquireTimeoutError):
             async with semaphore.acquire(wait=wait):
@@ -185,7 +185,7 @@ async def test_permits_that_may_be_taken_and_their_place_are_left_within_an_eigh
 
 @each_recipe
 async def test_a_clean_up_ends_with_its_session(enter: Enter) -> None:
-    """In another one it would remove what is not its own."""
+    """In another session it would remove znodes that are not its own."""
     async with _two_clients() as (there, client, _):
         with refusing(there, client.session.id, _first_deletes(float("inf"))):
             async with enter(client):
@@ -199,7 +199,7 @@ async def test_a_clean_up_ends_with_its_session(enter: Enter) -> None:
 
 @asyncio_only
 @each_recipe
-async def test_cancelled_natively_while_it_is_repeated_it_goes_on(enter: Enter) -> None:
+async def test_a_native_cancellation_does_not_end_the_repetitions(enter: Enter) -> None:
     async with _two_clients() as (there, client, _):
         with refusing(there, client.session.id, _first_deletes(5)):
 
@@ -218,7 +218,7 @@ async def test_cancelled_natively_while_it_is_repeated_it_goes_on(enter: Enter) 
 
 
 @pytest.mark.parametrize("name", ["mutex", "readers", "election"])
-async def test_one_try_does_not_take_a_znode_that_is_about_to_go_for_a_contender(name: str) -> None:
+async def test_one_try_ignores_a_znode_that_is_being_removed(name: str) -> None:
     async with _two_clients() as (there, client, other):
         one_try: dict[str, Enter] = {
             "mutex": lambda client: zk.Mutex(client, "/d").acquire(wait=0),
@@ -236,8 +236,8 @@ async def test_one_try_does_not_take_a_znode_that_is_about_to_go_for_a_contender
                 pass
 
 
-async def test_a_members_name_that_is_anothers_by_now_is_not_removed() -> None:
-    """The delete was applied, its answer was an error, and another client has come since."""
+async def test_a_name_that_another_client_has_taken_is_not_removed() -> None:
+    """The delete was applied, its answer was an error, and another client has created the znode since."""
     async with _two_clients() as (there, client, other):
         group = zk.Group(other, "/d")
 
@@ -277,13 +277,13 @@ async def test_a_client_that_is_closed_ends_its_clean_ups() -> None:
             with refusing(there, client.session.id, _first_deletes(5)):
                 async with zk.Mutex(client, "/d"):
                     pass
-        # what the end of the client waits for is bounded, and this was within it
+        # the wait at the end of the client is bounded, and this was shorter
         assert there.znodes() == {"/d"}
 
 
 @each_recipe
 async def test_leaving_block_and_client_is_bounded_while_no_server_answers(enter: Enter) -> None:
-    """The bound that 'Shut down cleanly' gives, for the default timeout."""
+    """The bound of the page 'Shut down cleanly', for the default timeout."""
     async with world() as there:
         async with there.connect("a", session_timeout=10) as client, enter(client):
             there.network.cut(source="a")

@@ -66,7 +66,7 @@ async def test_it_is_reported_on_entering_and_nothing_is_left(
 
 
 @each_recipe
-async def test_it_is_asked_once_for_each_directory_and_session(enter: Enter) -> None:
+async def test_each_directory_is_probed_once_in_a_session(enter: Enter) -> None:
     async with _two_clients() as (there, client, _):
         async with enter(client):
             pass
@@ -84,15 +84,15 @@ async def test_it_is_asked_once_for_each_directory_and_session(enter: Enter) -> 
 
 
 def _probes(there: World) -> int:
-    """How many transactions create and delete a znode of the probe's."""
+    """Count the transactions that create and delete a probe's znode."""
     return sum("/probe-" in str(seen.request) for seen in there.seen if seen.opcode == OpCode.MULTI)
 
 
-async def test_it_costs_no_round_trip() -> None:
-    """The request for the list leaves before the transaction is answered."""
+async def test_the_probe_costs_no_round_trip() -> None:
+    """The request for the list is sent before the transaction is answered."""
     async with _two_clients() as (there, client, _):
         held = there.server.faults.hold_replies(session_id=client.session.id)
-        there.meanwhile = lambda seen: held.release() if seen.opcode == OpCode.GET_CHILDREN else None
+        there.before_request = lambda seen: held.release() if seen.opcode == OpCode.GET_CHILDREN else None
         async with zk.Mutex(client, "/d"):
             pass
 
@@ -101,10 +101,10 @@ async def test_a_directory_that_the_client_creates_is_known_to_permit_it() -> No
     async with world() as there, there.connect("a") as client:
         async with zk.Mutex(client, "/new"):
             pass
-        assert _probes(there) == 1  # of the first try, which finds no directory
+        assert _probes(there) == 1  # the probe of the first try, which finds no directory
 
 
-async def test_with_an_acl_of_its_own_a_client_is_asked() -> None:
+async def test_a_directory_with_another_default_acl_is_probed() -> None:
     alice = ("digest", "alice:secret")
     async with world() as there, there.connect("a", auth=[alice], default_acl=zk.CREATOR_ALL_ACL) as client:
         async with zk.Mutex(client, "/new"):
@@ -117,8 +117,8 @@ async def test_with_an_acl_of_its_own_a_client_is_asked() -> None:
 
 
 @each_recipe
-async def test_a_refusal_at_the_end_is_raised_and_asked_about_the_next_time(enter: Enter) -> None:
-    """The ACL has changed meanwhile: the znode stays, and a second one behind it would wait for it."""
+async def test_after_a_refused_delete_the_directory_is_probed_again(enter: Enter) -> None:
+    """The ACL has changed in the block. The znode stays, and a second one behind it would wait for it."""
     async with _two_clients() as (there, client, admin):
         with pytest.raises(zk.NoAuthError):  # noqa: PT012
             async with enter(client):
@@ -133,7 +133,7 @@ async def test_a_refusal_at_the_end_is_raised_and_asked_about_the_next_time(ente
 
 
 @each_recipe
-async def test_what_a_refusal_left_is_removed_once_the_acl_permits_it(enter: Enter) -> None:
+async def test_a_znode_that_a_refusal_left_is_removed_once_the_acl_permits_it(enter: Enter) -> None:
     """The next contender of the same session would wait for it for ever."""
     async with _two_clients() as (there, client, admin):
         with pytest.raises(zk.NoAuthError):  # noqa: PT012

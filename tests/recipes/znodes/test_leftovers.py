@@ -54,7 +54,7 @@ async def _leave_behind(client: zk.Client, left: list[Left]) -> None:
 
 @asynccontextmanager
 async def _resumed(there: World, left: list[Left]) -> AsyncIterator[zk.Client]:
-    """A client that goes on with the session of one that has left these znodes."""
+    """A client that continues the session of one that has left these znodes."""
     async with there.connect("a", keep_session=True) as first:
         await _leave_behind(first, left)
         key = first.session.key
@@ -73,7 +73,7 @@ async def test_leftovers_are_removed(enter: Enter, left: list[Left]) -> None:
 
 
 @each_recipe
-async def test_those_of_other_sessions_are_waited_for(enter: Enter, left: list[Left]) -> None:
+async def test_znodes_of_other_sessions_are_waited_for(enter: Enter, left: list[Left]) -> None:
     async with world() as there, there.connect("other") as other:
         await _leave_behind(other, left)
         before = {path for path in there.znodes() if GUID in path or DASHED in path}
@@ -85,7 +85,7 @@ async def test_those_of_other_sessions_are_waited_for(enter: Enter, left: list[L
 
 
 @each_recipe
-async def test_what_the_session_owns_since_then_stays(enter: Enter, left: list[Left]) -> None:
+async def test_younger_znodes_of_the_session_stay(enter: Enter, left: list[Left]) -> None:
     async with world() as there, _resumed(there, []) as client:
         await _leave_behind(client, left)
         before = there.znodes()
@@ -96,8 +96,8 @@ async def test_what_the_session_owns_since_then_stays(enter: Enter, left: list[L
 
 
 @each_recipe
-async def test_a_younger_one_of_the_same_session_is_waited_for(enter: Enter, left: list[Left]) -> None:
-    """Two tasks of one client contend as usual, whichever of them comes first after the resumption."""
+async def test_a_younger_znode_of_the_same_session_is_waited_for(enter: Enter, left: list[Left]) -> None:
+    """Two tasks of one client contend as usual, in either order after the resumption."""
     entered: list[str] = []
     async with world() as there, _resumed(there, left) as client:
 
@@ -124,7 +124,7 @@ async def test_a_membership_is_taken_over() -> None:
         assert there.znodes() == {"/g"}
 
 
-async def test_a_membership_that_is_taken_over_is_nobody_elses() -> None:
+async def test_a_membership_is_taken_over_only_once() -> None:
     """Two members of one client and one name stay two."""
     async with (
         world() as there,
@@ -137,7 +137,7 @@ async def test_a_membership_that_is_taken_over_is_nobody_elses() -> None:
         assert (await client.get("/g/worker-7")).data == b"first"
 
 
-async def test_a_membership_that_may_not_be_written_is_an_error_and_goes() -> None:
+async def test_a_membership_that_may_not_be_written_is_an_error_and_is_removed() -> None:
     async with world() as there:
         async with there.connect("a", keep_session=True) as first:
             await first.create("/g")
@@ -150,7 +150,7 @@ async def test_a_membership_that_may_not_be_written_is_an_error_and_goes() -> No
             assert there.znodes() == {"/g"}
 
 
-async def test_a_delete_that_was_not_sent_before_the_client_ended_is_made_up_for() -> None:
+async def test_a_delete_that_was_not_sent_before_the_client_ended_is_sent_later() -> None:
     async with world() as there:
         async with there.connect("a", keep_session=True) as first:
             async with zk.Mutex(first, "/m"):

@@ -1,4 +1,4 @@
-"""Others in a mutex's directory: another library's contenders are waited for, the rest ignored, all named."""
+"""Unexpected children of a mutex's directory: foreign contenders block, all others are ignored."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DIRECTORY = "/locks/job"
 HEX = "0123456789abcdef0123456789abcdef"
 DASHED = "01234567-89ab-cdef-0123-456789abcdef"
 THEIRS = {"kazoo": f"_c_{DASHED}-lock-", "curator": f"{HEX}__lock__"}
-"""How the other family names its contenders, by our layout."""
+"""The prefixes of the foreign contenders, by our layout."""
 
 LAYOUTS = pytest.mark.parametrize("layout", ["kazoo", "curator"])
 
@@ -43,11 +43,11 @@ def _log(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @LAYOUTS
-def test_the_numbers_of_both_families_are_of_one_counter(layout: LockLayoutName) -> None:
+def test_foreign_and_our_sequence_numbers_are_of_one_counter(layout: LockLayoutName) -> None:
     ours, theirs = MUTEXES[layout].prefix("a" * 32), THEIRS[layout]
     top, bottom = 2**31 - 1, -(2**31)
     names = [f"{ours}{top - 1:010d}", f"{theirs}{top:010d}", f"{ours}{bottom:010d}", f"{theirs}-000000001"]
-    assert [entry.name for entry in in_order(reversed(names), MUTEXES[layout])] == names
+    assert [each.name for each in in_order(reversed(names), MUTEXES[layout])] == names
     before = [QueueOrder(names, MUTEXES[layout]).before(name, MUTEXES[layout]) for name in names]
     assert before == [None, *names[:-1]]
 
@@ -65,12 +65,12 @@ def test_the_numbers_of_both_families_are_of_one_counter(layout: LockLayoutName)
         f"{HEX}__rlock__0000000001",
     ],
 )
-def test_what_only_looks_like_a_contender_is_waited_for_by_nobody(name: str) -> None:
+def test_a_name_that_only_resembles_a_contender_is_ignored(name: str) -> None:
     own = f"{HEX}__lock__0000000002"
     assert in_order([name, own], MUTEXES["kazoo"]) == [QueuedName(own, 2, "__lock__")]
 
 
-def test_goes_names_are_curators() -> None:
+def test_names_of_the_go_client_are_curators() -> None:
     own = f"{HEX}__lock__0000000002"
     order = QueueOrder([own, f"_c_{HEX}-lock-0000000001"], MUTEXES["kazoo"])
     assert order.before(own, MUTEXES["kazoo"]) is not None
@@ -78,7 +78,7 @@ def test_goes_names_are_curators() -> None:
 
 @LAYOUTS
 @pytest.mark.anyio
-async def test_one_that_came_before_is_waited_for(
+async def test_a_foreign_contender_that_came_first_is_waited_for(
     layout: LockLayoutName, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
@@ -88,7 +88,7 @@ async def test_one_that_came_before_is_waited_for(
         for _ in range(3):
             with pytest.raises(zk.AcquireTimeoutError):
                 await mutex.acquire(wait=0).__aenter__()
-        (line,) = _log(caplog)  # once, and it is named
+        (line,) = _log(caplog)  # logged once, with its name
         assert theirs.rpartition("/")[2] in line
         assert DIRECTORY in line
         assert "all contenders on a path must use the same layout" in line
@@ -113,8 +113,8 @@ async def test_one_that_came_before_is_waited_for(
 
 @LAYOUTS
 @pytest.mark.anyio
-async def test_one_that_comes_later_is_not_waited_for(layout: LockLayoutName) -> None:
-    """Clients that take both families into account would wait for us: both would wait for ever."""
+async def test_a_later_foreign_contender_is_not_waited_for(layout: LockLayoutName) -> None:
+    """A client that waits for both kinds would wait for us: both would wait for ever."""
     async with _two_clients() as (_, client, other):
         mutex, waiting = (zk.Mutex(client, DIRECTORY, layout=layout) for _ in range(2))
         got = anyio.Event()
@@ -133,7 +133,9 @@ async def test_one_that_comes_later_is_not_waited_for(layout: LockLayoutName) ->
 
 
 @pytest.mark.anyio
-async def test_strangers_are_ignored_and_each_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_unexpected_children_are_ignored_and_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """Case 78."""
     caplog.set_level(logging.WARNING)
     async with _two_clients() as (_, client, _other):
@@ -167,10 +169,10 @@ async def test_strangers_are_ignored_and_each_is_named_once(caplog: pytest.LogCa
     ],
 )
 @pytest.mark.anyio
-async def test_what_another_recipe_has_made_is_told_apart(
+async def test_the_znode_of_another_recipe_is_logged_with_its_recipe(
     name: str, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Two recipes on one path are a mistake that nobody else would tell."""
+    """Two recipes on one path are a mistake that no other log line would show."""
     caplog.set_level(logging.WARNING)
     async with _two_clients() as (_, client, _other):
         await client.create(f"{DIRECTORY}/{name}")
@@ -180,7 +182,7 @@ async def test_what_another_recipe_has_made_is_told_apart(
 
 
 @pytest.mark.anyio
-async def test_a_crowd_of_strangers_fills_neither_the_log_nor_the_memory(
+async def test_many_unexpected_children_fill_neither_the_log_nor_the_memory(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.WARNING)
