@@ -1,4 +1,4 @@
-"""SASL with the whole client, in memory and in virtual time: who is accepted, and each refusal."""
+"""SASL with the whole client, in memory and in virtual time: accepted clients, and each refusal."""
 
 # ruff: noqa: PT012 - what comes out of a whole block is what these tests are about
 

@@ -1,6 +1,6 @@
 """Runs one `ClientSide` over one stream: read, write, timer. It knows nothing of ZooKeeper's protocol.
 
-There are two tasks: the caller's reads and keeps the time, a second one writes, so that only one ever sends.
+There are two tasks: the caller's task reads and keeps the time; a second one writes, so only one ever sends.
 Everything queued in one pass of the scheduler leaves in one `send`; every whole frame of a received chunk is
 handled before the next wake-up. A client spends its time in system calls, not in Python.
 """
@@ -177,7 +177,7 @@ class Connection:
     def look_at_clock(self) -> float:
         """Return the time, and notice first whether the loop was blocked until now.
 
-        A late timer shows it. The connection looks at the clock often enough to know the length of the block.
+        A late timer reveals a block. The connection looks at the clock often enough to know its length.
         """
         now = self._now()
         if now > self._due_at:

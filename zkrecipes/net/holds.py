@@ -55,7 +55,7 @@ class Holds:
 
     Attributes:
         waiting: the guards whose tasks wait for a change.
-        blocked: the loop's blocks since the newest proof, for the errors of the holds lost by them.
+        blocked: describes the loop's block since the newest proof, for the errors of holds that it ends.
     """
 
     def __init__(

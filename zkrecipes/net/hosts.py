@@ -19,8 +19,8 @@ __all__ = ["HostList"]
 
 _PAUSE_FIRST: Final = 0.1
 _PAUSE_GROWS: Final = 1.5
-"""Less than the usual factor 2: most outages are elections of less than a second, and half of what a pause is
-too long is waited in vain."""
+"""Less than the usual factor 2: most outages are elections of less than a second, and on average half of a
+pause that is too long is wasted."""
 _PAUSE_MAX: Final = 5.0
 _GROWTHS_MAX: Final = 20
 

@@ -195,7 +195,7 @@ class PendingRequest(Ticket, Generic[T]):
             )
 
     async def _wait_for_event(self) -> None:
-        """Wait beside the one task that is parked, which is rare."""
+        """Wait for an event, because another task is parked already, which is rare."""
         if self._done is None:
             self._done = anyio.Event()
         await self._done.wait()

@@ -2,7 +2,7 @@
 
 Kerberos' library waits a minute for a KDC that is silent, and cannot be interrupted. In anyio's threads it
 would keep the caller's own work in threads waiting, and on asyncio the end of the process. So these steps
-have separate threads: few, and no task waits for those that were given up.
+run in a few separate threads, and no task waits for those that were given up.
 """
 
 from __future__ import annotations

@@ -69,8 +69,8 @@ class Session:
     """A session with a ZooKeeper ensemble.
 
     Attributes:
-        resumed_zxid: if this client resumed the session of an earlier client, a transaction between theirs:
-            the session's znodes of later transactions are this client's. Otherwise 0.
+        resumed_zxid: a transaction between the last of an earlier client and the first of this one, if this
+            client has resumed the session; otherwise 0. Znodes of later transactions are this client's.
     """
 
     def __init__(self, record: SessionRecord) -> None:
@@ -207,5 +207,5 @@ class SessionRecord:
 
 
 def plain_reason(error: ZooKeeperError) -> str:
-    """Return the reason that `error` gives, without the words around it; its whole text if it gives none."""
+    """Return the reason that `error` gives; its whole text if it gives none."""
     return str(getattr(error, "reason", "") or error)

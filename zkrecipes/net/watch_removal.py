@@ -66,7 +66,7 @@ class WatchRemover:
         self._removals: list[PendingRequest[None]] = []
 
     def unwatch(self, owner: WatchOwner) -> None:
-        """Drop the watches of `owner`, whose block has been left, and the server's if no other owner does."""
+        """Drop the watches of `owner`, whose block has been left, and the server's that no owner needs."""
         owner.left()
         if self._drop_slice(owner) == _DROPPED_SLICE:
             self._carrier.start_task(self._drop_rest, owner)

@@ -37,7 +37,7 @@ _ACCEPT_PAUSE = 0.1
 
 
 class Stream(Protocol):
-    """Bytes in both directions, in order.
+    """A stream of bytes in both directions, in order.
 
     One task may send while another receives; two tasks must not send at once, nor receive at once. A call
     that does not wait need not be a checkpoint.
@@ -99,7 +99,7 @@ class Network(Protocol):
         it. Leaving stops listening and cancels the handlers that still run.
 
         Raises:
-            OSError: the address cannot be listened on.
+            OSError: the listener cannot be bound to the address.
         """
 
 

@@ -25,7 +25,7 @@ _WRONG_NAME: Final = (62, 64)
 # 3.13 on (`ssl.create_default_context`).
 _STRICT: Final = range(80, 95)
 
-# The alerts about a certificate or the lack of one (RFC 8446, 6.2). Java 17 sends the first for a lack.
+# The alerts about a certificate or the lack of one (RFC 8446, 6.2). Java 17 sends the first if there is none.
 _CERTIFICATE_ALERTS: Final = frozenset(
     "BAD_CERTIFICATE CERTIFICATE_REQUIRED CERTIFICATE_UNKNOWN CERTIFICATE_EXPIRED CERTIFICATE_REVOKED "
     "UNSUPPORTED_CERTIFICATE UNKNOWN_CA ACCESS_DENIED".split()
