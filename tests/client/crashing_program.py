@@ -1,7 +1,7 @@
-"""A program that ends in an error, in a way that its argument names; its password is in `$SECRET`.
+"""A program that ends in an error, which its argument selects; its password is in `$SECRET`.
 
-It logs everything, and its crash is told as crash reporters do: with the local variables of each frame of the
-library. Its own frames have the password, as any caller's have.
+It logs everything, and prints its crash as crash reporters do: with the local variables of each frame of the
+library. Its own frames contain the password, as the frames of any caller do.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def has_news(changed: ChangedPaths) -> bool:
     return changed.has_news
 
 
-async def test_each_path_that_has_changed_is_told_once() -> None:
+async def test_each_changed_path_is_reported_once() -> None:
     async with world() as there, there.connect("a") as client:
         api = recipe_api(client)
         async with api.changed_paths() as changed:
@@ -56,7 +56,7 @@ async def test_paths_are_those_that_the_client_sees() -> None:
             assert await changed.wait() == ["/a"]
 
 
-async def test_answers_are_not_kept_however_many_watches_are_set_before_somebody_looks() -> None:
+async def test_answers_are_not_kept_however_many_watches_are_set_before_a_wait() -> None:
     async with world() as there, there.connect("a") as client:
         api = recipe_api(client)
         async with api.changed_paths() as changed:

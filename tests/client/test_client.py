@@ -179,7 +179,7 @@ async def test_a_znode_is_made_with_its_stat_in_one_request_where_the_server_can
         assert await client.create("/u", ttl=0.001) == "/u"
 
 
-async def test_a_server_whose_extended_types_are_off_is_told_apart_from_an_old_one() -> None:
+async def test_a_server_without_extended_types_is_distinguished_from_an_old_one() -> None:
     async with world() as there, there.connect("a") as client:
         for create in (client.create, client.create_with_stat):
             with pytest.raises(zk.UnimplementedError, match="extendedTypesEnabled"):

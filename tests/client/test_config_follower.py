@@ -1,4 +1,4 @@
-"""A client that follows the ensemble's own list of members, and one that is told another list."""
+"""A client that follows the ensemble's list of members, and `update_hosts` with another list."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ async def test_some_move_to_a_new_member_and_the_others_stay() -> None:
         tasks.cancel_scope.cancel()
 
 
-async def test_a_client_alone_with_its_server_stays_there_when_nobody_is_listed() -> None:
+async def test_a_client_stays_with_a_standalone_server_that_lists_no_members() -> None:
     async with world() as there, _writer(there) as writer:
         doors = Doors(there)
         async with _following(there, doors, "zk1") as client:

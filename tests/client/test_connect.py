@@ -361,7 +361,7 @@ async def test_a_session_that_is_kept_goes_on_in_another_client_with_its_ephemer
         assert len(there.server.processor.sessions) == 0
 
 
-async def test_a_session_that_is_kept_expires_where_nobody_resumes_it() -> None:
+async def test_a_kept_session_expires_if_no_client_resumes_it() -> None:
     async with world() as there:
         async with there.connect("a", keep_session=True) as first:
             await first.create("/mine", ephemeral=True)

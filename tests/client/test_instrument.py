@@ -1,4 +1,4 @@
-"""What an instrument is told, and what `stats` shows."""
+"""The calls of an instrument, and the figures of `stats`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Notes(zk.Instrument):
 
 
 class Broken(zk.Instrument):
-    """Fails whatever it is told."""
+    """Raises in every method."""
 
     def request_started(self, request: zk.ObservedRequest) -> None:
         raise ZeroDivisionError(request)
@@ -47,7 +47,7 @@ class Broken(zk.Instrument):
         raise ZeroDivisionError(change)
 
 
-async def test_each_request_is_told_from_start_to_finish() -> None:
+async def test_each_request_is_reported_from_start_to_finish() -> None:
     notes = Notes()
     async with world() as there, there.connect("a", instrument=notes) as client:
         await client.create("/n", b"data")
@@ -64,7 +64,7 @@ async def test_each_request_is_told_from_start_to_finish() -> None:
         assert get.reply_size > len(b"data")
 
 
-async def test_a_request_that_fails_is_told_with_its_error() -> None:
+async def test_a_failed_request_is_reported_with_its_error() -> None:
     notes = Notes()
     async with world() as there, there.connect("a", instrument=notes) as client:
         with pytest.raises(zk.NoNodeError) as caught:
@@ -122,7 +122,7 @@ async def test_a_view_is_observed_with_full_paths() -> None:
         assert ("create", "/app/n") in notes.operations
 
 
-async def test_reconnects_and_new_sessions_are_told() -> None:
+async def test_reconnects_and_new_sessions_are_reported() -> None:
     notes = Notes()
     async with world() as there, there.connect("a", instrument=notes) as client:
         first = client.session.id
@@ -143,7 +143,7 @@ async def test_reconnects_and_new_sessions_are_told() -> None:
     ]
 
 
-async def test_an_instrument_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_error_in_an_instrument_affects_no_request(caplog: pytest.LogCaptureFixture) -> None:
     async with world() as there, there.connect("a", instrument=Broken()) as client:
         await client.create("/n", b"data")
         assert (await client.get("/n")).data == b"data"

@@ -1,4 +1,4 @@
-"""JAAS files: what they say about us, however they are written, and what cannot be followed."""
+"""JAAS files: the mechanisms that they describe, in every spelling, and the errors of unsupported files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def why_not(file: Path, text: str, section: str = "Client") -> str:
-    """What is said of a file that cannot be followed, without the file's name."""
+    """Return the error about an unsupported file, without the file's name."""
     file.write_text(text, "utf-8")
     with pytest.raises(ValueError, match="jaas") as caught:
         read_jaas(file, section)
@@ -156,7 +156,7 @@ def test_kerberos_from_a_keytab_or_a_cache(
         (BOB.replace('"bob"', '"${user.name}"'), "username must not refer to a system property of Java"),
     ],
 )
-def test_what_a_file_lacks_is_told(file: Path, text: str, reason: str) -> None:
+def test_a_file_that_lacks_something_is_refused(file: Path, text: str, reason: str) -> None:
     assert reason in why_not(file, text)
 
 
@@ -167,7 +167,7 @@ def test_what_a_file_lacks_is_told(file: Path, text: str, reason: str) -> None:
         ("useTicketCache=false", "Krb5LoginModule must have useKeyTab or useTicketCache"),
     ],
 )
-def test_what_kerberos_lacks_is_told(file: Path, options: str, reason: str) -> None:
+def test_a_kerberos_section_that_lacks_something_is_refused(file: Path, options: str, reason: str) -> None:
     text = f"Client {{ com.sun.security.auth.module.Krb5LoginModule required {options}; }};"
     assert reason in why_not(file, text)
 
@@ -187,11 +187,11 @@ def test_what_kerberos_lacks_is_told(file: Path, options: str, reason: str) -> N
         ("Client {};", "line 1: expected a name or a value"),
     ],
 )
-def test_a_file_that_is_broken_is_told_by_line(file: Path, text: str, reason: str) -> None:
+def test_a_syntax_error_names_its_line(file: Path, text: str, reason: str) -> None:
     assert why_not(file, text).startswith(reason)
 
 
-def test_a_file_in_another_encoding_is_told(file: Path) -> None:
+def test_a_file_in_another_encoding_is_refused(file: Path) -> None:
     file.write_bytes(BOB.replace("bob", "zoë").encode("latin-1"))
     with pytest.raises(ValueError, match="the file must be encoded in UTF-8"):
         read_jaas(file)

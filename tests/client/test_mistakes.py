@@ -1,4 +1,4 @@
-"""Mistakes that every user makes once: each message says what is wrong, and what would be right."""
+"""Mistakes that every user makes once: each message names the mistake and the remedy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Doing = Callable[[World, zk.Client], Awaitable[object] | object]
 
 @dataclass(frozen=True)
 class Mistake:
-    """What is done, and what the error must be and say."""
+    """A mistake, and the error that it must raise."""
 
     name: str
     do: Doing

@@ -1,4 +1,4 @@
-"""What older servers do not have is refused with its name and release, and is never sent."""
+"""An operation that an older server lacks is refused with its name and release, and is never sent."""
 
 from __future__ import annotations
 

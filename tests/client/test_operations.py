@@ -188,7 +188,7 @@ def test_identities_and_numbers_come_bare(operations: Operations) -> None:
     assert operations.get_all_children_number("/").convert(ChildrenNumberReply(3)) == 3
 
 
-def test_members_are_one_string_and_nobody_is_null(operations: Operations) -> None:
+def test_members_are_one_string_and_an_empty_list_is_null(operations: Operations) -> None:
     joining = operations.reconfig(joining=["server.1=a:1:2;3", "server.2=b:1:2;3"], leaving=[3, "4"])
     assert joining.request == ReconfigRequest("server.1=a:1:2;3,server.2=b:1:2;3", "3,4", None, -1)
     members = operations.reconfig(new_members=["server.1=a:1:2;3"], from_version=2**40)

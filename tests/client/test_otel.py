@@ -1,4 +1,4 @@
-"""What OpenTelemetry is given of a client."""
+"""The spans and metrics of a client."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_a_failure_is_a_span_with_its_error() -> None:
         assert span.attributes["error.type"] == "NoNodeError"
 
 
-async def test_the_metrics_tell_durations_bytes_and_session_changes() -> None:
+async def test_the_metrics_contain_durations_bytes_and_session_changes() -> None:
     collected = Collected()
     async with world() as there, there.connect("a", instrument=collected.instrument) as client:
         await client.create("/n", SECRET)
@@ -102,7 +102,7 @@ async def test_the_metrics_tell_durations_bytes_and_session_changes() -> None:
         assert dict(connected.attributes)["zookeeper.session.state"] == "connected"
 
 
-async def test_what_nobody_waits_for_any_longer_is_called_cancelled() -> None:
+async def test_a_request_whose_caller_stopped_waiting_is_called_cancelled() -> None:
     collected = Collected()
     async with world() as there, there.connect("a", instrument=collected.instrument) as client:
         there.server.faults.hold_replies()

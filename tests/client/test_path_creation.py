@@ -1,4 +1,4 @@
-"""What takes several requests: ensure_path, and create with its parents."""
+"""`ensure_path`, and `create` with its parents: several requests each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What recipes may use beyond the client."""
+"""The interface of a client to its recipes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def test_an_errand_is_sent_again_until_it_is_answered() -> None:
         assert there.znodes() == set()
 
 
-async def test_an_errand_goes_on_when_nobody_waits_for_it_any_longer() -> None:
+async def test_an_idempotent_request_continues_after_the_wait_for_it_ends() -> None:
     async with world() as there, there.connect("a") as client:
         await client.create("/n")
         there.network.cut()
@@ -65,7 +65,7 @@ async def test_an_errand_goes_on_when_nobody_waits_for_it_any_longer() -> None:
         assert there.znodes() == set()
 
 
-async def test_an_errand_ends_with_its_session() -> None:
+async def test_an_idempotent_request_ends_with_its_session() -> None:
     async with world() as there, there.connect("a") as client:
         await client.create("/n")
         await there.server.refuse()
@@ -80,7 +80,7 @@ async def test_an_errand_ends_with_its_session() -> None:
         assert await client.exists("/n") is not None
 
 
-async def test_an_errand_that_is_answered_is_finished() -> None:
+async def test_an_answered_idempotent_request_is_done() -> None:
     async with world() as there, there.connect("a") as client:
         api = recipe_api(client)
         errand = api.submit(api.operations.delete("/missing"), is_idempotent=True)

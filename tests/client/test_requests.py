@@ -1,4 +1,4 @@
-"""What becomes of requests: their order, connections that break, sessions that end, wrong arguments."""
+"""Requests: their order, connections that break, sessions that end, wrong arguments."""
 
 # ruff: noqa: PT012, SIM117 - what comes out of a whole block is what these tests are about
 
@@ -332,7 +332,7 @@ WRONG: list[tuple[Call, type[Exception], str]] = [
 ]
 
 
-async def test_what_a_caller_gets_wrong_is_told_before_anything_is_sent() -> None:
+async def test_a_wrong_argument_is_refused_before_anything_is_sent() -> None:
     """Case 45."""
     network = MemoryNetwork(record=True)
     async with (
@@ -349,7 +349,7 @@ async def test_what_a_caller_gets_wrong_is_told_before_anything_is_sent() -> Non
             client.chroot("a")
 
 
-async def test_what_a_caller_gets_wrong_in_a_block_is_told_at_once_and_nothing_is_sent() -> None:
+async def test_a_wrong_argument_in_a_block_is_refused_at_once_and_nothing_is_sent() -> None:
     async with world() as there, there.connect("a") as client:
         for wrong in ("create", "set", "delete", "check"):
             with pytest.raises(ValueError, match="'a' must start with a slash"):
@@ -363,7 +363,7 @@ async def test_what_a_caller_gets_wrong_in_a_block_is_told_at_once_and_nothing_i
         assert there.seen == []
 
 
-async def test_the_same_wrong_argument_is_told_while_there_is_no_connection() -> None:
+async def test_a_wrong_argument_is_refused_without_a_connection() -> None:
     async with world() as there, there.connect("a", max_packet_size=100_000) as client:
         await _suspend(there, client)
         for call, kind, message in WRONG:

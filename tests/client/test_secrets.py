@@ -1,4 +1,4 @@
-"""What a program that crashes leaves behind shows no secret: log, traceback, error, and local variables."""
+"""A crash shows no secret: not in the log, the traceback, the error or the local variables."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ async def test_connected_is_announced_when_requests_flow() -> None:
             assert (await client.get("/mine")).data == b"1"
 
 
-async def test_a_read_only_server_is_told_by_the_state() -> None:
+async def test_the_state_shows_a_read_only_server() -> None:
     """Case 24."""
     network = MemoryNetwork()
 
@@ -165,7 +165,7 @@ async def test_a_full_server_is_found_behind_the_name_of_the_read_only_one(troub
             assert await client.create("/a") == "/a"
 
 
-async def test_nobody_looks_for_a_full_server_once_the_read_only_one_is_gone() -> None:
+async def test_the_search_for_a_read_write_server_ends_with_the_read_only_one() -> None:
     async with world() as there, scripted(there.network, "alone", greet=accept_all(read_only=True)):
         async with zk.connect("alone", read_only=True, network=there.network) as client:
             alone = client.session.id
@@ -364,7 +364,7 @@ async def test_a_session_that_was_given_up_is_closed_first_and_only_then_a_new_o
         old = client.session
         await client.create("/mine", ephemeral=True)
         await anyio.sleep(2)
-        there.server.pause()  # its clock stands: by itself it would never expire the session
+        there.server.pause()  # its clock stops, so the server alone would never expire the session
         await old.wait_closed()
         assert old.state is SessionState.EXPIRED
         await anyio.sleep(3)
@@ -414,7 +414,7 @@ async def test_a_process_that_slept_longer_than_its_session_does_not_take_old_by
             tasks.start_soon(client.exists, "/a")
             await anyio.sleep(1)
             held.release()  # the reply is on its way …
-            block_the_loop(TIMEOUT + 1)  # … and so long nobody reads it
+            block_the_loop(TIMEOUT + 1)  # … and no task reads it for this long
             first = await anext(changes)
             second = await anext(changes)
         assert (first.session_id, first.state) == (old.id, SessionState.SUSPENDED)
@@ -501,7 +501,7 @@ async def test_an_error_of_the_block_that_comes_out_when_it_is_cancelled_is_bare
 # --- a session that moves --------------------------------------------------------------------------------
 
 
-async def test_a_session_that_moved_is_told_to_the_caller_and_attached_again() -> None:
+async def test_a_moved_session_is_reported_to_the_caller_and_attached_again() -> None:
     """Case 22."""
     network = MemoryNetwork()
     answers = 0
@@ -523,7 +523,7 @@ async def test_a_session_that_moved_is_told_to_the_caller_and_attached_again() -
         assert client.session is session
 
 
-async def test_a_session_that_moved_is_attached_again_where_only_a_transaction_tells() -> None:
+async def test_a_moved_session_that_only_a_transaction_reveals_is_attached_again() -> None:
     """Case 22, on servers before 3.5: they leave the connection open, and no write succeeds on it."""
     network = MemoryNetwork()
     greetings = 0

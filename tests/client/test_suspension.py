@@ -1,4 +1,4 @@
-"""A machine that was suspended: the loop's clock stood, and the servers' went on."""
+"""A suspended machine: the loop's clock stops, and the clocks of the servers continue."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Suspend = Callable[[float], None]
 
 @pytest.fixture
 def suspend(monkeypatch: pytest.MonkeyPatch) -> Suspend:
-    """Let so many seconds pass that the loop's clock does not count."""
+    """Let this many seconds pass without a change of the loop's clock."""
     uncounted = [7.0]
     monkeypatch.setattr(suspend_detection, "uncounted_time", lambda: uncounted[0])
 
@@ -30,7 +30,7 @@ def suspend(monkeypatch: pytest.MonkeyPatch) -> Suspend:
     return let_pass
 
 
-async def test_a_holder_that_was_suspended_for_too_long_is_told_when_it_looks(suspend: Suspend) -> None:
+async def test_a_holder_that_was_suspended_for_too_long_learns_it_from_check(suspend: Suspend) -> None:
     """Case 20."""
     async with world() as there, there.connect("a") as client:
         with pytest.raises(zk.LockLostError):  # noqa: PT012 - where it comes out is the point

@@ -131,7 +131,7 @@ async def test_containers_and_ttl_nodes_may_be_made_in_a_transaction() -> None:
         ((0, -4242, -2), 1, zk.UnknownServerError),
     ],
 )
-async def test_the_first_failure_is_told_whatever_the_codes_around_it(
+async def test_the_first_failure_is_reported_whatever_the_codes_around_it(
     codes: tuple[int, ...], index: int, kind: type[zk.ServerError]
 ) -> None:
     network = MemoryNetwork()

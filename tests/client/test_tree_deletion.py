@@ -1,4 +1,4 @@
-"""Deleting a tree while others change it, over broken connections, and what is left when it is cut short."""
+"""Deleting a tree while others change it, over broken connections, and the rest after a cancellation."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def plant(client: zk.Client, paths: tuple[str, ...] = TREE) -> None:
 
 
 def apply(there: World, request: Any) -> None:
-    """Let somebody else change the tree right now, ahead of the request that was just taken in."""
+    """Let another client change the tree now, before the request that the server has just read."""
     processor = there.server.processor
     processor.zxid += 1
     WRITES[request.opcode](processor._change(0, [], _MOMENT), request)  # noqa: SLF001 - between two requests

@@ -64,7 +64,7 @@ async def test_a_wait_after_the_block_was_left_raises_at_once(enter: Enter, wait
 
 
 @every_block
-async def test_a_task_that_waits_is_told_when_another_one_leaves_the_block(enter: Enter, wait: Wait) -> None:
+async def test_leaving_the_block_wakes_another_task_that_waits(enter: Enter, wait: Wait) -> None:
     async with world() as there, there.connect("a") as client:
         await client.create("/n")
         async with anyio.create_task_group() as tasks, enter(client) as entered:
@@ -83,7 +83,7 @@ async def test_on_a_server_without_persistent_watches_it_is_the_same() -> None:
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["iterable", "async iterable"])
-async def test_a_task_that_waits_for_a_reply_is_told_when_the_stream_is_left(is_async: bool) -> None:
+async def test_leaving_the_stream_wakes_a_task_that_waits_for_a_reply(is_async: bool) -> None:
     async with world() as there, there.connect("a") as client:
         operations = [client.operations.exists("/n")] * 3
 
@@ -99,7 +99,7 @@ async def test_a_task_that_waits_for_a_reply_is_told_when_the_stream_is_left(is_
         held.release()
 
 
-async def test_a_task_that_waits_for_a_result_is_told_when_the_pipeline_is_left_with_an_error() -> None:
+async def test_leaving_the_pipeline_with_an_error_wakes_a_task_that_waits_for_a_result() -> None:
     async with world() as there, there.connect("a") as client:
         held = there.server.faults.hold_replies(session_id=client.session.id)
         async with anyio.create_task_group() as tasks:
@@ -112,7 +112,7 @@ async def test_a_task_that_waits_for_a_result_is_told_when_the_pipeline_is_left_
         held.release()
 
 
-async def test_a_task_that_walks_is_told_when_the_walk_is_left() -> None:
+async def test_leaving_the_walk_wakes_a_task_that_iterates() -> None:
     async with world() as there, there.connect("a") as client:
         held = there.server.faults.hold_replies(session_id=client.session.id)
         async with anyio.create_task_group() as tasks, client.walk("/") as znodes:

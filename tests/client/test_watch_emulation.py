@@ -58,7 +58,7 @@ async def _wait_until_set(there: World) -> None:
 
 
 @pytest.mark.parametrize("version", ["3.4.14", None])
-async def test_each_change_of_the_znode_is_told(version: str | None) -> None:
+async def test_each_change_of_the_znode_is_reported(version: str | None) -> None:
     async with _old(version=version) as (there, old, client, other), client.watch("/n") as events:
         await _wait_until_set(there)
         changes = [
@@ -76,7 +76,7 @@ async def test_each_change_of_the_znode_is_told(version: str | None) -> None:
         assert set(old.opcodes_seen) <= OPCODES_3_4
 
 
-async def test_what_changes_at_the_very_beginning_of_the_block_is_told() -> None:
+async def test_a_change_at_the_start_of_the_block_is_reported() -> None:
     async with _old() as (_, _, client, other):
         await other.create("/n")
         async with client.watch("/n") as events:
@@ -92,7 +92,7 @@ async def test_a_znode_that_may_not_be_read_cannot_be_watched() -> None:
                 raise AssertionError("nothing would be told")
 
 
-async def test_a_connection_that_is_lost_while_the_watch_is_set_again_is_told() -> None:
+async def test_a_connection_loss_while_the_watch_is_set_again_is_reported() -> None:
     async with _old() as (there, _, client, other):
         await other.create("/n")
         async with client.watch("/n") as events:
@@ -104,7 +104,7 @@ async def test_a_connection_that_is_lost_while_the_watch_is_set_again_is_told() 
             assert await _told(events, 2) == [(EventType.RESYNC, "/n"), (EventType.DATA_CHANGED, "/n")]
 
 
-async def test_changes_that_follow_fast_are_told_as_far_as_they_can_be() -> None:
+async def test_fast_changes_are_reported_as_far_as_the_stats_show_them() -> None:
     async with _old() as (there, _, client, other), client.watch("/n") as events:
         await _wait_until_set(there)
         async with other.pipeline() as pipe:
@@ -131,7 +131,7 @@ async def test_changes_that_follow_fast_are_told_as_far_as_they_can_be() -> None
         await anyio.sleep(1)
 
 
-async def test_a_znode_that_was_replaced_is_told_as_deleted_and_created() -> None:
+async def test_a_replaced_znode_is_reported_as_deleted_and_created() -> None:
     """Case 55."""
     async with _old() as (there, _, client, other):
         await other.create("/n")
@@ -209,7 +209,7 @@ async def test_after_a_reconnect_a_resync_comes_first_and_the_watch_goes_on() ->
             assert await _told(events, 1) == [(EventType.DATA_CHANGED, "/n")]
 
 
-async def test_what_happened_while_the_client_was_away_is_told() -> None:
+async def test_changes_during_a_disconnect_are_reported() -> None:
     async with _old() as (there, _, client, other):
         await other.create("/n")
         async with client.watch("/n") as events:
@@ -323,7 +323,7 @@ async def test_leaving_removes_the_watches_where_the_server_can_do_that() -> Non
         assert OpCode.REMOVE_WATCHES in old.opcodes_seen
 
 
-async def test_leaving_where_the_server_cannot_remove_watches_disturbs_nobody() -> None:
+async def test_leaving_on_a_server_that_cannot_remove_watches_causes_no_error() -> None:
     async with _old() as (there, old, client, other):
         await other.create("/n")
         for _ in range(3):

@@ -1,4 +1,4 @@
-"""The checker of watches' histories: what it accepts, and what it must not."""
+"""The checker of watch histories: the histories that it accepts, and those that it refuses."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.client.watch_history import (
 )
 from zkrecipes.enums import EventType
 
-# A history is one line: changes as c(reated), d(eleted), s(et) of /n, or k(id created), each done at once;
-# what the watch is told as C, D, S, K, or R for a RESYNC; and | where the watch has been entered.
+# A history is one line. Changes are c(reated), d(eleted), s(et) of /n, or k(id created), each done
+# immediately. Events of the watch are C, D, S, K, or R for a RESYNC. A | marks the entering of the watch.
 CHANGES = {"c": (CREATED, "/n"), "d": (DELETED, "/n"), "s": (CHANGED, "/n"), "k": (CREATED, "/n/kid")}
 TOLD: dict[str, EventType] = {"C": CREATED, "D": DELETED, "S": CHANGED, "K": CHILDREN, "R": RESYNC}
 
@@ -39,14 +39,14 @@ def watch_of(kind: str, history: str) -> Watch:
 @pytest.mark.parametrize(
     "history", ["|", "|sS", "|ssSS", "|sSsS", "s|", "s|S", "s|sS", "|kK", "|csdCSD", "c|ssSS"]
 )
-def test_a_persistent_watch_is_told_each_change_in_order_and_once(history: str) -> None:
+def test_a_persistent_watch_yields_each_change_in_order_and_once(history: str) -> None:
     assert watch_of("persistent", history).complaint(0) is None
 
 
 @pytest.mark.parametrize(
     "history", ["|R", "|sR", "|sSsR", "|sRsS", "|ssSRsS", "|sdRcC", "|sRS", "|sRsRsS", "|sSRR", "|ssSR"]
 )
-def test_it_is_told_resync_in_place_of_what_it_may_have_missed(history: str) -> None:
+def test_it_yields_resync_for_the_changes_that_it_may_have_missed(history: str) -> None:
     assert watch_of("persistent", history).complaint(2) is None
 
 
@@ -114,6 +114,6 @@ def test_a_watch_that_has_no_answer_while_all_is_at_rest_is_lost() -> None:
     assert Watch(Record(), "data", "/n").complaint(0) is not None
 
 
-def test_an_emulated_watch_is_told_something_of_its_changes() -> None:
+def test_an_emulated_watch_reports_at_least_one_of_its_changes() -> None:
     assert watch_of("persistent", "|ssS").complaint(0, is_emulated=True) is None
     assert watch_of("persistent", "|ss").complaint(0, is_emulated=True) is not None

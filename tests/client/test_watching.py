@@ -52,7 +52,7 @@ async def _two(**options: Any) -> AsyncIterator[tuple[World, zk.Client, zk.Clien
 
 
 async def test_a_watch_that_is_left_while_it_is_set_again_does_not_stay_on_the_server() -> None:
-    """A reconnect sets it again, and nobody owns it any more when the server says so."""
+    """A reconnect sets the watch again, and it has no owner when the server answers."""
     async with _two() as (there, client, other):
         await other.create("/n")
         with anyio.CancelScope() as block:
@@ -164,7 +164,7 @@ async def test_connected_is_announced_when_the_watches_are_set_again() -> None:
             assert await _told(events, 2) == [(EventType.RESYNC, "/n"), (EventType.CREATED, "/n")]
 
 
-async def test_many_reconnects_that_nobody_looked_at_are_one_resync() -> None:
+async def test_many_unread_reconnects_are_one_resync() -> None:
     async with _two() as (there, client, _), client.watch("/n") as events:
         for _n in range(5):
             there.network.reset(source="a")
@@ -410,7 +410,7 @@ async def test_a_one_shot_watch_outlives_the_persistent_one_beside_which_it_was_
                 await other.set("/n", b"1")
                 assert (await changed.wait()).type is EventType.DATA_CHANGED
                 await anyio.sleep(1)
-                assert _on_server(there) == set()  # nobody needs it any longer
+                assert _on_server(there) == set()  # no watch of the client needs it
 
 
 async def test_a_persistent_watch_that_only_a_failed_read_still_needed_goes_too() -> None:
@@ -473,7 +473,9 @@ async def test_a_read_that_is_sent_together_with_a_persistent_watch_sets_none_of
             async with client.get_and_watch("/n") as (_, changed):
                 kinds.append((await changed.wait()).type)
 
-        async with client.watch("/other"):  # so that the server is known and nobody has to wait for a probe
+        async with client.watch(
+            "/other"
+        ):  # so that the server's version is known and no request waits for a probe
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(watch)
                 tasks.start_soon(read)

@@ -1,13 +1,13 @@
-"""What watches must be told in any history: a record of the changes, and a checker written from the promises.
+"""The events that watches must yield in any history: a record of the changes, and a checker of the promises.
 
 From `docs/explanation/guarantees.md`, "Watches":
 
-- A persistent watch is told each change from its beginning on, in order and once. After a reconnect, and in a
-  new session, it is told `RESYNC` instead of the changes that it may have missed.
-- A one-shot watch fires once, when what was read may have changed, or ends with its session.
+- A persistent watch yields each change from its start on, in order and once. After a reconnect, and in a
+  new session, it yields `RESYNC` instead of the changes that it may have missed.
+- A one-shot watch fires once, when the result of its read may have changed, or ends with its session.
 
-The checker sees only what the other client has changed and what the watches were told, never what the client
-under test keeps.
+The checker sees only the changes of the other client and the events of the watches, never the state of the
+client under test.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ONE_SHOT: Final = ("data", "exists", "children")
 KINDS: Final = (*PERSISTENT, *ONE_SHOT)
 
 NOT_RECORDED: Final = "/lock"
-"""The client under test may change what is below; watches are told of it, and nobody checks that."""
+"""The client under test may change the znodes below. Watches report these changes; no check covers them."""
 
 CREATED, DELETED = EventType.CREATED, EventType.DELETED
 CHANGED, CHILDREN, RESYNC = EventType.DATA_CHANGED, EventType.CHILDREN_CHANGED, EventType.RESYNC
@@ -35,7 +35,7 @@ CHANGED, CHILDREN, RESYNC = EventType.DATA_CHANGED, EventType.CHILDREN_CHANGED, 
 
 @dataclass(eq=False)
 class Change:
-    """One change by the other client: begun at a moment of the record, and done later."""
+    """One change by the other client, with the times of its start and its end in the record."""
 
     type: EventType
     path: str
@@ -48,28 +48,28 @@ class Change:
 
 @dataclass
 class Record:
-    """The changes since all was last at rest, on a clock that counts what happens."""
+    """The changes since the last rest, on a clock that counts events."""
 
     changes: list[Change] = field(default_factory=list)
     now: int = 0
     _turn: anyio.Lock = field(default_factory=anyio.Lock)
 
     def begin(self) -> None:
-        """Forget the changes, which are all done and told."""
+        """Forget the changes: all of them are done and reported."""
         self.changes.clear()
 
     @property
     def is_changing(self) -> bool:
-        """Whether a change has begun that is not done."""
+        """Whether a change is in progress."""
         return self._turn.locked()
 
     def moment(self) -> int:
-        """The next moment."""
+        """Advance the clock and return its time."""
         self.now += 1
         return self.now
 
     async def change(self, client: zk.Client, path: str, *, may_delete: bool) -> None:
-        """Create the znode if there is none, else change or delete it; this client alone does that."""
+        """Create the znode if it does not exist, otherwise change or delete it; only this client does so."""
         async with self._turn:
             await self._change(client, path, may_delete=may_delete)
 
@@ -93,7 +93,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Told:
-    """One event of a watch, and when it was told."""
+    """One event of a watch, with the time of its arrival."""
 
     type: EventType
     path: str
@@ -101,13 +101,13 @@ class Told:
 
 
 class Watch:
-    """One watch of a client, in a task of its own.
+    """One watch of a client, in a separate task.
 
     Attributes:
-        told: its events since all was last at rest.
-        asked: when its block was about to be entered.
-        entered: when it was, or None.
-        is_over: whether its block has ended, and with it what was promised.
+        told: its events since the last rest.
+        asked: the time just before its block was entered.
+        entered: the time just after, or None.
+        is_over: whether its block has ended, and the promises with it.
         is_spent: whether a one-shot watch has fired.
     """
 
@@ -135,7 +135,7 @@ class Watch:
             self.is_over = True
 
     def leave(self) -> None:
-        """Cancel its task, whatever it waits for."""
+        """Cancel its task."""
         if self._scope is not None:
             self._scope.cancel()
 
@@ -163,18 +163,18 @@ class Watch:
         self.told.append(Told(event.type, event.path, self._record.moment()))
 
     def rest(self) -> None:
-        """Begin a new part of the history: what has happened until now is settled."""
+        """Start a new part of the history: the previous part is settled."""
         self.told.clear()
         self.asked = self.entered = self._record.moment()
 
     # --- the oracle ----------------------------------------------------------------------------------------
 
     def complaint(self, reconnects: int, *, is_emulated: bool = False) -> str | None:
-        """What is wrong with what it was told, all being at rest; None if nothing is.
+        """Return the first violation in its events, at rest, or None.
 
         Args:
-            reconnects: how many connections the client has had since the last rest, besides the one it had.
-            is_emulated: the server has no persistent watches, so that several changes may be told as one.
+            reconnects: the number of new connections of the client since the last rest.
+            is_emulated: whether one event may stand for several changes, as on a server before 3.6.
         """
         if self.entered is None:
             return "it still waits for its first answer"
@@ -204,7 +204,7 @@ class Watch:
         return change.done is None or change.done > self.asked
 
     def _events_of(self, change: Change) -> list[tuple[EventType, str]]:
-        """What a watch of this kind is told of a change."""
+        """Return the events that a watch of this kind yields for a change."""
         if change.path == self.path:
             is_told = self.kind != "children" or change.type is not CHANGED
             return [(change.type, self.path)] if is_told else []
@@ -225,12 +225,12 @@ class Watch:
 def complaint(
     told: Sequence[Told], expected: Sequence[tuple[Change, tuple[EventType, str]]], entered: int
 ) -> str | None:
-    """What is wrong with the events of a persistent watch, given all that could have been told; or None.
+    """Return the first violation in the events of a persistent watch, given all possible events, or None.
 
-    Each event must be one of the expected ones, in their order. An expected one may be left out if its change
-    had begun before the watch was entered, or before a `RESYNC` that stands in its place.
+    Each event must be one of the expected ones, in their order. An expected event may be absent if its change
+    started before the watch was entered, or before a `RESYNC` that replaces it.
     """
-    # Every way to read it: up to where the expected events are accounted for, and the RESYNC told since then.
+    # Every interpretation: the number of expected events that are accounted for, and the last RESYNC since.
     ways: set[tuple[int, int]] = {(0, entered)}
     for each in told:
         if each.type is RESYNC:

@@ -29,7 +29,7 @@ _LISTS: Final = 64
 """Lists of children in flight at the same time: each may be as large as a packet."""
 _BATCH: Final = 4096
 """Children, of several znodes, that are deleted together."""
-# How many times other clients may create children between the deletion of a znode's children and its own.
+# How many times others may create children after the deletion of the children and before that of the znode.
 _ROUNDS_MAX: Final = 10
 
 
