@@ -77,14 +77,14 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def fresh_path(request: pytest.FixtureRequest) -> str:
-    """A path on a shared server that no other test uses: `/name-of-the-test-…`. It does not exist."""
+    """A path on a shared server that no other test uses and that does not exist: `/name-of-the-test-…`."""
     name = re.sub(r"\W+", "-", request.node.name).strip("-")
     return f"/{name}-{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture
 def apache_server(_shared_server: ApacheServer) -> Iterator[ApacheServer]:
-    """A standalone Apache ZooKeeper that serves when the test begins."""
+    """A standalone Apache ZooKeeper that serves at the start of each test."""
     yield _shared_server
     _shared_server.resume()
     if not _shared_server.is_running:
@@ -93,7 +93,7 @@ def apache_server(_shared_server: ApacheServer) -> Iterator[ApacheServer]:
 
 @pytest.fixture
 def apache_ensemble(_shared_ensemble: ApacheEnsemble) -> Iterator[ApacheEnsemble]:
-    """Three Apache ZooKeeper servers that all serve, under one leader, when the test begins."""
+    """Three Apache ZooKeeper servers that all serve under one leader at the start of each test."""
     yield _shared_ensemble
     _run(_shared_ensemble.heal)
 

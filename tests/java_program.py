@@ -33,7 +33,7 @@ class JavaProgram:
     class_path: tuple[Path, ...]
 
     def command(self, *arguments: str) -> list[str]:
-        """The command line that runs it."""
+        """Return the command line that runs the program."""
         class_path = ":".join(map(str, self.class_path))
         return [str(self.java), *_OPTIONS, "-cp", class_path, self.main_class, *arguments]
 
@@ -41,7 +41,7 @@ class JavaProgram:
 def compile_java(
     main_class: str, sources: Sequence[Path], class_path: Sequence[Path], folder: Path
 ) -> JavaProgram:
-    """Compile a program into `folder`; without a compiler the test is skipped or fails."""
+    """Compile a program into `folder`; without a compiler, skip or fail the test."""
     java = find_installation().java
     compiler = shutil.which("javac", path=str(java.resolve().parent)) or shutil.which("javac")
     if compiler is None:

@@ -1,4 +1,4 @@
-"""Identities for ACLs: the digests that servers keep, and what is refused."""
+"""Identities for ACLs: the digests that servers keep, and refused values."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_servers_may_have_another_algorithm(algorithm: str, digest: str) -> None
 
 
 @pytest.mark.parametrize("algorithm", ["SHA-384", "SHA3-512", "MD5"])
-def test_an_algorithm_is_called_as_the_server_calls_it(algorithm: str) -> None:
+def test_an_algorithm_has_the_servers_name(algorithm: str) -> None:
     assert len({digest_id("a", "b", algorithm=each).id for each in (algorithm, "SHA-1")}) == 2
 
 
@@ -63,7 +63,7 @@ def test_a_colon_in_the_name_is_a_value_error() -> None:
         (("bob", 5), "password must be a str, not int"),
     ],
 )
-def test_what_is_no_str_is_a_type_error(arguments: Any, message: str) -> None:
+def test_a_value_that_is_not_a_str_is_a_type_error(arguments: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message) as caught:
         digest_id(*arguments)
     assert SECRET not in str(caught.value)

@@ -131,7 +131,7 @@ def test_a_later_version_is_larger() -> None:
 
 
 @pytest.mark.parametrize("mode", CreateMode)
-def test_a_create_mode_says_what_it_is(mode: CreateMode) -> None:
+def test_a_create_mode_describes_itself(mode: CreateMode) -> None:
     assert mode.is_ephemeral == ("EPHEMERAL" in mode.name)
     assert mode.is_sequential == ("SEQUENTIAL" in mode.name)
     assert mode.has_ttl == ("TTL" in mode.name)

@@ -1,4 +1,4 @@
-"""Every code of ZooKeeper is a class, every class says what may have happened, and every error can travel."""
+"""Every code of ZooKeeper has a class that states the possible outcome, and errors can be pickled."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from zkrecipes.errors import (
     error_from_code,
 )
 
-# KeeperException.Code, read at 3.9.5; OK (0) is no error.
+# KeeperException.Code, read at 3.9.5; OK (0) is not an error.
 CODES = {
     -1: ("SYSTEMERROR", "SystemZooKeeperError"),
     -2: ("RUNTIMEINCONSISTENCY", "RuntimeInconsistencyError"),

@@ -37,7 +37,7 @@ GOOD = [
     "/\uffef",
     "/\\",
 ]
-# With what the message says.
+# Each with its message.
 BAD = [
     ("", "must start with a slash"),
     ("a", "must start with a slash"),
@@ -73,7 +73,7 @@ COMPONENTS = st.text("ab.-_ü€ ", min_size=1, max_size=5).filter(lambda name: 
 
 
 def java_accepts(path: str) -> bool:
-    """`PathUtils.validatePath`, unit by unit of UTF-16 as Java does it (read at 3.9.5)."""
+    """`PathUtils.validatePath`, for each unit of UTF-16 as in Java (read at 3.9.5)."""
     units = memoryview(path.encode("utf-16-le", "surrogatepass")).cast("H").tolist()
     if not units or units[0] != ord("/"):
         return False
@@ -89,16 +89,16 @@ def java_accepts(path: str) -> bool:
 
 
 @pytest.mark.parametrize("path", GOOD)
-def test_a_path_that_a_znode_can_have_comes_back(path: str) -> None:
+def test_a_valid_path_is_returned_unchanged(path: str) -> None:
     assert java_accepts(path)
     assert check_path(path) == path
 
 
 @pytest.mark.parametrize(("path", "message"), BAD)
-def test_a_path_that_no_znode_can_have_is_refused_by_name(path: str, message: str) -> None:
+def test_an_invalid_path_is_refused_and_named(path: str, message: str) -> None:
     """Case 44."""
     assert not java_accepts(path)
-    with pytest.raises(ValueError) as refusal:  # noqa: PT011 - the message is looked at below
+    with pytest.raises(ValueError) as refusal:  # noqa: PT011 - the message is checked below
         check_path(path)
     assert repr(path) in str(refusal.value)
     assert message in str(refusal.value)
@@ -130,7 +130,7 @@ def test_the_last_component_of_a_sequential_path_needs_no_name(path: str) -> Non
 
 
 @pytest.mark.parametrize("path", [None, b"/a", 1, ("/a",), ["/a"]])
-def test_a_path_that_is_no_string_is_a_type_error(path: str) -> None:
+def test_a_path_that_is_not_a_string_is_a_type_error(path: str) -> None:
     with pytest.raises(TypeError):
         check_path(path)
 
@@ -143,12 +143,12 @@ def test_a_type_error_names_the_value() -> None:
 
 
 @pytest.mark.parametrize("name", ["a", "...", "lock-0000000001", "a b"])
-def test_a_name_that_a_znode_can_have_comes_back(name: str) -> None:
+def test_a_valid_name_is_returned_unchanged(name: str) -> None:
     assert check_name(name) == name
 
 
 @pytest.mark.parametrize("name", ["", "/", "a/b", "/a", "a/", ".", "..", "\0", "a\n", "😀"])
-def test_a_name_that_no_znode_can_have_is_refused(name: str) -> None:
+def test_an_invalid_name_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="znode"):
         check_name(name)
 
@@ -177,18 +177,18 @@ def test_the_root_is_its_own_parent_and_has_no_name() -> None:
         ("/app", "/app", "/app/app"),
     ],
 )
-def test_a_chroot_comes_on_and_off(chroot: str, seen: str, full: str) -> None:
+def test_a_chroot_is_added_and_removed(chroot: str, seen: str, full: str) -> None:
     assert chroot_on(chroot, seen) == full
     assert chroot_off(chroot, full) == seen
 
 
 @pytest.mark.parametrize("path", ["/", "/other", "/application", "/app2/a"])
-def test_a_path_outside_the_chroot_comes_back_unchanged(path: str) -> None:
+def test_a_path_outside_the_chroot_is_returned_unchanged(path: str) -> None:
     assert chroot_off("/app", path) == path
 
 
 @given(st.lists(COMPONENTS, max_size=3), st.lists(COMPONENTS, max_size=3))
-def test_a_chroot_off_undoes_a_chroot_on(above: list[str], below: list[str]) -> None:
+def test_removing_a_chroot_undoes_adding_it(above: list[str], below: list[str]) -> None:
     chroot = "".join(f"/{name}" for name in above)
     path = "".join(f"/{name}" for name in below) or "/"
     assert chroot_off(chroot, chroot_on(chroot, path)) == path
@@ -220,7 +220,7 @@ def test_a_chroot_off_undoes_a_chroot_on(above: list[str], below: list[str]) -> 
         ("", "lock-", None),
     ],
 )
-def test_the_sequence_number_stands_after_the_tag(name: str, after: str, number: int | None) -> None:
+def test_the_sequence_number_follows_the_tag(name: str, after: str, number: int | None) -> None:
     assert sequence_number(name, after=after) == number
 
 

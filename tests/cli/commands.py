@@ -1,4 +1,4 @@
-"""The command and the dev server as processes, as a user would run them."""
+"""The command and the dev server, run as processes as by a user."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def run_command(*arguments: str, timeout: float = 15) -> subprocess.CompletedPro
 
 @contextmanager
 def running_server(*command: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A server in a process of its own, and its connect string; killed at the end."""
+    """Run a server in a separate process, yield it with its connect string, and kill it at the end."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""The command line: what it says, and with which code it ends."""
+"""The command line: its output and its exit codes."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_an_error_is_one_line_and_a_code(error: BaseException, line: str, code: 
     assert explain(BaseExceptionGroup("", [BaseExceptionGroup("", [error])])) == (line, code)
 
 
-def test_a_traceback_is_shown_on_request_only(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_traceback_is_shown_only_on_request(capsys: pytest.CaptureFixture[str]) -> None:
     for debug in (False, True):
         with pytest.raises(SystemExit), one_line_errors("zkrecipes", debug=debug):
             raise NoAuthError("/a")

@@ -1,4 +1,4 @@
-"""The dev server from the command line, and what its clients live through."""
+"""The dev server from the command line, and its effects on clients."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_port_in_use_is_one_line_and_its_own_code() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX pipes")
 @pytest.mark.parametrize("command", [(*ZKRECIPES, "serve"), DEV_SERVER], ids=["zkrecipes", "python -m"])
-def test_without_a_reader_it_ends_and_blames_no_address(command: tuple[str, ...]) -> None:
+def test_without_a_reader_it_ends_without_an_error_about_the_address(command: tuple[str, ...]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     try:
@@ -63,7 +63,7 @@ def test_without_a_reader_it_ends_and_blames_no_address(command: tuple[str, ...]
     assert (done.returncode, done.stderr) == (ExitCode.READER_GONE, "")
 
 
-def test_a_running_client_goes_on_after_a_restart_of_the_server() -> None:
+def test_a_running_client_continues_after_a_restart_of_the_server() -> None:
     with ExitStack() as servers:
         first, hosts = servers.enter_context(running_server(*DEV_SERVER, "--port", "0"))
 
@@ -83,7 +83,8 @@ def test_a_running_client_goes_on_after_a_restart_of_the_server() -> None:
                 mutex = zk.Mutex(client, "/locks/job")
                 with pytest.raises(zk.LockLostError):
                     await work(mutex)
-                # Everything was in memory: the session is another one, and the lock's directory is gone.
+                # Everything was in memory, so there is a new session, and the lock's directory does not
+                # exist.
                 async with mutex as hold:
                     hold.check()
                 assert before.state is zk.SessionState.EXPIRED
@@ -101,7 +102,7 @@ async def _create(hosts: str) -> str:
 
 
 @pytest.mark.parametrize("command", [(*ZKRECIPES, "serve"), DEV_SERVER], ids=["zkrecipes", "python -m"])
-def test_a_real_servers_file_is_obeyed_and_what_has_no_effect_is_told(
+def test_a_real_servers_file_is_used_and_ignored_settings_are_reported(
     command: tuple[str, ...], tmp_path: Path
 ) -> None:
     file = tmp_path / "zoo.cfg"

@@ -23,7 +23,7 @@ from tests.interop.test_curator_peer import (
     test_a_read_write_lock,
     test_a_revocation_is_seen,
     test_a_semaphore,
-    test_an_expired_session_gives_its_lock_up,
+    test_an_expired_session_loses_its_lock,
     test_barriers,
     test_two_clients_contend,
 )
@@ -38,7 +38,7 @@ __all__ = [
     "test_a_read_write_lock",
     "test_a_revocation_is_seen",
     "test_a_semaphore",
-    "test_an_expired_session_gives_its_lock_up",
+    "test_an_expired_session_loses_its_lock",
     "test_barriers",
     "test_two_clients_contend",
 ]

@@ -76,7 +76,7 @@ LIMITS: dict[str, int] = {
     "cli": 5,
     "floor 0": 28,
     "docs": 7,
-    "tests": 591,
+    "tests": 157,
     "examples": 5,
     "benchmarks": 5,
 }

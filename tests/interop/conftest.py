@@ -24,7 +24,7 @@ def _curator_program(tmp_path_factory: pytest.TempPathFactory) -> JavaProgram:
 
 @pytest.fixture
 def curator(apache_server: ApacheServer, _curator_program: JavaProgram, tmp_path: Path) -> StartPeer:
-    """Starts Curator clients: `async with curator() as peer: await peer.call("LeaderLatch", …)`."""
+    """Start Curator clients: `async with curator() as peer: await peer.call("LeaderLatch", …)`."""
     numbers = itertools.count(1)
 
     def start(*, session_timeout: float = _SESSION_TIMEOUT) -> AbstractAsyncContextManager[Peer]:
@@ -37,7 +37,7 @@ def curator(apache_server: ApacheServer, _curator_program: JavaProgram, tmp_path
 
 @pytest.fixture
 def kazoo_peer(apache_server: ApacheServer, tmp_path: Path) -> StartPeer:
-    """Starts kazoo clients: `async with kazoo_peer() as peer: await peer.call("Lock", …)`."""
+    """Start kazoo clients: `async with kazoo_peer() as peer: await peer.call("Lock", …)`."""
     numbers = itertools.count(1)
 
     def start(*, session_timeout: float = _SESSION_TIMEOUT) -> AbstractAsyncContextManager[Peer]:

@@ -110,7 +110,7 @@ async def _next(leaders: LatestReader[zk.Contender | None]) -> str | None:
 # --- scenarios -------------------------------------------------------------------------------------------
 
 
-async def the_leadership_goes_around(family: Family, words: Words) -> None:
+async def all_candidates_lead_in_turn(family: Family, words: Words) -> None:
     """Lead in order of arrival, without delay, and see the other side's addresses."""
     names = ["öurs:80", "thëirs:80", "ours-2:80"]
     led: list[str] = []

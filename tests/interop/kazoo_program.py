@@ -84,7 +84,7 @@ def election(election: Election) -> Recipe:
         resignations.acquire()
 
     return Recipe(
-        # `run` is answered when it has led, or was cancelled while it waited
+        # `run` is answered when it has led or was cancelled while waiting
         in_turn={"run": lambda: election.run(lead)},
         at_once={
             # [SECONDS]: wait until it leads, once for each leadership

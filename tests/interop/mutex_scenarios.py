@@ -73,7 +73,7 @@ class Family:
     lock_class: str
 
     def connect(self) -> AbstractAsyncContextManager[zk.Client]:
-        """A client of ours."""
+        """Connect one of our clients."""
         return zk.connect(self.server.connect_string, session_timeout=4.0)
 
     def ours(self, client: zk.Client, name: str) -> zk.Mutex:
@@ -212,7 +212,7 @@ async def first_come_first_served(family: Family) -> None:
         assert recorder.order == names
 
 
-async def who_does_not_wait_leaves_nothing(family: Family) -> None:
+async def a_contender_that_does_not_wait_leaves_nothing(family: Family) -> None:
     """Check that either side gives up on a held lock, and then delays no other contender."""
     async with both(family) as (client, peer):
         mutex, lock = family.ours(client, "ours"), await family.theirs(peer, "theirs")
@@ -319,7 +319,7 @@ async def our_znode_is_deleted(family: Family) -> None:
                 await hold_until_lost()
 
 
-async def the_directory_goes(family: Family) -> None:
+async def the_directory_is_removed(family: Family) -> None:
     """Delete the directory, as a server does with an empty container: either side creates it again."""
 
     async def remove_directory() -> None:

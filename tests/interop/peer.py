@@ -26,7 +26,7 @@ _LINE_LENGTH_MAX = 1_000_000
 
 
 class StartPeer(Protocol):
-    """Starts a peer against the test's server: `async with start() as peer`."""
+    """Starts a peer at the test's server: `async with start() as peer`."""
 
     def __call__(self, *, session_timeout: float = ...) -> AbstractAsyncContextManager[Peer]: ...
 
@@ -48,7 +48,7 @@ class PeerEndedError(Exception):
 
 
 class _Waiting:
-    """A command that is not answered yet."""
+    """A command without an answer."""
 
     def __init__(self, command: str) -> None:
         self.command = command

@@ -1,4 +1,4 @@
-"""Our barrier is the same gate as kazoo's `Barrier` and Curator's `DistributedBarrier`, on a real server."""
+"""Our barrier, kazoo's `Barrier` and Curator's `DistributedBarrier` are one gate, on a real server."""
 
 from __future__ import annotations
 

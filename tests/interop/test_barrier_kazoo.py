@@ -1,4 +1,4 @@
-"""Our barrier and kazoo's `Barrier` at one path, on a real server, on both loops."""
+"""Our barrier and kazoo's `Barrier` at one path, on a real server and both loops."""
 
 from __future__ import annotations
 

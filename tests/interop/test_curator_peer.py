@@ -87,7 +87,7 @@ async def test_a_mutex(family: Family) -> None:
             assert await second.acquire(5)
 
 
-async def test_an_expired_session_gives_its_lock_up(family: Family) -> None:
+async def test_an_expired_session_loses_its_lock(family: Family) -> None:
     with anyio.fail_after(LIMIT):
         async with family.start() as one, family.start() as two:
             first, second = await family.theirs(one, "first"), await family.theirs(two, "second")
@@ -211,7 +211,7 @@ async def test_barriers(family: Family) -> None:
                         tasks.start_soon(peer.call, command, name, 10)
 
 
-async def test_what_cannot_be_said_is_refused(family: Family) -> None:
+async def test_an_unknown_command_is_refused(family: Family) -> None:
     async with family.start() as peer:
         await peer.call("InterProcessMutex", "lock", family.path)
         with pytest.raises(PeerError, match="nothing is called other"):
@@ -224,7 +224,7 @@ async def test_what_cannot_be_said_is_refused(family: Family) -> None:
             await peer.call("release", "lock")
 
 
-async def test_a_cancelled_call_disturbs_no_other(family: Family) -> None:
+async def test_a_cancelled_call_does_not_affect_others(family: Family) -> None:
     with anyio.fail_after(LIMIT):
         async with family.start() as peer:
             locks = [await family.theirs(peer, name) for name in ("a", "b")]

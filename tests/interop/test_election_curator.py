@@ -34,8 +34,8 @@ def words(family: Family) -> Words:
     return scenarios.LATCH if family.layout == "curator-latch" else scenarios.SELECTOR
 
 
-async def test_the_leadership_goes_around(family: Family, words: Words) -> None:
-    await scenarios.the_leadership_goes_around(family, words)
+async def test_all_candidates_lead_in_turn(family: Family, words: Words) -> None:
+    await scenarios.all_candidates_lead_in_turn(family, words)
 
 
 async def test_a_leader_of_theirs_dies_and_one_of_ours_is_removed(family: Family, words: Words) -> None:

@@ -17,8 +17,8 @@ def family(apache_server: ApacheServer, kazoo_peer: StartPeer, fresh_path: str) 
     return Family(apache_server, fresh_path, kazoo_peer, layout="kazoo", lock_class="Election")
 
 
-async def test_the_leadership_goes_around(family: Family) -> None:
-    await scenarios.the_leadership_goes_around(family, scenarios.KAZOO)
+async def test_all_candidates_lead_in_turn(family: Family) -> None:
+    await scenarios.all_candidates_lead_in_turn(family, scenarios.KAZOO)
 
 
 async def test_a_leader_of_theirs_dies_and_one_of_ours_is_removed(family: Family) -> None:

@@ -31,7 +31,7 @@ async def ours(server: ApacheServer, path: str, layout: GroupLayoutName) -> Asyn
 
 
 async def until_seen(peer: Peer, name: str, members: Any) -> None:
-    """Wait until the peer's object of that name sees these members."""
+    """Wait until the peer's object with that name sees these members."""
 
     async def is_seen() -> bool:
         return bool(await peer.call("members", name) == members)
@@ -86,7 +86,7 @@ async def test_a_name_that_curator_has_is_waited_for(
         assert await group.members() == {}
 
 
-async def test_we_are_back_when_a_curator_of_our_name_has_left(
+async def test_we_join_again_when_a_curator_with_our_name_has_left(
     apache_server: ApacheServer, curator: StartPeer, fresh_path: str
 ) -> None:
     """Curator writes its data into the znode of a member with the same name, and deletes it on leaving."""

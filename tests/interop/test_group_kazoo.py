@@ -37,7 +37,7 @@ async def test_a_party_that_is_not_shallow_has_other_names(
             assert member[1] == b"theirs"
 
 
-async def test_of_a_name_that_is_not_unique_the_newest_is_shown(
+async def test_the_newest_member_with_a_duplicate_name_is_shown(
     apache_server: ApacheServer, kazoo_peer: StartPeer, fresh_path: str
 ) -> None:
     with anyio.fail_after(LIMIT):

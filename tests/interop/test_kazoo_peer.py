@@ -128,7 +128,7 @@ async def test_barriers(kazoo_peer: StartPeer, fresh_path: str) -> None:
                         tasks.start_soon(peer.call, command, name)
 
 
-async def test_what_cannot_be_said_is_refused(kazoo_peer: StartPeer, fresh_path: str) -> None:
+async def test_an_unknown_command_is_refused(kazoo_peer: StartPeer, fresh_path: str) -> None:
     async with kazoo_peer() as peer:
         await peer.call("Lock", "lock", fresh_path)
         for words in (("acquire", "other"), ("dance", "lock"), ("dance",)):

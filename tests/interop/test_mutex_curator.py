@@ -34,11 +34,11 @@ async def test_first_come_first_served(family: Family) -> None:
     await scenarios.first_come_first_served(family)
 
 
-async def test_who_does_not_wait_leaves_nothing(family: Family) -> None:
-    await scenarios.who_does_not_wait_leaves_nothing(family)
+async def test_a_contender_that_does_not_wait_leaves_nothing(family: Family) -> None:
+    await scenarios.a_contender_that_does_not_wait_leaves_nothing(family)
 
 
-async def test_a_killed_curator_is_succeeded(family: Family) -> None:
+async def test_a_killed_curator_has_a_successor(family: Family) -> None:
     await scenarios.their_holder_dies(family)
 
 
@@ -54,8 +54,8 @@ async def test_our_znode_is_deleted(family: Family) -> None:
     await scenarios.our_znode_is_deleted(family)
 
 
-async def test_the_directory_goes(family: Family) -> None:
-    await scenarios.the_directory_goes(family)
+async def test_the_directory_is_removed(family: Family) -> None:
+    await scenarios.the_directory_is_removed(family)
 
 
 async def test_both_show_the_same_contenders(family: Family) -> None:

@@ -65,7 +65,7 @@ async def test_their_own_downgrade_is_a_read_lock_to_us(
                 pass
 
 
-async def test_our_downgrade_lets_their_reader_in_and_not_their_writer(
+async def test_our_downgrade_admits_their_reader_and_not_their_writer(
     apache_server: ApacheServer, curator: StartPeer, fresh_path: str
 ) -> None:
     with anyio.fail_after(LIMIT):

@@ -41,7 +41,7 @@ async def test_their_writer_excludes_us_and_their_reader_only_our_writer(
             assert await client.get_children(fresh_path) == []
 
 
-async def test_our_downgrade_lets_their_reader_in_and_not_their_writer(
+async def test_our_downgrade_admits_their_reader_and_not_their_writer(
     apache_server: ApacheServer, kazoo_peer: StartPeer, fresh_path: str
 ) -> None:
     with anyio.fail_after(LIMIT):

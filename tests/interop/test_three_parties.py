@@ -88,7 +88,7 @@ async def _parties(
             await curators.assert_nothing_left(client)
 
 
-async def test_we_exclude_both_and_everybody_makes_progress(parties: Parties) -> None:
+async def test_we_exclude_both_and_all_make_progress(parties: Parties) -> None:
     tokens: list[tuple[int, ...]] = []
     with anyio.fail_after(LIMIT):
         kazoos_lock = await parties.kazoos.theirs(parties.kazoo, "kazoo")
@@ -105,7 +105,7 @@ async def test_we_exclude_both_and_everybody_makes_progress(parties: Parties) ->
     assert all(mine == sorted(set(mine)) for mine in map(list, zip(*tokens, strict=True)))
 
 
-async def test_what_either_holds_is_waited_for(parties: Parties) -> None:
+async def test_we_wait_for_a_holder_of_either_library(parties: Parties) -> None:
     """First kazoo's lock is held by another client, then Curator's."""
     kazoos_lock = await parties.kazoos.theirs(parties.kazoo, "kazoo")
     curators_lock = await parties.curators.theirs(parties.curator, "curator")
@@ -126,7 +126,7 @@ async def test_what_either_holds_is_waited_for(parties: Parties) -> None:
         assert len(tokens) == 1
 
 
-async def test_while_we_hold_neither_gets_in(parties: Parties) -> None:
+async def test_neither_enters_while_we_hold(parties: Parties) -> None:
     locks: list[PeerLock] = [
         await parties.kazoos.theirs(parties.kazoo, "kazoo"),
         await parties.curators.theirs(parties.curator, "curator"),
@@ -140,7 +140,7 @@ async def test_while_we_hold_neither_gets_in(parties: Parties) -> None:
             await lock.release()
 
 
-async def test_the_loss_of_one_lets_go_of_both(parties: Parties) -> None:
+async def test_the_loss_of_one_releases_both(parties: Parties) -> None:
     curators_lock = await parties.curators.theirs(parties.curator, "curator")
     with anyio.fail_after(LIMIT):
         with pytest.raises(zk.LockLostError):

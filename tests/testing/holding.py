@@ -1,7 +1,7 @@
 """A real client that holds a real mutex on a simulated ensemble, a rival that wants it, and faults.
 
-The fault schedules are those that the model of the proof of holds runs (`tests/simulation`). They are written
-against a world of machines with names; here that world is a simulated ensemble, and the holder is the client.
+The fault schedules are those of the model of the proof of holds (`tests/simulation`). They are written for a
+model of named machines; here a simulated ensemble takes the model's place, and the holder is the client.
 """
 
 from __future__ import annotations
@@ -35,36 +35,36 @@ __all__ = ["Outcome", "Scene", "play"]
 
 
 class Outcome:
-    """How a run went. Times are on the loop's clock."""
+    """The outcome of a run; times are on the loop's clock."""
 
     def __init__(self) -> None:
         self.began_at = math.nan
         self.claimed_until = -math.inf
-        """The latest moment until which the hold was ever said to be valid."""
+        """The latest `valid_until` that the hold ever had."""
         self.left_at = math.nan
-        """When the holder's body had ended."""
+        """The end of the holder's body."""
         self.session_ended_at: float | None = None
         self.rival_began_at: float | None = None
 
     @property
     def is_judged(self) -> bool:
-        """Whether somebody held, and lost the lock to the rival by the end of the session."""
+        """Whether the holder held, and lost the lock to the rival through the end of the session."""
         return not math.isnan(self.began_at) and None not in (self.session_ended_at, self.rival_began_at)
 
     @property
     def had_two_holders(self) -> bool:
-        """Whether the rival's body began before the holder's had ended."""
+        """Whether the rival's body started before the holder's ended."""
         return self.is_judged and self.rival_began_at is not None and self.rival_began_at < self.left_at
 
     @property
     def slack(self) -> float:
-        """How long the session outlived what was claimed of it."""
+        """The time between the end of the hold's validity and that of the session."""
         assert self.session_ended_at is not None
         return self.session_ended_at - self.claimed_until
 
 
 class Scene:
-    """What a fault schedule may use, by the names that it knows from the model."""
+    """The operations for fault schedules, under the names of the model."""
 
     def __init__(self, ensemble: SimulatedEnsemble, settings: Settings, rng: random.Random) -> None:
         self.simulated = ensemble
@@ -100,16 +100,16 @@ class Scene:
         self._holds: set[int] = set()
 
     def start(self, schedule: Callable[[World], None], nursery: trio.Nursery) -> None:
-        """Let go wrong from now on what the schedule says."""
+        """Start the faults of the schedule."""
         self._nursery = nursery
         schedule(cast("World", self))
 
     def stop(self) -> None:
-        """Let nothing more go wrong."""
+        """Stop the faults."""
         self._holds.clear()
 
     def after(self, delay: float, action: Callable[[], None]) -> None:
-        """Do it so much later."""
+        """Make a call this much later."""
         assert self._nursery is not None
         self._nursery.start_soon(self._act_after, delay, action)
 
@@ -119,7 +119,7 @@ class Scene:
         action()
 
     def observe(self) -> None:
-        """Keep up to date what schedules read."""
+        """Update the values that schedules read."""
         touched_at = self.simulated.touched_at(self.session_id)
         if touched_at is not None:
             self.ensemble.touched_at = touched_at
@@ -131,7 +131,7 @@ class Scene:
     # --- what the client says of itself --------------------------------------------------------------------
 
     def tap(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Hear of the answers that the holder gets, of its writes, and of what it takes them to prove."""
+        """Observe the holder's answers, its writes, and the proofs that it derives from them."""
         attached, answered, evidence, take_due_checks = (
             Holds.attached,
             Holds.answered,
@@ -140,7 +140,7 @@ class Scene:
         )
 
         def on_attached(holds: Holds, connected: Connected) -> None:
-            if not self.session_id:  # the holder comes first
+            if not self.session_id:  # the holder is the first
                 self.session_id = connected.session_id
                 self._holds.add(id(holds))
             attached(holds, connected)
@@ -185,7 +185,7 @@ class Scene:
         with suppress(zk.LockLostError, zk.SessionExpiredError):
             async with zk.Mutex(client, "/lock") as hold:
                 outcome.began_at = trio.current_time()
-                self.session_id = client.session.id  # by now it may be another one than at first
+                self.session_id = client.session.id  # it may have changed since the start
                 self.has_begun.set()
                 self._claim(hold.valid_until)
                 try:
@@ -194,7 +194,7 @@ class Scene:
                     outcome.left_at = trio.current_time()
 
     async def rival(self, client: zk.Client) -> None:
-        """Want it too, and have it once."""
+        """Contend for the lock, and hold it once."""
         await self.has_begun.wait()
         while self.outcome.rival_began_at is None:
             with suppress(zk.LockLostError, zk.SessionExpiredError, zk.ConnectionLossError):
@@ -203,7 +203,7 @@ class Scene:
 
 
 class Wires:
-    """The links between replicas, and those of the holder, each direction alone."""
+    """The links between replicas and those of the holder, with separate directions."""
 
     def __init__(self, scene: Scene, names: list[str]) -> None:
         self.machines = {
@@ -253,7 +253,7 @@ class Wires:
         return links[-1].server.host.removeprefix("zk") if links else None
 
     def _apply(self, server: str) -> None:
-        """Hold back the holder's bytes in the directions that are blocked; nobody connects meanwhile."""
+        """Hold back the holder's bytes in blocked directions, and prevent new connections."""
         network, host = self._ensemble.network, self._ensemble.host(int(server))
         up, down = (HOLDER, server) in self._blocked, (server, HOLDER) in self._blocked
         network.heal(source="holder", host=host)
@@ -270,7 +270,7 @@ class Wires:
 
 
 def settings_of(rng: random.Random) -> Settings:
-    """A configuration, rather a bad one."""
+    """Return a rather bad configuration."""
     tick = rng.choice((1.0, 2.0, 3.0))
     delay = rng.choice((0.002, 0.02, 0.02 * tick, 0.1 * tick))
     return Settings(
@@ -285,10 +285,10 @@ def settings_of(rng: random.Random) -> Settings:
 
 
 def play(schedule: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> Outcome:
-    """One run: a holder, a rival, and what the schedule lets go wrong. A function of the seed.
+    """Run a holder, a rival and a fault schedule; the outcome is a function of the seed.
 
-    Chance comes in by the client, which shuffles hosts and jitters its pauses, and by trio, which shuffles
-    the tasks of a pass.
+    The random choices are the client's order of hosts and its jitter, and trio's order of the tasks of a
+    pass.
     """
     monkeypatch.setattr("zkrecipes.client.connect._RNG", random.Random(seed))
     monkeypatch.setattr("trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING", True)

@@ -1,4 +1,4 @@
-"""What is hosted is entered and left in one task, and its errors come out where the block ends."""
+"""A hosted manager is entered and left in one task, and its errors are raised at the end of the block."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def test_it_is_entered_and_left_in_one_task_that_is_not_the_callers() -> N
     block = hosted(_recorded(tasks))
     assert await block.__aenter__() == "value"
     async with anyio.create_task_group() as group:
-        # Another task than the one that entered, as pytest-asyncio does it.
+        # A different task from the one that entered, as in pytest-asyncio.
         group.start_soon(block.__aexit__, None, None, None)
     assert tasks[0] == tasks[1] != anyio.get_current_task().id
 
@@ -80,7 +80,7 @@ async def test_an_error_of_the_block_comes_out_and_the_manager_is_left() -> None
     assert len(tasks) == 2
 
 
-async def test_cancelled_while_entering_it_is_cancelled_too() -> None:
+async def test_a_cancel_while_entering_cancels_the_manager() -> None:
     ended = False
 
     @asynccontextmanager
@@ -108,7 +108,7 @@ async def test_a_cancelled_block_still_leaves_in_order() -> None:
     assert len(tasks) == 2
 
 
-def test_what_is_still_hosted_when_the_loop_ends_ends_with_it(anyio_backend: str) -> None:
+def test_a_hosted_manager_ends_with_the_loop(anyio_backend: str) -> None:
     ended = []
 
     @asynccontextmanager

@@ -22,7 +22,7 @@ def test_the_examples_work(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nfilterwarnings = error\nasyncio_default_fixture_loop_scope = function\n")
     pytester.makepyfile(**EXAMPLES)
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
-    # anyio's runs on both loops
+    # anyio's plugin runs on both loops
     result.assert_outcomes(passed=sum(map(_count_tests, EXAMPLES.values())) + 1)
 
 

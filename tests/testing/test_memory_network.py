@@ -1,4 +1,4 @@
-"""The network in memory: what arrives, what does not, and who is told."""
+"""The network in memory: deliveries, faults, and the ends that notice them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 @asynccontextmanager
 async def _pair(network: MemoryNetwork, *, source: str = "") -> AsyncIterator[tuple[Stream, Stream, Link]]:
-    """The two ends of one connection, and the link between them."""
+    """Open a connection, and yield its two ends and its link."""
     accepted: list[Stream] = []
 
     async def accept(stream: Stream) -> None:
@@ -32,7 +32,7 @@ async def _pair(network: MemoryNetwork, *, source: str = "") -> AsyncIterator[tu
 
 
 async def _blocks(stream: Stream) -> bool:
-    """Whether a receive finds nothing, now."""
+    """Whether a receive blocks now."""
     with anyio.move_on_after(0.01) as scope:
         await stream.receive()
     return scope.cancelled_caught
@@ -48,7 +48,7 @@ async def test_bytes_arrive_in_order_in_both_directions() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3])
-async def test_chunks_have_the_size_that_was_asked_for(size: int) -> None:
+async def test_chunks_have_the_requested_size(size: int) -> None:
     async with _pair(MemoryNetwork(chunk_size=size)) as (client, server, _):
         await client.send(b"abcdefg")
         chunks = [await server.receive() for _ in range(-(-7 // size))]
@@ -75,7 +75,7 @@ async def test_a_sender_waits_while_the_buffer_is_full() -> None:
         assert received == len(data)
 
 
-async def test_what_was_sent_before_a_close_still_arrives() -> None:
+async def test_bytes_sent_before_a_close_still_arrive() -> None:
     async with _pair(MemoryNetwork()) as (client, server, link):
         await server.send(b"last words")
         await server.aclose()
@@ -105,7 +105,7 @@ async def test_closing_ends_the_calls_of_this_end() -> None:
             await client.send(b"x")
 
 
-async def test_a_sender_that_waits_is_told_of_the_close() -> None:
+async def test_a_waiting_sender_notices_the_close() -> None:
     async with _pair(MemoryNetwork()) as (client, server, _), anyio.create_task_group() as tasks:
 
         async def send() -> None:
@@ -117,7 +117,7 @@ async def test_a_sender_that_waits_is_told_of_the_close() -> None:
         await server.aclose()
 
 
-async def test_a_reset_is_told_to_both_at_once_and_loses_what_was_on_its_way() -> None:
+async def test_both_ends_notice_a_reset_at_once_and_bytes_in_transit_are_lost() -> None:
     network = MemoryNetwork()
     async with _pair(network) as (client, server, _):
         await client.send(b"lost")
@@ -149,12 +149,12 @@ async def test_a_direction_can_be_held_and_released() -> None:
         assert await _blocks(client)
 
 
-async def test_a_held_wire_hides_the_close_too() -> None:
+async def test_a_held_link_also_hides_the_close() -> None:
     async with _pair(MemoryNetwork()) as (client, server, link):
         link.hold()
         await server.aclose()
         assert await _blocks(client)
-        await client.send(b"nobody tells")
+        await client.send(b"unnoticed")
         link.release()
         assert await client.receive() == b""
 
@@ -193,7 +193,7 @@ async def test_one_client_alone_can_be_cut_off() -> None:
         await other.aclose()
 
 
-async def test_what_a_test_holds_by_itself_stays_held_when_a_cut_is_healed() -> None:
+async def test_a_hold_of_a_test_survives_the_end_of_a_cut() -> None:
     network = MemoryNetwork()
     async with _pair(network) as (client, server, link):
         link.hold()
@@ -229,7 +229,7 @@ async def test_a_refused_connect_is_an_error_but_old_connections_work() -> None:
         await (await network.connect("server", 2181)).aclose()
 
 
-async def test_nobody_listening_is_a_refusal() -> None:
+async def test_a_connect_without_a_listener_is_refused() -> None:
     with pytest.raises(ConnectionRefusedError):
         await MemoryNetwork().connect("server", 2181)
 
@@ -260,7 +260,7 @@ async def test_a_free_port_is_given_and_a_taken_one_refused() -> None:
                 raise AssertionError("unreachable")
 
 
-async def test_leaving_cancels_the_handlers_and_an_error_comes_out_bare() -> None:
+async def test_leaving_cancels_the_handlers_and_an_error_is_raised_bare() -> None:
     ended = []
 
     async def wait(stream: Stream) -> None:
@@ -284,7 +284,7 @@ async def test_leaving_cancels_the_handlers_and_an_error_comes_out_bare() -> Non
         await network.connect("server", 1)
 
 
-async def test_what_was_sent_is_recorded_if_asked_for() -> None:
+async def test_sent_bytes_are_recorded_on_request() -> None:
     network = MemoryNetwork(record=True)
     async with _pair(network) as (client, server, link):
         await client.send(b"abc")

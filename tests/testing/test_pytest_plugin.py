@@ -1,4 +1,4 @@
-"""The pytest plugin under every runner, each alone and all together; each case is a pytest run of its own."""
+"""The pytest plugin under every runner, each alone and all together; each case is a separate pytest run."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from zkrecipes.testing import ThreadedDevServer
 
 pytest_plugins = ["pytester"]
 
-# Those that are not under test in a run are off, as if they were not installed.
+# Plugins that are not under test in a run are disabled, as if they were not installed.
 RUNNERS = {"trio", "anyio", "asyncio"}
 BESIDE = ("-p", "no:timeout", "-p", "no:cov", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 
 # The same test for each runner. The body leaves a cancel scope, ends a task group and loses its connection
-# while the fixtures are set up around it: what a fixture left open in the wrong task would break here.
+# while the fixtures are set up around it. A scope that a fixture left open in the wrong task would break
+# here.
 ASYNC_TESTS = """
 import anyio, pytest
 import zkrecipes as zk
@@ -136,7 +137,7 @@ def _run(pytester: pytest.Pytester, *arguments: str, only: Sequence[str] = ()) -
     """Run pytest with `only` these runners."""
     pytester.makeini("[pytest]\nfilterwarnings = error\nasyncio_default_fixture_loop_scope = function\n")
     off = [word for name in sorted(RUNNERS - set(only)) for word in ("-p", f"no:{name}")]
-    if "asyncio" not in only:  # its options are unknown then
+    if "asyncio" not in only:  # its options are then unknown
         pytester.makeini("[pytest]\nfilterwarnings = error\n")
     return pytester.runpytest_subprocess(*BESIDE, *off, *arguments)
 
@@ -193,8 +194,8 @@ def test_with_all_of_them_together_and_asyncio_in_auto_mode(pytester: pytest.Pyt
     result.assert_outcomes(passed=COUNT + 2 + 2)
 
 
-def test_a_test_that_two_plugins_claim_is_told(pytester: pytest.Pytester) -> None:
-    """In auto mode pytest-asyncio runs what is marked for others, and their plugins set up its fixtures."""
+def test_a_test_that_two_plugins_claim_gets_a_message(pytester: pytest.Pytester) -> None:
+    """In auto mode pytest-asyncio runs tests marked for other plugins, which set up the fixtures."""
     pytester.makepyfile("import pytest\n@pytest.mark.anyio\nasync def test_it(zk_client): pass")
     result = _run(pytester, "--asyncio-mode=auto", only=sorted(RUNNERS))
     result.assert_outcomes(errors=2)
@@ -206,7 +207,7 @@ def test_without_any_of_them_there_is_the_server(pytester: pytest.Pytester) -> N
     _run(pytester).assert_outcomes(passed=2)
 
 
-def test_an_async_test_that_nothing_runs_is_told_what_does(pytester: pytest.Pytester) -> None:
+def test_an_async_test_without_a_plugin_gets_a_remedy(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("async def test_it(zk_client): pass")
     result = _run(pytester)
     result.assert_outcomes(errors=1)
@@ -215,7 +216,7 @@ def test_an_async_test_that_nothing_runs_is_told_what_does(pytester: pytest.Pyte
     )
 
 
-def test_a_plain_test_is_told_to_use_the_server(pytester: pytest.Pytester) -> None:
+def test_a_synchronous_test_gets_the_advice_to_use_the_server(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_it(dev_server): pass")
     result = _run(pytester, only=["trio"])
     result.assert_outcomes(errors=1)
@@ -240,14 +241,14 @@ def test_an_unknown_server_is_refused_at_once(pytester: pytest.Pytester) -> None
 
 
 @pytest.mark.parametrize(("value", "why"), [("h:0x1", "port"), (":2181", "host"), ("h:1/a/", "/a/")])
-def test_what_is_no_address_is_refused_with_the_reason(
+def test_a_value_that_is_not_an_address_is_refused_with_the_reason(
     pytester: pytest.Pytester, value: str, why: str
 ) -> None:
     with pytest.raises(pytest.UsageError, match=rf"^--zookeeper={value}: expected .* HOST:PORT \(.*{why}"):
         pytester.parseconfigure(f"--zookeeper={value}")
 
 
-def test_apache_where_it_is_not_installed_is_refused_at_once(
+def test_apache_is_refused_at_once_if_it_is_not_installed(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZOOKEEPER_HOME", str(pytester.path))
@@ -382,7 +383,7 @@ def test_a_run_that_uses_no_fixture_of_ours_loads_no_client_and_no_server(pytest
     _run(pytester, only=sorted(RUNNERS)).assert_outcomes(passed=1)
 
 
-# It has the name and the marker, and none of the options that came later.
+# It has the name and the marker, but none of the later options.
 OLD_PYTEST_ASYNCIO = """
 class Plugin:
     pass
@@ -412,7 +413,7 @@ def test_an_old_pytest_asyncio_breaks_only_the_tests_that_need_a_newer_one(
 
 
 def test_the_package_needs_no_pytest() -> None:
-    """Everything in `zkrecipes.testing` but what the plugin alone uses works without it."""
+    """All of `zkrecipes.testing` except the plugin's own modules works without pytest."""
     program = (
         "import sys; sys.modules['pytest'] = None; import zkrecipes.testing as t; "
         "[getattr(t, name) for name in t.__all__]; import zkrecipes.devserver, zkrecipes.ensemble"

@@ -37,7 +37,7 @@ def autojump_clock() -> MockClock:
 def _client(
     ensemble: SimulatedEnsemble, *numbers: int, source: str = "", **options: Any
 ) -> AbstractAsyncContextManager[zk.Client]:
-    """A client that knows these replicas only; all, if none is named."""
+    """Connect a client that knows only these replicas; without numbers, all."""
     hosts = ",".join(ensemble.address(number) for number in numbers or ensemble.numbers)
     return zk.connect(hosts, network=ensemble.network.view(source), **options)
 
@@ -90,7 +90,7 @@ async def _transact(client: zk.Client, path: str) -> None:
         transaction.check("/missing", version=1)
 
 
-async def test_the_same_seed_brings_the_same_run(autojump_clock: MockClock) -> None:
+async def test_the_same_seed_gives_the_same_run(autojump_clock: MockClock) -> None:
     async def run(seed: int) -> tuple[float, int | None]:
         began = trio.current_time()
         async with SimulatedEnsemble(seed=seed) as ensemble:
@@ -121,7 +121,7 @@ async def test_numbers_out_of_range_are_refused() -> None:
         SimulatedEnsemble().host(4)
 
 
-async def test_it_works_on_real_time_and_asyncio_too() -> None:
+async def test_it_also_works_in_real_time_and_on_asyncio() -> None:
     async def use() -> None:
         async with SimulatedEnsemble(1) as ensemble, _client(ensemble) as client:
             _, stat = await client.create_with_stat("/a", b"")
@@ -148,7 +148,7 @@ async def test_a_late_replica_reads_old_data_until_a_sync(autojump_clock: MockCl
             assert (await reader.get("/a")).data == b"new"
 
 
-async def test_a_lag_ends_when_it_is_told_to(autojump_clock: MockClock) -> None:
+async def test_a_lag_of_0_ends_the_lag(autojump_clock: MockClock) -> None:
     async with SimulatedEnsemble() as ensemble:
         late = _a_follower(ensemble)
         async with _client(ensemble, ensemble.leader or 0) as writer:
@@ -160,7 +160,7 @@ async def test_a_lag_ends_when_it_is_told_to(autojump_clock: MockClock) -> None:
             assert "/a" in ensemble.tree(late)
 
 
-async def test_a_client_sees_its_own_writes_also_through_a_late_replica(autojump_clock: MockClock) -> None:
+async def test_a_client_sees_its_own_writes_even_through_a_late_replica(autojump_clock: MockClock) -> None:
     async with SimulatedEnsemble() as ensemble:
         late = _a_follower(ensemble)
         async with _client(ensemble, late) as client:
@@ -172,7 +172,7 @@ async def test_a_client_sees_its_own_writes_also_through_a_late_replica(autojump
             assert (before.result() is None, after.result() is None) == (True, False)
 
 
-async def test_a_watch_fires_when_the_replica_of_its_client_gets_there(autojump_clock: MockClock) -> None:
+async def test_a_watch_fires_when_the_clients_replica_applies_the_change(autojump_clock: MockClock) -> None:
     async with SimulatedEnsemble() as ensemble:
         late = _a_follower(ensemble)
         async with (
@@ -245,7 +245,7 @@ async def test_a_session_lives_behind_any_replica_and_ends_when_its_client_falls
                 ensemble.network.heal(source="one")
 
 
-async def test_a_closed_session_is_answered_and_gone_everywhere(autojump_clock: MockClock) -> None:
+async def test_a_closed_session_is_answered_and_ends_on_all_replicas(autojump_clock: MockClock) -> None:
     async with SimulatedEnsemble() as ensemble:
         for number in ensemble.numbers:
             async with _raw(ensemble, number) as (client, hello):
@@ -293,7 +293,7 @@ async def test_a_session_can_be_expired(autojump_clock: MockClock) -> None:
 async def test_a_replica_without_its_leader_answers_pings_of_a_session_that_has_ended(
     autojump_clock: MockClock,
 ) -> None:
-    """What its clients say reaches the leader with the answers to its pings, and there are none."""
+    """The leader learns of its clients from the answers to its pings, and there are no answers."""
     async with SimulatedEnsemble(tick_time=1, sync_limit=10) as ensemble:
         replica = _a_follower(ensemble)
         client = RawClient(await ensemble.network.connect(ensemble.host(replica), 2181))
@@ -368,7 +368,7 @@ async def test_containers_are_removed_when_they_are_empty(autojump_clock: MockCl
 # --- losing and finding leaders -----------------------------------------------------------------------------
 
 
-async def test_the_leader_moves_and_sessions_go_on(autojump_clock: MockClock) -> None:
+async def test_the_leader_moves_and_sessions_continue(autojump_clock: MockClock) -> None:
     async with SimulatedEnsemble() as ensemble, _client(ensemble) as client:
         session = client.session
         for to in (1, 2, 3):
@@ -407,7 +407,7 @@ async def test_without_a_quorum_nothing_is_written_and_the_leader_steps_down(
                 ensemble.restart(follower)
             await ensemble.serving()
         async with _client(ensemble) as again:
-            # The leader had it in its log, and nobody else has more.
+            # The leader had it in its log, and no other replica has more.
             assert await again.exists("/a") is not None
 
 
@@ -432,7 +432,7 @@ async def test_a_leader_cut_from_its_followers_answers_sync_while_another_leads(
         assert ensemble.leader != old
 
 
-async def test_what_a_parted_leader_proposed_alone_is_forgotten(autojump_clock: MockClock) -> None:
+async def test_proposals_of_an_isolated_leader_are_dropped(autojump_clock: MockClock) -> None:
     async with SimulatedEnsemble(tick_time=1) as ensemble:
         old = ensemble.leader or 0
         async with _raw(ensemble, old) as (client, _):
@@ -470,14 +470,14 @@ async def test_one_direction_can_be_blocked(autojump_clock: MockClock) -> None:
             ensemble.block(leader, deaf)
             await client.send(CreateRequest("/a", b"", OPEN, 0))
             await trio.sleep(1)
-            # It was heard, and committed by the others; the answer cannot come.
+            # The request arrived, and the others committed it; the answer cannot arrive.
             assert "/a" in ensemble.tree(leader)
             assert "/a" not in ensemble.tree(deaf)
             ensemble.heal(leader, deaf)
             assert (await client.receive()).err == 0
 
 
-async def test_a_paused_replica_goes_on_where_it_was(autojump_clock: MockClock) -> None:
+async def test_a_paused_replica_continues_where_it_stopped(autojump_clock: MockClock) -> None:
     async with SimulatedEnsemble() as ensemble:
         paused = _a_follower(ensemble)
         async with _raw(ensemble, paused) as (client, _):
@@ -491,7 +491,7 @@ async def test_a_paused_replica_goes_on_where_it_was(autojump_clock: MockClock) 
             assert (await client.receive()).err == 0
 
 
-async def test_a_client_outlives_a_crash_of_each_replica_in_turn(autojump_clock: MockClock) -> None:
+async def test_a_client_survives_a_crash_of_each_replica_in_turn(autojump_clock: MockClock) -> None:
     async with SimulatedEnsemble() as ensemble, _client(ensemble) as client:
         session = client.session
         await client.create("/count", b"0")
@@ -511,7 +511,7 @@ async def test_a_client_outlives_a_crash_of_each_replica_in_turn(autojump_clock:
         assert list(_data(ensemble, "/count")) == [b"3"] * 3
 
 
-async def test_a_session_has_a_whole_timeout_in_a_new_leader(autojump_clock: MockClock) -> None:
+async def test_a_session_has_a_full_timeout_under_a_new_leader(autojump_clock: MockClock) -> None:
     async with SimulatedEnsemble(tick_time=1) as ensemble, _raw(ensemble, 1) as (_, hello):
         await trio.sleep(9)
         ensemble.move_leader()
@@ -521,7 +521,7 @@ async def test_a_session_has_a_whole_timeout_in_a_new_leader(autojump_clock: Moc
         assert 9.5 < await ensemble.session_ended(hello.session_id) - leads_at <= 11
 
 
-async def test_a_check_that_stands_alone_is_answered_as_by_a_server(autojump_clock: MockClock) -> None:
+async def test_a_check_outside_a_multi_is_answered_as_by_a_server(autojump_clock: MockClock) -> None:
     async with SimulatedEnsemble() as ensemble, _raw(ensemble, 1) as (client, _):
         assert (await client.call(CheckRequest("/", -1))).err == -6
         assert await client.is_closed()

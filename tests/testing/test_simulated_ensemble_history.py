@@ -1,4 +1,4 @@
-"""Whatever fails, there is one history: no write that was answered is lost, none happens twice."""
+"""There is one history under all faults: no answered write is lost or applied twice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECONDS = 40.0
 
 
 async def _count(client: zk.Client, tally: dict[str, int]) -> None:
-    """Count up by one, over and over, never over somebody else's step."""
+    """Increment a counter repeatedly, guarded by its version."""
     while True:
         node = await client.get("/count")
         before = int(node.data or b"")
@@ -35,7 +35,7 @@ async def _count(client: zk.Client, tally: dict[str, int]) -> None:
 
 
 async def _fail(ensemble: SimulatedEnsemble, rng: random.Random) -> None:
-    """Disturb one replica or another, never forever."""
+    """Inject temporary faults into random replicas."""
     while True:
         await trio.sleep(rng.uniform(0, 4))
         one, other = rng.sample(ensemble.numbers, 2)
@@ -61,7 +61,7 @@ async def _fail(ensemble: SimulatedEnsemble, rng: random.Random) -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-async def test_every_answered_write_is_there_once(seed: int, autojump_clock: MockClock) -> None:
+async def test_every_answered_write_is_applied_once(seed: int, autojump_clock: MockClock) -> None:
     rng = random.Random(seed)
     tally = {"done": 0, "unknown": 0}
     async with SimulatedEnsemble(rng.choice((3, 5)), tick_time=1, sync_limit=3, seed=seed) as ensemble:

@@ -1,7 +1,7 @@
-"""The real client and the real mutex on the simulated ensemble, under the faults that holds are aimed at by.
+"""The real client and the real mutex on the simulated ensemble, under the model's aimed faults.
 
-The model (`tests/simulation`) says that the proof is sound; here it is the client, its connections, the
-recipe and the servers' rules together that must have one holder at a time. With the checks off they have two.
+The model (`tests/simulation`) shows that the proof is sound. Here the client, its connections, the recipe and
+the servers' rules together must have one holder at a time. Without the checks they have two.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TRIED = range(30)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_there_is_one_holder_at_a_time_whatever_goes_wrong(schedule: str) -> None:
+def test_there_is_one_holder_at_a_time_under_all_faults(schedule: str) -> None:
     judged: dict[int, Outcome] = {}
     for seed in TRIED:
         if judged and seed not in SEEDS:
@@ -34,15 +34,16 @@ def test_there_is_one_holder_at_a_time_whatever_goes_wrong(schedule: str) -> Non
     assert [seed for seed, outcome in judged.items() if outcome.slack < 0] == []
 
 
-# Not `leader_cut`: a new leader gives each session a whole timeout, and by then its client has given it up.
+# Without `leader_cut`, because a new leader gives each session a full timeout, and its client gives it up
+# before.
 WITHOUT_CHECKS = sorted(AIMED.keys() - {"leader_cut"})
 
 
 @pytest.mark.parametrize("schedule", WITHOUT_CHECKS)
-def test_with_the_checks_off_there_are_two_holders(schedule: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hold that lasts as long as its client believes in the session, as other libraries have it.
+def test_without_the_checks_there_are_two_holders(schedule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hold lasts as long as its client believes in the session, as in other libraries.
 
-    Not in each run: which is the first depends on all that is drawn from the seed.
+    Not every run shows it; the first one that does depends on the seed.
     """
 
     def had_two_holders(seed: int) -> bool:
@@ -60,10 +61,10 @@ def test_with_the_checks_off_there_are_two_holders(schedule: str, monkeypatch: p
 
 
 FEW_SHOW_IT = range(105, 300)
-"""One run in sixty shows it; the search begins shortly before one that did."""
+"""Whether a run shows it. One in sixty does; the search starts shortly before one that did."""
 
 
-def test_a_rule_that_takes_an_answered_check_for_a_touch_claims_too_much(
+def test_a_rule_that_treats_an_answered_check_as_a_touch_claims_too_much(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sound = HoldProof.answered

@@ -1,4 +1,4 @@
-"""Clients without manners on an ensemble that fails: when they have gone nothing of them is left."""
+"""Hostile clients on a failing ensemble leave nothing behind when they have disconnected."""
 
 from __future__ import annotations
 

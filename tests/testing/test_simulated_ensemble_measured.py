@@ -1,8 +1,8 @@
-"""The simulated ensemble takes as long as real servers were measured to take.
+"""The simulated ensemble has the times that were measured on real servers.
 
 Measured on three servers of version 3.8.0, with the default tick of 2 s, `syncLimit` 5 and a session of 4 s.
 With a follower cut from its peers, kazoo's lock had two holders for 3.7 to 5.3 s. A leader cut from its
-followers went on answering `sync` for 10.1 s, and the new leader expired the session at 14.9 s.
+followers continued to answer `sync` for 10.1 s, and the new leader expired the session at 14.9 s.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ async def _attached(ensemble: SimulatedEnsemble, number: int) -> tuple[RawClient
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_a_holder_that_trusts_pings_shares_its_lock_for_as_long_as_on_real_servers(
+async def test_a_holder_that_trusts_pings_shares_its_lock_as_long_as_on_real_servers(
     seed: int, autojump_clock: MockClock
 ) -> None:
     async with SimulatedEnsemble(seed=seed) as ensemble:
@@ -65,7 +65,7 @@ async def _ping_for(client: RawClient, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_a_leader_alone_answers_and_is_succeeded_as_late_as_a_real_one(
+async def test_an_isolated_leader_answers_and_is_replaced_as_late_as_a_real_one(
     seed: int, autojump_clock: MockClock
 ) -> None:
     async with SimulatedEnsemble(seed=seed) as ensemble:

@@ -1,4 +1,4 @@
-"""The dev server in a thread: every fault by name from plain code, with kazoo and with our client."""
+"""The dev server in a thread: every fault from synchronous code, with kazoo and with our client."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def kazoo(server: ThreadedDevServer) -> Iterator[KazooClient]:
     client.close()
 
 
-def test_it_runs_in_a_thread_of_its_own_while_the_block_runs() -> None:
+def test_it_runs_in_a_separate_thread_while_the_block_runs() -> None:
     server = ThreadedDevServer(DevServer(start_zxid=77))
     with pytest.raises(RuntimeError, match="only inside its `with` block"):
         server.expire()
@@ -50,7 +50,7 @@ def test_it_runs_in_a_thread_of_its_own_while_the_block_runs() -> None:
         server.expire()
 
 
-def test_an_address_that_is_taken_is_told(server: ThreadedDevServer) -> None:
+def test_a_taken_address_is_reported(server: ThreadedDevServer) -> None:
     taken = ThreadedDevServer(DevServer(port=server.address.port))
     with pytest.raises(OSError, match="in use"):
         taken.__enter__()
@@ -61,13 +61,13 @@ def test_two_run_side_by_side(server: ThreadedDevServer) -> None:
         assert other.address != server.address
 
 
-def test_every_name_of_the_server_is_there() -> None:
+def test_it_has_every_method_of_the_server() -> None:
     for there, here in ((DevServer, ThreadedDevServer), (Faults, ThreadedFaults)):
         own = {"host", "port", "connect_string", "network", "processor"}
         names = {name for name in vars(there) if not name.startswith("_")} - own
         assert names <= set(vars(here))
         for name in names & _methods(there):
-            # A call from another thread blocks that thread, so `restart` comes back at once.
+            # A call from another thread blocks that thread, so `restart` returns at once.
             taken = [each for each in signature(getattr(there, name)).parameters if each != "downtime"]
             assert list(signature(getattr(here, name)).parameters) == taken, name
 
@@ -76,7 +76,7 @@ def _methods(owner: type) -> set[str]:
     return {name for name, value in vars(owner).items() if isfunction(value)}
 
 
-def test_kazoo_comes_back_after_its_connection_was_dropped(
+def test_kazoo_reconnects_after_its_connection_was_dropped(
     server: ThreadedDevServer, kazoo: KazooClient
 ) -> None:
     kazoo.create("/a", b"1", ephemeral=True)
@@ -147,7 +147,7 @@ async def test_faults_are_called_from_async_code_on_either_loop(server: Threaded
         await client.get("/a")
 
 
-def test_the_server_restarts_and_loses_all_if_told(server: ThreadedDevServer, kazoo: KazooClient) -> None:
+def test_the_server_restarts_and_loses_all_on_request(server: ThreadedDevServer, kazoo: KazooClient) -> None:
     kazoo.create("/a")
     server.restart()
     assert kazoo.retry(kazoo.exists, "/a")
