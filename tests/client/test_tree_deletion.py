@@ -39,7 +39,7 @@ def apply(there: World, request: Any) -> None:
     """Let another client change the tree now, before the request that the server has just read."""
     processor = there.server.processor
     processor.zxid += 1
-    WRITES[request.opcode](processor._change(0, [], _MOMENT), request)  # noqa: SLF001 - between two requests
+    WRITES[request.opcode](processor._begin_change(0, [], _MOMENT), request)  # noqa: SLF001 - between two requests
 
 
 class _Moment:

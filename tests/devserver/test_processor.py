@@ -168,7 +168,7 @@ def test_a_session_is_resumed_and_its_old_connection_closed(server: Server, clie
     assert reply == ConnectReply(0, 10_000, client.session.id, b"p" * 16, False)
     assert client.closed
     assert again.session is client.session
-    server.processor.leave(client)
+    server.processor.detach(client)
     assert server.processor.attached == {client.session.id: again}
     assert server.processor.zxid == zxid
 
@@ -202,7 +202,7 @@ def test_an_expired_session_is_closed_with_its_ephemerals(server: Server, client
     server.processor.expire(client.session, server.time)
     assert client.closed
     assert "/e" not in server.processor.tree
-    server.processor.leave(client)
+    server.processor.detach(client)
     again = FakeClient(server)
     reply = again.greet(client.session.id, b"p" * 16)
     assert reply is not None
@@ -211,7 +211,7 @@ def test_an_expired_session_is_closed_with_its_ephemerals(server: Server, client
 
 def test_a_session_without_a_connection_expires(server: Server, client: FakeClient) -> None:
     assert client.session is not None
-    server.processor.leave(client)
+    server.processor.detach(client)
     server.processor.expire(client.session, server.time)
     assert len(server.processor.sessions) == 0
 
@@ -750,7 +750,7 @@ def test_an_unknown_kind_of_watch_cannot_be_read(client: FakeClient, request_: R
 
 def test_watches_go_with_their_connection(server: Server, client: FakeClient) -> None:
     client.ok(AddWatchRequest("/a", 0))
-    server.processor.leave(client)
+    server.processor.detach(client)
     assert len(server.processor.watches) == 0
 
 

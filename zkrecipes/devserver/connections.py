@@ -26,10 +26,10 @@ from zkrecipes.errors import session_hex
 __all__ = ["CLOSING_TIME_MAX", "GREETING_TIME_MAX", "ByteStream", "Connections"]
 
 GREETING_TIME_MAX = 10.0
-"""The time in seconds to ask for a session in (`zookeeper.nio.sessionlessCnxnTimeout`)."""
+"""The seconds that a connection has to ask for a session (`zookeeper.nio.sessionlessCnxnTimeout`)."""
 
 CLOSING_TIME_MAX = 10.0
-"""The time within which a client must read the last bytes before its connection is closed, in seconds."""
+"""The seconds that a client has to read the last bytes before its connection is closed."""
 
 _SENT_BY_READER_MAX = 16 * 1024
 """The most bytes that the reading task sends: a client that reads at all reads these soon."""
@@ -163,7 +163,7 @@ class Connections:
                 session_hex(connection.session_id),
             )
         finally:
-            processor.leave(connection)
+            processor.detach(connection)
             del self._channels[connection]
             channel.wake.set()  # the writer ends
             self._count_by_address[address] -= 1

@@ -172,7 +172,7 @@ class Processor:
             else:
                 self.zxid += 1
         else:
-            # Before the password is checked, as in `ZooKeeperServer.processConnectRequest`.
+            # Close the old connection before checking the password (`ZooKeeperServer.processConnectRequest`).
             before = self.attached.pop(request.session_id, None)
             if before is not None:
                 before.close("its session was attached on another connection")
@@ -252,7 +252,7 @@ class Processor:
             return other(client, request, time)
         return Reply(-1, UnimplementedError.code, close=True)
 
-    def leave(self, client: ConnectedClient) -> None:
+    def detach(self, client: ConnectedClient) -> None:
         """Remove a connection that has ended, and its watches. Its session stays alive."""
         self.watches.drop(client)
         session = client.session
@@ -275,12 +275,12 @@ class Processor:
             return
         for path in paths:
             self.zxid += 1
-            change = self._change(0, [], time)
+            change = self._begin_change(0, [], time)
             try:
                 WRITES[OpCode.DELETE_CONTAINER](change, DeleteContainerRequest(path))
             except ServerError:
                 continue  # the znode was deleted or got a child since
-            self._on_change(change)
+            self._finish_change(change)
 
     def _ping(self, _client: ConnectedClient, _request: Request[Any] | None, _time: ServerTime) -> Reply:
         return Reply(self.zxid)
@@ -308,9 +308,9 @@ class Processor:
         time: ServerTime,
     ) -> Reply:
         self.zxid += 1  # even if the write fails (`PrepRequestProcessor.pRequestHelper`)
-        change = self._change(_session_id(client), client.ids, time)
+        change = self._begin_change(_session_id(client), client.ids, time)
         record = apply(change, request)
-        self._on_change(change)
+        self._finish_change(change)
         return Reply(self.zxid, 0, record)
 
     def _multi(self, client: ConnectedClient, request: Request[Any] | None, time: ServerTime) -> Reply:
@@ -326,9 +326,9 @@ class Processor:
             self.zxid += 1
             raise
         self.zxid += 1
-        change = self._change(_session_id(client), client.ids, time)
+        change = self._begin_change(_session_id(client), client.ids, time)
         opcodes, results = apply_multi(change, operations)
-        self._on_change(change)
+        self._finish_change(change)
         return Reply(self.zxid, 0, results, opcodes=opcodes)
 
     def _auth(self, client: ConnectedClient, request: Request[Any] | None, _time: ServerTime) -> Reply:
@@ -376,16 +376,16 @@ class Processor:
             self._local.remove(session.id)  # not a transaction: only this server knew the session
             return
         self.zxid += 1
-        change = self._change(session.id, [], time)
+        change = self._begin_change(session.id, [], time)
         end_session(change)
-        self._on_change(change)
+        self._finish_change(change)
 
-    def _on_change(self, change: Change) -> None:
+    def _finish_change(self, change: Change) -> None:
         """Update the quotas and fire the watches after a change."""
         self._quotas.apply(change.size_changes)
         self._watch_requests.fire(change.events, self.zxid)
 
-    def _change(self, session_id: int, ids: list[Id], time: ServerTime) -> Change:
+    def _begin_change(self, session_id: int, ids: list[Id], time: ServerTime) -> Change:
         return Change(
             self.tree,
             session_id=session_id,

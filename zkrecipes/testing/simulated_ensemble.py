@@ -325,7 +325,7 @@ class SimulatedEnsemble:
                 connection.close("its client has closed it")
         finally:
             del replica.connections[connection]
-            replica.processor.leave(connection)
+            replica.processor.detach(connection)
 
     async def _receive(self, replica: Replica, connection: ReplicaConnection, stream: Stream) -> None:
         try:

@@ -16,8 +16,8 @@ def due_paths(tree: DataTree, time_ms: int, *, start_counter: int = 0) -> list[s
     Args:
         tree: the znodes.
         time_ms: milliseconds since 1970.
-        start_counter: the initial value of sequence counters; a counter still there means that there never
-            was a child.
+        start_counter: the initial value of sequence counters; a container whose counter still has this value
+            never had a child.
     """
     return [path for path, node in tree.reapable() if _is_due(node, time_ms, start_counter)]
 
