@@ -73,7 +73,7 @@ class PermitPool(NamedTuple):
     acl: Sequence[ACL] | None
 
     async def agree_on_limit(self, limit: int | None) -> int | None:
-        """Return the limit in the directory, after writing `limit` if there is none yet.
+        """Return the limit in the directory; write `limit` first if the directory holds no limit.
 
         Text that is not a number stays, and the result is `limit`, as for kazoo.
 
