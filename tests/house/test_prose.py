@@ -67,7 +67,7 @@ IMPERATIVE = "begin with an imperative that states the effect"
 LIMITS: dict[str, int] = {
     "codec": 7,
     "protocol": 113,
-    "net": 9,
+    "net": 0,
     "client": 164,
     "recipes": 15,
     "devserver": 3,

@@ -82,7 +82,7 @@ class _Lookup:
 
 
 @final
-class _Running:
+class _RunningLookups:
     """The look-ups of the process that have not ended, by name."""
 
     def __init__(self) -> None:
@@ -116,6 +116,6 @@ class _Running:
             del self._lookups[lookup.host]
 
 
-_running: Final = _Running()
+_running: Final = _RunningLookups()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_running.forget)
