@@ -54,6 +54,17 @@ def creation(path: str) -> CreateRequest:
     return CreateRequest(path, b"", list(zk.OPEN_ACL), CreateMode.PERSISTENT)
 
 
+async def test_a_list_of_children_larger_than_max_packet_size_is_deleted() -> None:
+    names = [f"{number:0200}" for number in range(300)]
+    async with world() as there, there.connect("a", max_packet_size=10_000) as client:
+        await plant(client, ("/a", *(f"/a/{name}" for name in names)))
+        with pytest.raises(zk.PacketTooLargeError):
+            await client.get_children("/a")
+        await client.delete("/a", recursive=True)
+        assert await client.exists("/a") is None
+        assert client.stats().connections == 2  # the list that get_children refused cost the first one
+
+
 async def test_a_tree_goes_and_what_is_beside_it_stays() -> None:
     async with world() as there, there.connect("a") as client:
         await plant(client, (*TREE, "/ab", "/ab/c"))

@@ -112,6 +112,30 @@ def test_a_frame_that_is_too_large_is_refused_as_soon_as_its_xid_is_known() -> N
     assert (error.value.size, error.value.xid) == (2**31 - 1, -2)
 
 
+@pytest.mark.parametrize("chunk_size", [1, 3, 100])
+def test_a_frame_that_is_accepted_passes_and_the_next_one_like_it_does_not(chunk_size: int) -> None:
+    frames = FrameBuffer(10)
+    large = b"\0\0\0\7" + bytes(20)
+    data = frame(large) + frame(b"small") + frame(large)
+    chunks = [data[start : start + chunk_size] for start in range(0, len(data), chunk_size)]
+    found: list[bytes] = []
+
+    def feed_until_refused() -> FrameTooLargeError:
+        while True:
+            try:
+                while (next_frame := frames.next_frame()) is not None:
+                    buffer, start, end = next_frame
+                    found.append(buffer[start:end])
+            except FrameTooLargeError as error:
+                return error
+            frames.feed(chunks.pop(0))
+
+    frames.accept(feed_until_refused())
+    assert found == []
+    assert feed_until_refused().size == len(large)
+    assert found == [large, b"small"]
+
+
 @pytest.mark.parametrize("size", [-1, -5, -(2**31)])
 @pytest.mark.parametrize("more", [0, 100])
 def test_a_negative_size_is_a_protocol_error(size: int, more: int) -> None:

@@ -63,6 +63,7 @@ from zkrecipes.protocol.events import (
     Greeting,
     PartialReply,
     Replied,
+    Ticket,
     WatchEvent,
     WatchFired,
 )
@@ -609,6 +610,40 @@ def test_a_reply_larger_than_the_limit_fails_only_its_own_request() -> None:
     assert isinstance(broken, Broken)
     assert isinstance(broken.error, ProtocolError)
     assert pair.client.leftover() == ([second], [third])
+
+
+@pytest.mark.parametrize("chunk_size", [1000, None])
+def test_a_request_may_accept_a_larger_reply_than_its_connection(chunk_size: int | None) -> None:
+    pair = live_pair()
+    node = Node(bytes(LIMIT), stat_at(1))
+    ticket = Ticket(GET)
+    ticket.reply_size_max = 2 * LIMIT
+    pair.client.send(ticket)
+    (other,) = asked(pair, GET)
+    pair.server.reply(1, 5, 0, node)
+    pair.server.reply(2, 6, 0, NODE)
+    assert pair.deliver(chunk_size=chunk_size) == [
+        Replied(ticket, node, None, 5),
+        Replied(other, NODE, None, 6),
+    ]
+
+
+@pytest.mark.parametrize(("asked_first", "reply_size_max"), [(True, 2 * LIMIT), (False, LIMIT)])
+def test_a_larger_reply_than_its_own_request_accepts_is_refused(
+    asked_first: bool, reply_size_max: int
+) -> None:
+    pair = live_pair()
+    ticket = Ticket(GET)
+    ticket.reply_size_max = reply_size_max
+    before = asked(pair, GET) if asked_first else []
+    pair.client.send(ticket)
+    pair.flush()
+    pair.server.reply(1, 5, 0, Node(bytes(LIMIT), stat_at(1)))
+    replied, broken = pair.deliver()
+    assert isinstance(replied, Replied)
+    assert replied.ticket is (before or [ticket])[0]
+    assert isinstance(replied.error, PacketTooLargeError)
+    assert isinstance(broken, Broken)
 
 
 def test_a_large_message_that_answers_nothing_fails_no_request() -> None:

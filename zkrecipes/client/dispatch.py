@@ -89,6 +89,7 @@ class Dispatcher:
             survives_cancel=survives_cancel,
         )
         pending.requirement = operation.requirement
+        pending.reply_size_max = operation.reply_size_max
         if self._observer is not None:
             self._observer.submitted(pending)
         self.engine.submit(pending)

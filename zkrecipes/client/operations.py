@@ -91,6 +91,8 @@ class Operation(NamedTuple, Generic[T]):
     """Turns an error that means a result into that result, and raises all other errors."""
     requirement: Requirement | None = None
     """The feature that the server must have, or None if every server has it."""
+    reply_size_max: int = 0
+    """The bytes that the reply may have although it is larger than `max_packet_size`; 0 for no exception."""
 
 
 @final

@@ -27,6 +27,12 @@ __all__ = ["delete_tree"]
 _WINDOW: Final = 256
 _LISTS: Final = 64
 """Lists of children in flight at the same time: each may be as large as a packet."""
+_LIST_SIZE_MAX: Final = 128 * 1024 * 1024
+"""The bytes that a list of children may have, beyond `max_packet_size`: more than a million names of locks.
+
+A server sends a list of any size (`jute.maxbuffer` limits what it reads, not what it writes; 3.8), and a
+znode with such a list could not be deleted otherwise.
+"""
 _BATCH: Final = 4096
 """Children, of several znodes, that are deleted together."""
 # How many times others may create children after the deletion of the children and before that of the znode.
@@ -36,13 +42,14 @@ _ROUNDS_MAX: Final = 10
 async def delete_tree(calls: Dispatcher, operations: Operations, path: str) -> None:
     """Delete the znode at `path` and all below it.
 
-    Memory: the paths of the znodes that have children, and the names of some thousand children.
+    Memory: the paths of the znodes that have children, the names of some thousand children, and the lists of
+    children that have arrived together.
 
     Raises:
         ValueError: it is the root.
         NoNodeError: the znode at `path` does not exist. A missing znode below it causes no error.
         NotEmptyError: other clients created children again and again.
-        PacketTooLargeError: a list of children is larger than the client accepts (`max_packet_size`).
+        PacketTooLargeError: a list of children is larger than 128 MiB.
     """
     if path == "/":
         raise ValueError(
@@ -103,7 +110,10 @@ class _TreeDeletion:
         """Delete the children of these znodes; return the children that may still exist."""
         left: list[str] = []
         batch: list[str] = []
-        requests = (self._operations.get_children(parent) for parent in parents)
+        requests = (
+            self._operations.get_children(parent)._replace(reply_size_max=_LIST_SIZE_MAX)
+            for parent in parents
+        )
         with closing(SyncSource(requests, self._calls, _LISTS)) as source:
             in_order = iter(parents)
             async for reply in Replies(source, self._calls):

@@ -59,6 +59,7 @@ class FrameBuffer:
         self._position = 0
         self._later: list[bytes] = []
         self._missing = 0
+        self._accepted = 0
 
     def feed(self, data: bytes) -> None:
         """Append received bytes. After calling this, take frames with `next_frame` until it returns None."""
@@ -93,9 +94,14 @@ class FrameBuffer:
             return None
         if size < 0 or size > self.size_max:
             self._check(size, available)
+            self._accepted = 0
         start = position + 4
         self._position = start + size
         return buffer, start, start + size
+
+    def accept(self, error: FrameTooLargeError) -> None:
+        """Accept the one frame that `next_frame` has refused with this error; call `next_frame` again."""
+        self._accepted = error.size
 
     @property
     def incoming(self) -> tuple[int, int, int] | None:
@@ -116,6 +122,6 @@ class FrameBuffer:
     def _check(self, size: int, available: int) -> None:
         if size < 0:
             raise ProtocolError(f"a frame has the negative length {size}")
-        if size > self.size_max and available >= _HEAD_SIZE:
+        if size > self.size_max and size != self._accepted and available >= _HEAD_SIZE:
             (xid,) = _LENGTH.unpack_from(self._buffer, self._position + 4)
             raise FrameTooLargeError(size, self.size_max, xid)

@@ -164,6 +164,10 @@ class ClientSide:
             if self.stage is Stage.CLOSING:
                 self._end_if_idle()
         except FrameTooLargeError as error:
+            if self._exchange.accepts_large_reply(error):
+                self._frames.accept(error)
+                self.receive_data(b"", now)
+                return
             self._exchange.refuse_large_reply(error)
             self._break(error)
         except ProtocolError as error:

@@ -57,6 +57,7 @@ class Ticket:
         requirement: the server version that it needs; None if every server has the operation.
         request_size: the bytes of its frame; 0 until it is sent.
         reply_size: the bytes of the reply, without the header; 0 until the reply arrives.
+        reply_size_max: the size of reply to accept although it exceeds the connection's limit; 0 for none.
     """
 
     __slots__ = (
@@ -64,6 +65,7 @@ class Ticket:
         "is_dropped",
         "is_urgent",
         "reply_size",
+        "reply_size_max",
         "request",
         "request_size",
         "requirement",
@@ -83,6 +85,7 @@ class Ticket:
         self.requirement: Requirement | None = None
         self.request_size: int = 0
         self.reply_size: int = 0
+        self.reply_size_max: int = 0
 
 
 @final

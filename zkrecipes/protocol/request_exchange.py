@@ -185,6 +185,11 @@ class RequestExchange:
             self.last_zxid = zxid
         return error if isinstance(error, SessionError) else None
 
+    def accepts_large_reply(self, error: FrameTooLargeError) -> bool:
+        """Whether the reply is due now, and its request accepts a reply of this size."""
+        oldest = self.queue.oldest
+        return oldest is not None and oldest.xid == error.xid and error.size <= oldest.reply_size_max
+
     def refuse_large_reply(self, error: FrameTooLargeError) -> None:
         """Fail the request whose reply is too large to receive, if it is one."""
         if self.queue.is_due(error.xid):
