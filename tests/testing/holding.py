@@ -31,7 +31,7 @@ from zkrecipes.testing import SimulatedEnsemble
 if TYPE_CHECKING:
     from tests.simulation.hold_model import World
 
-__all__ = ["Outcome", "Scene", "play"]
+__all__ = ["FaultTarget", "Outcome", "play"]
 
 
 class Outcome:
@@ -63,7 +63,7 @@ class Outcome:
         return self.session_ended_at - self.claimed_until
 
 
-class Scene:
+class FaultTarget:
     """The operations for fault schedules, under the names of the model."""
 
     def __init__(self, ensemble: SimulatedEnsemble, settings: Settings, rng: random.Random) -> None:
@@ -79,7 +79,7 @@ class Scene:
         self.followers = [str(number) for number in ensemble.followers]
         self.first = rng.choice([self.leader, *self.followers[:2]])
         names = [str(number) for number in ensemble.numbers]
-        self.network = Wires(self, names)
+        self.network = HolderLinks(self, names)
         self.holder = SimpleNamespace(
             check_every=CHECK_EVERY,
             leave_after=CHECK_UNANSWERED_AFTER,
@@ -202,10 +202,10 @@ class Scene:
                     self.outcome.rival_began_at = trio.current_time()
 
 
-class Wires:
+class HolderLinks:
     """The links between replicas and those of the holder, with separate directions."""
 
-    def __init__(self, scene: Scene, names: list[str]) -> None:
+    def __init__(self, scene: FaultTarget, names: list[str]) -> None:
         self.machines = {
             HOLDER: SimpleNamespace(),
             **{name: SimpleNamespace(pause=partial(self._pause, int(name))) for name in names},
@@ -293,10 +293,10 @@ def play(schedule: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> Outcome:
     monkeypatch.setattr("zkrecipes.client.connect._RNG", random.Random(seed))
     monkeypatch.setattr("trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING", True)
     monkeypatch.setattr("trio._core._run._r", SimpleNamespace(shuffle=lambda batch: None))
-    return trio.run(_play, schedule, seed, monkeypatch, clock=MockClock(autojump_threshold=0))
+    return trio.run(_run_model, schedule, seed, monkeypatch, clock=MockClock(autojump_threshold=0))
 
 
-async def _play(schedule: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> Outcome:
+async def _run_model(schedule: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> Outcome:
     rng = random.Random(f"{schedule} {seed}")
     settings = settings_of(rng)
     tick_time = settings.tick if settings.is_tick_known else None
@@ -307,7 +307,7 @@ async def _play(schedule: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> Ou
         latency=settings.delay_max / 2,
         seed=seed,
     ) as ensemble:
-        scene = Scene(ensemble, settings, rng)
+        scene = FaultTarget(ensemble, settings, rng)
         scene.tap(monkeypatch)
         network, first = ensemble.network, ensemble.host(int(scene.first))
         for number in ensemble.numbers:

@@ -92,7 +92,7 @@ class _Worker:
                     self.reporter.report(EventKind.BACK)
 
     async def _take_turn(self, hold: Hold) -> bool:
-        """Do one job; return False if there was none."""
+        """Do one job; return False if no job is left."""
         reporter, token, entered_at = self.reporter, hold.fencing_token, time.monotonic()
         self.token = token
         job = next((mark.job for mark in await self.znodes.marks() if mark.times == 0), None)
