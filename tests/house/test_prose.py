@@ -41,7 +41,7 @@ RULES = [
     _rule(r"\b[Tt](ells?|old|elling)\b", "report, notify, log, say"),
     _rule(r"\bany longer\b", "no longer, or leave it out"),
     _rule(r"(?<![Tt]here )\b(is|are|was|were) none\b", "is not one"),
-    _rule(r", too\b", "also, or leave it out"),
+    _rule(r", too(?=[.,;:)]|$)", "also, or leave it out"),
     _rule(r"\bin place of\b", "instead of"),
     _rule(r"\bof (its|our|their|his|one's|your) own\b", "its own …"),
     _rule(r"\b(has|have|had|is|are|was|were) gone\b", "does not exist, has ended, was deleted"),
@@ -197,10 +197,17 @@ def _texts(file: str, line: int, words: str) -> Iterator[Text]:
     if re.match(r"noqa|type:|ruff|pragma|fmt:|---|!", words):
         return
     for offset, paragraph in _paragraphs(_CODE.sub(_blank, words)):
-        yield Text(file, line + offset - 1, paragraph)
+        if not _COLUMNS.search(paragraph):
+            yield Text(file, line + offset - 1, paragraph)
 
 
-_CODE = re.compile(r"^\s*```.*?^\s*```|^\s*(?:>>>|\.\.\.)[^\n]*", re.DOTALL | re.MULTILINE)
+# The examples in docstrings, and tables and drawings.
+_CODE = re.compile(
+    r"^\s*```.*?^\s*```|^\s*(?:>>>|\.\.\.|print\(|[\w, ]+ = )[^\n]*"
+    r"|^\s*(?:async with|async for|with|for|class|def|if) [^\n]*:[^\w\n]*$",
+    re.DOTALL | re.MULTILINE,
+)
+_COLUMNS = re.compile(r"\S {3,}\S|[│├└]")
 
 
 def _paragraphs(text: str) -> Iterator[tuple[int, str]]:
@@ -238,7 +245,7 @@ def _sentences(text: str) -> Iterator[tuple[int, str]]:
 
 def _remedy(sentence: str) -> str | None:
     """The remedy of the first rule that the sentence breaks, or None."""
-    has_colons = len(_COLON.findall(re.sub(r"^[\w*`…, ]{1,30}: ", "", sentence))) > 1
+    has_colons = len(_COLON.findall(re.sub(r"^[\w*`…%, ]{1,30}: ", "", sentence))) > 1
     if not (has_colons or _ANY_RULE.search(sentence)) or any(part in sentence for part in RIGHT_AS_IT_IS):
         return None
     return next((rule.remedy for rule in RULES if rule.pattern.search(sentence)), ONE_COLON)

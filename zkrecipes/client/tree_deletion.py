@@ -35,7 +35,7 @@ znode with such a list could not be deleted otherwise.
 """
 _BATCH: Final = 4096
 """Children, of several znodes, that are deleted together."""
-# How many times others may create children after the deletion of the children and before that of the znode.
+# The number of times that other clients may create children of a znode while it is being deleted.
 _ROUNDS_MAX: Final = 10
 
 

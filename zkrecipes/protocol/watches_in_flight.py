@@ -42,7 +42,7 @@ class _PathRequests:
         tickets: each ticket, with the events that may belong to its watch, or None before the first event.
         persistent: the number of requests for a persistent watch.
         recursive: the number of requests for recursive mode.
-        for_recursive: the number of those that have a recursive watcher of their own.
+        for_recursive: the number of those that have their own recursive watcher.
     """
 
     __slots__ = ("for_recursive", "persistent", "recursive", "tickets")

@@ -158,8 +158,8 @@ class ConfigWatch(Generic[T]):
                 that it is unknown whether the update was applied; or the connection was lost several times in
                 a row, usually because there is too much data. After a lost reply alone, `update` reads the
                 znode: if the next version has these bytes, the update was applied. If another client writes
-                the same bytes at that moment, both count as one change; counting up from several clients
-                needs a lock.
+                the same bytes over the same version, both count as one change; counting up from several
+                clients needs a lock.
             ZooKeeperError: the server refused, or the client is over.
 
         Cancellation: the value may have been written.

@@ -57,7 +57,7 @@ logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 _RETRY_AFTER: Final = 1.0
 _RETRY_AFTER_MAX: Final = 30.0
 
-# By client: the czxids that its persistent nodes claim as those of their own znodes. Two persistent nodes of
+# By client: the czxids that its persistent nodes claim for their znodes. Two persistent nodes of
 # one client that want the same name have one session, so the owner does not distinguish them.
 _claimed: Final[WeakKeyDictionary[object, set[int]]] = WeakKeyDictionary()
 
