@@ -61,9 +61,9 @@ class Group:
     Args:
         client: the client whose sessions own the memberships.
         path: a directory for this group alone, created when the first member joins.
-        layout: the names of the znodes: those of Curator's `GroupMember` (`"curator"`, the default), which are
-            the names of the members, or those of kazoo's `ShallowParty` (`"kazoo"`). Members of kazoo's
-            parties may share a name; then the newest of them is shown.
+        layout: the names of the znodes. `"curator"`, the default, is the layout of Curator's `GroupMember`:
+            the znodes have the names of the members. `"kazoo"` is the layout of kazoo's `ShallowParty`, whose
+            members may share a name; then the newest of them is shown.
         acl: the ACL of the members' znodes; it must give their owner READ. None: the client's default.
 
     Raises:
