@@ -65,24 +65,26 @@ IMPERATIVE = "begin with an imperative that states the effect"
 
 # The number of marked sentences that a package may have. Lower a number when you have rewritten some.
 LIMITS: dict[str, int] = {
-    "codec": 7,
-    "protocol": 113,
+    "codec": 1,
+    "protocol": 1,
     "net": 0,
-    "client": 164,
-    "recipes": 15,
-    "devserver": 3,
-    "testing": 5,
-    "ensemble": 5,
-    "cli": 5,
-    "floor 0": 28,
-    "docs": 7,
-    "tests": 157,
-    "examples": 5,
-    "benchmarks": 5,
+    "client": 1,
+    "recipes": 1,
+    "devserver": 1,
+    "testing": 1,
+    "ensemble": 1,
+    "cli": 1,
+    "floor 0": 1,
+    "docs": 1,
+    "tests": 13,
+    "examples": 1,
+    "benchmarks": 1,
 }
 
 # A part of a sentence that is right although a pattern marks it, and why.
-RIGHT_AS_IT_IS: dict[str, str] = {}
+RIGHT_AS_IT_IS: dict[str, str] = {
+    "the transaction was rolled back:": "the second colon introduces the error of the operation",
+}
 
 
 @dataclass(frozen=True)
