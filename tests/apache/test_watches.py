@@ -22,7 +22,7 @@ anyio_backend = every_loop()
 CREATED, DELETED = zk.EventType.CREATED, zk.EventType.DELETED
 DATA, CHILDREN = zk.EventType.DATA_CHANGED, zk.EventType.CHILDREN_CHANGED
 
-Told = tuple[zk.EventType, str]
+ReceivedEvent = tuple[zk.EventType, str]
 
 needs_recursive = since(ServerVersion.V3_6, "a recursive watch")
 recursive = pytest.param(True, id="recursive", marks=needs_recursive)
@@ -32,14 +32,14 @@ def connect(server: Served, chroot: str = "") -> AbstractAsyncContextManager[zk.
     return zk.connect(server.connect_string + chroot, session_timeout=10)
 
 
-async def told(events: zk.WatchEvents, count: int, *, within: float = 15) -> list[Told]:
+async def received(events: zk.WatchEvents, count: int, *, within: float = 15) -> list[ReceivedEvent]:
     """Return the next events without their zxids, because servers before 3.9 send none."""
     with anyio.fail_after(within):
         taken = [await anext(events) for _ in range(count)]
     return [(event.type, event.path) for event in taken]
 
 
-async def told_once(changed: zk.OneShotWatch) -> Told:
+async def received_once(changed: zk.OneShotWatch) -> ReceivedEvent:
     with anyio.fail_after(15):
         event = await changed.wait()
     return event.type, event.path
@@ -67,7 +67,7 @@ async def change_all(client: zk.Client, path: str) -> None:
         pass
 
 
-async def each_change(client: zk.Client, path: str) -> AsyncIterator[Told | None]:
+async def each_change(client: zk.Client, path: str) -> AsyncIterator[ReceivedEvent | None]:
     """Make the same changes, and yield after each the expected event of a watch of this znode alone."""
     await client.create(path)
     yield CREATED, path
@@ -106,8 +106,8 @@ async def test_a_watch_reports_the_changes_of_its_znode(
                 expected.append(event)
                 if server.version < ServerVersion.V3_6:
                     # One-shot watches, set again each time, report every change if changes are slow.
-                    assert await told(events, 1) == [expected.pop()]
-            assert await told(events, len(expected)) == expected
+                    assert await received(events, 1) == [expected.pop()]
+            assert await received(events, len(expected)) == expected
 
 
 @needs_recursive
@@ -121,7 +121,7 @@ async def test_a_recursive_watch_reports_all_changes_below(server: Served, fresh
         await change_all(writer, f"{fresh_path}-beside")
         for _ in range(2):
             await change_all(writer, fresh_path)
-            assert await told(events, 8) == [
+            assert await received(events, 8) == [
                 (CREATED, fresh_path),
                 (DATA, fresh_path),
                 (CREATED, child),
@@ -147,7 +147,7 @@ async def test_an_event_is_available_before_the_reply_that_follows_it(
             # Before 3.6 there are only one-shot watches, so all changes until they are set again count as
             # one.
             at_least = 20 if server.version >= ServerVersion.V3_6 else 1
-            assert await told(events, at_least) == [(CHILDREN, fresh_path)] * at_least
+            assert await received(events, at_least) == [(CHILDREN, fresh_path)] * at_least
 
 
 @needs_recursive
@@ -158,7 +158,7 @@ async def test_events_are_kept_for_a_slow_reader(server: Served, fresh_path: str
             for number in range(200):
                 pipe.create(f"{fresh_path}/{number}")
         expected = [(CREATED, fresh_path), *((CREATED, f"{fresh_path}/{number}") for number in range(200))]
-        assert await told(events, 201) == expected
+        assert await received(events, 201) == expected
 
 
 @needs_recursive
@@ -169,7 +169,7 @@ async def test_each_change_of_a_transaction_is_reported(server: Served, fresh_pa
             transaction.create(f"{fresh_path}/a")
             transaction.set(fresh_path, b"1")
             transaction.delete(f"{fresh_path}/a")
-        assert await told(events, 4) == [
+        assert await received(events, 4) == [
             (CREATED, fresh_path),
             (CREATED, f"{fresh_path}/a"),
             (DATA, fresh_path),
@@ -189,9 +189,9 @@ async def test_under_a_chroot_events_name_the_paths_that_the_client_sees(
             client.chroot("/a").watch("/") as below,
         ):
             await client.create("/a")
-            assert await told(events, 1) == [(CREATED, "/a") if is_recursive else (CHILDREN, "/")]
-            assert await told_once(changed) == (CREATED, "/a")
-            assert await told(below, 1) == [(CREATED, "/")]
+            assert await received(events, 1) == [(CREATED, "/a") if is_recursive else (CHILDREN, "/")]
+            assert await received_once(changed) == (CREATED, "/a")
+            assert await received(below, 1) == [(CREATED, "/")]
 
 
 # --- one-shot watches ------------------------------------------------------------------------------------
@@ -202,13 +202,13 @@ async def test_a_one_shot_watch_reports_one_change(server: Served, fresh_path: s
         async with client.exists_and_watch(fresh_path) as (stat, changed):
             assert stat is None
             await writer.create(fresh_path, b"0")
-            assert await told_once(changed) == (CREATED, fresh_path)
+            assert await received_once(changed) == (CREATED, fresh_path)
         async with client.exists_and_watch(fresh_path) as (stat, changed):
             assert stat == await client.exists(fresh_path)
             await writer.set(fresh_path, b"1")
             await writer.delete(fresh_path)
-            assert await told_once(changed) == (DATA, fresh_path)
-            assert await told_once(changed) == (DATA, fresh_path), "asked again it says the same"
+            assert await received_once(changed) == (DATA, fresh_path)
+            assert await received_once(changed) == (DATA, fresh_path), "asked again it says the same"
         await writer.create(fresh_path, b"0")
         async with client.get_and_watch(fresh_path) as (node, changed):
             assert node.data == b"0"
@@ -216,7 +216,7 @@ async def test_a_one_shot_watch_reports_one_change(server: Served, fresh_path: s
             await client.sync()
             assert not changed.has_fired, "children are not data"
             await writer.set(fresh_path, b"1")
-            assert await told_once(changed) == (DATA, fresh_path)
+            assert await received_once(changed) == (DATA, fresh_path)
         async with client.get_children_and_watch(fresh_path) as (children, changed):
             assert children == ["c"]
             await writer.set(f"{fresh_path}/c", b"1")
@@ -224,13 +224,17 @@ async def test_a_one_shot_watch_reports_one_change(server: Served, fresh_path: s
             await client.sync()
             assert not changed.has_fired, "data are not children"
             await writer.delete(f"{fresh_path}/c")
-            assert await told_once(changed) == (CHILDREN, fresh_path)
+            assert await received_once(changed) == (CHILDREN, fresh_path)
         async with (
             client.get_and_watch(fresh_path) as (_, data_changed),
             client.get_children_and_watch(fresh_path) as (_, children_changed),
         ):
             await writer.delete(fresh_path)
-            assert await told_once(data_changed) == await told_once(children_changed) == (DELETED, fresh_path)
+            assert (
+                await received_once(data_changed)
+                == await received_once(children_changed)
+                == (DELETED, fresh_path)
+            )
 
 
 async def test_a_read_that_fails_leaves_no_watch(server: Served, fresh_path: str) -> None:
@@ -304,7 +308,7 @@ async def test_a_watch_that_other_users_need_stays(server: Served, fresh_path: s
                 pass
             await client.set(fresh_path, b"1")
             await client.create(f"{fresh_path}/c")
-            assert await told(events, 2) == [(DATA, fresh_path), (CHILDREN, fresh_path)]
+            assert await received(events, 2) == [(DATA, fresh_path), (CHILDREN, fresh_path)]
         await until_removed(server, client, fresh_path)
 
 
@@ -322,17 +326,17 @@ async def test_both_kinds_of_watches_on_one_path_report_what_each_would_alone(
                 await client.create(f"{fresh_path}/c")
                 await client.set(fresh_path, b"1")
                 # the reply arrives after the events, so these are available
-                assert await told(recursive, 2, within=1) == [
+                assert await received(recursive, 2, within=1) == [
                     (CREATED, f"{fresh_path}/c"),
                     (DATA, fresh_path),
                 ]
-                assert await told(flat, 2, within=1) == [(CHILDREN, fresh_path), (DATA, fresh_path)]
+                assert await received(flat, 2, within=1) == [(CHILDREN, fresh_path), (DATA, fresh_path)]
             await client.create(f"{fresh_path}/d")
             await client.set(fresh_path, b"2")
             if is_outer_recursive:
-                assert await told(outer, 2) == [(CREATED, f"{fresh_path}/d"), (DATA, fresh_path)]
+                assert await received(outer, 2) == [(CREATED, f"{fresh_path}/d"), (DATA, fresh_path)]
             else:
-                assert await told(outer, 2) == [(CHILDREN, fresh_path), (DATA, fresh_path)]
+                assert await received(outer, 2) == [(CHILDREN, fresh_path), (DATA, fresh_path)]
         await until_unwatched(server)
 
 
@@ -347,12 +351,12 @@ async def test_a_temporary_persistent_watch_takes_nothing_from_a_recursive_one(
                 await writer.create(f"{fresh_path}/a/b")
                 await writer.delete(f"{fresh_path}/a/b")
                 await writer.delete(f"{fresh_path}/a")
-                assert await told(flat, 1) == [(CHILDREN, fresh_path)]
+                assert await received(flat, 1) == [(CHILDREN, fresh_path)]
                 async with client.get_children_and_watch(fresh_path) as (_, changed):
                     await writer.create(f"{fresh_path}/a")
-                    assert await told_once(changed) == (CHILDREN, fresh_path)
+                    assert await received_once(changed) == (CHILDREN, fresh_path)
             await writer.create(f"{fresh_path}/a/b")
-            assert await told(events, 5) == [
+            assert await received(events, 5) == [
                 (CREATED, f"{fresh_path}/a/b"),
                 (DELETED, f"{fresh_path}/a/b"),
                 (DELETED, f"{fresh_path}/a"),
@@ -367,10 +371,10 @@ async def test_a_one_shot_watch_beside_a_persistent_one_fires_once(server: Serve
         await client.create(fresh_path)
         async with client.watch(fresh_path) as events, client.get_and_watch(fresh_path) as (_, changed):
             await client.set(fresh_path, b"1")
-            assert await told_once(changed) == (DATA, fresh_path)
-            assert await told(events, 1) == [(DATA, fresh_path)]
+            assert await received_once(changed) == (DATA, fresh_path)
+            assert await received(events, 1) == [(DATA, fresh_path)]
             await client.set(fresh_path, b"2")
-            assert await told(events, 1) == [(DATA, fresh_path)]
+            assert await received(events, 1) == [(DATA, fresh_path)]
         await until_removed(server, client, fresh_path)
 
 
@@ -381,13 +385,13 @@ async def test_a_one_shot_watch_outlives_a_persistent_one(server: Served, fresh_
             async with client.watch(fresh_path):
                 pass
             await client.set(fresh_path, b"1")
-            assert await told_once(changed) == (DATA, fresh_path)
+            assert await received_once(changed) == (DATA, fresh_path)
         await until_removed(server, client, fresh_path)
         async with AsyncExitStack() as stack:
             async with client.watch(fresh_path):
                 _, changed = await stack.enter_async_context(client.get_and_watch(fresh_path))
             await client.set(fresh_path, b"2")
-            assert await told_once(changed) == (DATA, fresh_path)
+            assert await received_once(changed) == (DATA, fresh_path)
         await until_removed(server, client, fresh_path)
 
 
@@ -396,4 +400,4 @@ async def test_twenty_watches_of_one_path_all_report(server: Served, fresh_path:
         watches = [await stack.enter_async_context(client.watch(fresh_path)) for _ in range(20)]
         await client.create(fresh_path)
         for events in watches:
-            assert await told(events, 1) == [(CREATED, fresh_path)]
+            assert await received(events, 1) == [(CREATED, fresh_path)]

@@ -494,7 +494,7 @@ async def test_requests_that_still_wait_when_the_block_ends_get_an_error() -> No
             await anyio.wait_all_tasks_blocked()
         await anyio.wait_all_tasks_blocked()
         assert [type(error) for error in errors] == [zk.SessionClosedError] * 2
-        assert errors[0] is not errors[1]  # each is raised in a task of its own
+        assert errors[0] is not errors[1]  # each is raised in a separate task
 
 
 # --- asyncio's own cancellation --------------------------------------------------------------------------

@@ -132,7 +132,7 @@ def test_another_section_may_be_named(file: Path) -> None:
 def test_kerberos_from_a_keytab_or_a_cache(
     file: Path, options: str, wanted: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "gssapi", sys)  # any module will do, to build it
+    monkeypatch.setitem(sys.modules, "gssapi", sys)  # any module suffices to build it
     file.write_text(f"Client {{ com.sun.security.auth.module.Krb5LoginModule required {options}; }};")
     assert read_jaas(file) == Kerberos(**wanted)
     assert read_jaas(file, service="zk") == Kerberos(service="zk", **wanted)

@@ -24,7 +24,7 @@ SECRET = b"nobody should see this"
 
 
 class Collected:
-    """A tracer and a meter of their own, not the process's, and what they have got."""
+    """A tracer and a meter that are not those of the process, and their records."""
 
     def __init__(self) -> None:
         self._spans = InMemorySpanExporter()

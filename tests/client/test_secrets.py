@@ -57,7 +57,7 @@ def test_every_way_is_tried() -> None:
 @pytest.mark.parametrize("anyio_backend", ["trio"])
 @pytest.mark.parametrize(("way", "told"), TOLD.items())
 async def test_a_crash_shows_no_secret(files: Path, way: str, told: str, anyio_backend: str) -> None:
-    """Case by case, in a process of its own."""
+    """Run one case in a separate process."""
     command = [sys.executable, "-X", "dev", "-m", "tests.client.crashing_program", way]
     environment = {**os.environ, "SECRET": SECRET, "FOLDER": str(files)}
     done = await anyio.run_process(command, check=False, cwd=ROOT, env=environment)

@@ -132,7 +132,7 @@ async def test_the_state_shows_a_read_only_server() -> None:
 
 
 async def test_a_client_of_a_read_only_server_goes_to_a_full_one_when_there_is_one() -> None:
-    """Case 25: in a session of its own, for no other server knows that of a read-only one."""
+    """Case 25: move to a new session, because no other server knows the session of a read-only server."""
     async with world() as there, scripted(there.network, "alone", greet=accept_all(read_only=True)):
         async with zk.connect("alone", read_only=True, network=there.network) as client:
             alone = client.session

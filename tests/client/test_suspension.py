@@ -62,7 +62,7 @@ async def test_a_hold_outlives_a_short_suspension(suspend: Suspend) -> None:
         await anyio.sleep(TIMEOUT / 4)
         assert client.session is session
         assert client.stats().connections == 2  # what waited in the old one proves nothing
-        assert hold.remaining() > before - TIMEOUT / 8  # it was proven again meanwhile
+        assert hold.remaining() > before - TIMEOUT / 8  # it was proven again in the interim
         hold.check()
 
 

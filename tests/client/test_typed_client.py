@@ -1,4 +1,4 @@
-"""Values in place of bytes."""
+"""Values instead of bytes."""
 
 from __future__ import annotations
 

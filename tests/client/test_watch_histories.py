@@ -1,8 +1,8 @@
 """Made-up histories: watches of every kind come and go while another client changes what they watch.
 
-Meanwhile connections break, replies are held back, the server refuses requests, sessions end, and in some
-histories the client holds a lock. From time to time all comes to rest: then no watch has lost or invented
-anything (`watch_history.py`), and the server watches nothing that no watch needs. A failure names its seed;
+Connections break, replies are held back, the server refuses requests, sessions end, and in some histories the
+client holds a lock. From time to time all activity pauses: then no watch may have lost or invented an event
+(`watch_history.py`), and the server watches nothing that no watch needs. A failure names its seed;
 `ZKRECIPES_WATCH_HISTORIES=1000` tries that many.
 """
 
@@ -91,7 +91,7 @@ class History:
             tasks.start_soon(self.watches[-1].run, self._client)
 
     def _enter_beside_a_refused_one(self, tasks: TaskGroup) -> None:
-        """A read relies on the watch that is asked for directly before it."""
+        """Enter a read that relies on a watch requested directly before it, which the server refuses."""
         self._refusals += 1
         path = self._rng.choice(PATHS)
         for kind in (self._rng.choice(PERSISTENT), self._rng.choice(ONE_SHOT)):

@@ -11,8 +11,8 @@ from tests.client.watch_history import (
     DELETED,
     RESYNC,
     Change,
+    ReceivedEvent,
     Record,
-    Told,
     Watch,
 )
 from zkrecipes.enums import EventType
@@ -32,7 +32,7 @@ def watch_of(kind: str, history: str) -> Watch:
         elif letter in CHANGES:
             record.changes.append(Change(*CHANGES[letter], record.moment(), record.moment()))
         else:
-            watch.told.append(Told(TOLD[letter], "/n", record.moment()))
+            watch.received.append(ReceivedEvent(TOLD[letter], "/n", record.moment()))
     return watch
 
 
@@ -106,7 +106,7 @@ def test_a_change_that_was_done_before_the_watch_was_asked_for_explains_nothing(
     watch = Watch(record, "data", "/n")
     watch.entered = record.moment()
     assert watch.complaint(0) is None
-    watch.told.append(Told(CHANGED, "/n", record.moment()))
+    watch.received.append(ReceivedEvent(CHANGED, "/n", record.moment()))
     assert watch.complaint(0) is not None
 
 

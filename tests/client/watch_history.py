@@ -92,7 +92,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Told:
+class ReceivedEvent:
     """One event of a watch, with the time of its arrival."""
 
     type: EventType
@@ -104,7 +104,7 @@ class Watch:
     """One watch of a client, in a separate task.
 
     Attributes:
-        told: its events since the last rest.
+        received: the events that it received since the last pause.
         asked: the time just before its block was entered.
         entered: the time just after, or None.
         is_over: whether its block has ended, and the promises with it.
@@ -114,7 +114,7 @@ class Watch:
     def __init__(self, record: Record, kind: str, path: str, *, stays: bool = False) -> None:
         self.kind = kind
         self.path = path
-        self.told: list[Told] = []
+        self.received: list[ReceivedEvent] = []
         self.asked = record.moment()
         self.entered: int | None = None
         self.is_over = self.is_spent = False
@@ -160,11 +160,11 @@ class Watch:
                 await anyio.sleep_forever()
 
     def _tell(self, event: zk.WatchEvent) -> None:
-        self.told.append(Told(event.type, event.path, self._record.moment()))
+        self.received.append(ReceivedEvent(event.type, event.path, self._record.moment()))
 
     def rest(self) -> None:
         """Start a new part of the history: the previous part is settled."""
-        self.told.clear()
+        self.received.clear()
         self.asked = self.entered = self._record.moment()
 
     # --- the oracle ----------------------------------------------------------------------------------------
@@ -180,18 +180,18 @@ class Watch:
             return "it still waits for its first answer"
         if self.kind not in PERSISTENT:
             return self._complaint_of_one_shot()
-        if [told.type for told in self.told].count(RESYNC) > reconnects:
+        if [received.type for received in self.received].count(RESYNC) > reconnects:
             return f"more RESYNC than the {reconnects} reconnects"
         if is_emulated:
             must = [change for change in self._relevant() if change.begun > self.entered]
-            return "told nothing of its changes" if must and not self.told else None
+            return "received nothing of its changes" if must and not self.received else None
         expected = [(change, each) for change in self._relevant() for each in self._events_of(change)]
-        return complaint(self.told, expected, self.entered)
+        return complaint(self.received, expected, self.entered)
 
     def _complaint_of_one_shot(self) -> str | None:
         assert self.entered is not None
         relevant = self._relevant()
-        if self.told:
+        if self.received:
             may_be = [each for each in relevant if each.done is None or each.done > self.asked]
             return None if may_be else "it fired, and nothing has happened since it was asked for"
         lost = [each for each in relevant if each.begun > self.entered]
@@ -206,24 +206,24 @@ class Watch:
     def _events_of(self, change: Change) -> list[tuple[EventType, str]]:
         """Return the events that a watch of this kind yields for a change."""
         if change.path == self.path:
-            is_told = self.kind != "children" or change.type is not CHANGED
-            return [(change.type, self.path)] if is_told else []
+            is_reported = self.kind != "children" or change.type is not CHANGED
+            return [(change.type, self.path)] if is_reported else []
         if self.kind == "recursive":
             is_below = change.path.startswith(f"{self.path.rstrip('/')}/")
             return [(change.type, change.path)] if is_below else []
         is_list_changed = parent_of(change.path) == self.path and change.type is not CHANGED
-        is_told = is_list_changed and self.kind in {"persistent", "children"}
-        return [(CHILDREN, self.path)] if is_told else []
+        is_reported = is_list_changed and self.kind in {"persistent", "children"}
+        return [(CHILDREN, self.path)] if is_reported else []
 
     def __str__(self) -> str:
-        told = " ".join(f"{each.type.name}:{each.path}@{each.at}" for each in self.told) or "nothing"
+        received = " ".join(f"{each.type.name}:{each.path}@{each.at}" for each in self.received) or "nothing"
         changes = " ".join(map(str, self._relevant()))
         where = f"{self.kind} watch of {self.path}, asked @{self.asked}, entered @{self.entered}"
-        return f"{where}, told {told}; changes {changes or 'none'}"
+        return f"{where}, received {received}; changes {changes or 'none'}"
 
 
 def complaint(
-    told: Sequence[Told], expected: Sequence[tuple[Change, tuple[EventType, str]]], entered: int
+    received: Sequence[ReceivedEvent], expected: Sequence[tuple[Change, tuple[EventType, str]]], entered: int
 ) -> str | None:
     """Return the first violation in the events of a persistent watch, given all possible events, or None.
 
@@ -232,7 +232,7 @@ def complaint(
     """
     # Every interpretation: the number of expected events that are accounted for, and the last RESYNC since.
     ways: set[tuple[int, int]] = {(0, entered)}
-    for each in told:
+    for each in received:
         if each.type is RESYNC:
             ways = {(position, each.at) for position, _ in ways}
             continue

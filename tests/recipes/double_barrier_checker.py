@@ -119,7 +119,7 @@ class ZnodeDeleted:
     zxid: int
     name: str
     by: int | None
-    """The session that deleted it; None if the end of its own session did."""
+    """The session that deleted it; None if the end of its owner's session did."""
 
 
 @dataclass(frozen=True)
