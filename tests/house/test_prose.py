@@ -65,20 +65,20 @@ IMPERATIVE = "begin with an imperative that states the effect"
 
 # The number of marked sentences that a package may have. Lower a number when you have rewritten some.
 LIMITS: dict[str, int] = {
-    "codec": 1,
-    "protocol": 1,
+    "codec": 0,
+    "protocol": 0,
     "net": 0,
-    "client": 1,
-    "recipes": 1,
-    "devserver": 1,
-    "testing": 1,
-    "ensemble": 1,
-    "cli": 1,
-    "floor 0": 1,
-    "docs": 1,
-    "tests": 13,
-    "examples": 1,
-    "benchmarks": 1,
+    "client": 0,
+    "recipes": 0,
+    "devserver": 0,
+    "testing": 0,
+    "ensemble": 0,
+    "cli": 0,
+    "floor 0": 0,
+    "docs": 0,
+    "tests": 0,
+    "examples": 0,
+    "benchmarks": 0,
 }
 
 # A part of a sentence that is right although a pattern marks it, and why.
