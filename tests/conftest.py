@@ -19,7 +19,7 @@ import hypothesis
 import pytest
 
 from zkrecipes.ensemble import ApacheEnsemble, ApacheServer, ServerNotFoundError, find_installation
-from zkrecipes.ensemble.zoo_cfg import Setting
+from zkrecipes.ensemble.zoo_cfg_writer import Setting
 
 # No deadline for an example: the machine may be busy, and the first example compiles code.
 hypothesis.settings.register_profile("zkrecipes", deadline=None, print_blob=True)

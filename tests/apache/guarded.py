@@ -19,7 +19,7 @@ import zkrecipes as zk
 from tests.apache.server_versions import version_of_server
 from tests.house.source_tree import ROOT
 from zkrecipes.ensemble import ApacheServer
-from zkrecipes.ensemble.zoo_cfg import Setting
+from zkrecipes.ensemble.zoo_cfg_writer import Setting
 from zkrecipes.enums import ServerVersion
 
 PAGE = ROOT / "docs" / "how-to" / "sasl.md"

@@ -37,7 +37,7 @@ from tests.apache.server_versions import since
 from tests.net.tls_peers import papers
 from zkrecipes.ensemble import ApacheServer
 from zkrecipes.ensemble.ports import free_ports
-from zkrecipes.ensemble.zoo_cfg import Setting
+from zkrecipes.ensemble.zoo_cfg_writer import Setting
 from zkrecipes.enums import ServerVersion
 
 pytestmark = [pytest.mark.anyio, pytest.mark.apache]

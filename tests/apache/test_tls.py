@@ -29,7 +29,7 @@ from tests.house.source_tree import ROOT
 from tests.net.tls_peers import Papers, encrypt_key, papers
 from zkrecipes.ensemble import ApacheServer
 from zkrecipes.ensemble.ports import free_ports
-from zkrecipes.ensemble.zoo_cfg import Setting
+from zkrecipes.ensemble.zoo_cfg_writer import Setting
 from zkrecipes.enums import ServerVersion
 from zkrecipes.net.transport.network import Address, Handler, Stream, TcpNetwork
 

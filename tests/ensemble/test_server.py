@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from zkrecipes.ensemble import ApacheServer, Installation, ServerStartError, ask
-from zkrecipes.ensemble.zoo_cfg import Peer
+from zkrecipes.ensemble.zoo_cfg_writer import Peer
 
 NOTHING = Installation(java=Path("/bin/false"), class_path=())
 

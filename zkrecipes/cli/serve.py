@@ -10,7 +10,7 @@ import click
 from zkrecipes.cli.errors import CommandError
 from zkrecipes.cli.exit_codes import ExitCode
 from zkrecipes.devserver.__main__ import describe_listen_error, resolve_settings, serve as serve_until_signal
-from zkrecipes.devserver.config.zoo_cfg import ConfigError
+from zkrecipes.devserver.config.zoo_cfg_reader import ConfigError
 from zkrecipes.devserver.storage.data_dir import DataDirError
 
 __all__ = ["serve"]

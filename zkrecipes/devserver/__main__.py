@@ -15,7 +15,7 @@ from pathlib import Path
 import anyio
 
 from zkrecipes.devserver.config.settings import Settings
-from zkrecipes.devserver.config.zoo_cfg import ConfigError, read_zoo_cfg
+from zkrecipes.devserver.config.zoo_cfg_reader import ConfigError, read_zoo_cfg
 from zkrecipes.devserver.storage.data_dir import DataDirError
 
 __all__ = ["describe_listen_error", "main", "resolve_settings", "serve"]

@@ -13,7 +13,7 @@ from zkrecipes.ensemble.four_letter import ServerStatus
 from zkrecipes.ensemble.installation import Installation, find_installation
 from zkrecipes.ensemble.ports import free_ports
 from zkrecipes.ensemble.server import ApacheServer
-from zkrecipes.ensemble.zoo_cfg import Peer, Setting
+from zkrecipes.ensemble.zoo_cfg_writer import Peer, Setting
 
 __all__ = ["ApacheEnsemble"]
 

@@ -17,7 +17,7 @@ from zkrecipes.ensemble.four_letter import ServerStatus, ask, parse_mntr, parse_
 from zkrecipes.ensemble.installation import Installation, find_installation
 from zkrecipes.ensemble.ports import free_ports
 from zkrecipes.ensemble.process import ServerProcess
-from zkrecipes.ensemble.zoo_cfg import LOGGER_FILES, Peer, Setting, render
+from zkrecipes.ensemble.zoo_cfg_writer import LOGGER_FILES, Peer, Setting, render
 
 __all__ = ["ApacheServer"]
 

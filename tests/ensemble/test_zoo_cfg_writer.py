@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from zkrecipes.ensemble.zoo_cfg import Peer, Setting, render
+from zkrecipes.ensemble.zoo_cfg_writer import Peer, Setting, render
 
 
 def render_lines(

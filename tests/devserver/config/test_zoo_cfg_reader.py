@@ -9,8 +9,8 @@ from hypothesis import given, strategies as st
 
 from zkrecipes.devserver.config.properties import Property, parse_properties
 from zkrecipes.devserver.config.settings import Settings
-from zkrecipes.devserver.config.zoo_cfg import ConfigError, parse_zoo_cfg, read_zoo_cfg
-from zkrecipes.ensemble.zoo_cfg import render
+from zkrecipes.devserver.config.zoo_cfg_reader import ConfigError, parse_zoo_cfg, read_zoo_cfg
+from zkrecipes.ensemble.zoo_cfg_writer import render
 
 SAMPLE = """\
 # The number of milliseconds of each tick

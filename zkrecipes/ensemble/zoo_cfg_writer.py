@@ -1,4 +1,4 @@
-"""The text of a server's zoo.cfg and of its logger configurations. Pure: settings in, text out."""
+"""Writes the text of a server's zoo.cfg and of its logger configurations. Pure: settings in, text out."""
 
 from __future__ import annotations
 
