@@ -56,3 +56,15 @@ def test_a_page_uses_public_names(page: Path) -> None:
         return  # it also names what was renamed or removed
     used = set(re.findall(r"\bzk\.([A-Za-z]\w*)", page.read_text("utf-8")))
     assert not used - {"example"} - set(zkrecipes.__all__)  # a host: zk.example.org
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("*.md")), ids=lambda page: page.name)
+def test_the_links_of_a_page_outside_the_site_lead_to_files(page: Path) -> None:
+    targets = re.findall(r"\]\((?!http)([^)#]+)", page.read_text("utf-8"))
+    assert not [target for target in targets if not (ROOT / target).exists()]
+
+
+def test_every_make_target_of_the_contributing_page_exists() -> None:
+    named = set(re.findall(r"`make ([a-z-]+)", (ROOT / "CONTRIBUTING.md").read_text("utf-8")))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    assert named <= targets
