@@ -6,19 +6,19 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix fuzz refusals histories rounds soak lint format docs bench dev clean
+.PHONY: help demo test quick sweep slow-tests test-matrix fuzz histories rounds soak lint format docs bench dev clean
 
 help:
 	@echo "make demo    several workers share jobs under a lock; two of them fail on purpose (20 s)"
 	@echo "make test    all tests; those against real servers and Curator where these are or can be installed"
+	@echo "make quick   the tests that need no server and take no time (under a minute)"
 	@echo "make lint    ruff, mypy --strict, and pyright for the public types"
 	@echo "make format  rewrite the code as 'make lint' wants it"
 	@echo "make docs    build the documentation into site/"
 	@echo "make test-matrix ZOOKEEPER_HOMES=\"dir installed …\""
 	@echo "             the tests against real servers, once for each release"
 	@echo "make fuzz    millions of mutated answers, until one does harm"
-	@echo "make refusals"
-	@echo "             every recipe, with each of its requests answered by each error code"
+	@echo "make sweep   every case of the sweeps of which 'make test' draws a sample (half an hour)"
 	@echo "make histories"
 	@echo "             4000 histories of the double barrier in virtual time (an hour)"
 	@echo "make rounds  100 rounds of a double barrier by 16 processes, of which some are killed, and the"
@@ -31,18 +31,31 @@ help:
 demo: $(VENV)/.has-cli
 	@$(BIN)/zkrecipes demo $(ARGS)
 
+# Many tests wait for servers, so that there may be more processes than cores.
+WORKERS ?= 3
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
 test: $(VENV)/.has-cli,test
 	@scripts/install-test-peers $(BIN)/python
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(PYTEST) --durations=10 --durations-min=5 $(ARGS)
+
+quick: $(VENV)/.has-cli,test
+	@$(PYTEST) --quick --quiet $(ARGS)
+
+sweep: $(VENV)/.has-cli,test
+	@scripts/install-test-peers $(BIN)/python
+	@WHOLE_SWEEP=1 $(PYTEST) -m sweep $(ARGS)
+
+# Measure the table of the slowest tests anew, which 'make quick' leaves out.
+slow-tests: $(VENV)/.has-cli,test
+	@scripts/install-test-peers $(BIN)/python
+	@$(PYTEST) --write-slow-tests $(ARGS)
 
 test-matrix: $(VENV)/.has-cli,test
 	@ZOOKEEPER_HOMES="$(ZOOKEEPER_HOMES)" scripts/test-matrix $(BIN)/python $(ARGS)
 
 fuzz: $(VENV)/.has-cli,test
 	@$(BIN)/python -m tests.fuzz $(ARGS)
-
-refusals: $(VENV)/.has-cli,test
-	@WHOLE_SWEEP=1 $(BIN)/python -m pytest tests/recipes/test_refusals.py $(ARGS)
 
 histories: $(VENV)/.has-cli,test
 	@$(BIN)/python -m tests.recipes.double_barrier_simulation $(ARGS)

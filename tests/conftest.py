@@ -18,6 +18,8 @@ import anyio
 import hypothesis
 import pytest
 
+from tests.slow_tests import Stopwatch, deselect_slow_tests
+from tests.sweeps import describe_sweeps
 from zkrecipes.ensemble import ApacheEnsemble, ApacheServer, ServerNotFoundError, find_installation
 from zkrecipes.ensemble.zoo_cfg_writer import Setting
 
@@ -44,8 +46,23 @@ PROPERTIES: dict[str, Setting] = {"znode.container.checkIntervalMs": 500}
 JAVA_OPTIONS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("zkrecipes's own tests")
+    group.addoption("--quick", action="store_true", help="leave out real servers and the slowest tests")
+    group.addoption("--write-slow-tests", action="store_true", help="measure the table of the slowest tests")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--write-slow-tests"):
+        config.pluginmanager.register(Stopwatch())
+
+
+def pytest_report_header() -> str:
+    return describe_sweeps()
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     missing = _why_no_server()
     for item in items:
         if REAL_SERVER_FIXTURES & set(getattr(item, "fixturenames", ())):
@@ -56,6 +73,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(REAL_SERVER_TIMEOUT))
         if missing is not None:
             item.add_marker(pytest.mark.skip(reason=missing))
+    if config.getoption("--quick"):
+        deselect_slow_tests(config, items)
 
 
 def _why_no_server() -> str | None:

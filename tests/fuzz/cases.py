@@ -6,7 +6,7 @@ NAME`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
 
 from tests.fuzz.conversations import Conversation, load_conversations
@@ -29,7 +29,7 @@ class CaseError(AssertionError):
         return f"{type(reason).__name__}: {reason}; again: python -m tests.fuzz {option}"
 
 
-def run_cases(conversation: Conversation, numbers: range) -> None:
+def run_cases(conversation: Conversation, numbers: Sequence[int]) -> None:
     """Run the cases of these numbers.
 
     Raises:

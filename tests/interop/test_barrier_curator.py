@@ -5,8 +5,6 @@ It runs on one loop. The scenarios of the gate run on both loops with kazoo, whi
 
 from __future__ import annotations
 
-import os
-import random
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
@@ -22,6 +20,7 @@ from tests.interop import barrier_scenarios as scenarios
 from tests.interop.barrier_scenarios import Gate
 from tests.interop.mutex_scenarios import LIMIT, until
 from tests.interop.peer import Peer, PeerEndedError, PeerError, StartPeer
+from tests.sweeps import IS_WHOLE, sample
 from zkrecipes.ensemble import ApacheServer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.interop]
@@ -164,8 +163,6 @@ async def test_again_and_again(meeting: Meeting, curator: StartPeer) -> None:
 MEMBERS = ("ours-1", "ours-2", "theirs")
 ORDERS = [(arriving, leaving) for arriving in permutations(MEMBERS) for leaving in permutations(MEMBERS)]
 KILLS = [(victim, when) for victim in ("theirs", "ours-1") for when in ("waiting", "inside", "leaving")]
-IS_WHOLE = "WHOLE_SWEEP" in os.environ
-"""Return every order and every kill for `make rounds`, and otherwise a sample."""
 
 
 class Round:
@@ -230,12 +227,13 @@ async def three_clients(meeting: Meeting) -> AsyncIterator[dict[str, zk.Client]]
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.sweep
 @pytest.mark.parametrize("parties", [3, 2])
 async def test_every_order_of_arriving_and_leaving(
     meeting: Meeting, curator: StartPeer, parties: int
 ) -> None:
     """No member is inside before a round begins with it, or out before all members of the round are out."""
-    orders = ORDERS if IS_WHOLE else random.Random(parties).sample(ORDERS, 5)
+    orders = sample(ORDERS, 5, f"{parties} parties")
     async with three_clients(meeting) as clients, curator() as peer:
         for number, (arriving, leaving) in enumerate(orders):
             at = Meeting(meeting.server, f"{meeting.path}-{number}")
@@ -294,6 +292,7 @@ async def one_is_late(played: Round, arriving: Sequence[str], leaving: Sequence[
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.sweep
 @pytest.mark.parametrize(("victim", "when"), KILLS if IS_WHOLE else [KILLS[1], KILLS[5]])
 async def test_a_kill_lets_no_member_in_wrongly_and_keeps_none_for_ever(
     meeting: Meeting, curator: StartPeer, victim: str, when: str

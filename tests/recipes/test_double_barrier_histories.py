@@ -17,6 +17,7 @@ from tests.recipes.double_barrier_checker import Member, check
 from tests.recipes.double_barrier_recorder import Recorder
 from tests.recipes.double_barrier_simulation import Outcome, simulate_on_a_server, simulate_on_an_ensemble
 from tests.recipes.fault_sweep import TIMEOUT, World, world
+from tests.sweeps import sample
 
 SECONDS = 8.0
 PATH = "/steps"
@@ -27,19 +28,21 @@ def judge(outcome: Outcome) -> None:
     assert not outcome.left
 
 
-@pytest.mark.parametrize("tens", range(16))
-def test_histories_on_a_server(tens: int, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.sweep
+@pytest.mark.parametrize("seed", sample(range(0, 160, 10), 8, "on a server"))
+def test_histories_on_a_server(seed: int, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
-    outcomes = [simulate_on_a_server(10 * tens + number, SECONDS) for number in range(10)]
+    outcomes = [simulate_on_a_server(seed + number, SECONDS) for number in range(10)]
     for outcome in outcomes:
         judge(outcome)
     assert sum(outcome.completed for outcome in outcomes) > 20
 
 
-@pytest.mark.parametrize("fives", range(8))
-def test_histories_on_an_ensemble(fives: int, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.sweep
+@pytest.mark.parametrize("seed", sample(range(0, 40, 5), 4, "on an ensemble"))
+def test_histories_on_an_ensemble(seed: int, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
-    outcomes = [simulate_on_an_ensemble(5 * fives + number, SECONDS) for number in range(5)]
+    outcomes = [simulate_on_an_ensemble(seed + number, SECONDS) for number in range(5)]
     for outcome in outcomes:
         judge(outcome)
     assert sum(outcome.completed for outcome in outcomes) > 20

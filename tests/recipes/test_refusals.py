@@ -1,12 +1,10 @@
 """Every recipe, with each of its requests answered by each error code, once applied and once not.
 
-`make test` takes a sample of them, by a seed; `make refusals` takes all of them.
+`make test` takes a sample of them, by a seed; `make sweep` takes all of them.
 """
 
 from __future__ import annotations
 
-import os
-import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,14 +13,13 @@ import pytest
 
 import zkrecipes as zk
 from tests.recipes.fault_sweep import TIMEOUT, Outcome, Refusal, Seen, World, refuse_nth_request, virtual_time
+from tests.sweeps import IS_WHOLE, sample
 from zkrecipes.devserver.fault_injector import paths_of
 from zkrecipes.enums import OpCode
 from zkrecipes.errors import error_from_code
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
-
-_IS_WHOLE = "WHOLE_SWEEP" in os.environ
 
 TRANSIENT = (-1, -2, -7, -14, -118, -119, -122, -127)
 FOR_GOOD = (-3, -5, -6, -8, -100, -102, -125, -999)
@@ -184,15 +181,14 @@ def _judge(outcome: Outcome, refusal: Refusal, refused: Seen, left: set[str]) ->
     assert not left or is_reported, f"{told}: left behind: {left}"
 
 
-@pytest.mark.timeout(600 if _IS_WHOLE else 20)
+@pytest.mark.sweep
+@pytest.mark.timeout(600 if IS_WHOLE else 20)
 @pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
 async def test_each_request_refused(act: Act, request: pytest.FixtureRequest) -> None:
-    rng = random.Random(request.node.name)
     every = [Refusal(code, is_applied) for code in (*TRANSIENT, *FOR_GOOD) for is_applied in (False, True)]
     every.remove(Refusal(zk.NoAuthError.code, True))  # a server checks that first
     for nth in range(1, REQUESTS_MAX):
-        chosen = every if _IS_WHOLE else rng.sample(every, SAMPLE)
-        for refusal in chosen:
+        for refusal in sample(every, SAMPLE, f"{request.node.name} {nth}"):
             outcome, refused, left = await refuse_nth_request(act, nth, refusal, stays=STAYS)
             if refused is None:
                 assert nth > 1
