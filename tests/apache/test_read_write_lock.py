@@ -7,7 +7,7 @@ import pytest
 
 import zkrecipes as zk
 from tests.apache.served import Served
-from zkrecipes.recipes.locking.layouts import LockLayoutName
+from zkrecipes.recipes.locking.lock_layouts import LockLayoutName
 
 pytestmark = pytest.mark.anyio
 

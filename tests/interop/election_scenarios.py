@@ -17,7 +17,7 @@ import zkrecipes as zk
 from tests.interop.mutex_scenarios import LIMIT, Family, both, until
 from tests.interop.peer import Peer, PeerEndedError
 from zkrecipes.recipes.following.latest_value import LatestReader
-from zkrecipes.recipes.locking.layouts import ElectionLayoutName
+from zkrecipes.recipes.locking.lock_layouts import ElectionLayoutName
 
 _HAND_OVER_LIMIT = 5.0
 

@@ -19,7 +19,7 @@ import zkrecipes as zk
 from tests.interop.peer import Peer, StartPeer
 from tests.interop.recorder import Recorder
 from zkrecipes.ensemble import ask
-from zkrecipes.recipes.locking.layouts import LockLayoutName
+from zkrecipes.recipes.locking.lock_layouts import LockLayoutName
 
 LIMIT = 15.0
 _POLL_INTERVAL = 0.02

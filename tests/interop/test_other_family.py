@@ -11,7 +11,7 @@ import zkrecipes as zk
 from tests.interop.mutex_scenarios import LIMIT, Family
 from tests.interop.peer import StartPeer
 from zkrecipes.ensemble import ApacheServer
-from zkrecipes.recipes.locking.layouts import LockLayoutName
+from zkrecipes.recipes.locking.lock_layouts import LockLayoutName
 
 pytestmark = [pytest.mark.anyio, pytest.mark.interop]
 

@@ -18,7 +18,7 @@ from zkrecipes.codec.messages import ConnectReply, ConnectRequest
 from zkrecipes.enums import OpCode
 from zkrecipes.net.connect_string import Host
 from zkrecipes.net.connector import Connector
-from zkrecipes.net.hosts import HostList
+from zkrecipes.net.host_list import HostList
 from zkrecipes.net.transport.network import Address, Network, Stream
 from zkrecipes.net.wakeup import current_parking
 from zkrecipes.protocol.events import Connected, Greeting

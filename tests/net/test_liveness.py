@@ -97,9 +97,9 @@ async def test_the_time_for_which_the_loop_was_blocked_has_bounds_in_order(
 ) -> None:
     """Even if the connection ran between its deadline and the block."""
     async with world() as there, there.connect("a") as client:
-        attachment = client._engine.attachment  # noqa: SLF001 - the writer looks at the clock in between
-        assert attachment is not None
-        connection = attachment.connection
+        attached = client._engine.attached  # noqa: SLF001 - the writer looks at the clock in between
+        assert attached is not None
+        connection = attached.connection
         connection.hurry(float("-inf"))
         block_the_loop(TIMEOUT / 32)  # too short to count as a block
         connection.look_at_clock()

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from zkrecipes.net.connect_string import Host
-from zkrecipes.net.hosts import HostList
+from zkrecipes.net.host_list import HostList
 from zkrecipes.net.rebalancing import host_to_move_to
 
 CLIENTS = 20_000

@@ -20,7 +20,7 @@ from zkrecipes.codec.messages import DeleteRequest, ExistsRequest, WhoAmIReply
 from zkrecipes.enums import OpCode, ServerVersion, SessionState
 from zkrecipes.net.capability_cache import has_version
 from zkrecipes.net.connect_string import Host
-from zkrecipes.net.hosts import HostList
+from zkrecipes.net.host_list import HostList
 from zkrecipes.net.pending import PendingRequest
 from zkrecipes.net.session import SessionOptions
 from zkrecipes.net.session_engine import SessionEngine

@@ -22,7 +22,7 @@ from zkrecipes.errors import NoAuthError, NoNodeError, SessionExpiredError, Unim
 from zkrecipes.protocol.capabilities import Capabilities, questions_for
 from zkrecipes.protocol.connection_stage import Stage
 from zkrecipes.protocol.events import Connected, Replied, Ticket
-from zkrecipes.protocol.requirement import Requirement
+from zkrecipes.protocol.server_requirement import Requirement
 from zkrecipes.protocol.watch_table import WatchKind
 
 V3_4, V3_5, V3_6, V3_7 = ServerVersion

@@ -33,7 +33,7 @@ from zkrecipes.devserver.fault_injector import paths_of
 from zkrecipes.devserver.processor import Reply
 from zkrecipes.enums import OpCode
 from zkrecipes.recipes.following.latest_value import LatestReader
-from zkrecipes.recipes.locking.layouts import ELECTIONS, ElectionLayoutName
+from zkrecipes.recipes.locking.lock_layouts import ELECTIONS, ElectionLayoutName
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()

@@ -13,7 +13,7 @@ import zkrecipes as zk
 from tests.recipes.fault_sweep import Seen, World, jumping_backend
 from tests.recipes.histories import Step, Worker, histories, play
 from zkrecipes.recipes.following.latest_value import LatestReader
-from zkrecipes.recipes.locking.layouts import ELECTIONS, ElectionLayoutName
+from zkrecipes.recipes.locking.lock_layouts import ELECTIONS, ElectionLayoutName
 from zkrecipes.recipes.locking.queue_order import in_order
 
 DIRECTORY = "/services/leader"

@@ -36,7 +36,7 @@ from tests.recipes.fault_sweep import (
 )
 from zkrecipes.devserver import FaultKind
 from zkrecipes.enums import OpCode
-from zkrecipes.recipes.locking.layouts import MUTEXES
+from zkrecipes.recipes.locking.lock_layouts import MUTEXES
 from zkrecipes.testing import MemoryNetwork
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 import zkrecipes as zk
 from tests.recipes.fault_sweep import Seen, World, jumping_backend
 from tests.recipes.histories import Step, Worker, histories, play
-from zkrecipes.recipes.locking.layouts import LockLayoutName
+from zkrecipes.recipes.locking.lock_layouts import LockLayoutName
 
 PATH = "/limits/api"
 STAYS = {"/limits", PATH, f"{PATH}-__lock__", f"{PATH}/locks", f"{PATH}/leases"}

@@ -10,7 +10,7 @@ from zkrecipes.codec.messages import Request
 from zkrecipes.errors import ZooKeeperError
 from zkrecipes.net.pending import Pending, PendingRequest
 from zkrecipes.net.wakeup import Parking
-from zkrecipes.protocol.requirement import Requirement
+from zkrecipes.protocol.server_requirement import Requirement
 
 __all__ = ["Batch", "strictest"]
 

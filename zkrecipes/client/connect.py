@@ -14,8 +14,8 @@ import anyio
 from zkrecipes.client.async_block import async_block
 from zkrecipes.client.background_tasks import AsyncFunction, ClientTasks
 from zkrecipes.client.client import Client
-from zkrecipes.client.config_follower import ConfigFollower
 from zkrecipes.client.credentials import check_credentials, check_resume, check_sasl
+from zkrecipes.client.ensemble_config_follower import ConfigFollower
 from zkrecipes.client.instrument import Instrument, Observer
 from zkrecipes.client.operations import Operations
 from zkrecipes.client.recipe_api import note_resumption, recipe_api
@@ -23,7 +23,7 @@ from zkrecipes.codec.records import ACL
 from zkrecipes.enums import SessionState
 from zkrecipes.errors import ConnectTimeoutError
 from zkrecipes.net.connect_string import parse_connect_string
-from zkrecipes.net.hosts import HostList
+from zkrecipes.net.host_list import HostList
 from zkrecipes.net.session import SessionKey, SessionOptions, SessionRecord
 from zkrecipes.net.session_engine import SessionEngine
 from zkrecipes.net.transport.network import Network, TcpNetwork, bare_errors

@@ -16,7 +16,7 @@ from zkrecipes.codec.records import Node
 from zkrecipes.enums import ServerVersion
 from zkrecipes.errors import ZooKeeperError, error_from_code
 from zkrecipes.net.pending import Pending
-from zkrecipes.protocol.requirement import Requirement
+from zkrecipes.protocol.server_requirement import Requirement
 
 __all__ = ["MultiRead", "open_multi_read"]
 

@@ -48,7 +48,7 @@ from zkrecipes.codec.strings import encode_string
 from zkrecipes.enums import AddWatchMode, CreateMode, Perms, ServerVersion, WatcherType
 from zkrecipes.errors import NoNodeError, NoWatcherError, UnimplementedError, ZooKeeperError
 from zkrecipes.paths import check_path, chroot_off, chroot_on
-from zkrecipes.protocol.requirement import Requirement
+from zkrecipes.protocol.server_requirement import Requirement
 
 __all__ = ["CONFIG_PATH", "Operation", "Operations", "check_alone"]
 

@@ -139,7 +139,7 @@ class DataTree:
         self._reapable: dict[str, None] = {}
         self._undo_log: list[tuple[Callable[..., None], tuple[Any, ...]]] | None = None
         self.changed_paths: dict[str, None] | None = None
-        """The paths changed since the journal took them last; None without a journal."""
+        """The paths changed since they were last saved; None if nothing is saved."""
         for path, acl in (
             ("/zookeeper", _OPEN_ACL),
             ("/zookeeper/config", _READ_ACL),

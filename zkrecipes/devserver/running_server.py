@@ -25,7 +25,7 @@ from zkrecipes.devserver.initial_state import StateFactory
 from zkrecipes.devserver.processor import Processor
 from zkrecipes.devserver.requests import reaping
 from zkrecipes.devserver.server_clock import ServerClock
-from zkrecipes.devserver.storage.journal import Journal, open_journal
+from zkrecipes.devserver.storage.background_saver import BackgroundSaver, open_background_saver
 from zkrecipes.devserver.storage.tables import SavedState
 from zkrecipes.errors import session_hex
 from zkrecipes.net.transport.network import Address, Network, Stream, bare_errors
@@ -67,7 +67,7 @@ async def run_server(options: ServerOptions, fault_injector: FaultInjector) -> A
         DataDirError: the data directory cannot be used. Later, out of the block: its disk is full or fails.
     """
     clock = ServerClock(anyio.current_time, options.start_time)
-    async with _open_state(options, clock) as (processor, journal):
+    async with _open_state(options, clock) as (processor, saver):
         with bare_errors():
             async with anyio.create_task_group() as tasks:
                 server = RunningServer(
@@ -76,7 +76,7 @@ async def run_server(options: ServerOptions, fault_injector: FaultInjector) -> A
                     clock=clock,
                     tasks=tasks,
                     processor=processor,
-                    journal=journal,
+                    saver=saver,
                 )
                 try:
                     await server.start()
@@ -88,7 +88,7 @@ async def run_server(options: ServerOptions, fault_injector: FaultInjector) -> A
 @asynccontextmanager
 async def _open_state(
     options: ServerOptions, clock: ServerClock
-) -> AsyncIterator[tuple[Processor, Journal | None]]:
+) -> AsyncIterator[tuple[Processor, BackgroundSaver | None]]:
     """Restore the state from the data directory, if there is one, and keep it saved there."""
     if options.data_dir is None:
         yield options.initial_state, None
@@ -100,8 +100,8 @@ async def _open_state(
             return options.initial_state
         return options.state_factory.restore(saved, options.start_time, now)
 
-    async with open_journal(options.data_dir, restore) as journal:
-        yield journal.processor, journal
+    async with open_background_saver(options.data_dir, restore) as saver:
+        yield saver.processor, saver
 
 
 @final
@@ -114,7 +114,7 @@ class RunningServer:
         clock: its clock. While the clock is paused, nothing is read, processed or sent.
         tasks: the task group for its tasks.
         processor: the state to start with.
-        journal: saves the state; None if everything is in memory.
+        saver: saves the state; None if everything is in memory.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class RunningServer:
         clock: ServerClock,
         tasks: TaskGroup,
         processor: Processor,
-        journal: Journal | None,
+        saver: BackgroundSaver | None,
     ) -> None:
         self.address: Address = options.address
         """The address that the server listens on; the port is the real one once the server has started."""
@@ -135,7 +135,7 @@ class RunningServer:
         self._options = options
         self._clock = clock
         self._tasks = tasks
-        self._journal = journal
+        self._saver = saver
         self._is_down = False
         self._expiry_changed = anyio.Event()
         self._connections = Connections(
@@ -144,7 +144,7 @@ class RunningServer:
             tasks,
             frame_size_max=options.max_packet_size,
             per_address_max=options.connections_per_address_max,
-            wait_saved=None if journal is None else journal.wait_saved,
+            wait_saved=None if saver is None else saver.wait_saved,
         )
         fault_injector.attach(on_release=self._connections.send_all, on_drop=self._drop_session)
 
@@ -154,8 +154,8 @@ class RunningServer:
         Raises:
             OSError: the server cannot listen on the address.
         """
-        if self._journal is not None:
-            self._tasks.start_soon(self._journal.run)
+        if self._saver is not None:
+            self._tasks.start_soon(self._saver.run)
         await self._tasks.start(self._listen)
         self._tasks.start_soon(self._expire_sessions)
         self._tasks.start_soon(self._reap_containers)
@@ -212,8 +212,8 @@ class RunningServer:
             self.processor.sessions.touch_all(self._clock.now())
         else:
             self.processor = self._options.state_factory.replace(self.processor, self._clock.time())
-            if self._journal is not None:
-                self._journal.follow(self.processor, is_new=True)
+            if self._saver is not None:
+                self._saver.follow(self.processor, is_new=True)
         self._is_down = False
         self._expiry_changed.set()
         await self.accept()
@@ -253,7 +253,7 @@ class RunningServer:
             time=self._clock.time(),
             port=self.address.port,
             data_dir=options.data_dir,
-            data_size=0 if self._journal is None else self._journal.size(),
+            data_size=0 if self._saver is None else self._saver.size(),
             connections_per_address_max=options.connections_per_address_max,
             rejected_count=connections.rejected_count,
             sessionless_count=connections.sessionless_count,

@@ -70,7 +70,7 @@ class SessionTracker:
         self._ticks: dict[int, dict[Session, None]] = {}
         self._next_id = first_id
         self.changed_ids: dict[int, None] | None = None
-        """The ids of sessions changed since the journal took them last; None without a journal."""
+        """The ids of sessions changed since they were last saved; None if nothing is saved."""
 
     def __len__(self) -> int:
         return len(self._sessions)

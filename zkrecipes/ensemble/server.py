@@ -15,8 +15,8 @@ import anyio
 from zkrecipes.ensemble.errors import ServerStartError
 from zkrecipes.ensemble.four_letter import ServerStatus, ask, parse_mntr, parse_srvr
 from zkrecipes.ensemble.installation import Installation, find_installation
+from zkrecipes.ensemble.java_process import ServerProcess
 from zkrecipes.ensemble.ports import free_ports
-from zkrecipes.ensemble.process import ServerProcess
 from zkrecipes.ensemble.zoo_cfg_writer import LOGGER_FILES, Peer, Setting, render
 
 __all__ = ["ApacheServer"]

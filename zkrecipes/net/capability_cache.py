@@ -17,7 +17,7 @@ from zkrecipes.net.transport.address import Address, AddressTable
 from zkrecipes.net.wakeup import Parking
 from zkrecipes.protocol.capabilities import Capabilities
 from zkrecipes.protocol.client_side import ClientSide
-from zkrecipes.protocol.requirement import Requirement
+from zkrecipes.protocol.server_requirement import Requirement
 
 __all__ = ["CapabilityCache", "has_version"]
 

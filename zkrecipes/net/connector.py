@@ -20,12 +20,12 @@ from zkrecipes.net import four_letter, sasl_steps
 from zkrecipes.net.capability_cache import CapabilityCache
 from zkrecipes.net.connect_string import Host
 from zkrecipes.net.connection import NO_ANSWER, Connection
+from zkrecipes.net.failed_passes import PassReports
 from zkrecipes.net.foreign_protocols import describe_foreign_protocol
-from zkrecipes.net.hosts import HostList
+from zkrecipes.net.host_list import HostList
 from zkrecipes.net.known_addresses import KnownAddresses
-from zkrecipes.net.pace import Pace
-from zkrecipes.net.pass_reports import PassReports
 from zkrecipes.net.read_write_server import find_read_write_server
+from zkrecipes.net.reconnect_pace import Pace
 from zkrecipes.net.session import plain_reason
 from zkrecipes.net.transport.address import AddressTable
 from zkrecipes.net.transport.network import Address, Network, Stream

@@ -10,7 +10,7 @@ from zkrecipes.codec.secret import SecretBytes
 from zkrecipes.net.connection import Connection
 from zkrecipes.net.connector import Connector
 from zkrecipes.net.holds import Holds
-from zkrecipes.net.pace import SearchPace
+from zkrecipes.net.reconnect_pace import SearchPace
 from zkrecipes.net.session import SessionOptions, SessionRecord
 from zkrecipes.net.transport.network import Address
 from zkrecipes.protocol.events import Connected, Greeting

@@ -4,8 +4,8 @@ One task, `SessionEngine.run`, is the whole life of a client: find a server, ser
 ends, decide what that means for the session, begin again. Other tasks submit requests: the current connection
 sends them, or they wait in the backlog until there is one.
 
-The state of one connection is in `attachment.py`, that of one session in `session.py`, and the feed of
-session states in `session_changes.py`.
+The state of one connection is in `attached_connection.py`, that of one session in `session.py`, and the feed
+of session states in `session_changes.py`.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from zkrecipes.errors import (
     ZooKeeperError,
     session_hex,
 )
-from zkrecipes.net.attachment import Attachment
+from zkrecipes.net.attached_connection import AttachedConnection
 from zkrecipes.net.backlog import Backlog
 from zkrecipes.net.connect_string import Host
 from zkrecipes.net.connection import Traffic
 from zkrecipes.net.connector import Connector
-from zkrecipes.net.forks import notify_in_child
+from zkrecipes.net.fork_detection import notify_in_child
 from zkrecipes.net.holds import Holds
-from zkrecipes.net.hosts import HostList
+from zkrecipes.net.host_list import HostList
 from zkrecipes.net.pending import PendingRequest, ignore_reply
 from zkrecipes.net.server_search import FoundServer, ServerSearch
 from zkrecipes.net.session import Session, SessionOptions, SessionRecord, plain_reason
@@ -70,7 +70,7 @@ class SessionEngine:
         holds: every hold of the current session.
         changes: the feed of session states.
         traffic: the counts over all connections.
-        attachment: the connection that has the current session attached, or None.
+        attached: the connection that has the current session attached, or None.
         final_error: the error that ended the client, of which every call raises a copy; None until then.
         on_end: called once when the client has ended.
         unwatch: removes the watches of an owner whose block has been left.
@@ -91,7 +91,7 @@ class SessionEngine:
         self.changes: SessionChangeFeed = SessionChangeFeed()
         self.traffic: Traffic = Traffic()
         self.on_end: Callable[[], None] | None = None
-        self.attachment: Attachment | None = None
+        self.attached: AttachedConnection | None = None
         self.final_error: ZooKeeperError | None = None
         self._session = session or SessionRecord(options.session_timeout)
         self._backlog = Backlog()
@@ -180,9 +180,9 @@ class SessionEngine:
 
     def forked(self, parent: int) -> None:
         """End the client in a child process that inherited it: every call raises, and nothing is sent."""
-        if self.attachment is not None:
-            self.attachment.abandon()
-            self.attachment = None
+        if self.attached is not None:
+            self.attached.abandon()
+            self.attached = None
         self._backlog = Backlog()
         reason = f"it was opened in the process {parent}, and this is its child {os.getpid()}: connect here"
         self.final_error = SessionClosedError(self._session.id, reason=reason)
@@ -192,37 +192,37 @@ class SessionEngine:
         suspended = self.look_at_clock()
         if suspended:
             found.connection.side.suspended(suspended)  # the greeting was sent before the suspension
-        attachment = Attachment(
+        attached = AttachedConnection(
             found, session, self.holds, self._watch_remover, self.traffic, look_at_clock=self.look_at_clock
         )
         attached_at = anyio.current_time()
         try:
-            self._attach(session, attachment, found)
-            await report_attached(self.watches, attachment.side.capabilities)
+            self._attach(session, attached, found)
+            await report_attached(self.watches, attached.side.capabilities)
             self._watch_remover.attached()
-            attachment.send_due_checks()
+            attached.send_due_checks()
             if found.connected.read_only:
-                self.start_task(self._leave_for_read_write_server, attachment)
-            await attachment.run()
+                self.start_task(self._leave_for_read_write_server, attached)
+            await attached.run()
         finally:
             if anyio.current_time() - attached_at >= _SERVED_AFTER:
                 self.connector.hosts.note_success()
-            self._detach(session, attachment)
+            self._detach(session, attached)
             with anyio.CancelScope(shield=True):
                 await found.connection.aclose()
-        if attachment.broken is not None and attachment.ends_session:
-            raise attachment.broken
+        if attached.broken is not None and attached.ends_session:
+            raise attached.broken
 
-    def _attach(self, session: SessionRecord, attachment: Attachment, found: FoundServer) -> None:
-        """Make `attachment` the current connection: send what waits for one, and announce the state."""
-        connected, side = found.connected, attachment.side
+    def _attach(self, session: SessionRecord, attached: AttachedConnection, found: FoundServer) -> None:
+        """Make `attached` the current connection: send what waits for one, and announce the state."""
+        connected, side = found.connected, attached.side
         self.traffic.connections += 1
         self.traffic.sessions += session.state is SessionState.CONNECTING
         session.attach(connected)
         self.holds.attached(connected)
         for scheme, credential in self.credentials[found.credentials_sent :]:
             side.authenticate(scheme, credential)
-        self.attachment = attachment
+        self.attached = attached
         waiting = self._backlog.take()
         if waiting and waiting[0].breaks:
             # If this connection breaks on it as well, it breaks no other request with it.
@@ -231,38 +231,38 @@ class SessionEngine:
             self.submit(pending)
         self._change_state(SessionEvent.ATTACHED_READ_ONLY if connected.read_only else SessionEvent.ATTACHED)
 
-    def _detach(self, session: SessionRecord, attachment: Attachment) -> None:
+    def _detach(self, session: SessionRecord, attached: AttachedConnection) -> None:
         """Take note of what the connection showed, and keep its unanswered requests for the next one."""
-        self.attachment = None
-        side, hosts = attachment.side, self.connector.hosts
-        is_well = self.connector.capability_cache.note_end(attachment.address, side)
+        self.attached = None
+        side, hosts = attached.side, self.connector.hosts
+        is_well = self.connector.capability_cache.note_end(attached.address, side)
         if is_well and hosts.last_tried is not None:
-            hosts.prefer(hosts.last_tried, attachment.address)
+            hosts.prefer(hosts.last_tried, attached.address)
         self._watch_remover.detached()
         session.note_progress(side.last_zxid, side.answered_sent_at, side.heard_at)
         self.holds.detached()
         is_client_over = self.final_error is not None
-        if not attachment.ends_session and not is_client_over:
-            self._change_state(SessionEvent.DETACHED, attachment.break_reason)
-        self._backlog.put_first(attachment.take_repeatable(is_client_over=is_client_over))
+        if not attached.ends_session and not is_client_over:
+            self._change_state(SessionEvent.DETACHED, attached.break_reason)
+        self._backlog.put_first(attached.take_repeatable(is_client_over=is_client_over))
         if self.final_error is not None:
             self._backlog.fail(self.final_error)
 
-    async def _leave_for_read_write_server(self, attachment: Attachment) -> None:
+    async def _leave_for_read_write_server(self, attached: AttachedConnection) -> None:
         """Move to a server that has a quorum once there is one.
 
         No other server knows a session of a read-only server, so the move usually ends the session.
         """
-        found = await self.connector.find_read_write_server(lambda: self.attachment is attachment)
-        if found is not None and self.attachment is attachment:
+        found = await self.connector.find_read_write_server(lambda: self.attached is attached)
+        if found is not None and self.attached is attached:
             host, address = found
             self.move_to(host, f"{host} has a quorum, and this server is read-only", address)
 
     def move_to(self, host: Host, reason: str, address: Address | None = None) -> None:
         """Continue at another server once what was sent to this one is answered."""
         self.connector.hosts.prefer(host, address)
-        if self.attachment is not None:
-            self.attachment.retire(reason)
+        if self.attached is not None:
+            self.attached.retire(reason)
 
     def _end_session(self, error: SessionExpiredError) -> None:
         """End the expired session; the client continues in another one if it may."""
@@ -297,12 +297,12 @@ class SessionEngine:
 
     def submit(self, pending: PendingRequest[Any]) -> None:
         """Send a request in its turn: now, or when there is a connection again."""
-        attachment = self.attachment
-        if attachment is not None:
+        attached = self.attached
+        if attached is not None:
             if pending.proves_hold:
                 pending.evidence = self.holds.evidence()
-            attachment.side.send(pending)
-            attachment.connection.wake()
+            attached.side.send(pending)
+            attached.connection.wake()
         elif self.final_error is not None:
             pending.complete(None, copy.copy(self.final_error))
         else:
@@ -312,8 +312,8 @@ class SessionEngine:
         """Add a credential to this connection and to every later one; the caller waits for a later reply."""
         if (scheme, credential) not in self.credentials:
             self.credentials.append((scheme, credential))
-        if self.attachment is not None:
-            self.attachment.authenticate(scheme, credential)
+        if self.attached is not None:
+            self.attached.authenticate(scheme, credential)
 
     def start_task(self, func: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
         """Run `func` in a task that ends with the client."""
@@ -322,23 +322,23 @@ class SessionEngine:
     @property
     def side(self) -> ClientSide | None:
         """The protocol of the current connection, or None."""
-        return None if self.attachment is None else self.attachment.side
+        return None if self.attached is None else self.attached.side
 
     @property
     def address(self) -> Address | None:
         """The address of the server that the client is attached to, or None."""
-        return None if self.attachment is None else self.attachment.address
+        return None if self.attached is None else self.attached.address
 
     @property
     def outstanding(self) -> int:
         """The number of requests that wait for an answer or for a connection."""
-        in_flight = 0 if self.attachment is None else self.attachment.side.outstanding
+        in_flight = 0 if self.attached is None else self.attached.side.outstanding
         return in_flight + len(self._backlog)
 
     @property
     def progress(self) -> SessionRecord | ClientSide:
         """The newest `last_zxid` and `answered_sent_at` of the current session."""
-        return self._session if self.attachment is None else self.attachment.side
+        return self._session if self.attached is None else self.attached.side
 
     async def wait_connected(self) -> None:
         """Wait until requests can flow.
@@ -376,17 +376,17 @@ class SessionEngine:
 
     def look_at_clock(self) -> float:
         """Return the seconds for which the machine was suspended, and count them in all that is proven."""
-        seconds, attachment = self._suspend_detector.since_last_look(), self.attachment
+        seconds, attached = self._suspend_detector.since_last_look(), self.attached
         if not seconds:
-            if attachment is not None:
-                attachment.connection.look_at_clock()
+            if attached is not None:
+                attached.connection.look_at_clock()
             return 0.0
         extra = {"session_id": self._session.id}
         logger.warning("the machine was suspended for %.1f seconds", seconds, extra=extra)
         self._session.suspended(seconds)
         self.holds.suspended(seconds)
-        if attachment is not None:
-            attachment.suspended(seconds)
+        if attached is not None:
+            attached.suspended(seconds)
         return seconds
 
     def _check_loop_and_clock(self) -> None:
@@ -395,5 +395,5 @@ class SessionEngine:
         self.look_at_clock()
 
     def _send_due_checks(self) -> None:
-        if self.attachment is not None:
-            self.attachment.send_due_checks()
+        if self.attached is not None:
+            self.attached.send_due_checks()

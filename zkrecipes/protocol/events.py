@@ -10,7 +10,7 @@ from zkrecipes.codec.jute import Record
 from zkrecipes.codec.messages import Request
 from zkrecipes.enums import EventType
 from zkrecipes.errors import ZooKeeperError, session_hex
-from zkrecipes.protocol.requirement import Requirement
+from zkrecipes.protocol.server_requirement import Requirement
 
 __all__ = [
     "Broken",

@@ -12,8 +12,8 @@ this class records which watches the server has.
 #    When `RequestExchange` encodes the request, `decide` gives it the form that this server needs; when it
 #    reads the reply, `replied` enters the owner into the watch table.
 # 2. Firing. `watch_delivery.py` takes an event, fires the owners in the table (one-shot watches leave it) and
-#    notes here that the server's one-shot watches have fired. `net/attachment.py` passes the event to the
-#    owners. An event that overtakes the reply of its request is held in `watches_in_flight.py`.
+#    notes here that the server's one-shot watches have fired. `net/attached_connection.py` passes the event
+#    to the owners. An event that overtakes the reply of its request is held in `watches_in_flight.py`.
 # 3. Removing. When the block of a watch is left, `net/watch_removal.py` drops the owner from the table and
 #    reports `left`. If the server now has more than any watcher needs, the path is `unneeded`, and the
 #    remover submits an `UPKEEP` request for it. `decide` checks the need again when it is encoded.

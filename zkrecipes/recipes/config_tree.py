@@ -15,7 +15,7 @@ from zkrecipes.paths import check_path, join
 from zkrecipes.recipes.following.latest_value import LatestReader
 from zkrecipes.recipes.following.snapshots import Snapshot
 from zkrecipes.recipes.following.tree_follower import TreeFollower, View
-from zkrecipes.recipes.following.windowed import ask_each
+from zkrecipes.recipes.following.windowed_reads import ask_each
 
 __all__ = ["ConfigTree", "ConfigTreeChange", "ConfigTreeChanges"]
 

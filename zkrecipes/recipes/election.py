@@ -26,7 +26,7 @@ from zkrecipes.recipes.locking.contenders import (
     to_contender,
 )
 from zkrecipes.recipes.locking.hold import Hold
-from zkrecipes.recipes.locking.layouts import ELECTIONS, ElectionLayoutName, choose_layout
+from zkrecipes.recipes.locking.lock_layouts import ELECTIONS, ElectionLayoutName, choose_layout
 from zkrecipes.recipes.locking.lock_use import LockUse
 from zkrecipes.recipes.locking.queue import LockQueue
 from zkrecipes.recipes.locking.queue_order import QueuedName, in_order

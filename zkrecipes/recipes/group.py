@@ -14,7 +14,7 @@ from zkrecipes.paths import check_path, join
 from zkrecipes.recipes.following.latest_value import LatestReader
 from zkrecipes.recipes.following.snapshots import Snapshot
 from zkrecipes.recipes.following.tree_follower import TreeFollower, TreeNode, View
-from zkrecipes.recipes.following.windowed import ask_each
+from zkrecipes.recipes.following.windowed_reads import ask_each
 from zkrecipes.recipes.group_layouts import GroupLayoutName, group_layout
 from zkrecipes.recipes.group_roster import Member, MemberData, Roster
 from zkrecipes.recipes.persistent_node import OnConflict, PersistentNode

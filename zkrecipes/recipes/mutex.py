@@ -18,7 +18,7 @@ from zkrecipes.recipes.locking.contenders import (
     list_contenders,
 )
 from zkrecipes.recipes.locking.hold import REVOCATION, Hold
-from zkrecipes.recipes.locking.layouts import MUTEXES, LockLayoutName, choose_layout
+from zkrecipes.recipes.locking.lock_layouts import MUTEXES, LockLayoutName, choose_layout
 from zkrecipes.recipes.locking.lock_use import LockUse
 from zkrecipes.recipes.locking.queue import LockQueue
 from zkrecipes.recipes.locking.queue_order import in_order

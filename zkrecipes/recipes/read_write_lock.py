@@ -17,7 +17,7 @@ from zkrecipes.recipes.locking.contenders import (
     check_identifier,
     list_contenders,
 )
-from zkrecipes.recipes.locking.layouts import READERS, WRITERS, LockLayoutName, choose_layout
+from zkrecipes.recipes.locking.lock_layouts import READERS, WRITERS, LockLayoutName, choose_layout
 from zkrecipes.recipes.locking.lock_use import LockUse
 from zkrecipes.recipes.locking.queue import LockQueue
 from zkrecipes.recipes.locking.task_stack import task_stack

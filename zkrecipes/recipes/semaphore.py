@@ -19,7 +19,7 @@ from zkrecipes.recipes.locking.contenders import (
     read_contenders,
 )
 from zkrecipes.recipes.locking.hold import Hold
-from zkrecipes.recipes.locking.layouts import SEMAPHORES, LockLayoutName, choose_layout
+from zkrecipes.recipes.locking.lock_layouts import SEMAPHORES, LockLayoutName, choose_layout
 from zkrecipes.recipes.locking.permits import PermitPool
 from zkrecipes.recipes.locking.queue import LockQueue
 from zkrecipes.recipes.locking.queue_order import QueuedName

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from zkrecipes.testing.hosting import hosted as hosted
+    from zkrecipes.testing.hosted import hosted as hosted
     from zkrecipes.testing.memory_link import Direction as Direction, Link as Link
     from zkrecipes.testing.memory_network import MemoryNetwork as MemoryNetwork, NetworkView as NetworkView
     from zkrecipes.testing.memory_stream import MemoryStream as MemoryStream
@@ -33,7 +33,7 @@ _MODULE_BY_NAME = {
     "ThreadedFaults": "zkrecipes.testing.threaded_server",
     "ThreadedHold": "zkrecipes.testing.threaded_server",
     "NetworkView": "zkrecipes.testing.memory_network",
-    "hosted": "zkrecipes.testing.hosting",
+    "hosted": "zkrecipes.testing.hosted",
 }
 
 __all__ = sorted(_MODULE_BY_NAME)  # noqa: PLE0605 - type checkers read the block above

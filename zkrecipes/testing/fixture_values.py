@@ -14,7 +14,7 @@ from trio.testing import MockClock
 from zkrecipes.client.client import Client
 from zkrecipes.client.connect import connect
 from zkrecipes.devserver.server import DevServer
-from zkrecipes.testing.hosting import hosted
+from zkrecipes.testing.hosted import hosted
 from zkrecipes.testing.memory_network import MemoryNetwork
 
 __all__ = ["client_of_dev_server", "client_of_server", "dev_server_in_memory", "seed_of"]

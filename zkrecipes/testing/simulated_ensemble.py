@@ -22,8 +22,8 @@ from zkrecipes.errors import session_hex
 from zkrecipes.net.transport.network import Stream, bare_errors
 from zkrecipes.testing.memory_network import MemoryNetwork
 from zkrecipes.testing.simulated.history import ReplicatedState
-from zkrecipes.testing.simulated.leading import Leading
-from zkrecipes.testing.simulated.looking import Looking
+from zkrecipes.testing.simulated.leader_role import Leading
+from zkrecipes.testing.simulated.looking_role import Looking
 from zkrecipes.testing.simulated.replica import Down, EnsembleState, Replica, Timing
 from zkrecipes.testing.simulated.replica_connection import ReplicaConnection
 

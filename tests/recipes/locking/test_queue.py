@@ -11,7 +11,7 @@ import pytest
 import zkrecipes as zk
 from tests.recipes.fault_sweep import TIMEOUT, World, virtual_time, world
 from zkrecipes.enums import OpCode
-from zkrecipes.recipes.locking.layouts import MUTEXES
+from zkrecipes.recipes.locking.lock_layouts import MUTEXES
 from zkrecipes.recipes.locking.queue import LockQueue, QueueNode
 from zkrecipes.recipes.znodes.directories import make_directory
 

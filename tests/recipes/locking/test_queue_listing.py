@@ -13,7 +13,7 @@ import zkrecipes as zk
 from tests.recipes.fault_sweep import TIMEOUT, World, virtual_time, world
 from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.enums import OpCode
-from zkrecipes.recipes.locking.layouts import MUTEXES, READERS, WRITERS
+from zkrecipes.recipes.locking.lock_layouts import MUTEXES, READERS, WRITERS
 from zkrecipes.recipes.locking.queue_listing import share_list
 from zkrecipes.recipes.locking.queue_order import QueueOrder
 

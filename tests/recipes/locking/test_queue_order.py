@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from zkrecipes.recipes.locking.layouts import MUTEXES, READERS, WRITERS, LockLayout
+from zkrecipes.recipes.locking.lock_layouts import MUTEXES, READERS, WRITERS, LockLayout
 from zkrecipes.recipes.locking.queue_order import QueuedName, QueueOrder, in_order
 
 KAZOO_LOCK = MUTEXES["kazoo"]

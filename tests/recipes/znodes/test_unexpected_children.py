@@ -12,7 +12,7 @@ import pytest
 import zkrecipes as zk
 from tests.recipes.fault_sweep import World, virtual_time, world
 from zkrecipes.client.recipe_api import recipe_api
-from zkrecipes.recipes.locking.layouts import MUTEXES, LockLayoutName
+from zkrecipes.recipes.locking.lock_layouts import MUTEXES, LockLayoutName
 from zkrecipes.recipes.locking.queue_order import QueuedName, QueueOrder, in_order
 from zkrecipes.recipes.znodes import unexpected_children
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, final
 
 from zkrecipes.devserver.storage.rows import ChangedRows, DamagedRowError
+from zkrecipes.devserver.storage.sqlite_wal import is_damaged
 from zkrecipes.devserver.storage.tables import (
     OtherReleaseError,
     SavedState,
@@ -23,7 +24,6 @@ from zkrecipes.devserver.storage.tables import (
     read_all,
     write_changes,
 )
-from zkrecipes.devserver.storage.write_ahead_log import is_damaged
 
 __all__ = ["FILE_NAME", "DataDir", "DataDirError"]
 

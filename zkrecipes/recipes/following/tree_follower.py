@@ -20,7 +20,7 @@ from zkrecipes.errors import NoAuthError, NoNodeError, SessionExpiredError, ZooK
 from zkrecipes.paths import join
 from zkrecipes.recipes.following.latest_value import LatestValue
 from zkrecipes.recipes.following.snapshots import Snapshot, SnapshotDict
-from zkrecipes.recipes.following.windowed import ask_each
+from zkrecipes.recipes.following.windowed_reads import ask_each
 
 __all__ = ["TreeFollower", "TreeNode", "View"]
 

@@ -28,7 +28,7 @@ from zkrecipes.errors import (
     ZooKeeperError,
 )
 from zkrecipes.paths import join, name_of, parent_of
-from zkrecipes.recipes.locking.layouts import SemaphoreLayout
+from zkrecipes.recipes.locking.lock_layouts import SemaphoreLayout
 from zkrecipes.recipes.locking.queue import LockQueue, QueueNode, is_write_too_large
 from zkrecipes.recipes.znodes.clean_up import remove
 from zkrecipes.recipes.znodes.directories import make_directory

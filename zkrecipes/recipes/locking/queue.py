@@ -30,7 +30,7 @@ from zkrecipes.errors import (
     ZooKeeperError,
 )
 from zkrecipes.paths import join, name_of
-from zkrecipes.recipes.locking.layouts import LockLayout
+from zkrecipes.recipes.locking.lock_layouts import LockLayout
 from zkrecipes.recipes.locking.queue_listing import list_in_order, share_list
 from zkrecipes.recipes.locking.queue_order import QueueOrder
 from zkrecipes.recipes.znodes.clean_up import is_leaving, remove

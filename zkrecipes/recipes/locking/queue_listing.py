@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from zkrecipes.client.recipe_api import Operation, RecipeApi
 from zkrecipes.errors import ZooKeeperError
-from zkrecipes.recipes.locking.layouts import LockLayout
+from zkrecipes.recipes.locking.lock_layouts import LockLayout
 from zkrecipes.recipes.locking.queue_order import QueueOrder
 
 __all__ = ["SharedListing", "list_in_order", "share_list"]

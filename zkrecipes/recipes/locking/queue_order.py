@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cmp_to_key
 from typing import Final, NamedTuple, final
 
-from zkrecipes.recipes.locking.layouts import LockLayout
+from zkrecipes.recipes.locking.lock_layouts import LockLayout
 
 __all__ = ["QueueOrder", "QueuedName", "in_order"]
 

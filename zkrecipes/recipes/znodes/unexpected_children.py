@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 from zkrecipes.client.client import Client
 from zkrecipes.client.recipe_api import recipe_api
-from zkrecipes.recipes.locking.layouts import LockLayout
+from zkrecipes.recipes.locking.lock_layouts import LockLayout
 
 __all__ = ["is_first_report", "log_miscounted_children", "log_once", "log_unexpected_children"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zkrecipes.recipes.following.windowed import WINDOW, ask_each
+from zkrecipes.recipes.following.windowed_reads import WINDOW, ask_each
 
 pytestmark = pytest.mark.anyio
 

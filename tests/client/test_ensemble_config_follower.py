@@ -11,7 +11,7 @@ import pytest
 
 import zkrecipes as zk
 from tests.recipes.fault_sweep import TIMEOUT, Doors, World, virtual_time, world
-from zkrecipes.client import config_follower
+from zkrecipes.client import ensemble_config_follower
 from zkrecipes.enums import OpCode
 
 pytestmark = pytest.mark.anyio
@@ -22,7 +22,7 @@ MEMBERS = "/members"
 
 @pytest.fixture(autouse=True)
 def _anybody_may_write_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config_follower, "_CONFIG_PATH", MEMBERS)
+    monkeypatch.setattr(ensemble_config_follower, "_CONFIG_PATH", MEMBERS)
 
 
 def _config(*names: str) -> bytes:

@@ -7,7 +7,14 @@ import re
 import pytest
 from kazoo.recipe.lock import Lock, ReadLock, WriteLock
 
-from zkrecipes.recipes.locking.layouts import ELECTIONS, MUTEXES, READERS, WRITERS, LockLayout, choose_layout
+from zkrecipes.recipes.locking.lock_layouts import (
+    ELECTIONS,
+    MUTEXES,
+    READERS,
+    WRITERS,
+    LockLayout,
+    choose_layout,
+)
 
 GUID = "0123456789abcdef0123456789abcdef"
 DASHED = "01234567-89ab-cdef-0123-456789abcdef"

@@ -12,8 +12,8 @@ import trio
 import zkrecipes as zk
 from tests.net.peers import saying
 from zkrecipes.net.connect_string import Host
-from zkrecipes.net.hosts import HostList
-from zkrecipes.net.pace import SearchPace
+from zkrecipes.net.host_list import HostList
+from zkrecipes.net.reconnect_pace import SearchPace
 from zkrecipes.net.transport.network import Stream
 from zkrecipes.testing import MemoryNetwork
 

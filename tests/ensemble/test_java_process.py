@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from zkrecipes.ensemble.process import ServerProcess
+from zkrecipes.ensemble.java_process import ServerProcess
 
 SLEEPER = ["/bin/sh", "-c", "echo started; exec sleep 600"]
 
@@ -104,7 +104,7 @@ def test_a_program_that_cannot_be_run_leaves_nothing(tmp_path: Path) -> None:
 
 PROGRAM = """
 import sys, pathlib
-from zkrecipes.ensemble.process import ServerProcess
+from zkrecipes.ensemble.java_process import ServerProcess
 folder = pathlib.Path(sys.argv[1])
 process = ServerProcess(
     ["/bin/sleep", "600"], directory=folder, log=folder / "log", is_temporary=sys.argv[2] == "temporary"

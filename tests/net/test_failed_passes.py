@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from zkrecipes.net.pass_reports import PassReports
+from zkrecipes.net.failed_passes import PassReports
 
 
 def _warnings(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from zkrecipes.net.connect_string import Host
-from zkrecipes.net.hosts import HostList
+from zkrecipes.net.host_list import HostList
 from zkrecipes.net.transport.network import Address
 
 A, B, C = Host("a", 2181), Host("b", 2181), Host("c", 2181)

@@ -1,4 +1,4 @@
-"""The journal keeps a server's state on disk: before a server sends a reply or an event, it waits here.
+"""Saves a server's state to disk in the background; before a server sends a reply or an event, it waits here.
 
 A worker thread saves all changes up to then at once, while the event loop continues. The next round saves
 the changes made in that time together, so a hundred writers share one wait for the disk. Each reply or event
@@ -22,13 +22,13 @@ from zkrecipes.devserver.storage.data_dir import DataDir, DataDirError
 from zkrecipes.devserver.storage.rows import ChangedRows, SessionRow, StateRow, row_of
 from zkrecipes.devserver.storage.tables import SavedState
 
-__all__ = ["Journal", "open_journal"]
+__all__ = ["BackgroundSaver", "open_background_saver"]
 
 
 @asynccontextmanager
-async def open_journal(
+async def open_background_saver(
     directory: Path, restore: Callable[[SavedState | None], Processor]
-) -> AsyncIterator[Journal]:
+) -> AsyncIterator[BackgroundSaver]:
     """Open a data directory, and save in it until the block ends.
 
     Args:
@@ -50,17 +50,17 @@ async def open_journal(
 
     try:
         processor, is_new = await anyio.to_thread.run_sync(load)
-        journal = Journal(data_dir, processor, is_new=is_new)
+        saver = BackgroundSaver(data_dir, processor, is_new=is_new)
         try:
-            yield journal
+            yield saver
         finally:
-            journal.save_now()
+            saver.save_now()
     finally:
         data_dir.close()
 
 
 @final
-class Journal:
+class BackgroundSaver:
     """Saves the state of a processor in a data directory.
 
     Args:

@@ -1,6 +1,6 @@
 """One connection that has the client's session attached: the state that begins and ends with it.
 
-`Attachment` is the owner of its `Connection`: it hands each event to the task, watch or hold that it
+`AttachedConnection` is the owner of its `Connection`: it hands each event to the task, watch or hold that it
 concerns, sends the checks of the holds, and leaves a server that does not answer them. When the connection
 has ended, it decides for each unanswered request whether the next connection sends it again.
 """
@@ -30,7 +30,7 @@ from zkrecipes.protocol.client_side import ClientSide
 from zkrecipes.protocol.events import Broken, Replied, WatchFired
 from zkrecipes.protocol.watch_registration import UPKEEP
 
-__all__ = ["Attachment"]
+__all__ = ["AttachedConnection"]
 
 logger: logging.Logger = logging.getLogger("zkrecipes.session")
 
@@ -40,7 +40,7 @@ _NOW: Final = float("-inf")
 
 
 @final
-class Attachment:
+class AttachedConnection:
     """A connection that serves the session, as its `ConnectionOwner`.
 
     Args:

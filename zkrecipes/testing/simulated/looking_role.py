@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import final
 
-from zkrecipes.testing.simulated.following import Following
-from zkrecipes.testing.simulated.leading import Leading
+from zkrecipes.testing.simulated.follower_role import Following
+from zkrecipes.testing.simulated.leader_role import Leading
 from zkrecipes.testing.simulated.replica import Replica, Role
 
 __all__ = ["Looking"]
