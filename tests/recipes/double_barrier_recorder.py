@@ -26,7 +26,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from random import Random
 from typing import Any, final
 
 import zkrecipes as zk
@@ -47,7 +46,7 @@ from tests.recipes.double_barrier_checker import (
 )
 from zkrecipes.devserver.data_tree import DataTree, ZNode
 from zkrecipes.testing import SimulatedEnsemble
-from zkrecipes.testing.simulated.history import HistoryEntry, ReplicatedState, SessionEnd, Write
+from zkrecipes.testing.simulated.history import CommittedTransaction
 
 __all__ = ["Recorder", "merged"]
 
@@ -175,34 +174,14 @@ class Recorder:
         processor.expire = expired  # type: ignore[method-assign]
 
     def follow_ensemble(self, ensemble: SimulatedEnsemble) -> None:
-        """Record the transactions of a simulated ensemble when a quorum commits them.
+        """Record the transactions of a simulated ensemble, those so far and each when a quorum commits it."""
 
-        Call it right after entering the ensemble: it copies the state from the ensemble's history.
-        """
-        ensemble_state = ensemble._ensemble  # noqa: SLF001 - only this state has the one history
-        record_commit = ensemble_state.record_commit
-        store = ReplicatedState(
-            tick_time=ensemble_state.timing.tick,
-            first_session_id=ensemble_state.first_session_id,
-            random=Random(0),
-        )
-        for entry in ensemble_state.history:
-            self._apply(store, entry)
+        def record(transaction: CommittedTransaction) -> None:
+            session_id = transaction.session_id or 0
+            ended = session_id if transaction.is_session_end else None
+            self._look(transaction.tree, transaction.zxid, session_id, ended=ended)
 
-        def record(index: int, entry: HistoryEntry) -> None:
-            is_new = index == len(ensemble_state.history)
-            record_commit(index, entry)
-            if is_new:
-                self._apply(store, entry)
-
-        ensemble_state.record_commit = record  # type: ignore[method-assign]
-
-    def _apply(self, store: ReplicatedState, entry: HistoryEntry) -> None:
-        store.apply(entry)
-        act = entry.body
-        ended = act.session_id if isinstance(act, SessionEnd) else None
-        session_id = act.session_id if isinstance(act, SessionEnd | Write) else 0
-        self._look(store.processor.tree, entry.zxid, session_id, ended=ended)
+        ensemble.follow_commits(record)
 
     def _look(self, tree: DataTree, zxid: int, session_id: int, *, ended: int | None = None) -> None:
         """Compare the barrier's children with those before the transaction."""

@@ -24,7 +24,7 @@ from zkrecipes.codec.messages import (
     SyncRequest,
 )
 from zkrecipes.enums import EventType
-from zkrecipes.testing import MemoryNetwork, SimulatedEnsemble
+from zkrecipes.testing import CommittedTransaction, MemoryNetwork, SimulatedEnsemble
 
 pytestmark = [pytest.mark.trio, pytest.mark.usefixtures("autojump_clock")]
 
@@ -105,6 +105,27 @@ async def test_an_ensemble_of_any_size_serves(size: int, autojump_clock: MockClo
         assert ensemble.numbers == list(range(1, size + 1))
         assert len(ensemble.followers) == size - 1
         await client.create("/a", b"")
+
+
+async def test_committed_transactions_can_be_followed_from_the_first(autojump_clock: MockClock) -> None:
+    followed: list[tuple[int | None, bool, list[str]]] = []
+
+    def follow(transaction: CommittedTransaction) -> None:
+        children = sorted(transaction.tree.get("/").children or ())
+        followed.append((transaction.session_id, transaction.is_session_end, children))
+
+    async with SimulatedEnsemble() as ensemble:
+        async with _client(ensemble) as client:
+            session_id = client.session.id
+            await client.create("/a")
+            ensemble.follow_commits(follow)
+            before = [(None, False, ["zookeeper"]), (session_id, False, ["a", "zookeeper"])]
+            assert followed == before
+            await client.create("/b", ephemeral=True)
+        assert followed[2:] == [
+            (session_id, False, ["a", "b", "zookeeper"]),
+            (session_id, True, ["a", "zookeeper"]),
+        ]
 
 
 async def test_it_runs_once(autojump_clock: MockClock) -> None:

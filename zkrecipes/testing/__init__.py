@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from zkrecipes.testing.memory_link import Direction as Direction, Link as Link
     from zkrecipes.testing.memory_network import MemoryNetwork as MemoryNetwork, NetworkView as NetworkView
     from zkrecipes.testing.memory_stream import MemoryStream as MemoryStream
+    from zkrecipes.testing.simulated.history import CommittedTransaction as CommittedTransaction
     from zkrecipes.testing.simulated_ensemble import SimulatedEnsemble as SimulatedEnsemble
     from zkrecipes.testing.threaded_server import (
         ThreadedDevServer as ThreadedDevServer,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     )
 
 _MODULE_BY_NAME = {
+    "CommittedTransaction": "zkrecipes.testing.simulated.history",
     "Direction": "zkrecipes.testing.memory_link",
     "Link": "zkrecipes.testing.memory_link",
     "MemoryNetwork": "zkrecipes.testing.memory_network",

@@ -7,7 +7,7 @@ each run.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from random import Random
@@ -21,7 +21,7 @@ from zkrecipes.devserver.session_tracker import first_session_id
 from zkrecipes.errors import session_hex
 from zkrecipes.net.transport.network import Stream, bare_errors
 from zkrecipes.testing.memory_network import MemoryNetwork
-from zkrecipes.testing.simulated.history import ReplicatedState
+from zkrecipes.testing.simulated.history import CommittedTransaction, ReplicatedState
 from zkrecipes.testing.simulated.leader_role import Leading
 from zkrecipes.testing.simulated.looking_role import Looking
 from zkrecipes.testing.simulated.replica import Down, EnsembleState, Replica, Timing
@@ -174,6 +174,12 @@ class SimulatedEnsemble:
         """
         role = None if self.leader is None else self._replica(self.leader).role
         return role.sessions.touched_at.get(session_id) if isinstance(role, Leading) else None
+
+    def follow_commits(self, on_commit: Callable[[CommittedTransaction], None]) -> None:
+        """Call `on_commit` for each past transaction now, and for each later one when a quorum commits it."""
+        timing, first_id = self._ensemble.timing, self._ensemble.first_session_id
+        state = ReplicatedState(tick_time=timing.tick, first_session_id=first_id, random=Random(0))
+        self._ensemble.follow_commits(lambda entry: on_commit(state.commit(entry)))
 
     # --- faults --------------------------------------------------------------------------------------------
     #

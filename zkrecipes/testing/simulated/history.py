@@ -19,6 +19,7 @@ from zkrecipes.devserver.session_tracker import PASSWORD_SIZE, Session, SessionT
 
 __all__ = [
     "ClientRequest",
+    "CommittedTransaction",
     "HistoryEntry",
     "NewSession",
     "Origin",
@@ -103,6 +104,18 @@ class HistoryEntry(NamedTuple):
 
 
 @final
+class CommittedTransaction(NamedTuple):
+    """One committed transaction, for tests that follow the history of an ensemble."""
+
+    zxid: int
+    session_id: int | None
+    """The session that wrote or ended; None for other transactions."""
+    is_session_end: bool
+    tree: DataTree
+    """The znodes after the transaction, to read only; later transactions change them."""
+
+
+@final
 class _WriteAuthor:
     """The peer in whose name every replica applies a write."""
 
@@ -159,6 +172,13 @@ class ReplicatedState:
                 reply = Reply(entry.zxid, code)
         processor.zxid = entry.zxid
         return reply
+
+    def commit(self, entry: HistoryEntry) -> CommittedTransaction:
+        """Apply the next transaction, and return it with its result."""
+        self.apply(entry)
+        session_id = entry.body.session_id if isinstance(entry.body, SessionEnd | Write) else None
+        is_end = isinstance(entry.body, SessionEnd)
+        return CommittedTransaction(entry.zxid, session_id, is_end, self.processor.tree)
 
     def _create_session(self, body: NewSession, moment: ServerTime) -> None:
         greeting = ConnectRequest(0, 0, round(body.timeout * 1000), 0, bytes(PASSWORD_SIZE), None)

@@ -87,6 +87,7 @@ class EnsembleState:
         self.history: list[HistoryEntry] = []
         self.ended_at: dict[int, float] = {}
         """The time at which the end of each ended session was committed."""
+        self._commit_listeners: list[Callable[[HistoryEntry], None]] = []
         self._size = size
         self._started_at = started_at
         self._began_at = 0.0
@@ -112,6 +113,14 @@ class EnsembleState:
         self.history.append(entry)
         if isinstance(entry.body, SessionEnd):
             self.ended_at.setdefault(entry.body.session_id, self.scheduler.now())
+        for on_commit in self._commit_listeners:
+            on_commit(entry)
+
+    def follow_commits(self, on_commit: Callable[[HistoryEntry], None]) -> None:
+        """Call `on_commit` for each entry of the history, now and when a quorum has a new one."""
+        for entry in self.history:
+            on_commit(entry)
+        self._commit_listeners.append(on_commit)
 
 
 class Role:
