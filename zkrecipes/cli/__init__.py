@@ -1,4 +1,4 @@
-"""The command `zkrecipes`, one file for each command group. Without its extra it says what to install."""
+"""The command `zkrecipes`, one file for each subcommand. Without its extra, it prints how to install it."""
 
 from __future__ import annotations
 

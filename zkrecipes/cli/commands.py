@@ -28,7 +28,7 @@ _EXIT_CODES = "\b\nExit codes:\n" + "\n".join(f"  {code:3}  {text}" for code, te
 )
 @click.version_option(version("zkrecipes"), prog_name="zkrecipes")
 @click.pass_context
-@click.option("--debug", is_flag=True, help=f"Show tracebacks and the log. So does {_DEBUG_VARIABLE}=1.")
+@click.option("--debug", is_flag=True, help=f"Show tracebacks and the log, as {_DEBUG_VARIABLE}=1 also does.")
 def zkrecipes(context: click.Context, debug: bool) -> None:
     """Coordinate programs through ZooKeeper: a server for development, and a demonstration."""
     del debug  # read before click runs, so that it also applies to click's own errors

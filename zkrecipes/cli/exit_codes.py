@@ -39,7 +39,7 @@ MEANINGS: Final = {
     ExitCode.BAD_DATA: "a data directory cannot be used: damaged, or used by another server, for example",
     ExitCode.BUG: "a bug in zkrecipes; --debug shows the traceback",
     ExitCode.INTERRUPTED: "interrupted (Ctrl-C)",
-    ExitCode.READER_GONE: "the reader of the output has ended",
+    ExitCode.READER_GONE: "the process that reads the output has ended",
     ExitCode.TERMINATED: "terminated (SIGTERM)",
 }
 """The meaning of each code, as `--help` states it."""

@@ -57,7 +57,7 @@ def dev_server_in_memory(node_id: str) -> AbstractAsyncContextManager[DevServer]
 def seed_of(node_id: str) -> int:
     """Return the seed for a test's server: different for each test, the same in each run.
 
-    So a test that fails because of the server's random choices fails in every run.
+    A test that fails because of the server's random choices therefore fails in every run.
 
     Args:
         node_id: pytest's id of the test.

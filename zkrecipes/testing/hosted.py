@@ -1,4 +1,4 @@
-"""Running an async context manager in a separate task, for fixtures.
+"""An async context manager in a separate task, for fixtures.
 
 Test runners set a fixture up in one task and tear it down in another (pytest-asyncio), or run everything in
 one task (anyio's plugin). Cancel scopes and task groups, and so `connect()` and `DevServer`, must be entered
@@ -71,7 +71,7 @@ class _ManagerTask(Generic[T]):
         if trio.lowlevel.in_trio_run():
             trio.lowlevel.spawn_system_task(self._run, name="zkrecipes fixture")
         else:
-            # asyncio keeps only a weak reference.
+            # Keep a reference, because asyncio keeps only a weak one.
             self._task = asyncio.get_running_loop().create_task(self._run(), name="zkrecipes fixture")
 
     def release(self) -> None:

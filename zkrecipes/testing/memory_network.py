@@ -83,7 +83,7 @@ class MemoryNetwork:
     def links(self) -> list[Link]:
         """The connections, oldest first.
 
-        Ended connections leave the list when the next one is opened, unless the network records.
+        Ended connections leave the list when the next one is opened, unless `record` is set.
         """
         return [connection.link for connection in self._connections]
 
@@ -148,11 +148,11 @@ class MemoryNetwork:
 
     # --- faults --------------------------------------------------------------------------------------------
     #
-    # Each applies to connections from `source` (None: from any client) to servers at `host` and `port` (None:
-    # at any).
+    # Each fault applies to connections from `source` (None: any client) to servers at `host` and `port`
+    # (None: any).
 
     def cut(self, *, source: str | None = None, host: str | None = None, port: int | None = None) -> None:
-        """Let nothing arrive until `heal`: existing connections hang, new ones are not answered.
+        """Let nothing arrive until `heal`: existing connections hang, and new ones are not answered.
 
         Nothing is lost: bytes sent during the cut arrive after it, because TCP would send them again.
         """
@@ -169,7 +169,7 @@ class MemoryNetwork:
         self._add(_FaultRule(_NetworkFault.REFUSED, source, host, port))
 
     def heal(self, *, source: str | None = None, host: str | None = None, port: int | None = None) -> None:
-        """End the faults of `cut`, `black_hole` and `refuse` with the same arguments; without any, all."""
+        """End the faults that have the same arguments; without arguments, end all faults."""
         everything = (source, host, port) == (None, None, None)
         self._rules = [rule for rule in self._rules if not everything and rule[1:] != (source, host, port)]
         self._apply_cuts()

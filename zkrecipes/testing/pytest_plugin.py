@@ -10,9 +10,9 @@ Three plugins run async tests, and each sets up async fixtures in its own way:
 - pytest-asyncio sets up all of them in auto mode; in strict mode only those made by `pytest_asyncio.fixture`,
   each for one loop scope.
 
-So the fixtures that users name are plain functions that look at the test and pick the fixture that its plugin
-sets up; `asyncio_fixtures` has those for pytest-asyncio. Each async fixture runs its value in a separate task
-(`hosting`), because the plugins also differ in the tasks that set up and tear down.
+Therefore the fixtures that users name are plain functions that look at the test and pick the fixture that its
+plugin sets up; `asyncio_fixtures` has those for pytest-asyncio. Each async fixture runs its value in a
+separate task (`hosting`), because the plugins also differ in the tasks that set up and tear down.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def zk_server(request: pytest.FixtureRequest) -> Iterator[ThreadedDevServer]:
     _skip_if_faults_are_used(request)
     connect_string = request.getfixturevalue("_zk_apache_connect_string") if value == _APACHE else value
     with fresh_chroot(connect_string) as shared:
-        # A test on a shared server may use only these attributes; any other one skips the test.
+        # A test on a shared server may use only these attributes; any other attribute skips the test.
         yield shared  # type: ignore[misc]
 
 

@@ -25,8 +25,8 @@ __all__ = ["SharedServer", "fault_used_by", "fresh_chroot", "needs_dev_server"]
 class SharedServer:
     """The value of `zk_server` if that is not the dev server.
 
-    It has no faults. A test that uses one is skipped: before it runs if its source shows the use or it has
-    the marker `zk_faults`, otherwise when it uses the fault.
+    It has no faults. A test that uses a fault is skipped: before it runs if its source shows the use or it
+    has the marker `zk_faults`, otherwise when it uses the fault.
 
     Args:
         connect_string: the connect string with the test's own chroot.
@@ -62,7 +62,7 @@ def needs_dev_server(name: str) -> str:
 def fault_used_by(test: Callable[..., object]) -> str | None:
     """Return the first fault that the source of a test reads from its `zk_server`, or None.
 
-    It is looked up before the test runs, because a skip from inside a test comes too late in a task group,
+    Call it before the test runs, because a skip from inside a test comes too late in a task group,
     which wraps it like any other exception.
     """
     try:
@@ -96,7 +96,7 @@ def fresh_chroot(connect_string: str) -> Iterator[SharedServer]:
         async with connect(connect_string) as client:
             await client.delete(path, recursive=True)
 
-    # This thread may be running the test's event loop, so the client runs in another.
+    # This thread may be running the test's event loop, so the client runs in another thread.
     with start_blocking_portal("asyncio", name="zkrecipes chroot") as portal:
         portal.call(create)
         try:

@@ -62,7 +62,7 @@ class SimulatedEnsemble:
         size: the number of replicas.
         network: the network of their listeners; None creates one.
         tick_time: the length of a tick, in seconds; session timeouts are 2 to 20 ticks.
-        sync_limit: the ticks that a replica and its leader may be without word of each other (`syncLimit`).
+        sync_limit: the ticks that a replica and its leader may not hear from each other (`syncLimit`).
         init_limit: the ticks within which a replica must join a leader (`initLimit`).
         latency: the time that a message between two replicas takes, in seconds.
         seed: the seed of all random choices: the times of elections, passwords, the order of children.
@@ -84,7 +84,10 @@ class SimulatedEnsemble:
         seed: int = 0,
     ) -> None:
         if min(size, sync_limit, init_limit) < 1 or not tick_time > 0 or latency < 0:
-            raise ValueError(f"out of range: {size=}, {tick_time=}, {sync_limit=}, {init_limit=}, {latency=}")
+            raise ValueError(
+                "size, sync_limit and init_limit must be at least 1, tick_time above 0, latency at least 0: "
+                f"{size=}, {tick_time=}, {sync_limit=}, {init_limit=}, {latency=}"
+            )
         self.network: MemoryNetwork = MemoryNetwork() if network is None else network
         """The network on which the replicas listen; pass it to `connect`."""
         random, started_at = Random(seed), time.time()
@@ -168,9 +171,10 @@ class SimulatedEnsemble:
         return self._ensemble.ended_at.get(session_id)
 
     def touched_at(self, session_id: int) -> float | None:
-        """Return when the leader last touched a session, on the loop's clock; it lives a timeout longer.
+        """Return when the leader last touched a session, on the loop's clock.
 
-        None means that there is no leader, or that it has not touched the session.
+        The session lives for its timeout from then on. None means that there is no leader, or that the leader
+        has not touched the session.
         """
         role = None if self.leader is None else self._replica(self.leader).role
         return role.sessions.touched_at.get(session_id) if isinstance(role, Leading) else None
@@ -186,14 +190,14 @@ class SimulatedEnsemble:
     # These are faults of replicas and between them. `network` has the faults between clients and a `host`.
 
     def lag(self, number: int, seconds: float) -> None:
-        """Let a replica apply commits this many seconds late, so that its reads are stale; 0 ends that.
+        """Let a replica apply commits this many seconds late, so that its reads are stale; 0 ends the lag.
 
         The replica still votes and answers its leader in time. With `math.inf` it applies no more commits.
         """
         self._replica(number).set_lag(seconds)
 
     def cut(self, one: int, other: int) -> None:
-        """Let nothing arrive between two replicas until `heal`. Messages in transit arrive after that."""
+        """Let nothing arrive between two replicas until `heal`. Messages in transit arrive afterwards."""
         self.block(one, other)
         self.block(other, one)
 
@@ -208,7 +212,7 @@ class SimulatedEnsemble:
                 self.cut(number, other)
 
     def heal(self, one: int | None = None, other: int | None = None) -> None:
-        """End `cut`, `block` and `isolate` between two replicas; without arguments, between all."""
+        """End `cut`, `block` and `isolate` between two replicas; without arguments, between all replicas."""
         if one is None or other is None:
             self._ensemble.replica_network.unblock_all()
         else:
@@ -238,8 +242,8 @@ class SimulatedEnsemble:
     def move_leader(self, to: int | None = None) -> None:
         """Let the leader step down in favour of `to` or of another replica.
 
-        A new leader follows once the others have noticed and voted: `serving` waits for it. It is `to`, if
-        that is reachable and its log is as complete as the others'.
+        A new leader follows once the others have noticed and voted: `serving` waits for it. The new
+        leader is `to`, if that is reachable and its log is as complete as the others'.
 
         Args:
             to: the next leader; None chooses the follower with the lowest number.
@@ -253,14 +257,14 @@ class SimulatedEnsemble:
         """Let the leader expire a session now; a quorum must commit that.
 
         Raises:
-            KeyError: there is no leader, or it does not know the session.
+            KeyError: there is no leader, or the leader does not know the session.
         """
         role = None if self.leader is None else self._replica(self.leader).role
         if not (isinstance(role, Leading) and role.end_session(session_id)):
             raise KeyError(f"no session {session_hex(session_id)}")
 
     async def serving(self, *numbers: int) -> None:
-        """Wait until these replicas serve under one leader; without arguments, all that run."""
+        """Wait until these replicas serve under one leader; without arguments, all running replicas."""
         await anyio.lowlevel.checkpoint()
         while not self._all_serve(numbers or self._running_numbers()):  # noqa: ASYNC110 - many causes
             await anyio.sleep(_POLL_INTERVAL)

@@ -1,7 +1,7 @@
 """A dev server in its own thread, for synchronous code: unittest, kazoo, fixtures.
 
-The server runs on an event loop in that thread; each method here runs there and returns when it is done. A
-call takes well below a millisecond and never waits for a client, so async tests may also make it.
+The server runs on an event loop in that thread; each method runs there and returns when it is done. A
+call takes well below a millisecond and never waits for a client, so async tests may also make such calls.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class ThreadedDevServer:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            # On asyncio, because trio refuses calls from a thread that runs trio, as the thread of a trio
-            # test.
+            # The portal runs asyncio, because trio refuses calls from a thread that runs trio, such as the
+            # thread of a trio test.
             self._portal = stack.enter_context(start_blocking_portal("asyncio", name="zkrecipes dev server"))
             stack.enter_context(self._portal.wrap_async_context_manager(self.server))
             self._leave = stack.pop_all()
@@ -217,7 +217,7 @@ class ThreadedFault:
             timeout: the longest wait in seconds.
 
         Raises:
-            TimeoutError: the fault has not hit that many requests by then.
+            TimeoutError: the fault had hit fewer requests by then.
         """
 
         async def wait() -> None:

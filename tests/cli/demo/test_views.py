@@ -55,7 +55,7 @@ async def test_the_lines_keep_their_format() -> None:
     await _play(PlainView(lines.append))
     assert lines == [
         "# 2 workers do 2 jobs under one lock.",
-        "# One worker is killed, and one is cut off from the server, while they hold it.",
+        "# While they hold it, one worker is killed, and one is cut off from the server.",
         "# When all jobs are done, each remaining worker leads for a short time.",
         "# Sessions last 4 s; znodes are under /demo.",
         "0.500 joined worker=Ann",

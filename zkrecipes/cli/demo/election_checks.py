@@ -12,7 +12,7 @@ from zkrecipes.cli.demo.events import Event, EventKind
 __all__ = ["run_election_checks"]
 
 _AT_ONCE: Final = 1.0
-"""Seconds; a successor that had to wait for a session to expire would lead later than that."""
+"""In seconds. A successor that had to wait for a session to expire would lead later than that."""
 
 
 def run_election_checks(events: Sequence[Event]) -> list[CheckResult]:

@@ -22,10 +22,10 @@ class EventKind(StrEnum):
     KILLED = "killed"  # the demo ended its process with SIGKILL
     CUT_OFF = "cut-off"  # its network is cut: nothing that it sends arrives, and nothing reaches it
     CANCELLED = "cancelled"  # its work was cancelled, because the hold could not be proven
-    LOST = "lost"  # its `async with mutex` raised LockLostError
+    LOST = "lost"  # its `async with mutex` has raised LockLostError
     BACK = "back"  # it has a new session
     LEADS = "leads"  # all jobs are done, and it leads the remaining workers
-    OBSERVED = "observed"  # the demo has read that it leads
+    OBSERVED = "observed"  # the demo's observer has read that it leads
     STEPPED_DOWN = "stepped-down"  # it is about to leave its `async with election.lead()`
     FINISHED = "finished"  # its process ends as planned
     FAILED = "failed"  # its process ended unexpectedly
@@ -39,8 +39,8 @@ class Instruction(StrEnum):
     CUT = "cut"
 
 
-# After DONE and IDLE the worker releases the lock only when it has the answer. So the demo knows the end of
-# one hold before the start of the next, whichever pipe is faster.
+# After DONE and IDLE the worker releases the lock only when it has the answer. Therefore the demo knows the
+# end of one hold before the start of the next, whichever pipe is faster.
 ANSWERED_KINDS = frozenset({EventKind.HALFWAY, EventKind.DONE, EventKind.IDLE, EventKind.LOST})
 
 

@@ -130,8 +130,8 @@ class LiveView:
             Text(
                 f"{len(info.workers)} worker processes share {info.jobs} jobs. A worker may do a job only "
                 "while it holds the lock. Each hold has a fencing token, a number greater than that of the "
-                "previous hold. While they hold the lock, one worker will be killed, and one cut off from "
-                f"{info.server}. At the end each remaining worker leads for a short time."
+                "previous hold. While they hold the lock, one worker will be killed, and one will be cut off "
+                f"from {info.server}. At the end each remaining worker leads for a short time."
             )
         )
         self._console.print()
@@ -212,9 +212,9 @@ class LiveView:
             return Text("")
         since = time.monotonic() - self._lost_holder.at
         return Text.assemble(
-            f"The others have waited {since:.1f} s for the end of the session of ",
+            f"The others have waited {since:.1f} s for the session of ",
             self._name(self._lost_holder.worker),
-            f" ({self._info.session_timeout:g} s).",
+            f" to expire (timeout {self._info.session_timeout:g} s).",
         )
 
     async def _redraw(self) -> None:

@@ -37,7 +37,7 @@ class PlainView:
         """See `DemoView.showing`."""
         self._started_at = info.started_at
         self._write(f"# {len(info.workers)} workers do {info.jobs} jobs under one lock.")
-        self._write(f"# One worker is killed, and one is cut off from {info.server}, while they hold it.")
+        self._write(f"# While they hold it, one worker is killed, and one is cut off from {info.server}.")
         self._write("# When all jobs are done, each remaining worker leads for a short time.")
         self._write(f"# Sessions last {info.session_timeout:g} s; znodes are under {info.root}.")
         yield

@@ -51,7 +51,7 @@ class RecordedEvent(NamedTuple):
 
 @final
 class Recorder:
-    """Keeps all events.
+    """The recorder of all events.
 
     Attributes:
         events: the events so far, in the order of arrival.

@@ -19,7 +19,7 @@ _STDIN = 0
 
 @final
 class Reporter:
-    """Reports the events of one worker on standard output, and receives answers on standard input.
+    """The reporter of one worker: it writes events to standard output, and reads answers from standard input.
 
     Args:
         worker: the worker's name.
@@ -65,8 +65,8 @@ class Reporter:
         """Receive answers until the demo has ended."""
         rest = b""
         with self._send:
-            # A thread, because Windows has no other way to wait for a pipe. It uses `os.read`, because a
-            # thread blocked in `sys.stdin` at the end of the process crashes Python.
+            # A thread reads, because Windows has no other way to wait for a pipe. It uses `os.read`, because
+            # a thread blocked in `sys.stdin` at the end of the process crashes Python.
             while data := await trio.to_thread.run_sync(os.read, _STDIN, 4096, abandon_on_cancel=True):
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:

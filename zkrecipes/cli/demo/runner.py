@@ -1,4 +1,4 @@
-"""Runs the demo: a server if it needs one, the workers, their failures, and the checks at the end."""
+"""The run of the demo: a server if it needs one, the workers, their failures, and the checks at the end."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _ANSWER_LIMIT: Final = 3.0
 @final
 @dataclass
 class StopHandle:
-    """The scope to cancel to end the demo early. Once the demo runs, that leaves time for its clean-up."""
+    """The scope to cancel to end the demo early. Once the demo runs, it still cleans up after that."""
 
     scope: trio.CancelScope
 
@@ -75,7 +75,7 @@ async def run_demo(
         CommandError: the chroot does not exist.
         ZooKeeperError: the server refused a request, or the client lost it permanently.
 
-    However it ends, no process is left, and no znode either if the server can be reached within 2 s.
+    In every case, no worker process is left, and the znodes are deleted if the server answers within 2 s.
     """
     started_at = time.monotonic()
     async with (
@@ -94,9 +94,9 @@ async def _server(hosts: str | None) -> AsyncIterator[tuple[str, str]]:
     if hosts is not None:
         yield hosts, hosts
         return
-    # From zxid 0, so that fencing tokens are small numbers, easy to compare.
+    # The server starts at zxid 0, so that fencing tokens are small numbers and easy to compare.
     async with DevServer(tick_time=TICK_TIME, start_zxid=0) as server:
-        yield server.connect_string, f"the dev server, which this process runs ({server.connect_string})"
+        yield server.connect_string, f"the demo's own dev server ({server.connect_string})"
 
 
 @asynccontextmanager

@@ -33,7 +33,7 @@ class SeverableNetwork:
         return not self._healed.is_set()
 
     def cut(self) -> None:
-        """Let nothing through from now on. Existing connections stay dead even after `heal`."""
+        """Drop everything from now on. Existing connections stay dead even after `heal`."""
         if not self.is_cut:
             self._healed = anyio.Event()
         for stream in self._streams:
@@ -41,22 +41,22 @@ class SeverableNetwork:
         self._streams.clear()
 
     def heal(self) -> None:
-        """Let new connections through."""
+        """Allow new connections."""
         self._healed.set()
 
     async def resolve(self, host: str, port: int) -> list[Address]:
-        """See `Network.resolve`. It works even while cut, because another network answers names."""
+        """See `Network.resolve`. It also works during a cut, because name servers are on another network."""
         return await self._tcp.resolve(host, port)
 
     async def connect(self, host: str, port: int) -> Stream:
-        """See `Network.connect`. While the network is cut, it waits."""
+        """See `Network.connect`. It waits during a cut."""
         await self._healed.wait()
         stream = _SeverableStream(await self._tcp.connect(host, port))
         self._streams.append(stream)
         return stream
 
     def serve(self, host: str, port: int, handler: Handler) -> AbstractAsyncContextManager[Address]:
-        """See `Network.serve`. It is never cut."""
+        """See `Network.serve`. A cut does not affect servers."""
         return self._tcp.serve(host, port, handler)
 
 

@@ -33,7 +33,7 @@ class DemoInfo:
 
 
 class DemoView(Protocol):
-    """Shows the demo, as lines or live."""
+    """A view of the demo, as lines or live."""
 
     def showing(self, info: DemoInfo) -> AbstractAsyncContextManager[None]:
         """Show the demo while the block runs."""

@@ -1,9 +1,9 @@
-"""The process of one worker: it takes the lock, does one job, releases the lock, until all jobs are done.
+"""The process of one worker: it takes the lock, does one job and releases the lock, until all jobs are done.
 
     python -m zkrecipes.cli.demo.worker HOSTS ROOT NAME SESSION_TIMEOUT JOB_TIME
 
-When it loses the lock, its work is cancelled, and it waits for the lock again; nothing more is needed. At the
-end it leads once.
+When it loses the lock, its work is cancelled, and it waits for the lock again; it needs to do nothing else.
+At the end it leads once.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["main"]
 def main() -> None:
     """Run a worker with the arguments of the process."""
     hosts, root, name, session_timeout, job_time = sys.argv[1:]
-    # Ctrl-C reaches every process of the terminal, but the demo ends its workers.
+    # Ctrl-C reaches every process of the terminal, but the demo itself ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     trio.run(_run_worker, hosts, root, name, float(session_timeout), float(job_time))
 

@@ -70,7 +70,7 @@ class Following(Role):
     # --- clients -------------------------------------------------------------------------------------------
 
     def touch(self, session_id: int) -> bool:
-        """Note the session for the answer to the leader's next ping; the leader learns of it only then."""
+        """Note the session for the answer to the next ping; only then does the leader learn of it."""
         self._touched.add(session_id)
         return True
 

@@ -1,7 +1,8 @@
 """The transactions that replicas agree on, and the state that each replica builds from them.
 
 A transaction is the request itself with everything that its outcome depends on (session, time, identities).
-So every replica that applies the same transactions in the same order has the same tree, errors included.
+Therefore all replicas that apply the same transactions in the same order have the same tree and the same
+errors.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class HistoryEntry(NamedTuple):
     """Milliseconds since 1970 on the leader's calendar."""
     body: TransactionBody
     client_request: ClientRequest | None
-    """The request that waits for the outcome; None if no client sent one, as when a session expires."""
+    """The request that waits for the outcome; None if no client sent one: a session expired, say."""
 
 
 @final
@@ -117,7 +118,7 @@ class CommittedTransaction(NamedTuple):
 
 @final
 class _WriteAuthor:
-    """The peer in whose name every replica applies a write."""
+    """The client on whose behalf every replica applies a write."""
 
     address = ""
 

@@ -1,8 +1,8 @@
 """A replica that leads: it orders all transactions, and it alone decides which sessions live.
 
 It leads as long as a quorum of learners answers its pings. Until it has missed their answers for `sync_limit`
-ticks, it continues to answer its own clients, and so does a learner that it cannot reach. A write needs the
-quorum.
+ticks, it continues to answer its own clients, and a learner that it cannot reach does the same. A write needs
+the quorum.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ class Leading(Role):
     def _sync(self, client_request: ClientRequest) -> None:
         """Answer a sync once earlier proposals are committed.
 
-        If none is open, it needs no quorum (`Leader.processSync`).
+        If no proposal is open, the sync needs no quorum (`Leader.processSync`).
         """
         self._syncs.append((len(self.replica.log), client_request))
         self._answer_syncs()

@@ -28,7 +28,7 @@ class LeaderSessions:
         return session_id in self._timeouts
 
     def add(self, session_id: int, timeout: float, now: float) -> None:
-        """Track a new session, or one that an earlier leader knew, for a full timeout from now."""
+        """Track a new session, or one that an earlier leader knew, for a full timeout from now on."""
         self._timeouts[session_id] = timeout
         self.touch(session_id, now)
 

@@ -10,7 +10,7 @@ from zkrecipes.testing.simulated.replica import Replica, Role
 
 __all__ = ["Looking"]
 
-# A vote takes some time to reach all, and each replica looks at a different time (range of seconds).
+# A vote takes some time to reach all replicas, and each replica looks at a different time (range in seconds).
 _LOOK_SOON = (0.001, 0.06)
 _LOOK_AGAIN = (0.01, 0.08)
 # Votes that arrive within this many seconds still count (`finalizeWait`).

@@ -1,4 +1,4 @@
-"""The messages between replicas, named after ZooKeeper's own packets (`Leader`, `Learner`, 3.9)."""
+"""The messages between replicas, named after ZooKeeper's packets (`Leader`, `Learner`, 3.9)."""
 
 from __future__ import annotations
 

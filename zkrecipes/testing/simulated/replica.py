@@ -124,7 +124,7 @@ class EnsembleState:
 
 
 class Role:
-    """A replica's reactions to clients and messages. This one serves no clients, so it gets no requests."""
+    """A replica's reactions to clients and messages. This role serves no clients, so it gets no requests."""
 
     name = RoleName.LOOKING
 

@@ -1,7 +1,7 @@
 """One client's connection to a replica: it answers requests in the order of their arrival.
 
 The replica answers reads from its own copy of the state, so they may be stale. A read that was sent after a
-write waits for that write and so sees it (`CommitProcessor.java`, 3.9).
+write waits for that write and therefore sees it (`CommitProcessor.java`, 3.9).
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class ReplicaConnection:
                 self._greet(event.request)
             elif isinstance(event, FourLetterWord):
                 self._side.send_text(self._replica.answer_four_letter_word(event.word))
-                self.close("a four-letter word is answered")
+                self.close("a four-letter word was answered")
             else:
                 self.close(event.why)
 
