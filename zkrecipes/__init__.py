@@ -420,7 +420,7 @@ if not TYPE_CHECKING:  # otherwise a type checker would accept any name
             remedy = "" if here is None else f"; its counterpart is zkrecipes.{here}"
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}{remedy}")
         value: object = getattr(import_module(module), name)
-        globals()[name] = value  # the next look-up does not come here
+        globals()[name] = value  # the next look-up finds it in the module
         return value
 
 

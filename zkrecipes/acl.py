@@ -32,12 +32,12 @@ AUTHENTICATED_ID: Final = Id("auth", "")
 replaces this entry with entries for these identities."""
 
 OPEN_ACL: Final = (ACL(Perms.ALL, ANYONE_ID),)
-"""Permits every operation to all clients: the default of `connect(default_acl=…)`."""
+"""An ACL that permits every operation to all clients: the default of `connect(default_acl=…)`."""
 READ_ACL: Final = (ACL(Perms.READ, ANYONE_ID),)
-"""Permits all clients to read, and no client to write."""
+"""An ACL that permits all clients to read, and no client to write."""
 CREATOR_ALL_ACL: Final = (ACL(Perms.ALL, AUTHENTICATED_ID),)
-"""Permits every operation to the creator of the znode, and none to others. A session without an identity gets
-`InvalidACLError`."""
+"""An ACL that permits every operation to the creator of the znode, and nothing to other clients. A session
+without an identity gets `InvalidACLError`."""
 
 
 @hides_arguments
@@ -52,7 +52,7 @@ def digest_id(user: str, password: str, *, algorithm: str = "SHA-1") -> Id:
         user: the user's name; it must not contain a colon.
         password: the password; the identity contains only its digest.
         algorithm: the servers' `DigestAuthenticationProvider.digestAlg`, spelled as there: `SHA-256`,
-            `SHA-512`, `SHA3-256` and so on. All servers of an ensemble must have the same.
+            `SHA-512`, `SHA3-256` and so on. All servers of an ensemble must use the same algorithm.
 
     Raises:
         ValueError: the user's name contains a colon, or Python has no such algorithm.

@@ -156,7 +156,7 @@ class Perms(IntFlag):
 
 
 class ServerVersion(IntEnum):
-    """The releases of ZooKeeper that added features. A larger one has all features of the smaller ones."""
+    """The releases of ZooKeeper that added features. A later release has all features of the earlier ones."""
 
     V3_4 = 304
     """Create, delete, get, set, children, ACLs, multi, sync, one-shot watches."""
@@ -180,7 +180,7 @@ class SessionState(Enum):
     SUSPENDED = "suspended"
     """No server currently; the session may be alive."""
     EXPIRED = "expired"
-    """The session is over: the server reported it, or the client gave it up unanswered."""
+    """The session is over: the server reported it, or no server answered and the client gave it up."""
     CLOSED = "closed"
     """The client closed the session."""
     AUTH_FAILED = "auth_failed"

@@ -442,7 +442,7 @@ class ReplyTooSlowError(ReplyNotReceivedError):
     A check of the holds waited behind the reply. The client does not send the request again.
 
     Attributes:
-        rate: how fast the reply arrived, in bytes a second.
+        rate: how fast the reply arrived, in bytes per second.
         timeout: the session timeout in seconds.
     """
 
@@ -487,7 +487,7 @@ class SessionError(ZooKeeperError):
 
 
 class SessionExpiredError(SessionError):
-    """The session expired, or the client gave it up unanswered. Its ephemeral znodes are being deleted."""
+    """The session expired, or no server answered in time. Its ephemeral znodes are being deleted."""
 
     code: ClassVar[int] = -112
     summary = "the session expired"

@@ -66,8 +66,8 @@ def check_name(name: str) -> str:
     """Return `name` if it is valid as one component of a path.
 
     Raises:
-        ValueError: it is empty, contains a slash, or breaks a rule of `check_path`.
-        TypeError: it is not a string.
+        ValueError: the name is empty, contains a slash, or breaks a rule of `check_path`.
+        TypeError: the name is not a string.
     """
     if not isinstance(name, str):
         raise TypeError(f"a znode name must be a str, not {type(name).__name__}: {name!r}")

@@ -25,7 +25,7 @@ logger: logging.Logger = logging.getLogger("zkrecipes.client")
 
 AsyncFunction = Callable[[], Coroutine[Any, Any, None]]
 Rest = Callable[[], Callable[[], Awaitable[None]] | None]
-"""Returns the rest of a clean-up as a function, or None if it is done."""
+"""A function that returns the rest of a clean-up as a function, or None if the clean-up is done."""
 
 
 @final
@@ -55,7 +55,7 @@ class ClientTasks:
     async def stop(self) -> None:
         """Close the client, and wait until it is closed.
 
-        Cancellation, including native ones, ends only the wait.
+        Cancellation, including a native one, ends only the wait.
         """
         self._stopping.set()
         with anyio.CancelScope(shield=True):

@@ -22,7 +22,7 @@ class Batch:
     """The requests of a `Transaction` or a `MultiRead`, which are the handles that users see.
 
     Args:
-        block: how an error names the block.
+        block: the block's name in errors.
         parking: parks tasks that wait for a result.
     """
 

@@ -15,17 +15,18 @@ from zkrecipes.protocol.events import WatchEvent
 __all__ = ["ChangedPaths"]
 
 _ANSWERED_MAX: Final = 1000
-"""Requests kept before the answered ones, whose answers cost memory, are removed."""
+"""The number of kept requests at which the answered ones, whose answers cost memory, are removed."""
 
 
 @final
 class ChangedPaths:
-    """Collects the paths for which its one-shot watches have fired.
+    """The paths whose one-shot watches have fired: one owner for many such watches.
 
-    A one-shot watch ends when it fires, so the caller reads each path that it takes again, with a watch.
+    A one-shot watch ends when it fires, so after taking a path the caller reads it again, with a watch.
 
-    Replies and events arrive in the order in which the server sent them. So if each read set a watch and
-    `has_news` is False when the last reply has arrived, all the results are as of the sending of that reply.
+    Replies and events arrive in the order in which the server sent them. So if each read sets a watch and
+    `has_news` is False when the last reply has arrived, all the results were still current when the server
+    sent that reply.
 
     Args:
         seen: turns a full path into the path as the caller sees it.

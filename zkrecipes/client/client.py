@@ -132,8 +132,8 @@ class Client:
 
         Raises:
             AuthFailedError: the server refused the credential, which ends the client.
-            TypeError: it is neither a string nor bytes.
-            ValueError: it cannot be encoded, or a `digest` has no colon.
+            TypeError: the credential is neither a string nor bytes.
+            ValueError: the credential cannot be encoded, or a `digest` credential has no colon.
         """
         try:
             self._engine.check_loop()
@@ -149,12 +149,12 @@ class Client:
 
         Args:
             hosts: a connect string without a chroot.
-            rebalance: let chance decide whether this client moves to one of the new hosts, so that clients
-                that were evenly spread before stay so if all of them do this. A client whose server is
-                no longer in the list moves. Requests that were sent are answered first; none is lost.
+            rebalance: decide at random whether this client moves to one of the new hosts. If all clients do
+                this, those that were evenly spread before stay evenly spread. A client whose server is no
+                longer in the list moves. Requests that were sent are answered first; none is lost.
 
         Raises:
-            ValueError: it is not such a connect string.
+            ValueError: `hosts` is not a valid connect string, or has a chroot.
         """
         try:
             self._engine.check_loop()
@@ -182,7 +182,7 @@ class Client:
         The `id` of a `digest` is the user's name alone; `digest_id` makes the id that an ACL contains.
 
         Raises:
-            UnimplementedError: the server is older.
+            UnimplementedError: the server is too old.
         """
         return await self._run(self._operations.whoami())
 
@@ -195,7 +195,7 @@ class Client:
         is the data of `/zookeeper/config`, whatever the chroot, and empty for a standalone server.
 
         Raises:
-            UnimplementedError: the server is older.
+            UnimplementedError: the server is too old.
         """
         return await self._run(self._operations.get_config())
 
@@ -248,7 +248,7 @@ class Client:
             ReconfigInProgressError: another change is in progress.
             ConnectionLossError: it is unknown whether the change was applied. This happens if the leader
                 leaves the ensemble, or the server that this client is connected to.
-            UnimplementedError: the server is older, or standalone.
+            UnimplementedError: the server is too old, or standalone.
         """
         operation = self._operations.reconfig(joining, leaving, new_members, from_version=from_version)
         return await self._run(operation)
@@ -320,7 +320,7 @@ class Client:
 
         Raises:
             NoNodeError: the znode does not exist.
-            BadVersionError: it has another version.
+            BadVersionError: the znode has another version.
             ConnectionLossError: it is unknown whether the data was replaced.
         """
         return await self._run(self._operations.set(path, data, version=version))
@@ -338,9 +338,9 @@ class Client:
 
         Raises:
             NoNodeError: the znode does not exist.
-            BadVersionError: it has another version.
-            NotEmptyError: it has children. With `recursive`: others create new ones as fast as they are
-                deleted.
+            BadVersionError: the znode has another version.
+            NotEmptyError: the znode has children. With `recursive`, other clients create children as fast as
+                they are deleted.
             ConnectionLossError: it is unknown whether the znode was deleted; never with `recursive`.
             ValueError: `recursive` with a version, or for the root, even the root of a chroot.
         """
@@ -356,7 +356,7 @@ class Client:
 
         Raises:
             NoNodeError: the znode does not exist.
-            BadVersionError: its ACL has another version.
+            BadVersionError: the znode's ACL has another version.
             InvalidACLError: the server does not accept the ACL.
             ConnectionLossError: it is unknown whether the ACL was replaced.
         """
@@ -384,8 +384,9 @@ class Client:
         """Collect operations in the block, and apply all of them or none when it ends without an error.
 
         Raises:
-            TransactionError: an operation failed, and none was applied; it names the operation and its error.
-            ConnectionLossError: it is unknown whether they were applied.
+            TransactionError: an operation failed, and none was applied; the error names the operation and its
+                cause.
+            ConnectionLossError: it is unknown whether the operations were applied.
         """
         async with open_transaction(self._operations, self._calls) as transaction:
             yield transaction
@@ -417,7 +418,7 @@ class Client:
             async with self.exists_and_watch(path) as (stat, changed):
                 if stat is not None:
                     return stat
-                # A new session has no watch, so look again. If the client is over, looking raises.
+                # A new session has no watch, so read again. If the client is over, the read raises.
                 with suppress(SessionExpiredError):
                     await changed.wait()
 
@@ -453,7 +454,7 @@ class Client:
         errors. One server executes the reads in order; other changes may be applied between them.
 
         Raises:
-            UnimplementedError: the server is older; nothing was sent.
+            UnimplementedError: the server is too old; nothing was sent.
         """
         async with open_multi_read(self._operations, self._calls) as reads:
             yield reads
@@ -496,7 +497,7 @@ class Client:
     async def stream(
         self, requests: Iterable[Operation[T]] | AsyncIterable[Operation[T]], *, window: int = 1000
     ) -> AsyncIterator[Replies[T]]:
-        """Not atomic: send any number of requests, a bounded number at a time, so that memory stays flat.
+        """Send any number of requests, not atomically: a bounded number at a time, so that memory stays flat.
 
         The block yields an async iterator of the replies, in the order of the requests. Each reply is a
         `Pending` that is done, with its result or its error:
@@ -523,7 +524,7 @@ class Client:
 
     @async_block("client.pipeline()", "pipe")
     async def pipeline(self) -> AsyncIterator[Pipeline]:
-        """Not atomic: send many requests without waiting for each other, and wait once, at the end.
+        """Send many requests without waiting for each other, and wait once, at the end; this is not atomic.
 
         The `Pending` that each call returned holds its result or its error; the block raises none of these
         errors. Leaving the block with an exception drops the requests that were not sent.
@@ -536,7 +537,7 @@ class Client:
 
         Raises:
             NoNodeError: the znode does not exist.
-            UnimplementedError: the server is older.
+            UnimplementedError: the server is too old.
         """
         return await self._run(self._operations.get_all_children_number(path))
 
@@ -547,7 +548,7 @@ class Client:
             prefix: the first characters of the paths: `/workers/a` also finds `/workers/ab`.
 
         Raises:
-            UnimplementedError: the server is older.
+            UnimplementedError: the server is too old.
         """
         return await self._run(self._operations.get_ephemerals(prefix))
 
@@ -564,7 +565,7 @@ class Client:
             kind: a watch of its children, of its data and existence, or either.
 
         Raises:
-            UnimplementedError: the server is older.
+            UnimplementedError: the server is too old.
         """
         return await self._run(self._operations.check_watches(path, kind))
 
@@ -623,10 +624,11 @@ class Client:
 
 
 def check_client(client: object) -> None:
-    """Return if it is a client. Recipes call this on their first argument.
+    """Check that `client` is a `Client`. Recipes call this on their first argument.
 
     Raises:
-        TypeError: it is not. The message does not show the value, as a connect string may hold a password.
+        TypeError: `client` is not a `Client`. The message does not show the value, because a connect string
+            may hold a password.
     """
     if isinstance(client, Client):
         return

@@ -100,15 +100,16 @@ async def connect(
             `Session.timeout`.
         create_chroot: create the chroot if it does not exist.
         tick_time: the ensemble's `tickTime` in seconds, if you know it: holds then outlive longer outages.
-        max_packet_size: the largest reply to accept, in bytes; the data of a write may have 1 KiB less. A
-            server accepts at most 1 MiB in one request, and so in one transaction, unless its
+        max_packet_size: the largest reply to accept, in bytes; the data of a write must be at least 1 KiB
+            smaller. A server accepts at most 1 MiB in one request, and so in one transaction, unless its
             `jute.maxbuffer` differs; it closes the connection on a larger one.
-        tls: use TLS, to the ensemble's `secureClientPort`: a `TLS`, or an `ssl.SSLContext`, which then
-            decides everything. None: no TLS.
+        tls: use TLS, to the ensemble's `secureClientPort`: a `TLS`, or an `ssl.SSLContext`, which is used
+            unchanged. None: no TLS.
         follow_config: use the hosts of the ensemble's configuration (`/zookeeper/config`, servers from 3.5)
-            as soon as they are known, and follow its changes. Chance decides which clients move, so that all
-            clients that do this stay evenly spread and only the necessary ones move. If all these hosts fail,
-            the client tries `hosts` again. Not with `tls`, because the configuration names no secure ports.
+            as soon as they are known, and follow its changes. Each client decides at random whether to move,
+            so that the clients stay evenly spread and no more of them move than necessary. If all these hosts
+            fail, the client tries `hosts` again. Not with `tls`, because the configuration names no secure
+            ports.
         instrument: notified of each request and of the session, for tracing and metrics.
         network: opens the connections to the hosts. None: TCP. Tests pass an in-memory network.
 
@@ -116,9 +117,9 @@ async def connect(
         ValueError: an argument is not valid; the message names it. This includes a file of `tls` that is
             damaged, and a key that does not match the certificate.
         OSError: a file of `tls` cannot be read.
-        ConnectTimeoutError: the time was over before a session existed; it lists each host's last reason.
+        ConnectTimeoutError: no session was established in time; the error lists each host's last reason.
         AuthFailedError: the server refused a credential, now or later. With `sasl`, also: the server does
-            not prove its identity, or speaks another mechanism or none, or there are no valid tickets.
+            not prove its identity, or uses another mechanism or none, or there are no valid tickets.
         SessionExpiredError: the session expired, with `renew=False`.
     """
     try:

@@ -25,7 +25,7 @@ class CreateOptions(TypedDict, total=False):
     ephemeral: bool
     """Delete the znode when this session ends. An ephemeral znode cannot have children."""
     sequential: bool
-    """Append a number of ten digits, which grows, to the path. The path may then end in a slash."""
+    """Append a growing number of ten digits to the path. The path may then end in a slash."""
     container: bool
     """Let the server delete the znode some time after its last child was deleted (servers from 3.5)."""
     ttl: float | None
@@ -39,10 +39,10 @@ _NAMES: Final = CreateOptions.__annotations__.keys()
 
 
 def check_options(options: CreateOptions) -> None:
-    """Return if every option is one of `CreateOptions`.
+    """Check that every option is one of `CreateOptions`.
 
     Raises:
-        TypeError: there is another one; the message names it and lists the options.
+        TypeError: an option is unknown; the message names it and lists the known options.
     """
     if options.keys() <= _NAMES:
         return
@@ -57,7 +57,7 @@ def create_mode(options: CreateOptions) -> CreateMode:
     """Return the kind of the znode that the options describe.
 
     Raises:
-        ValueError: no kind of znode has all of them.
+        ValueError: no kind of znode has all these options.
     """
     ephemeral, sequential = options.get("ephemeral", False), options.get("sequential", False)
     container, ttl = options.get("container", False), options.get("ttl")
@@ -76,8 +76,8 @@ def ttl_ms(ttl: float) -> int:
     """Return a ttl in milliseconds, as requests contain it.
 
     Raises:
-        TypeError: it is not a number.
-        ValueError: it is outside the limits of the servers.
+        TypeError: `ttl` is not a number.
+        ValueError: `ttl` is outside the limits of the servers.
     """
     if isinstance(ttl, bool) or not isinstance(ttl, (int, float)):
         raise TypeError(f"ttl must be a number of seconds, not {ttl!r}")

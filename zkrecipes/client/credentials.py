@@ -20,7 +20,7 @@ def check_credentials(auth: Sequence[object]) -> list[tuple[str, SecretBytes]]:
     """Return the (scheme, credential) pairs of `connect(auth=…)` in the form that is sent.
 
     Raises:
-        TypeError: it is not a sequence of such pairs.
+        TypeError: the argument is not a sequence of such pairs.
         ValueError: as for `check_credential`.
     """
     checked = []
@@ -37,7 +37,7 @@ def check_credential(scheme: object, credential: object) -> tuple[str, SecretByt
 
     Raises:
         TypeError: the scheme is not a string, or the credential is neither a string nor bytes.
-        ValueError: one of them cannot be encoded, or a `digest` has no colon.
+        ValueError: one of them cannot be encoded, or a `digest` credential has no colon.
     """
     if not isinstance(scheme, str):
         raise TypeError(f"an auth scheme must be a str, not {type(scheme).__name__}")
@@ -65,8 +65,8 @@ def check_resume(resume: object) -> SessionKey | None:
     """Return the argument of `connect(resume=…)` if it is the key of a possible session.
 
     Raises:
-        TypeError: it is not a `SessionKey`, or one of its fields has the wrong type.
-        ValueError: no session has such an id, or such a timeout.
+        TypeError: the argument is not a `SessionKey`, or one of its fields has the wrong type.
+        ValueError: no session can have this id, or this timeout.
     """
     if resume is None:
         return None
@@ -90,7 +90,7 @@ def check_sasl(sasl: object) -> SaslMechanism | None:
     """Return the argument of `connect(sasl=…)` if it is a mechanism or None.
 
     Raises:
-        TypeError: it is not a mechanism, for example a class of mechanisms.
+        TypeError: the argument is not a mechanism, for example because it is a mechanism's class.
     """
     if sasl is None or (isinstance(sasl, SaslMechanism) and not isinstance(sasl, type)):
         return sasl

@@ -33,7 +33,7 @@ _CREATIONS: Final = (CreateRequest, Create2Request, CreateContainerRequest, Crea
 
 @final
 class Dispatcher:
-    """Submits operations to the session, and adds to an error what the request reveals of its cause.
+    """A dispatcher of operations: submits them, and adds to an error the cause that the request reveals.
 
     Args:
         engine: the client's engine.
@@ -123,7 +123,7 @@ class Dispatcher:
         self._is_chroot_known = True
 
     def explain(self, error: ZooKeeperError | None, request: Request[Any]) -> None:
-        """Add to a server's refusal what the request reveals of its cause.
+        """Add to a server's refusal the cause that the request reveals.
 
         This sends no request: an explanation must neither delay nor replace the error that it explains.
         """

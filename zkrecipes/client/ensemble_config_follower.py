@@ -32,7 +32,7 @@ _MOVES_WITHIN: Final = 2.0
 
 @final
 class ConfigFollower:
-    """Keeps a client's hosts equal to those of `/zookeeper/config` while `run` runs.
+    """A follower of `/zookeeper/config`: while `run` runs, the client's hosts are those of the configuration.
 
     Args:
         client: a client without a chroot.
@@ -47,7 +47,7 @@ class ConfigFollower:
         self._has_members = False
 
     async def run(self) -> None:
-        """Follow until the client is over, or until the ensemble turns out to have no such list."""
+        """Follow the configuration until the client is over, or until the ensemble turns out to have none."""
         pauses = Backoff()
         while self._engine.final_error is None:
             try:
@@ -83,8 +83,9 @@ class ConfigFollower:
             return
         names = ", ".join(map(str, hosts))
         if is_first:
-            # Until now the hosts were those of a connect string, perhaps one name for all servers: no moves.
-            # That string has worked, and the members' addresses may be unreachable: it stays in reserve.
+            # The client does not move: until now its hosts were those of a connect string, perhaps one name
+            # for all servers. That string has worked, and the members' addresses may be unreachable, so it
+            # stays in reserve.
             known.replace(hosts, spare=known.hosts)
             logger.info("the ensemble's members are %s", names)
             return

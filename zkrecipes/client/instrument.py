@@ -67,7 +67,7 @@ class ObservedRequest:
 
 
 class Instrument:
-    """Receives the events of a client. Inherit from it and override the methods that you need.
+    """A receiver of a client's events. Inherit from it and override the methods that you need.
 
         class SlowRequests(zk.Instrument):
             def request_finished(self, request: zk.ObservedRequest) -> None:
@@ -84,7 +84,7 @@ class Instrument:
         """Handle the start of a request. This method runs in the caller's task, and so in its context."""
 
     def request_finished(self, request: ObservedRequest) -> None:
-        """Handle the end of a request: an answer, or the end of the wait. It follows each start once."""
+        """Handle the end of a request: an answer, or the end of the wait. Each start has exactly one end."""
 
     def session_changed(self, change: SessionChange) -> None:
         """Handle a change of the session's state.
@@ -95,7 +95,7 @@ class Instrument:
 
 @final
 class Observer:
-    """Notifies an instrument of a client's requests and of its session."""
+    """The link to an instrument, which it notifies of a client's requests and of its session."""
 
     def __init__(self, instrument: Instrument, engine: SessionEngine) -> None:
         self._instrument = instrument

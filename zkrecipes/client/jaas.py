@@ -61,7 +61,7 @@ def read_jaas(
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is not a JAAS file, it has no such section, or the section is not supported. The
+        ValueError: the file is not a JAAS file, it has no such section, or the section is not supported. The
             message names the line or the option, and shows no secret. Or `service` is not valid.
         ModuleNotFoundError: the file requires Kerberos, and the package `gssapi` is missing.
     """
@@ -140,7 +140,7 @@ class _Module(NamedTuple):
 
 @final
 class _Tokens:
-    """The words, strings and marks of a file; `next` is the next of them, and `line` is its line."""
+    """The tokens of a file: words, strings and marks; `next` is the next token, and `line` is its line."""
 
     def __init__(self, text: str) -> None:
         self._text = text

@@ -60,8 +60,8 @@ CONFIG_PATH: Final = "/zookeeper/config"
 _ANY_VERSION: Final = -1
 _VERSION_MAX: Final = 2**31 - 1
 _CONFIG_VERSION_MAX: Final = 2**63 - 1  # the version of the ensemble's members is a zxid
-# A server closes the connection on a request that it does not know. So a connection learns what its server
-# has before it sends a request that has one of these requirements (`protocol/capabilities.py`).
+# A server closes the connection on a request that it does not know. So a connection learns its server's
+# version before it sends a request that has one of these requirements (`protocol/capabilities.py`).
 _CREATE_WITH_STAT: Final = Requirement("create_with_stat", ServerVersion.V3_5)
 _CONTAINER: Final = Requirement("a container", ServerVersion.V3_5)
 _TTL: Final = Requirement("a znode with a ttl", ServerVersion.V3_5)
@@ -86,13 +86,13 @@ class Operation(NamedTuple, Generic[T]):
     request: Request[Any]
     """The request, with full paths."""
     convert: Callable[[Any], T]
-    """Turns a reply into the result."""
+    """The function that turns a reply into the result."""
     recover: Callable[[ZooKeeperError], T] | None = None
-    """Turns an error that means a result into that result, and raises all other errors."""
+    """The function that turns an error that means a result into that result, and raises all other errors."""
     requirement: Requirement | None = None
     """The feature that the server must have, or None if every server has it."""
     reply_size_max: int = 0
-    """The bytes that the reply may have although it is larger than `max_packet_size`; 0 for no exception."""
+    """The largest reply to accept beyond `max_packet_size`, in bytes; 0 for no exception."""
 
 
 @final
@@ -128,7 +128,7 @@ class Operations:
         return Operations(self.full(path), self.default_acl, self.data_size_max)
 
     def without_chroot(self) -> Operations:
-        """Return the same calls for the whole tree."""
+        """Return the same calls without a chroot."""
         return Operations("", self.default_acl, self.data_size_max)
 
     def for_listed(self) -> Operations:
@@ -305,8 +305,8 @@ def check_alone(operation: Operation[T]) -> Operation[T]:
     """Return the operation if it can be sent alone: outside a transaction, and with no owner for a watch.
 
     Raises:
-        TypeError: it is not an operation.
-        ValueError: it sets a watch, or it is a check, which only transactions can send.
+        TypeError: `operation` is not an `Operation`.
+        ValueError: the operation sets a watch, or is a check, which only transactions can send.
     """
     if not isinstance(operation, Operation):
         raise TypeError(f"expected an operation, as client.operations makes them, not {operation!r}")

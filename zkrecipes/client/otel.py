@@ -25,7 +25,7 @@ _CANCELLED: Final = "cancelled"
 
 @final
 class OpenTelemetry(Instrument):
-    """Creates a span for each request, and metrics: `zk.connect(hosts, instrument=zk.OpenTelemetry())`.
+    """A span for each request, and metrics: `zk.connect(hosts, instrument=zk.OpenTelemetry())`.
 
     A span is called `zookeeper get_data`, with the name of its operation. It is a child of the caller's span
     and has the attribute `zookeeper.path`. The metrics have no paths:

@@ -19,12 +19,13 @@ T = TypeVar("T")
 
 @final
 class Pipeline:
-    """Not atomic: each request succeeds or fails separately, and other requests may be executed between them.
+    """Requests that are sent without waiting for each other; one wait, at the end of the block, is for all.
 
-    Requests leave immediately, in the order of the calls, without waiting for each other. The block ends when
-    all of them are answered. Each call returns a `Pending` whose `result()` is available after the block: it
-    returns the result or raises this request's error. `await pending.wait()` inside the block is also
-    possible. Use `submit` for the calls that have no method here, such as `get_ephemerals`.
+    This is not atomic: each request succeeds or fails separately, and other requests may be executed between
+    them. Requests leave immediately, in the order of the calls. The block ends when all of them are answered.
+    Each call returns a `Pending` whose `result()` is available after the block: it returns the result or
+    raises this request's error. `await pending.wait()` inside the block is also possible. Use `submit` for
+    the calls that have no method here, such as `get_ephemerals`.
     """
 
     def __init__(

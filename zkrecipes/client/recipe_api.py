@@ -218,7 +218,7 @@ class RecipeApi:
             path: the hold's znode. It belongs to this hold alone, its name is never used again, and its ACL
                 must give its owner READ.
             session: the session that owns the znode.
-            also: more znodes of the same hold, which is lost with the first of them.
+            also: more znodes of the same hold, which is lost as soon as one of them is.
             made: the creation of `path`, submitted with `proves_hold`. If it proves enough, the guard is
                 proven immediately, which saves the round trip of a first check. Pass it only if the owner
                 certainly may read the znode: otherwise the server would refuse the first check later.
@@ -254,7 +254,7 @@ class RecipeApi:
 
         This does nothing if the client is over: its session has ended, and its ephemeral znodes with it.
 
-        Cancellation, including native ones, ends the wait and not the clean-up, which continues until it or
+        Cancellation, including a native one, ends the wait and not the clean-up, which continues until it or
         the client ends.
         """
         self._engine.check_loop()
@@ -291,7 +291,7 @@ def recipe_api(client: Client) -> RecipeApi:
     """Return the interface of `client` to its recipes.
 
     Raises:
-        TypeError: it is not a client.
+        TypeError: `client` is not a `Client`.
     """
     check_client(client)
     # The only module that reads private attributes of `Client`: it offers them under stable names.

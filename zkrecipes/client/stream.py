@@ -23,8 +23,8 @@ def check_window(window: int) -> int:
     """Return `window` if it is a possible number of requests in flight.
 
     Raises:
-        TypeError: it is not an int.
-        ValueError: it is less than one.
+        TypeError: `window` is not an int.
+        ValueError: `window` is less than 1.
     """
     if isinstance(window, bool) or not isinstance(window, int):
         raise TypeError(f"window must be an int, a number of requests, not {window!r}")

@@ -28,7 +28,7 @@ __all__ = ["Transaction", "as_transaction", "open_transaction"]
 T = TypeVar("T")
 
 Translation = Callable[[TransactionError], ZooKeeperError]
-"""Turns the error of a transaction into the error that its caller gets."""
+"""A function that turns the error of a transaction into the error that its caller gets."""
 
 
 @final
@@ -131,7 +131,7 @@ def _itself(reply: MultiReply) -> MultiReply:
 
 
 def _check_reply(reply: MultiReply, requests: Sequence[Request[Any]]) -> None:
-    """Return if every request was applied.
+    """Check that every request was applied.
 
     Raises:
         TransactionError: one of them failed, and none was applied.

@@ -28,7 +28,8 @@ _WINDOW: Final = 256
 _LISTS: Final = 64
 """Lists of children in flight at the same time: each may be as large as a packet."""
 _LIST_SIZE_MAX: Final = 128 * 1024 * 1024
-"""The bytes that a list of children may have, beyond `max_packet_size`: more than a million names of locks.
+"""The largest list of children to accept beyond `max_packet_size`, in bytes: more than a million names of
+locks.
 
 A server sends a list of any size (`jute.maxbuffer` limits what it reads, not what it writes; 3.8), and a
 znode with such a list could not be deleted otherwise.
@@ -46,7 +47,7 @@ async def delete_tree(calls: Dispatcher, operations: Operations, path: str) -> N
     children that have arrived together.
 
     Raises:
-        ValueError: it is the root.
+        ValueError: `path` is the root.
         NoNodeError: the znode at `path` does not exist. A missing znode below it causes no error.
         NotEmptyError: other clients created children again and again.
         PacketTooLargeError: a list of children is larger than 128 MiB.

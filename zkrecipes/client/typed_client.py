@@ -67,7 +67,7 @@ class TypedClient(Generic[V]):
 
         Raises:
             NoNodeError: the znode does not exist.
-            BadVersionError: it has another version.
+            BadVersionError: the znode has another version.
             ConnectionLossError: it is unknown whether the value was replaced.
             Exception: an error of `encode`; nothing was sent.
         """

@@ -27,7 +27,7 @@ class WalkEntry(NamedTuple):
     path: str
     """Its path, as the caller sees it."""
     stat: Stat
-    """Its stat, as of then."""
+    """Its stat, as read by the walk."""
 
 
 @final

@@ -22,15 +22,15 @@ __all__ = ["keep_watching"]
 
 
 Read = Callable[[OneShotOwner], Awaitable[Stat | None]]
-"""Reads the znode's stat (None: it does not exist) and sets watches that fire when the data, the children or
-the existence of the znode may have changed."""
+"""A function that reads the znode's stat (None: it does not exist) and sets watches that fire when the data,
+the children or the existence of the znode may have changed."""
 
 
 class Engine(Protocol):
     """The part of the client's engine that this module uses."""
 
     traffic: Traffic
-    """Counts connections: after a new connection, the server has forgotten all watches."""
+    """The number of connections: the server of a new one has none of the earlier watches."""
 
     @property
     def final_error(self) -> ZooKeeperError | None:

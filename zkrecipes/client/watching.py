@@ -1,6 +1,6 @@
 """Watches: a stream of events that outlives connections and sessions, and the one-shot forms.
 
-Every watch is a context manager first: leaving it removes the watch (`watch_blocks`). The session calls the
+Every watch is a context manager: leaving its block removes the watch (`watch_blocks`). The session calls the
 owner of a watch (`fired`, `missed`, `ended`, `left`). The owner only notes the call; the user's task does the
 rest when it wakes. Users see a handle, which has none of these methods.
 """
@@ -173,7 +173,7 @@ class PersistentOwner:
             await self._changed.wait()
 
     def check(self) -> None:
-        """Return if more events may arrive.
+        """Check that more events may arrive.
 
         Raises:
             ZooKeeperError: no more events will arrive.

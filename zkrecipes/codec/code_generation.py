@@ -56,7 +56,7 @@ class FieldType(Protocol):
 
     @property
     def size_min(self) -> int:
-        """The bytes of the shortest value; a reader refuses a count that the remaining bytes cannot hold."""
+        """The size of the shortest value: a reader refuses a count that the remaining bytes cannot hold."""
 
     def read(self, reader: ReaderSource, label: str) -> str:
         """Add the lines that read a value called `label`, and return the expression for the value."""
@@ -66,7 +66,7 @@ class FieldType(Protocol):
 
 
 def compile_reader(cls: type, field_type: FieldType) -> Callable[[bytes, int, int], tuple[Any, int]]:
-    """Return a function (buffer, start, end) that returns a `cls` and the position behind it."""
+    """Return a function (buffer, start, end) that returns a `cls` and the position after it."""
     reader = ReaderSource("def read(buffer, pos, end):")
     with reader.block("try:"):
         value = field_type.read(reader, cls.__name__)
@@ -197,7 +197,7 @@ class ReaderSource(_Source):
     """Whether the function has already checked that all bytes read so far lie before `end`."""
 
     def flush(self, position: str = "pos") -> None:
-        """Read the pending fixed-size fields; `position` is the variable for the position behind them."""
+        """Read the pending fixed-size fields; `position` is the variable for the position after them."""
         if self._run:
             layout, names = self._take_run()
             self.add(f"{', '.join(names)}, = {self.bind('unpack', layout.unpack_from)}(buffer, pos)")
@@ -256,7 +256,7 @@ class WriterSource(_Source):
         """Return the expression for all pieces so far, and forget them."""
         self._flush()
         pieces, self._pieces = self._pieces, []
-        # Three and more are joined: each `+` would copy a megabyte of data once more.
+        # Three or more pieces are joined: each `+` would copy the data, perhaps a megabyte, once more.
         return f"join(({', '.join(pieces)}))" if len(pieces) > 2 else " + ".join(pieces) or "b''"
 
     @contextmanager

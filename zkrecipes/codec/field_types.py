@@ -62,7 +62,8 @@ class BooleanType:
         return boolean
 
     def write(self, writer: WriterSource, value: str) -> None:
-        # As a number: the struct letter for booleans accepts any value, and writes the text "no" as true.
+        # A boolean is packed as a number: the struct letter for booleans accepts any value, and writes the
+        # text "no" as true.
         writer.add_fixed("B", value)
 
 

@@ -78,7 +78,7 @@ class FrameBuffer:
 
         Raises:
             FrameTooLargeError: the frame announces more than `size_max` bytes.
-            ProtocolError: it announces a negative size.
+            ProtocolError: the frame announces a negative size.
         """
         if self._missing:
             return None

@@ -75,7 +75,7 @@ Vector = Annotated[list[T] | None, field_types.VectorType]
 
 
 class _RecordMeta(type):
-    """Gives records empty `__slots__`: a misspelt field is an error, and records have no `__dict__`."""
+    """The metaclass that gives records empty `__slots__`: no `__dict__`, and a misspelt field is an error."""
 
     def __new__(
         cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any
@@ -135,7 +135,7 @@ class Record(_Values, metaclass=_RecordMeta):
 
     @classmethod
     def read(cls, buffer: bytes, start: int, end: int) -> tuple[Self, int]:
-        """Return the record that begins at `start`, and the position behind it; do not read beyond `end`.
+        """Return the record that begins at `start`, and the position after it; do not read beyond `end`.
 
         Raises:
             ProtocolError: the bytes are not such a record.

@@ -257,7 +257,7 @@ class WatchEventMessage(Record, tuple[int, int, str]):
 
 
 class CreateRequest(Request[CreateReply], opcode=OpCode.CREATE, is_write=True):
-    """Create a znode; the reply is its path."""
+    """A request to create a znode; the reply is its path."""
 
     path: UString
     data: Buffer
@@ -266,7 +266,7 @@ class CreateRequest(Request[CreateReply], opcode=OpCode.CREATE, is_write=True):
 
 
 class Create2Request(Request[Create2Reply], opcode=OpCode.CREATE2, is_write=True):
-    """Create a znode; the reply is its path and stat (servers from 3.5)."""
+    """A request to create a znode; the reply is its path and stat (servers from 3.5)."""
 
     path: UString
     data: Buffer
@@ -275,7 +275,7 @@ class Create2Request(Request[Create2Reply], opcode=OpCode.CREATE2, is_write=True
 
 
 class CreateContainerRequest(Request[Create2Reply], opcode=OpCode.CREATE_CONTAINER, is_write=True):
-    """Create a container (servers from 3.5)."""
+    """A request to create a container (servers from 3.5)."""
 
     path: UString
     data: Buffer
@@ -284,7 +284,7 @@ class CreateContainerRequest(Request[Create2Reply], opcode=OpCode.CREATE_CONTAIN
 
 
 class CreateTTLRequest(Request[Create2Reply], opcode=OpCode.CREATE_TTL, is_write=True):
-    """Create a znode that is deleted `ttl_ms` milliseconds after its last change (servers from 3.5)."""
+    """A request to create a znode that is deleted `ttl_ms` ms after its last change (servers from 3.5)."""
 
     path: UString
     data: Buffer
@@ -294,20 +294,20 @@ class CreateTTLRequest(Request[Create2Reply], opcode=OpCode.CREATE_TTL, is_write
 
 
 class DeleteRequest(Request[Empty], opcode=OpCode.DELETE, is_write=True):
-    """Delete a znode if it has this version (-1: any)."""
+    """A request to delete a znode if it has this version (-1: any)."""
 
     path: UString
     version: Int
 
 
 class DeleteContainerRequest(Request[Empty], opcode=OpCode.DELETE_CONTAINER, is_write=True):
-    """Delete an empty container; a server sends this to itself."""
+    """A request to delete an empty container; a server sends it to itself."""
 
     path: UString
 
 
 class SetDataRequest(Request[StatReply], opcode=OpCode.SET_DATA, is_write=True):
-    """Replace the data of a znode if it has this version (-1: any)."""
+    """A request to replace the data of a znode if it has this version (-1: any)."""
 
     path: UString
     data: Buffer
@@ -315,7 +315,7 @@ class SetDataRequest(Request[StatReply], opcode=OpCode.SET_DATA, is_write=True):
 
 
 class SetACLRequest(Request[StatReply], opcode=OpCode.SET_ACL, is_write=True):
-    """Replace the ACL of a znode if its ACL has this version (-1: any)."""
+    """A request to replace the ACL of a znode if its ACL has this version (-1: any)."""
 
     path: UString
     acl: Vector[ACL]
@@ -323,14 +323,14 @@ class SetACLRequest(Request[StatReply], opcode=OpCode.SET_ACL, is_write=True):
 
 
 class CheckRequest(Request[Empty], opcode=OpCode.CHECK):
-    """Fail unless the znode exists and has this version (-1: any); part of a multi."""
+    """A part of a multi, which fails unless the znode exists and has this version (-1: any)."""
 
     path: UString
     version: Int
 
 
 class ReconfigRequest(Request[Node], opcode=OpCode.RECONFIG, is_write=True):
-    """Change the ensemble's members (servers from 3.5)."""
+    """A request to change the ensemble's members (servers from 3.5)."""
 
     joining_servers: OptionalUString
     leaving_servers: OptionalUString
@@ -346,54 +346,54 @@ class SetMaxChildrenRequest(Record):
 
 
 class CloseSessionRequest(Request[Empty], opcode=OpCode.CLOSE_SESSION, is_write=True):
-    """End the session and remove its ephemeral znodes."""
+    """A request to end the session and remove its ephemeral znodes."""
 
 
 # --- reads -------------------------------------------------------------------------------------------------
 
 
 class ExistsRequest(Request[StatReply], opcode=OpCode.EXISTS):
-    """Read the stat of a znode; the watch is set even if there is no znode."""
+    """A request to read the stat of a znode; the watch is set even if there is no znode."""
 
     path: UString
     watch: Bool = False
 
 
 class GetDataRequest(Request[Node], opcode=OpCode.GET_DATA):
-    """Read the data and stat of a znode."""
+    """A request to read the data and stat of a znode."""
 
     path: UString
     watch: Bool = False
 
 
 class GetChildrenRequest(Request[ChildrenReply], opcode=OpCode.GET_CHILDREN):
-    """Read the names of a znode's children."""
+    """A request to read the names of a znode's children."""
 
     path: UString
     watch: Bool = False
 
 
 class GetChildren2Request(Request[GetChildren2Reply], opcode=OpCode.GET_CHILDREN2):
-    """Read the names of a znode's children and its stat."""
+    """A request to read the names of a znode's children and the znode's stat."""
 
     path: UString
     watch: Bool = False
 
 
 class GetACLRequest(Request[ACLReply], opcode=OpCode.GET_ACL):
-    """Read the access control list and stat of a znode."""
+    """A request to read the access control list and stat of a znode."""
 
     path: UString
 
 
 class GetAllChildrenNumberRequest(Request[ChildrenNumberReply], opcode=OpCode.GET_ALL_CHILDREN_NUMBER):
-    """Count the descendants of a znode (servers from 3.6)."""
+    """A request to count the descendants of a znode (servers from 3.6)."""
 
     path: UString
 
 
 class GetEphemeralsRequest(Request[EphemeralsReply], opcode=OpCode.GET_EPHEMERALS):
-    """List this session's ephemeral znodes below a prefix (servers from 3.6)."""
+    """A request to list this session's ephemeral znodes below a prefix (servers from 3.6)."""
 
     prefix_path: UString
 
@@ -405,24 +405,24 @@ class GetMaxChildrenRequest(Record):
 
 
 class SyncRequest(Request[SyncReply], opcode=OpCode.SYNC):
-    """Make the server catch up with its leader before it replies."""
+    """A request to which the server replies after catching up with its leader."""
 
     path: UString
 
 
 class WhoAmIRequest(Request[WhoAmIReply], opcode=OpCode.WHO_AM_I):
-    """List the identities of this session (servers from 3.7)."""
+    """A request to list the identities of this session (servers from 3.7)."""
 
 
 class PingRequest(Request[Empty], opcode=OpCode.PING):
-    """Keep the session alive; sent with xid -2."""
+    """A request that keeps the session alive; sent with xid -2."""
 
 
 # --- watches -----------------------------------------------------------------------------------------------
 
 
 class SetWatchesRequest(Request[Empty], opcode=OpCode.SET_WATCHES):
-    """Restore one-shot watches on a new connection; those changed after `relative_zxid` fire immediately."""
+    """A request to restore one-shot watches; those changed after `relative_zxid` fire immediately."""
 
     relative_zxid: Long
     data_watches: Vector[UString]
@@ -431,7 +431,7 @@ class SetWatchesRequest(Request[Empty], opcode=OpCode.SET_WATCHES):
 
 
 class SetWatches2Request(Request[Empty], opcode=OpCode.SET_WATCHES2):
-    """The same with persistent watches, which are restored without a replay (servers from 3.6)."""
+    """`SetWatchesRequest` with persistent watches, restored without a replay (servers from 3.6)."""
 
     relative_zxid: Long
     data_watches: Vector[UString]
@@ -442,21 +442,21 @@ class SetWatches2Request(Request[Empty], opcode=OpCode.SET_WATCHES2):
 
 
 class AddWatchRequest(Request[ErrorReply], opcode=OpCode.ADD_WATCH):
-    """Set a persistent watch, mode as `AddWatchMode` (servers from 3.6)."""
+    """A request to set a persistent watch, mode as `AddWatchMode` (servers from 3.6)."""
 
     path: UString
     mode: Int
 
 
 class CheckWatchesRequest(Request[Empty], opcode=OpCode.CHECK_WATCHES):
-    """Fail unless the session has a watch of this `WatcherType` (servers from 3.5)."""
+    """A request that fails unless the session has a watch of this `WatcherType` (servers from 3.5)."""
 
     path: UString
     type: Int
 
 
 class RemoveWatchesRequest(Request[Empty], opcode=OpCode.REMOVE_WATCHES):
-    """Remove the session's watches of this `WatcherType` (servers from 3.5)."""
+    """A request to remove the session's watches of this `WatcherType` (servers from 3.5)."""
 
     path: UString
     type: Int
@@ -466,7 +466,7 @@ class RemoveWatchesRequest(Request[Empty], opcode=OpCode.REMOVE_WATCHES):
 
 
 class AuthRequest(Request[Empty], opcode=OpCode.AUTH):
-    """Add an identity to the connection (jute: `AuthPacket`); sent with xid -4."""
+    """A request to add an identity to the connection (jute: `AuthPacket`); sent with xid -4."""
 
     type: Int
     scheme: UString
@@ -474,7 +474,7 @@ class AuthRequest(Request[Empty], opcode=OpCode.AUTH):
 
 
 class SASLRequest(Request[SASLReply], opcode=OpCode.SASL):
-    """Send the client's next token (jute: `GetSASLRequest`; `SetSASLRequest` has the same fields)."""
+    """The client's next token (jute: `GetSASLRequest`; `SetSASLRequest` has the same fields)."""
 
     token: Secret
 

@@ -71,14 +71,15 @@ _OPERATION_HEADERS = {opcode: _HEADER.pack(opcode, False, -1) for opcode in (*_W
 class MultiReply(Record):
     """One result for each operation: its reply, `Empty`, or an `ErrorReply`.
 
-    If the multi failed, all are `ErrorReply`: 0 before the operation that failed, its code, -2 after it.
+    If the multi failed, all are `ErrorReply`, with code 0 before the operation that failed, its error code,
+    and -2 after it.
     """
 
     results: tuple[Record, ...]
 
     @staticmethod
     def read(buffer: bytes, start: int, end: int) -> tuple[MultiReply, int]:
-        """Return the reply that begins at `start`, and the position behind it."""
+        """Return the reply that begins at `start`, and the position after it."""
         results, pos = _read_list(_RESULTS, buffer, start, end)
         return MultiReply(tuple(results)), pos
 
@@ -119,7 +120,7 @@ class MultiReply(Record):
 
         Raises:
             ValueError: the number of opcodes differs from the number of results.
-            TypeError: a result has not the type of a reply to its operation.
+            TypeError: a result does not have the type of a reply to its operation.
         """
         parts = []
         for opcode, result in zip(opcodes, self.results, strict=True):
@@ -140,7 +141,7 @@ class _Operations(Request[MultiReply], opcode=OpCode.MULTI):
 
     @classmethod
     def read(cls, buffer: bytes, start: int, end: int) -> tuple[Self, int]:
-        """Return the request that begins at `start`, and the position behind it."""
+        """Return the request that begins at `start`, and the position after it."""
         operations, pos = _read_list(cls.allowed, buffer, start, end)
         return cls(tuple(operations)), pos
 
@@ -169,13 +170,13 @@ class _Operations(Request[MultiReply], opcode=OpCode.MULTI):
 
 
 class MultiRequest(_Operations, opcode=OpCode.MULTI, is_write=True):
-    """Apply all operations or none: creates, deletes, set-data, checks."""
+    """A request to apply all operations or none: creates, deletes, set-data, checks."""
 
     allowed: ClassVar[Mapping[int, type[Request[Any]]]] = _WRITES
 
 
 class MultiReadRequest(_Operations, opcode=OpCode.MULTI_READ):
-    """Read several znodes in one step; each read has its own result or error (servers from 3.6)."""
+    """A request to read several znodes in one step, each with a result or an error (servers from 3.6)."""
 
     allowed: ClassVar[Mapping[int, type[Request[Any]]]] = _READS
 

@@ -42,7 +42,7 @@ def encode_string(text: str) -> bytes:
 
 
 def read_strings(buffer: bytes, pos: int, end: int, count: int) -> tuple[list[str], int]:
-    """Read `count` strings, each after its length; return them and the position behind them.
+    """Read `count` strings, each after its length; return them and the position after them.
 
     Raises:
         ProtocolError: a length is wrong.
@@ -71,7 +71,7 @@ def read_strings(buffer: bytes, pos: int, end: int, count: int) -> tuple[list[st
 
 
 def _texts_of_one_length(buffer: bytes, pos: int, end: int, count: int) -> tuple[list[str], int] | None:
-    """Do the same if all are ASCII and of one length, like names of sequential znodes; else return None.
+    """Do the same for ASCII strings of one length, like names of sequential znodes; else return None.
 
     Splitting the bytes at every length is three times as fast as reading one by one. If it yields `count`
     pieces of that length, they are the strings, whatever they contain.

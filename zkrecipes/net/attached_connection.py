@@ -104,7 +104,7 @@ class AttachedConnection:
         self.connection.hurry(_NOW)
 
     def abandon(self) -> None:
-        """Handle no more events: the connection is the parent process's."""
+        """Handle no more events, because the connection belongs to the parent process."""
         self._is_abandoned = True
 
     def suspended(self, seconds: float) -> None:
@@ -115,11 +115,11 @@ class AttachedConnection:
     # --- what the connection calls (`ConnectionOwner`) -----------------------------------------------------
 
     def next_deadline(self) -> float:
-        """The time at which the next check of the holds is due, or an unanswered one is too old."""
+        """Return the time at which the next check of the holds is due, or an unanswered one is too old."""
         return self._holds.checks.next_deadline()
 
     def was_blocked(self, at_least: float, at_most: float) -> None:
-        """Log that the loop was blocked, and let the holds lost by it, and the check in flight, know."""
+        """Log that the loop was blocked, and report it to the holds, for their errors and their checks."""
         blocked = f"the event loop was blocked for {at_least:.1f} to {at_most:.1f} seconds"
         logger.warning("%s (reading and pinging now)", blocked, extra={"session_id": self._session.id})
         self._holds.was_blocked(blocked, self._holds.now())
@@ -133,7 +133,7 @@ class AttachedConnection:
         self.send_due_checks()
 
     def take_events(self, now: float) -> None:
-        """Hand every event of the protocol to the task, watch or hold that it concerns."""
+        """Pass every event of the protocol to the task, watch or hold that it concerns."""
         if self._is_abandoned:
             return
         side, has_holds, replies = self.side, bool(self._holds), 0
@@ -142,7 +142,8 @@ class AttachedConnection:
                 replies += 1
                 self._take_reply(event, now)
                 if has_holds:
-                    # Each counts: many requests leave in one send, so their times do not differ.
+                    # Each reply counts: requests that left in one send have the same `sent_at`, so `answered`
+                    # sees only one.
                     self._holds.checks.replied_to_earlier(now)
             elif isinstance(event, WatchFired):
                 for owner in event.owners:

@@ -12,7 +12,7 @@ from zkrecipes.net.pending import PendingRequest
 __all__ = ["Backlog"]
 
 _DROPPED_MAX: Final = 1000
-"""The number of waiting requests from which on dropped ones are removed."""
+"""The number of waiting requests at which dropped ones are removed."""
 
 
 @final
@@ -34,7 +34,7 @@ class Backlog:
         self._requests.append(pending)
 
     def put_first(self, earlier: Sequence[PendingRequest[Any]]) -> None:
-        """Add requests that were submitted before all that wait already."""
+        """Put requests first, because they were submitted before those that wait."""
         self._requests[:0] = earlier
 
     def take(self) -> list[PendingRequest[Any]]:
@@ -48,7 +48,7 @@ class Backlog:
         _fail(requests, error)
 
     def fail_writes(self, error: ZooKeeperError) -> None:
-        """Fail and remove the writes. Reads wait on, for a read means the same in any session."""
+        """Fail and remove the writes. Reads stay, because a read means the same in any session."""
         writes = [each for each in self._requests if each.request.is_write]
         self._requests = [each for each in self._requests if not each.request.is_write]
         _fail(writes, error)

@@ -22,7 +22,7 @@ from zkrecipes.protocol.server_requirement import Requirement
 __all__ = ["CapabilityCache", "has_version"]
 
 _SILENT_REFUSALS: Final = 2
-"""A connection that ends on an unanswered question may do so by chance; two in a row do not."""
+"""One connection that ends on an unanswered question may be chance; two in a row are not."""
 
 
 class _Requester(Protocol):
@@ -47,7 +47,7 @@ async def has_version(engine: _Requester, version: ServerVersion) -> bool:
     known = None if engine.side is None else engine.side.capabilities.has(version)
     if known is not None:
         return known
-    # Any read serves, because the connection settles its requirement before it sends it.
+    # The read may be any one, because the connection settles its requirement before it sends the read.
     read = PendingRequest(ExistsRequest("/", watch=False), ignore_reply, engine.parking)
     read.requirement = Requirement("this", version)
     engine.submit(read)
@@ -75,7 +75,7 @@ class CapabilityCache:
         self._known.pop(address, None)
 
     def forget_all(self) -> None:
-        """Drop every guess: no server could be reached, so others may have their addresses next time."""
+        """Drop every guess: no server could be reached, so the addresses may belong to others next time."""
         self._known.clear()
         self._refusals.clear()
 
@@ -87,7 +87,7 @@ class CapabilityCache:
         """Note how a connection has ended.
 
         Returns:
-            Whether a question ended it. The server is well then, and has the next turn.
+            Whether a question ended it. The server works then, and is tried again next.
         """
         if side.probe.is_surprising:
             self.forget(address)
@@ -112,6 +112,6 @@ class CapabilityCache:
             self._note(address, known.learned(question, has_it=False))
 
     def _note(self, address: Address, known: Capabilities) -> None:
-        # Whether a server is older than 3.5 is asked anew each time: the question costs nothing.
+        # Each connection asks anew whether its server is older than 3.5, because that question costs nothing.
         below = None if known.below is ServerVersion.V3_5 else known.below
         self._known[address] = Capabilities(known.at_least, below)

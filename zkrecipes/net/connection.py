@@ -60,7 +60,7 @@ class ConnectionOwner(Protocol):
         """Act on what is due."""
 
     def take_events(self, now: float) -> None:
-        """Take the events of the client side, after bytes arrived or the connection ended."""
+        """Handle the events of the client side, after bytes arrived or the connection ended."""
 
 
 @final
@@ -84,7 +84,8 @@ class Connection:
         self._timer: anyio.CancelScope | None = None
         self._owner: ConnectionOwner | None = None
         self._ran_at = self._due_at = float("inf")
-        """The time at which the loop last ran this connection, and that by which it should run it again."""
+        """The time at which the loop last ran this connection, and the time by which it should run it
+        again."""
 
     async def greet(
         self, exchange: SaslExchange | None = None, step_timeout: float = float("inf")
@@ -94,7 +95,7 @@ class Connection:
         Events that arrived in the same chunk stay in the client side.
 
         Args:
-            exchange: that of the client side's first token, if any.
+            exchange: the SASL exchange that produced the client side's first token, if any.
             step_timeout: the seconds that each step may take before the connection is lost.
         """
         while True:
@@ -136,7 +137,7 @@ class Connection:
         return event
 
     async def _exchange(self) -> None:
-        """Send what is due, and take what arrives."""
+        """Send what is due, and process what arrives."""
         side = self.side
         try:
             while data := side.data_to_send(self._now()):
@@ -175,9 +176,10 @@ class Connection:
             self._due_at = min(self._due_at, max(deadline, self._now()))
 
     def look_at_clock(self) -> float:
-        """Return the time, and notice first whether the loop was blocked until now.
+        """Return the time, after noticing whether the loop was blocked until now.
 
-        A late timer reveals a block. The connection looks at the clock often enough to know its length.
+        A late timer reveals a block. The connection looks at the clock often enough to know the block's
+        length.
         """
         now = self._now()
         if now > self._due_at:
@@ -187,7 +189,7 @@ class Connection:
 
     def _notice_block(self, now: float) -> None:
         owner, ran_at = self._owner, self._ran_at
-        due_at = max(self._due_at, ran_at)  # it may have run without the timer
+        due_at = max(self._due_at, ran_at)  # the connection may have run without the timer
         if owner is not None and now - due_at > BLOCKED_AFTER * self.side.timeout:
             self._ran_at = self._due_at = now
             self.side.was_blocked(ran_at, now)

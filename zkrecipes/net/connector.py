@@ -58,10 +58,10 @@ class _Search(NamedTuple):
 
 @final
 class Connector:
-    """Opens connections for the sessions of one client.
+    """The part of a client that opens connections for its sessions.
 
     Args:
-        network: where the hosts are.
+        network: the network of the hosts.
         hosts: chooses the next one; the engine reports which of them served (`HostList.note_success`).
         watches: the client's watches, to be set again on each connection.
         packet_size_max: the largest reply to accept, in bytes.
@@ -100,7 +100,7 @@ class Connector:
         return {str(host): self._reasons.get(host, reason) for host, reason in unknown.items()}
 
     async def attach(self, greeting: Greeting, pace: Pace) -> tuple[Connection, Connected, Address]:
-        """Try hosts until one attaches the session. There is no time limit but the caller's.
+        """Try hosts until one attaches the session. Only the caller limits the time.
 
         Args:
             greeting: names the session.
@@ -111,7 +111,7 @@ class Connector:
             AuthFailedError: a server refused the credentials, or there are no tickets and no session.
         """
         # A session that may be alive is worth waiting for: other programs renew the tickets, and may be late
-        # or just writing the file that was read. Without a session, the caller gets the error at once.
+        # or just writing the file that was read. Without a session, the caller gets the error immediately.
         may_be_alive = greeting.session_id != 0
         return await self._attach(_Search(greeting, self._watches, pace, may_be_alive))
 
@@ -143,7 +143,7 @@ class Connector:
         """Return the server's answer to a four-letter word, up to the size limit of a reply.
 
         Raises:
-            OSError: the server could not be asked.
+            OSError: the server could not be reached.
         """
         return await four_letter.ask(self._network, address, word, size_max=self._packet_size_max)
 
@@ -155,7 +155,7 @@ class Connector:
             return []
 
     async def find_read_write_server(self, is_needed: Callable[[], bool]) -> tuple[Host, Address] | None:
-        """Return a host whose server has a quorum, and its address; None once it is not needed."""
+        """Return a host whose server has a quorum, and its address, or None if none is needed."""
         return await find_read_write_server(self._network, lambda: self.hosts.hosts, is_needed)
 
     async def _attach(self, search: _Search) -> tuple[Connection, Connected, Address]:
@@ -197,7 +197,8 @@ class Connector:
             addresses, is_guess = await self._addresses.resolve(
                 host,
                 search.pace.step_timeout(self.hosts.passes, len(self.hosts.hosts)),
-                # A session proves that the ensemble is still the same; a new one would prove nothing.
+                # An existing session proves that the ensemble is still the same; a new one would prove
+                # nothing.
                 may_guess=search.greeting.session_id != 0,
             )
         except OSError as error:
@@ -210,7 +211,8 @@ class Connector:
                 return (*await self._try_address(address, search, step), address)
             except (SessionExpiredError, AuthFailedError) as error:
                 if not is_guess:
-                    self.hosts.prefer(host, address)  # it answers, so the next session may begin there
+                    # the server answers, so the next session may begin there
+                    self.hosts.prefer(host, address)
                     raise
                 reason = (
                     f"resolving: the server at the last known address, {address}, reports: {error.reason}"

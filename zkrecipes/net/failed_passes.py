@@ -20,7 +20,7 @@ _KINDS_MAX: Final = 10
 
 @final
 class PassReports:
-    """Warns of failed passes: at once if the reasons are new, else at growing intervals, with a count."""
+    """The warnings of failed passes: at once for new reasons, else at growing intervals, with a count."""
 
     def __init__(self) -> None:
         self._logged: set[str] = set()

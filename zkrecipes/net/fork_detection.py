@@ -14,7 +14,7 @@ __all__ = ["notify_in_child"]
 
 class _Inherited(Protocol):
     def forked(self, parent: int) -> None:
-        """End in this child of the process `parent`, before anything else runs in it."""
+        """End the object in this child of the process `parent`, before anything else runs in the child."""
 
 
 _inherited: Final[WeakSet[_Inherited]] = WeakSet()

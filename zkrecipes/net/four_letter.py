@@ -12,7 +12,7 @@ from zkrecipes.net.transport.network import Address, Network
 __all__ = ["SIZE_MAX", "ask"]
 
 SIZE_MAX: Final = 64 * 1024
-"""The size in bytes that no answer exceeds if it is about the server alone and not about its clients."""
+"""The largest answer, in bytes, to a word that concerns only the server and not its clients."""
 
 
 async def ask(
@@ -23,13 +23,13 @@ async def ask(
     size_max: int = SIZE_MAX,
     is_enough: Callable[[bytes], object] = lambda _: False,
 ) -> bytes:
-    """Return the answer of the server at `address`. There is no time limit but the caller's.
+    """Return the answer of the server at `address`. Only the caller limits the time.
 
     Args:
         network: opens the connection.
         address: the server's client port.
         word: `srvr`, `isro` …
-        size_max: the number of bytes from which on no more is read.
+        size_max: the number of bytes after which reading stops.
         is_enough: returns whether the bytes so far are the whole answer, because a proxy may keep open the
             connection that the server closes.
 

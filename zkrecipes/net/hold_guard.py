@@ -56,7 +56,7 @@ class Guard:
     """The proof of one hold: a cancel scope for its body, and how long it is valid.
 
     Attributes:
-        paths: the hold's own znodes, full paths on the server; it is lost with the first of them.
+        paths: the hold's own znodes, full paths on the server; it is lost as soon as one of them is.
         is_proven: whether it was proven once; `end_reason` reports what ended it later.
         is_unreadable: whether it was lost because the znode's ACL does not let its owner read it.
     """
@@ -130,7 +130,7 @@ class Guard:
         return not self._lost
 
     def move_to(self, path: str) -> None:
-        """Let another znode, which exists already, stand for the hold from now on."""
+        """Prove the hold by another znode, which exists already, from now on."""
         if not self._lost:
             self._holds.move(self, path)
 
@@ -141,18 +141,18 @@ class Guard:
         self.wake_waiters()
 
     def drop_scope(self) -> anyio.CancelScope | None:
-        """Prove the hold without cancelling anything from now on, because no task is left to cancel.
+        """Stop cancelling the scope, because no task is left to cancel; the proof of the hold continues.
 
         Only the task that entered the scope can leave it. A callback of the loop may call this method.
 
         Returns:
-            The scope, which will not be cancelled; None if it was dropped before.
+            The scope, which the guard will not cancel; None if it was dropped before.
         """
         dropped, self._scope = self._scope, None
         return dropped
 
     def lose(self, reason: str) -> None:
-        """End the hold, against its owner's will."""
+        """End the hold because it is lost."""
         if not self._lost:
             self._lost = reason
             self._holds.forget(self)
@@ -181,7 +181,7 @@ class Guard:
         self.wake_waiters()
 
     def wake_waiters(self) -> None:
-        """Wake the tasks that wait for a change of the hold, which look again."""
+        """Wake the tasks that wait for a change of the hold; they check its state again."""
         self._holds.waiting.pop(self, None)
         change, self._change = self._change, None
         if change is not None:

@@ -49,7 +49,8 @@ class Holds:
     Args:
         tick_time: the ensemble's tick in seconds if the caller knows it, else None.
         send_check: called when a check may be due at once.
-        look_at_clock: called before time is trusted; calls `suspended` if the clock has missed some.
+        look_at_clock: called before time is trusted; calls `suspended` if the clock stood still for some
+            time.
         start: starts a task that ends with the client; called once, with the first hold.
         now: returns the time on `anyio.current_time()`'s clock.
 
@@ -114,7 +115,7 @@ class Holds:
         return guard
 
     def evidence(self) -> Evidence:
-        """Return the proof that a write handed to the connection now will be if it succeeds."""
+        """Return the proof that a write gives if the connection accepts it now and it succeeds."""
         return Evidence(self._connection, self.proof.write_proves_until)
 
     def _is_proven_by(self, made: Evidence) -> bool:
@@ -198,7 +199,7 @@ class Holds:
     def suspended(self, seconds: float) -> None:
         """Count time that passed while the loop's clock stood still: every proof ends this much earlier."""
         self.proof.suspended(seconds)
-        self._connection += 1  # evidence noted before counts with the former clock
+        self._connection += 1  # earlier evidence was computed before the clock was corrected
         self._set_alarm()
 
     def was_blocked(self, blocked: str, now: float) -> None:
@@ -230,7 +231,7 @@ class Holds:
             self.checks.replied_to_earlier(now)
 
     def take_reply(self, replied: Replied, now: float) -> bool:
-        """Take the reply if it is to a check; return whether it was."""
+        """Process the reply if it answers a check; return whether it does."""
         if not self._tickets or replied.ticket is not self._tickets[0]:
             return False
         self._tickets.popleft()

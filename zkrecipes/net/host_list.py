@@ -27,7 +27,7 @@ _GROWTHS_MAX: Final = 20
 
 @final
 class HostList:
-    """The hosts of a client: chooses the next one, and the order of its addresses.
+    """The hosts of a client, with the choice of the next one and of the order of its addresses.
 
     Args:
         hosts: the servers of the connect string.
@@ -65,7 +65,7 @@ class HostList:
 
         Args:
             hosts: all hosts from now on.
-            current: that of the former hosts to whose server the client is attached, or None.
+            current: the former host whose server the client is attached to, or None.
 
         Returns:
             The host to move to, which is tried first; None if the client stays.
@@ -77,7 +77,7 @@ class HostList:
 
     @property
     def last_tried(self) -> Host | None:
-        """The host of the newest attempt: that of the server to which the client is attached, if it is."""
+        """The host of the newest attempt; while the client is attached, the host of its server."""
         return self._last
 
     def next_host(self) -> Host:
@@ -88,11 +88,11 @@ class HostList:
             self._order = list(dict.fromkeys([*self._hosts, *spare]))
             self._rng.shuffle(self._order)
             if len(self._order) > 1 and self._order[-1] == self._last:
-                # not first the one that has just failed
+                # the host that has just failed must not be the first one
                 self._order.insert(0, self._order.pop())
         preferred, self._preferred = self._preferred, None
         if preferred is not None and preferred in self._hosts:
-            # even if it was tried in this pass
+            # the preferred host is next even if it was tried in this pass
             self._order = [host for host in self._order if host != preferred] + [preferred]
         self._last = self._order.pop()
         return self._last
@@ -105,9 +105,10 @@ class HostList:
     def order_addresses(self, addresses: list[Address]) -> list[Address]:
         """Return the addresses of the current host in the order in which to try them.
 
-        A name may stand for all servers, so they are shuffled: a resolver's order is much the same for all
-        clients, and the first server would have most of them. The resolver decides whether IPv6 or IPv4 is
-        tried first, because it knows what can be reached (RFC 6724). The address tried last is the last one.
+        A name may stand for all servers, so its addresses are shuffled: a resolver's order is much the same
+        for all clients, so the first server would get most of them. The resolver decides whether IPv6 or IPv4
+        is tried first, because it knows what can be reached (RFC 6724). The address that was tried last comes
+        last.
         """
         families = list(dict.fromkeys(map(_is_ipv6, addresses)))
         preferred, self._preferred_address = self._preferred_address, None

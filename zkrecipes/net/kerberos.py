@@ -157,7 +157,7 @@ class KerberosExchange:
                 reason="the server requires protection by SASL, which is not supported: use TLS instead"
             )
         self._has_answered_offer = True
-        # No layer, so no size, and no name but that of the ticket.
+        # With no layer the size is 0, and without a name the identity is the ticket's.
         return bytes(self._context.wrap(bytes([_NO_LAYER, 0, 0, 0]), False).message)
 
     @contextmanager

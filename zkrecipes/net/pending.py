@@ -76,14 +76,14 @@ class Pending(Protocol[T_co]):
         """
 
     def drop(self) -> None:
-        """Give the request up: it is not sent if it was not, and a task that waits gets a `RuntimeError`."""
+        """Give the request up: an unsent one is never sent, and a task that waits gets a `RuntimeError`."""
 
     def call_when_done(self, func: Callable[[], None]) -> None:
         """Call `func` when the request is answered, or at once if it is. `func` must not raise."""
 
 
 class Evidence(NamedTuple):
-    """The proof of its session that a write will be if it succeeds, noted when a connection accepts it."""
+    """The proof that a write gives if it succeeds, computed when a connection accepts the write."""
 
     connection: int
     """The number of the connection. Evidence of another connection proves nothing."""
@@ -286,4 +286,4 @@ class PendingRequest(Ticket, Generic[T]):
 
 
 def ignore_reply(_: object) -> None:
-    """Convert the reply to a request whose answer carries no result."""
+    """Ignore the reply to a request that has no result."""

@@ -52,7 +52,7 @@ class Pace(Protocol):
         """
 
     def pause_max(self) -> float:
-        """Return the most seconds that the pause before the next pass may take."""
+        """Return the longest possible pause before the next pass, in seconds."""
 
 
 @final

@@ -1,8 +1,8 @@
 """Runs the steps of SASL exchanges, those that may block in a thread, so that the loop continues.
 
 Kerberos' library waits a minute for a KDC that is silent, and cannot be interrupted. In anyio's threads it
-would keep the caller's own work in threads waiting, and on asyncio the end of the process. So these steps
-run in a few separate threads, and no task waits for those that were given up.
+would delay the caller's own work in threads and, on asyncio, the end of the process. So these steps run in a
+few separate threads, and no task waits for those that were given up.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class FoundServer(NamedTuple):
 
 @final
 class ServerSearch:
-    """Finds servers for the sessions of one client, one search after another.
+    """The searches for a server for the sessions of one client, one after another.
 
     Args:
         connector: opens the connections.

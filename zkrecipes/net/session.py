@@ -177,7 +177,7 @@ class SessionRecord:
         self.note_progress(self.last_zxid, connected.sent_at, connected.sent_at)
 
     def note_progress(self, last_zxid: int, answered_sent_at: float, heard_at: float) -> None:
-        """Note how far a connection came: its newest zxid and answered request, and its last byte's time."""
+        """Note a connection's progress: its newest zxid and answered request, and its last byte's time."""
         self.last_zxid = last_zxid
         self.answered_sent_at = max(self.answered_sent_at, answered_sent_at)
         self._heard_at = max(self._heard_at, heard_at)
@@ -188,7 +188,7 @@ class SessionRecord:
         self._heard_at -= seconds
 
     def apply(self, event: SessionEvent, reason: str = "") -> bool:
-        """Enter and log the state that follows from `event`; return whether it is another one."""
+        """Enter and log the state that follows from `event`; return whether the state has changed."""
         old, self.state = self.state, next_state(self.state, event)
         if old is self.state:
             return False

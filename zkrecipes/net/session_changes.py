@@ -23,7 +23,7 @@ __all__ = ["SessionChange", "SessionChangeFeed", "SessionChanges"]
 @final
 @dataclass(frozen=True, slots=True)
 class SessionChange:
-    """A session has entered another state.
+    """A change of a session's state.
 
     Attributes:
         session_id: the session's id; 0 for one that has no id yet.
@@ -65,7 +65,7 @@ class SessionChanges:
 
 @final
 class SessionChangeFeed:
-    """Announces each change of a client's session state to iterators, callbacks and waiting tasks.
+    """The feed of a client's session states, for iterators, callbacks and waiting tasks.
 
     Attributes:
         observer: called first with each change; it must not raise.
@@ -79,7 +79,7 @@ class SessionChangeFeed:
         self._has_ended = False
 
     def announce(self, change: SessionChange) -> None:
-        """Hand `change` to the observer, the callbacks and the iterators, and wake the waiting tasks."""
+        """Pass `change` to the observer, the callbacks and the iterators, and wake the waiting tasks."""
         if self.observer is not None:
             self.observer(change)
         for callback in tuple(self._callbacks):

@@ -155,7 +155,7 @@ class SessionEngine:
     async def close(self) -> None:
         """Close the session on the server unless it is to be kept, and fail every request that still waits.
 
-        The time for it is bounded. Cancellation: the client has ended all the same.
+        The time for it is bounded. Cancellation: the client has ended even then.
         """
         session = self._session
         try:
@@ -225,14 +225,14 @@ class SessionEngine:
         self.attached = attached
         waiting = self._backlog.take()
         if waiting and waiting[0].breaks:
-            # If this connection breaks on it as well, it breaks no other request with it.
+            # If this connection breaks on the request as well, no other request is in flight with it.
             side.window.suspect = waiting[0]
         for pending in waiting:
             self.submit(pending)
         self._change_state(SessionEvent.ATTACHED_READ_ONLY if connected.read_only else SessionEvent.ATTACHED)
 
     def _detach(self, session: SessionRecord, attached: AttachedConnection) -> None:
-        """Take note of what the connection showed, and keep its unanswered requests for the next one."""
+        """Record what the connection has shown, and keep its unanswered requests for the next one."""
         self.attached = None
         side, hosts = attached.side, self.connector.hosts
         is_well = self.connector.capability_cache.note_end(attached.address, side)
@@ -361,21 +361,21 @@ class SessionEngine:
             await self.wait_connected()
             if self.address is not None:
                 return self.address
-            # The connection has just ended, and the session is about to: its end is announced.
+            # The connection has just ended, and the session is about to; the feed announces its end.
             await self.changes.wait()
 
     def check_loop(self) -> None:
         """Check that the caller runs in the client's own loop, before anything is queued.
 
         Raises:
-            RuntimeError: it runs in another loop or thread, where nothing could wake it.
+            RuntimeError: the caller runs in another loop or thread, where the client cannot wake it.
         """
         if self.parking.is_here() or self.final_error is not None:
             return
         raise wrong_loop_error(self._thread_name)
 
     def look_at_clock(self) -> float:
-        """Return the seconds for which the machine was suspended, and count them in all that is proven."""
+        """Return the seconds for which the machine was suspended, after correcting all proofs by them."""
         seconds, attached = self._suspend_detector.since_last_look(), self.attached
         if not seconds:
             if attached is not None:
@@ -390,7 +390,7 @@ class SessionEngine:
         return seconds
 
     def _check_loop_and_clock(self) -> None:
-        """Look at the clock for a hold, whose questions change what belongs to the loop."""
+        """Look at the clock for a hold, only in the client's loop, whose objects this may change."""
         self.check_loop()
         self.look_at_clock()
 

@@ -26,7 +26,7 @@ def uncounted_time() -> float:
 
 @final
 class SuspendDetector:
-    """Reports each suspension once, to the first caller that looks."""
+    """A detector of suspensions, which reports each one once, to the first caller that looks."""
 
     def __init__(self) -> None:
         self._seen = uncounted_time()

@@ -41,7 +41,7 @@ class ParkingSlot(Protocol):
 
 
 class Parking(Protocol):
-    """Parks and wakes tasks on one backend."""
+    """The way to park and wake tasks on one backend."""
 
     async def park(self, slot: ParkingSlot) -> Any:
         """Wait until `wake`, and return its value.
@@ -53,7 +53,7 @@ class Parking(Protocol):
         """Let the task parked in `slot` continue with `value`. There must be one."""
 
     def is_here(self) -> bool:
-        """Return whether the caller runs in this loop, and not in another loop or thread."""
+        """Whether the caller runs in this loop, and not in another loop or thread."""
 
     def current_time(self) -> float:
         """Return the time as `anyio.current_time()`, which looks for its backend at each call."""
@@ -121,7 +121,7 @@ class _AsyncioParking:
 
 @final
 class CallingTask:
-    """The task that creates this object: recognises the task later, and reports its end.
+    """A handle on the task that creates it: it recognises the task later, and reports its end.
 
     A task's id is not enough, because a later task may have the same one. The task is not kept alive.
 
@@ -269,7 +269,7 @@ def callable_from_threads(func: Callable[[], object]) -> Callable[[], None]:
 
 
 def callable_from_threads_in_task(func: Callable[[], object]) -> Callable[[], None]:
-    """As `callable_from_threads`, but run `func` in a task, so that it may start tasks with anyio."""
+    """Return a function as `callable_from_threads` does, but run `func` in a task, which may start tasks."""
     if is_on_trio():
         return callable_from_threads(func)  # trio runs it in a task
     import asyncio
@@ -289,7 +289,7 @@ def callable_from_threads_in_task(func: Callable[[], object]) -> Callable[[], No
 
 
 def is_on_trio() -> bool:
-    """Return whether trio runs the calling task, and not asyncio."""
+    """Whether trio runs the calling task, and not asyncio."""
     trio_loaded = sys.modules.get("trio")
     return trio_loaded is not None and trio_loaded.lowlevel.in_trio_run()
 

@@ -27,7 +27,7 @@ from zkrecipes.protocol.watch_table import WatchTable
 __all__ = ["WatchRemover"]
 
 _SLICE: Final = 200
-"""The number of removals in flight: they take some milliseconds of the loop, and of other requests' time."""
+"""The number of removals in flight: this many delay the loop and other requests by some milliseconds."""
 _DROPPED_SLICE: Final = 1000
 """The number of watches of one owner that are dropped before the loop gets a turn: two milliseconds."""
 _THROTTLED_PAUSE: Final = 0.1
@@ -53,7 +53,7 @@ class Carrier(Protocol):
 
 @final
 class WatchRemover:
-    """Takes watchers out of the table; one task takes all unneeded watches from the server.
+    """The part of a client that drops watchers and, in one task, removes unneeded watches from the server.
 
     Args:
         carrier: has the watches and the connection.
@@ -66,7 +66,7 @@ class WatchRemover:
         self._removals: list[PendingRequest[None]] = []
 
     def unwatch(self, owner: WatchOwner) -> None:
-        """Drop the watches of `owner`, whose block has been left, and the server's that no owner needs."""
+        """Drop the watches of `owner`, whose block has been left; remove unneeded ones from the server."""
         owner.left()
         if self._drop_slice(owner) == _DROPPED_SLICE:
             self._carrier.start_task(self._drop_rest, owner)
@@ -89,7 +89,7 @@ class WatchRemover:
         return len(paths)
 
     def attached(self) -> None:
-        """Look at the paths that were left while the connection set their watches again."""
+        """Check the paths whose watchers left while the connection restored its watches."""
         side = self._carrier.side
         assert side is not None
         paths, self._paths_left = self._paths_left, {}
@@ -106,7 +106,7 @@ class WatchRemover:
                 removal.complete(None, None)
 
     def remove_unneeded(self) -> None:
-        """Start the task if there are watches to remove and it does not run."""
+        """Start the task that removes unneeded watches, if there are any and the task does not run."""
         side = self._carrier.side
         if side is not None and side.registrations.unneeded and not self._is_removing:
             self._is_removing = True

@@ -1,4 +1,4 @@
-"""The owners of watches: what the engine reports to them, and the watches that a server cannot carry."""
+"""The owners of watches: the engine's reports to them, and the end of watches that a server lacks."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _SLICE: Final = 1000
 
 
 class WatchOwner(Hashable, Protocol):
-    """The owner of watches, notified of what becomes of them. No method may wait."""
+    """An owner of watches, notified of their events and of their end. No method may wait."""
 
     def fired(self, event: WatchEvent) -> None:
-        """Take an event of the watch."""
+        """Handle an event of the watch."""
 
     def missed(self) -> None:
         """Note a new connection: events may have been missed, unless the watch is a one-shot one."""

@@ -1,8 +1,8 @@
 """The SASL tokens and the credentials of one connection, and the server's answers to them. Sans-I/O.
 
 `ClientSide` sends the frames and passes the replies. Tokens are exchanged one at a time, before credentials
-and before any request, so one xid is enough for all of them. A later credential (`Client.add_auth`) takes the
-same way on a live connection.
+and before any request, so one xid is enough for all of them. A later credential (`Client.add_auth`) is sent
+in the same way on a live connection.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Authentication:
         return AuthRequest(0, scheme, credential).encode_frame(SpecialXid.AUTH)
 
     def take_token(self, code: int, buffer: bytes, start: int, end: int) -> Challenged | ZooKeeperError:
-        """Take the reply to a token: the server's token, or the error that ends the connection."""
+        """Process the reply to a token; return the server's token, or the error that ends the connection."""
         self.is_token_unanswered = False
         if code == 0:
             return Challenged(SASLReply.read(buffer, start, end)[0].token)
@@ -66,7 +66,7 @@ class Authentication:
         return self.refuse(f"the SASL authentication failed on the server: {error}")
 
     def take_credential_reply(self, code: int) -> AuthFailedError | None:
-        """Take the reply to a credential; return the error that ends the connection, if any."""
+        """Process the reply to a credential; return the error that ends the connection, if any."""
         self.credentials_unanswered -= 1
         return None if code == 0 else self.refuse("the server refused the credentials")
 

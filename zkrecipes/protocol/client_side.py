@@ -67,7 +67,8 @@ class ClientSide:
         watches: the client's watch table; replies add to it and events take from it.
         now: the current time in seconds, on the clock of every later `now`.
         packet_size_max: the largest reply to accept, in bytes.
-        guess: the capabilities of an earlier server at this address. Persistent watches are restored by it.
+        guess: the capabilities of an earlier server at this address. It decides whether persistent watches
+            are restored without a question.
         first_xid: the number of the first request.
         sasl_token: the first token of a SASL exchange, or None if there is no exchange.
         sasl_suspects: the things to check if the server refuses that exchange, because it gives no reason.
@@ -148,7 +149,7 @@ class ClientSide:
         return data
 
     def receive_data(self, data: bytes, now: float) -> None:
-        """Take bytes from the stream. After calling this, take the events and send the bytes that are due."""
+        """Process received bytes. After calling this, take the events and send the bytes that are due."""
         if self.stage is Stage.DEAD or self._is_given_up(now):
             # Given up: the process slept longer than its session may live, so old bytes prove nothing.
             return
@@ -174,7 +175,7 @@ class ClientSide:
             self._break(error)
 
     def receive_eof(self) -> None:
-        """Take the end of the stream."""
+        """Process the end of the stream."""
         if self.stage is Stage.GREETING and self.last_zxid > 0:
             # A server that is behind the client just closes (`ZooKeeperServer.processConnectRequest`).
             reason = f"closed right after the greeting, which named zxid 0x{self.last_zxid:x}"
@@ -185,7 +186,7 @@ class ClientSide:
         self.lose(reason)
 
     def next_event(self) -> ClientEvent | None:
-        """Take the oldest event, or return None."""
+        """Remove the oldest event and return it; return None if there is none."""
         return self._events.popleft() if self._events else None
 
     def next_deadline(self) -> float:
@@ -386,7 +387,7 @@ class ClientSide:
 
     def _receive_greeting_or_refusal(self, buffer: bytes, start: int, end: int) -> None:
         if end - start == _REPLY_HEADER.size:
-            # A bare header instead of the greeting's answer: to the server, making a session is a write.
+            # The answer is a bare header, as for a refused write: to the server, making a session is a write.
             _, _, code = _REPLY_HEADER.unpack_from(buffer, start)
             hint = " and has no localSessionsEnabled" if code == NotReadOnlyError.code else ""
             self.lose(f"the server made no session: {error_from_code(code)}{hint}")
@@ -412,7 +413,8 @@ class ClientSide:
         self.window.timeout = self._connected.timeout
         self.window.round_trip = max(0.0, waited)
         if self._greeting.session_id != 0 and waited >= self._connected.timeout * GIVE_UP_AFTER:
-            # The process slept, and the session may have ended again. (Making a new session may take longer.)
+            # The process was stopped, and the session may have ended since. (Making a new session may take
+            # longer.)
             self.lose(f"the answer to the greeting was read {waited:.1f} seconds after it")
         else:
             self._move(StageEvent.ACCEPTED)

@@ -87,7 +87,7 @@ class ConnectionSetup:
         self._control.extend(self._restore.encode_next())
 
     def receive_restored(self, code: int) -> ZooKeeperError | None:
-        """Take the reply to a batch of watches; return the error that ends the connection, if any."""
+        """Process the reply to a batch of watches; return the error that ends the connection, if any."""
         if code != 0:
             error = error_from_code(code)
             if isinstance(error, SessionError):

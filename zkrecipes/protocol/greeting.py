@@ -35,7 +35,8 @@ def why_refused(greeting: Greeting, reply: ConnectReply) -> ZooKeeperError | Non
     requested = greeting.session_id
     if requested == 0:
         if reply.timeout_ms <= 0 or reply.session_id == 0:
-            # Not an expiry: after one, the client requests the next session immediately, and so forever.
+            # This is not an expiry: after an expiry, the client would request the next session immediately,
+            # again and again.
             return ProtocolError("the server answered the greeting without making a session")
         return None
     if reply.timeout_ms <= 0:

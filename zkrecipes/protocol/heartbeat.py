@@ -69,9 +69,9 @@ class Heartbeat:
     def was_blocked(self, ran_at: float, now: float) -> None:
         """Note that the caller's loop did not run between `ran_at` and `now`.
 
-        A ping is due, and silence counts from `now`. Bytes that wait in the socket may have arrived at any
-        time during the block, so the next bytes count as heard at `ran_at`. Until they are read, or the time
-        to look for them has passed, the session is not given up if such bytes could keep it alive.
+        A ping is due, and silence counts from `now`. Bytes in the socket may have arrived at any time during
+        the block, so the next bytes count as heard at `ran_at`. The session is not given up until these bytes
+        are read or the time to look for them has passed, if they could keep it alive.
         """
         self._listens_since = now
         self.sent_at = min(self.sent_at, now - self.timeout * PING_AFTER)
@@ -110,7 +110,7 @@ class Heartbeat:
         self.heard_at -= seconds
 
     def next_deadline(self) -> float:
-        """Return the time when one of the predicates below becomes true, if nothing happens before."""
+        """Return the earliest time at which one of the predicates below can become true."""
         if not self._has_begun:
             return float("inf")
         return min(self._ping_at(), self._silent_at(), self._give_up_at(), self._look_until)
@@ -124,11 +124,11 @@ class Heartbeat:
         return self._has_begun and now >= self._silent_at()
 
     def is_given_up(self, now: float) -> bool:
-        """Whether the session may have ended: in a whole timeout nothing was heard, or sent and answered."""
+        """Whether the session may have ended: nothing heard, nor sent and answered, for a whole timeout."""
         return self._has_begun and now >= self._give_up_at()
 
     def describe(self, now: float) -> str:
-        """Return why the connection is silent or the session given up."""
+        """Return the reason why the connection counts as silent, or its session as given up."""
         return f"nothing heard for {now - self.heard_at:.1f} of {self.timeout:.1f} seconds"
 
     def _ping_at(self) -> float:

@@ -2,7 +2,7 @@
 
 A check is a `multi` that contains only a `check` (without a version) of some holds' own nodes. To the quorum
 it is a write, so its answer is a proof (see `zkrecipes.protocol.hold_proof`), yet it changes nothing and
-fires no watch. Pure: the caller sends, receives and passes the time.
+fires no watch. This module is pure: the caller sends, receives and supplies the time.
 """
 
 # There are two kinds of checks.
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["PART_SIZE_MAX", "HoldChecks", "in_parts"]
 
 PART_SIZE_MAX: Final = 2**16
-"""Bytes of the largest check: no server's `jute.maxbuffer` (1 MiB by default) is smaller."""
+"""The size of the largest check, in bytes: no server's `jute.maxbuffer` (1 MiB by default) is smaller."""
 
 # The bytes of a check in a multi besides its path: the operation's header, the path's length, the version.
 _BESIDE_THE_PATH: Final = 9 + 4 + 4
@@ -45,7 +45,7 @@ _BESIDE_THE_CHECKS: Final = 4 + 8 + 9
 
 # A requested check proves more than the last one only if a write was answered before it. On a session that
 # has written nothing for long, the first check is that write, and an immediate second one is the proof. More
-# would not be faster than the heartbeat, and would load the quorum as fast as it can answer.
+# of them would not prove a hold earlier than the heartbeat does, and would load the quorum without a pause.
 _AT_ONCE_MAX: Final = 2
 
 # A link with at least this round trip (in timeouts) is slow: near a tenth, at which no hold can be proven.
@@ -241,7 +241,7 @@ class HoldChecks:
             self._in_flight[0].heard_at = now
 
     def succeeded(self, now: float) -> tuple[str, ...]:
-        """Take the success of the oldest check. It changes the proof, `is_proven` and the deadlines.
+        """Process the success of the oldest check. It changes the proof, `is_proven` and the deadlines.
 
         Returns:
             The paths that it named, including discarded ones.
@@ -257,7 +257,7 @@ class HoldChecks:
         return check.paths
 
     def failed(self, index: int | None, now: float) -> str | None:
-        """Take the error of the oldest check.
+        """Process the error of the oldest check.
 
         Args:
             index: The position of the path that caused it, the first that is missing or may not be read. None

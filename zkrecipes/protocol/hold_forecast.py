@@ -24,7 +24,8 @@ __all__ = ["ROUND_TRIP_MAX", "will_last"]
 
 ROUND_TRIP_MAX: Final = 1 / 10
 """The longest round trip at which holds are kept. In the steady state the proof outlasts the next one as long
-as five round trips are shorter than 9T/16; the rest is for checks that take a little longer."""
+as five round trips are shorter than 9T/16; the margin up to a tenth is for checks that take a little
+longer."""
 
 _LONGER: Final = 1 / 128
 """Each coming check may take this much longer than the newest write."""
@@ -32,7 +33,7 @@ _LONGER: Final = 1 / 128
 _ROUND_TRIP_MIN: Final = 1 / 32
 """The shortest expected round trip of a check: even on a fast link a commit is sometimes slow."""
 
-# After this time the proof rests only on checks of the forecast, and repeats itself.
+# After this time the proof rests only on checks of the forecast, and the forecast would repeat itself.
 _FORECAST_FOR: Final = 1.0
 
 # A proof of this length outlasts every possible delay of the coming checks: a wait for the first, half a
@@ -57,8 +58,8 @@ def will_last(proof: HoldProof, *, now: float, next_check_at: float) -> bool:
         return True
     round_trips = [longest]
     if longest > CHECK_EVERY * timeout:
-        # A check waits for the previous one, and an earlier answer can be worse than a later one: the next
-        # check may just miss half a tick.
+        # Each check waits for the previous one. An earlier answer can be worse than a later one, because the
+        # next check may then miss half a tick by a little; so shorter round trips are tried as well.
         round_trips += [proof.round_trip, (proof.round_trip + longest) / 2]
     first_at = max(now, next_check_at)
     return all(_outlasts_each_check(proof, first_at, each, now) for each in round_trips)

@@ -1,4 +1,4 @@
-"""The reply at the end of the received bytes that is not complete. Sans-I/O.
+"""The incomplete reply at the end of the received bytes. Sans-I/O.
 
 Two questions depend on it: how long the oldest request may wait while its reply keeps arriving, and whether
 the frame is a reply at all. If a frame's length is wrong, everything that follows is taken for the rest of
@@ -63,7 +63,7 @@ class IncomingReply:
             data: `PING_REPLY_SIZE` bytes that arrived as one chunk.
 
         Raises:
-            ProtocolError: there are two. (One could be the data of a znode.)
+            ProtocolError: the frame contains two of them. (One could be the data of a znode.)
         """
         size, xid, _, code = _FRAME_HEAD.unpack(data)
         if (size, xid, code) == (_REPLY_HEADER_SIZE, SpecialXid.PING, 0):

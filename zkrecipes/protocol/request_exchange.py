@@ -113,7 +113,8 @@ class RequestExchange:
             try:
                 frame = ticket.request.encode_frame(queue.next_xid)
             except (TypeError, ValueError) as error:
-                # The client checks the values of requests; a value that slips through must not end it.
+                # The client checks the values of requests; a value that slips through must not end the
+                # client.
                 self._refuse(ticket, error)
                 continue
             frames.append(frame)
@@ -149,7 +150,7 @@ class RequestExchange:
     def receive_reply(  # noqa: PLR0917 - the header is not worth a record: this is the hot path
         self, xid: int, zxid: int, code: int, buffer: bytes, start: int, end: int
     ) -> ZooKeeperError | None:
-        """Take the reply to a request; return the error that ends the connection, if any.
+        """Process the reply to a request; return the error that ends the connection, if any.
 
         Raises:
             ProtocolError: another reply was due.
@@ -191,7 +192,7 @@ class RequestExchange:
         return oldest is not None and oldest.xid == error.xid and error.size <= oldest.reply_size_max
 
     def refuse_large_reply(self, error: FrameTooLargeError) -> None:
-        """Fail the request whose reply is too large to receive, if it is one."""
+        """Fail the request whose reply is too large to receive, if the frame is a reply."""
         if self.queue.is_due(error.xid):
             ticket = self.queue.answered(error.xid)
             name, path = type(ticket.request).__name__, ticket.request.path
@@ -215,8 +216,8 @@ class RequestExchange:
     def _lose_moved_session(self, multi: Ticket, zxid: int) -> ConnectionLossError:
         """Fail a multi because the leader has accepted a newer connection of the session.
 
-        No write can succeed on this connection again. Servers from 3.5 close it without an answer; older
-        ones leave that to the client.
+        No write can succeed on this connection again. Servers from 3.5 close the connection without an
+        answer; older ones leave that to the client.
         """
         error = ConnectionLossError("Multi", reason="the session has moved to another connection")
         self._events.append(Replied(multi, None, error, zxid))
@@ -225,7 +226,7 @@ class RequestExchange:
     # --- answers that must come ----------------------------------------------------------------------------
 
     def answer_due_at(self) -> float:
-        """Return the time when an unanswered question ends the connection: no later reply shows its loss."""
+        """Return when an unanswered question ends the connection, because no later reply shows its loss."""
         alone = self.queue.alone
         return float("inf") if alone is None else alone.sent_at + ANSWERED_WITHIN * self._heartbeat.timeout
 
@@ -245,7 +246,7 @@ class RequestExchange:
         return f"the server did not answer {name} within {waited:.1f} seconds, but answers pings"
 
     def _learn(self, question: Ticket, code: int) -> ZooKeeperError | None:
-        """Take the answer to a question. `last_zxid` stays, because watches are restored with it."""
+        """Process the answer to a question. `last_zxid` stays, because watches are restored with it."""
         assert isinstance(question, Question), "only questions are alone"
         self._heartbeat.answered(question.sent_at)
         error = error_from_code(code) if code != 0 else None

@@ -118,7 +118,7 @@ class RequestQueue:
         self.next_xid = xid + 1 if xid < _XID_MAX else 1  # negative xids are reserved
 
     def answered(self, xid: int) -> Ticket:
-        """Take the request that a reply answers.
+        """Remove and return the request that a reply answers.
 
         Raises:
             ProtocolError: another reply was due, because a server answers in order.
@@ -135,13 +135,13 @@ class RequestQueue:
         return ticket
 
     def refused(self, xid: int) -> Ticket:
-        """Take the request that a read-only server refuses, perhaps before it answers earlier ones.
+        """Remove and return the request that a read-only server refuses, perhaps before earlier ones.
 
-        Its first processor refuses a write at once, while reads are still in its other processors
+        The server's first processor refuses a write at once, while reads are still in its other processors
         (`ReadOnlyRequestProcessor`, 3.6).
 
         Raises:
-            ProtocolError: there is no such request.
+            ProtocolError: no such request is in flight.
         """
         for index, ticket in enumerate(self._in_flight):
             if ticket.xid == xid:
@@ -152,7 +152,7 @@ class RequestQueue:
         return self.answered(xid)
 
     def _note_answer(self, ticket: Ticket) -> None:
-        """Note the answer to a request for which others wait."""
+        """Note the answer to a request that other requests wait for."""
         window = self.window
         if ticket is window.mark:
             self._is_mark_answered = True

@@ -1,7 +1,7 @@
 """The bound on the number of requests in flight.
 
 The problem. Without a bound a client sends all queued requests at once, and if the connection breaks, all
-those writes are in doubt. And while a session has holds, a check of them waits behind everything that the
+those writes are in doubt. While a session has holds, a check of them waits behind everything that the
 server still has to answer, so the client's own backlog must not last longer than a fraction of the session
 timeout.
 

@@ -103,7 +103,7 @@ class ServerSide:
         """The number of bytes that wait for `data_to_send`."""
 
     def receive_data(self, data: bytes) -> None:
-        """Take received bytes. After calling this, take events with `next_event` until it returns None."""
+        """Process received bytes. After calling this, take events with `next_event` until it returns None."""
         if self._state is _State.BROKEN:
             return
         if self._state is _State.STARTING:
@@ -121,7 +121,7 @@ class ServerSide:
         self._read_frames()
 
     def next_event(self) -> Event | None:
-        """Take the peer's next message, in the order of sending; None until more bytes are fed."""
+        """Remove and return the peer's oldest message; return None until more bytes are fed."""
         return self._events.popleft() if self._events else None
 
     def data_to_send(self) -> bytes:
@@ -134,7 +134,7 @@ class ServerSide:
         return data
 
     def accept(self, reply: ConnectReply) -> None:
-        """Answer the greeting. Only a client that sent a read-only byte gets one."""
+        """Answer the greeting. The answer has a read-only byte only if the greeting has one."""
         read_only = bool(reply.read_only) if self._read_only_asked else None
         body = ConnectReply(
             protocol_version=reply.protocol_version,

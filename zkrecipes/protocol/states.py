@@ -52,7 +52,7 @@ class SessionEvent(Enum):
     ATTACHED = "attached"
     """A connection is authenticated and its watches are restored."""
     ATTACHED_READ_ONLY = "attached read-only"
-    """The same, to a server without a quorum."""
+    """As `ATTACHED`, but to a server without a quorum."""
     DETACHED = "detached"
     """The connection has ended."""
     EXPIRED = "expired"

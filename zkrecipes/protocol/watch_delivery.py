@@ -28,7 +28,7 @@ __all__ = ["WatchDelivery"]
 
 @final
 class WatchDelivery:
-    """Fires the watches of the table by the events of one connection.
+    """The delivery of one connection's events, which fire the watches of the table.
 
     Args:
         watches: the client's watch table; events take one-shot watches from it.
@@ -43,7 +43,7 @@ class WatchDelivery:
         self._kept: dict[tuple[EventType, str], WatchEvent] = {}
 
     def take(self, message: WatchEventMessage, zxid: int, *, is_restoring: bool) -> list[WatchFired]:
-        """Take an event from the server, and return what it fires.
+        """Process an event from the server, and return the watches that it fires.
 
         Args:
             message: the event.
@@ -73,7 +73,7 @@ class WatchDelivery:
         return fired
 
     def release(self) -> list[WatchFired]:
-        """Return what the kept events fire. Call it when the connection is live."""
+        """Return the watches that the kept events fire. Call it when the connection is live."""
         fired = [each for event in self._kept.values() for each in self._fire(event, is_replay=True)]
         self._kept.clear()
         return fired

@@ -179,7 +179,7 @@ class WatchRegistrations:
     # --- receiving -----------------------------------------------------------------------------------------
 
     def replied(self, ticket: Ticket, code: int, reply: Record | None, zxid: int) -> list[WatchFired]:
-        """Take a reply, and enter the watch that its request has set into the table.
+        """Process a reply, and enter the watch that its request has set into the table.
 
         Args:
             ticket: the request.
@@ -213,18 +213,18 @@ class WatchRegistrations:
         unseen = [event for event in early if is_unseen(event, kind, read)]
         if unseen:
             if has_own_watch and unseen[0].zxid is None:
-                self._doubtful.add(path)  # perhaps an event of an earlier watch, and this one stays
+                self._doubtful.add(path)  # perhaps an earlier watch caused the event, and this one stays
             return [WatchFired([ticket.watcher], unseen[0])]
         self._watches.add(kind, path, ticket.watcher)
         if has_own_watch:
             self._confirmed[_CHILD if kind is _CHILD else _DATA].add(path)
         elif not self._is_confirmed(path, of_children=kind is _CHILD):
-            # It relied on a persistent watch that the server has refused.
+            # The read relied on a persistent watch that the server has refused.
             self.repairs.append(_Repair(kind, path, ticket.watcher, read))
         return []
 
     def _repaired(self, repair: _Repair, code: int, reply: Record | None, zxid: int) -> list[WatchFired]:
-        """Take the reply to a repair, which has set a watch, or shows that the watch is already due."""
+        """Process the reply to a repair, which has set a watch, or shows that the watch is already due."""
         kind, owner, path = repair.kind, repair.owner, watched_path(repair.request)
         if code == ThrottledError.code:
             self.repairs.append(_Repair(kind, path, owner, repair.read))
@@ -328,6 +328,6 @@ class WatchRegistrations:
         return is_confirmed or self._in_flight.covers(path, of_children=of_children)
 
     def _is_confirmed(self, path: str, *, of_children: bool) -> bool:
-        """The same for confirmed watches only. A recursive watch reports no changes of children."""
+        """Whether a confirmed watch covers a one-shot one; a recursive one reports no change of children."""
         confirmed = self._confirmed
         return path in confirmed[_PERSISTENT] or (path in confirmed[_RECURSIVE] and not of_children)

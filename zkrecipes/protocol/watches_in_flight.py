@@ -87,7 +87,7 @@ class WatchesInFlight:
         requests.count(ticket.request, 1)
 
     def answered(self, ticket: Ticket, path: str) -> deque[WatchEvent]:
-        """Take a request that was answered; return the events that were held for it."""
+        """Remove a request that was answered; return the events that were held for it."""
         requests = self._paths[path]
         early = requests.tickets.pop(ticket)
         requests.count(ticket.request, -1)

@@ -7,14 +7,14 @@ from typing import Final, NamedTuple, TypeVar, final
 __all__ = ["ADDRESSES_MAX", "Address", "AddressTable"]
 
 ADDRESSES_MAX: Final = 1000
-"""More addresses than any ensemble has."""
+"""A number of addresses that no ensemble reaches."""
 
 T = TypeVar("T")
 
 
 @final
 class Address(NamedTuple):
-    """The address to connect to, or that a listener is bound to."""
+    """An address to connect to, or one that a listener is bound to."""
 
     host: str
     """An IP address as text (in memory: any name)."""
@@ -26,7 +26,7 @@ class Address(NamedTuple):
 
 @final
 class AddressTable(dict[Address, T]):
-    """A client's knowledge by address: only the newest entries, because pods change addresses for years."""
+    """A client's table by address: only the newest entries stay, because pods change addresses for years."""
 
     def __setitem__(self, address: Address, value: T) -> None:
         """Set the entry of an address; drop the one that was set longest ago if there are too many."""

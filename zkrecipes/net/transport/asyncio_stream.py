@@ -17,7 +17,7 @@ from zkrecipes.net.transport.read_buffer import read_buffer
 __all__ = ["AsyncioStream"]
 
 _CHUNKS_MAX: Final = 4
-"""The number of untaken reads from which on the transport stops reading."""
+"""The number of untaken reads at which the transport stops reading."""
 
 
 @final
@@ -51,9 +51,9 @@ class AsyncioStream(asyncio.BufferedProtocol):
         self._error: Exception | None = None
         """The reason why the connection is lost, if the system has reported it."""
         self._reader: asyncio.Future[None] | None = None
-        """Wakes the task that waits for data."""
+        """The future of the task that waits for data."""
         self._writer: asyncio.Future[None] | None = None
-        """Wakes the task that waits until the system has taken what was sent."""
+        """The future of the task that waits until the system has taken what was sent."""
 
     @classmethod
     async def connect(cls, host: str, port: int) -> AsyncioStream:
@@ -65,7 +65,7 @@ class AsyncioStream(asyncio.BufferedProtocol):
 
     async def send(self, data: bytes) -> None:
         """See `Stream.send`."""
-        await self._wait_until_taken()  # what a cancelled send has left
+        await self._wait_until_taken()  # data that a cancelled send has left
         self._transport.write(data)
         await self._wait_until_taken()
 
@@ -121,7 +121,7 @@ class AsyncioStream(asyncio.BufferedProtocol):
         return read_buffer.view
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take the `nbytes` that were read."""
+        """Process the `nbytes` that were read."""
         self._chunks.append(bytes(read_buffer.view[:nbytes]))
         if len(self._chunks) >= _CHUNKS_MAX:
             self._is_paused = True

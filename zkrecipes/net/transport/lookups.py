@@ -26,11 +26,11 @@ __all__ = ["look_up"]
 async def look_up(host: str, port: int) -> list[tuple[Any, ...]]:
     """Return the socket addresses of a name, as `socket.getaddrinfo` does; they are not cached.
 
-    There is no time limit but the caller's.
+    Only the caller limits the time.
 
     Raises:
         OSError: the name does not resolve, or no thread can be started.
-        UnicodeError: it is not a host name.
+        UnicodeError: the name is not a host name.
 
     Cancellation: the look-up continues, and a later call joins it.
     """
@@ -56,7 +56,7 @@ class _Lookup:
         self._error: Exception | None = None
 
     def run(self) -> None:
-        """Look the name up; in the thread."""
+        """Look the name up. The look-up's thread runs this."""
         try:
             found = socket.getaddrinfo(self.host, self._port, type=socket.SOCK_STREAM)
             self._found = [sockaddr for *_, sockaddr in found]
@@ -71,7 +71,7 @@ class _Lookup:
         self._waiters.append(wake)
 
     def leave(self, wake: Callable[[], None]) -> None:
-        """Do not call `wake`."""
+        """Undo `join`: `wake` will not be called."""
         self._waiters.remove(wake)
 
     def result(self) -> list[tuple[Any, ...]]:

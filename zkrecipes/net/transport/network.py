@@ -26,7 +26,7 @@ from zkrecipes.net.wakeup import is_on_trio
 __all__ = ["Address", "Handler", "Network", "Stream", "TcpNetwork", "bare_errors"]
 
 logger: logging.Logger = logging.getLogger("zkrecipes.connection")
-# Only the dev server listens, and its users look there.
+# Only the dev server listens, and its users look for messages under this name.
 listening_logger: logging.Logger = logging.getLogger("zkrecipes.devserver")
 
 # Above this a receive gains nothing: one wake-up of the loop already brings dozens of whole frames.
@@ -76,7 +76,7 @@ Handler = Callable[[Stream], Coroutine[Any, Any, None]]
 
 
 class Network(Protocol):
-    """Resolves names, and opens and accepts streams."""
+    """A network: it resolves names, and opens and accepts streams."""
 
     async def resolve(self, host: str, port: int) -> list[Address]:
         """Return the addresses of a name in the order in which to try them; they are not cached.
@@ -86,7 +86,7 @@ class Network(Protocol):
         """
 
     async def connect(self, host: str, port: int) -> Stream:
-        """Open a stream to one address. There is no time limit but the caller's.
+        """Open a stream to one address. Only the caller limits the time.
 
         Raises:
             OSError: no server listens there, or it cannot be reached; the text states which.
@@ -164,7 +164,7 @@ async def _accept_forever(listener: Listener[SocketStream], handler: Handler, ta
         try:
             await listener.serve(handle, tasks)
         except (OSError, anyio.BrokenResourceError) as error:
-            if not is_logged:  # once, not ten times a second
+            if not is_logged:  # logged once, not ten times a second
                 cause = error.__cause__ or error
                 why = cause.strerror if isinstance(cause, OSError) else cause
                 listening_logger.warning("cannot accept connections: %s", why)
@@ -231,7 +231,7 @@ def _os_error(error: anyio.BrokenResourceError | anyio.ClosedResourceError) -> O
 
 
 def _plain_os_error(error: OSError) -> OSError:
-    """Return the error with its plain text: loops and anyio wrap it, or word it differently."""
+    """Return the error with the system's text, because loops and anyio wrap it or word it differently."""
     cause = error.__cause__
     if error.errno is None and isinstance(cause, OSError):
         error = cause

@@ -23,7 +23,7 @@ __all__ = ["TLS", "ContextSource", "context_source"]
 logger: logging.Logger = logging.getLogger("zkrecipes.connection")
 
 ContextSource = Callable[[], ssl.SSLContext]
-"""Returns the context for the next connection."""
+"""A function that returns the context for the next connection."""
 
 _BEGIN: Final = "-----BEGIN "
 _CERTIFICATES: Final = (b"-----BEGIN CERTIFICATE-----", b"-----BEGIN TRUSTED CERTIFICATE-----")
@@ -43,7 +43,7 @@ class TLS:
     issued for the host in the connect string, be it a name or an IP address. All files are PEM.
 
     Files are read again for each connection: once they are replaced, the next reconnect uses the new ones.
-    If they are invalid then, or only some of them are replaced yet, the client logs a warning and uses the
+    If they are invalid then, or only some of them have been replaced, the client logs a warning and uses the
     last valid ones. The system's own trust store is read again only when one of the files changes.
 
     Raises:

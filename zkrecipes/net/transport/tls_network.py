@@ -55,7 +55,7 @@ class TlsNetwork:
     async def connect(self, host: str, port: int) -> Stream:
         """Open a stream to an address, whose server must prove the name that was last resolved to it.
 
-        There is no time limit but the caller's.
+        Only the caller limits the time.
 
         Raises:
             CertificateRefusedError: the server has not proven the name.

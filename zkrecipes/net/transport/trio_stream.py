@@ -1,7 +1,8 @@
 """A client's TCP stream on trio, directly on the socket.
 
 trio's own stream takes a lock, tries the socket before it waits, and yields in every call, including sends.
-One task that sends and one that receives need none of this, and a call of the client takes a fifth less CPU.
+One task that sends and one that receives need none of this; without it, a call of the client takes a fifth
+less CPU.
 """
 
 from __future__ import annotations
