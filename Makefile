@@ -1,5 +1,5 @@
 # Each target does its own set-up: a Python virtual environment in .venv with the extras that it needs.
-# PYTHON chooses the interpreter (3.11 or newer), ARGS is handed to the command that a target runs.
+# PYTHON chooses the interpreter (3.11 or newer), ARGS is passed to the command that a target runs.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,10 +10,10 @@ ARGS ?=
 
 help:
 	@echo "make demo    several workers share jobs under a lock; two of them fail on purpose (20 s)"
-	@echo "make test    all tests; those against real servers and Curator where these are or can be installed"
+	@echo "make test    all tests; those against real servers and Curator if these are or can be installed"
 	@echo "make quick   the tests that need no server and take no time (under a minute)"
 	@echo "make lint    ruff, mypy --strict, and pyright for the public types"
-	@echo "make format  rewrite the code as 'make lint' wants it"
+	@echo "make format  rewrite the code as 'make lint' requires"
 	@echo "make docs    build the documentation into site/"
 	@echo "make test-matrix ZOOKEEPER_HOMES=\"dir installed …\""
 	@echo "             the tests against real servers, once for each release"
@@ -24,14 +24,14 @@ help:
 	@echo "make rounds  100 rounds of a double barrier by 16 processes, of which some are killed, and the"
 	@echo "             rounds with Curator's members in every order (10 min)"
 	@echo "make soak    clients of three real servers whose connections are cut at random (5 min)"
-	@echo "make bench   measure beside kazoo on a real server"
+	@echo "make bench   compare with kazoo on a real server"
 	@echo "make dev     everything above in one environment, $(VENV)"
 	@echo "make clean   remove $(VENV), site/ and all caches"
 
 demo: $(VENV)/.has-cli
 	@$(BIN)/zkrecipes demo $(ARGS)
 
-# Many tests wait for servers, so that there may be more processes than cores.
+# Many tests wait for servers, so more processes than cores are useful.
 WORKERS ?= 3
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 

@@ -39,7 +39,7 @@ from zkrecipes.ensemble import ApacheServer
 from zkrecipes.paths import parent_of
 
 # `w0` answers one connection about five times faster than the default, which reads one request per pass of
-# its selector. So the client is the bottleneck, and differences between clients are visible.
+# its selector. Therefore the client is the bottleneck, and differences between clients are visible.
 SERVERS: Final = {"default": {}, "w0": {"zookeeper.nio.numWorkerThreads": 0}}
 KAZOO: Final = "kazoo"
 AIOZK: Final = "aiozk"
@@ -258,7 +258,7 @@ def print_limits() -> None:
     """Print one table for each event loop, with the growth of the client process's memory."""
     for backend in ("trio", "asyncio"):
         print(f"\nlimits, {backend}")
-        rows = [["", "seconds in all", "MiB at the widest"]]
+        rows = [["", "seconds in total", "MiB at the peak"]]
         for description, tried in limits.measure(backend).items():
             rows.append([description, f"{tried.seconds:.1f}", f"{tried.mib:.1f}"])
         print_table(rows)

@@ -154,7 +154,7 @@ def connections(count: int = 1000) -> None:
         latencies.sort()
         p99 = latencies[len(latencies) * 99 // 100]
         print_figures(
-            f"{count} sessions, a read under way in each",
+            f"{count} sessions, one read in flight in each",
             f"{len(latencies) / seconds:,.0f} a second, p99 {p99 * 1e3:.0f} ms, {resident_mib(process)} MiB",
         )
         for client in clients:
@@ -298,7 +298,7 @@ def resident_mib(process: subprocess.Popen[str]) -> int:
 
 
 def cpu_time(process: subprocess.Popen[str]) -> float:
-    """The CPU time that a process has used, in seconds (Linux)."""
+    """Return the CPU time that a process has used, in seconds (Linux)."""
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -209,27 +209,27 @@ async def _multi(connect: str, size: int) -> Figures:
 DOUBLED: Final = (250, 500, 1000, 2000)
 GROWTHS: Final = {
     "holds": Growth(
-        "an acquire and release by a client that has so many holds already",
+        "an acquire and release by a client that already has this many holds",
         DOUBLED,
         {"zkrecipes": partial(on_trio, _holds), "kazoo": kazoo_holds},
     ),
     "waiters": Growth(
-        "so many tasks of one client wait for a mutex",
+        "this many tasks of one client wait for a mutex",
         DOUBLED,
         {"zkrecipes": partial(on_trio, _waiters), "kazoo": kazoo_waiters},
     ),
     "readers": Growth(
-        "so many tasks of one client wait behind a writer, and are let in together",
+        "this many tasks of one client wait behind a writer, and are let in together",
         DOUBLED,
         {"zkrecipes": partial(on_trio, _readers)},
     ),
     "multi": Growth(
-        "one multi-lock over so many mutexes",
+        "one multi-lock over this many mutexes",
         (200, 400, 800, 1600),
         {"zkrecipes": partial(on_trio, _multi)},
     ),
     "tries": Growth(
-        "a try without waiting, behind so many contenders",
+        "a try without waiting, behind this many contenders",
         (1000, 2000, 4000, 8000),
         {"zkrecipes": partial(on_trio, _tries)},
     ),

@@ -147,17 +147,17 @@ def subjects(
 
 GROWTHS: Final = {
     "tree": Growth(
-        "so many znodes are read for a first view, and then one of them changes",
+        "this many znodes are read for a first view, and then one of them changes",
         (4000, 8000, 16_000, 32_000),
         subjects(_tree, partial(planted, kazoo_tree)),
     ),
     "group": Growth(
-        "one joins a group of so many members, seen by a follower",
+        "one member joins a group of this many members, which a follower watches",
         (1000, 2000, 4000, 8000),
         subjects(_group, kazoo_group),
     ),
     "deletion": Growth(
-        "so many znodes are deleted recursively",
+        "this many znodes are deleted recursively",
         (4000, 8000, 16_000),
         subjects(_deletion, partial(planted, kazoo_deletion)),
     ),

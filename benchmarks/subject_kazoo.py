@@ -55,7 +55,7 @@ def children_of_1000(client: KazooClient, given: argparse.Namespace) -> Measured
 
 
 def pipelined(given: argparse.Namespace, send_and_receive: Callable[[], Any]) -> Measured:
-    """A sliding window of calls in flight."""
+    """Keep a sliding window of calls in flight."""
 
     def ask_many(times: int) -> None:
         under_way: collections.deque[Any] = collections.deque()

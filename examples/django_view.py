@@ -26,7 +26,7 @@ class ZooKeeper(NamedTuple):
 
 
 def zookeeper() -> ZooKeeper:
-    """Open the client on first use, so in each worker after the server has forked."""
+    """Open the client on first use: in each worker, after the server has forked."""
     with _opening:
         return _open()
 

@@ -15,7 +15,7 @@ async def process(cluster: zk.Client, name: str, steps: int) -> zk.Hold:
         print(name, "continues from", total)
         for number in range(steps):
             total += 1
-            # A unique name, so that no other leader can have written it.
+            # The token makes the name unique, so no other leader can have written it.
             key = f"checkpoint-{leadership.fencing_token}-{number}"
             STORAGE[key] = total
             async with leadership.transaction() as transaction:

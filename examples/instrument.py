@@ -6,7 +6,7 @@ import zkrecipes as zk
 
 
 class SlowRequests(zk.Instrument):
-    """Reports requests that took too long."""
+    """An instrument that reports slow requests."""
 
     def request_finished(self, request: zk.ObservedRequest) -> None:
         """Check one request. The client calls it for each request."""

@@ -6,7 +6,7 @@ import zkrecipes as zk
 
 
 async def transfer(client: zk.Client, giver: str, taker: str, amount: int) -> None:
-    # Always in the same order, or two transfers may wait for each other forever.
+    # Sort the names: in different orders, two transfers could wait for each other forever.
     names = sorted([giver, taker])
     async with zk.MultiLock([zk.Mutex(client, f"/locks/{name}") for name in names]) as hold:
         given, taken = await balance(client, giver), await balance(client, taker)

@@ -6,7 +6,7 @@ import zkrecipes as zk
 
 
 class Storage:
-    """Keeps the largest token that it has seen, and refuses smaller ones."""
+    """A storage that keeps the largest token that it has seen, and refuses smaller ones."""
 
     def __init__(self) -> None:
         self.token = 0
@@ -28,14 +28,14 @@ async def main() -> None:
 
         async with mutex as hold:
             storage.write("the first report", hold.fencing_token)
-            # A write into ZooKeeper itself, which is applied only if the lock is still held then.
+            # ZooKeeper itself applies this write only if the lock is still held then.
             async with hold.transaction() as tx:
                 tx.set("/reports", b"first")
             old_token = hold.fencing_token
 
         async with mutex as hold:
             storage.write("the second report", hold.fencing_token)
-            # As from a machine that was suspended in the first block and has not noticed it:
+            # A machine that was suspended in the first block, and has not noticed it, may still write:
             storage.write("the first report, late", old_token)
 
         async with mutex as hold, trio.open_nursery() as nursery:

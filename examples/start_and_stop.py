@@ -6,7 +6,7 @@ import zkrecipes as zk
 
 
 class Worker:
-    """Holds a lock from `start` to `stop`. A separate task enters the block and leaves it."""
+    """A holder of a lock from `start` to `stop`. A separate task enters the block and leaves it."""
 
     def __init__(self, client: zk.Client) -> None:
         self.client = client

@@ -140,6 +140,6 @@ def _shared_ensemble() -> Iterator[ApacheEnsemble]:
 
 
 def _run(func: Callable[[], Awaitable[object]]) -> None:
-    """Run it on a new loop in a thread, because this thread may be running the loop of a test."""
+    """Run a function on a new loop in a thread, because this thread may be running the loop of a test."""
     with ThreadPoolExecutor(1) as thread:
         thread.submit(anyio.run, func).result()

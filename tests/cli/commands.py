@@ -1,4 +1,4 @@
-"""The command and the dev server, run as processes as by a user."""
+"""The command and the dev server as processes, as users run them."""
 
 from __future__ import annotations
 

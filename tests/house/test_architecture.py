@@ -28,7 +28,7 @@ def section(title: str) -> str:
 
 
 def rows(title: str, table: int = 0) -> list[list[str]]:
-    """The cells of a table of a section, without its head."""
+    """Return the cells of a table of a section, without its head."""
     tables = re.findall(r"(?:^\|.*\n)+", section(title), re.MULTILINE)
     lines = tables[table].splitlines()[2:]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]

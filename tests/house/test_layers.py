@@ -30,7 +30,7 @@ class Rule:
     exceptions: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """The modules of this part that may import more, each with its additional imports."""
     client_names: bool = False
-    """Whether the room may import the client's public names."""
+    """Whether the part may import the client's public names."""
 
 
 def _rules() -> dict[str, Rule]:

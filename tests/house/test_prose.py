@@ -144,7 +144,7 @@ def _findings_in(package: str) -> list[Finding]:
 
 
 def _page(file: str, text: str) -> Iterator[Text]:
-    """The paragraphs, titles and table cells of a page, without its code."""
+    """Return the paragraphs, titles and table cells of a page, without its code."""
     hidden = re.compile(r"^```.*?^```|^    .*?$|^:::.*?$|^-{3}.*?$|<!--.*?-->", re.DOTALL | re.MULTILINE)
     for line, paragraph in _paragraphs(hidden.sub(_blank, text)):
         if paragraph.lstrip().startswith("|"):
@@ -155,7 +155,7 @@ def _page(file: str, text: str) -> Iterator[Text]:
 
 
 def _python(file: str, text: str, *, with_messages: bool) -> Iterator[Text]:
-    """The comments, the docstrings and, on request, the other strings of a module."""
+    """Return the comments, the docstrings and, on request, the other strings of a module."""
     end, kind, line, words = 0, "", 0, ""
     for match in _COMMENT_OR_STRING.finditer(text):
         between, at = text[end : match.start()], 1 + text.count("\n", 0, match.start())
@@ -213,7 +213,7 @@ _COLUMNS = re.compile(r"\S {3,}\S|[│├└]")
 
 
 def _paragraphs(text: str) -> Iterator[tuple[int, str]]:
-    """The paragraphs, list items and titles of a text, each with the number of its first line."""
+    """Return the paragraphs, list items and titles of a text, each with the number of its first line."""
     end = 0
     for match in re.finditer(r"\n[ \t]*(?:\n|(?=(?:[-*+>#]+|\d+\.|[\w`*]+(?:, [\w`*]+)*:)[ \n]))|\Z", text):
         paragraph = text[end : match.start()]
@@ -246,7 +246,7 @@ def _sentences(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _remedy(sentence: str) -> str | None:
-    """The remedy of the first rule that the sentence breaks, or None."""
+    """Return the remedy of the first rule that the sentence breaks, or None."""
     has_colons = len(_COLON.findall(re.sub(r"^[\w*`…%, ]{1,30}: ", "", sentence))) > 1
     if not (has_colons or _ANY_RULE.search(sentence)) or any(part in sentence for part in RIGHT_AS_IT_IS):
         return None
@@ -254,7 +254,7 @@ def _remedy(sentence: str) -> str | None:
 
 
 def _not_imperative(file: str, text: str) -> Iterator[Finding]:
-    """The functions of a module that return nothing and do not say what they do."""
+    """Return the functions of a module that return nothing and do not say what they do."""
     for match in _FUNCTION_THAT_RETURNS_NOTHING.finditer(text):
         before = text[: match.start()].rpartition("\n\n")[2]
         if not match["name"].startswith("test_") and "property" not in before and ".setter" not in before:

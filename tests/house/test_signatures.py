@@ -79,7 +79,7 @@ def _hints(where: str, function: Callable[..., object]) -> Iterator[tuple[str, o
 
 
 def _names_for_checkers() -> dict[str, object]:
-    """The names that modules import for type checkers only, by their public names."""
+    """Return the names that modules import for type checkers only, by their public names."""
     names: dict[str, object] = {name: getattr(zkrecipes, name) for name in PUBLIC_NAMES}
     for module in (collections.abc, contextlib, types, typing, enum):
         names.update({name: getattr(module, name) for name in dir(module) if name[0].isupper()})

@@ -1,9 +1,10 @@
 """A model of an ensemble of ZooKeeper servers, as far as it affects the life of one session.
- Modelled after the server's sources (3.4 to 3.9 agree on all of it): sessions that end in buckets which round
-up (`ExpiryQueue`); touches that a learner keeps and hands over in its answer to the leader's ping
+
+It follows the server's sources (3.4 to 3.9 agree on all of this): sessions that end in buckets which round up
+(`ExpiryQueue`); touches that a learner keeps and hands over in its answer to the leader's ping
 (`LearnerSessionTracker.snapshot`, `Learner.ping`); a learner's request that does *not* touch
-(`LeaderZooKeeperServer.submitLearnerRequest`), a REVALIDATE that does (`Leader.revalidateSession`); a ping
-every half tick and the quorum check every tick (`Leader.lead`); the read time-outs of both sides and
+(`LeaderZooKeeperServer.submitLearnerRequest`), and a REVALIDATE that does (`Leader.revalidateSession`); a
+ping every half tick and the quorum check every tick (`Leader.lead`); the read time-outs of both sides and
 `SyncLimitCheck`; elections that need a majority, epochs, the leader's log as the new history; a full timeout
 for the session in a new leader (`SessionTrackerImpl`); observers; answers in the order of the requests
 (`CommitProcessor`).

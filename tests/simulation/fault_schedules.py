@@ -254,7 +254,8 @@ def last_word(world: World) -> None:
     """Take the lock while the holder's server hears nothing from its leader but still answers pings.
 
     The first write (or a later one) is the last message that the leader gets from that server. The leader's
-    messages of that time then arrive, including the commit of that write; the answers to its pings are lost.
+    messages from that time then arrive, including the commit of that write; the answers to its pings are
+    lost.
     """
     rng, network, leader, first = world.rng, world.network, world.leader, world.first
     writes_through = rng.choice((1, 1, 1, 2, 3))

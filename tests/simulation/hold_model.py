@@ -1,7 +1,8 @@
 """One run of the model: an ensemble, a holder, a fault schedule, and the time between both ends.
- The invariant: the transaction that ends the session, and so releases the lock, is committed no earlier than
-the end of the hold. `slack` is the time between both; if it is negative, there were two holders. A run is a
-function of its seed.
+
+The invariant: the transaction that ends the session, and so releases the lock, is committed no earlier than
+the end of the hold. `slack` is the time from the end of the hold to that transaction; if it is negative,
+there were two holders. A run is a function of its seed.
 
     python -m tests.simulation.hold_model --runs 2000                       # all schedules
     python -m tests.simulation.hold_model --schedule flap --replay 17       # one run, with its events
@@ -201,14 +202,14 @@ def main() -> None:
     parser.add_argument("--holder", choices=HOLDERS, default="ours")
     parser.add_argument("--schedule", choices=SCHEDULES, action="append")
     parser.add_argument("--runs", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0, help="the first one")
-    parser.add_argument("--replay", type=int, metavar="SEED", help="tell the run of this seed")
+    parser.add_argument("--seed", type=int, default=0, help="the first seed")
+    parser.add_argument("--replay", type=int, metavar="SEED", help="print the events of this seed's run")
     arguments = parser.parse_args()
     for schedule in arguments.schedule or SCHEDULES:
         if arguments.replay is not None:
             outcome = play(arguments.holder, schedule, arguments.replay, traced=True)
-            told = [*outcome.trace, f"{outcome.settings}", f"{outcome.plan}", f"slack {outcome.slack}"]
-            sys.stdout.write("\n".join(told) + "\n")
+            lines = [*outcome.trace, f"{outcome.settings}", f"{outcome.plan}", f"slack {outcome.slack}"]
+            sys.stdout.write("\n".join(lines) + "\n")
             continue
         outcomes = [play(arguments.holder, schedule, arguments.seed + run) for run in range(arguments.runs)]
         sys.stdout.write(summary(schedule, outcomes) + "\n")
@@ -216,11 +217,11 @@ def main() -> None:
 
 
 def summary(schedule: str, outcomes: list[Outcome]) -> str:
-    judged = [(outcome.slack, outcome.seed) for outcome in outcomes if outcome.slack is not None]
-    violations = sum(slack < 0 for slack, _ in judged)
-    least, seed = min(judged, default=(float("nan"), -1))
+    measured = [(outcome.slack, outcome.seed) for outcome in outcomes if outcome.slack is not None]
+    violations = sum(slack < 0 for slack, _ in measured)
+    least, seed = min(measured, default=(float("nan"), -1))
     return (
-        f"{schedule:22s} runs {len(outcomes):6d}  judged {len(judged):6d}  violations {violations:5d}"
+        f"{schedule:22s} runs {len(outcomes):6d}  measured {len(measured):6d}  violations {violations:5d}"
         f"  least slack {least:+.4f} T (seed {seed})"
     )
 

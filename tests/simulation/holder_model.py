@@ -1,9 +1,9 @@
-"""The client whose hold must never outlive its session: our own `HoldProof` and `HoldChecks`, run by a small
-loop.
- It acts like the client around them: it pings when nothing was sent for a third of the timeout, and takes
- another
-server when nothing arrived for two thirds, when a check stays unanswered or when a connect takes too long.
-Before the hold it may idle, read and write; any answer may serve the proof.
+"""The client whose hold must never outlive its session.
+
+A small loop runs our own `HoldProof` and `HoldChecks`. It acts like the client around them: it pings when
+nothing was sent for a third of the timeout, and takes another server when nothing arrived for two thirds,
+when a check stays unanswered or when a connect takes too long. Before the hold it may idle, read and write;
+any answer may serve the proof.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Plan:
     """The mean time between reads; None if it does not read."""
     writes_every: float | None = None
     has_others: bool = False
-    """Whether it has other holds, more than one check can hold, and sometimes asks for a proof of one."""
+    """Whether it has other holds, too many for one check, and sometimes asks for a proof of one hold."""
 
 
 class Pending(NamedTuple):
@@ -57,7 +57,7 @@ class Pending(NamedTuple):
 class Holder(Machine):
     """The holder. The model checks `ended_at`: the holder believed to hold until then, if it `has_held`."""
 
-    # In session timeouts, which an adversary knows.
+    # These numbers are in session timeouts. An adversary knows them.
     check_every: ClassVar = CHECK_EVERY
     leave_after: ClassVar = CHECK_UNANSWERED_AFTER
 
@@ -72,9 +72,9 @@ class Holder(Machine):
         self.has_held = self.is_over = False
         self.server: str | None = None
         self.on_answer: Callable[[float, Operation], None] | None = None
-        """The adversary, called with the send time of each answered request."""
+        """The adversary's function, called with the send time of each answered request."""
         self.on_request: Callable[[Operation], None] | None = None
-        """The adversary, called when a request is sent."""
+        """The adversary's function, called when a request is sent."""
         self._first = first
         self._hosts: list[str] = []
         self._connection: Connection | None = None
@@ -88,7 +88,7 @@ class Holder(Machine):
         self._wake_at = math.inf
 
     def valid_until(self) -> float:
-        """The time until which it believes to hold, on its own clock."""
+        """Return the time until which it believes to hold, on its own clock."""
         return self.proof.valid_until
 
     @property
@@ -156,7 +156,7 @@ class Holder(Machine):
                 self._leave()
                 self._on_this_attempt(self.network.rng.uniform(0.005, 0.05), self.connect)
             case Connected(False):
-                self.finish("the session is gone")
+                self.finish("the session has ended")
             case Connected():
                 self._attached()
             case Reply(xid, is_alive):

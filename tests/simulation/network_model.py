@@ -1,6 +1,7 @@
 """Machines, their clocks and the links between them, as discrete events.
- Links are TCP as seen from outside: first in, first out, with a delay that varies; a blocked link holds back
-what it cannot deliver and delivers it after the heal. Each direction is blocked alone. A machine's clock
+
+Links are TCP as seen from outside: first in, first out, with a delay that varies; a blocked link holds back
+what it cannot deliver and delivers it after the heal. Each direction is blocked separately. A machine's clock
 drifts, its timers fire a little late, and it can be paused; afterwards it processes the messages
 that arrived in any order that threads may choose, but in order per link.
 """

@@ -15,12 +15,11 @@ if TYPE_CHECKING:
 
 
 class SimpleHolder(Holder):
-    """A hold is valid for 3T/4 after the send of the newest answered check, whatever was answered before it.
+    """A holder whose hold is valid for 3T/4 after the send of the newest answered check.
 
-    A check every T/8, whether or not its predecessors are answered; another server when one was not for T/4;
-    and the hold is valid for 3T/4 after the send of the newest answered check. With pings of the leader at
-    least every T/4 this looks right. But the leader may not have received the server's messages after a
-    stall.
+    It ignores the answers before that check. It sends a check every T/8, whether or not the previous ones are
+    answered, and takes another server when a check was not answered for T/4. If the leader pings at least
+    every T/4, this looks right. But the leader may not have received the server's messages after a stall.
     """
 
     check_every = 1 / 8
@@ -58,7 +57,10 @@ class SimpleHolder(Holder):
 
 
 class OwnTouchHolder(Holder):
-    """Treats an answered write as a touch, although a learner's request touches nothing at the leader."""
+    """A holder that treats an answered write as a touch.
+
+    In fact a learner's request touches nothing at the leader.
+    """
 
     def _answered(self, pending: Pending) -> None:
         if pending.operation.is_quorum:
@@ -67,7 +69,10 @@ class OwnTouchHolder(Holder):
 
 
 class OneWriteHolder(Holder):
-    """Treats a write as its own m, although it may have left the server before the answer to the ping."""
+    """A holder that treats a write as its own m.
+
+    In fact the write may have left the server before the answer to the ping.
+    """
 
     def _answered(self, pending: Pending) -> None:
         if pending.operation.is_quorum:
@@ -77,7 +82,10 @@ class OneWriteHolder(Holder):
 
 
 class UncommittedHolder(Holder):
-    """Treats any answer as m, including pings, although the leader's pings may not reach that server."""
+    """A holder that treats any answer as m, including pings.
+
+    In fact the leader's pings may not reach that server.
+    """
 
     def _answered(self, pending: Pending) -> None:
         self.proof.answered(sent_at=pending.sent_at, now=self.clock(), committed=True)
@@ -85,7 +93,10 @@ class UncommittedHolder(Holder):
 
 
 class NoHalfTickHolder(Holder):
-    """Treats the request answered just before m as j, although the leader's newest ping may be older."""
+    """A holder that treats the request answered just before m as j.
+
+    In fact the leader's newest ping may be older.
+    """
 
     def __init__(self, ensemble: Ensemble, plan: Plan, first: Callable[[], str]) -> None:
         super().__init__(ensemble, plan, first)
@@ -94,7 +105,10 @@ class NoHalfTickHolder(Holder):
 
 
 class ConnectedHolder(Holder):
-    """Treats the answer to its connect request as a proof, although a leader without a quorum gives it."""
+    """A holder that treats the answer to its connect request as a proof.
+
+    In fact a leader without a quorum also gives it.
+    """
 
     def _attached(self) -> None:
         super()._attached()

@@ -33,9 +33,9 @@ from zkrecipes.ensemble import ApacheEnsemble
 CLIENTS = 6
 SESSION_TIMEOUT = 6.0
 RSS_GROWTH_MAX = 12.0
-"""MiB, from the second pause to the last; compiling and caching happens before the second."""
+"""The growth in MiB from the second pause to the last; compiling and caching happen before the second."""
 OBJECTS_GROWTH_MAX = 3000
-"""Python objects that the collector tracks; a leak of one per cut would exceed it within minutes."""
+"""The growth in objects that the collector tracks; a leak of one per cut exceeds it within minutes."""
 
 ReportLine = Callable[[str], None]
 

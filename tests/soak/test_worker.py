@@ -21,7 +21,7 @@ anyio_backend = virtual_time()
 
 
 class _ScriptedClient:
-    """Reads scripted values in turn: (session, version, data), or None for no answer."""
+    """A client that reads scripted values in turn: (session, version, data), or None for no answer."""
 
     def __init__(self, *readings: tuple[int, int, bytes] | None) -> None:
         self.session = SimpleNamespace(id=1)

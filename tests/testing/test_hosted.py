@@ -33,7 +33,7 @@ async def test_it_is_entered_and_left_in_one_task_that_is_not_the_callers() -> N
     block = hosted(_recorded(tasks))
     assert await block.__aenter__() == "value"
     async with anyio.create_task_group() as group:
-        # A different task from the one that entered, as in pytest-asyncio.
+        # This task is not the one that entered, as in pytest-asyncio.
         group.start_soon(block.__aexit__, None, None, None)
     assert tasks[0] == tasks[1] != anyio.get_current_task().id
 

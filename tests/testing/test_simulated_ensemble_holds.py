@@ -34,8 +34,8 @@ def test_there_is_one_holder_at_a_time_under_all_faults(schedule: str) -> None:
     assert [seed for seed, outcome in judged.items() if outcome.slack < 0] == []
 
 
-# Without `leader_cut`, because a new leader gives each session a full timeout, and its client gives it up
-# before.
+# `leader_cut` is not among them: a new leader gives each session a full timeout, and its client gives the
+# session up earlier.
 WITHOUT_CHECKS = sorted(AIMED.keys() - {"leader_cut"})
 
 
@@ -61,7 +61,7 @@ def test_without_the_checks_there_are_two_holders(schedule: str, monkeypatch: py
 
 
 FEW_SHOW_IT = range(105, 300)
-"""Whether a run shows it. One in sixty does; the search starts shortly before one that did."""
+"""Seeds of which about one in sixty shows the fault; the search starts shortly before one that did."""
 
 
 def test_a_rule_that_treats_an_answered_check_as_a_touch_claims_too_much(
