@@ -24,7 +24,7 @@ __all__ = ["Barrier"]
 
 @final
 class Barrier:
-    """A gate across processes and machines: `wait` returns when it is open.
+    """A gate for processes and machines: `wait` returns when the gate is open.
 
         gate = zk.Barrier(client, "/maintenance")
         await gate.create()  # clients that call `wait` now wait
@@ -58,11 +58,11 @@ class Barrier:
     async def create(self) -> None:
         """Close the gate, if it is not closed already.
 
-        Missing levels above it are created. A client that calls `wait` after this has returned does wait,
-        whichever server it is attached to.
+        Missing levels above it are created. A client that calls `wait` after this has returned waits, on
+        whichever server.
 
         Raises:
-            NoAuthError: the ACL of the znode above does not permit it.
+            NoAuthError: the ACL of the level above does not permit the change.
             SessionError: the client is over.
 
         Cancellation: the gate may be closed or not.
@@ -83,7 +83,7 @@ class Barrier:
 
         Raises:
             NotEmptyError: the znode has children, so it is not a gate.
-            NoAuthError: the ACL of the znode above does not permit it.
+            NoAuthError: the ACL of the level above does not permit the change.
             SessionError: the client is over.
 
         Cancellation: the gate may be open or not.
@@ -109,9 +109,9 @@ class Barrier:
         the client had no connection when the gate was opened and closed.
 
         Raises:
-            NotEmptyError: the znode has children, so it is not a gate but another directory, which no client
-                would open.
-            NoAuthError: an ACL does not permit it.
+            NotEmptyError: the znode has children, so it is a directory of other data, which no client would
+                delete to open it.
+            NoAuthError: an ACL does not permit the reads.
             SessionError: the client is over.
 
         Cancellation: nothing is left behind.
@@ -124,7 +124,7 @@ class Barrier:
                 async with self._client.exists_and_watch(self.path) as (gate, changed):
                     await caught_up.wait()
                     if session is not self._api.session:
-                        continue  # the two replies may be of two servers, and the second one may lag
+                        continue  # the replies may come from two servers, and the second may lag
                     if gate is None or closed_at not in (None, gate.czxid):
                         return
                     if gate.num_children:
@@ -139,7 +139,7 @@ class Barrier:
                 await retries.wait_after(error)
 
     async def _look(self, retries: Retries) -> Stat | None:
-        """Return the stat of the gate's znode, with every change that was committed before this call."""
+        """Return the stat of the gate's znode; it reflects every change committed before this call."""
         while True:
             try:
                 return await self._api.read_caught_up(self._api.operations.exists(self.path))

@@ -1,7 +1,7 @@
 """Follows one znode for a `ConfigWatch`: reads it whenever it changes, and keeps the newest good value.
 
-A task of the client runs it. Bad data and refused reads never end it once the znode was read: the last good
-value stays, and the error can be read.
+A task of the client runs it. After the first successful read, bad data and refused reads never end the task:
+the last good value stays, and `error` has the reason.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ T = TypeVar("T")
 _RETRY_AFTER: Final = 1.0
 _RETRY_AFTER_MAX: Final = 30.0
 _REPLY_OVERHEAD: Final = 16 + 4 + 68
-"""The bytes of a get's reply beside the data: its header, their length, the stat (`zookeeper.jute`, 3.9)."""
+"""The bytes of a get's reply besides the data: header, length of the data, stat (`zookeeper.jute`, 3.9)."""
 
 
 class ConfigRead(NamedTuple):
-    """The data and the stat of a znode, read together; no stat: it is absent."""
+    """The data and the stat of a znode, read together; without a stat, the znode is absent."""
 
     data: bytes | None
     stat: Stat | None
 
     @property
     def identity(self) -> object:
-        """Equal for two readings of the same state.
+        """A value that is equal for two readings of the same state.
 
-        The version is not part of it, because it starts again at 0 when a znode is deleted and created.
+        It leaves out the version, which starts again at 0 when a znode is deleted and created.
         """
         return None if self.stat is None else (self.data, self.stat.czxid, self.stat.mzxid)
 
@@ -75,7 +75,7 @@ class ConfigSource(Generic[T]):
 
 @final
 class ConfigFollower(Generic[T]):
-    """Follows a znode for as long as `run` runs.
+    """A follower of one znode, for as long as `run` runs.
 
     Attributes:
         value: the newest good value.
@@ -101,7 +101,7 @@ class ConfigFollower(Generic[T]):
 
     @property
     def error(self) -> Exception | None:
-        """The reason why `value` is not that of the newest data, or None."""
+        """The reason why `value` is older than the newest data, or None."""
         return self._bad_data if self._unreadable is None else self._unreadable
 
     async def run(self) -> None:
@@ -153,12 +153,13 @@ class ConfigFollower(Generic[T]):
                     await changed.wait()
 
     async def _wait_for_retry(self, refusal: ZooKeeperError) -> None:
-        """Wait until an unreadable znode changes; for a limited time, as a new ACL fires no watch."""
+        """Wait until an unreadable znode changes, or for a limited time, because a new ACL fires no watch."""
         with anyio.move_on_after(self._retry_after) as limit:
             try:
                 async with self._client.exists_and_watch(self._path) as (stat, changed):
                     if _is_too_large(stat, refusal):
-                        # Each try breaks the connection, and with it every other request in flight.
+                        # Each read of too much data breaks the connection, and with it every other request in
+                        # flight.
                         limit.deadline = math.inf
                     await changed.wait()
             except ServerError:  # since 3.9, `exists` also needs READ

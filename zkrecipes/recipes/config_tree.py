@@ -26,7 +26,7 @@ _WITHOUT_PAUSE: Final = 2000
 @final
 @dataclass(frozen=True, slots=True)
 class ConfigTreeChange:
-    """The tree as it is now, and how it differs from the previous change.
+    """The current tree, and its differences from the previous item.
 
     Attributes:
         values: the data of each znode, by path relative to the tree's path, which is `""`. It never changes.
@@ -92,18 +92,18 @@ class ConfigTree:
         for _ in range(tries):
             session = self._api.session
             found = await self._read()
-            # The server of a new session may lag, and show the state from before a change.
+            # The server of a new session may lag, and show a state older than a change that was read.
             if await self._is_unchanged(found) and session is self._api.session:
                 return {path: node.data for path, node in found.items()}
         raise SnapshotConflictError(self.path, tries)
 
     @async_block("tree.changes()", "changes")
     async def changes(self) -> AsyncIterator[ConfigTreeChanges]:
-        """Follow the tree: an async iterator whose first item is the current tree.
+        """Follow the tree: the block gets an async iterator whose first item is the current tree.
 
         A slow reader gets the newest state, in one change for everything that happened since. Nothing is lost
-        across reconnects and new sessions. While the tree changes faster than it can be read, there is no new
-        change. Each task needs a separate block.
+        across reconnects and new sessions. While the tree changes faster than the client can read it, the
+        iterator yields nothing. Each task needs a separate block.
 
         Entering raises:
             ZooKeeperError: the client is over.
@@ -116,7 +116,7 @@ class ConfigTree:
         return f"<ConfigTree {self.path}>"
 
     async def _read(self) -> dict[str, _Node]:
-        """Read level after level, without the znodes that are deleted during it: the check will find them."""
+        """Read the tree level by level; leave out znodes that were just deleted: the check will find them."""
         found: dict[str, _Node] = {}
         level = [""]
 

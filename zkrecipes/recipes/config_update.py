@@ -89,14 +89,15 @@ async def _was_written(
     """Whether the write whose reply was lost was applied.
 
     Raises:
-        ConnectionLossError: it is unknown, because others have written more than once since.
+        ConnectionLossError: it is unknown whether the write was applied, because others have written more
+            than once since.
     """
     api = recipe_api(source.client)
-    # Without the sync, a server that lags might not show a write that the last server had forwarded.
+    # Without the sync, a lagging server might not show a write that the previous server had forwarded.
     api.submit(api.operations.sync(source.path))
     after = await _read(source.client, source.path)
     if after.stat is None or (before.stat is not None and before.stat.czxid != after.stat.czxid):
-        return False  # the znode was deleted, and the write with it
+        return False  # the znode was deleted, and with it the written data
     writes = after.stat.version - (-1 if before.stat is None else before.stat.version)
     if writes > 1:
         raise error

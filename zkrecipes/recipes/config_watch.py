@@ -1,6 +1,6 @@
 """ConfigWatch: the decoded value of a znode, kept up to date.
 
-This is what users hold. `config_follower` reads the znode whenever it changes; `config_update` writes it.
+Contains the public class: `config_follower` reads the znode whenever it changes; `config_update` writes it.
 """
 
 from __future__ import annotations
@@ -36,8 +36,7 @@ class ConfigWatch(Generic[T]):
     change no value: the last good value stays, and the error is in `error` and in the log.
 
     Each `async for` has a separate position, so tasks may share the entered object. `update` needs no block.
-    (A group, an election or a tree is not entered itself; there, `changes()` opens the block to iterate
-    over.)
+    (Groups, elections and trees are not entered; their `changes()` opens the block to iterate over.)
 
     Args:
         client: the client whose session watches.
@@ -120,7 +119,7 @@ class ConfigWatch(Generic[T]):
 
     @property
     def error(self) -> Exception | None:
-        """The reason why `value` is not that of the newest data, or None.
+        """The reason why `value` is older than the newest data, or None.
 
         It is the error of `decode`, or the error of the last attempt to read the znode.
         """
@@ -154,12 +153,12 @@ class ConfigWatch(Generic[T]):
             Exception: the error that `decode` raises for the current data, or `change`, or `encode`; nothing
                 was written.
             TypeError, ValueError: the data are not bytes, or too large.
-            ConnectionLossError: the reply was lost, and other clients have written more than once since, so
-                that it is unknown whether the update was applied; or the connection was lost several times in
-                a row, usually because there is too much data. After a lost reply alone, `update` reads the
-                znode: if the next version has these bytes, the update was applied. If another client writes
-                the same bytes over the same version, both count as one change; counting up from several
-                clients needs a lock.
+            ConnectionLossError: the reply was lost and other clients have written more than once since, so it
+                is unknown whether the update was applied; or the connection was lost several times in a row,
+                usually because there is too much data. After a lost reply alone, `update` reads the znode: if
+                the next version has these bytes, the update was applied. If another client writes the same
+                bytes over the same version, both count as one change; counting up from several clients needs
+                a lock.
             ZooKeeperError: the server refused, or the client is over.
 
         Cancellation: the value may have been written.

@@ -1,14 +1,14 @@
 """DoubleBarrier: members begin each round together and end it together.
 
-This is what users hold. `double_barrier_member` does the steps of one member; `double_barrier_directory`
-reads the znodes and makes the transactions.
+Contains the public class: `double_barrier_member` does the steps of one member; `double_barrier_directory`
+reads the znodes and sends the transactions.
 """
 
 # The znodes, below the barrier's directory P:
 #
-#   P           the *record*: "5 open" or "6 closed". A round has begun or ended; the number is P's data
-#   version. P/<uuid>    a member: ephemeral; its name is never used again. P/ready     exists while a round
-#   runs: persistent. It only makes members look, and proves nothing.
+#   P           the *record*: "5 open" or "6 closed". A round has begun or ended; the number is P's version.
+#   P/<uuid>    a member: ephemeral; its name is never used again.
+#   P/ready     exists while a round runs: persistent. It only makes members look, and proves nothing.
 #
 # The steps of a member, and the method that does each:
 #
@@ -20,13 +20,13 @@ reads the znodes and makes the transactions.
 #   leave       delete the znode (the first member by name keeps     BarrierMember.leave
 #               it, as with Curator); wait for the others
 #   end         when no other member is left: write "closed",        BarrierDirectory.end_round
-#               delete `ready` and the own znode
+#               delete `ready` and its znode
 #   start over  the znode is in no round, or may be in the wrong     BarrierMember._delete_znode
 #               one: delete it, and arrive again
 #
 # "begin" and "end" are one transaction each, and name the version of P that their client has read. So no two
 # clients begin or end a round at the same time, and none acts on an old view. `docs/recipes/barrier.md`
-# derives from this why no two rounds overlap, and what members of Curator's recipe change.
+# derives from this that no two rounds overlap, and describes the effect of members that run Curator's recipe.
 
 from __future__ import annotations
 
@@ -52,19 +52,19 @@ __all__ = ["DoubleBarrier"]
 
 @final
 class DoubleBarrier(EnteredDirectly[Hold]):
-    """Runs a block in several processes that begin it together and end it together.
+    """A block that the members of several processes begin together and end together.
 
         async with zk.DoubleBarrier(client, "/steps/7", parties=3):
             ...  # begins when three members have arrived; leaving waits until all of them are done
 
-    A *round* begins when `parties` members are waiting, with every member that is waiting then. Leaving waits
-    until each member of the round is out. A member that arrives while a round runs waits for the next one.
-    No member is inside a round while another member is inside an earlier one. The object may be entered
-    any number of times.
+    A *round* begins when `parties` members are waiting; it includes every member that is waiting at that
+    time. Leaving waits until each member of the round is out. A member that arrives while a round runs waits
+    for the next one. No member is inside a round while another member is inside an earlier one. The object
+    may be entered any number of times.
 
     **The block is guarded like a hold.** It is cancelled if the member can no longer be proven to be inside:
-    the other members stop waiting for it when its session expires. A member that dies keeps no member waiting
-    longer than that.
+    the other members stop waiting for it when its session expires. If a member dies, the others wait for it
+    no longer than that.
 
     Creating the object does no I/O. Tasks may share it: each task is a separate member. Curator's
     `DistributedDoubleBarrier` may take part, under its own rule; kazoo's `DoubleBarrier` may not.
@@ -72,20 +72,20 @@ class DoubleBarrier(EnteredDirectly[Hold]):
     Args:
         client: the client whose session owns the member's znode.
         path: a directory for this barrier alone, created if it is missing. Its data belong to the recipe.
-        parties: the number of members that begin a round. Give all members the same number.
+        parties: the number of members that begin a round. All members must use the same number.
         identifier: the name that `members` shows for this member; host and process id by default.
         acl: the ACL of the member's znode; it must give READ to every member. None: the client's default.
 
     Raises:
         TypeError: `parties` is not an integer.
-        ValueError: `parties` is below 1, or above what one transaction can check (16,000 or so, depending on
-            the length of the path); or the path, the identifier or the ACL is invalid.
+        ValueError: `parties` is below 1, or above the number that one transaction can check (about 16,000,
+            depending on the length of the path); or the path, the identifier or the ACL is invalid.
 
     Entering gives a `Hold`. Its fencing token is the same for all members of a round, and grows from round to
     round. Entering raises:
-        RuntimeError: the same task is already in this barrier, and would wait for itself.
+        RuntimeError: the task is already in this barrier, and would wait for itself.
         NoAuthError: the directory must permit all but ADMIN to each member, and each member's znode READ. If
-            only WRITE is missing, the member that would begin the round gets this, and the others wait.
+            only WRITE is missing, the member that would begin the round gets this error, and the others wait.
         ZooKeeperError: the server refused, or the client is over. After a lost connection the member finds
             out what was applied. If the session expires, the member arrives again.
 
@@ -96,7 +96,7 @@ class DoubleBarrier(EnteredDirectly[Hold]):
         The block's own error, bare and without waiting for other members.
 
     Cancellation: no znode is left behind; the removal continues in the background. A member that is cancelled
-    inside is out.
+    inside leaves the round.
     """
 
     def __init__(

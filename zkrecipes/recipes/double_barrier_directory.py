@@ -32,7 +32,7 @@ _MEMBER: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}
 _RECORD: Final = re.compile(rb"([0-9]+) (open|closed)")
 
 # Servers refuse requests above `jute.maxbuffer`, 1 MiB by default (`BinaryInputArchive`, 3.4 to 3.9). A check
-# takes its path and 17 bytes; this limit leaves much more space than the rest of the transaction needs.
+# takes its path and 17 bytes; this limit leaves more than enough space for the rest of the transaction.
 _REQUEST_SIZE_MAX: Final = 1_000_000
 _CHECK_SIZE: Final = 17
 _NAME_SIZE: Final = 36
@@ -63,7 +63,7 @@ def is_member(name: str) -> bool:
 
 
 def record_of(node: Node) -> BarrierRecord:
-    """Return the record in a directory's data; one without a round if another program has written them."""
+    """Return the record in a directory's data; a record without a round if another program wrote the data."""
     data, stat = node.data or b"", node.stat
     match = _RECORD.fullmatch(data)
     if match is None or int(match[1]) != stat.version:
@@ -108,8 +108,8 @@ class BarrierDirectory(NamedTuple):
         The order matters: a round that begins after the record was read makes the watch of `ready` fire.
 
         Args:
-            changed: the owner of a watch that is set on `ready`; None: set no watch.
-            is_synced: whether the server first catches up with its leader. The server of a new session may
+            changed: the owner of the watch to set on `ready`; None sets no watch.
+            is_synced: whether the server must first catch up with its leader. The server of a new session may
                 lag behind the server of the old one.
         """
         api = recipe_api(self.client)
@@ -143,10 +143,11 @@ class BarrierDirectory(NamedTuple):
         Args:
             record: the record that the client has read.
             members: the members whose znodes the transaction checks.
-            make_ready: whether to create `ready`; False if a member of Curator's recipe has begun the round.
+            make_ready: whether to create `ready`; False if a member that runs Curator's recipe has begun the
+                round.
 
         Returns:
-            The new record; None if nothing was applied: look again.
+            The new record; None if nothing was applied, and the caller must look again.
 
         Raises:
             NoAuthError: the directory does not permit WRITE, or a member's znode does not permit READ.
@@ -174,7 +175,7 @@ class BarrierDirectory(NamedTuple):
             own: the name of the caller's own znode, which the same transaction deletes.
 
         Returns:
-            Whether the transaction was applied; if not, look again.
+            Whether the transaction was applied; if not, the caller must look again.
         """
 
         def fill(tx: Transaction) -> None:
@@ -208,6 +209,6 @@ class BarrierDirectory(NamedTuple):
         return True
 
     def _log_unexpected(self, children: Iterable[str]) -> None:
-        """Log other children once: they can be the reason why no round begins."""
+        """Log unexpected children once: they may be the reason why no round begins."""
         others = sorted(name for name in children if name != READY and not is_member(name))
         log_once(self.client, self.path, others, "not members of a double barrier, and not counted")

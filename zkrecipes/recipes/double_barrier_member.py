@@ -1,7 +1,7 @@
 """One member of a double barrier: from its arrival until every member of its round is out.
 
-The comment at the head of `double_barrier` has the table of znodes and steps. `next_step` decides what a
-member that waits does; `BarrierMember` does it.
+The comment at the head of `double_barrier` has the table of znodes and steps. `next_step` decides the next
+step of a waiting member; `BarrierMember` executes it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def next_step(
     Args:
         view: the directory, read after the member's znode was created.
         czxid: the czxid of the member's znode.
-        arrived: the record before the znode was created, when no member of an earlier round was left.
+        arrived: the record read before the znode was created, when no member of an earlier round was left.
         parties: the number of members that begin a round.
         has_seen_ready: whether a `ready` younger than the znode has existed, even if it is deleted now.
     """
@@ -99,7 +99,7 @@ class BarrierMember:
         Raises:
             ZooKeeperError: the server refused, or the client is over.
 
-        Cancellation, errors: the znode may exist; call `remove`.
+        After cancellation or an error the znode may exist; call `remove`.
         """
         retries = self._api.retries(pause_after_loss=True)
         while True:
@@ -131,7 +131,7 @@ class BarrierMember:
         if view.ready is not None:
             return view.members
         if view.record.is_open and view.members:
-            # Members of Curator's recipe delete `ready` while others may be inside.
+            # Members that run Curator's recipe delete `ready` while others may be inside.
             czxids = await self._directory.czxids(view.members)
             return [name for name, czxid in czxids.items() if czxid < view.record.zxid]
         return ()
@@ -161,7 +161,7 @@ class BarrierMember:
                 retries.reset()
 
     async def _look_and_step(self, create: Pending[str], arrived: BarrierRecord) -> bool | None:
-        """Look, and do the next step.
+        """Read the directory, and do the next step.
 
         Returns:
             True: a round has begun with this member. False: start over. None: look again.
@@ -191,13 +191,15 @@ class BarrierMember:
             return None if begun is None else True
 
     async def _members_to_check(self, view: BarrierView) -> list[str] | None:
-        """Return the members to check in the transaction that begins a round; None: no round can begin."""
+        """Return the members to check in the transaction that begins a round; None if no round can begin."""
         czxids = await self._directory.czxids(view.members)
-        # An older znode belongs to a member of Curator's recipe that is still in the round that has ended.
+        # An older znode belongs to a member that runs Curator's recipe and is still in the round that has
+        # ended.
         waiting = sorted((czxid, name) for name, czxid in czxids.items() if czxid > view.record.zxid)
         is_enough = len(waiting) >= self._directory.parties
         if self._has_seen_ready:
-            # Curator's member has counted the others. Some may have left since, or it has counted too many.
+            # The Curator member that created `ready` has counted the others. Some may have left since, or it
+            # counted too many.
             return [self._name] if is_enough or len(waiting) == len(czxids) else None
         if not is_enough:
             return None
@@ -212,7 +214,7 @@ class BarrierMember:
         Raises:
             ZooKeeperError: the server refused, or the client is over.
 
-        Cancellation, errors: call `remove`.
+        After cancellation or an error, call `remove`.
         """
         retries = self._api.retries(pause_after_loss=True)
         while True:
@@ -269,7 +271,8 @@ class BarrierMember:
             return []  # the round has ended
         others = [name for name in view.members if name != self._name]
         if view.ready is not None and view.ready.czxid <= self.round.zxid:
-            # A latecomer of ours deletes its znode immediately; one of Curator's enters, and waits for all.
+            # A late member of ours deletes its znode immediately; one that runs Curator's recipe enters, and
+            # waits for all.
             return others
         czxids = await self._directory.czxids(others)
         return [name for name, czxid in czxids.items() if czxid < self.round.zxid]
@@ -294,7 +297,7 @@ class BarrierMember:
             await changed.wait()
 
     async def _delete_znode(self) -> None:
-        """Delete the znode if it may exist.
+        """Delete the znode if it exists or may exist.
 
         Raises:
             NoAuthError: the directory does not permit DELETE.

@@ -50,7 +50,7 @@ class Election(EnteredByCalls):
             ...  # cancelled if the leadership can no longer be proven; then LeadershipLostError
 
     The leader's data (its address) is the data of the znode that makes it the leader, so the two cannot
-    differ. Building it does no I/O, and tasks may share it.
+    differ. Creating the object does no I/O, and tasks may share it.
 
     Args:
         client: the client whose session holds the leadership.
@@ -109,9 +109,10 @@ class Election(EnteredByCalls):
 
         Entering raises:
             AcquireTimeoutError: `wait` seconds were not enough; the error names the leader.
-            RuntimeError: this task already leads here, or waits for it, through any object of the client: it
-                would wait for itself.
-            NoAuthError: the ACL of the directory, or of the candidate before it, does not let this client in.
+            RuntimeError: this task already leads at this path, or waits to, through this or another object of
+                the client: it would wait for itself.
+            NoAuthError: the ACL of the directory, or that of the candidate before this one, lacks a
+                permission that this client needs.
             ConnectionLossError: the connection was lost repeatedly, and the data is large: usually larger
                 than the server accepts.
             PacketTooLargeError: the directory has too many children to be listed.
@@ -133,19 +134,19 @@ class Election(EnteredByCalls):
         return Acquisition(use)
 
     async def run(self, func: Callable[[Hold], Awaitable[object]]) -> NoReturn:
-        """Take part for ever: run `func(leadership)` whenever this candidate leads, and again after a loss.
+        """Take part until cancelled: run `func(leadership)` whenever this candidate leads, even after a loss.
 
         When `func` returns, the leadership goes to the next candidate, and this one queues up again behind
         the others. If `func` repeatedly returns immediately, this candidate pauses before it queues up, for
         longer each time, up to two seconds.
 
-        An error that `func` raises while it leads releases the leadership and comes out as itself. An error
-        that it raises because of the loss is logged with the loss. Transient answers of the server do not end
-        the run.
+        If `func` raises an error while it leads, `run` releases the leadership and raises that error
+        unchanged. An error that `func` raises because of a loss is logged with the loss. Transient answers of
+        the server do not end the run.
 
         Raises:
             TypeError: `func` is not an async function; it has been called once.
-            ZooKeeperError: as entering `lead`; for example, the client is over.
+            ZooKeeperError: the errors of entering `lead`; for example, the client is over.
 
         Cancellation: as for `lead`.
         """
@@ -162,7 +163,7 @@ class Election(EnteredByCalls):
                     await running
             except LeadershipLostError as loss:
                 if leadership is None or loss.path != leadership.path:
-                    raise  # `func` has lost another leadership, and has not handled it
+                    raise  # `func` lost another leadership and did not handle the error
                 logger.warning(
                     "the leadership of %s was lost (taking part again): %s",
                     self.path,
@@ -182,12 +183,12 @@ class Election(EnteredByCalls):
 
         Args:
             sync: let the server catch up first, by a write that changes nothing and needs a quorum. Then the
-                answer is not older than the call, even if the server follows a replaced leader of the
-                ensemble. Without it the answer may be as old as the server's state.
+                answer is not older than the call, even if the server still follows an ensemble leader that
+                has been replaced. Without the sync, the answer may be as old as the server's state.
 
         Raises:
-            NoAuthError: the ACL of the directory, or of the leader's znode, does not let this client read.
-            NotReadOnlyError: the server is read-only, and cannot catch up.
+            NoAuthError: the ACL of the directory or of the leader's znode does not permit READ.
+            NotReadOnlyError: the server is read-only, so it cannot catch up.
             ZooKeeperError: the client is over.
         """
         api = recipe_api(self._queue.client)
@@ -204,12 +205,15 @@ class Election(EnteredByCalls):
             except SessionExpiredError as error:
                 await retries.wait_after(error)
                 continue
-            # In the next session another server may have answered, which may be behind the previous one.
+            # In a new session, a server that lags behind the previous one may have answered.
             if session is api.session and (first or not candidates):
                 return first[0] if first else None
 
     async def contenders(self) -> list[Contender]:
-        """Return the candidates in order: the first one leads, or is about to. `identifier` is the data."""
+        """Return the candidates in order; the first one leads, or is about to.
+
+        `Contender.identifier` is the candidate's data as text.
+        """
         return await list_contenders(self._queue)
 
     @async_block("election.changes()", "leaders")
@@ -224,7 +228,7 @@ class Election(EnteredByCalls):
             ZooKeeperError: the client is over.
 
         The iterator raises:
-            NoAuthError: the ACL of the directory, or of the leader's znode, does not let this client read.
+            NoAuthError: the ACL of the directory or of the leader's znode does not permit READ.
             RuntimeError: the block has been left.
             ZooKeeperError: the client is over.
         """
@@ -251,7 +255,7 @@ def _check_text(data: bytes, layout: str) -> None:
 
 @final
 class _Observer:
-    """Reads the leader, and again after each change.
+    """A task that reads the leader, and again after each change.
 
     It watches the leader's own znode, because only the end of that znode can make another candidate the
     leader. So other candidates that arrive or leave wake no observer. Without a leader, it watches for
@@ -270,7 +274,7 @@ class _Observer:
         )
 
     async def run(self) -> None:
-        """Observe until the client is over or may not read; readers get the reason as an error."""
+        """Observe until the client is over or a read is refused; readers get the reason as an error."""
         try:
             while True:
                 try:
@@ -318,7 +322,7 @@ class _Observer:
     async def _publish(self, leader: Contender | None, changed: OneShotWatch) -> None:
         self._retries.reset()
         if self._session is not self._api.session:
-            return  # the reads were in two sessions, and perhaps of two servers
+            return  # the reads were in two sessions, perhaps answered by two servers
         if self.leaders.number == 0 or leader != self._last:
             self._last = leader
             self.leaders.put(leader)

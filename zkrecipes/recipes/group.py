@@ -25,7 +25,7 @@ __all__ = ["Group", "GroupChange", "GroupChanges"]
 @final
 @dataclass(frozen=True, slots=True)
 class GroupChange:
-    """The group as it is now, and how it differs from the previous change.
+    """The current group, and its differences from the previous item.
 
     Attributes:
         members: the data of each member, by name. It never changes. Beyond 512 members the order of its keys
@@ -54,9 +54,9 @@ class Group:
     Creating the object does no I/O, and tasks may share it. Children of the directory that are not members
     (they are not ephemeral, or have other names) are ignored, and logged once.
 
-    A member's znode exists until its session expires: a member that died is shown for up to a session timeout
-    longer, and a living member may be absent for a short time while its session is renewed. A member that
-    must be the only one needs a lock or an election.
+    A member's znode exists until its session expires: a member that died is listed for up to a session
+    timeout longer, and a living member may be absent briefly while its session is renewed. A member that must
+    be the only one needs a lock or an election.
 
     Args:
         client: the client whose sessions own the memberships.
@@ -91,10 +91,10 @@ class Group:
         and after a deletion. `await member.update(data)` changes its data.
 
         Args:
-            name: the name of the member: unique in the group, and without a slash.
+            name: the name of the member, unique in the group and without a slash.
             data: the data that other clients see.
             on_conflict: what to do while another session holds the name, for example the old session of a
-                restarted pod. `"wait"`: wait until its znode is deleted, and log its owner and age.
+                restarted pod. `"wait"`: log the owner and age of its znode, and wait until it is deleted.
                 `"raise"`: raise `NodeExistsError`. `"replace"`: delete it.
 
         Raises:
@@ -147,7 +147,7 @@ class Group:
 
     @async_block("group.changes()", "changes")
     async def changes(self) -> AsyncIterator[GroupChanges]:
-        """Follow the group: an async iterator whose first item is the current group.
+        """Follow the group: the block gets an async iterator whose first item is the current group.
 
         A slow reader gets the newest state, in one change for everything that happened since. Nothing is lost
         across reconnects and new sessions. Each task needs a separate block.

@@ -29,7 +29,7 @@ class GroupLayout:
     Attributes:
         name: the name of the layout.
         has_guid: whether 32 hex digits and a dash precede the member's name.
-        is_container: whether the directory is a container, if the server has containers. A member of kazoo's
+        is_container: whether the directory is a container, if the server has containers. A kazoo member
             remembers that it has created the directory, and could not join again after the server removed it.
     """
 
@@ -40,8 +40,8 @@ class GroupLayout:
     def node_name(self, member: str) -> str:
         """Return the name of a member's znode.
 
-        The digits are derived from the name, so two of our members with one name meet at one znode. kazoo
-        draws random digits, and does not notice two members with one name.
+        The digits are derived from the name, so two of our members with the same name use the same znode.
+        kazoo draws random digits, and does not notice two members with the same name.
 
         Raises:
             ValueError: the name is not a valid znode name.
@@ -50,7 +50,7 @@ class GroupLayout:
         return f"{uuid5(_NAMESPACE, member).hex}-{member}" if self.has_guid else member
 
     def member_name(self, node: str) -> str | None:
-        """Return the name of the member whose znode this is, or None if it is not named as a member's."""
+        """Return the name of the member whose znode this is, or None if it does not have a member's name."""
         if not self.has_guid:
             return node
         found = _NODE.fullmatch(node)

@@ -30,7 +30,9 @@ class Member(NamedTuple):
 
 @final
 class Roster:
-    """The members by name. If several znodes have one name, as kazoo's may, the newest one counts.
+    """The members by name.
+
+    If several znodes have the same member name, as kazoo's may, the newest one counts.
 
     Args:
         client: the client for which each unexpected znode is logged once.
@@ -46,7 +48,7 @@ class Roster:
         self._members: SnapshotDict[Member] = SnapshotDict()
 
     def put(self, znode: str, found: TreeNode | None) -> None:
-        """Note the new state of a znode of the directory; None: it was deleted."""
+        """Record the new state of a znode of the directory; None means that it was deleted."""
         name = self._layout.member_name(znode)
         if name is None:
             if found is not None:

@@ -30,7 +30,7 @@ from zkrecipes.recipes.znodes.clean_up import together
 __all__ = ["Acquirable", "MultiAcquisition", "MultiHold", "MultiLock"]
 
 _AT_ONCE: Final = 1e-9
-"""Seconds: a wait that ends at its first checkpoint. 0 would mean one try."""
+"""A wait, in seconds, that ends at its first checkpoint; 0 would mean one try."""
 
 
 class Acquirable(Protocol):
@@ -82,7 +82,7 @@ class MultiHold:
             hold.check()
 
     async def confirm(self) -> None:
-        """Get one proof of each hold now; the holds of one client are proven together.
+        """Prove each hold once now; the holds of one client are proven together.
 
         Raises:
             LockLostError: the first hold that is lost.
@@ -130,17 +130,17 @@ class MultiLock(EnteredDirectly[MultiHold]):
         async with zk.MultiLock([zk.Mutex(client, "/a"), zk.Mutex(client, "/b")]) as hold:
             hold.fencing_tokens
 
-    Two programs that take some of the same locks must give them in the same order, or they may wait for each
-    other for ever. The loss of one lock cancels the block, releases the others and raises `LockLostError`; if
-    several are lost at once, the error names one of them, and the log names all.
+    Programs that take some of the same locks must list them in the same order; otherwise they may deadlock.
+    The loss of one lock cancels the block, releases the others and raises `LockLostError`; if several are
+    lost at once, the error names one of them, and the log names all.
 
-    Building it does no I/O, and tasks may share it.
+    Creating the object does no I/O, and tasks may share it.
 
     Args:
         locks: at least one `Mutex` or `Semaphore`, of any layouts and clients.
 
     Raises:
-        TypeError: one of them is not a mutex or a semaphore.
+        TypeError: one of `locks` is not a mutex or a semaphore.
         ValueError: there are no locks; or one object, or one path of one client's mutexes, is given twice.
     """
 
@@ -234,7 +234,7 @@ class _MultiUse(SingleUse[MultiHold]):
                 self._uses.append(use)
         except BaseException as error:
             outcome = await self.leave(error)
-            # A loss may also come from a reentrant lock that this task has lost in an outer block.
+            # The loss may also be that of a reentrant lock that this task holds in an outer block.
             is_outer_loss = isinstance(error, LockLostError)
             if isinstance(outcome, LockLostError) and not is_outer_loss:
                 return None
@@ -247,7 +247,7 @@ class _MultiUse(SingleUse[MultiHold]):
         return holds
 
     def _remaining(self) -> float | None:
-        """Return the rest of the limit for the next lock: 0, which means one try, only if the limit is 0."""
+        """Return the remaining limit for the next lock; 0, which means one try, only if the limit is 0."""
         if not self._wait:
             return self._wait
         return max(self._started_at + self._wait - anyio.current_time(), _AT_ONCE)

@@ -35,7 +35,7 @@ class Mutex(EnteredDirectly[Hold]):
         async with mutex as hold:
             ...  # cancelled if the lock can no longer be proven; leaving raises LockLostError then
 
-    Building it does no I/O, and tasks may share it. It contends with kazoo's `Lock`, or
+    Creating the object does no I/O, and tasks may share it. It contends with kazoo's `Lock`, or
     with Curator's `InterProcessMutex`, on the same path.
 
     Args:
@@ -94,17 +94,18 @@ class Mutex(EnteredDirectly[Hold]):
         Entering raises:
             AcquireTimeoutError: `wait` seconds were not enough. The contender's znode is being removed; the
                 caller has waited for this for at most an eighth of the session timeout.
-            RuntimeError: this task holds or waits for a lock on the same path already, through any object of
-                the client, and would wait for itself; unless it is this object and reentrant.
-            LockLostError: this task has it already, and it is lost.
-            NoAuthError: the ACL of the directory does not let this client in, or the ACL of the contender
-                before it does not let it read and watch.
+            RuntimeError: this task already holds a lock on the same path, or waits for one, through this
+                object (unless it is reentrant) or another object of the client: it would wait for itself.
+            LockLostError: this task already holds the lock, and has lost it.
+            NoAuthError: the ACL of the directory, or that of the contender before this one, lacks a
+                permission that this client needs.
             PacketTooLargeError: the directory has too many children to be listed.
             ZooKeeperError: the client is over.
 
         Leaving raises:
             LockLostError: the lock was lost while the block ran; the block was cancelled.
-            RuntimeError: another task left the block than the one that entered it. The lock is released.
+            RuntimeError: the block was left in another task than the one that entered it. The lock is
+                released.
 
         Cancellation: no znode is left behind at any point; the removal continues in the background.
         """
@@ -122,21 +123,22 @@ class Mutex(EnteredDirectly[Hold]):
         )
 
     async def contenders(self) -> list[Contender]:
-        """Return the contenders in order: the first one holds the lock, or is about to."""
+        """Return the contenders in order; the first one holds the lock, or is about to."""
         return await list_contenders(self._queue)
 
     async def revoke(self) -> bool:
         """Ask the holder to release the lock, as Curator's `Revoker` does.
 
-        A holder notices the request only if it waits for it: ours in `Hold.wait_revocation`, Curator's by
-        `makeRevocable`, kazoo's never. The request replaces the data of the holder's znode, so `contenders`
-        shows it instead of the holder's identifier from then on.
+        A holder notices the request only if it waits for one: our holders in `Hold.wait_revocation`,
+        Curator's by `makeRevocable`; kazoo's never do. The request replaces the data of the holder's znode,
+        so `contenders` shows it instead of the holder's identifier from then on.
 
         Returns:
             Whether there was a holder to ask.
 
         Raises:
-            NoAuthError: the ACL of the directory or of the holder's znode does not let this client.
+            NoAuthError: the ACL of the directory or of the holder's znode lacks a permission that this client
+                needs.
             ZooKeeperError: the client is over.
 
         Cancellation: the request may have been made, or may still be made.
@@ -153,7 +155,7 @@ class Mutex(EnteredDirectly[Hold]):
                 return False
             request = api.operations.set(join(queue.directory, contenders[0].name), REVOCATION)
             try:
-                # This name is never used again, so applying the write twice is the same as once.
+                # The znode's name is never used again, so it does no harm if the write is applied twice.
                 await api.submit(request, is_idempotent=True).wait()
             except NoNodeError:
                 continue  # it has released the lock, and another contender may hold it now

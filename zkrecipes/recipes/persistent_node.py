@@ -1,7 +1,7 @@
 """PersistentNode: one ephemeral znode that is created again in each new session and after each deletion.
 
-This is what users hold. `persistent_node_writer` writes the znode; `persistent_node_state` decides what it
-does.
+Contains the public class: `persistent_node_writer` writes the znode; `persistent_node_state` decides its next
+step.
 """
 
 from __future__ import annotations
@@ -27,19 +27,20 @@ __all__ = ["OnConflict", "PersistentNode"]
 class PersistentNode:
     """An ephemeral znode that exists for as long as the block runs, across sessions.
 
-    Entering waits until the znode exists and belongs to this block. Then a task of the client creates it
-    again whenever it disappears: in each new session after an expiry, and after a deletion. Leaving removes
-    it. Missing levels above it are created.
+    Entering waits until the znode exists and belongs to this block. A task of the client creates it again
+    whenever it disappears: in each new session, and after a deletion. Leaving removes it. Missing levels
+    above it are created.
 
     Args:
         client: the client whose sessions own the znode.
         path: the path of the znode.
-        data: the first data of the znode.
+        data: the initial data of the znode.
         on_conflict: what to do while another session holds the name, for example the old session of a
-            restarted pod. `"wait"`: wait until the znode is deleted, and log its owner and age. `"raise"`:
-            raise `NodeExistsError`. `"replace"`: delete it, unless it changes first. A znode that an earlier
-            session of this client left behind is always replaced. When the znode is created again later,
-            `"raise"` waits, and `"replace"` leaves the other znode in place for a second first.
+            restarted pod. `"wait"`: log the owner and age of the other znode, and wait until it is deleted.
+            `"raise"`: raise `NodeExistsError`. `"replace"`: delete the other znode, unless it changes first.
+            A znode that an earlier session of this client left behind is always replaced. When the znode must
+            be created again later, `"raise"` waits, and `"replace"` first leaves the other znode in place for
+            a second.
         acl: the ACL of the znode; it must give its owner READ. None: the client's default.
         container: whether to create the level above as a container if it is missing and the server has
             containers. The server removes a container, with its data and its ACL, after it has been empty for
@@ -55,7 +56,8 @@ class PersistentNode:
         ZooKeeperError: the server refused, or the client is over.
 
     Leaving removes the znode. It raises:
-        NoAuthError: the ACL of the level above does not permit it; the znode stays until its session ends.
+        NoAuthError: the ACL of the level above does not permit DELETE; the znode stays until its session
+            ends.
 
     Cancellation: no znode is left behind; the removal continues in the background.
     """

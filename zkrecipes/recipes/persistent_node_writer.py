@@ -57,12 +57,12 @@ logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 _RETRY_AFTER: Final = 1.0
 _RETRY_AFTER_MAX: Final = 30.0
 
-# By client: the czxids that its persistent nodes claim for their znodes. Two persistent nodes of
-# one client that want the same name have one session, so the owner does not distinguish them.
+# By client: the czxids that its persistent nodes claim for their znodes. Two persistent nodes of one client
+# with the same path share a session, so the owner does not distinguish them.
 _claimed: Final[WeakKeyDictionary[object, set[int]]] = WeakKeyDictionary()
 
-# By client: the czxids of znodes that were left and stay, because an ACL does not permit their removal. A
-# later block would wait for its own client's znode for as long as the session lives.
+# By client: the czxids of znodes whose block has ended, but whose removal an ACL does not permit. Without
+# this record, a later block would wait for its own client's znode for as long as the session lives.
 _undeletable: Final[WeakKeyDictionary[object, set[int]]] = WeakKeyDictionary()
 
 
@@ -77,7 +77,7 @@ class WriteProgress:
         self._changed = anyio.Event()
 
     def wrote(self, number: int) -> None:
-        """Release the callers that wait for the data of this number, or of a smaller one."""
+        """Release the callers that wait for the data with this number or a smaller one."""
         self._written = number
         self._notify()
 
@@ -98,7 +98,7 @@ class WriteProgress:
             raise copy.copy(self._end)
 
     async def wait_written(self, number: int) -> None:
-        """Wait until the data of this number, or newer ones, are written."""
+        """Wait until the data with this number, or newer data, are written."""
         while self._written < number:
             self.check_not_ended()
             if self._rejected is not None and number <= self._rejected[0]:
@@ -117,7 +117,7 @@ class ZnodeWriter:
     Args:
         client: the client whose sessions own the znode.
         path: the path of the znode.
-        data: the first data.
+        data: the initial data.
         on_conflict, acl, container: as for `PersistentNode`.
 
     Attributes:
@@ -150,7 +150,7 @@ class ZnodeWriter:
         self._waiting_for_change: anyio.CancelScope | None = None
 
     def want(self, data: bytes) -> int:
-        """Write these data next; return the number that `progress` counts them by."""
+        """Write these data next; return their number in `progress`."""
         wanted = DataVersion(next(self._numbers), data)
         self._known = replace(self._known, wanted=wanted)
         if self._waiting_for_change is not None:
@@ -171,7 +171,7 @@ class ZnodeWriter:
             raise
 
     async def remove(self) -> NoAuthError | None:
-        """Remove the znode, in a task of the client; return the refusal if an ACL does not permit it."""
+        """Remove the znode, in a task of the client; return the refusal if an ACL does not permit DELETE."""
         refusal = await clean_up(self._api, self._session, self._try_to_remove, what=self._path)
         if refusal is not None and self._known.czxid is not None:
             _undeletable.setdefault(self._api.root, set()).add(self._known.czxid)
@@ -206,7 +206,7 @@ class ZnodeWriter:
             self._known = self._known.after_refused_create(before)
             await make_directory(self._client, parent_of(self._path), container=self._container)
         except NoAuthError:
-            # ACLs are checked before anything is created; after any other error the znode may be there
+            # the server checks ACLs before it creates anything; after any other error the znode may exist
             self._known = self._known.after_refused_create(before)
             raise
         else:
@@ -231,7 +231,7 @@ class ZnodeWriter:
             elif error.is_transient:
                 raise
             if self._known.written is None:
-                raise  # an inherited znode: no data of ours could be wanted again
+                raise  # an inherited znode: no earlier data of ours exist to fall back to
             self._losses = 0
             self._known = self._known.after_rejection(data)
             self.progress.reject(data.number, error)
@@ -275,7 +275,7 @@ class ZnodeWriter:
         try:
             await self._client.delete(self._path, version=stat.version)
         except (NoNodeError, BadVersionError):
-            return  # gone, or changed since the look: the next create decides
+            return  # deleted or changed since the look: the next create decides
 
     async def _wait_for_name(self, stat: Stat, changed: OneShotWatch) -> None:
         if stat.czxid != self._known.reported:
@@ -293,7 +293,7 @@ class ZnodeWriter:
             self._known = self._known.before_next_create()
 
     async def _try_to_remove(self) -> None:
-        """Delete the znode if it is ours, never with a delete that is sent twice.
+        """Delete the znode if it is ours; never repeat a delete without a new look.
 
         In between, another client may have created a znode of the same name.
         """
@@ -320,7 +320,7 @@ class ZnodeWriter:
     # --- errors and knowledge ------------------------------------------------------------------------------
 
     async def _pause_after(self, error: ZooKeeperError) -> None:
-        """Wait until another try makes sense after an error.
+        """Wait until another try may succeed after an error.
 
         Raises:
             ZooKeeperError: the error, if the client is over or the first write was refused.
@@ -352,7 +352,7 @@ class ZnodeWriter:
             self.progress.wrote(known.written.number)
 
     def _learn(self, known: KnownState) -> None:
-        """Replace the picture, and claim our znode among the persistent nodes of the client."""
+        """Replace the known state, and claim our znode among the persistent nodes of the client."""
         claimed = _claimed.setdefault(self._api.root, set())
         if self._known.czxid is not None:
             claimed.discard(self._known.czxid)

@@ -35,8 +35,8 @@ class ReadWriteLock(EnteredByCalls):
         async with lock.write() as hold: ...
 
     First come, first served: a writer waits for all contenders that came before it, a reader for the writers
-    that came before it. So a stream of readers does not keep a writer out. Building it does no I/O, and tasks
-    may share it.
+    that came before it. So a stream of readers does not keep a writer out. Creating the object does no I/O,
+    and tasks may share it.
 
     Args:
         client: the client whose session holds the lock.
@@ -114,7 +114,8 @@ class ReadWriteLock(EnteredByCalls):
             RuntimeError: this task does not hold the write lock; or it is in a reentrant inner block, which
                 may rely on the write lock.
             LockLostError: the lock is lost.
-            NoAuthError: the directory's ACL no longer lets this client in; the lock is still a write lock.
+            NoAuthError: the directory's ACL lacks a permission that this client needs; the lock is still a
+                write lock.
 
         Cancellation: it is still a write lock, or already a read lock; leaving the block releases either.
         """

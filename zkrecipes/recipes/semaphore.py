@@ -38,15 +38,15 @@ class Semaphore(EnteredDirectly[Hold]):
         async with semaphore as hold:
             ...  # cancelled if the permit can no longer be proven; leaving raises LockLostError then
 
-    Building it does no I/O, and tasks may share it. A contender that asks for several permits gets them
-    together, and later contenders wait until then, so that it is not passed over for ever. Ask for all
-    permits that you need together: two contenders that each have one permit and want another wait for each
-    other. A task that has permits and asks for more gets a `RuntimeError`.
+    Creating the object does no I/O, and tasks may share it. A contender that asks for several permits gets
+    them together. Later contenders wait until then, so that it does not starve. Ask for all permits that you
+    need together: two contenders that each have one permit and want another wait for each other. A task that
+    has permits and asks for more gets a `RuntimeError`.
 
-    The contenders agree on the limit through the semaphore's znode, as kazoo's contenders do: the first one
-    writes it there, and one that has another limit is refused. `set_limit` changes it for all contenders,
-    including those that wait. A lower limit evicts no holder; no contender enters until enough permits are
-    free. Curator's layout stores no limit: give each contender the same one.
+    The contenders agree on the limit through the semaphore's znode, as kazoo's contenders do: the first
+    contender writes it there, and a contender with another limit is refused. `set_limit` changes it for all
+    contenders, including those that wait. A lower limit evicts no holder; no contender enters until enough
+    permits are free. Curator's layout stores no limit: give each contender the same one.
 
     With `limit=None` the semaphore takes the stored limit when it is first entered.
 
@@ -84,7 +84,7 @@ class Semaphore(EnteredDirectly[Hold]):
         self.identifier: str = check_identifier(identifier)
         chosen = choose_layout(layout, SEMAPHORES)
         if path == "/" and chosen.has_limit:
-            # the queue's directory would be a child of it, and count as a permit for ever
+            # the queue's directory would be a child of the permits' directory, and always count as a permit
             raise ValueError(
                 "path must not be '/' in kazoo's layout, which needs a second directory beside it"
             )
@@ -96,7 +96,7 @@ class Semaphore(EnteredDirectly[Hold]):
 
     @property
     def limit(self) -> int | None:
-        """The number of permits, as this object has last seen it; None if it has not seen it yet."""
+        """The number of permits, as last seen by this object; None before that."""
         return self._limit_state.limit
 
     @takes_wait
@@ -105,9 +105,8 @@ class Semaphore(EnteredDirectly[Hold]):
 
         For one permit `async with semaphore as hold` is the same.
 
-        `hold` is like a mutex's. Its fencing token orders the entries and does not exclude: other holders,
-        with lower and with higher tokens, are inside at the same time. The loss of one permit is the loss of
-        all.
+        `hold` is like a mutex's, except that its fencing token only orders the entries: other holders, with
+        lower and with higher tokens, are inside at the same time. The loss of one permit is the loss of all.
 
         Args:
             permits: how many to take: all of them or none.
@@ -123,9 +122,9 @@ class Semaphore(EnteredDirectly[Hold]):
             AcquireTimeoutError: `wait` seconds were not enough.
             ValueError: the contenders have agreed on another limit, or on a new one that is below `permits`;
                 or no limit is stored, with `limit=None`.
-            RuntimeError: this task already has permits of this semaphore, through any object of the client:
-                it must ask for all of them together.
-            NoAuthError: an ACL does not let this client in.
+            RuntimeError: this task already has permits of this semaphore, through this or another object of
+                the client: it must ask for all of them together.
+            NoAuthError: an ACL lacks a permission that this client needs.
             PacketTooLargeError: there are too many children to be listed.
             ConnectionLossError: the connection was lost repeatedly, and there are hundreds of permits:
                 usually more than the server accepts in one transaction.
@@ -156,8 +155,8 @@ class Semaphore(EnteredDirectly[Hold]):
         """Change the limit for all contenders, including those that wait. A lower limit evicts no holder.
 
         Raises:
-            ValueError: it is below 1; or the layout is Curator's, which stores no limit.
-            NoAuthError: the znode's ACL does not let this client write.
+            ValueError: `limit` is below 1; or the layout is Curator's, which stores no limit.
+            NoAuthError: the znode's ACL does not permit WRITE.
         """
         check_count("limit", limit)
         if not self._pool.layout.has_limit:

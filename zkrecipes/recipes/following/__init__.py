@@ -1,1 +1,1 @@
-"""The parts with which recipes follow changing znodes, and give the newest state to their readers."""
+"""The parts of recipes that follow changing znodes and give the newest state to readers."""

@@ -44,10 +44,10 @@ class LatestValue(Generic[T]):
         return LatestReader(self)
 
     async def wait_newer(self, number: int) -> T:
-        """Wait for a value that is newer than the value of this number.
+        """Wait for a value that is newer than the value with this number.
 
         Raises:
-            Exception: the error that `fail` was given.
+            Exception: the error passed to `fail`.
         """
         await anyio.lowlevel.checkpoint()
         while self.number <= number:

@@ -24,7 +24,7 @@ __all__ = ["Snapshot", "SnapshotDict"]
 V = TypeVar("V")
 
 _BUCKET_SIZE: Final = 512
-"""The average number of entries in a bucket, above which a bucket is added. At 200,000 entries, one change
+"""The average number of entries in a bucket above which a bucket is added. At 200,000 entries, one change
 then
 copies about 500 entries and 400 pointers."""
 
@@ -33,7 +33,7 @@ def _index_in(buckets: Sequence[object], key: str) -> int:
     """Return the index of the bucket for a key.
 
     Buckets are added one at a time (linear hashing: W. Litwin, VLDB 1980), so that no insertion has to move
-    more than the entries of one bucket. Buckets that were not split yet use one bit of the hash less.
+    more than the entries of one bucket. Buckets not yet split use one bit of the hash less.
     """
     count = len(buckets)
     base = 1 << (count.bit_length() - 1)
@@ -67,8 +67,8 @@ class Snapshot(Mapping[str, V]):
         """Compare with an older snapshot, by the identity of the values.
 
         Returns:
-            For each key whose value is another object: the key, its old value and its new value; None stands
-            for a missing key. The iterator works lazily, so a caller may pause between two items.
+            Yields, for each key whose value is another object, the key, its old value and its new value; None
+            stands for a missing key. The iterator works lazily, so a caller may pause between two items.
         """
         if len(self._buckets) == len(old._buckets):
             for before, now in zip(old._buckets, self._buckets, strict=True):

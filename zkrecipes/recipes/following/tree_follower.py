@@ -4,7 +4,7 @@ It uses one-shot watches, which every server has. All watches of a session end w
 reads everything again, after a `sync`, so that no view is older than the one before. A view is complete:
 every znode that was found is read before the view is published.
 
-The cost of a change does not depend on the size of the tree: views share what is the same (`snapshots`). The
+The cost of a change does not depend on the size of the tree: views share their equal parts (`snapshots`). The
 first look at a large tree reads some znodes at a time (`windowed`), so that the loop is not blocked for long.
 """
 
@@ -50,7 +50,7 @@ class _Reads(NamedTuple):
 
 @final
 class TreeFollower:
-    """Follows a tree for as long as `run` runs.
+    """A follower of one tree, for as long as `run` runs.
 
     Args:
         client: the client whose session watches.
@@ -130,7 +130,7 @@ class TreeFollower:
         return _Reads(node, children)
 
     async def _take(self, path: str, reads: _Reads, changed: ChangedPaths) -> list[str]:
-        """Take the replies about one znode; return the paths to read next: its own after an error."""
+        """Take the replies about one znode; return the paths to read next (after an error, the same path)."""
         try:
             return await self._take_replies(path, reads, changed)
         except ZooKeeperError as error:
@@ -158,7 +158,7 @@ class TreeFollower:
         return []
 
     async def _has_appeared(self, changed: ChangedPaths) -> bool:
-        """Whether the root, which was missing, exists now; if not, a watch waits for its creation."""
+        """Whether the root, which was missing, exists now; if not, a watch reports its creation."""
         exists = self._api.operations.exists(self._root, watch=True)
         return await self._api.submit(exists, watcher=changed).wait() is not None
 
@@ -185,8 +185,8 @@ class TreeFollower:
     def _is_known(self, path: str) -> bool:
         """Whether a znode is still followed.
 
-        It is not if it disappeared from its parent's list in the same round. If it exists again since, the
-        parent's watch has fired.
+        A znode that disappeared from its parent's list in the same round is not followed. If it was created
+        again since, the parent's watch has fired.
         """
         if path == ROOT:
             self._children.setdefault(ROOT, _NO_CHILDREN)

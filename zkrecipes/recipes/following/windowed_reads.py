@@ -12,9 +12,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 WINDOW: Final = 400
-"""The number of items in flight: it fills a connection with a round trip of 20 ms at 20,000 replies a second,
-and
-takes about 10 ms of the loop's time."""
+"""The number of items in flight.
+
+It fills a connection with a round trip of 20 ms at 20,000 replies a second. Processing that many replies
+takes about 10 ms of the loop's time.
+"""
 
 
 async def ask_each(

@@ -1,6 +1,6 @@
 """The objects that a user enters: the result of `acquire()`, and a recipe object itself.
 
-Both are small handles. A `SingleUse` does the work of one acquisition, and users never see it.
+Both are small handles. A `SingleUse`, which users never see, does the work of one acquisition.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class AcquisitionHandle(Generic[H]):
     if not TYPE_CHECKING:  # without this method, a type checker reports that it cannot be awaited
 
         def __await__(self) -> NoReturn:
-            self._is_entered = True  # reported here, so `__del__` need not
+            self._is_entered = True  # this error reports it, so `__del__` does not warn
             raise TypeError(f"{self._use.what} must be entered, not awaited: `async with … as hold:`")
 
     def __del__(self) -> None:
@@ -62,10 +62,10 @@ class Acquisition(AcquisitionHandle[Hold]):
 
 
 def take_over(acquisition: AcquisitionHandle[H]) -> SingleUse[H]:
-    """Return the use behind an acquisition, which counts as entered from now on.
+    """Return the use of an acquisition, and count the acquisition as entered.
 
     Raises:
-        RuntimeError: it was entered before.
+        RuntimeError: the acquisition was entered before.
     """
     use = acquisition._use  # noqa: SLF001 - of this module's class
     if acquisition._is_entered:  # noqa: SLF001
@@ -77,12 +77,12 @@ def take_over(acquisition: AcquisitionHandle[H]) -> SingleUse[H]:
 class EnteredDirectly(ABC, Generic[H]):
     """A recipe object that is entered itself: `async with mutex as hold`.
 
-    The end of such a block names only the object. Several tasks may share the object, and one task may be in
-    several nested blocks of it: each task leaves the block that it entered last.
+    `__aexit__` receives only the object, which several tasks may share, and in which one task may have
+    several nested blocks: each task leaves the block that it entered last.
     """
 
     def __init__(self) -> None:
-        # The object can leave these uses, so it keeps them alive.
+        # These uses can be left through the object, so it keeps them alive.
         self._uses: list[SingleUse[H]] = []
 
     @abstractmethod
@@ -111,7 +111,7 @@ class EnteredDirectly(ABC, Generic[H]):
         await use.exit(error)
 
     def _last_use(self) -> SingleUse[H]:
-        """Return the last use of the calling task; else one whose task has ended; else another task's."""
+        """Return the last use of the calling task; otherwise one whose task has ended; otherwise any."""
         for use in reversed(self._uses):
             if use.task.is_current:
                 return use
@@ -122,10 +122,10 @@ class EnteredDirectly(ABC, Generic[H]):
 
 
 class EnteredByCalls:
-    """A recipe object whose calls are entered, and not the object itself. Entering it is an error."""
+    """A recipe object that cannot be entered itself; users enter the results of its calls."""
 
     _calls: str
-    """The calls to enter, for the error."""
+    """The calls whose results users enter, for the error message."""
 
     if not TYPE_CHECKING:  # without these methods, a type checker reports that it cannot be entered
 

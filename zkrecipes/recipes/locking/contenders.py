@@ -1,4 +1,4 @@
-"""The contenders of a lock or an election, as any client can read them, and the check of their arguments."""
+"""The contenders of a lock or an election, as any client can read them, and checks of their arguments."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class Contender:
 
 @final
 class Holder(NamedTuple):
-    """The contender that came first when another contender gave up."""
+    """The first contender in the queue when another contender gave up."""
 
     path: str
     identifier: str | None
-    """None if it could not be read."""
+    """The first contender's identifier; None if it could not be read."""
 
 
 async def list_contenders(queue: LockQueue) -> list[Contender]:
@@ -112,8 +112,8 @@ def check_identifier(identifier: str | None) -> str:
     """Return the identifier of a contender: by default the host name and the process id.
 
     Raises:
-        TypeError: it is not a string.
-        ValueError: it cannot be encoded in UTF-8.
+        TypeError: `identifier` is not a string.
+        ValueError: `identifier` cannot be encoded in UTF-8.
     """
     if identifier is None:
         return f"{socket.gethostname()}:{os.getpid()}"
@@ -126,7 +126,7 @@ def check_identifier(identifier: str | None) -> str:
 def check_contender(
     client: Client, path: str, data: bytes, acl: Sequence[ACL] | None
 ) -> Sequence[ACL] | None:
-    """Return `acl` if contenders with this ACL and this data can be created and can prove a hold.
+    """Return `acl` if a contender with this ACL and data can be created and can prove its hold.
 
     Raises:
         TypeError: the data is not bytes.

@@ -1,4 +1,4 @@
-"""A transaction that is applied only if the znodes of its holds exist."""
+"""A transaction that is applied only while the znodes of its holds exist."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def guarded_transaction(
     """Collect operations, as `Client.transaction`, after a check of each of `paths`.
 
     Args:
-        client: a client that sees all of them.
+        client: a client whose chroot contains all of `paths`.
         paths: the znodes of the holds.
         make_loss: makes the error for a znode that does not exist.
 

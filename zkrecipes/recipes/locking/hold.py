@@ -22,7 +22,7 @@ from zkrecipes.recipes.locking.hold_block import HoldBlock
 __all__ = ["REVOCATION", "Hold", "confirm_all"]
 
 REVOCATION: Final = b"__REVOKE__"
-"""Written into a holder's znode, this data asks it to release the lock (Curator 5.4: `LockInternals`)."""
+"""The data that, once in its znode, asks a holder to release the lock (Curator 5.4: `LockInternals`)."""
 
 
 @final
@@ -50,7 +50,8 @@ class Hold:
         self.client = client
         self.path = path
         self.fencing_token = token
-        self._block = block  # and not only its guard: the block of a hold in use is not forgotten
+        # The block and not only its guard: while the hold is in use, its block does not count as forgotten.
+        self._block = block
         self._guard = block.guard
         self._lost = lost
         self._also = also
@@ -68,12 +69,13 @@ class Hold:
     def remaining(self) -> float:
         """Return for how many more seconds the hold is proven; 0 if it is lost.
 
-        The block is cancelled an eighth of the session timeout earlier, and has that time to clean up.
+        The client cancels the block an eighth of the session timeout earlier, so the block has that time to
+        clean up.
         """
         return max(0.0, self.valid_until - anyio.current_time())
 
     def check(self) -> None:
-        """Raise if the hold is not valid, without waiting: for code that cancellation does not reach.
+        """Raise if the hold is not valid; do not wait. For code that cancellation does not reach.
 
         While a cancelled block cleans up, the hold remains valid for an eighth of the session timeout.
         A thread calls it through `anyio.from_thread.run_sync`.
@@ -87,7 +89,7 @@ class Hold:
             raise self._lost(self.path, reason=reason)
 
     async def confirm(self) -> None:
-        """Get one proof now, by a transaction that is sent after this call and finds the hold's znode.
+        """Prove the hold once now, by a transaction that is sent after this call and finds the hold's znode.
 
         Raises:
             HoldLostError: as `check`.
@@ -133,9 +135,9 @@ class Hold:
 
     @async_block("hold.transaction()", "tx")
     async def transaction(self) -> AsyncIterator[Transaction]:
-        """Open a transaction, as `Client.transaction`, that is applied only if the hold's znode exists then.
+        """Open a transaction, as `Client.transaction`, that is applied only if the hold's znode still exists.
 
-        So a write into ZooKeeper fails as a whole if the holder was replaced without noticing it.
+        So a write into ZooKeeper fails as a whole if the holder has been replaced without noticing it.
 
         Raises:
             HoldLostError: the znode does not exist, and nothing was applied.
@@ -155,7 +157,7 @@ class Hold:
 
 
 async def confirm_all(holds: Sequence[Hold]) -> None:
-    """Get one proof of each hold now; all checks are submitted before the first is awaited.
+    """Prove each hold once now; all checks are submitted before the first is awaited.
 
     Raises:
         HoldLostError: the first hold that is lost.

@@ -2,7 +2,7 @@
 
 While the block runs, transactions prove that the session and the hold's own znode live
 (`protocol/hold_proof.py`); the guard's cancel scope cancels the block before the proof runs out. On leaving,
-`HoldBlock` decides what the loss of the hold makes of the block's outcome.
+`HoldBlock` combines the block's outcome with the loss of the hold.
 
 The trap: a block that ends with no checkpoint after the loss is not cancelled, and its scope caught nothing.
 So the guard's own record of the loss decides, and not the scope.
@@ -41,16 +41,16 @@ class HoldBlock:
     | ended, or cancelled by the loss | lost | the loss |
     | raised | valid until then | the block's error, bare |
     | raised | lost | the loss, with the block's error as its cause |
-    | cancelled from outside | either | the cancellation, untouched; a loss is logged |
+    | cancelled from outside | either | the cancellation, unchanged; a loss is logged |
 
     The same is true of inner blocks of the same task under the same hold, except that a cancellation by the
     loss continues to the outermost block, and leaves that block as the loss.
 
-    If another task leaves the block, a loss could not have cancelled it. The block is left all the same, and
-    the outcome names the remedy.
+    If another task leaves the block, a loss could not have cancelled the block's work. The hold is released
+    nevertheless, and the outcome names the remedy.
 
-    Each object that can leave the block or proves it (a use, a hold) refers to this object. If none refers
-    to it any more, the block was forgotten.
+    Each object that can leave the block or check its hold (a use, a hold) refers to this object. Once no
+    object refers to it, the block is forgotten.
 
     Args:
         guard: the hold's proof.
@@ -72,21 +72,21 @@ class HoldBlock:
     def enter(self, task: CallingTask) -> None:
         """Begin the block in `task`, the calling task.
 
-        There must be no checkpoint between the proof and this call.
+        No checkpoint is allowed between the proof and this call.
         """
         self._task = task
         self.guard.scope.__enter__()
-        # The task may end within the block, if the program leaves the block in another task. From then on
-        # there is nothing to cancel, but the znode and the proof must stay.
+        # The task may end within the block, if the program leaves the block in another task. After that there
+        # is no work to cancel, but the znode and the proof must stay.
         self._unfollow = self._task.call_at_end(self.guard.drop_scope, self.guard.scope)
 
     def when_forgotten(self, func: Callable[[], object]) -> None:
-        """Call `func`, in any thread, when nothing refers to the block any more and it was never left."""
+        """Call `func`, in any thread, once no object refers to the block, unless it was left before."""
         self._forgotten = weakref.finalize(self, func)
         self._forgotten.atexit = False
 
     def exit(self, error: BaseException | None) -> BaseException | None:
-        """End the block, which has ended with `error`, and return the outcome to raise, or None."""
+        """Leave the block, which ended with `error` (None: without); return the outcome to raise, or None."""
         reason = self.guard.end_reason()
         self._unfollow()
         if self._forgotten is not None:
@@ -112,7 +112,7 @@ class HoldBlock:
             self._task.leave_scope(scope)
 
     def exit_inner(self, error: BaseException | None) -> BaseException | None:
-        """End an inner block, and return the outcome to raise, or None."""
+        """Leave an inner block; return the outcome to raise, or None."""
         # If an outer block was left first, it has released the guard.
         return self._outcome(self.guard.end_reason() or self.guard.loss_reason(), error)
 
@@ -122,7 +122,7 @@ class HoldBlock:
         if outcome is not None and not isinstance(outcome, Exception):
             # cancelled from outside, or the program ends; the loss was logged when it happened
             return outcome
-        if outcome is None or outcome is not self._loss:  # otherwise it comes from an inner block
+        if outcome is None or outcome is not self._loss:  # otherwise an inner block has raised it
             self._loss = self._new_loss(reason, outcome)
         return self._loss
 
@@ -135,7 +135,7 @@ class HoldBlock:
 
 
 def _outcome_elsewhere(what: str, loss: ZooKeeperError | None, error: BaseException | None) -> BaseException:
-    """Return the outcome of a block that another task has left than the one that entered it.
+    """Return the outcome of a block that was left in another task than the one that entered it.
 
     Args:
         what: the name of the recipe object in messages.
@@ -147,7 +147,7 @@ def _outcome_elsewhere(what: str, loss: ZooKeeperError | None, error: BaseExcept
         f"the body. It is released now. {_REMEDY}"
     )
     if error is not None and not isinstance(error, Exception):
-        logger.warning("%s", remedy)  # a cancellation, or the close of a generator, must pass untouched
+        logger.warning("%s", remedy)  # a cancellation, or the closing of a generator, must pass unchanged
         return error
     outcome = loss or error
     if outcome is None:

@@ -47,8 +47,8 @@ class ForeignContenders:
     Attributes:
         library: the library, for the log.
         tag: the text directly before the sequence number.
-        pattern: matches a whole name; its first group is the sequence number. It is strict: our contenders
-            must not wait for a znode that only resembles one of these.
+        pattern: matches a whole name; its first group is the sequence number. The pattern is strict: our
+            contenders must not wait for a znode that only resembles one of these.
     """
 
     library: str
@@ -67,9 +67,9 @@ class LockLayout:
         tag: the text directly before the sequence number.
         blocked_by: the tags of the contenders that block this one if they came first.
         known_tags: every tag of the recipe; a name without one is not a contender's.
-        is_container: whether the directory is a container, if the server has containers: the server removes
-            it some time after its last child. Curator's recipes create containers. kazoo's locks would break,
-            because they remember that they have created the directory.
+        is_container: whether the directory is a container, if the server has containers; the server removes a
+            container some time after its last child. Only Curator's layouts use containers: kazoo's locks
+            remember that they have created the directory, and would break if the server removed it.
         foreign: contenders of other libraries. Ours wait for them, although they may not wait for ours.
     """
 
@@ -98,7 +98,7 @@ class LockLayout:
         return None
 
     def foreign_and_sequence_of(self, name: str) -> tuple[ForeignContenders, int] | None:
-        """Return the kind and the sequence number of another library's contender, or None."""
+        """Return the entry and the sequence number of another library's contender, or None."""
         for foreign in self.foreign:
             found = foreign.pattern.fullmatch(name)
             if found is not None:
@@ -113,12 +113,12 @@ class SemaphoreLayout:
 
     Attributes:
         name: the value of `layout=`.
-        permits_suffix: appended to the semaphore's path, it gives the directory of the permits.
-        queue_suffix: appended to the semaphore's path, it gives the directory of the queue.
+        permits_suffix: the suffix that turns the semaphore's path into the directory of the permits.
+        queue_suffix: the suffix that turns the semaphore's path into the directory of the queue.
         queue_layout: the layout of the queue.
         name_format: a permit's name, as in `LockLayout`.
         pattern: matches the whole name of a permit, including those that the other library has created.
-        is_sequential: whether the server appends a sequence number to it.
+        is_sequential: whether the server appends a sequence number to a permit's name.
         has_limit: whether the permits' directory holds the limit, as ASCII digits.
     """
 
@@ -224,7 +224,7 @@ def choose_layout(name: str, layouts: Mapping[str, L]) -> L:
     """Return the layout with that name.
 
     Raises:
-        ValueError: there is no such layout.
+        ValueError: no layout has that name.
     """
     try:
         return layouts[name]

@@ -1,4 +1,4 @@
-"""One use of a lock or a leadership: from the queue to the hold and back.
+"""One use of a lock or a leadership, from the queue to the hold and its release.
 
 A recipe states where to queue up (`LockQueue`) and which error reports the loss of the hold; everything else
 is the same for mutexes, read-write locks and elections.
@@ -32,14 +32,14 @@ class LockUse(GuardedUse[Hold]):
         lost: the error for the loss of the hold.
         wait: the limit of the wait, in seconds; 0 for one try, None for no limit.
         what: the name of the recipe object in messages.
-        recipe: an object that all uses of one recipe object share, and that does not keep the latter alive.
-        reentrant: whether a task that is inside through the same recipe object enters again immediately,
-            under the same hold.
+        recipe: an object shared by all uses of one recipe object; it does not keep the recipe object alive.
+        reentrant: whether a task that is already inside through the same recipe object enters again
+            immediately, under the same hold.
 
     Attributes:
         queue: the queue of the contender, which `switch_to` changes.
         recipe: the same as the argument.
-        hold: the hold, once it was entered.
+        hold: the hold, once the block was entered.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class LockUse(GuardedUse[Hold]):
                 guard = self._api.guard(node.path, node.session, made=node.creation)
                 if await wait_proven(guard, node.path):
                     return guard
-            # The session ended, or another client deleted the znode, or it is about to go: queue up again.
+            # The session ended, or the znode was deleted or is about to be: queue up again.
             refusal = await node.leave()
             if refusal is not None:
                 raise refusal  # otherwise this client would wait for its own znode
@@ -103,7 +103,7 @@ class LockUse(GuardedUse[Hold]):
 
         Raises:
             RuntimeError: this use is not reentrant, or the task entered the path through another object; or
-                the outer block shares the lock with other holders, and this use would exclude them.
+                the outer block shares the lock with other holders, whom this use would exclude.
         """
         use = outer.use
         if not (self._reentrant and isinstance(use, LockUse) and use.recipe is self.recipe):
@@ -133,7 +133,7 @@ class LockUse(GuardedUse[Hold]):
         return None if self._outer is not None else await super().release(outcome)
 
     async def switch_to(self, queue: LockQueue) -> None:
-        """Replace the contender's znode by one of another layout, so that no contender gets in between.
+        """Replace the contender's znode by one of another layout; no contender can enter in between.
 
         Raises:
             HoldLostError: the hold is lost.
@@ -150,10 +150,10 @@ class LockUse(GuardedUse[Hold]):
 
 
 async def wait_proven(guard: Guard, path: str) -> bool:
-    """Wait until the hold is proven for the first time; return False if its znode was deleted or will end.
+    """Wait for the first proof of the hold; return False if its znode was deleted or is about to be.
 
     Args:
-        guard: the guard of the hold. It is released if the wait is cancelled.
+        guard: the guard of the hold. This function releases it if the wait is cancelled.
         path: the hold's znode, for the message.
 
     Raises:

@@ -2,9 +2,8 @@
 
 The problem: two contenders that count the permits at the same time could both take the last one. The trick:
 only the first contender in the queue counts, and the transaction that creates its permits also removes its
-znode from the queue. The consequences: no other contender took permits between the count and the
-transaction, because the contender was still first; and the next contender sees the new permits when its turn
-comes.
+znode from the queue. The consequences: no other contender took permits between the count and the transaction,
+because the contender was still first; and the next contender sees the new permits when its turn comes.
 """
 
 from __future__ import annotations
@@ -45,13 +44,13 @@ _PERMIT_OVERHEAD: Final = 100
 
 @final
 class PoolState(NamedTuple):
-    """The state of a pool at one moment.
+    """The state of a pool at one time.
 
     Attributes:
         taken: how many permits were taken, by all contenders together.
         limit: the limit in the directory, or None if it holds none.
-        version: the version of the directory's data if that may hold the limit, so that a changed limit is
-            noticed.
+        version: the version of the directory's data if the data may hold the limit, so that a change of the
+            limit is noticed.
     """
 
     taken: int
@@ -75,7 +74,7 @@ class PermitPool(NamedTuple):
     async def agree_on_limit(self, limit: int | None) -> int | None:
         """Return the limit in the directory; write `limit` first if the directory holds no limit.
 
-        Text that is not a number stays, and the result is `limit`, as for kazoo.
+        Data that are not a number stay unchanged, and the result is `limit`, as in kazoo.
 
         Args:
             limit: None to write nothing; then the result is None if the directory holds no limit.
@@ -109,8 +108,9 @@ class PermitPool(NamedTuple):
     async def create_directory(self, limit: int) -> None:
         """Create the directory if it is missing.
 
-        A directory that holds the limit is not a container, because the server would remove the limit with
-        it. Neither is the queue's directory beside it, which kazoo's clients do not create again.
+        A directory that stores the limit is not a container, because the server would remove the limit with
+        the container. The queue's directory beside it is not a container either, because kazoo's clients do
+        not create it again.
         """
         # other contenders create and remove it as well
         with suppress(NodeExistsError, NoNodeError):
@@ -139,7 +139,7 @@ class PermitPool(NamedTuple):
                 await retries.wait_after(error)
 
     async def read_state(self, changed: ChangedPaths | None = None) -> PoolState:
-        """Count the taken permits; if `changed` is given, it is notified of later changes.
+        """Count the taken permits; if `changed` is given, notify it of later changes.
 
         Raises:
             NoNodeError: the directory does not exist.
@@ -198,7 +198,7 @@ class Permits:
             state: the state of the pool, which has enough free permits.
 
         Raises:
-            ConnectionLossError: the connection was lost repeatedly, and the permits are many.
+            ConnectionLossError: the connection was lost repeatedly, and the number of permits is large.
             ZooKeeperError: the permits cannot be created, or the client is over.
 
         Cancellation: the permits may exist; call `leave`.
@@ -240,7 +240,9 @@ class Permits:
         return True
 
     async def leave(self) -> NoAuthError | None:
-        """Remove the znodes, whatever is known of them. Shielded and bounded, as `QueueNode.leave`.
+        """Remove the znodes if they exist or may exist.
+
+        The wait is shielded and bounded, as in `QueueNode.leave`.
 
         Returns:
             The server's refusal, as `QueueNode.leave`.
@@ -258,7 +260,7 @@ class Permits:
         )
 
     async def _settle(self, node: QueueNode, error: ZooKeeperError) -> bool:
-        """Find out whether the permits were created, after an error that leaves it open."""
+        """Return whether the permits were created, after an error that does not show it."""
         is_taken = await self._adopt(node)
         if not is_taken and isinstance(error, ConnectionLossError):
             self._losses += 1
@@ -267,7 +269,7 @@ class Permits:
         return is_taken
 
     async def _adopt(self, node: QueueNode) -> bool:
-        """Look for the permits: the transaction created all of them or none. Return whether they exist."""
+        """Look for the permits, of which the transaction created all or none; return whether they exist."""
         pool, api = self._pool, self._api
         prefixes = tuple(map(pool.layout.prefix, self._guids))
         names = await pool.retry(partial(api.read_caught_up, api.operations.get_children(pool.directory)))

@@ -4,7 +4,7 @@ The problem: if the reply to a create is lost, the client does not know whether 
 that no client knows of would block the queue for as long as the session lives. The trick: each try creates a
 znode with a fresh GUID in its name, so a later list of the directory settles the question, and a delete by
 that name can never hit another contender's znode. The consequences: `enqueue` may be repeated until its
-outcome is known, and `leave` may be called whatever is known of the znode.
+outcome is known, and `leave` may be called even if it is unknown whether the znode exists.
 
 The contender with the lowest sequence number goes first; each other one watches the last one before it that
 blocks it (`queue_order.py`).
@@ -42,15 +42,15 @@ from zkrecipes.recipes.znodes.unexpected_children import log_unexpected_children
 __all__ = ["LockQueue", "QueueNode", "is_write_too_large"]
 
 _SHORT_QUEUE: Final = 64
-"""Contenders. In a queue of at most this length, a list is requested even if it may not be needed."""
+"""The number of contenders up to which a list is requested even if it may not be needed."""
 _READ: Final = int(Perms.READ)
-"""As an int: operators of flags are Python functions, and slower."""
+"""An int, because operators of flags are Python functions and therefore slower."""
 _ALWAYS_ACCEPTED: Final = 2**16
-"""Bytes; no server's `jute.maxbuffer` refuses a request of this size."""
+"""A number of bytes; no server's `jute.maxbuffer` refuses a request of this size."""
 
 
 def is_write_too_large(size: int, losses: int) -> bool:
-    """Whether this many lost connections in a row are due to the size of a write, and not to the network.
+    """Whether the size of a write, and not the network, explains this many lost connections in a row.
 
     A server that receives more than it accepts does not answer: it closes the connection.
     """
@@ -81,7 +81,7 @@ class QueueNode:
         session: the session that owns the znode.
         creation: the request that created the znode, if its reply can help to prove the hold.
         first: the path of the first contender in the queue, as last seen; empty before the first list.
-        watched: the contender that was watched last: its path and what was read.
+        watched: the contender that was watched last: its path and the result of the read.
         is_blocked: for one try, whether another contender came first and blocks this one.
 
     Args:
@@ -153,7 +153,7 @@ class QueueNode:
             except ZooKeeperError as error:
                 await retries.wait_after(error)
             if self.session.state.is_final:
-                return False  # what was read is of the next session; our znode ended with the previous one
+                return False  # the read was in the next session; our znode ended with the previous one
         return False
 
     async def _wait_for_departure(self, predecessor: str) -> None:
@@ -162,7 +162,8 @@ class QueueNode:
         async with api.read_when_changed(partial(share_list, api, queue.directory, queue.layout)) as listed:
             path = join(queue.directory, predecessor)
             watch = api.submit(api.operations.get(path, watch=True), watcher=listed)
-            # The first contender may have left already: then this list comes with the answer that says so.
+            # The first contender may have left already; then this list arrives with the answer that reports
+            # it.
             listing = self._submit_list() if path == self.first and self._is_queue_short else None
             try:
                 self.watched = (path, await watch.wait())
@@ -177,7 +178,7 @@ class QueueNode:
         return self._api.submit(list_in_order(self._api, self._queue.directory, self._queue.layout))
 
     def _note_order(self, order: QueueOrder) -> None:
-        """Remember what this contender needs of the queue's order."""
+        """Keep the parts of the queue's order that this contender needs."""
         queue, own_name = self._queue, name_of(self.path)
         self._is_queue_short = len(order) <= _SHORT_QUEUE
         first = order.first()
@@ -206,9 +207,10 @@ class QueueNode:
             on_switched: called when the new znode has replaced the old one, before the old one is removed.
 
         Returns:
-            False if the place in the queue is lost: the session is over, or the directory does not exist.
+            False if the place in the queue is lost, because the session is over or the directory does not
+            exist.
 
-        Cancellation: the znode was replaced or it was not; `leave` removes both.
+        Cancellation: the znode may have been replaced or not; `leave` removes both znodes.
         """
         sequence = name_of(self.path).removeprefix(self._queue.layout.prefix(self._guid))
         self._replacement = join(queue.directory, queue.layout.prefix(self._guid) + sequence)
@@ -223,11 +225,13 @@ class QueueNode:
         return True
 
     async def leave(self) -> NoAuthError | None:
-        """Remove the znode, whatever is known of it. Shielded and bounded; continues in the background.
+        """Remove the znode if it exists or may exist.
+
+        The wait is shielded and bounded; the removal continues in the background.
 
         Returns:
             The server's refusal, if the directory does not permit DELETE: the znode stays until its session
-            ends. Raise it unless there is another error already; it is logged.
+            ends. The caller raises it unless there is another error already; it is logged.
 
         Cancellation: the removal continues until it is done, or until the session ends and the znode with it.
         """
@@ -245,16 +249,16 @@ class QueueNode:
         return bool(self._guid)
 
     def mark_removed(self) -> None:
-        """Note that the znode was removed, so that `leave` does nothing."""
+        """Record that the znode was removed, so that `leave` does nothing."""
         self._guid = self.path = self._replaced = self._replacement = ""
 
     async def _try_to_enqueue(self) -> bool:
         """Take one step towards a znode in a queue that was read; return False if there is no znode yet.
 
-        After an error this object knows which step is missing, and the next call continues there.
+        After an error, the next call continues with the step that failed.
         """
         if self.session is not self._api.session:
-            self.mark_removed()  # the znode, if there was one, ended with its session
+            self.mark_removed()  # the znode, if it existed, ended with its session
         try:
             if self.path:
                 self._note_first_order(await self._submit_list().wait())
@@ -340,7 +344,8 @@ class QueueNode:
                 self.path, self.token = path, stat.czxid
                 self._note_first_order(QueueOrder(children, queue.layout))
                 return True
-            # It ends with its session. Its name is ours alone, so removing it now harms no other client.
+            # It ends with its session. No other client uses its name, so removing it now harms no other
+            # client.
             await remove(api, api.session, queue.directory, names=[name])
         self.mark_removed()
         return False
@@ -353,7 +358,7 @@ class QueueNode:
             try:
                 await self._api.submit(operation).wait()
             except NodeExistsError:
-                return True  # created by an earlier try whose reply was lost: the GUID is ours alone
+                return True  # created by an earlier try whose reply was lost: the GUID is ours
             except (NoNodeError, SessionExpiredError):
                 return False
             except ZooKeeperError as error:

@@ -1,8 +1,8 @@
-"""Lists of a queue's directory, each sent once for all tasks of a client that ask for it at the same time.
+"""Lists of a queue's directory, each requested once for all tasks of a client that need it at the same time.
 
 When a writer leaves, each reader behind it asks for the list: they share one request, one reply and one
-`QueueOrder`. A task may join a list only until it is sent, because a list that is on its way may miss the
-change that woke the task.
+`QueueOrder`. A task may join a list only until it is sent, because a list already sent may miss the change
+that woke the task.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from zkrecipes.recipes.locking.queue_order import QueueOrder
 
 __all__ = ["SharedListing", "list_in_order", "share_list"]
 
-# By client, then by directory and layout. A list lives as long as a task waits for it.
+# By client, then by directory and layout. A list exists as long as a task waits for it.
 _shared: Final[WeakKeyDictionary[object, WeakValueDictionary[object, SharedListing]]] = WeakKeyDictionary()
 
 
@@ -52,14 +52,14 @@ class SharedListing:
             raise copy.copy(error) from error  # a separate exception for each task
 
     def drop(self) -> None:
-        """Count one task less. Without a waiting task, an unsent list is not sent."""
+        """Count one waiting task less. An unsent list without a waiting task is not sent."""
         self._waiters -= 1
         if self._waiters == 0:
             self._pending.drop()
 
 
 def share_list(api: RecipeApi, directory: str, layout: LockLayout) -> SharedListing:
-    """Ask for the list of a directory, together with the other tasks that ask for it before it is sent.
+    """Request the list of a directory, together with the other tasks that request it before it is sent.
 
     It may be sent before other queued requests of the caller, so it need not show their effects.
     """

@@ -1,11 +1,11 @@
-"""The order of the contenders in a queue: a pure question to one list of the directory's children.
+"""The order of the contenders in a queue: a pure function of one list of the directory's children.
 
 The contender with the lowest sequence number goes first. Each other contender watches the last one before it
 that blocks it, so each departure wakes one contender (the herd-free lock of ZooKeeper's recipes page).
 
-Two complications. The server's counter is a signed 32-bit number that wraps to negative numbers, so the
-order is that of RFC 1982. And a queue may have thousands of children, each of which asks: a `QueueOrder` is
-parsed and sorted once, and then answers every waiter at constant cost.
+Two complications. The server's counter is a signed 32-bit number that wraps to negative numbers, so the order
+is that of RFC 1982. A queue may have thousands of waiters that all need the order: a `QueueOrder` is parsed
+and sorted once, and then answers every waiter at constant cost.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ class QueueOrder:
         self.unexpected: list[str] = []
         self._contenders = _parse(children, layout, self.unexpected)
         self._positions: dict[str, int] = {}
-        # By blocking tags: for each position, that of the last contender before it that blocks, or -1.
+        # By blocking tags: for each position, the position of the last blocking contender before it, or -1.
         self._blockers: dict[tuple[str, ...], list[int]] = {}
 
     def __len__(self) -> int:
         return len(self._contenders)
 
     def __iter__(self) -> Iterator[str]:
-        """The names of the contenders, first come first."""
+        """Iterate over the names of the contenders, first come first."""
         return (name for _, name, _ in self._contenders)
 
     def first(self, is_ignored: Callable[[str], bool] = lambda _: False) -> str | None:
@@ -81,7 +81,7 @@ class QueueOrder:
         Args:
             own_name: a contender's name.
             layout: the layout of that contender.
-            is_ignored: whether a contender that would block it does not count.
+            is_ignored: whether to ignore a contender that would block it.
 
         Raises:
             LookupError: `own_name` is not among the contenders.
@@ -108,10 +108,10 @@ class QueueOrder:
 
 
 def _parse(children: Iterable[str], layout: LockLayout, unexpected: list[str]) -> list[_Contender]:
-    """Return the contenders in order, and append the names that do not fit the layout to `unexpected`."""
+    """Return the contenders in order; append the names that do not fit the layout to `unexpected`."""
     contenders: list[_Contender] = []
     for name in children:
-        # A test for the usual form of a name takes a fifth of the time of the general one.
+        # Testing for the usual form of a name takes a fifth of the time of the general test.
         digits = name[-_DIGITS:]
         if digits.isdigit() and digits.isascii():
             for tag in layout.known_tags:

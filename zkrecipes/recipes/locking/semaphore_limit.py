@@ -21,8 +21,8 @@ class LimitState:
 
     Attributes:
         limit: how many permits there are; None if it is not known yet.
-        has_agreed: whether the limit is that of all contenders. In a layout that stores no limit it cannot
-            be compared, and counts as agreed.
+        has_agreed: whether the limit is that of all contenders. In a layout that stores no limit, limits
+            cannot be compared, and `limit` counts as agreed.
     """
 
     def __init__(self, pool: PermitPool, limit: int | None, describe: Callable[[], str]) -> None:
@@ -59,10 +59,10 @@ class LimitState:
         self.limit, self.has_agreed = limit, True
 
     def check(self, permits: int) -> None:
-        """Check that the semaphore has this many permits.
+        """Check that the limit is at least this number of permits.
 
         Raises:
-            ValueError: it has fewer.
+            ValueError: the semaphore has fewer permits.
         """
         if self.limit is not None and permits > self.limit:
             raise ValueError(
@@ -70,7 +70,7 @@ class LimitState:
             )
 
     def is_free(self, state: PoolState, permits: int) -> bool:
-        """Whether this many permits are free in `state`, by the limit of that moment.
+        """Whether this many permits are free in `state`, by the limit at that time.
 
         Raises:
             ValueError: the semaphore has fewer permits.
@@ -85,8 +85,8 @@ def check_count(name: str, count: int) -> int:
     """Return `count` if it is an int of at least 1.
 
     Raises:
-        TypeError: it is not an int.
-        ValueError: it is below 1.
+        TypeError: `count` is not an int.
+        ValueError: `count` is below 1.
     """
     if isinstance(count, bool) or not isinstance(count, int):
         raise TypeError(f"{name} must be an int, not {count!r}")

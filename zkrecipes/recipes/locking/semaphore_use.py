@@ -1,4 +1,4 @@
-"""One use of a semaphore: from the queue to the permits, their hold, and back."""
+"""One use of a semaphore, from the queue to the permits, their hold and its release."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SemaphoreUse(GuardedUse[Hold]):
     Args:
         path: the semaphore's path.
         pool: the directory of the permits.
-        limit_state: what the semaphore object knows of its limit.
+        limit_state: the limit, as the semaphore object knows it.
         count: how many permits to take.
         data: the data of the contender's znodes.
         wait: the limit of the wait, as `WaitLimit`.
@@ -103,13 +103,13 @@ class SemaphoreUse(GuardedUse[Hold]):
                     return guard
             if self._has_given_up:
                 return None
-            # The session ended, or another client deleted a znode, or one is about to go: queue up again.
+            # The session ended, or a znode was deleted or is about to be: queue up again.
             refusal = await self._remove()
             if refusal is not None:
                 raise refusal  # otherwise this client would wait for its own znode
 
     async def _remove_and_read_holder(self) -> Holder | None:
-        """Remove every znode, and return the contender in front, or else one that has permits."""
+        """Remove every znode; return the contender in front or, if there is none, a holder of permits."""
         node, api, pool = self._node, self._api, self._pool
         deadline = anyio.current_time() + api.session.timeout / 8
         listing: Pending[list[str]] | None = None
@@ -129,7 +129,7 @@ class SemaphoreUse(GuardedUse[Hold]):
         return None
 
     async def _take_permits(self) -> bool:
-        """As first in the queue, wait until the permits are free and take them.
+        """Wait, as first in the queue, until the permits are free, and take them.
 
         Returns:
             False if the znode in the queue is lost, or this contender has given up.
@@ -143,12 +143,12 @@ class SemaphoreUse(GuardedUse[Hold]):
                     taken = await self._look_and_take(changed if is_watching else None)
                     if taken is not None:
                         return taken
-                    is_watching = True  # only a contender that has to wait sets watches
+                    is_watching = True  # a contender sets watches only if it has to wait
                 except NoNodeError:
-                    assert self._limit_state.limit is not None  # `agree` has set it
+                    assert self._limit_state.limit is not None  # `agree` has set the limit
                     await pool.create_directory(self._limit_state.limit)
                 except ConnectionLossError:
-                    raise  # tried again already: the transaction is probably too large for the server
+                    raise  # this was tried again: the transaction is probably too large for the server
                 except ZooKeeperError as error:
                     await retries.wait_after(error)
         return False
@@ -193,5 +193,5 @@ async def _read_first(pool: PermitPool, names: list[str]) -> Holder | None:
     try:
         node = await pool.client.get(path)
     except ZooKeeperError:
-        return Holder(path, None)  # it has left, or this client may not read it
+        return Holder(path, None)  # the holder has left, or this client may not read its znode
     return Holder(path, to_contender(path, node).identifier)

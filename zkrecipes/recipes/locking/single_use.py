@@ -1,12 +1,12 @@
 """One use of a recipe object by one task: the way into a block and out of it.
 
 `SingleUse` is any use. `GuardedUse` waits for a hold and runs its block only while the hold is proven; each
-lock, election and barrier says in a subclass how it takes the hold and how it gives it back.
+lock, election and barrier defines in a subclass how to take and release the hold.
 
 A program may enter a block and never leave it, for example in a generator that is not closed. Then nothing
-refers to the block's `HoldBlock`, its finalizer runs, and the hold is released with a warning. So nothing
-that lives longer may refer to the use or the block: the stack of the task has a weak reference, and the
-finalizer gets the parts that it needs.
+refers to the block's `HoldBlock`, its finalizer runs, and the hold is released with a warning. So no object
+that lives longer may refer to the use or the block: the task's stack has a weak reference, and the finalizer
+gets only the parts that it needs.
 """
 
 from __future__ import annotations
@@ -63,18 +63,18 @@ class SingleUse(ABC, Generic[H]):
 
     @abstractmethod
     async def _enter(self) -> H:
-        """Enter, and return what the block gets."""
+        """Enter, and return the object that the block gets."""
 
     @abstractmethod
     def end_block(self, error: BaseException | None) -> BaseException | None:
-        """End the block, which has ended with `error`, and return the outcome to raise, or None.
+        """End the block, which ended with `error` (None: without); return the outcome to raise, or None.
 
         `release` must follow.
         """
 
     @abstractmethod
     async def release(self, outcome: BaseException | None) -> NoAuthError | None:
-        """Give the hold back after a block with this outcome; return the server's refusal, if any."""
+        """Release the hold after a block with this outcome; return the server's refusal, if any."""
 
     async def leave(self, error: BaseException | None) -> BaseException | None:
         """Leave the block, in any task, and return the outcome to raise, or None."""
@@ -83,7 +83,7 @@ class SingleUse(ABC, Generic[H]):
         return refusal if outcome is None else outcome
 
     async def exit(self, error: BaseException | None) -> None:
-        """Leave the block, in any task, and raise the outcome unless it is `error` itself."""
+        """Leave the block, in any task; raise the outcome unless it is `error` itself."""
         outcome = await self.leave(error)
         if outcome is not None and outcome is not error:
             raise outcome
@@ -98,11 +98,12 @@ class GuardedUse(SingleUse[H]):
         what: the name of the recipe object in messages.
         lost: the error for the loss of the hold.
         wait: the limit of the wait, as `WaitLimit`.
-        remove: removes every znode of this use, whatever is known of them. It must not refer to this object.
+        remove: removes every znode that this use has created or may have created. It must not refer to this
+            object.
 
     Attributes:
         path: the same as the argument.
-        block: the block, once it was entered.
+        block: the block, from the time when it is entered.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class GuardedUse(SingleUse[H]):
 
     @abstractmethod
     async def _take(self) -> Guard | None:
-        """Wait until the hold is proven, and return its guard; return None for one try without success.
+        """Wait until the hold is proven, and return its guard; return None if a single try had no success.
 
         Keep `_limit.waiting_for` up to date. After cancellation or an error, `_remove` follows.
         """
@@ -142,12 +143,12 @@ class GuardedUse(SingleUse[H]):
         """Make the object that the block gets."""
 
     async def _remove_and_read_holder(self) -> Holder | None:
-        """Remove every znode of this use, and return the contender that was in front, if it is known."""
+        """Remove every znode of this use; return the contender in front, if it is known."""
         await self._remove()
         return None
 
     async def _enter_within(self, outer: StackEntry) -> H:
-        """Enter although the calling task has already entered the same path, or refuse it.
+        """Enter although the calling task has already entered the same path, or raise an error.
 
         Raises:
             RuntimeError: the task would wait for itself.

@@ -1,4 +1,4 @@
-"""The locks that each task of a client has entered or waits to enter, so that no task waits for itself.
+"""The locks that each task of a client has entered or waits for, so that no task waits for itself.
 
 All recipe objects and views of one client share one stack, because each use of a lock may create a new recipe
 object. A lock is identified by its full path on the server and by the task that asks for it.
@@ -23,7 +23,7 @@ class _Use(Protocol):
 
 @final
 class StackEntry:
-    """One use of a path by one task, from the moment at which the task asks until it has left.
+    """One use of a path by one task, from the task's request until it has left.
 
     Attributes:
         path: the full path on the server.
@@ -58,11 +58,11 @@ class TaskStack:
         A child task is another task.
         """
         found = self._entries.get((path, task.number), ())
-        # A task that ended without leaving has left its entry behind, under an id that a later task may have.
+        # A task that ended without leaving has left its entry behind, and a later task may have the same id.
         return next((each for each in reversed(found) if each.task.is_current), None)
 
     def push(self, entry: StackEntry) -> None:
-        """Add an entry. Call it when the calling task asks for the lock."""
+        """Add an entry. Call it when the calling task requests the lock."""
         self._entries.setdefault((entry.path, entry.task.number), []).append(entry)
 
     def remove(self, entry: StackEntry) -> None:

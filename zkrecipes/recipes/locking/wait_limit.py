@@ -1,7 +1,7 @@
 """The limit of the wait for a lock: `acquire(wait=seconds)`.
 
-The limit covers everything from entering to the first statement of the body, and never the body. A cancel
-scope of the caller around the whole block would cancel the body's work as well.
+The limit covers everything from entering to the first statement of the body, and never the body. A caller's
+cancel scope around the whole block would also cancel the work of the body.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class WaitLimit:
         There is no checkpoint between the return of `take` and the return of this function.
 
         Returns:
-            The result of `take`, which is None for one try without success; None if the time is over.
+            The result of `take`, which is None if a single try had no success; None if the time is over.
 
         Cancellation: it passes through; a cancel scope of the caller is never mistaken for the limit.
         """
@@ -79,8 +79,8 @@ def check_wait(wait: float | None) -> float | None:
     """Return `wait` if it is None or a number of seconds that is at least 0.
 
     Raises:
-        TypeError: it is not a number.
-        ValueError: it is negative or NaN.
+        TypeError: `wait` is not a number.
+        ValueError: `wait` is negative or NaN.
     """
     if wait is None:
         return None
@@ -92,7 +92,7 @@ def check_wait(wait: float | None) -> float | None:
 
 
 def takes_wait(call: Callable[P, T]) -> Callable[P, T]:
-    """Make a method report its `wait=` to callers that pass the limit as kazoo's `acquire` takes it."""
+    """Make a method explain `wait=` to callers that pass the limit as kazoo's `acquire` takes it."""
 
     @wraps(call)
     def checked(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -3,7 +3,7 @@
 The problem: a server may answer a delete with an error and apply nothing, because it is overloaded, has lost
 its leader or has become read-only. A znode that stays behind would block a lock for as long as the session
 lives. The trick: a clean-up ends when it is done, and not when it is answered; one table gives the meaning of
-each answer. The consequence: a delete may be applied twice, so its path must be one that is never used again.
+each answer. The consequence: a delete may be applied twice, so its path must never be used again.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Meaning(Enum):
     """The server has dropped the request. Try again."""
     UNKNOWN = "may have been applied or not"
     """Try again; if another client may use the name by now, read the znode first."""
-    ELSEWHERE = "has to go to another server"
+    ELSEWHERE = "must be sent to another server"
     """Try again: the client is about to change the server."""
     REFUSED = "is not permitted"
-    """Another try is useless until an ACL is changed."""
+    """A repetition is useless until an ACL is changed."""
 
 
 _MEANINGS: Final[Mapping[int, Meaning]] = {
@@ -58,7 +58,7 @@ _MEANINGS: Final[Mapping[int, Meaning]] = {
 
 
 def meaning_of(error: ZooKeeperError, own: Sequence[int] = ()) -> Meaning:
-    """Return what an error means for a clean-up.
+    """Return the meaning of an error for a clean-up.
 
     Args:
         error: the error of the request that removes a znode.
@@ -183,12 +183,12 @@ async def together(*clean_ups: Callable[[], Awaitable[NoAuthError | None]]) -> N
 
 # --- znodes whose names hold a GUID of ours ----------------------------------------------------------------
 
-# By client: the removals that are under way. A contender of the same client ignores these znodes.
+# By client: the removals in progress. A contender of the same client ignores these znodes.
 _leaving: Final[WeakKeyDictionary[object, list[_Removal]]] = WeakKeyDictionary()
 
 
 class _Refused(NamedTuple):
-    """Znodes that cannot be removed until an ACL is changed."""
+    """The znodes of a removal that was refused; they stay until an ACL is changed."""
 
     session: Session
     directory: str
@@ -197,8 +197,8 @@ class _Refused(NamedTuple):
     prefixes: tuple[str, ...]
 
 
-# By client: the removals that were refused. A later contender of the same session would wait for its own
-# client's znode for as long as the session lives.
+# By client: the removals that were refused. Without this record, a later contender of the same session would
+# wait for its own client's znode for as long as the session lives.
 _refused: Final[WeakKeyDictionary[object, list[_Refused]]] = WeakKeyDictionary()
 
 
@@ -212,14 +212,14 @@ async def remove(
 ) -> NoAuthError | None:
     """Remove children of a directory whose names hold a GUID of ours, as `clean_up`.
 
-    No other client ever uses such a name, so a delete by path has the same effect once or twice.
+    No other client ever uses such a name, so it does no harm if a delete is applied twice.
 
     Args:
         api: the client's recipe API.
         session: the session that owns the znodes.
         directory: their parent.
         names: the names that are known. Their deletes are sent before this function waits.
-        prefixes: the prefixes of names that may exist, because the reply to a create is unknown.
+        prefixes: the prefixes of names that may exist, because the reply to their create was lost.
     """
     if session is not api.session or session.state.is_final or api.is_over:
         return None
@@ -250,12 +250,12 @@ async def remove(
 
 
 async def remove_refused(api: RecipeApi, directory: str) -> NoAuthError | None:
-    """Remove the znodes in a directory that an ACL has not let this session remove before.
+    """Remove the znodes in a directory that an ACL earlier prevented this session from removing.
 
-    Call it before more znodes are created there.
+    Call it before creating more znodes there.
 
     Returns:
-        The refusal, if the ACL still does not permit it.
+        The refusal, if the ACL still does not permit the removal.
     """
     while (refused := _next_refused(api, directory)) is not None:
         names, prefixes = refused.names, refused.prefixes
@@ -311,7 +311,7 @@ class _Removal:
 
     @property
     def last_sent(self) -> Pending[None] | None:
-        """The delete that is answered last; None if unknown names may have to be deleted as well."""
+        """The delete that is answered last; None if names not yet known may also have to be deleted."""
         return None if self._prefixes else next(reversed(self._sent.values()), None)
 
     @property
@@ -325,7 +325,7 @@ class _Removal:
         )
 
     def remaining(self) -> _Refused:
-        """Return the znodes that are left."""
+        """Return the remaining znodes."""
         full = self._api.operations.full(self._directory)
         return _Refused(self._session, full, tuple(self._left), self._prefixes)
 
@@ -337,12 +337,12 @@ class _Removal:
         )
 
     async def attempt(self) -> None:
-        """Delete the znodes that are left; raise an answer that does not end the removal of one of them."""
+        """Delete the remaining znodes; raise an answer that does not end the removal of its znode."""
         if self._prefixes:
             self._left += await self._find()
             self._prefixes = ()
         if self._session is not self._api.session:
-            return  # a request made now would belong to the next session
+            return  # a request sent now would belong to the next session
         sent = [(name, self._sent.pop(name, None) or self._delete(name)) for name in self._left]
         failures: list[ZooKeeperError] = []
         for name, pending in sent:
@@ -355,11 +355,11 @@ class _Removal:
                 continue
             self._left.remove(name)
         if failures:
-            # a refusal counts only if no other delete is to be tried again
+            # a refusal counts only if no other delete must be repeated
             raise min(failures, key=lambda each: isinstance(each, NoAuthError))
 
     async def _find(self) -> list[str]:
-        """Return the names of znodes whose create had no reply."""
+        """Return the names of the znodes whose create got no reply."""
         try:
             names = await self._api.read_caught_up(self._api.operations.get_children(self._directory))
         except NoNodeError:

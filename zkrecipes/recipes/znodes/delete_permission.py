@@ -4,7 +4,7 @@ The problem: an ACL may permit CREATE and not DELETE. A contender could never le
 znode would block all others until its session ends. The trick: the first create of a session in a directory
 is part of a transaction that also creates and deletes another znode there. The consequences: if the delete is
 not permitted, nothing is applied, and the caller gets `NoAuthError`; the test costs no round trip, and later
-creates are plain.
+creates need no transaction.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 T = TypeVar("T")
 
 _KNOWN_MAX: Final = 10_000
-"""Directories remembered for each client. If there are more, all are forgotten and probed again."""
+"""The most directories remembered for each client. If there are more, all are forgotten and probed again."""
 _DELETES: Final = 1
 """The index of the probe's delete in its transaction."""
 
@@ -83,7 +83,7 @@ def probing(api: RecipeApi, directory: str, create: Operation[T], acl: Sequence[
         except TransactionError as error:
             refusal = _refusal(directory, error)
             if error.index == 0:
-                refusal.path = create.request.path  # not the path of the probe
+                refusal.path = create.request.path  # and not the probe's path
             raise refusal from None
         _remember(api, directory)
         return result

@@ -33,7 +33,7 @@ async def make_directory(client: Client, directory: str, *, container: bool = Tr
         return
     except NoNodeError:
         logger.debug(
-            "the parent of %s was deleted while %s was created",
+            "the parent of %s was deleted while %s was created (the caller tries again)",
             directory,
             directory,
             extra={"path": directory},

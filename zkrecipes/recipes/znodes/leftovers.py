@@ -1,10 +1,10 @@
 """Removes znodes that a session still owns in a directory, before a contender of that session queues up.
 
-The contender would wait for its own session's znode, for as long as the session lives. There are two kinds of
-leftovers. Znodes that this client could not remove because of an ACL are tried again. Znodes of an earlier
-client are removed once: `connect(resume=…)` continues the session of a process that may have died inside a
-lock. A znode that the session created before it was resumed is a leftover; a younger znode is this client's
-and is never touched.
+Otherwise the contender would wait for a znode of its own session for as long as the session lives. There are
+two kinds of leftovers. The first are znodes that this client could not remove because of an ACL: it tries
+again. The second are znodes of an earlier client, because `connect(resume=…)` continues the session of a
+process that may have died inside a lock: they are removed once. A znode that the session created before it
+was resumed is a leftover; a younger znode belongs to this client and is never touched.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def is_leftover(session: Session, stat: Stat) -> bool:
 
 
 async def remove_leftovers(api: RecipeApi, directory: str, is_of_recipe: Callable[[str], bool]) -> None:
-    """Remove the leftovers in a directory: of a resumed session once, of this client each time.
+    """Remove the leftovers in a directory: of a resumed session once, of this client at each call.
 
     Args:
         api: the client's recipe API.
@@ -42,7 +42,7 @@ async def remove_leftovers(api: RecipeApi, directory: str, is_of_recipe: Callabl
 
     Raises:
         NoAuthError: the directory does not permit DELETE.
-        ZooKeeperError: as for any request.
+        ZooKeeperError: a read or a delete failed.
     """
     refusal = await remove_refused(api, directory)
     if refusal is not None:
@@ -56,7 +56,7 @@ async def remove_leftovers(api: RecipeApi, directory: str, is_of_recipe: Callabl
         return
     names = await _find(api, session, directory, is_of_recipe)
     if session is not api.session:
-        return  # they end with their session
+        return  # the znodes end with their session
     if names:
         logger.info("removing znodes that an earlier client of this session left in %s: %s", directory, names)
         refusal = await remove(api, session, directory, names=names)

@@ -17,7 +17,7 @@ __all__ = ["is_first_report", "log_miscounted_children", "log_once", "log_unexpe
 logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 
 _REPORTED_MAX: Final = 1000
-"""Reports remembered for each client. If there are more, all are forgotten, to bound the memory."""
+"""The most reports remembered for each client. If there are more, all are forgotten, to bound the memory."""
 _NAMES_IN_LINE: Final = 5
 
 _KINDS: Final = (
@@ -37,9 +37,9 @@ _reported: Final[WeakKeyDictionary[object, set[tuple[str, str]]]] = WeakKeyDicti
 def log_unexpected_children(
     client: Client, directory: str, children: Iterable[str], layout: LockLayout
 ) -> None:
-    """Log children that do not fit the layout, each once, and contenders of another library.
+    """Log, once each, the children that do not fit the layout, and contenders of another library.
 
-    Another library is logged once for each directory, because its contenders change all the time.
+    Contenders of another library are logged once for each directory, because they change all the time.
     """
     unexpected = []
     for name in children:
@@ -62,7 +62,7 @@ def log_unexpected_children(
 
 
 def log_miscounted_children(client: Client, directory: str, names: Iterable[str]) -> None:
-    """Log children that are not permits of a semaphore but count as permits, each once."""
+    """Log, once each, the children that are not permits of a semaphore but count as permits."""
     log_once(client, directory, names, "not permits, but counted as permits, as kazoo and Curator count them")
 
 
@@ -70,10 +70,10 @@ def log_once(client: Client, directory: str, names: Iterable[str], what: str) ->
     """Log those of these children that have not been logged yet.
 
     Args:
-        client: the client that has found them.
+        client: the client that found them.
         directory: their parent.
         names: their names.
-        what: what they are not, and the recipe's reaction.
+        what: the reason why they are unexpected, and the recipe's reaction.
     """
     new = [name for name in names if is_first_report(client, directory, f"/{name}")]
     if new:
@@ -83,7 +83,7 @@ def log_once(client: Client, directory: str, names: Iterable[str], what: str) ->
 
 
 def _describe(name: str) -> str:
-    """Return the name, and the recipe that gives such names: perhaps two recipes use one path."""
+    """Return the name, and the recipe that uses such names, because two recipes may use one path."""
     kinds = [kind for pattern, kind in _KINDS if re.fullmatch(pattern, name)]
     return f"{name!r} ({kinds[0]})" if kinds else repr(name)
 
