@@ -96,7 +96,7 @@ def _one_acl(name: str, make: Callable[[zk.Client, Any], object]) -> Mistake:
 def _kazoos_limit(name: str, make: Callable[[zk.Client], Any]) -> Mistake:
     def wait(_: World, client: zk.Client) -> None:
         for given, named in (([3], {}), ([], {"blocking": False}), ([], {"timeout": 3})):
-            with pytest.raises(TypeError, match=f"{name} takes keyword arguments only, and the limit"):
+            with pytest.raises(TypeError, match=f"{name} takes keyword arguments only; pass the limit"):
                 make(client)(*given, **named)
         make(client)(blocking=False)
 

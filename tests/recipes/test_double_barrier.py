@@ -193,7 +193,7 @@ async def test_more_parties_than_a_transaction_can_check_are_refused(path: str) 
         limit = parties_max(f"/chroot{path}")
         view = client.chroot("/chroot")
         assert zk.DoubleBarrier(view, path, parties=limit).parties == limit
-        with pytest.raises(ValueError, match=f"between 1 and {limit} for '/chroot{path}', got {limit + 1}"):
+        with pytest.raises(ValueError, match=f"between 1 and {limit} for '/chroot{path}', not {limit + 1}"):
             zk.DoubleBarrier(view, path, parties=limit + 1)
         checks: list[Request[Any]] = [CheckRequest(f"/chroot{path}/{uuid.uuid4()}", -1)] * limit
         writes: list[Request[Any]] = [

@@ -48,5 +48,5 @@ def test_an_invalid_znode_name_is_refused(name: str) -> None:
 def test_an_unknown_layout_is_refused() -> None:
     assert group_layout("kazoo") is KAZOO_GROUP
     assert group_layout("curator") is CURATOR_GROUP
-    with pytest.raises(ValueError, match="unknown layout 'etcd': one of curator, kazoo"):
+    with pytest.raises(ValueError, match="layout must be one of curator, kazoo, not 'etcd'"):
         group_layout("etcd")

@@ -242,7 +242,7 @@ async def test_without_a_limit_the_stored_one_counts() -> None:
         unlimited = zk.Semaphore(client, PATH, limit=None)
         before = unlimited.limit
         assert before is None
-        with pytest.raises(ValueError, match=r"no limit is stored at .* yet: give one"):
+        with pytest.raises(ValueError, match=r"no limit is stored at .* yet: pass one"):
             async with unlimited:
                 raise AssertionError("how many are there?")
         async with _semaphore(other, limit=3).acquire(permits=2):
@@ -254,7 +254,7 @@ async def test_without_a_limit_the_stored_one_counts() -> None:
         with pytest.raises(ValueError, match=r"permits must be at most 3, the limit of .*not 4"):
             async with zk.Semaphore(client, PATH, limit=None).acquire(permits=4):
                 raise AssertionError("four of three")
-        with pytest.raises(ValueError, match="must be a number in Curator's layout"):
+        with pytest.raises(ValueError, match="must be an int in Curator's layout"):
             zk.Semaphore(client, PATH, limit=None, layout="curator")
         assert there.znodes() <= STAYS
 
@@ -351,7 +351,7 @@ async def test_children_that_are_not_permits_are_logged_once(
     told = [each.getMessage() for each in caplog.records if "permit" in each.getMessage()]
     name = foreign.path.removeprefix(f"{directory}/")
     what = "not permits, but counted as permits, as kazoo and Curator count them"
-    line = f"{directory}: {what}: {name!r} (a lock's)"
+    line = f"{directory} has unexpected children ({what}): {name!r} (a lock's)"
     assert told == [line, line, line]  # by each client
 
 

@@ -70,7 +70,7 @@ def resolve_settings(
     data_dir: Path | None,
     warn: Callable[[str], None],
 ) -> Settings:
-    """The settings of a file, or the defaults. The other arguments take precedence.
+    """Return the settings of a file, or the defaults. The other arguments take precedence.
 
     Args:
         zoo_cfg: the file, or None.
@@ -86,7 +86,7 @@ def resolve_settings(
     if zoo_cfg is not None:
         settings, without_effect = read_zoo_cfg(zoo_cfg)
         if without_effect:
-            warn(f"{zoo_cfg}: these keys have no effect here: {', '.join(without_effect)}")
+            warn(f"{zoo_cfg} has keys without effect here: {', '.join(without_effect)}")
     options_given = {"host": host, "port": port, "data_dir": data_dir}
     # The names and types are those of the fields.
     settings = replace(settings, **{key: value for key, value in options_given.items() if value is not None})  # type: ignore[arg-type]
@@ -106,7 +106,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def describe_listen_error(settings: Settings, error: OSError) -> str:
-    """The error message for an address that the server cannot listen on."""
+    """Return the error message for an address that the server cannot listen on."""
     hint = ""
     if error.errno == errno.EADDRINUSE:
         hint = ". Another server may be running there; choose another port with --port (0 takes a free one)"

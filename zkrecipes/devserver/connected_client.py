@@ -24,7 +24,7 @@ class ConnectedClient(Protocol):
 
     @property
     def address(self) -> str:
-        """Its IP address."""
+        """The client's IP address."""
 
     def notify(self, zxid: int, event: WatchEventMessage) -> None:
         """Queue a watch event, behind everything queued so far."""

@@ -26,13 +26,13 @@ from zkrecipes.errors import session_hex
 __all__ = ["CLOSING_TIME_MAX", "GREETING_TIME_MAX", "ByteStream", "Connections"]
 
 GREETING_TIME_MAX = 10.0
-"""The seconds that a connection has to ask for a session (`zookeeper.nio.sessionlessCnxnTimeout`)."""
+"""The seconds in which a connection must request a session (`zookeeper.nio.sessionlessCnxnTimeout`)."""
 
 CLOSING_TIME_MAX = 10.0
-"""The seconds that a client has to read the last bytes before its connection is closed."""
+"""The seconds in which a client must read the last bytes before its connection is closed."""
 
 _SENT_BY_READER_MAX = 16 * 1024
-"""The most bytes that the reading task sends: a client that reads at all reads these soon."""
+"""The most bytes that the reading task sends: any client that reads takes these soon."""
 
 logger: logging.Logger = logging.getLogger("zkrecipes.devserver")
 
@@ -59,7 +59,7 @@ class _Channel:
     def __init__(self, stream: ByteStream) -> None:
         self.stream = stream
         self.is_sending = False
-        """Whether a task sends, or is about to. That task also sends whatever is queued until it is done."""
+        """Whether a task sends, or is about to. That task also sends all output queued before it ends."""
         self.wake = anyio.Event()
         """Wakes the writer task."""
         self.sent: anyio.Event | None = None
@@ -81,7 +81,7 @@ class Connections:
         tasks: the task group for the sending tasks.
         frame_size_max: the largest request in bytes.
         per_address_max: the most connections that one address may have at once; 0 means any number.
-        wait_saved: waits until the state is on disk, before anything is sent; None if it is only in memory.
+        wait_saved: waits until the state is on disk, before each send; None if the state is only in memory.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Connections:
         self.rejected_count: int = 0
         """The number of connections beyond the limit for their address."""
         self.sessionless_count: int = 0
-        """The number of connections closed because they did not ask for a session in time."""
+        """The number of connections closed because they did not request a session in time."""
         self._per_address_max = per_address_max
         self._wait_saved = wait_saved
         self._count_by_address: Counter[str] = Counter()
@@ -116,7 +116,7 @@ class Connections:
         return iter(list(self._channels))
 
     def statuses(self) -> list[ConnectionStatus]:
-        """Each connection with its statistics."""
+        """Return the status of each connection."""
         return [ConnectionStatus(connection, connection.stats) for connection in self._channels]
 
     async def serve(
@@ -202,7 +202,7 @@ class Connections:
     async def _receive(
         self, connection: ServerConnection, stream: ByteStream, greeting_deadline: float
     ) -> bytes:
-        """Receive the next bytes; none if the connection has ended, or did not ask for a session in time."""
+        """Receive the next bytes; `b""` if the connection has ended, or did not request a session in time."""
         if connection.session is not None:
             return await stream.receive()
         with anyio.CancelScope(deadline=greeting_deadline):

@@ -82,7 +82,7 @@ class ZNode:
         self.mtime: int = time_ms
         self.version: int = 0
         self.aversion: int = 0
-        # The number of children ever created. It is the sequence counter, and the stored cversion.
+        # The number of children ever created: the sequence counter, and the stored cversion.
         self.creates: int = creates
         self.kind: ZNodeKind = kind
         self.owner: int = owner
@@ -92,7 +92,7 @@ class ZNode:
         self.children: dict[str, None] | None = None
 
     def stat(self) -> Stat:
-        """The Stat that clients see."""
+        """Return the Stat that clients see."""
         data, children = self.data, self.children
         count = 0 if children is None else len(children)
         return Stat(
@@ -101,7 +101,7 @@ class ZNode:
             self.ctime,
             self.mtime,
             self.version,
-            # From the count of creates to the count of changes (`DataNode.copyStat`).
+            # Derives the count of changes from the count of creates (`DataNode.copyStat`).
             wrapped(self.creates * 2 - count),
             self.aversion,
             self.owner,  # 0 for a container and a TTL znode
@@ -112,13 +112,13 @@ class ZNode:
 
 
 def wrapped(number: int) -> int:
-    """`number` as a signed 32-bit integer: Java's `int` overflows silently."""
+    """Return `number` as a signed 32-bit integer, because Java's `int` overflows silently."""
     return (number + 0x80000000 & 0xFFFFFFFF) - 0x80000000
 
 
 @lru_cache(maxsize=1024)
 def _interned(acl: tuple[ACL, ...]) -> tuple[ACL, ...]:
-    """One object for equal ACLs: a million znodes mostly share a few ACLs."""
+    """Return one object for equal ACLs, because a million znodes mostly share a few ACLs."""
     return acl
 
 
@@ -156,18 +156,18 @@ class DataTree:
         return path in self._nodes
 
     def paths(self) -> Iterator[str]:
-        """Every path; parents before their children."""
+        """Iterate over all paths; parents come before their children."""
         return (path for path in self._nodes if path)
 
     def find(self, path: str) -> ZNode | None:
-        """The znode, or None."""
+        """Return the znode, or None if it does not exist."""
         return self._nodes.get(path)
 
     def get(self, path: str) -> ZNode:
         """The znode.
 
         Raises:
-            NoNodeError: it does not exist.
+            NoNodeError: the znode does not exist.
         """
         node = self._nodes.get(path)
         if node is None:
@@ -175,23 +175,23 @@ class DataTree:
         return node
 
     def ephemerals(self, session_id: int) -> list[str]:
-        """The paths of a session's ephemeral znodes, oldest first."""
+        """Return the paths of a session's ephemeral znodes, oldest first."""
         return list(self._ephemerals.get(session_id, ()))
 
     def all_ephemerals(self) -> dict[int, list[str]]:
-        """The paths of all ephemeral znodes, by session id."""
+        """Return the paths of all ephemeral znodes, by session id."""
         return {session_id: list(paths) for session_id, paths in self._ephemerals.items()}
 
     def reapable(self) -> Iterator[tuple[str, ZNode]]:
-        """Every container and TTL znode."""
+        """Iterate over all containers and TTL znodes."""
         return ((path, self._nodes[path]) for path in self._reapable)
 
     def approximate_size(self) -> int:
-        """The characters of all paths and the bytes of all data (`DataTree.approximateDataSize`)."""
+        """Return the characters of all paths plus the bytes of all data (`DataTree.approximateDataSize`)."""
         return sum(len(path) + len(node.data or b"") for path, node in self._nodes.items())
 
     def count_below(self, path: str) -> int:
-        """The number of descendants of a znode."""
+        """Return the number of descendants of a znode."""
         if path == "/":
             return len(self) - 1
         below = path + "/"
@@ -263,7 +263,7 @@ class DataTree:
         """Restore a saved znode unchanged, without counting it as a change.
 
         Raises:
-            KeyError: its parent does not exist.
+            KeyError: the znode's parent does not exist.
         """
         present = self._nodes.get(node.path)
         if present is None:

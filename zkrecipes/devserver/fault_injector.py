@@ -20,7 +20,7 @@ from zkrecipes.enums import OpCode
 
 __all__ = ["FaultInjector", "FaultKind", "FaultRule", "ReplyHold", "RequestSelector", "paths_of"]
 
-# A fault without opcodes hits any request but these.
+# The requests that a fault without opcodes does not hit.
 _ONLY_BY_OPCODE = (OpCode.PING, OpCode.CREATE_SESSION)
 
 
@@ -32,13 +32,13 @@ class FaultKind(Enum):
     AFTER_SEND = "after send"
     """The server receives and discards the request, and drops the connection. Nothing is applied."""
     AFTER_COMMIT = "after commit"
-    """The request is applied. Its reply, and the events behind it, are lost with the connection."""
+    """The request is applied. The reply, and the events behind it, are lost with the connection."""
     EXPIRE = "expire"
-    """Its session expires when the request arrives. The request is not applied."""
+    """The session expires when the request arrives. The request is not applied."""
     CORRUPT = "corrupt"
-    """The request is applied. Its reply is a frame of the right length that is full of garbage."""
+    """The request is applied. The reply is a frame of the right length that is full of garbage."""
     DELAY = "delay"
-    """The request is applied. Its reply, and everything behind it on that connection, leaves later."""
+    """The request is applied. The reply, and everything behind it on that connection, leaves later."""
 
 
 class RequestSelector(TypedDict, total=False):
@@ -105,7 +105,7 @@ class FaultRule:
             await self._used.wait()
 
     def try_use(self, session_id: int, opcode: int, request: Request[Any] | None) -> bool:
-        """Use the fault if it hits this request. Call it once for each request.
+        """Count a hit if the fault hits this request. Call it once for each request.
 
         Returns:
             Whether the fault hits the request.
@@ -173,7 +173,7 @@ class FaultInjector:
         self._next_session_rules.append(rule)
 
     def drop_connection(self, rule: FaultRule, session_id: int) -> None:
-        """Use a fault now: drop the session's connection."""
+        """Apply a fault now: drop the session's connection."""
         rule.use()
         self._on_drop(session_id)
 
@@ -184,7 +184,7 @@ class FaultInjector:
         return hold
 
     def release(self, hold: ReplyHold) -> None:
-        """End a hold. Ending it twice is fine."""
+        """End a hold. A second call does nothing."""
         if hold in self._holds:
             self._holds.remove(hold)
             self._on_release()
@@ -208,10 +208,11 @@ class FaultInjector:
         self._next_session_rules.clear()
 
     def use_fault(self, session_id: int, opcode: int, request: Request[Any] | None) -> FaultRule | None:
-        """Find the fault that hits this request. Call it once for each request.
+        """Return the fault that hits this request, or None. Call it once for each request.
 
         Returns:
-            The fault, or None. If several hit the request, each counts, and only the first takes effect.
+            The fault, or None. If several faults hit the request, each of them counts a hit, and only the
+            first takes effect.
         """
         if not self._rules:
             return None
@@ -221,7 +222,7 @@ class FaultInjector:
 
 
 def paths_of(request: Request[Any] | None) -> set[str]:
-    """The paths that a request names."""
+    """Return the paths that a request names."""
     if isinstance(request, (MultiRequest, MultiReadRequest)):
         return {path for operation in request.operations for path in paths_of(operation)}
     return set() if request is None or request.path is None else {request.path}

@@ -54,7 +54,7 @@ class HeldReplies:
         self._release = release
 
     def release(self) -> None:
-        """Send everything that was held back, and hold no more."""
+        """Send everything that was held back, and hold back no more."""
         self._release()
 
 
@@ -91,7 +91,7 @@ class Faults:
     def corrupt_reply(self, *opcodes: OpCode, **which: Unpack[RequestSelector]) -> Fault:
         """Apply a request, and reply with a frame of the right length that is full of garbage.
 
-        The client cannot know which request the reply belongs to, so it has to leave the connection.
+        The client cannot know which request the reply answers, so it has to end the connection.
 
         Args:
             opcodes: see `drop_request`.
@@ -100,10 +100,10 @@ class Faults:
         return self._add(FaultRule(FaultKind.CORRUPT, opcodes, **which))
 
     def delay_reply(self, seconds: float, *opcodes: OpCode, **which: Unpack[RequestSelector]) -> Fault:
-        """Apply a request at once, and delay its reply and everything behind it on that connection.
+        """Apply a request immediately, but delay its reply and everything behind it on that connection.
 
-        The server reads and applies further requests in that time. A large `times` makes the server slow
-        until `Fault.remove`.
+        The server continues to read and apply requests. A large `times` makes the server slow until
+        `Fault.remove`.
 
         Args:
             seconds: the delay, on the server's clock.

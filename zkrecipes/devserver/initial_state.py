@@ -36,8 +36,8 @@ class StateFactory:
 
         Args:
             started_at: seconds since 1970.
-            zxid: the first zxid; None derives it from the time. The fraction of a second fills the lower
-                half, so a restart within the same second is ahead as well.
+            zxid: the first zxid; None derives it from the time. The fraction of a second fills the lower half
+                of the zxid, so a restart within the same second is also ahead.
 
         Raises:
             ValueError: a time is out of range.
@@ -56,7 +56,7 @@ class StateFactory:
         return self._new(max(_zxid_at(now), epoch_after), first_id)
 
     def restore(self, saved: SavedState, started_at: float, now: float) -> Processor:
-        """Restore a saved state. Its sessions have a whole timeout to be attached again.
+        """Restore a saved state. Clients of its sessions have a whole timeout to attach again.
 
         Args:
             saved: the saved state.

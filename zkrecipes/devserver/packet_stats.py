@@ -43,9 +43,9 @@ class PacketStats:
     """The statistics of one connection, or of a whole server.
 
     Args:
-        total: the server's statistics, which those of a connection are added to; None for the server's.
+        total: for a connection, the server's statistics, which include the connection's; None for the server.
         peer: the client's end, as `/address:port`.
-        established_ms: when the connection or the server started, in milliseconds since 1970.
+        established_ms: the start of the connection or the server, in milliseconds since 1970.
     """
 
     __slots__ = (
@@ -77,7 +77,7 @@ class PacketStats:
         self.sent: int = 0
         """The number of replies and events queued for sending."""
         self.arrived_ms: int = 0
-        """When the bytes of the latest requests arrived."""
+        """The time at which the bytes of the latest requests arrived."""
         self._timed = 0
         self.last_opcode: int | None = None
         self.last_xid: int = -1

@@ -202,14 +202,14 @@ class Processor:
         return None
 
     def become_read_only(self) -> None:
-        """Serve only reads, like a server that has lost its quorum, and only clients that accept this.
+        """Serve only reads, like a server without a quorum, and only clients that ask for a read-only server.
 
-        Existing sessions neither expire nor can be attached; new sessions end with `become_writable`.
+        Earlier sessions do not expire and cannot be attached; `become_writable` ends the new ones.
         """
         self.is_read_only = True
 
     def become_writable(self, time: ServerTime) -> None:
-        """Serve all requests again, and give each earlier session a whole timeout to be attached."""
+        """Serve all requests again; clients of earlier sessions have a whole timeout to attach again."""
         self.is_read_only = False
         for session_id in self._local:
             self.sessions.end(session_id)
@@ -219,7 +219,7 @@ class Processor:
     def process(
         self, client: ConnectedClient, opcode: int, request: Request[Any] | None, time: ServerTime
     ) -> Reply:
-        """Answer one request of a connection with a session.
+        """Process one request of a connection with a session, and return the reply.
 
         Args:
             client: the connection.
@@ -307,21 +307,21 @@ class Processor:
         request: Request[Any],
         time: ServerTime,
     ) -> Reply:
-        self.zxid += 1  # even if the write fails (`PrepRequestProcessor.pRequestHelper`)
+        self.zxid += 1  # a failed write also uses a zxid (`PrepRequestProcessor.pRequestHelper`)
         change = self._begin_change(_session_id(client), client.ids, time)
         record = apply(change, request)
         self._finish_change(change)
         return Reply(self.zxid, 0, record)
 
     def _multi(self, client: ConnectedClient, request: Request[Any] | None, time: ServerTime) -> Reply:
-        """Apply all operations or none, under one zxid. The reply's header reports no error if it fails."""
+        """Apply all operations or none, under one zxid. If one fails, the reply's header reports no error."""
         if not isinstance(request, MultiRequest):
             self.zxid += 1
             raise MarshallingError
         try:
             operations = as_deserialized(request.operations)
         except NullACLError:
-            raise  # before a zxid is used (`MultiOperationRecord.deserialize`: no `IOException`)
+            raise  # no zxid is used yet (`MultiOperationRecord.deserialize` throws no `IOException`)
         except MarshallingError:
             self.zxid += 1
             raise

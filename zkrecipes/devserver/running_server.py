@@ -64,7 +64,7 @@ async def run_server(options: ServerOptions, fault_injector: FaultInjector) -> A
 
     Raises:
         OSError: the server cannot listen on the address.
-        DataDirError: the data directory cannot be used. Later, out of the block: its disk is full or fails.
+        DataDirError: the data directory cannot be used. Later, from the block: the disk is full or fails.
     """
     clock = ServerClock(anyio.current_time, options.start_time)
     async with _open_state(options, clock) as (processor, saver):
@@ -166,7 +166,7 @@ class RunningServer:
         """End a session, or every session (None)."""
         sessions = self.processor.sessions
         if session_id is not None and sessions.find(session_id) is None:
-            raise KeyError(f"no session {session_hex(session_id)}")
+            raise KeyError(f"there is no session {session_hex(session_id)}")
         for session in sessions:
             if session_id in (None, session.id):
                 self.processor.expire(session, self._clock.read())
@@ -239,11 +239,11 @@ class RunningServer:
     # --- services for connections (`ServerServices`) -------------------------------------------------------
 
     def random_bytes(self, size: int) -> bytes:
-        """Random bytes for the password of a session."""
+        """Return random bytes for the password of a session."""
         return self._options.random.randbytes(size)
 
     def answer_word(self, word: str) -> str:
-        """The answer to a four-letter word."""
+        """Return the answer to a four-letter word."""
         options, connections = self._options, self._connections
         status = answers.ServerStatus(
             processor=self.processor,

@@ -35,8 +35,8 @@ class DevServer:
     ```
 
     It behaves like a standalone server of version 3.9. If ZooKeeper allows several behaviours, it shows the
-    worst case for its clients: lists of children are shuffled. `faults` and the methods from `expire` on make
-    things go wrong on purpose.
+    worst case for its clients: lists of children are shuffled. `faults`, and the methods from `expire` on,
+    cause failures on purpose.
 
     Args:
         host: the address to listen on.
@@ -73,7 +73,7 @@ class DevServer:
     Raises:
         OSError: on entering: the server cannot listen on the address.
         DataDirError: on entering: the data directory cannot be used, and nothing in it was changed. Later,
-            out of the block: its disk is full or fails; no client has learnt of a change that is not on disk.
+            from the block: the disk is full or fails; no client has learned of a change that is not on disk.
         RuntimeError: on entering: it has run before. Otherwise: a call or attribute that needs a running
             server, before the block.
         ValueError: a time is out of range, or `sasl_required` has no `sasl_users`.
@@ -153,7 +153,7 @@ class DevServer:
         """The port that it listens on.
 
         Raises:
-            RuntimeError: the port is chosen at the start, and the server has not started.
+            RuntimeError: the server chooses the port at its start, and has not started.
         """
         if self._running is None and self._address.port != 0:
             return self._address.port
@@ -166,12 +166,12 @@ class DevServer:
 
     @property
     def connect_string(self) -> str:
-        """`host:port`, as clients take it."""
+        """The connect string for clients, `host:port`."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def processor(self) -> Processor:
-        """The server's state, for tests that look behind the protocol: tree, sessions, watches, zxid.
+        """The server's state (tree, sessions, watches, zxid), for tests that look behind the protocol.
 
         Its classes are not part of the public API, and may change in any release.
         """
@@ -179,7 +179,7 @@ class DevServer:
 
     async def __aenter__(self) -> Self:
         if self._context is not None:
-            # The state refers to times of the event loop that it ran on.
+            # The state contains times of the event loop on which the server ran.
             raise RuntimeError("a DevServer runs only once: create another, or use restart()")
         self._context = run_server(self._options, self._fault_injector)
         self._running = await self._context.__aenter__()
@@ -198,7 +198,7 @@ class DevServer:
             session_id: the session; None means every session.
 
         Raises:
-            KeyError: there is no such session.
+            KeyError: no live session has this id.
         """
         self._server().expire(session_id)
 
@@ -223,7 +223,7 @@ class DevServer:
         self._server().resume()
 
     def jump(self, seconds: float) -> None:
-        """Advance the server's clock alone. Sessions end that would have ended in this time.
+        """Advance only the server's clock. Sessions that would have expired in this time expire.
 
         Its calendar advances as well, so TTL znodes and containers age; `reap` removes those that are due.
 
@@ -251,7 +251,7 @@ class DevServer:
         """Behave like a server of an ensemble that has lost its quorum, and drop every connection.
 
         The server then accepts only clients that ask for a read-only server. It refuses all changes. Earlier
-        sessions neither expire nor can be attached; new ones end with `become_writable`.
+        sessions do not expire and cannot be attached; `become_writable` ends the new ones.
         """
         self._server().become_read_only()
 

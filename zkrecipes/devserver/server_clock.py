@@ -47,11 +47,11 @@ class ServerClock:
         return reading + self._offset
 
     def time(self) -> float:
-        """Seconds since 1970."""
+        """Return the calendar time, in seconds since 1970."""
         return self._started_at + self.now() - self._first
 
     def read(self) -> ServerTime:
-        """The current time, in the form that the processor takes."""
+        """Return the current time, in the form that the processor takes."""
         now = self.now()
         return ServerTime(now, int((self._started_at + now - self._first) * 1000))
 

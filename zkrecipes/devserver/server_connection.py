@@ -35,7 +35,7 @@ QUEUED_MAX = 16 * 1024 * 1024
 # Floats accumulate rounding errors, so output that is due within a microsecond is due.
 _EPSILON = 1e-6
 
-# With every bit inverted, an xid is one that no client has sent.
+# An xid with every bit inverted is one that no client has sent.
 _INVERTED = bytes(255 - byte for byte in range(256))
 _LENGTH_SIZE = 4
 
@@ -59,13 +59,13 @@ class ServerServices(Protocol):
         """The faults."""
 
     def random_bytes(self, size: int) -> bytes:
-        """Random bytes for the password of a session."""
+        """Return random bytes for the password of a session."""
 
     def answer_word(self, word: str) -> str:
-        """The answer to a four-letter word."""
+        """Return the answer to a four-letter word."""
 
     def on_session_attached(self) -> None:
-        """Watch for the expiry of a session that was created or attached."""
+        """Schedule the expiry of a session that was created or attached."""
 
 
 @final
@@ -126,7 +126,7 @@ class ServerConnection:
 
     @property
     def due(self) -> float | None:
-        """When the next delayed output is due; None if no output is delayed."""
+        """The time at which the next delayed output is due; None if no output is delayed."""
         return self._outputs[0].due if self._outputs else None
 
     def receive(self, data: bytes, time: ServerTime) -> None:
@@ -150,7 +150,7 @@ class ServerConnection:
             self._is_receiving = False
 
     def data_to_send(self, now: float) -> bytes:
-        """Take the bytes that are due for sending. Afterwards, `due` says when there are more."""
+        """Take the bytes that are due for sending. Afterwards, `due` is the time of the next ones."""
         if not self._outputs:
             return self._side.data_to_send()
         self._queue_output(now)

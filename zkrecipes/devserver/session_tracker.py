@@ -47,7 +47,7 @@ class SessionTracker:
         first_id: the id of the first new session; `first_session_id` derives it from the time.
 
     Raises:
-        ValueError: a time is not above zero, or the shortest timeout is longer than the longest.
+        ValueError: a time is not above 0, or the shortest timeout is longer than the longest.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class SessionTracker:
         return iter(list(self._sessions.values()))
 
     def find(self, session_id: int) -> Session | None:
-        """The session, or None if it has ended or never existed."""
+        """Return the session, or None if it has ended or never existed."""
         return self._sessions.get(session_id)
 
     @property
@@ -103,7 +103,7 @@ class SessionTracker:
         return session
 
     def resume(self, session_id: int, password: bytes | None, timeout: float, now: float) -> Session | None:
-        """Attach a session again. Return it, or None if it has ended or the password is wrong."""
+        """Attach a session again, and return it; None if it has ended or the password is wrong."""
         session = self._sessions.get(session_id)
         if session is None or password != session.password:
             return None
@@ -140,18 +140,18 @@ class SessionTracker:
             self._record_change(session_id)
 
     def next_expiry(self) -> float | None:
-        """When the next session expires; None without sessions."""
-        # There are at most as many entries as the longest timeout has ticks, so sorting them would gain
+        """Return the time at which the next session expires; None without sessions."""
+        # There are at most as many entries as ticks in the longest timeout, so sorting them would gain
         # nothing.
         return min(self._ticks) * self.tick_time if self._ticks else None
 
     def expired(self, now: float) -> list[Session]:
-        """The sessions whose timeout has passed. After calling this, `end` each."""
+        """Return the sessions whose timeout has passed. After calling this, `end` each."""
         due = sorted(tick for tick in self._ticks if tick * self.tick_time <= now)
         return [session for tick in due for session in self._ticks[tick]]
 
     def negotiated(self, timeout: float) -> float:
-        """The timeout that a client gets if it requests `timeout`."""
+        """Return the timeout that a client gets if it requests `timeout`."""
         return min(max(timeout, self.timeout_min), self.timeout_max)
 
     def _record_change(self, session_id: int) -> None:
@@ -167,7 +167,7 @@ class SessionTracker:
 
 
 def first_session_id(started_at: float) -> int:
-    """The first session id of a server that started at this time, so that two starts share no ids.
+    """Return the first session id of a server that started at this time; two starts share no ids.
 
     The bits are those of `SessionTrackerImpl.initializeNextSessionId` (3.9).
 

@@ -101,7 +101,7 @@ class ApacheEnsemble:
         for member in self._members:
             if member.connect_string == address:
                 return member
-        raise KeyError(address)
+        raise KeyError(f"no member has the address {address}")
 
     async def __aenter__(self) -> Self:
         self.open()

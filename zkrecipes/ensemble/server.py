@@ -110,7 +110,7 @@ class ApacheServer:
 
     @property
     def connect_string(self) -> str:
-        """`host:port`."""
+        """The connect string, `host:port`."""
         return f"{self.host}:{self.port}"
 
     @property

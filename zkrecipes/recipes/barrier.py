@@ -48,7 +48,7 @@ class Barrier:
 
     def __init__(self, client: Client, path: str, *, acl: Sequence[ACL] | None = None) -> None:
         if path == "/":
-            raise ValueError("a barrier must be a znode that can be deleted, which '/' cannot")
+            raise ValueError("path must not be '/': a barrier opens when its znode is deleted")
         check_client(client)
         self.path: str = check_path(path)
         self._client = client

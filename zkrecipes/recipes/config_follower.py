@@ -137,7 +137,7 @@ class ConfigFollower(Generic[T]):
         if self._unreadable is not None:
             self._retry_after = min(2 * self._retry_after, _RETRY_AFTER_MAX)
         if type(error) is not type(self._unreadable):
-            self._warn("%s cannot be read (keeping its last value, retrying): %s", error)
+            self._warn("could not read %s: %s (keeping the last value, retrying)", error)
         self._unreadable = error
 
     async def _read_and_wait(self) -> None:
@@ -176,7 +176,7 @@ class ConfigFollower(Generic[T]):
             value = self._source.value_of(read)
         except Exception as error:  # noqa: BLE001 - no error of `decode` ends the watch
             self._bad_data = error
-            self._warn("%s has bad data (keeping its last value): %r", error)
+            self._warn("could not decode the data of %s: %r (keeping the last value)", error)
             if last is None:
                 self.values.put(self.value)
             return

@@ -184,9 +184,9 @@ class _BarrierUse(GuardedUse[Hold]):
 
 def _check_parties(parties: int, full_path: str) -> int:
     if isinstance(parties, bool) or not isinstance(parties, int):
-        raise TypeError(f"parties must be an integer, got {parties!r}")
+        raise TypeError(f"parties must be an int, not {parties!r}")
     limit = parties_max(full_path)
     if not 1 <= parties <= limit:
         reason = "" if parties < 1 else ": one transaction checks each of them, and a server takes 1 MiB"
-        raise ValueError(f"parties must be between 1 and {limit} for {full_path!r}, got {parties}{reason}")
+        raise ValueError(f"parties must be between 1 and {limit} for {full_path!r}, not {parties}{reason}")
     return parties

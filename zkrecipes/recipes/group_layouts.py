@@ -74,4 +74,4 @@ def group_layout(name: str) -> GroupLayout:
     try:
         return _GROUPS[name]
     except KeyError:
-        raise ValueError(f"unknown layout {name!r}: one of {', '.join(sorted(_GROUPS))}") from None
+        raise ValueError(f"layout must be one of {', '.join(sorted(_GROUPS))}, not {name!r}") from None

@@ -76,7 +76,9 @@ class Roster:
         """Log, once for each client, the reason why a znode is left out."""
         path = join(self._directory, znode)
         if is_first_report(self._client, self._directory, f"/{znode}"):
-            logger.warning("%s is not a member of the group: %s", path, why, extra={"path": path})
+            logger.warning(
+                "%s is not a member of the group (ignoring it): %s", path, why, extra={"path": path}
+            )
 
 
 @final

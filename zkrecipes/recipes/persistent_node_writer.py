@@ -329,7 +329,12 @@ class ZnodeWriter:
             raise error
         extra = {"path": self._path}
         if isinstance(error, SessionExpiredError):
-            logger.info("%s will be created again in the next session: %s", self._path, error, extra=extra)
+            logger.info(
+                "%s ended with its session: %s (creating it again in the next session)",
+                self._path,
+                error,
+                extra=extra,
+            )
             return
         if isinstance(error, ConnectionLossError):
             self._losses += 1
@@ -340,7 +345,7 @@ class ZnodeWriter:
             return
         if self._known.written is None:
             raise error
-        logger.warning("%s could not be created again (retrying): %s", self._path, error, extra=extra)
+        logger.warning("could not create %s again: %s (retrying)", self._path, error, extra=extra)
         await self._long_pauses.wait()
 
     def _wrote(self, known: KnownState) -> None:

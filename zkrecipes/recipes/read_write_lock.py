@@ -127,7 +127,9 @@ class ReadWriteLock(EnteredByCalls):
             or use.recipe is not self._recipe
             or use.outermost.queue is not self._writers
         ):
-            raise RuntimeError(f"this task does not hold {self!r} for writing: there is nothing to downgrade")
+            raise RuntimeError(
+                f"this task does not hold {self!r} for writing: enter write() before downgrade()"
+            )
         if use is not use.outermost:
             raise RuntimeError(f"leave the inner blocks of {self!r} before you downgrade it")
         await use.switch_to(self._readers)

@@ -153,7 +153,9 @@ async def test_unexpected_children_are_ignored_and_logged_once(
         await client.create(f"{DIRECTORY}/late")
         async with zk.Mutex(client, DIRECTORY):
             pass
-        assert _log(caplog)[1:] == [f"{DIRECTORY}: not contenders, and ignored: 'late'"]
+        assert _log(caplog)[1:] == [
+            f"{DIRECTORY} has unexpected children (not contenders, and ignored): 'late'"
+        ]
 
 
 @pytest.mark.parametrize(
@@ -178,7 +180,9 @@ async def test_the_znode_of_another_recipe_is_logged_with_its_recipe(
         await client.create(f"{DIRECTORY}/{name}")
         async with zk.Mutex(client, DIRECTORY).acquire(wait=0):
             pass
-    assert _log(caplog) == [f"{DIRECTORY}: not contenders, and ignored: {name!r} ({kind})"]
+    assert _log(caplog) == [
+        f"{DIRECTORY} has unexpected children (not contenders, and ignored): {name!r} ({kind})"
+    ]
 
 
 @pytest.mark.anyio

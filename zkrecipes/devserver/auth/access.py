@@ -25,7 +25,7 @@ def check_permission(acl: Sequence[ACL], permission: int, ids: Sequence[Id], pat
     """Check that one of `ids` has one of the bits of `permission`.
 
     Raises:
-        NoAuthError: none of `ids` has one.
+        NoAuthError: none of `ids` has such a bit.
     """
     if not is_permitted(acl, permission, ids):
         raise NoAuthError(path)
@@ -44,7 +44,7 @@ def is_permitted(acl: Sequence[ACL], permission: int, ids: Sequence[Id]) -> bool
 def expand_acl(
     acl: Sequence[ACL] | None, ids: Sequence[Id], path: str, schemes: Collection[str] = ()
 ) -> tuple[ACL, ...]:
-    """Expand the ACL that a client sent to the ACL that is stored: `auth` expanded, duplicates removed.
+    """Return the ACL to store for the ACL that a client sent: `auth` expanded, duplicates removed.
 
     Args:
         acl: the ACL that the client sent.
@@ -75,7 +75,7 @@ def expand_acl(
 def authenticate(
     scheme: str, auth: bytes | None, *, address: str, super_digest: str | None
 ) -> list[Id] | None:
-    """The identities that a client gains by an auth packet, or None if the server refuses it.
+    """Return the identities that an auth packet gives a client; None if the server refuses the packet.
 
     Args:
         scheme: `digest` or `ip`.
@@ -94,7 +94,7 @@ def authenticate(
 
 
 def digest_id(user_and_password: str) -> str:
-    """`user:base64(sha1(user:password))`, the id in ACLs."""
+    """Return `user:base64(sha1(user:password))`, the id in ACLs."""
     user = user_and_password.partition(":")[0]
     # ZooKeeper prescribes the algorithm (`DigestAuthenticationProvider`).
     digest = hashlib.sha1(user_and_password.encode(), usedforsecurity=False).digest()
@@ -102,7 +102,7 @@ def digest_id(user_and_password: str) -> str:
 
 
 def mask_passwords(acl: Sequence[ACL]) -> list[ACL]:
-    """The ACL as a client with READ but without ADMIN may see it: without the hashes of passwords."""
+    """Return the ACL that a client with READ but without ADMIN sees: without the hashes of passwords."""
     return [
         ACL(entry.perms, Id("digest", re.sub(":.*", ":x", entry.id.id)))
         if entry.id.scheme == "digest"
@@ -112,7 +112,7 @@ def mask_passwords(acl: Sequence[ACL]) -> list[ACL]:
 
 
 def client_infos(ids: Sequence[Id]) -> list[ClientInfo]:
-    """The identities as whoAmI reports them."""
+    """Return the identities as whoAmI reports them."""
     return [
         ClientInfo(scheme, name.partition(":")[0] if scheme == "digest" else name) for scheme, name in ids
     ]

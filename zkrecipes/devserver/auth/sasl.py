@@ -33,10 +33,10 @@ class SaslUsers:
         self._users = {name: DigestMD5(name, password) for name, password in passwords.items()}
 
     def find(self, name: str) -> DigestMD5:
-        """The user with this name.
+        """Return the user with this name.
 
         Raises:
-            AuthFailedError: there is no such user.
+            AuthFailedError: no user has this name.
         """
         user = self._users.get(name)
         if user is None:
@@ -49,11 +49,11 @@ class SaslExchange:
     """One authentication.
 
     Attributes:
-        username: the authenticated user; None before the proof.
+        username: the authenticated user; None until the client has proved its password.
 
     Args:
         users: the users who may authenticate.
-        nonce: fresh, printable characters without quotes.
+        nonce: fresh printable characters, without quotes.
     """
 
     def __init__(self, users: SaslUsers, nonce: bytes) -> None:
@@ -63,7 +63,7 @@ class SaslExchange:
         self._has_challenged = False
 
     def answer(self, token: bytes | None) -> bytes:
-        """Answer a token: the first, which is empty, with the challenge; the second with the server's proof.
+        """Return the challenge for the first token, which is empty, or the server's proof for the second.
 
         Raises:
             AuthFailedError: the token is not a valid proof, or not expected now.

@@ -30,8 +30,8 @@ def parse_properties(text: str, *, paths: Collection[str] = ()) -> list[Property
 
     Args:
         text: the content of the file.
-        paths: keys whose values are paths of files. In these, a backslash is literal unless it is doubled:
-            `C:\temp` does not mean a tab, although Java would read one.
+        paths: keys whose values are paths of files. In their values, a backslash is literal unless it is
+            doubled: `C:\temp` contains no tab, although Java would read one.
     """
     properties = []
     for number, line in _logical_lines(text):
@@ -47,7 +47,7 @@ def parse_properties(text: str, *, paths: Collection[str] = ()) -> list[Property
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Lines without comments. A line that ends in a backslash is joined with the next one."""
+    """Yield the lines without comments. A line that ends in a backslash is joined with the next one."""
     joined, begun = "", 0
     for number, line in enumerate(re.split(r"\r\n|\n|\r", text), start=1):
         rest = line.lstrip(_BLANK)

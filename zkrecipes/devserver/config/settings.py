@@ -31,7 +31,7 @@ class Settings:
 
     @property
     def address(self) -> str:
-        """`host:port`, for messages."""
+        """The address as `host:port`, for messages."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def create_server(self) -> DevServer:

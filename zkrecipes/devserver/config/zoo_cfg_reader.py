@@ -21,7 +21,7 @@ __all__ = ["ConfigError", "ZooCfg", "parse_zoo_cfg", "read_zoo_cfg"]
 _DEFAULTS: Final = Settings(tick_time=3.0, connections_per_address_max=60, four_letter_words=frozenset())
 
 # Keys without effect on a standalone server with its own storage, which need no warning. The keys of the
-# servers for administration and metrics are not among them: users will miss those servers.
+# admin and metrics servers are not among them, because users would miss these servers.
 _NO_EFFECT: Final = frozenset(
     "initLimit syncLimit connectToLearnerMasterLimit electionAlg electionPortBindRetry dataLogDir snapCount "
     "snapSizeLimitInKb preAllocSize forceSync fsync.warningthresholdms standaloneEnabled reconfigEnabled "
@@ -66,7 +66,7 @@ def parse_zoo_cfg(text: str, *, name: str = "zoo.cfg") -> ZooCfg:
         name: its name in messages.
 
     Raises:
-        ConfigError: a value is invalid. The message contains key, value and line.
+        ConfigError: a value is invalid. The message names the key, the value and the line.
     """
     entries = {entry.key: entry for entry in parse_properties(text, paths=_PATHS)}
     _check_byte_order_mark(entries, name)
@@ -106,7 +106,7 @@ def _check_byte_order_mark(entries: Mapping[str, Property], name: str) -> None:
 
 
 def _client_address(entries: Mapping[str, Property], data_dir: Path | None, name: str) -> dict[str, object]:
-    """The address for clients in the `server.N` line of this server, for a file without `clientPort`.
+    """Return the address for clients from this server's `server.N` line, for a file without `clientPort`.
 
     If there are several such lines, `myid` in the data directory selects one.
     """
@@ -159,7 +159,8 @@ def _check_timeouts(settings: Settings, entries: Mapping[str, Property], name: s
 
 def _integer(least: int, most: int, unit: str) -> Callable[[str], int]:
     def read(value: str) -> int:
-        # `int` also takes "1_000" and digits of other scripts; Java's `Integer.parseInt` takes a sign.
+        # A pattern, because `int` also accepts "1_000" and digits of other scripts; Java's `Integer.parseInt`
+        # accepts a sign.
         digits = value[1:] if value[:1] in ("+", "-") else value
         number = int(value) if digits.isascii() and digits.isdigit() else None
         if number is None or not least <= number <= most:
@@ -174,17 +175,17 @@ def _seconds(value: str) -> float:
 
 
 def _longest(value: str) -> float | None:
-    """The longest session timeout; -1 means the default."""
+    """Return the longest session timeout; -1 means the default."""
     return None if value == "-1" else _seconds(value)
 
 
 def _shortest(value: str) -> float | None:
-    """The shortest session timeout; -1 means the default, and any other number below 1 sets no limit."""
+    """Return the shortest session timeout; -1 means the default, any other number below 1 no limit."""
     return None if value == "-1" else max(1, _INTEGER(value)) / 1000
 
 
 def _boolean(value: str) -> bool:
-    """Java's `Boolean.parseBoolean`: anything but "true" is false."""
+    """Parse like Java's `Boolean.parseBoolean`: anything but "true" is false."""
     return value.lower() == "true"
 
 
@@ -193,7 +194,7 @@ def _path(value: str) -> Path:
 
 
 def _host(value: str) -> str:
-    """An address to listen on, without brackets; empty means loopback (`InetAddress.getByName`)."""
+    """Return an address to listen on, without brackets; empty means loopback (`InetAddress.getByName`)."""
     return value.removeprefix("[").removesuffix("]") or "127.0.0.1"
 
 
@@ -209,7 +210,7 @@ def _words(value: str) -> frozenset[str] | None:
 
 
 _INT_MAX = 2**31 - 1
-_BYTE_ORDER_MARK: Final = "\xef\xbb\xbf"  # of UTF-8, read as Latin-1
+_BYTE_ORDER_MARK: Final = "\xef\xbb\xbf"  # the byte-order mark of UTF-8, read as Latin-1
 _SERVER_LINE: Final = re.compile(r"server\.\d+")
 _INTEGER = _integer(-_INT_MAX, _INT_MAX, " of milliseconds")
 _PORT = _integer(0, 65535, "")

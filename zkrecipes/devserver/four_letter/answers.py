@@ -51,7 +51,7 @@ _SHORT_NAMES: Final[Mapping[int, str]] = {
 
 
 def answer(word: str, status: ServerStatus, allowed: Collection[str] | None = None) -> str:
-    """The answer to a four-letter word.
+    """Return the answer to a four-letter word.
 
     Args:
         word: the word.
@@ -99,7 +99,7 @@ def _cons(status: ServerStatus) -> str:
 
 
 def _connection_line(connection: ConnectionStatus, details: str = "") -> str:
-    """One line about a connection. The number in brackets is 1 if the server reads requests from it."""
+    """Return the line about a connection. The number in brackets is 1 if the server reads from it."""
     stats = connection.stats
     reading = 0 if connection.client.session is None else 1
     return f" {stats.peer}[{reading}](queued=0,recved={stats.received},sent={stats.sent}{details})"
@@ -132,7 +132,7 @@ def _srst(status: ServerStatus) -> str:
 
 
 def _mntr(status: ServerStatus) -> str:
-    """The metrics that any server has. Those of the internals of a Java server are left out."""
+    """Return the metrics that any server has, without those of the internals of a Java server."""
     processor, total, latency = status.processor, status.stats, status.stats.latency
     values: dict[str, object] = {
         "version": VERSION,

@@ -17,7 +17,7 @@ _DATA_WATCHES = (WatchKind.DATA, WatchKind.EXIST, WatchKind.PERSISTENT, WatchKin
 
 
 def dump(status: ServerStatus) -> str:
-    """Sessions, ephemeral znodes, and the connections that have a session."""
+    """Answer `dump`: sessions, ephemeral znodes, and the connections that have a session."""
     sessions = status.processor.sessions
     by_end = _by_end(status, {session.id: session_hex(session.id) for session in sessions})
     connected = {
@@ -48,7 +48,7 @@ def _by_end(status: ServerStatus, lines: Mapping[int, str]) -> dict[str, list[st
 
 
 def _date(status: ServerStatus, end: float) -> str:
-    """A date in Java's format."""
+    """Format a date as Java does."""
     return time.strftime("%a %b %d %H:%M:%S UTC %Y", time.gmtime(status.time + end - status.now))
 
 
@@ -61,7 +61,7 @@ def _indented(lines: Collection[str]) -> str:
 
 
 def wchs(status: ServerStatus) -> str:
-    """The number of watches."""
+    """Answer `wchs`: the number of watches."""
     watches = _data_watches(status)
     paths, clients = {path for path, _ in watches}, {client for _, client in watches}
     return f"{len(clients)} connections watching {len(paths)} paths\nTotal watches:{len(watches)}\n"
@@ -84,7 +84,7 @@ def wchp(status: ServerStatus) -> str:
 
 
 def _data_watches(status: ServerStatus) -> list[tuple[str, ConnectedClient]]:
-    """The watches that a real server reports; it omits child watches (`DataTree.dumpWatches`)."""
+    """Return the watches that a real server reports; it omits child watches (`DataTree.dumpWatches`)."""
     watches = ((path, client) for kind, path, client in status.processor.watches if kind in _DATA_WATCHES)
     return list(dict.fromkeys(watches))
 

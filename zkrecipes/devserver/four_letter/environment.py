@@ -1,6 +1,6 @@
 """The answers to the four-letter words about settings and environment: `conf`, `dirs`, `envi`.
 
-A value that only a Java process has is `<NA>`, which is Java's notation for that.
+Values that only a Java process has are `<NA>`, as Java writes for a missing value.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NOT_KNOWN = "<NA>"
 
 
 def conf(status: ServerStatus) -> str:
-    """The settings."""
+    """Answer `conf`: the settings."""
     sessions, size = status.processor.sessions, status.data_size
     directory = "" if status.data_dir is None else str(status.data_dir)
     values: dict[str, object] = {
@@ -41,12 +41,12 @@ def conf(status: ServerStatus) -> str:
 
 
 def dirs(status: ServerStatus) -> str:
-    """The size of the data directory."""
+    """Answer `dirs`: the size of the data directory."""
     return f"datadir_size: {status.data_size}\nlogdir_size: {status.data_size}\n\n"
 
 
 def envi(_status: ServerStatus) -> str:
-    """The system and this Python."""
+    """Answer `envi`: the system and this Python."""
     java = ("version", "vendor", "home", "class.path", "library.path")
     values: dict[str, object] = {
         "zookeeper.version": VERSION,
@@ -68,7 +68,7 @@ def envi(_status: ServerStatus) -> str:
 
 
 def descriptors() -> dict[str, object]:
-    """The file descriptors, if the system reports them. Real servers also omit them on Windows."""
+    """Return the counts of file descriptors, if the system reports them (real servers: not on Windows)."""
     open_descriptors = Path("/proc/self/fd")
     if not open_descriptors.is_dir():
         return {}

@@ -37,7 +37,7 @@ class ServerStatus:
     stats: PacketStats
     """The statistics of the whole server."""
     now: float
-    """The time in seconds that sessions expire by."""
+    """The time in seconds, on the clock that sessions expire by."""
     time: float
     """Seconds since 1970."""
     port: int
@@ -50,4 +50,4 @@ class ServerStatus:
     rejected_count: int = 0
     """The number of connections beyond the limit for their address."""
     sessionless_count: int = 0
-    """The number of connections closed because they did not ask for a session in time."""
+    """The number of connections closed because they did not request a session in time."""

@@ -49,7 +49,7 @@ def as_deserialized(operations: Sequence[Request[Any]]) -> list[Request[Any]]:
 
     Raises:
         MarshallingError: an operation is not allowed in a multi.
-        NullACLError: an ACL is null, and all operations before it are allowed.
+        NullACLError: an ACL is null, and all operations before that one are allowed.
     """
     return [_as_deserialized(operation) for operation in operations]
 

@@ -1,4 +1,4 @@
-"""Quotas: the znodes and bytes below a path are counted if a client has set a quota. Nothing is refused.
+"""Quotas: counts of the znodes and bytes below each path with a quota. Nothing is refused.
 
 A client creates `/zookeeper/quota/PATH/zookeeper_limits`, and `zookeeper_stats` beside it. In the latter, the
 server keeps the count of znodes and the sum of their bytes (`DataTree.updateQuotaStat`, `StatsTrack`, 3.9).
@@ -60,7 +60,7 @@ class Quotas:
                 self._add(path, size_change)
 
     def _path_with_quota(self, path: str) -> str | None:
-        """The nearest path with a quota at or above `path`; a quota of the root does not count."""
+        """Return the nearest path with a quota at or above `path`; a quota of the root does not count."""
         while path:
             if f"{_QUOTAS}{path}{_LIMITS}" in self._tree:
                 return path

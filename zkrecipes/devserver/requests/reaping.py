@@ -11,7 +11,7 @@ CHECK_INTERVAL = 60.0
 
 
 def due_paths(tree: DataTree, time_ms: int, *, start_counter: int = 0) -> list[str]:
-    """The paths that are due for deletion.
+    """Return the paths that are due for deletion.
 
     Args:
         tree: the znodes.

@@ -30,7 +30,7 @@ from zkrecipes.protocol.watch_table import WatchKind, WatchTable
 
 __all__ = ["WatchRequests"]
 
-# The zxid of an event that answers setWatches (`WatchedEvent.NO_ZXID`); no change caused it.
+# The zxid of an event that setWatches causes (`WatchedEvent.NO_ZXID`): no change caused the event.
 _NO_ZXID = -1
 
 _KIND_BY_ADD_MODE = {

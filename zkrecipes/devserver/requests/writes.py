@@ -62,7 +62,7 @@ class TreeEvent(NamedTuple):
 
 @final
 class Change:
-    """One transaction in progress: its client, zxid and time, and its events so far.
+    """A transaction in progress: its client, zxid and time, and its events so far.
 
     Args:
         tree: the znodes.
@@ -180,7 +180,7 @@ def _mode_of(
 
 
 def _kind_of(opcode: OpCode, mode: CreateMode) -> ZNodeKind:
-    """The kind of the new znode. For containers and TTL znodes the opcode decides, not the flags."""
+    """Return the kind of the new znode. For containers and TTL znodes the opcode decides, not the flags."""
     if opcode == OpCode.CREATE_CONTAINER:
         return ZNodeKind.CONTAINER
     if opcode == OpCode.CREATE_TTL:
@@ -280,7 +280,7 @@ def _check_path(path: str) -> None:
 
 
 def _next_version(current: int, expected: int, path: str) -> int:
-    """The version after `current`. It is never -1, because an expected version of -1 means any version."""
+    """Return the version after `current`: never -1, because an expected version of -1 means any version."""
     if expected not in (-1, current):
         raise BadVersionError(path)
     next_version = wrapped(current + 1)

@@ -37,7 +37,8 @@ async def open_background_saver(
             worker thread.
 
     Raises:
-        DataDirError: the directory cannot be used, and nothing in it was changed. At the end: the disk fails.
+        DataDirError: the directory cannot be used, and nothing in it was changed. At the end of the block:
+            the disk fails.
     """
     data_dir = DataDir(directory)
 
@@ -73,7 +74,7 @@ class BackgroundSaver:
         self._data_dir = data_dir
         self._save_requested = anyio.Event()
         self._saved = anyio.Event()
-        # A separate limit, so that other threads of this program cannot delay it.
+        # A separate limiter, so that other threads of this program cannot delay a save.
         self._limiter = anyio.CapacityLimiter(1)
         self._saved_zxid = -1
         self._can_save = True
@@ -128,7 +129,7 @@ class BackgroundSaver:
             self._data_dir.save(self._take_changes())
 
     def size(self) -> int:
-        """The size of the data directory in bytes."""
+        """Return the size of the data directory in bytes."""
         return self._data_dir.size()
 
     def _take_changes(self) -> ChangedRows:
@@ -153,5 +154,5 @@ class BackgroundSaver:
 
 
 def _session_row(session: Session) -> SessionRow:
-    # The disk returns a float, and the checksums of 4 and 4.0 differ.
+    # SQLite returns a float, and the checksums of 4 and 4.0 differ.
     return SessionRow(session.id, session.password, float(session.timeout))

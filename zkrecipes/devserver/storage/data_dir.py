@@ -30,12 +30,12 @@ __all__ = ["FILE_NAME", "DataDir", "DataDirError"]
 FILE_NAME: Final = "zkrecipes-devserver.sqlite3"
 _LOCK_NAME: Final = "zkrecipes-devserver.lock"
 
-# Our statements are valid, so `SQLITE_ERROR` means that the names of tables are damaged.
+# Our SQL statements are valid, so `SQLITE_ERROR` means that the names of tables are damaged.
 _DAMAGED: Final = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class DataDirError(Exception):
-    """A data directory cannot be used, or no longer. The message is one line with the reason.
+    """A data directory cannot be used, or has become unusable. The message is one line with the reason.
 
     Attributes:
         directory: the data directory.
@@ -77,22 +77,22 @@ class DataDir:
             raise
 
     def save(self, changes: ChangedRows) -> None:
-        """Write changes, and return when all of them are on disk. If this raises, maybe none of them are.
+        """Write changes, and return when all of them are on disk.
 
         Raises:
-            DataDirError: the disk is full or fails. Nothing can be saved from then on.
+            DataDirError: the disk is full or fails. Perhaps no change is on disk; later saves fail.
         """
         assert self._database is not None, "the data directory is not open"
         with self._convert_errors("cannot be written"):
             write_changes(self._database, changes)
 
     def size(self) -> int:
-        """The size of its files in bytes."""
+        """Return the size of the files in bytes."""
         files = (self._file, self._log_file())
         return sum(file.stat().st_size for file in files if file.exists())
 
     def close(self) -> None:
-        """Unlock the directory. Closing twice is fine."""
+        """Unlock the directory. A second call does nothing."""
         for connection in (self._database, self._lock):
             if connection is not None:
                 connection.close()
@@ -111,7 +111,7 @@ class DataDir:
             # With a single process, SQLite needs no shared memory. FULL waits for the disk at each commit.
             self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._database.execute("PRAGMA synchronous = FULL")
-            # The leftovers of a crash must not follow the commits that come now.
+            # Frames that a crash left in the log must not follow the new commits.
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             return saved
 
@@ -183,7 +183,7 @@ class DataDir:
         except DamagedRowError as error:
             raise DataDirError(self._directory, f"is damaged: {error}") from error
         except sqlite3.Error as error:
-            # Without a code it is an error of Python's, about bytes that are not text.
+            # An error without a code is from Python: some bytes are not valid text.
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
             if code == sqlite3.SQLITE_BUSY:
                 raise DataDirError(self._directory, "is in use by another server") from error

@@ -90,7 +90,7 @@ class DamagedRowError(Exception):
 
 
 def row_of(node: ZNode) -> Row:
-    """The row of a znode."""
+    """Return the row of a znode."""
     row = (
         node.path,
         node.data,
@@ -111,7 +111,7 @@ def row_of(node: ZNode) -> Row:
 
 
 def znode_of(row: Row) -> ZNode:
-    """The znode of a row.
+    """Return the znode of a row.
 
     Raises:
         DamagedRowError: the row differs from the one that was saved.
@@ -135,7 +135,7 @@ def znode_of(row: Row) -> ZNode:
 
 
 def add_checksum(row: SessionRow | StateRow) -> Row:
-    """Add a checksum to a row of a session or of the state."""
+    """Return a row of a session or of the state with a checksum added."""
     return (*row, _checksum_of_text(tuple(row)))
 
 

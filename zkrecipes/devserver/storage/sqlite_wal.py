@@ -1,10 +1,10 @@
 """Distinguishes a damaged SQLite log from one whose end a crash has torn off. Pure.
 
-SQLite stops at the first invalid frame and uses all frames before it. That is right after a crash, but a
-silent loss if a byte in the middle is damaged. The two differ. Each commit waits until it is on disk before
-the next one is written, so a crash tears only the last commit. If more than one commit follows the invalid
-frame, no crash has caused it. Nor does a crash leave anything behind an invalid header: the header is on disk
-before the first frame is written, and no disk writes half of 32 bytes.
+SQLite stops at the first invalid frame and uses all frames before it. That is right after a crash, but loses
+commits silently if a byte in the middle is damaged. The two differ. Each commit waits until it is on disk
+before the next one is written, so a crash tears only the last commit. If more than one commit follows the
+invalid frame, no crash has caused it. Nor does a crash leave anything behind an invalid header: the header is
+on disk before the first frame is written, and no disk writes half of 32 bytes.
 
 The format is that of "The Write-Ahead Log" in SQLite's `fileformat2.html`, at 3.40.
 """
@@ -62,7 +62,7 @@ def is_damaged(log: bytes) -> bool:
 
 
 def _frames(log: bytes, page_size: int) -> Iterator[_Frame]:
-    """All frames of full length, of this log and left over from the previous one."""
+    """Yield all frames of full length, including those left over from the previous log."""
     size = _FRAME.size + page_size
     for start in range(_HEADER.size, len(log) - size + 1, size):
         _, pages, *salts, first, second = _FRAME.unpack_from(log, start)

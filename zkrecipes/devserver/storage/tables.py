@@ -22,7 +22,8 @@ from zkrecipes.devserver.storage.rows import (
 
 __all__ = ["OtherReleaseError", "SavedState", "create_tables", "read_all", "write_changes"]
 
-# "zkrd" distinguishes our database from others, for `file` as well. The format is that of the tables.
+# "zkrd" distinguishes our database from others, for `file` as well. `_FORMAT` is the version of the tables'
+# format.
 _APPLICATION_ID: Final = 0x7A6B7264
 _FORMAT: Final = 2
 

@@ -200,7 +200,12 @@ class TreeFollower:
         self._nodes.discard(path)
         if path not in self._unreadable:
             self._unreadable.add(path)
-            logger.warning("a member of %s is left out: %s", self._root, error, extra={"path": self._root})
+            logger.warning(
+                "could not read a member of %s: %s (leaving it out)",
+                self._root,
+                error,
+                extra={"path": self._root},
+            )
 
     def _absolute(self, path: str) -> str:
         return self._root if path == ROOT else join(self._root, path)

@@ -137,5 +137,5 @@ def check_contender(
     operations.create(path, data, acl=acl)
     entries = operations.default_acl if acl is None else acl
     if not any(entry.perms & Perms.READ for entry in entries):
-        raise ValueError(f"the ACL of a lock must give its owner READ: {entries!r}")
+        raise ValueError(f"the ACL of a lock must give its owner READ, got {entries!r}")
     return acl

@@ -110,8 +110,8 @@ class LockUse(GuardedUse[Hold]):
             return await super()._enter_within(outer)
         if not set(self.queue.layout.blocked_by) <= set(use.outermost.queue.layout.blocked_by):
             raise RuntimeError(
-                f"this task reads under {self.what}, so it would wait for itself to write: "
-                f"leave the block of read() first, or enter write() in the first place"
+                f"this task reads under {self.what}, so write() would wait for itself: "
+                f"leave the block of read() first, or enter write() instead of read()"
             )
         await anyio.lowlevel.checkpoint()
         self.block, self.hold = use.block, use.hold

@@ -27,7 +27,7 @@ class LimitState:
 
     def __init__(self, pool: PermitPool, limit: int | None, describe: Callable[[], str]) -> None:
         if limit is None and not pool.layout.has_limit:
-            raise ValueError("limit must be a number in Curator's layout, which stores none: not None")
+            raise ValueError("limit must be an int in Curator's layout, which stores no limit, not None")
         self.limit = None if limit is None else check_count("limit", limit)
         self.has_agreed: bool = not pool.layout.has_limit
         self._pool = pool
@@ -43,13 +43,13 @@ class LimitState:
             return
         limit = await self._pool.agree_on_limit(self.limit)
         if limit is None:
-            raise ValueError(f"no limit is stored at {self._pool.directory} yet: give one, as limit=3")
+            raise ValueError(f"no limit is stored at {self._pool.directory} yet: pass one, such as limit=3")
         if self.limit is None:
             self.limit = limit
         if limit != self.limit:
             raise ValueError(
                 f"the semaphore at {self._pool.directory} has a limit of {limit}, not {self.limit}: "
-                f"use that one, or change it with set_limit"
+                f"pass limit={limit}, or change the limit with set_limit"
             )
         self.has_agreed = True
 

@@ -73,9 +73,8 @@ class SemaphoreUse(GuardedUse[Hold]):
         use = outer.use
         if isinstance(use, SemaphoreUse):
             raise RuntimeError(
-                f"this task already has {_permits(use.count)} of {self.what}, or waits for them: if it asks "
-                f"for more, it can wait for itself. Ask for all together: "
-                f"acquire(permits={use.count + self.count})"
+                f"this task awaits or already has {_permits(use.count)} of {self.what}, so it could wait "
+                f"for itself. Request all permits together: acquire(permits={use.count + self.count})"
             )
         return await super()._enter_within(outer)
 

@@ -154,7 +154,7 @@ class GuardedUse(SingleUse[H]):
             RuntimeError: the task would wait for itself.
         """
         raise RuntimeError(
-            f"this task has entered {outer.what} already, or waits for it: "
+            f"this task has already entered {outer.what} or waits for it: "
             f"it would wait for itself at {self.what}"
         )
 

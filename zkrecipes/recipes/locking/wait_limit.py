@@ -98,7 +98,7 @@ def takes_wait(call: Callable[P, T]) -> Callable[P, T]:
     def checked(*args: P.args, **kwargs: P.kwargs) -> T:
         if len(args) > 1 or not kwargs.keys().isdisjoint(("blocking", "timeout")):
             raise TypeError(
-                f"{call.__qualname__} takes keyword arguments only, and the limit of its wait as wait=: "
+                f"{call.__qualname__} takes keyword arguments only; pass the limit of the wait as wait=: "
                 "wait=0 is one try (kazoo's blocking=False), wait=3 is 3 seconds at most (kazoo's timeout=3)"
             )
         return call(*args, **kwargs)

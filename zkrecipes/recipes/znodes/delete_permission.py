@@ -126,8 +126,8 @@ async def check_probe(probe: Pending[None]) -> None:
         await probe.wait()
     except NoAuthError:
         raise
-    except ZooKeeperError as error:  # the next contender sends another probe
-        logger.debug("could not find out whether a directory permits DELETE: %s", error)
+    except ZooKeeperError as error:
+        logger.debug("could not probe for DELETE: %s (the next contender probes again)", error)
 
 
 def _probe_path(directory: str) -> str:

@@ -1,6 +1,6 @@
 """Removes znodes that a session still owns in a directory, before a contender of that session queues up.
 
-Otherwise the contender would wait for a znode of its own session for as long as the session lives. There are
+Otherwise the contender would wait for a znode of the same session for as long as the session lives. There are
 two kinds of leftovers. The first are znodes that this client could not remove because of an ACL: it tries
 again. The second are znodes of an earlier client, because `connect(resume=…)` continues the session of a
 process that may have died inside a lock: they are removed once. A znode that the session created before it

@@ -79,7 +79,14 @@ def log_once(client: Client, directory: str, names: Iterable[str], what: str) ->
     if new:
         others = f" and {len(new) - _NAMES_IN_LINE} more" if len(new) > _NAMES_IN_LINE else ""
         listed = ", ".join(map(_describe, new[:_NAMES_IN_LINE]))
-        logger.warning("%s: %s: %s%s", directory, what, listed, others, extra={"path": directory})
+        logger.warning(
+            "%s has unexpected children (%s): %s%s",
+            directory,
+            what,
+            listed,
+            others,
+            extra={"path": directory},
+        )
 
 
 def _describe(name: str) -> str:
