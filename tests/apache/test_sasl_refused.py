@@ -28,6 +28,6 @@ async def test_a_wrong_password_is_reported_with_every_release(tmp_path: Path) -
                 raise AssertionError("attached")
         (reason,) = caught.value.reasons.values()
         assert reason == (
-            "closed by the server during the SASL authentication: older servers refuse it so; look at user "
+            "closed by the server during the SASL authentication, as older servers refuse it; look at user "
             "and password, and whether its mechanism is DIGEST-MD5; its log says why"
         )

@@ -106,7 +106,7 @@ async def test_what_cannot_travel_alone_is_refused(is_async: bool) -> None:
         ops = client.operations
         for wrong, error, match in (
             (ops.check("/"), ValueError, "part of a transaction"),
-            (ops.get("/", watch=True), ValueError, "the watch would have no owner"),
+            (ops.get("/", watch=True), ValueError, "a watch must have an owner"),
             ("/n", TypeError, "client.operations"),
         ):
             async with client.stream(source(iter([wrong]), is_async)) as replies:  # type: ignore[list-item]  # the point

@@ -24,7 +24,7 @@ class SlowLink:
 
     Args:
         there: has the server.
-        rate: the limit, in bytes a second.
+        rate: the limit, in bytes per second.
         chunk_size: the number of bytes that arrive at once.
     """
 
@@ -309,7 +309,7 @@ async def test_a_reply_that_is_too_slow_for_the_holds_ends_after_two_moves(
             assert caught.value.size == pytest.approx(800_000, abs=200)
             assert caught.value.rate == pytest.approx(25_000, rel=0.1)
             assert caught.value.timeout == TIMEOUT
-            said = "bytes a second, too slowly for the holds of a session with a timeout of 16 seconds"
+            said = "bytes per second, too slowly for the holds of a session with a timeout of 16 seconds"
             assert said in str(caught.value)
             await anyio.sleep(TIMEOUT)
             hold.check()

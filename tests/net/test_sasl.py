@@ -326,7 +326,7 @@ async def test_a_server_that_closes_instead_of_refusing_is_tried_again_with_paus
                 raise AssertionError("attached")
         (reason,) = caught.value.reasons.values()
         assert reason == (
-            "closed by the server during the SASL authentication: older servers refuse it so; look at user "
+            "closed by the server during the SASL authentication, as older servers refuse it; look at user "
             "and password, and whether its mechanism is DIGEST-MD5; its log says why"
         )
         assert server.seen.count(0) < 40

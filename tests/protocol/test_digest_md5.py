@@ -123,7 +123,10 @@ def test_a_server_that_sends_no_challenge_has_no_sasl(challenge: bytes | None) -
 
 def test_a_server_that_requires_protection_is_refused() -> None:
     challenge = CHALLENGE.replace(b'qop="auth"', b'qop="auth-int,auth-conf"')
-    assert why_not(challenge) == "the server wants SASL to protect what follows: use TLS instead"
+    assert (
+        why_not(challenge)
+        == "the server requires protection by SASL, which is not supported: use TLS instead"
+    )
 
 
 @given(st.binary(max_size=200))

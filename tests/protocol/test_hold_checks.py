@@ -303,9 +303,9 @@ def test_a_reconnect_checks_at_once_and_keeps_the_holds() -> None:
 
 def test_an_answer_to_no_check_is_an_error() -> None:
     _, checks = steady_at(0.0, "/a")
-    with pytest.raises(RuntimeError, match="no check is in flight"):
+    with pytest.raises(RuntimeError, match="a check must be in flight"):
         checks.succeeded(1.0)
-    with pytest.raises(RuntimeError, match="no check is in flight"):
+    with pytest.raises(RuntimeError, match="a check must be in flight"):
         checks.failed(0, 1.0)
 
 

@@ -142,7 +142,7 @@ def test_a_server_that_closes_instead_of_answering_a_token_leaves_the_session() 
     error = broken_by(events_of(pair.client))
     assert isinstance(error, ConnectionLossError)
     assert error.reason == (
-        "closed by the server during the SASL authentication: older servers refuse it so; look at the "
+        "closed by the server during the SASL authentication, as older servers refuse it; look at the "
         "tickets; its log says why"
     )
 

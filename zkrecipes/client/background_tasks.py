@@ -133,7 +133,7 @@ class ClientTasks:
             try:
                 await func()
             except ZooKeeperError as error:
-                logger.info("a clean-up ended: %s", error)
+                logger.info("a clean-up did not finish: %s", error)
             except Exception:
                 logger.exception("a clean-up failed")
             finally:

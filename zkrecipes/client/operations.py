@@ -309,11 +309,11 @@ def check_alone(operation: Operation[T]) -> Operation[T]:
         ValueError: the operation sets a watch, or is a check, which only transactions can send.
     """
     if not isinstance(operation, Operation):
-        raise TypeError(f"expected an operation, as client.operations makes them, not {operation!r}")
+        raise TypeError(f"operation must be one that client.operations makes, not {operation!r}")
     if isinstance(operation.request, CheckRequest):
         raise ValueError("a check must be part of a transaction")
     if getattr(operation.request, "watch", False):
-        raise ValueError("the watch would have no owner: use one of the client's `…_and_watch`")
+        raise ValueError("a watch must have an owner: use one of the client's `…_and_watch` methods")
     return operation
 
 

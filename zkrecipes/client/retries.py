@@ -57,7 +57,7 @@ class Retries:
         | another transient answer | a pause, twice as long each time, up to two seconds |
 
         Raises:
-            ZooKeeperError: `error`, after any other error, because another try would be useless.
+            ZooKeeperError: `error` itself, if it is any other error: another try would be useless.
         """
         if isinstance(error, SessionExpiredError) and not self._is_over():
             return

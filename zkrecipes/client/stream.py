@@ -131,7 +131,7 @@ class _Source(Generic[T]):
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise RuntimeError("the stream's block has ended")
+            raise RuntimeError("the stream's block has ended: iterate over the stream inside the block")
 
     def _end(self, error: Exception | None = None) -> None:
         self._is_over = True

@@ -120,7 +120,7 @@ class _Traversal:
 
     def _submit(self) -> None:
         if self._is_closed:
-            raise RuntimeError("the walk's block has ended")
+            raise RuntimeError("the walk's block has ended: iterate over the walk inside the block")
         while self._ahead and len(self._in_flight) < self._window:
             path = self._ahead.pop()
             request = self._operations.get_children_with_stat(path)

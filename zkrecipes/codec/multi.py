@@ -197,9 +197,9 @@ def _read_list(
             record, pos = record_class.read(buffer, pos, end)
             records.append(record)
     except StructError:
-        raise ProtocolError("the bytes end before a multi does") from None
+        raise ProtocolError("the bytes end inside a multi") from None
     if pos > end:
-        raise ProtocolError("the bytes end before a multi does")
+        raise ProtocolError("the bytes end inside a multi")
     return records, pos
 
 

@@ -66,7 +66,7 @@ def read_strings(buffer: bytes, pos: int, end: int, count: int) -> tuple[list[st
             texts.append("")
             pos = start
         else:
-            raise ProtocolError(f"a vector contains a string of {length} bytes, but ends before it does")
+            raise ProtocolError(f"a vector ends inside a string of {length} bytes")
     return texts, pos
 
 

@@ -108,7 +108,7 @@ class AttachedConnection:
         self._is_abandoned = True
 
     def suspended(self, seconds: float) -> None:
-        """Count time that passed while the loop's clock stood still, and look at all deadlines now."""
+        """Correct the clocks by time for which the loop's clock stood still; check all deadlines now."""
         self.side.suspended(seconds)
         self.connection.hurry(_NOW)
 
@@ -193,7 +193,7 @@ class AttachedConnection:
         pending, rate = arriving.ticket, arriving.received / max(now - arriving.since, 1e-9)
         side.lose(
             f"a check of the holds waits behind a reply of {arriving.size} bytes, which arrives at "
-            f"{rate:.0f} bytes a second"
+            f"{rate:.0f} bytes per second"
         )
         pending.moves += 1
         if pending.moves >= _MOVES_MAX and not pending.is_settled:

@@ -162,7 +162,7 @@ def _parse_bracketed(text: str) -> Host:
     if not text.startswith("[") or not bracket or (rest and not rest.startswith(":")):
         raise _MistakeError("an IPv6 address with a port must be written as '[address]:port'", text)
     if not _is_ipv6(name):
-        raise _MistakeError("only an IPv6 address must be in brackets", text)
+        raise _MistakeError("brackets must contain an IPv6 address", text)
     return Host(name, _parse_port(rest[1:]) if rest else DEFAULT_PORT)
 
 

@@ -197,7 +197,7 @@ class Holds:
         self.checks.detached()
 
     def suspended(self, seconds: float) -> None:
-        """Count time that passed while the loop's clock stood still: every proof ends this much earlier."""
+        """End every proof earlier by the time during which the loop's clock stood still."""
         self.proof.suspended(seconds)
         self._connection += 1  # earlier evidence was computed before the clock was corrected
         self._set_alarm()

@@ -78,7 +78,7 @@ class Kerberos:
             if value is not None and not isinstance(value, (str, os.PathLike)):
                 raise TypeError(f"{name} must be the path of a file, not {type(value).__name__}")
         if self.keytab is not None and self.cache_file is not None:
-            raise ValueError("keytab excludes cache_file: its tickets are kept in memory")
+            raise ValueError("keytab must be given without cache_file: its tickets are kept in memory")
         if not isinstance(self.service, str):
             raise TypeError(f"service must be a str, not {type(self.service).__name__}")
         self._check_server()
@@ -92,7 +92,9 @@ class Kerberos:
                     f"{name} must be only {part} of a principal, without '/' and '@', not {value!r}"
                 )
         if self.server_realm is not None and self.server_principal is not None:
-            raise ValueError("server_principal excludes server_realm: a principal includes its realm")
+            raise ValueError(
+                "server_principal must be given without server_realm: a principal includes its realm"
+            )
 
     def exchange(self, host: str, nonce: bytes) -> SaslExchange:  # noqa: ARG002 - Kerberos has its own
         """Return an exchange with the server that the connect string names `host`."""

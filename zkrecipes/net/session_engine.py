@@ -382,7 +382,11 @@ class SessionEngine:
                 attached.connection.look_at_clock()
             return 0.0
         extra = {"session_id": self._session.id}
-        logger.warning("the machine was suspended for %.1f seconds", seconds, extra=extra)
+        logger.warning(
+            "the machine was suspended for %.1f seconds (counting them in every timeout)",
+            seconds,
+            extra=extra,
+        )
         self._session.suspended(seconds)
         self.holds.suspended(seconds)
         if attached is not None:

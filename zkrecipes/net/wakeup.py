@@ -50,7 +50,7 @@ class Parking(Protocol):
         """
 
     def wake(self, slot: ParkingSlot, value: object = None) -> None:
-        """Let the task parked in `slot` continue with `value`. There must be one."""
+        """Let the task parked in `slot` continue with `value`. A task must be parked there."""
 
     def is_here(self) -> bool:
         """Whether the caller runs in this loop, and not in another loop or thread."""

@@ -77,7 +77,7 @@ class Authentication:
     def explain_close(self) -> str:
         """Return why the server may have closed the connection without answering a token."""
         return (
-            f"closed by the server during the SASL authentication: older servers refuse it so{self._hint()}"
+            f"closed by the server during the SASL authentication, as older servers refuse it{self._hint()}"
         )
 
     def _hint(self) -> str:

@@ -366,7 +366,7 @@ class ClientSide:
         elif xid == SpecialXid.SET_WATCHES and self._restore.unanswered:
             self._break_or_go_live(self._setup.receive_restored(code))
         else:
-            raise ProtocolError(f"a reply to the unknown xid {xid}")
+            raise ProtocolError(f"a reply to the unknown xid {xid} arrived")
 
     def _receive_numbered(  # noqa: PLR0917 - the header is not worth a record: this is the hot path
         self, xid: int, zxid: int, code: int, buffer: bytes, start: int, end: int

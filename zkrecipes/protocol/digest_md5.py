@@ -162,7 +162,9 @@ class Challenge:
             raise _not_digest_md5()
         qop = b",".join(directives.get(b"qop", [b"auth"]))
         if b"auth" not in re.split(rb"[\s,]+", qop):
-            raise AuthFailedError(reason="the server wants SASL to protect what follows: use TLS instead")
+            raise AuthFailedError(
+                reason="the server requires protection by SASL, which is not supported: use TLS instead"
+            )
         is_utf_8 = directives.get(b"charset") == [b"utf-8"]
         # Java's client also takes the first of several realms.
         realm = next(iter(directives.get(b"realm", [])), None)

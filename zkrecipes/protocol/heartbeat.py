@@ -105,7 +105,7 @@ class Heartbeat:
         return True
 
     def suspended(self, seconds: float) -> None:
-        """Note this much time that the caller's clock did not count."""
+        """Move the clocks back by time that the caller's clock did not count."""
         self.answered_sent_at -= seconds
         self.heard_at -= seconds
 

@@ -294,7 +294,7 @@ class HoldChecks:
 
     def _take_check(self, now: float) -> _Check:
         if not self._in_flight:
-            raise RuntimeError("no check is in flight")
+            raise RuntimeError("a check must be in flight")
         check = self._in_flight.popleft()
         self.replied_to_earlier(now)
         return check

@@ -58,7 +58,7 @@ class WatchDelivery:
             # reply shows; or a newer server's event, which no request of this client asks for.
             return []
         if not message.path.startswith("/"):
-            raise ProtocolError(f"a watch event has the impossible path {message.path[:100]!r}")
+            raise ProtocolError(f"a watch event must have an absolute path, not {message.path[:100]!r}")
         event = WatchEvent(EventType(message.type), message.path, zxid if zxid > 0 else None)
         implied = self._registrations.implied_event(event)
         events = [event] if implied is None else [event, implied]

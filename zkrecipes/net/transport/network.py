@@ -167,7 +167,7 @@ async def _accept_forever(listener: Listener[SocketStream], handler: Handler, ta
             if not is_logged:  # logged once, not ten times a second
                 cause = error.__cause__ or error
                 why = cause.strerror if isinstance(cause, OSError) else cause
-                listening_logger.warning("cannot accept connections: %s", why)
+                listening_logger.warning("cannot accept connections: %s (retrying)", why)
                 is_logged = True
             await anyio.sleep(_ACCEPT_PAUSE)
 
@@ -183,7 +183,7 @@ def _accepted(stream: SocketStream) -> Stream:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as error:
         # The peer has closed the connection already (EINVAL on macOS); the first receive reports it.
-        logger.debug("TCP_NODELAY was refused: %s", error)
+        logger.debug("could not set TCP_NODELAY: %s (continuing without it)", error)
     if is_on_trio():
         from zkrecipes.net.transport.trio_stream import TrioStream
 
