@@ -455,7 +455,7 @@ class ReplyTooSlowError(ReplyNotReceivedError):
 
     def __str__(self) -> str:
         return (
-            f"the reply to {self._named()} has {self.size} bytes and arrived at {self.rate:.0f} bytes a "
+            f"the reply to {self._named()} has {self.size} bytes and arrived at {self.rate:.0f} bytes per "
             f"second, too slowly for the holds of a session with a timeout of {self.timeout:g} seconds: the "
             "client left two servers before its end (read it with a client without holds, or raise "
             "session_timeout)"

@@ -76,7 +76,7 @@ class Driver:
         if now >= self.deadline:
             self.deadline = float("inf")
 
-    def take_events(self, now: float) -> None:
+    def handle_events(self, now: float) -> None:
         while (event := self.side.next_event()) is not None:
             self.events.append(event)
             self.on_event()

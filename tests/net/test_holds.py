@@ -366,7 +366,7 @@ class Desk:
 
     def answer(self, ticket: Any, *codes: int) -> bool:
         results = tuple(ErrorReply(code) for code in codes)
-        return self.holds.take_reply(Replied(ticket, MultiReply(results), None, 1), anyio.current_time())
+        return self.holds.receive_reply(Replied(ticket, MultiReply(results), None, 1), anyio.current_time())
 
     def prove(self) -> None:
         ticket = self.send()
@@ -439,7 +439,7 @@ async def test_an_error_of_the_whole_check_ends_no_hold() -> None:
     guard = desk.guard()
     ticket = desk.send()
     error = zk.ThrottledError()
-    assert desk.holds.take_reply(Replied(ticket, None, error, 0), anyio.current_time())
+    assert desk.holds.receive_reply(Replied(ticket, None, error, 0), anyio.current_time())
     assert (guard.is_proven, guard.loss_reason()) == (False, "")
     await anyio.sleep(SIXTEENTH)
     desk.prove()
@@ -479,7 +479,7 @@ async def test_a_check_that_succeeded_with_other_results_counts_as_well() -> Non
     guard = desk.guard()
     ticket = desk.send()
     reply = MultiReply((CreateReply("/unlikely"),))
-    assert desk.holds.take_reply(Replied(ticket, reply, None, 1), anyio.current_time())
+    assert desk.holds.receive_reply(Replied(ticket, reply, None, 1), anyio.current_time())
     assert guard.is_proven
 
 

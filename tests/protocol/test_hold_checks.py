@@ -8,7 +8,7 @@ import pytest
 
 from zkrecipes.codec.messages import CheckRequest
 from zkrecipes.codec.multi import MultiRequest
-from zkrecipes.protocol.hold_checks import PART_SIZE_MAX, HoldChecks, in_parts
+from zkrecipes.protocol.hold_checks import PART_SIZE_MAX, HoldChecks, split_into_parts
 from zkrecipes.protocol.hold_proof import VALID_FOR, HoldProof
 
 T = 16.0
@@ -43,11 +43,11 @@ def steady_at(now: float, *paths: str) -> tuple[HoldProof, HoldChecks]:
 
 def test_without_holds_or_connection_nothing_is_due() -> None:
     checks = HoldChecks(HoldProof())
-    assert (checks.take_due(0.0), checks.next_deadline(), checks.unanswered(0.0)) == ([], NEVER, False)
+    assert (checks.take_due(0.0), checks.next_deadline(), checks.is_overdue(0.0)) == ([], NEVER, False)
     checks.add("/a")
-    assert (checks.take_due(0.0), checks.next_deadline(), checks.unanswered(0.0)) == ([], NEVER, False)
+    assert (checks.take_due(0.0), checks.next_deadline(), checks.is_overdue(0.0)) == ([], NEVER, False)
     _, checks = attached_at(0.0)
-    assert (checks.take_due(0.0), checks.next_deadline(), checks.unanswered(0.0)) == ([], NEVER, False)
+    assert (checks.take_due(0.0), checks.next_deadline(), checks.is_overdue(0.0)) == ([], NEVER, False)
 
 
 def test_a_fresh_hold_is_checked_at_once_and_then_every_sixteenth() -> None:
@@ -186,8 +186,8 @@ def test_a_server_is_left_when_a_check_stays_unanswered() -> None:
     _, checks = steady_at(0.0, "/a")
     send(checks, 1.0)
     assert checks.next_deadline() == 1.0 + LEAVE
-    assert not checks.unanswered(2.99)
-    assert checks.unanswered(3.0)
+    assert not checks.is_overdue(2.99)
+    assert checks.is_overdue(3.0)
 
 
 def test_answers_to_earlier_requests_give_the_server_more_time() -> None:
@@ -197,8 +197,8 @@ def test_answers_to_earlier_requests_give_the_server_more_time() -> None:
     send(checks, 1.0)
     checks.replied_to_earlier(2.5)
     assert checks.next_deadline() == 2.5 + LEAVE
-    assert not checks.unanswered(4.0)
-    assert checks.unanswered(4.5)
+    assert not checks.is_overdue(4.0)
+    assert checks.is_overdue(4.5)
 
 
 def test_bytes_of_an_earlier_reply_give_the_server_time_while_a_move_can_still_save_the_holds() -> None:
@@ -211,8 +211,8 @@ def test_bytes_of_an_earlier_reply_give_the_server_time_while_a_move_can_still_s
     assert checks.next_deadline() == 2.5 + LEAVE
     checks.heard_earlier(8.9)
     assert checks.next_deadline() == 9.0
-    assert not checks.unanswered(8.99)
-    assert checks.unanswered(9.0)
+    assert not checks.is_overdue(8.99)
+    assert checks.is_overdue(9.0)
 
 
 def test_bytes_of_an_earlier_reply_never_shorten_the_time() -> None:
@@ -228,7 +228,7 @@ def test_a_server_is_not_left_for_holds_that_are_over() -> None:
     _, checks = steady_at(0.0, "/a")
     send(checks, 1.0)
     checks.discard("/a")
-    assert not checks.unanswered(9.0)
+    assert not checks.is_overdue(9.0)
     assert checks.next_deadline() == NEVER
     assert checks.succeeded(9.0) == ("/a",)
     assert not checks.is_proven("/a", 8.0)
@@ -292,7 +292,7 @@ def test_a_reconnect_checks_at_once_and_keeps_the_holds() -> None:
     send(checks, 1.0)
     proof.detached()
     checks.detached()
-    assert (checks.take_due(2.0), checks.next_deadline(), checks.unanswered(9.0)) == ([], NEVER, False)
+    assert (checks.take_due(2.0), checks.next_deadline(), checks.is_overdue(9.0)) == ([], NEVER, False)
     assert checks.is_proven("/a", 2.0)
     proof.attached(sent_at=2.0, timeout=T)
     checks.attached()
@@ -314,15 +314,18 @@ def test_an_answer_to_no_check_is_an_error() -> None:
 
 def test_a_round_is_split_into_parts_that_any_server_takes() -> None:
     paths = [f"/locks/é{number:04}/" + "x" * 50 for number in range(2500)]
-    parts = list(in_parts(paths))
+    parts = list(split_into_parts(paths))
     sizes = [
         len(MultiRequest(tuple(CheckRequest(path, -1) for path in part)).encode_frame(1)) for part in parts
     ]
     assert [path for part in parts for path in part] == paths
     assert len(parts) == 4
     assert all(PART_SIZE_MAX - 100 < size <= PART_SIZE_MAX for size in sizes[:-1])
-    assert list(in_parts([])) == []
-    assert list(in_parts(["/" + "x" * PART_SIZE_MAX, "/b"])) == [("/" + "x" * PART_SIZE_MAX,), ("/b",)]
+    assert list(split_into_parts([])) == []
+    assert list(split_into_parts(["/" + "x" * PART_SIZE_MAX, "/b"])) == [
+        ("/" + "x" * PART_SIZE_MAX,),
+        ("/b",),
+    ]
 
 
 LONG = ["/" + letter * (PART_SIZE_MAX // 2) for letter in "abc"]
@@ -349,8 +352,8 @@ def test_each_part_has_as_much_time_as_a_check_from_the_answer_to_the_one_before
     checks.succeeded(2.5)
     assert checks.next_deadline() == 2.5 + LEAVE
     checks.failed(None, 3.0)
-    assert not checks.unanswered(4.99)
-    assert checks.unanswered(5.0)
+    assert not checks.is_overdue(4.99)
+    assert checks.is_overdue(5.0)
 
 
 def test_a_part_that_fails_loses_its_hold_and_leaves_the_other_parts_alone() -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from zkrecipes.protocol.hold_proof import HALF_TICK_AT_MOST, VALID_FOR, HoldProof
+from zkrecipes.protocol.hold_proof import HALF_TICK_MAX, VALID_FOR, HoldProof
 
 T = 16.0
 VALID = VALID_FOR * T
@@ -73,7 +73,7 @@ def test_a_known_tick_replaces_the_quarter_of_the_timeout() -> None:
     answers = [ping(1, 2), ping(4, 5), write(6, 7)]
     assert proof_after(*answers).write_proves_until == 1 + VALID
     assert proof_after(*answers, half_tick=1.0).write_proves_until == 4 + VALID
-    assert proof_after(*answers, half_tick=HALF_TICK_AT_MOST * T).write_proves_until == 1 + VALID
+    assert proof_after(*answers, half_tick=HALF_TICK_MAX * T).write_proves_until == 1 + VALID
     assert proof_after(*answers, half_tick=5.0).write_proves_until == CONNECT + VALID
 
 
@@ -92,7 +92,7 @@ def test_an_idle_session_proves_a_lock_by_its_create_and_one_check() -> None:
     proof.write_committed(proof.write_proves_until)
     assert proof.valid_until == 2 * T / 3 + VALID
     # At worst the ping that counts was sent a third of the timeout and half a tick before the create.
-    assert (1 / 3 + HALF_TICK_AT_MOST) * T < VALID
+    assert (1 / 3 + HALF_TICK_MAX) * T < VALID
 
 
 def test_the_steady_state_leaves_nine_sixteenths_after_the_newest_check() -> None:
@@ -166,7 +166,7 @@ def prove_by_definition(answers: list[Answer], half_tick: float) -> float:
 @pytest.mark.parametrize("seed", range(30))
 def test_thinning_only_ever_makes_the_proof_older_and_never_by_much(seed: int) -> None:
     rng = random.Random(seed)
-    half_tick = rng.choice((0.1, 1.0, HALF_TICK_AT_MOST * T))
+    half_tick = rng.choice((0.1, 1.0, HALF_TICK_MAX * T))
     between, until_answered = rng.choice((0.001, 0.02, 0.2, 2.0)), rng.choice((0.001, 0.1, 1.0))
     history: list[Answer] = []
     proof = proof_after(half_tick=half_tick)

@@ -48,7 +48,7 @@ def test_the_number_after_the_largest_is_1() -> None:
 def test_urgent_requests_leave_first_in_order_even_if_the_window_is_full() -> None:
     queue = RequestQueue(1)
     queue.window.is_limited = True
-    queue.window.saw_reply(10**9)
+    queue.window.reply_received(10**9)
     first, second = _add(queue, "a"), _add(queue, "b")
     assert _send(queue) == [first]
     assert not queue.has_due()

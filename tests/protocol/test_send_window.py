@@ -29,7 +29,7 @@ def _limited(*reply_sizes: int) -> SendWindow:
     window = _window(size=10**6)
     window.is_limited = True
     for size in reply_sizes:
-        window.saw_reply(size)
+        window.reply_received(size)
     return window
 
 
@@ -50,18 +50,18 @@ def test_a_window_doubles_when_all_of_it_is_answered_within_a_sixteenth_of_the_t
 
 def test_a_window_halves_when_the_oldest_request_has_waited_for_an_eighth() -> None:
     window = _window(size=64)
-    window.waits_since(10.0, 12.0)
+    window.shrink_if_waiting(10.0, 12.0)
     assert window.size == 64
-    window.waits_since(10.0, 12.001)
+    window.shrink_if_waiting(10.0, 12.001)
     assert window.size == 32
 
 
 def test_a_window_halves_again_only_an_eighth_later() -> None:
     window = _window(size=64)
-    window.waits_since(10.0, 12.001)
-    window.waits_since(10.0, 14.001)
+    window.shrink_if_waiting(10.0, 12.001)
+    window.shrink_if_waiting(10.0, 14.001)
     assert window.size == 32
-    window.waits_since(10.0, 14.002)
+    window.shrink_if_waiting(10.0, 14.002)
     assert window.size == 16
 
 
@@ -71,9 +71,9 @@ def test_the_round_trip_to_a_far_server_counts_neither_for_growing_nor_for_shrin
     window.mark_answered(10.0, 16.0)
     assert window.size == 32
     window.mark_answered(10.0, 16.001)
-    window.waits_since(10.0, 17.0)
+    window.shrink_if_waiting(10.0, 17.0)
     assert window.size == 32
-    window.waits_since(10.0, 17.001)
+    window.shrink_if_waiting(10.0, 17.001)
     assert window.size == 16
 
 
@@ -89,7 +89,7 @@ def test_a_window_that_is_answered_sooner_shows_a_shorter_round_trip() -> None:
 def test_one_request_may_always_be_in_flight() -> None:
     window = _window(size=2)
     for now in (10.0, 20.0, 30.0):
-        window.waits_since(0.0, now)
+        window.shrink_if_waiting(0.0, now)
     assert window.size == 1
     assert _room(window) == 1
 
@@ -97,7 +97,7 @@ def test_one_request_may_always_be_in_flight() -> None:
 def test_a_window_that_has_shrunk_is_not_judged_by_earlier_requests() -> None:
     window = _window()
     window.mark = Ticket(SyncRequest("/"))
-    window.waits_since(0.0, 10.0)
+    window.shrink_if_waiting(0.0, 10.0)
     assert window.mark is None
 
 
@@ -110,9 +110,9 @@ def test_nothing_is_in_flight_beside_a_suspect() -> None:
 def test_an_unanswered_suspect_holds_back_others_only_for_an_eighth() -> None:
     window = _window()
     window.suspect = Ticket(SyncRequest("/"))
-    window.waits_since(0.0, T / 8)
+    window.shrink_if_waiting(0.0, T / 8)
     assert not window.has_room(1, 100)
-    window.waits_since(0.0, T / 8 + 0.001)
+    window.shrink_if_waiting(0.0, T / 8 + 0.001)
     assert window.has_room(1, 100)
 
 
@@ -152,7 +152,7 @@ def test_the_replies_to_a_full_window_stay_within_the_allowed_bytes() -> None:
 
 def test_replies_count_only_while_there_are_holds() -> None:
     window = _window(size=10**6)
-    window.saw_reply(BYTES_IN_FLIGHT_MAX)
+    window.reply_received(BYTES_IN_FLIGHT_MAX)
     assert _room(window) == 10**6
     window.is_limited = True
     assert _room(window) == 32

@@ -285,7 +285,7 @@ class Holder(Machine):
     # The rule under test.
 
     def _must_leave(self, now: float) -> bool:
-        return self.checks.unanswered(now)
+        return self.checks.is_overdue(now)
 
     def _check_if_due(self, now: float) -> None:
         for _ in self.checks.take_due(now):

@@ -49,7 +49,7 @@ def test_without_the_checks_there_are_two_holders(schedule: str, monkeypatch: py
     def had_two_holders(seed: int) -> bool:
         with monkeypatch.context() as patch:
             patch.setattr(HoldChecks, "take_due", lambda checks, now: [])
-            patch.setattr(HoldChecks, "unanswered", lambda checks, now: False)
+            patch.setattr(HoldChecks, "is_overdue", lambda checks, now: False)
             patch.setattr(HoldChecks, "next_deadline", lambda checks: math.inf)
             patch.setattr(HoldProof, "valid_until", property(lambda proof: math.inf))
             return play(schedule, seed, patch).had_two_holders

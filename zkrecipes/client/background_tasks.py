@@ -89,16 +89,16 @@ class ClientTasks:
             with anyio.CancelScope(shield=True):
                 await done.wait()
 
-    async def clean_up(self, func: Callable[[], Awaitable[None]], *, wait_at_most: float) -> None:
-        """Run `func` in a task of the client, and wait for it, shielded, for at most `wait_at_most` seconds.
+    async def clean_up(self, func: Callable[[], Awaitable[None]], *, wait_max: float) -> None:
+        """Run `func` in a task of the client, and wait for it, shielded, for at most `wait_max` seconds.
 
         The task continues after the wait; only the end of the client ends it.
         """
         done = self.start_clean_up(func)
-        with anyio.move_on_after(wait_at_most, shield=True):
+        with anyio.move_on_after(wait_max, shield=True):
             await done.wait()
 
-    async def clean_up_after(self, request: Pending[Any], rest: Rest, *, wait_at_most: float) -> None:
+    async def clean_up_after(self, request: Pending[Any], rest: Rest, *, wait_max: float) -> None:
         """Wait, as `clean_up` does, for a request that was submitted, and for the rest of the clean-up.
 
         The client receives the answer even if the caller is cancelled, so a clean-up whose first request
@@ -107,7 +107,7 @@ class ClientTasks:
         Args:
             request: the first request of the clean-up.
             rest: called after the answer; returns the rest of the clean-up, or None.
-            wait_at_most: in seconds.
+            wait_max: in seconds.
         """
         done: anyio.Event | None = None
 
@@ -119,7 +119,7 @@ class ClientTasks:
 
         self._requests[request] = None
         request.call_when_done(answered)
-        with anyio.move_on_after(wait_at_most, shield=True):
+        with anyio.move_on_after(wait_max, shield=True):
             await request.wait_done()
             if done is not None:
                 await done.wait()

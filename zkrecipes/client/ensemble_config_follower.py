@@ -26,7 +26,7 @@ __all__ = ["ConfigFollower"]
 logger: logging.Logger = logging.getLogger("zkrecipes.connection")
 
 _CONFIG_PATH: Final = "/zookeeper/config"
-_MOVES_WITHIN: Final = 2.0
+_MOVE_DELAY_MAX: Final = 2.0
 """Seconds within which clients move, so that they do not all move at once."""
 
 
@@ -94,7 +94,7 @@ class ConfigFollower:
             "the ensemble's members changed to %s%s", names, f": moving to {target}" if target else ""
         )
         if target is not None:
-            await anyio.sleep(self._rng.uniform(0, _MOVES_WITHIN))
+            await anyio.sleep(self._rng.uniform(0, _MOVE_DELAY_MAX))
             self._engine.move_to(target, "the ensemble's members have changed")
 
     async def _current_host(self, hosts: tuple[Host, ...]) -> Host | None:

@@ -259,7 +259,7 @@ class RecipeApi:
         """
         self._engine.check_loop()
         if not self.is_over:
-            await self._tasks.clean_up(func, wait_at_most=self._engine.session.timeout / 8)
+            await self._tasks.clean_up(func, wait_max=self._engine.session.timeout / 8)
 
     async def clean_up_after(self, request: Pending[Any], rest: Rest) -> None:
         """Wait, as `clean_up` does, for a submitted request, and for the rest of the clean-up.
@@ -269,8 +269,8 @@ class RecipeApi:
             rest: called after the answer; returns the rest, which needs a task, or None.
         """
         if not self.is_over:
-            wait_at_most = self._engine.session.timeout / 8
-            await self._tasks.clean_up_after(request, rest, wait_at_most=wait_at_most)
+            wait_max = self._engine.session.timeout / 8
+            await self._tasks.clean_up_after(request, rest, wait_max=wait_max)
 
     def start_clean_up(self, func: Callable[[], Awaitable[object]]) -> None:
         """Run `func` as `clean_up` does, without waiting for it."""

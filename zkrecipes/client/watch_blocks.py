@@ -28,7 +28,7 @@ async def open_one_shot_watch(
 ) -> AsyncIterator[tuple[T, OneShotWatch]]:
     """Send a read that sets a watch; leaving the block removes the watch."""
     owner = OneShotOwner(operations.seen)
-    async with _watched(calls, read, owner) as result:
+    async with _watch(calls, read, owner) as result:
         yield result, OneShotWatch(owner)
 
 
@@ -45,18 +45,18 @@ async def open_persistent_watch(
     owner = PersistentOwner(path, operations.seen)
     async with AsyncExitStack() as watching:
         try:
-            await watching.enter_async_context(_watched(calls, request, owner))
+            await watching.enter_async_context(_watch(calls, request, owner))
         except UnimplementedError:
             if recursive:
                 raise
             owner = PersistentOwner(path, operations.seen)  # the first one has ended with its request
             watching.callback(owner.left)
-            await watching.enter_async_context(_emulated(calls, operations, path, owner))
+            await watching.enter_async_context(_emulate(calls, operations, path, owner))
         yield WatchEvents(owner)
 
 
 @asynccontextmanager
-async def _watched(calls: Dispatcher, operation: Operation[T], owner: WatchOwner) -> AsyncIterator[T]:
+async def _watch(calls: Dispatcher, operation: Operation[T], owner: WatchOwner) -> AsyncIterator[T]:
     try:
         yield await calls.run(operation, watcher=owner)
     finally:
@@ -66,7 +66,7 @@ async def _watched(calls: Dispatcher, operation: Operation[T], owner: WatchOwner
 
 
 @asynccontextmanager
-async def _emulated(
+async def _emulate(
     calls: Dispatcher, operations: Operations, path: str, owner: PersistentOwner
 ) -> AsyncIterator[None]:
     async def read(watch: OneShotOwner) -> Stat | None:

@@ -24,10 +24,10 @@ _BLOCK_MIN = 6
 
 def decode_string(data: bytes) -> str:
     """Decode bytes that are not valid UTF-8."""
-    return _SURROGATE_PAIR.sub(_joined_pair, data).decode("utf-8", _ERRORS)
+    return _SURROGATE_PAIR.sub(_join_pair, data).decode("utf-8", _ERRORS)
 
 
-def _joined_pair(match: re.Match[bytes]) -> bytes:
+def _join_pair(match: re.Match[bytes]) -> bytes:
     pair = match.group().decode("utf-8", "surrogatepass")
     return pair.encode("utf-16", "surrogatepass").decode("utf-16").encode()
 

@@ -128,11 +128,11 @@ class AttachedConnection:
         """Send a check that is due; leave a server that does not answer one."""
         if self._is_abandoned:
             return
-        if self._holds.checks.unanswered(now):
+        if self._holds.checks.is_overdue(now):
             self._leave_server(now)
         self.send_due_checks()
 
-    def take_events(self, now: float) -> None:
+    def handle_events(self, now: float) -> None:
         """Pass every event of the protocol to the task, watch or hold that it concerns."""
         if self._is_abandoned:
             return
@@ -140,7 +140,7 @@ class AttachedConnection:
         while (event := side.next_event()) is not None:
             if isinstance(event, Replied):
                 replies += 1
-                self._take_reply(event, now)
+                self._receive_reply(event, now)
                 if has_holds:
                     # Each reply counts: requests that left in one send have the same `sent_at`, so `answered`
                     # sees only one.
@@ -163,10 +163,10 @@ class AttachedConnection:
             self._holds.checks.heard_earlier(side.heard_at)
         self.send_due_checks()
 
-    def _take_reply(self, replied: Replied, now: float) -> None:
+    def _receive_reply(self, replied: Replied, now: float) -> None:
         ticket = replied.ticket
         if not isinstance(ticket, PendingRequest):
-            self._holds.take_reply(replied, now)
+            self._holds.receive_reply(replied, now)
             return
         ticket.complete(replied.reply, replied.error, replied.zxid)
         if ticket.watcher not in (None, UPKEEP) and ticket.watcher.is_left:

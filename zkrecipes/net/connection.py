@@ -59,7 +59,7 @@ class ConnectionOwner(Protocol):
     def tick(self, now: float) -> None:
         """Act on what is due."""
 
-    def take_events(self, now: float) -> None:
+    def handle_events(self, now: float) -> None:
         """Handle the events of the client side, after bytes arrived or the connection ended."""
 
 
@@ -203,7 +203,7 @@ class Connection:
 
     async def _read(self, owner: ConnectionOwner) -> None:
         side = self.side
-        owner.take_events(self._now())  # those that arrived with the answer to the greeting
+        owner.handle_events(self._now())  # those that arrived with the answer to the greeting
         while not side.is_dead:
             # Deadlines mostly move away while data arrives, so one scope serves for many reads; when its
             # deadline passes, `tick` decides whether anything is due.
@@ -215,7 +215,7 @@ class Connection:
             now = self.look_at_clock()
             side.tick(now)
             owner.tick(now)
-            owner.take_events(now)
+            owner.handle_events(now)
             self._wake_if_due()
 
     async def _read_until_dead(self, owner: ConnectionOwner) -> None:
@@ -230,7 +230,7 @@ class Connection:
                 owner.look_at_clock()
                 now = self.look_at_clock()
                 self._feed(received, now)
-            owner.take_events(now)
+            owner.handle_events(now)
             self._wake_if_due()
 
     async def _write(self) -> None:

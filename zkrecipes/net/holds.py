@@ -230,7 +230,7 @@ class Holds:
             self.proof.answered(sent_at=sent_at, now=now, committed=False)
             self.checks.replied_to_earlier(now)
 
-    def take_reply(self, replied: Replied, now: float) -> bool:
+    def receive_reply(self, replied: Replied, now: float) -> bool:
         """Process the reply if it answers a check; return whether it does."""
         if not self._tickets or replied.ticket is not self._tickets[0]:
             return False

@@ -34,7 +34,7 @@ _GROWTHS_MAX: Final = 20
 _PAUSE_OF_TIME_LEFT: Final = 1 / 6
 """Five sixths of the time are left at the next try, however long the pause is. The pauses shrink with the
 time, and clients that lost their servers together return over as long a time as they can afford."""
-_PAUSE_LEAST: Final = 1 / 40
+_PAUSE_MIN: Final = 1 / 40
 """In session timeouts: the longest pause of a client whose session is about to end. It bounds the attempts of
 many such clients together."""
 
@@ -95,4 +95,4 @@ class SearchPace:
             left = float("inf") if self.connect_timeout is None else self.connect_timeout
         else:
             left = self.ends_at() - anyio.current_time()
-        return max(left * _PAUSE_OF_TIME_LEFT, self.timeout * _PAUSE_LEAST)
+        return max(left * _PAUSE_OF_TIME_LEFT, self.timeout * _PAUSE_MIN)

@@ -55,7 +55,7 @@ __all__ = ["SessionEngine"]
 
 logger: logging.Logger = logging.getLogger("zkrecipes.session")
 
-_CLOSE_AT_MOST: Final = 2.0
+_CLOSE_TIME_MAX: Final = 2.0
 """The seconds that closing may take if no server answers; the session then ends after its timeout."""
 _SERVED_AFTER: Final = 1.0
 """The seconds after which a connection counts as one that served: the next search then starts at once."""
@@ -163,10 +163,10 @@ class SessionEngine:
                 # before the server gives the locks away, which it does before it answers
                 self.holds.end(str(SessionClosedError(session.id)))
                 close = PendingRequest(CloseSessionRequest(), ignore_reply, self.parking, is_idempotent=True)
-                close.on_done = self._take_reply_to_close
+                close.on_done = self._note_reply_to_close
                 self._closing = close
                 self.submit(close)
-                with anyio.move_on_after(min(session.timeout / 3, _CLOSE_AT_MOST)):
+                with anyio.move_on_after(min(session.timeout / 3, _CLOSE_TIME_MAX)):
                     await close.wait()
         except ZooKeeperError as error:
             extra = {"session_id": session.id}
@@ -174,7 +174,7 @@ class SessionEngine:
         finally:
             self._end_client(SessionEvent.CLOSED, SessionClosedError(session.id))
 
-    def _take_reply_to_close(self) -> None:
+    def _note_reply_to_close(self) -> None:
         if self._closing is not None and self._closing.is_done and self._closing.error is None:
             self._end_client(SessionEvent.CLOSED, SessionClosedError(self._session.id))
 

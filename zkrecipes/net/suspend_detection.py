@@ -15,7 +15,7 @@ __all__ = ["SuspendDetector", "uncounted_time"]
 
 _NAME: Final = {"linux": "CLOCK_BOOTTIME", "darwin": "CLOCK_MONOTONIC"}.get(sys.platform, "")
 _CLOCK: Final[int | None] = getattr(time, _NAME, None) if _NAME else None
-_LEAST: Final = 0.1
+_SUSPENSION_MIN: Final = 0.1
 """In seconds. A smaller difference is the time between reading the two clocks."""
 
 
@@ -35,7 +35,7 @@ class SuspendDetector:
         """Return the seconds for which the machine was suspended since the last look; 0 if it was not."""
         uncounted = uncounted_time()
         suspended = uncounted - self._seen
-        if suspended < _LEAST:
+        if suspended < _SUSPENSION_MIN:
             return 0.0
         self._seen = uncounted
         return suspended

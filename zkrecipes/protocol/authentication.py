@@ -53,7 +53,9 @@ class Authentication:
         self.credentials_unanswered += 1
         return AuthRequest(0, scheme, credential).encode_frame(SpecialXid.AUTH)
 
-    def take_token(self, code: int, buffer: bytes, start: int, end: int) -> Challenged | ZooKeeperError:
+    def receive_token_reply(
+        self, code: int, buffer: bytes, start: int, end: int
+    ) -> Challenged | ZooKeeperError:
         """Process the reply to a token; return the server's token, or the error that ends the connection."""
         self.is_token_unanswered = False
         if code == 0:
@@ -65,7 +67,7 @@ class Authentication:
             return error
         return self.refuse(f"the SASL authentication failed on the server: {error}")
 
-    def take_credential_reply(self, code: int) -> AuthFailedError | None:
+    def receive_credential_reply(self, code: int) -> AuthFailedError | None:
         """Process the reply to a credential; return the error that ends the connection, if any."""
         self.credentials_unanswered -= 1
         return None if code == 0 else self.refuse("the server refused the credentials")

@@ -150,7 +150,7 @@ class ClientSide:
 
     def receive_data(self, data: bytes, now: float) -> None:
         """Process received bytes. After calling this, take the events and send the bytes that are due."""
-        if self.stage is Stage.DEAD or self._is_given_up(now):
+        if self.stage is Stage.DEAD or self._break_if_given_up(now):
             # Given up: the process slept longer than its session may live, so old bytes prove nothing.
             return
         self._heartbeat.heard(now)
@@ -198,7 +198,7 @@ class ClientSide:
         """Act on the time. After calling this, take the events and send the bytes that are due."""
         self._heartbeat.advance(now)
         self._requests.adapt(now)
-        if self.is_dead or self._is_given_up(now):
+        if self.is_dead or self._break_if_given_up(now):
             return
         if self._heartbeat.is_silent(now):
             self.lose(self._heartbeat.describe(now))
@@ -362,7 +362,7 @@ class ClientSide:
             if reason is not None:
                 self.lose(reason)
         elif xid == SpecialXid.AUTH and self._authentication.credentials_unanswered:
-            self._break_or_go_live(self._authentication.take_credential_reply(code))
+            self._break_or_go_live(self._authentication.receive_credential_reply(code))
         elif xid == SpecialXid.SET_WATCHES and self._restore.unanswered:
             self._break_or_go_live(self._setup.receive_restored(code))
         else:
@@ -372,7 +372,7 @@ class ClientSide:
         self, xid: int, zxid: int, code: int, buffer: bytes, start: int, end: int
     ) -> None:
         if xid == SASL_XID and self._authentication.is_token_unanswered:
-            outcome = self._authentication.take_token(code, buffer, start, end)
+            outcome = self._authentication.receive_token_reply(code, buffer, start, end)
             if isinstance(outcome, Challenged):
                 self._events.append(outcome)
             else:
@@ -442,7 +442,7 @@ class ClientSide:
         if not self.is_dead and not self._requests.is_any_in_flight:
             self.lose(self._closing_reason)
 
-    def _is_given_up(self, now: float) -> bool:
+    def _break_if_given_up(self, now: float) -> bool:
         """Whether the session may have ended by now; if so, end the connection."""
         if not self._heartbeat.is_given_up(now):
             return False

@@ -33,32 +33,32 @@ from zkrecipes.protocol.hold_proof import (
 if TYPE_CHECKING:
     from zkrecipes.protocol.hold_proof import HoldProof
 
-__all__ = ["PART_SIZE_MAX", "HoldChecks", "in_parts"]
+__all__ = ["PART_SIZE_MAX", "HoldChecks", "split_into_parts"]
 
 PART_SIZE_MAX: Final = 2**16
 """The size of the largest check, in bytes: no server's `jute.maxbuffer` (1 MiB by default) is smaller."""
 
 # The bytes of a check in a multi besides its path: the operation's header, the path's length, the version.
-_BESIDE_THE_PATH: Final = 9 + 4 + 4
+_CHECK_OVERHEAD: Final = 9 + 4 + 4
 # The frame's length, its header, and the end of the multi.
-_BESIDE_THE_CHECKS: Final = 4 + 8 + 9
+_FRAME_OVERHEAD: Final = 4 + 8 + 9
 
 # A requested check proves more than the last one only if a write was answered before it. On a session that
 # has written nothing for long, the first check is that write, and an immediate second one is the proof. More
 # of them would not prove a hold earlier than the heartbeat does, and would load the quorum without a pause.
-_AT_ONCE_MAX: Final = 2
+_IMMEDIATE_CHECKS_MAX: Final = 2
 
 # A link with at least this round trip (in timeouts) is slow: near a tenth, at which no hold can be proven.
-_SLOW_FROM: Final = 1 / 12
+_SLOW_ROUND_TRIP: Final = 1 / 12
 # The link is the cause only if this many checks in a row are slow.
 _SLOW_CHECKS: Final = 3
 
 # A client with such a link waits for twice the fastest answer before it leaves a server; otherwise it would
 # leave every server in turn. It waits at most this long, in timeouts.
-_PATIENCE_MAX: Final = 1 / 2
+_UNANSWERED_MAX: Final = 1 / 2
 
 # After a failure, halves are checked again down to this number of names.
-_HALVED_DOWN_TO: Final = 32
+_HALVED_NAMES_MIN: Final = 32
 
 _NOT_FOUND: Final = -1
 
@@ -84,7 +84,7 @@ class HoldChecks:
     """The checks that one session sends for its holds, on any of its connections.
 
     The conversation: send the checks that `take_due` returns, in that order; then call `succeeded` or
-    `failed` for each, or `detached`. Call `unanswered` and `take_due` again at `next_deadline`. A hold is
+    `failed` for each, or `detached`. Call `is_overdue` and `take_due` again at `next_deadline`. A hold is
     identified by its node's full path, which belongs to this hold alone and is never used again.
 
     Report the time of each answer to the proof (`HoldProof.answered`), as for all other requests, and its
@@ -161,7 +161,7 @@ class HoldChecks:
         """
         if path in self._found:
             self._asked[path] = None
-            self._at_once = _AT_ONCE_MAX
+            self._at_once = _IMMEDIATE_CHECKS_MAX
         return self._number + 1
 
     def found_number(self, path: str) -> int:
@@ -195,7 +195,7 @@ class HoldChecks:
         self._greeting_took = greeting_took
         self._in_flight.clear()
         self._due_at = -math.inf
-        self._at_once = _AT_ONCE_MAX
+        self._at_once = _IMMEDIATE_CHECKS_MAX
 
     def detached(self) -> None:
         """Forget the checks in flight, because the connection has ended."""
@@ -214,7 +214,7 @@ class HoldChecks:
         if not (is_round or self._asked):
             return []
         names = self._found if is_round else self._asked
-        parts = list(in_parts(names, self._names_max, self._part_size_max))
+        parts = list(split_into_parts(names, self._names_max, self._part_size_max))
         for paths in parts:
             self._number += 1
             proves_until, at_once = self._proof.write_proves_until, self._at_once
@@ -273,19 +273,19 @@ class HoldChecks:
             return None
         # The server found the paths before it and did not check those behind it; both are checked again. If
         # many are missing, as when an administrator removes a directory, halves find them in few round trips.
-        self._names_max = min(self._names_max, max(_HALVED_DOWN_TO, len(check.paths) // 2))
+        self._names_max = min(self._names_max, max(_HALVED_NAMES_MIN, len(check.paths) // 2))
         path = check.paths[index]
         is_held = path in self._found
         self.discard(path)
         self._request_again(check.paths, check.at_once)
         return path if is_held else None
 
-    def unanswered(self, now: float) -> bool:
+    def is_overdue(self, now: float) -> bool:
         """Whether the client must leave the server, because a check has waited for too long."""
         return bool(self._found and self._in_flight) and now >= self._leave_at(self._in_flight[0])
 
     def next_deadline(self) -> float:
-        """Return when to call `unanswered` and `take_due` again: `inf` for never, `-inf` for now."""
+        """Return when to call `is_overdue` and `take_due` again: `inf` for never, `-inf` for now."""
         if not self._attached or not self._found:
             return math.inf
         if self._in_flight:
@@ -307,28 +307,28 @@ class HoldChecks:
         if check.sent_at == self._timed:
             return  # another part of the same round: one pause delays all parts
         self._timed = check.sent_at
-        is_slow = now - check.sent_at >= _SLOW_FROM * self._proof.timeout
+        is_slow = now - check.sent_at >= _SLOW_ROUND_TRIP * self._proof.timeout
         self._slow_checks = self._slow_checks + 1 if is_slow else 0
 
     def _leave_at(self, check: _Check) -> float:
         timeout = self._proof.timeout
         fastest = min(self._proof.fastest_answer, self._greeting_took)
-        patience = max(CHECK_UNANSWERED_AFTER * timeout, min(2 * fastest, _PATIENCE_MAX * timeout))
+        patience = max(CHECK_UNANSWERED_AFTER * timeout, min(2 * fastest, _UNANSWERED_MAX * timeout))
         move_until = self._proof.valid_until - (CANCEL_BEFORE_END + MOVE_BEFORE_CANCEL) * timeout
         return max(check.waiting_since + patience, min(check.heard_at + patience, move_until))
 
 
-def in_parts(
+def split_into_parts(
     paths: Iterable[str], names_max: float = math.inf, size_max: int = PART_SIZE_MAX
 ) -> Iterator[tuple[str, ...]]:
     """Split paths into checks of at most `size_max` bytes and `names_max` names each, in order."""
     part: list[str] = []
-    size = _BESIDE_THE_CHECKS
+    size = _FRAME_OVERHEAD
     for path in paths:
-        takes = _BESIDE_THE_PATH + len(path.encode())
+        takes = _CHECK_OVERHEAD + len(path.encode())
         if part and (size + takes > size_max or len(part) >= names_max):
             yield tuple(part)
-            part, size = [], _BESIDE_THE_CHECKS
+            part, size = [], _FRAME_OVERHEAD
         part.append(path)
         size += takes
     if part:

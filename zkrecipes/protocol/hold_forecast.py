@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from zkrecipes.protocol.hold_proof import CANCEL_BEFORE_END, CHECK_EVERY, HALF_TICK_AT_MOST
+from zkrecipes.protocol.hold_proof import CANCEL_BEFORE_END, CHECK_EVERY, HALF_TICK_MAX
 
 if TYPE_CHECKING:
     from zkrecipes.protocol.hold_proof import HoldProof
@@ -27,7 +27,7 @@ ROUND_TRIP_MAX: Final = 1 / 10
 as five round trips are shorter than 9T/16; the margin up to a tenth is for checks that take a little
 longer."""
 
-_LONGER: Final = 1 / 128
+_ROUND_TRIP_MARGIN: Final = 1 / 128
 """Each coming check may take this much longer than the newest write."""
 
 _ROUND_TRIP_MIN: Final = 1 / 32
@@ -38,7 +38,7 @@ _FORECAST_FOR: Final = 1.0
 
 # A proof of this length outlasts every possible delay of the coming checks: a wait for the first, half a
 # tick, two more checks, and the answers.
-_SURELY_LASTS: Final = HALF_TICK_AT_MOST + 3 * CHECK_EVERY + 2 * _ROUND_TRIP_MIN
+_SURELY_LASTS: Final = HALF_TICK_MAX + 3 * CHECK_EVERY + 2 * _ROUND_TRIP_MIN
 
 
 def will_last(proof: HoldProof, *, now: float, next_check_at: float) -> bool:
@@ -53,7 +53,7 @@ def will_last(proof: HoldProof, *, now: float, next_check_at: float) -> bool:
     left = proof.valid_until - CANCEL_BEFORE_END * timeout - now
     if left <= 0:
         return False
-    longest = max(proof.round_trip + _LONGER * timeout, _ROUND_TRIP_MIN * timeout)
+    longest = max(proof.round_trip + _ROUND_TRIP_MARGIN * timeout, _ROUND_TRIP_MIN * timeout)
     if longest <= _ROUND_TRIP_MIN * timeout and left >= _SURELY_LASTS * timeout:
         return True
     round_trips = [longest]

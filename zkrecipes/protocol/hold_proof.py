@@ -54,7 +54,7 @@ __all__ = [
     "CHECK_EVERY",
     "CHECK_UNANSWERED_AFTER",
     "CONNECT_ATTEMPT_WITH_HOLDS",
-    "HALF_TICK_AT_MOST",
+    "HALF_TICK_MAX",
     "MOVE_BEFORE_CANCEL",
     "VALID_FOR",
     "HoldProof",
@@ -86,7 +86,7 @@ MOVE_BEFORE_CANCEL: Final = 1 / 4
 """A move to another server can still save the holds if it starts this long before the bodies are cancelled:
 an attempt to connect and a check take an eighth each at most."""
 
-HALF_TICK_AT_MOST: Final = 1 / 4
+HALF_TICK_MAX: Final = 1 / 4
 """The maximum of half a tick: `minSessionTimeout` is two ticks unless it is configured to be less."""
 
 # Touches closer together than this are thinned. It costs up to this much validity, and bounds the memory.
@@ -273,7 +273,7 @@ class HoldProof:
 
     def _raise_write_proves(self) -> None:
         """Find j for the newest m, and drop all older touches, because no later m needs an older j."""
-        half_tick = self._half_tick if self._half_tick is not None else HALF_TICK_AT_MOST * self._timeout
+        half_tick = self._half_tick if self._half_tick is not None else HALF_TICK_MAX * self._timeout
         before = self._newest_write - half_tick
         touches = self._touches
         while len(touches) > 1 and touches[1].answered_at <= before:

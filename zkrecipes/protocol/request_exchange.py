@@ -179,7 +179,7 @@ class RequestExchange:
         if ticket.sent_at > self._heartbeat.answered_sent_at:
             self._heartbeat.answered(ticket.sent_at)
         if queue.window.is_limited:
-            queue.window.saw_reply(end - start)
+            queue.window.reply_received(end - start)
         if zxid > self.last_zxid:  # noqa: PLR1730 - half the time of a call
             # The zxid of an event must not count as seen: more events of its transaction may follow, and
             # after a reconnect the server would not repeat them to a client that claims to have seen it.

@@ -93,7 +93,7 @@ class RequestQueue:
             if self.window.mark is not None:
                 self.window.mark_answered(self.window.mark.sent_at, now)
         if self._in_flight:
-            self.window.waits_since(self._in_flight[0].sent_at, now)
+            self.window.shrink_if_waiting(self._in_flight[0].sent_at, now)
 
     def _may_leave(self) -> bool:
         """Whether the first request of the queue may leave: none leaves beside one that is alone."""

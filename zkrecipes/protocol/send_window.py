@@ -33,8 +33,8 @@ BYTES_IN_FLIGHT_MAX: Final = 512 * 1024
 """Bytes: about 5 ms of a server's time in small replies, or 1 ms of a 10 Gbit/s line."""
 REQUESTS_IN_FLIGHT_MAX: Final = 128
 """Holds even after small replies: if the next ones have 1 MiB each, a line of 1 Gbit/s needs a second."""
-_FIRST_GUESS: Final = 16 * 1024
-_LEAST: Final = 128
+_REPLY_SIZE_FIRST: Final = 16 * 1024
+_REPLY_SIZE_MIN: Final = 128
 
 
 @final
@@ -73,7 +73,7 @@ class SendWindow:
         self.mark: Ticket | None = None
         self.round_trip: float = 0.0
         self._counts_from = float("-inf")
-        self._reply_size = _FIRST_GUESS
+        self._reply_size = _REPLY_SIZE_FIRST
 
     def has_room(self, in_flight: int, bytes_in_flight: int) -> bool:
         """Whether one more request may leave. One may always be in flight, however large it or its reply is.
@@ -107,7 +107,7 @@ class SendWindow:
         if took - self.round_trip <= self.timeout * _GROWS_WITHIN:
             self.size *= 2
 
-    def waits_since(self, sent_at: float, now: float) -> None:
+    def shrink_if_waiting(self, sent_at: float, now: float) -> None:
         """Shrink the window if the oldest request, sent at `sent_at`, has waited for too long."""
         waited = now - max(sent_at, self._counts_from)
         if waited - self.round_trip > self.timeout * _SHRINKS_AFTER:
@@ -120,10 +120,10 @@ class SendWindow:
         self._counts_from = now
         self.mark = None
 
-    def saw_reply(self, size: int) -> None:
+    def reply_received(self, size: int) -> None:
         """Note a reply of `size` bytes."""
         if self.is_limited:
-            self._reply_size = max(size, self._reply_size - (self._reply_size >> 4), _LEAST)
+            self._reply_size = max(size, self._reply_size - (self._reply_size >> 4), _REPLY_SIZE_MIN)
 
     def _limit(self) -> int:
         return min(REQUESTS_IN_FLIGHT_MAX, max(1, BYTES_IN_FLIGHT_MAX // self._reply_size))

@@ -203,7 +203,7 @@ class WatchRegistrations:
             fired = self._one_shot_set(ticket, kind, early, zxid_read(kind, reply, zxid))
         elif kind is not None:
             fired = self._persistent_set(ticket, kind, early, zxid)
-        self._look_at(path)
+        self._note_if_unneeded(path)
         return fired
 
     def _one_shot_set(
@@ -235,7 +235,7 @@ class WatchRegistrations:
         else:
             self._doubtful.add(path)
         is_due = event_type is not None and self._watches.remove(kind, path, owner)
-        self._look_at(path)
+        self._note_if_unneeded(path)
         return [WatchFired([owner], WatchEvent(event_type, path))] if event_type and is_due else []
 
     def _persistent_set(
@@ -260,7 +260,7 @@ class WatchRegistrations:
             self._doubtful.add(path)  # the server has not executed it
         elif code == 0 and isinstance(request, AddWatchRequest):
             self._set_recursive(path, is_recursive=False)
-        self._look_at(path)
+        self._note_if_unneeded(path)
 
     # --- events --------------------------------------------------------------------------------------------
 
@@ -287,19 +287,19 @@ class WatchRegistrations:
             self._confirmed[_DATA].discard(event.path)
         if _CHILD in kinds:
             self._confirmed[_CHILD].discard(event.path)
-        self._look_at(event.path)
+        self._note_if_unneeded(event.path)
 
     # --- needs ---------------------------------------------------------------------------------------------
 
     def left(self, path: str) -> None:
         """Note that a watcher of `path` has left the table."""
-        self._look_at(path)
+        self._note_if_unneeded(path)
 
     def take_unneeded(self, count: int) -> list[str]:
         """Take at most `count` unneeded paths; submit an `UPKEEP` request for each."""
         return [self.unneeded.popitem()[0] for _ in range(min(count, len(self.unneeded)))]
 
-    def _look_at(self, path: str) -> None:
+    def _note_if_unneeded(self, path: str) -> None:
         """Note the path as unneeded if the server has more than its watchers need."""
         if self._is_too_wide(path) if self._is_needed(path) else self._is_on_server(path):
             self.unneeded[path] = None

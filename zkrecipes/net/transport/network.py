@@ -158,7 +158,7 @@ async def _accept_forever(listener: Listener[SocketStream], handler: Handler, ta
     async def handle(stream: SocketStream) -> None:
         nonlocal is_logged
         is_logged = False
-        await handler(_accepted(stream))
+        await handler(_wrap_accepted(stream))
 
     while True:
         try:
@@ -172,7 +172,7 @@ async def _accept_forever(listener: Listener[SocketStream], handler: Handler, ta
             await anyio.sleep(_ACCEPT_PAUSE)
 
 
-def _accepted(stream: SocketStream) -> Stream:
+def _wrap_accepted(stream: SocketStream) -> Stream:
     """Turn anyio's stream of an accepted connection into a `Stream`."""
     # None if the peer has closed the connection already: the first receive reports it.
     remote = stream.extra(SocketAttribute.remote_address, None)

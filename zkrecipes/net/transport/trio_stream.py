@@ -51,7 +51,7 @@ class TrioStream:
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            raise self._explained(error) from error
+            raise self._explain(error) from error
         if sent < len(data):
             await self._send_rest(memoryview(data)[sent:])
 
@@ -63,15 +63,15 @@ class TrioStream:
             except BlockingIOError:
                 pass  # the system reported it as writable, and it is not
             except trio.ClosedResourceError as error:
-                raise _closed_here() from error
+                raise _closed_error() from error
             except OSError as error:
-                raise self._explained(error) from error
+                raise self._explain(error) from error
 
     async def receive(self) -> bytes:
         """See `Stream.receive`."""
         connected = self._socket
         if connected.fileno() < 0:
-            raise _closed_here()
+            raise _closed_error()
         while True:
             try:
                 await trio.lowlevel.wait_readable(connected)
@@ -80,7 +80,7 @@ class TrioStream:
             except BlockingIOError:
                 pass  # the system reported it as readable, and it is not
             except trio.ClosedResourceError as error:
-                raise _closed_here() from error
+                raise _closed_error() from error
 
     async def aclose(self) -> None:
         """See `Stream.aclose`."""
@@ -89,9 +89,9 @@ class TrioStream:
             self._socket.close()
         await trio.lowlevel.checkpoint()
 
-    def _explained(self, error: OSError) -> OSError:
-        return _closed_here() if self._socket.fileno() < 0 else error
+    def _explain(self, error: OSError) -> OSError:
+        return _closed_error() if self._socket.fileno() < 0 else error
 
 
-def _closed_here() -> OSError:
+def _closed_error() -> OSError:
     return ConnectionAbortedError(errno.ECONNABORTED, "the connection was closed here")
