@@ -86,7 +86,7 @@ async def connect(
             then looks for a server with a quorum. A session that was opened read-only ends with that move.
             A server becomes read-only only if it was started with `readonlymode.enabled`. From 3.5 on it
             also needs `localSessionsEnabled`. Servers of 3.8 and 3.9 refuse a session that the whole ensemble
-            knows, for example one with ephemeral znodes, so it waits for a quorum
+            knows, for example one with ephemeral znodes, so such a session waits for a quorum
             (`ReadOnlyZooKeeperServer`).
         renew: open a new session after an expiry. With False, an expiry cancels the block, and leaving it
             raises `SessionExpiredError`.

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @final
 class Pipeline:
-    """Requests that are sent without waiting for each other; one wait, at the end of the block, is for all.
+    """Requests that are sent without waiting for each other; the end of the block waits for all of them.
 
     This is not atomic: each request succeeds or fails separately, and other requests may be executed between
     them. Requests leave immediately, in the order of the calls. The block ends when all of them are answered.

@@ -56,5 +56,5 @@ class Backlog:
 
 def _fail(requests: Sequence[PendingRequest[Any]], error: ZooKeeperError) -> None:
     for pending in requests:
-        # a copy for each: each is raised in another task and collects its own traceback
+        # each request gets a copy, because each is raised in another task and collects its own traceback
         pending.complete(None, copy.copy(error))
