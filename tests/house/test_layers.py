@@ -17,7 +17,7 @@ IMPURE = frozenset(
     "pathlib random sched secrets select selectors shelve shutil signal socket socketserver sqlite3 ssl "
     "subprocess tempfile threading time urllib uuid".split()
 )
-FLOOR_0 = frozenset({"errors", "enums", "paths", "acl"})
+FLOOR_0 = frozenset({"errors", "enums", "paths", "properties", "acl"})
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from pathlib import Path, PureWindowsPath
 import pytest
 from hypothesis import given, strategies as st
 
-from zkrecipes.devserver.config.properties import Property, parse_properties
 from zkrecipes.devserver.config.settings import Settings
 from zkrecipes.devserver.config.zoo_cfg_reader import ConfigError, parse_zoo_cfg, read_zoo_cfg
 from zkrecipes.ensemble.zoo_cfg_writer import render
+from zkrecipes.properties import Property, parse_properties
 
 SAMPLE = """\
 # The number of milliseconds of each tick

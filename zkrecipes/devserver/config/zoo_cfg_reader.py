@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from zkrecipes.devserver.config.properties import Property, parse_properties
 from zkrecipes.devserver.config.settings import Settings
+from zkrecipes.properties import Property, parse_properties
 
 __all__ = ["ConfigError", "ZooCfg", "parse_zoo_cfg", "read_zoo_cfg"]
 
