@@ -8,7 +8,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 
 class ContenderMonitor:
-    """Listens on a port while `serve` runs.
+    """A monitor that listens on a port while `serve` runs.
 
     Attributes:
         turns: the number of holds of each contender.

@@ -51,8 +51,8 @@ class Guarded:
         with pytest.raises(zk.AuthFailedError) as caught:
             async with self.connect(sasl):
                 raise AssertionError("attached")
-        told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
-        assert not any(line for line in told.format() if sasl.password in line)
+        report = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+        assert not any(line for line in report.format() if sasl.password in line)
         return caught.value.reason
 
     @property

@@ -29,7 +29,7 @@ _GROUP_BASE = 54_320
 
 
 def need_iptables() -> None:
-    """Skip the test if packets cannot be dropped; fail it if no requirement may be missing."""
+    """Skip the test if packets cannot be dropped; fail it if this run must not skip tests."""
     if shutil.which("iptables") is None:
         _give_up("there is no iptables: on Debian type `apt-get install iptables`")
     if os.geteuid() != 0:
@@ -63,11 +63,11 @@ def cut_off(member: ApacheServer) -> Iterator[None]:
     _iptables("-N", _CHAIN)
     try:
         _iptables("-I", "OUTPUT", "-j", _CHAIN)
-        # Connections that its peers open, and those that it opens; the first rule works in both directions.
+        # These rules match new connections: from its peers (in both directions), and to its peers.
         _drop("-m", "multiport", "--ports", own_ports)
         _drop("-m", "owner", "--gid-owner", group, "-m", "multiport", "--dports", ports)
-        # Those that it has opened already: the peers' side of them, and packets that the kernel still sends
-        # for one that it closes, which have no owner.
+        # These rules match the connections that it has opened already: the packets of its peers, and those
+        # that the kernel sends without an owner after it has closed one.
         for ours, theirs in _connections(member, ports):
             _drop("--sport", ours, "--dport", theirs)
             _drop("--sport", theirs, "--dport", ours)
@@ -85,7 +85,7 @@ def _give_up(reason: str) -> NoReturn:
 
 
 def _drop(*match: str) -> None:
-    # At the output, because only there a packet has an owner.
+    # The chain is in OUTPUT, because only there a packet has an owner.
     _iptables("-A", _CHAIN, "-o", "lo", "-p", "tcp", *match, "-j", "DROP")
 
 
@@ -126,5 +126,5 @@ def _sockets_of(member: ApacheServer) -> set[str]:
         try:
             links.append(str(descriptor.readlink()))
         except FileNotFoundError:
-            continue  # closed since it was listed
+            continue  # it was closed after it was listed
     return {match[1] for link in links if (match := re.fullmatch(r"socket:\[(\d+)\]", link))}

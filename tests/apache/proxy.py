@@ -9,7 +9,7 @@ from anyio.abc import SocketAttribute, SocketStream, TaskStatus
 
 
 class Proxy:
-    """Relays bytes to a server at 127.0.0.1 while `serve` runs.
+    """A proxy that relays bytes to a server at 127.0.0.1 while `serve` runs.
 
     Args:
         port: the server's port.

@@ -83,7 +83,7 @@ async def end_session(address: str, session_id: int, password: bytes) -> None:
     """End a client's session from outside: attach it to another connection, and close it.
 
     Attaching it here takes it from its client, which may take it back before the server reads the close
-    request. So this repeats until the close is answered or the session has ended.
+    request. Therefore this repeats until the close is answered or the session has ended.
     """
     goodbye = _frame(struct.pack("!ii", 1, _CLOSE_SESSION))
     while True:

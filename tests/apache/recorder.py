@@ -15,7 +15,7 @@ from tests.apache.waiting import until
 
 @final
 class Recorder:
-    """Admits every contender, and records overlaps and entries in the wrong order.
+    """A resource that admits every contender, and records overlaps and entries in the wrong order.
 
     It belongs to no event loop, so threads may also enter.
 

@@ -21,7 +21,7 @@ from zkrecipes.enums import ServerVersion
 
 
 def version_of(major: int, minor: int) -> ServerVersion:
-    """The server version of a release."""
+    """Return the server version of a release."""
     known = [each for each in ServerVersion if each <= major * 100 + minor]
     return max(known, default=ServerVersion.V3_4)
 
@@ -32,7 +32,7 @@ def since(version: ServerVersion, name: str) -> pytest.MarkDecorator:
 
 
 def version_of_server(server: ApacheServer) -> ServerVersion:
-    """Ask a running server for its version. This is a plain call because it belongs to no event loop."""
+    """Ask a running server for its version, in a plain call that needs no event loop."""
     with socket.create_connection((server.host, server.port), timeout=10) as connection:
         connection.sendall(b"srvr")
         answer = b"".join(iter(lambda: connection.recv(4096), b""))

@@ -48,13 +48,13 @@ async def test_the_program_of_the_page_runs_against_the_server_of_the_page() -> 
         ]
         async with (
             zk.connect(server.connect_string, auth=[("digest", "super:change-me")]) as above_all,
-            zk.connect(server.connect_string) as nobody,
+            zk.connect(server.connect_string) as anonymous,
         ):
             await _share_a_directory(above_all)
             assert (await above_all.get("/app/secret")).data == b"hers"
             for path in ("/app", "/app/lock", "/locks"):
                 with pytest.raises(zk.NoAuthError):
-                    await nobody.create(f"{path}/mine")
+                    await anonymous.create(f"{path}/mine")
 
 
 async def _share_a_directory(client: zk.Client) -> None:
@@ -122,16 +122,16 @@ async def test_a_server_with_another_algorithm_keeps_our_identity(algorithm: str
     async with (
         _server("digestAlg", algorithm) as server,
         zk.connect(server.connect_string, auth=[CREDENTIAL]) as client,
-        zk.connect(server.connect_string) as nobody,
+        zk.connect(server.connect_string) as anonymous,
     ):
         knows_others = version_of_server(server) >= ServerVersion.V3_7
         bob = zk.digest_id("bob", "open-sesame", algorithm=algorithm) if knows_others else BOB
         await client.create("/from-auth", b"1", acl=zk.CREATOR_ALL_ACL)
         assert (await client.get_acl("/from-auth"))[0] == [zk.ACL(zk.Perms.ALL, bob)]
-        await nobody.create("/from-id", b"2", acl=[zk.ACL(zk.Perms.ALL, bob)])
+        await anonymous.create("/from-id", b"2", acl=[zk.ACL(zk.Perms.ALL, bob)])
         assert (await client.get("/from-id")).data == b"2"
         with pytest.raises(zk.NoAuthError):
-            await nobody.get("/from-id")
+            await anonymous.get("/from-id")
 
 
 async def test_a_server_without_the_scheme_refuses_it() -> None:

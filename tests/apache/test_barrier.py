@@ -103,7 +103,7 @@ async def test_a_leftover_ready_admits_no_member(server: Served, fresh_path: str
         await client.ensure_path(f"{fresh_path}/ready")
         with anyio.move_on_after(0.3):
             async with zk.DoubleBarrier(client, fresh_path, parties=2):
-                raise AssertionError("alone inside")
+                raise AssertionError("a member entered alone")
         inside: list[zk.Client] = []
 
         async def visit(each: zk.Client) -> None:

@@ -29,7 +29,7 @@ def connect(server: Served, chroot: str = "", **options: Any) -> AbstractAsyncCo
     return zk.connect(server.connect_string + chroot, session_timeout=10, connect_timeout=15, **options)
 
 
-async def until_gone(server: Served, client: zk.Client, path: str) -> None:
+async def until_deleted(server: Served, client: zk.Client, path: str) -> None:
     while await client.exists(path) is not None:
         await server.reap()
 
@@ -190,8 +190,8 @@ async def test_a_container_is_deleted_after_its_last_child(server: Served, fresh
         assert await client.exists(fresh_path) is not None
         await client.delete(f"{fresh_path}/child")
         with anyio.fail_after(15):
-            await until_gone(server, client, fresh_path)
-        assert await client.exists(unused) is not None, "one that never had a child is left alone for long"
+            await until_deleted(server, client, fresh_path)
+        assert await client.exists(unused) is not None, "a container that never had a child lives longer"
 
 
 @since(ServerVersion.V3_5, "a znode with a ttl")
@@ -203,8 +203,8 @@ async def test_a_znode_is_deleted_after_its_time_to_live(server: Served, fresh_p
         await client.create(f"{parent}/child")
         long = await client.create(f"{fresh_path}/long-", ttl=3600, sequential=True)
         with anyio.fail_after(15):
-            await until_gone(server, client, short)
-        assert await client.exists(parent) is not None, "it has a child"
+            await until_deleted(server, client, short)
+        assert await client.exists(parent) is not None, "the server keeps a znode that has a child"
         assert await client.exists(long) is not None
 
 
@@ -310,7 +310,7 @@ async def test_only_the_creator_has_the_permissions_of_its_acl(server: Served, f
     async with (
         connect(server, auth=[("digest", "alice:wonder")]) as alice,
         connect(server, auth=[("digest", b"mallory:wonder")]) as mallory,
-        connect(server) as nobody,
+        connect(server) as anonymous,
     ):
         await alice.create(fresh_path)
         await alice.create(secret, b"x", acl=zk.CREATOR_ALL_ACL)
@@ -319,7 +319,7 @@ async def test_only_the_creator_has_the_permissions_of_its_acl(server: Served, f
             [zk.ACL(zk.Perms.ALL, zk.digest_id("alice", "wonder"))],
             await alice.exists(secret),
         )
-        for other in (mallory, nobody):
+        for other in (mallory, anonymous):
             for call in (
                 other.get(secret),
                 other.set(secret, b"y"),
@@ -332,8 +332,8 @@ async def test_only_the_creator_has_the_permissions_of_its_acl(server: Served, f
                 with pytest.raises(zk.NoAuthError):
                     await call
             # `exists` needs no permission in 3.8, and READ in later 3.9 (ZOOKEEPER-2590)
-        await nobody.add_auth("digest", "alice:wonder")
-        assert (await nobody.get(secret)).data == b"x"
+        await anonymous.add_auth("digest", "alice:wonder")
+        assert (await anonymous.get(secret)).data == b"x"
         # its parent, which is open, decides about deletion
         await alice.delete(child)
         await mallory.delete(secret)
@@ -360,10 +360,10 @@ async def test_a_refused_credential_ends_the_client(server: Served) -> None:
             assert "hunter2" not in str(refused.value)
             assert client.state is zk.SessionState.AUTH_FAILED
             await anyio.sleep(15)
-            pytest.fail("the block is cancelled")
+            pytest.fail("the block was not cancelled")
     with pytest.raises(zk.AuthFailedError):
         async with connect(server, auth=[("no-such-scheme", "hunter2")]):
-            pytest.fail("there is no such client")
+            pytest.fail("the client connected")
 
 
 # --- many requests ---------------------------------------------------------------------------------------
@@ -389,10 +389,10 @@ async def test_a_pipeline_has_every_call_and_keeps_their_order(server: Served, f
             acl = pipe.get_acl(path)
             synced = pipe.sync(path)
             deleted = pipe.delete(ephemeral_path := f"{path}/e")
-            gone = pipe.get(ephemeral_path)
-            assert not gone.is_done
+            missing = pipe.get(ephemeral_path)
+            assert not missing.is_done
             with pytest.raises(RuntimeError, match="not been answered yet"):
-                gone.result()
+                missing.result()
         assert absent.result() is None
         assert made.result() == path
         assert sequential.result() == f"{path}/s0000000000"
@@ -410,7 +410,7 @@ async def test_a_pipeline_has_every_call_and_keeps_their_order(server: Served, f
         assert acl_set.result().aversion == 1
         assert acl.result() == (list(zk.OPEN_ACL), acl_set.result())
         assert (synced.result(), deleted.result()) == (None, None)
-        assert isinstance(gone.error, zk.NoNodeError)
+        assert isinstance(missing.error, zk.NoNodeError)
 
 
 async def test_a_pipeline_may_be_long(server: Served, fresh_path: str) -> None:
@@ -422,7 +422,7 @@ async def test_a_pipeline_may_be_long(server: Served, fresh_path: str) -> None:
             nodes = [pipe.get(each.result()) for each in made]
         assert [each.result().data for each in nodes] == [b"%d" % number for number in range(1000)]
         czxids = [each.result().stat.czxid for each in nodes]
-        assert czxids == sorted(set(czxids)), "they were made in the order of the calls"
+        assert czxids == sorted(set(czxids)), "the server created them in the order of the calls"
         assert len(await client.get_children(fresh_path)) == 1000
 
 
@@ -447,7 +447,7 @@ async def test_cancelled_calls_disturb_no_other_call(server: Served, fresh_path:
     async with connect(server) as client:
         await client.create(fresh_path, b"0")
 
-        async def in_vain(delay: float) -> None:
+        async def be_cancelled(delay: float) -> None:
             with anyio.move_on_after(delay):
                 while True:
                     await client.set(fresh_path, b"x" * 1000)
@@ -456,7 +456,7 @@ async def test_cancelled_calls_disturb_no_other_call(server: Served, fresh_path:
 
         async with anyio.create_task_group() as tasks:
             for number in range(30):
-                tasks.start_soon(in_vain, number / 300)
+                tasks.start_soon(be_cancelled, number / 300)
             for _ in range(50):
                 assert await client.exists(fresh_path) is not None
         with anyio.CancelScope() as scope:
@@ -493,14 +493,14 @@ async def test_a_transaction_applies_all_of_it(server: Served, fresh_path: str) 
             assert len(transaction) == 6
             with pytest.raises(RuntimeError):
                 made.result()
-            assert (await client.get(fresh_path)).data == b"0", "nothing is sent before the end"
+            assert (await client.get(fresh_path)).data == b"0", "nothing is sent before the end of the block"
         assert (checked.result(), deleted.result(), unguarded.result()) == (None, None, None)
         assert made.result() == f"{fresh_path}/n-0000000001"
         assert ephemeral.result() == f"{fresh_path}/e"
         assert (changed.result().version, changed.result().data_length) == (1, 1)
         children, stat = await client.get_children_with_stat(fresh_path)
         assert set(children) == {"n-0000000001", "e"}
-        assert stat.mzxid == stat.pzxid, "all in one"
+        assert stat.mzxid == stat.pzxid, "one zxid for all operations"
 
 
 @pytest.mark.parametrize("failing", [0, 1, 2])
@@ -689,7 +689,7 @@ async def test_other_hosts_are_used_from_the_next_connection_on(server: Served, 
         assert client.session is session
 
 
-# --- what newer servers tell -----------------------------------------------------------------------------
+# --- requests that only newer servers answer --------------------------------------------------------------
 
 
 @since(ServerVersion.V3_5, "check_watches")

@@ -65,7 +65,7 @@ class _Field:
             with anyio.CancelScope(shield=True):
                 await process.wait()
 
-    async def go_wrong(self) -> None:
+    async def inject_faults(self) -> None:
         """Inject each fault once, in a random order; one server at a time, because a quorum is needed."""
         kinds = [self._kill_leader, self._kill_follower, self._stop_leader, self._stop_follower]
         steps = [*kinds, *(self._cut for _ in range(STEPS - len(kinds)))]
@@ -102,13 +102,13 @@ class _Field:
     async def _cut(self) -> None:
         self._rng.choice(self._proxies).cut()
 
-    async def kill_who_is_inside(self) -> None:
+    async def kill_the_holder(self) -> None:
         """Kill the holder; its session must expire before another contender enters."""
 
-        async def is_somebody_inside() -> bool:
+        async def is_one_inside() -> bool:
             return self.monitor.inside is not None
 
-        await until(is_somebody_inside, within=30)
+        await until(is_one_inside, within=30)
         assert self.monitor.inside is not None
         killed = self.contenders.pop(self.monitor.inside)
         killed.kill()
@@ -139,9 +139,9 @@ async def test_sixteen_processes_never_overlap_while_servers_fail(
         try:
             await field.open()
             await field.until_each_has_had_a_turn()
-            await field.kill_who_is_inside()
+            await field.kill_the_holder()
             await field.until_each_has_had_a_turn()
-            await field.go_wrong()
+            await field.inject_faults()
             await field.until_each_has_had_a_turn()
             field.monitor.must_stop = True
             with anyio.fail_after(30):

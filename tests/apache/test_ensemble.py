@@ -56,7 +56,7 @@ class Ledger:
     async def read(self, path: str, *, at_least: int = 0) -> None:
         data, stat = await self.client.get(path)
         assert data == b"%d" % stat.version
-        assert stat.version >= max(at_least, self._seen.get(path, 0)), "a client never sees time go back"
+        assert stat.version >= max(at_least, self._seen.get(path, 0)), "a client never reads an older version"
         self._seen[path] = stat.version
 
 
@@ -215,13 +215,13 @@ async def test_nothing_is_lost_when_all_are_restarted_one_by_one(
             final = f"{fresh_path}/{len(ledgers)}"
             await client.create(final)
 
-            async def has_told() -> bool:
+            async def has_reported() -> bool:
                 return final in newest
 
-            await until(has_told)
+            await until(has_reported)
             known = dict(newest)
             tasks.cancel_scope.cancel()
-        assert client.session is session, "the session is kept through all of it"
+        assert client.session is session, "the session is kept during all restarts"
         assert await client.exists(f"{fresh_path}/mine") is not None
         for ledger in ledgers:
             assert known[ledger.path] > 0

@@ -38,7 +38,7 @@ async def test_members_are_seen_by_others(server: Served, fresh_path: str, layou
                 await until(changes, {"one": b"3", "two": b"2"})
                 assert await zk.Group(a, path, layout=layout).wait_for(2) == {"one": b"3", "two": b"2"}
         await until(changes, {})
-        # (the server may have removed the directory: a container goes after it was empty for a while)
+        # The server may have deleted the directory, because it is a container that was empty for a while.
         assert await zk.Group(b, path, layout=layout).members() == {}
 
 

@@ -113,7 +113,7 @@ async def test_contenders_enter_in_order_and_each_watches_one(server: Served, fr
             await until(each_watches_one)
             with pytest.raises(zk.AcquireTimeoutError):
                 async with zk.Mutex(other, fresh_path).acquire(wait=0):
-                    pytest.fail("it is held")
+                    pytest.fail("two holders")
             await until_queued(mutex, 7)
             assert recorder.names == []
         assert recorder.names == [f"{number}" for number in range(6)]
@@ -126,14 +126,14 @@ async def test_waiters_that_give_up_leave_nothing_and_wake_no_other(server: Serv
         mutex = zk.Mutex(one, fresh_path)
         async with mutex as hold:
 
-            async def in_vain(delay: float) -> None:
+            async def wait_and_give_up(delay: float) -> None:
                 with anyio.move_on_after(delay):
                     async with zk.Mutex(other, fresh_path):
-                        pytest.fail("it is held")
+                        pytest.fail("two holders")
 
             async with anyio.create_task_group() as tasks:
                 for number in range(20):
-                    tasks.start_soon(in_vain, number / 200)
+                    tasks.start_soon(wait_and_give_up, number / 200)
             await until_queued(mutex, 1)
             hold.check()
         await until_clean(server, one, fresh_path)

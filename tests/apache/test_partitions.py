@@ -99,7 +99,7 @@ async def test_a_member_that_is_cut_off_finds_no_way_back(ensemble: ApacheEnsemb
         member.launch()
         with anyio.move_on_after(4):
             await member.wait_until_serving()
-            pytest.fail("its peers let it in")
+            pytest.fail("the member connected to its peers")
     await heal(ensemble, member)
     assert await member.status() is not None
 
@@ -122,11 +122,11 @@ async def test_kazoo_has_two_holders_at_once_while_a_follower_is_cut_off(
 ) -> None:
     follower = (await ensemble.followers())[0]
     others = all_but(follower, ensemble)
-    told_at: list[float] = []
+    lost_at: list[float] = []
 
     def listen(state: str) -> None:
         if state != KazooState.CONNECTED:
-            told_at.append(time.monotonic())
+            lost_at.append(time.monotonic())
 
     with ExitStack() as stack:
         holder = await run_sync(stack.enter_context, kazoo_client(follower, *others))
@@ -141,13 +141,13 @@ async def test_kazoo_has_two_holders_at_once_while_a_follower_is_cut_off(
             assert holder.state == KazooState.CONNECTED
             assert first.is_acquired
             assert await run_sync(holder.exists, f"{fresh_path}/{first.node}") is not None
-            assert not told_at
+            assert not lost_at
 
-            async def is_told() -> bool:
-                return bool(told_at)
+            async def has_lost() -> bool:
+                return bool(lost_at)
 
-            await until(is_told)
-        overlap = told_at[0] - second_at
+            await until(has_lost)
+        overlap = lost_at[0] - second_at
         record_testsuite_property("seconds for which kazoo had two holders", overlap)
         assert overlap > 1
         await heal(ensemble, follower)
@@ -182,13 +182,13 @@ async def test_a_hold_moves_away_from_a_follower_that_is_cut_off(
             with cut_off(follower):
                 with anyio.fail_after(20):
                     await expired.wait()
-                gone_at = anyio.current_time()
+                expired_at = anyio.current_time()
 
                 async def is_answered_although_expired() -> bool:
-                    return answered_ping() > gone_at
+                    return answered_ping() > expired_at
 
                 await until(is_answered_although_expired)
-                # Pings prove nothing, as the lock shows:
+                # Pings prove nothing, but the lock is still proven:
                 await holding.hold.confirm()
                 assert not holding.is_lost
                 assert recorder.names == ["holder"]

@@ -88,10 +88,10 @@ async def test_a_read_only_client_reads_cannot_write_and_moves_to_a_full_server(
                     await write
             with pytest.raises(zk.ConnectTimeoutError):
                 async with zk.connect(hosts, connect_timeout=1):
-                    raise AssertionError("nobody else makes do with it")
+                    raise AssertionError("connected without read_only")
             await ensemble.heal()
             await until_state(client, zk.SessionState.CONNECTED)
-            assert client.session is not alone, "no other server knows a session of a read-only one"
+            assert client.session is not alone, "other servers do not know the session of a read-only server"
             await client.set(fresh_path, b"after")
 
 

@@ -203,11 +203,11 @@ async def test_bad_credentials_are_refused_even_if_sasl_is_not_required(
     tmp_path: Path, fresh_path: str
 ) -> None:
     with serving(tmp_path, dict(SASL)) as served:
-        async with served.connect() as client, served.connect(None) as nobody:
+        async with served.connect() as client, served.connect(None) as anonymous:
             await client.create(fresh_path, acl=zk.CREATOR_ALL_ACL)
-            assert fresh_path[1:] in await nobody.get_children("/")
+            assert fresh_path[1:] in await anonymous.get_children("/")
             with pytest.raises(zk.NoAuthError):
-                await nobody.get(fresh_path)
+                await anonymous.get(fresh_path)
         wrong = zk.DigestMD5("bob", "not the password")
         assert await served.why_not(wrong) == REFUSED
 

@@ -238,7 +238,7 @@ def test_a_keytab_gets_tickets_before_the_old_ones_end(realm: Realm) -> None:
 
 def _new_principal(realm: Realm) -> Path:
     """Return the keytab of a principal that has no tickets yet."""
-    return realm.kdc.add(f"somebody-{token_hex(8)}")
+    return realm.kdc.add(f"user-{token_hex(8)}")
 
 
 def _short_lived(realm: Realm, name: str, lifetime: str) -> Path:

@@ -84,7 +84,7 @@ async def test_a_kept_session_continues_in_another_client(server: Served, fresh_
     wrong = zk.SessionKey(client.session.id, b"not the password", key.timeout)
     with pytest.raises(zk.SessionExpiredError):
         async with connect(server, resume=wrong, renew=False):
-            raise AssertionError("nobody else's session is resumed")
+            raise AssertionError("a session was resumed with a wrong password")
 
 
 @pytest.mark.parametrize("is_recursive", [False, recursive])
@@ -110,7 +110,7 @@ async def test_a_client_continues_in_a_new_session_after_an_expiry(
             assert new is not old
             assert new.id not in (0, old.id)
             assert (old.state, new.state) == (zk.SessionState.EXPIRED, zk.SessionState.CONNECTED)
-            assert await client.get_children(fresh_path) == [], "ephemeral znodes go with their session"
+            assert await client.get_children(fresh_path) == [], "ephemerals are deleted with their session"
             with anyio.fail_after(20):
                 assert (await anext(events)).type is zk.EventType.RESYNC
                 assert (await anext(other_events)).type is zk.EventType.RESYNC
@@ -214,10 +214,10 @@ async def test_a_cut_off_client_gives_its_session_up_and_closes_it_later(
             apache_server.pause()
             with anyio.fail_after(20):
                 await old.wait_closed()
-            assert old.state is zk.SessionState.EXPIRED, "without a word of any server"
+            assert old.state is zk.SessionState.EXPIRED, "the client gives the session up without an answer"
             apache_server.resume()
             with anyio.fail_after(20):
-                assert await client.exists(fresh_path) is None, "what was left of it goes before the new one"
+                assert await client.exists(fresh_path) is None, "the old session is closed before the new one"
                 assert (await anext(events)).type is zk.EventType.RESYNC
             assert client.session is not old
             await client.create(fresh_path, ephemeral=True)
@@ -277,8 +277,8 @@ async def test_a_session_without_a_client_expires(server: Served, fresh_path: st
             await session.create_ephemeral(fresh_path)
             await session.ping()
             await made.wait()
-        async with client.exists_and_watch(fresh_path) as (stat, gone):
+        async with client.exists_and_watch(fresh_path) as (stat, deleted):
             assert stat is not None
             assert stat.ephemeral_owner == session.id
             with anyio.fail_after(20):
-                assert (await gone.wait()).type is zk.EventType.DELETED
+                assert (await deleted.wait()).type is zk.EventType.DELETED

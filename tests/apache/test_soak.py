@@ -19,4 +19,4 @@ async def test_connections_cut_at_random_cost_nothing_but_time(
     assert not report.faults, str(report)
     assert report.cuts > 10
     assert report.connections > report.sessions
-    assert len(report.snapshots) >= 3, "too few to compare"
+    assert len(report.snapshots) >= 3, "too few inspections to compare"

@@ -225,8 +225,8 @@ async def test_an_untrusted_server_is_refused_with_the_reason(secured: Secured) 
 async def test_a_client_without_an_accepted_certificate_gets_the_reason(secured: Secured) -> None:
     reason = await secured.why_not(zk.TLS(ca_file=secured.ours.ca_file))
     assert reason == "it requires a client certificate: set cert_file (bad certificate)"
-    stranger = secured.theirs.issue("stranger", "stranger@example.org")
-    reason = await secured.why_not(zk.TLS(ca_file=secured.ours.ca_file, cert_file=stranger))
+    untrusted = secured.theirs.issue("stranger", "stranger@example.org")
+    reason = await secured.why_not(zk.TLS(ca_file=secured.ours.ca_file, cert_file=untrusted))
     assert reason.startswith("it rejects our certificate, or requires one")
 
 

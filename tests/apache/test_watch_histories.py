@@ -48,7 +48,7 @@ class History:
         self._is_emulated = server.version < ServerVersion.V3_6
         self._kinds = [kind for kind in KINDS if kind != "recursive" or not self._is_emulated]
 
-    async def go_on(self, proxy: Proxy, tasks: TaskGroup) -> None:
+    async def run_part(self, proxy: Proxy, tasks: TaskGroup) -> None:
         rng = self._rng
         for _ in range(rng.randint(10, 40)):
             what = rng.random()
@@ -115,6 +115,6 @@ async def test_no_watch_event_is_lost_or_invented_and_no_watch_is_left(
             await writer.create(fresh_path, make_parents=True)
             history = History(seed, server, fresh_path, (client, writer))
             for _ in range(PARTS):
-                await history.go_on(proxy, watching)
+                await history.run_part(proxy, watching)
             watching.cancel_scope.cancel()
         tasks.cancel_scope.cancel()

@@ -143,9 +143,9 @@ async def test_an_event_is_available_before_the_reply_that_follows_it(
             for number in range(20):
                 async with client.exists_and_watch(f"{fresh_path}/{number}") as (_, made):
                     await client.create(f"{fresh_path}/{number}")
-                    assert made.has_fired, "whoever has the reply to a later request knows of the event"
-            # Before 3.6 there are only one-shot watches, so all changes until they are set again count as
-            # one.
+                    assert made.has_fired, "the event arrives before the reply to a later request"
+            # Servers before 3.6 have only one-shot watches: all changes until the next one is set are one
+            # event.
             at_least = 20 if server.version >= ServerVersion.V3_6 else 1
             assert await received(events, at_least) == [(CHILDREN, fresh_path)] * at_least
 
@@ -208,13 +208,13 @@ async def test_a_one_shot_watch_reports_one_change(server: Served, fresh_path: s
             await writer.set(fresh_path, b"1")
             await writer.delete(fresh_path)
             assert await received_once(changed) == (DATA, fresh_path)
-            assert await received_once(changed) == (DATA, fresh_path), "asked again it says the same"
+            assert await received_once(changed) == (DATA, fresh_path), "a second wait returns the same event"
         await writer.create(fresh_path, b"0")
         async with client.get_and_watch(fresh_path) as (node, changed):
             assert node.data == b"0"
             await writer.create(f"{fresh_path}/c")
             await client.sync()
-            assert not changed.has_fired, "children are not data"
+            assert not changed.has_fired, "a change of children fires no data watch"
             await writer.set(fresh_path, b"1")
             assert await received_once(changed) == (DATA, fresh_path)
         async with client.get_children_and_watch(fresh_path) as (children, changed):
@@ -222,7 +222,7 @@ async def test_a_one_shot_watch_reports_one_change(server: Served, fresh_path: s
             await writer.set(f"{fresh_path}/c", b"1")
             await writer.set(fresh_path, b"2")
             await client.sync()
-            assert not changed.has_fired, "data are not children"
+            assert not changed.has_fired, "a change of data fires no child watch"
             await writer.delete(f"{fresh_path}/c")
             assert await received_once(changed) == (CHILDREN, fresh_path)
         async with (
@@ -243,7 +243,7 @@ async def test_a_read_that_fails_leaves_no_watch(server: Served, fresh_path: str
         for watch in (client.get_and_watch, client.get_children_and_watch):
             with pytest.raises(zk.NoNodeError):
                 async with watch(fresh_path):
-                    pytest.fail("there is no znode")
+                    pytest.fail("the read succeeded")
         assert await server.watch_count() == 0
 
 
@@ -285,16 +285,16 @@ async def test_a_cancelled_watch_leaves_none(server: Served, fresh_path: str, fo
     async with connect(server) as client:
         await client.create(fresh_path)
         async with FORMS[form](client, fresh_path):
-            pass  # so that the client knows the server's version
+            pass  # now the client knows the server's version
 
-        async def in_vain(delay: float) -> None:
+        async def watch_and_give_up(delay: float) -> None:
             with anyio.move_on_after(delay):
                 async with FORMS[form](client, fresh_path):
                     await anyio.sleep_forever()
 
         async with anyio.create_task_group() as tasks:
             for number in range(20):
-                tasks.start_soon(in_vain, number / 5000)
+                tasks.start_soon(watch_and_give_up, number / 5000)
         await until_removed(server, client, fresh_path)
 
 
@@ -317,7 +317,7 @@ async def test_a_watch_that_other_users_need_stays(server: Served, fresh_path: s
 async def test_both_kinds_of_watches_on_one_path_report_what_each_would_alone(
     server: Served, fresh_path: str, is_outer_recursive: bool
 ) -> None:
-    # although a server before 3.9 keeps one mode per path, the last requested one (ZOOKEEPER-4466)
+    # A server before 3.9 keeps only one mode per path, the last requested one (ZOOKEEPER-4466).
     async with connect(server) as client:
         await client.create(fresh_path)
         async with client.watch(fresh_path, recursive=is_outer_recursive) as outer:

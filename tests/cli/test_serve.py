@@ -122,8 +122,8 @@ def test_a_real_servers_file_is_used_and_ignored_settings_are_reported(
                 assert third.recv(1) == b""
         process.terminate()
         _, errors = process.communicate(timeout=10)
-    told, refused = errors.splitlines()
-    assert told.endswith("zoo.cfg has keys without effect here: server.1, odd")
+    ignored, refused = errors.splitlines()
+    assert ignored.endswith("zoo.cfg has keys without effect here: server.1, odd")
     reason = "this address may have at most 2 connections"
     assert refused == f"zkrecipes: closing a new connection from 127.0.0.1: {reason}"
 

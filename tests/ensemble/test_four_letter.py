@@ -52,7 +52,7 @@ def test_an_old_standalone_server_is_read() -> None:
 @pytest.mark.parametrize(
     "text", ["", NOT_SERVING, "srvr is not executed because it is not in the whitelist.\n"]
 )
-def test_who_does_not_serve_has_no_status(text: str) -> None:
+def test_a_server_that_does_not_serve_has_no_status(text: str) -> None:
     assert parse_srvr(text) is None
 
 
@@ -92,7 +92,7 @@ async def test_the_whole_answer_is_read() -> None:
 
 
 @pytest.mark.anyio
-async def test_nobody_there_is_an_os_error() -> None:
+async def test_a_missing_server_is_an_os_error() -> None:
     async with answering() as port:
         pass
     with pytest.raises(OSError, match="connection"):

@@ -26,7 +26,7 @@ def test_a_release_has_its_jars_in_it_or_in_its_lib(tmp_path: Path, folder: str)
     assert set(found.class_path) == {ours, logger}
 
 
-def test_java_on_the_path_will_do(tmp_path: Path) -> None:
+def test_java_on_the_path_is_enough(tmp_path: Path) -> None:
     make_file(tmp_path / "zookeeper.jar")
     java = make_file(tmp_path / "bin" / "java")
     found = find_installation({"ZOOKEEPER_HOME": str(tmp_path), "PATH": str(tmp_path / "bin")})

@@ -31,7 +31,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def wait_until_gone(pid: int) -> None:
+def wait_until_ended(pid: int) -> None:
     """Poll until a process that is not our child has ended, because the system offers no wait for it."""
     deadline = time.monotonic() + 10
     while is_alive(pid) and time.monotonic() < deadline:
@@ -83,7 +83,7 @@ def test_signals_and_kills_to_an_ended_process_do_nothing(process: ServerProcess
     process.close()
 
 
-def test_a_watchdog_that_was_ended_is_no_error(process: ServerProcess, tmp_path: Path) -> None:
+def test_a_watchdog_that_was_ended_is_not_an_error(process: ServerProcess, tmp_path: Path) -> None:
     process.launch()
     watchdog = process._watchdog  # noqa: SLF001 - its pid is not public
     assert watchdog is not None
@@ -133,7 +133,7 @@ def test_it_dies_with_a_program_that_is_killed(tmp_path: Path, kind: str, launch
         pid = int(program.stdout.readline())
         assert is_alive(pid)
         program.kill()
-    wait_until_gone(pid)
+    wait_until_ended(pid)
     deadline = time.monotonic() + 10
     while kind == "temporary" and folder.exists() and time.monotonic() < deadline:
         time.sleep(0.01)

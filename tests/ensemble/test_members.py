@@ -45,7 +45,7 @@ async def test_another_leads_when_the_leader_fails(apache_ensemble: ApacheEnsemb
     assert len(await apache_ensemble.followers()) == 2
 
 
-def test_what_a_test_broke_is_mended(apache_ensemble: ApacheEnsemble) -> None:
+def test_the_next_test_gets_a_repaired_ensemble(apache_ensemble: ApacheEnsemble) -> None:
     assert len(anyio.run(apache_ensemble.followers)) == 2
     for member in apache_ensemble.members:
         member.kill()  # the next test that uses it finds all members running
@@ -53,7 +53,7 @@ def test_what_a_test_broke_is_mended(apache_ensemble: ApacheEnsemble) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.apache
-async def test_one_alone_leads() -> None:
+async def test_a_single_member_leads() -> None:
     async with ApacheEnsemble(size=1) as ensemble:
         assert await ensemble.leader() is ensemble.members[0]
         assert await ensemble.followers() == []
@@ -63,11 +63,11 @@ async def test_one_alone_leads() -> None:
 
 @pytest.mark.anyio
 @pytest.mark.apache
-async def test_a_member_that_cannot_start_takes_all_down() -> None:
+async def test_a_member_that_cannot_start_stops_all_members() -> None:
     ensemble = ApacheEnsemble(size=3, settings={"tickTime": "soon"})
     with pytest.raises(ServerStartError):
         async with ensemble:
-            pytest.fail("it started")
+            pytest.fail("the ensemble started")
     assert not any(member.is_running for member in ensemble.members)
 
 
@@ -79,6 +79,6 @@ async def test_a_cancelled_start_leaves_nothing(tmp_path: Path) -> None:
     ensemble = ApacheEnsemble(installation=Installation(java, ()))
     with anyio.move_on_after(0.2) as scope:
         async with ensemble:
-            pytest.fail("it started")
+            pytest.fail("the ensemble started")
     assert scope.cancelled_caught
     assert not any(member.is_running for member in ensemble.members)

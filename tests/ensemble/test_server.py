@@ -36,7 +36,7 @@ async def test_it_serves_within_its_block_and_leaves_nothing() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_killed_server_comes_back_with_its_port(apache_server: ApacheServer) -> None:
+async def test_a_killed_server_restarts_with_its_port(apache_server: ApacheServer) -> None:
     pid, port = apache_server.pid, apache_server.port
     apache_server.kill()
     assert not apache_server.is_running
@@ -74,11 +74,11 @@ async def test_a_paused_server_can_be_stopped(apache_server: ApacheServer) -> No
     apache_server.pause()
     began = time.monotonic()
     await apache_server.stop()
-    assert time.monotonic() - began < 9, "it took a SIGKILL"
+    assert time.monotonic() - began < 9, "the server had to be killed"
     assert not apache_server.is_running
 
 
-def test_what_a_test_broke_is_mended(apache_server: ApacheServer) -> None:
+def test_the_next_test_gets_a_repaired_server(apache_server: ApacheServer) -> None:
     assert apache_server.is_running
     assert anyio.run(apache_server.status) is not None
 
@@ -117,27 +117,27 @@ async def test_a_server_that_refuses_its_settings_shows_its_log() -> None:
     server = ApacheServer(settings={"tickTime": "soon"})
     with pytest.raises(ServerStartError, match="ended with status") as caught:
         async with server:
-            pytest.fail("it started")
+            pytest.fail("the server started")
     assert 'For input string: "soon"' in caught.value.log_tail
     with pytest.raises(RuntimeError, match="inside its `async with` block"):
         _ = server.directory
 
 
 @pytest.mark.anyio
-async def test_a_server_that_ends_at_once_is_told_with_its_status() -> None:
+async def test_a_server_that_ends_at_once_is_reported_with_its_status() -> None:
     with pytest.raises(ServerStartError, match="ended with status 1"):
         async with ApacheServer(installation=NOTHING):
-            pytest.fail("it started")
+            pytest.fail("the server started")
 
 
 @pytest.mark.anyio
 @pytest.mark.apache
 async def test_a_cancelled_start_leaves_nothing() -> None:
-    nobody = {1: Peer("127.0.0.1", 1, 2), 2: Peer("127.0.0.1", 3, 4), 3: Peer("127.0.0.1", 5, 6)}
-    server = ApacheServer(peers=nobody)  # alone, it has no quorum and never serves
+    absent_peers = {1: Peer("127.0.0.1", 1, 2), 2: Peer("127.0.0.1", 3, 4), 3: Peer("127.0.0.1", 5, 6)}
+    server = ApacheServer(peers=absent_peers)  # alone, it has no quorum and never serves
     with anyio.move_on_after(0.3) as scope:
         async with server:
-            pytest.fail("it started")
+            pytest.fail("the server started")
     assert scope.cancelled_caught
     assert not server.is_running
     assert server.pid is None
@@ -145,7 +145,7 @@ async def test_a_cancelled_start_leaves_nothing() -> None:
 
 @pytest.mark.anyio
 @pytest.mark.apache
-async def test_the_error_of_the_body_comes_out_bare_and_nothing_is_left() -> None:
+async def test_the_error_of_the_body_is_raised_bare_and_nothing_is_left() -> None:
     server = ApacheServer()
     with pytest.raises(KeyError):
         async with server:
@@ -154,7 +154,7 @@ async def test_the_error_of_the_body_comes_out_bare_and_nothing_is_left() -> Non
 
 
 @pytest.mark.anyio
-async def test_outside_its_block_it_says_so() -> None:
+async def test_outside_its_block_its_use_is_an_error() -> None:
     server = ApacheServer(installation=NOTHING)
     assert "not running" in repr(server)
     for call in (server.kill, server.pause, server.resume, server.launch):

@@ -24,7 +24,7 @@ def require_curator() -> None:
 
 
 def compile_curator_peer(folder: Path) -> JavaProgram:
-    """The compiled program; if Curator or a compiler is missing, the test is skipped or fails."""
+    """Return the compiled program; if Curator or a compiler is missing, skip or fail the test."""
     require_curator()
     return compile_java("CuratorPeer", sorted(_SOURCES.glob("*.java")), CURATOR_JARS, folder)
 
@@ -32,6 +32,6 @@ def compile_curator_peer(folder: Path) -> JavaProgram:
 def start_curator(
     program: JavaProgram, connect_string: str, *, session_timeout: float, log: Path
 ) -> AbstractAsyncContextManager[Peer]:
-    """A Curator client with its own session."""
+    """Start a Curator client with its own session."""
     command = program.command(connect_string, str(whole_milliseconds(session_timeout)))
     return run_peer(command, log=log)

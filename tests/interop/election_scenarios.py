@@ -63,7 +63,7 @@ class Candidate:
             await self.peer.call(self.words.stand, self.name)
 
     async def _run(self) -> None:
-        with suppress(PeerEndedError):  # it was killed in the interim
+        with suppress(PeerEndedError):  # the process was killed
             await self.peer.call(self.words.stand, self.name)
 
     async def leads(self, within: float) -> bool:
@@ -74,7 +74,7 @@ class Candidate:
         await self.peer.call(self.words.step_down, self.name)
 
     async def sees(self, names: list[str]) -> None:
-        """Wait until it sees these candidates, and takes the first one for the leader."""
+        """Wait until it sees these candidates; check that it considers the first one the leader."""
 
         async def are_seen() -> bool:
             seen: Any = await self.peer.call(self.words.names, self.name)
@@ -86,13 +86,13 @@ class Candidate:
 
 
 async def candidate(family: Family, peer: Peer, words: Words, name: str) -> Candidate:
-    """A candidate of theirs, which does not stand yet."""
+    """Create a candidate of theirs, which does not stand yet."""
     await peer.call(family.lock_class, name, family.path, name)
     return Candidate(peer, words, name)
 
 
 def election(family: Family, client: zk.Client, data: str) -> zk.Election:
-    """A candidate of ours."""
+    """Return a candidate of ours."""
     return zk.Election(
         client, family.path, data=data.encode(), layout=cast(ElectionLayoutName, family.layout)
     )
@@ -177,8 +177,8 @@ async def a_leader_of_theirs_dies_and_one_of_ours_is_removed(family: Family, wor
             await successor.sees(["successor"])
             await successor.step_down()
 
-            async def nobody_leads() -> bool:
+            async def no_candidate_leads() -> bool:
                 return await ours.leader() is None
 
-            await until(nobody_leads)
+            await until(no_candidate_leads)
             await family.assert_nothing_left(client)

@@ -14,5 +14,5 @@ _PROGRAM = Path(__file__).with_name("kazoo_program.py")
 def start_kazoo(
     connect_string: str, *, session_timeout: float, log: Path
 ) -> AbstractAsyncContextManager[Peer]:
-    """A kazoo client with its own session."""
+    """Start a kazoo client with its own session."""
     return run_peer([sys.executable, str(_PROGRAM), connect_string, str(session_timeout)], log=log)

@@ -35,7 +35,7 @@ class PeerLock:
     name: str
 
     async def acquire(self, *seconds: float) -> bool:
-        """Whether it was acquired in that time; without a time it waits for ever."""
+        """Acquire the lock, at most in this time; return whether that succeeded."""
         acquired: bool = await self.peer.call("acquire", self.name, *seconds)
         return acquired
 
@@ -132,22 +132,22 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def reaper_has_passed(client: zk.Client, path: str) -> None:
-    """Wait until the server has looked for empty containers, and removed the present ones."""
-    for _ in range(2):  # the first one may have been found by a pass that had already begun
+    """Wait until the server has looked for empty containers, and deleted those that exist now."""
+    for _ in range(2):  # a pass that had already begun may have deleted the first one
         await client.create(path, b"", container=True)
         await client.delete(await client.create(f"{path}/child"))
 
-        async def is_gone() -> bool:
+        async def is_deleted() -> bool:
             return await client.exists(path) is None
 
-        await until(is_gone)
+        await until(is_deleted)
 
 
 # --- contenders --------------------------------------------------------------------------------------
 
 
 async def hold_ours(mutex: zk.Mutex, recorder: Recorder, tokens: list[int], *, rounds: int = 1) -> None:
-    """Hold the lock again and again, and record each hold's token."""
+    """Hold the lock repeatedly, and record each hold's token."""
     for _ in range(rounds):
         async with mutex as hold:
             with recorder.inside(mutex.identifier):
@@ -156,7 +156,7 @@ async def hold_ours(mutex: zk.Mutex, recorder: Recorder, tokens: list[int], *, r
 
 
 async def hold_theirs(lock: PeerLock, recorder: Recorder, *, rounds: int = 1) -> None:
-    """Hold the lock again and again."""
+    """Hold the lock repeatedly."""
     for _ in range(rounds):
         assert await lock.acquire()
         with recorder.inside(lock.name):

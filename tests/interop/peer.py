@@ -26,7 +26,7 @@ _LINE_LENGTH_MAX = 1_000_000
 
 
 class StartPeer(Protocol):
-    """Starts a peer at the test's server: `async with start() as peer`."""
+    """A function that starts a peer at the test's server: `async with start() as peer`."""
 
     def __call__(self, *, session_timeout: float = ...) -> AbstractAsyncContextManager[Peer]: ...
 
@@ -62,7 +62,7 @@ class Peer:
     """A client of another library, connected to a server, with any number of named objects.
 
     Attributes:
-        pid: of its process.
+        pid: the id of its process.
     """
 
     def __init__(self, process: anyio.abc.Process, log: Path) -> None:
@@ -183,7 +183,7 @@ async def run_peer(command: Sequence[str], *, log: Path) -> AsyncIterator[Peer]:
     with log.open("wb") as stderr:
         process = await anyio.open_process(command, stdin=subprocess.PIPE, stderr=stderr)
     peer = Peer(process, log)
-    # Errors of the block come out as they are, not in a group.
+    # Errors of the block are raised bare, not in a group.
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
         try:

@@ -9,10 +9,10 @@ from typing import final
 
 @final
 class Recorder:
-    """Fails as soon as more than `limit` holders are inside.
+    """A recorder that fails as soon as more than `limit` holders are inside.
 
-    Another program counts as inside from its answer until the command to leave, so within the time that it is
-    really inside. So every recorded overlap is a real one.
+    Another program counts as inside from its answer until the command to leave. It is really inside for
+    longer, so every recorded overlap is real.
 
     Attributes:
         order: the holders, in the order in which they entered.
@@ -24,12 +24,12 @@ class Recorder:
         self._inside: list[str] = []
 
     @contextmanager
-    def inside(self, who: str) -> Iterator[None]:
-        """Count `who` as inside while the block runs."""
-        self._inside.append(who)
-        self.order.append(who)
+    def inside(self, name: str) -> Iterator[None]:
+        """Count `name` as inside while the block runs."""
+        self._inside.append(name)
+        self.order.append(name)
         assert len(self._inside) <= self._limit, f"{self._inside} at once, after {self.order}"
         try:
             yield
         finally:
-            self._inside.remove(who)
+            self._inside.remove(name)

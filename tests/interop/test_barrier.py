@@ -35,7 +35,7 @@ async def let_through(
     wait: Callable[[], Awaitable[object]],
     remove: Callable[[], Awaitable[object]],
 ) -> None:
-    """Each waiter passes when the gate is opened, and not before."""
+    """Check that the waiter passes when the gate is opened, and not before."""
     has_passed = anyio.Event()
 
     async def pass_through() -> None:

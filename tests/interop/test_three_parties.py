@@ -52,7 +52,7 @@ class Parties:
     async def hold_ours(
         self, client: zk.Client, name: str, tokens: list[tuple[int, ...]], rounds: int
     ) -> None:
-        """Hold both locks again and again."""
+        """Hold both locks repeatedly."""
         lock = self.lock(client, name)
         for _ in range(rounds):
             async with lock as hold:
@@ -148,9 +148,9 @@ async def test_the_loss_of_one_releases_both(parties: Parties) -> None:
                 await parties.second.delete(hold.holds[0].path)
                 await anyio.sleep_forever()
 
-        async def is_gone() -> bool:
+        async def is_released() -> bool:
             return not await parties.curators.ours(parties.second, "").contenders()
 
-        await until(is_gone)
+        await until(is_released)
         assert await curators_lock.acquire(5)
         await curators_lock.release()

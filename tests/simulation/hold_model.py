@@ -116,7 +116,7 @@ class World:
     def after(self, delay: float, action: Callable[[], None]) -> None:
         self.network.after(delay, action)
 
-    def play(self, schedule: Callable[[World], None]) -> float | None:
+    def run(self, schedule: Callable[[World], None]) -> float | None:
         """Run the scheduled faults, and measure the slack in session timeouts."""
         if not self._starts():
             return None
@@ -180,7 +180,7 @@ def plan_of(rng: random.Random, settings: Settings) -> Plan:
     )
 
 
-def play(holder: str, schedule: str, seed: int, *, traced: bool = False) -> Outcome:
+def run_model(holder: str, schedule: str, seed: int, *, traced: bool = False) -> Outcome:
     """Run the model once; the same arguments give the same outcome."""
     choices = random.Random(f"{schedule} {seed}")
     settings = settings_of(choices)
@@ -191,7 +191,7 @@ def play(holder: str, schedule: str, seed: int, *, traced: bool = False) -> Outc
     has_others = holder == "ours" and random.Random(f"others {schedule} {seed}").random() < 0.25
     plan = replace(plan, has_others=has_others)
     world = World(settings, plan, choices, HOLDERS[holder], traced=traced)
-    slack = world.play(SCHEDULES[schedule])
+    slack = world.run(SCHEDULES[schedule])
     return Outcome(seed, schedule, settings, plan, slack, world.network.trace or [])
 
 
@@ -207,11 +207,13 @@ def main() -> None:
     arguments = parser.parse_args()
     for schedule in arguments.schedule or SCHEDULES:
         if arguments.replay is not None:
-            outcome = play(arguments.holder, schedule, arguments.replay, traced=True)
+            outcome = run_model(arguments.holder, schedule, arguments.replay, traced=True)
             lines = [*outcome.trace, f"{outcome.settings}", f"{outcome.plan}", f"slack {outcome.slack}"]
             sys.stdout.write("\n".join(lines) + "\n")
             continue
-        outcomes = [play(arguments.holder, schedule, arguments.seed + run) for run in range(arguments.runs)]
+        outcomes = [
+            run_model(arguments.holder, schedule, arguments.seed + run) for run in range(arguments.runs)
+        ]
         sys.stdout.write(summary(schedule, outcomes) + "\n")
         sys.stdout.flush()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation.fault_schedules import SCHEDULES
-from tests.simulation.hold_model import play
+from tests.simulation.hold_model import run_model
 from tests.sweeps import sample
 
 RUNS = 100
@@ -22,7 +22,7 @@ def replay(holder: str, schedule: str, seed: int) -> str:
 @pytest.mark.sweep
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_no_hold_outlives_its_session(schedule: str) -> None:
-    outcomes = [play("ours", schedule, seed) for seed in sample(range(RUNS), SAMPLE, schedule)]
+    outcomes = [run_model("ours", schedule, seed) for seed in sample(range(RUNS), SAMPLE, schedule)]
     violations = [outcome for outcome in outcomes if outcome.is_violation]
     assert not violations, "\n".join(replay("ours", schedule, outcome.seed) for outcome in violations)
     # A run without a hold or without the end of a session shows nothing.
@@ -51,11 +51,11 @@ VIOLATIONS = [
 
 @pytest.mark.parametrize(("holder", "schedule", "seed"), VIOLATIONS)
 def test_the_model_finds_the_fault_of_a_simpler_rule(holder: str, schedule: str, seed: int) -> None:
-    assert play(holder, schedule, seed).is_violation, replay(holder, schedule, seed)
-    assert not play("ours", schedule, seed).is_violation, replay("ours", schedule, seed)
+    assert run_model(holder, schedule, seed).is_violation, replay(holder, schedule, seed)
+    assert not run_model("ours", schedule, seed).is_violation, replay("ours", schedule, seed)
 
 
 def test_a_run_is_a_function_of_its_seed() -> None:
-    once, again = (play("ours", "random", 1, traced=True) for _ in range(2))
+    once, again = (run_model("ours", "random", 1, traced=True) for _ in range(2))
     assert once == again
     assert once.trace

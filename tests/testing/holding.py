@@ -31,7 +31,7 @@ from zkrecipes.testing import SimulatedEnsemble
 if TYPE_CHECKING:
     from tests.simulation.hold_model import World
 
-__all__ = ["FaultTarget", "Outcome", "play"]
+__all__ = ["FaultTarget", "Outcome", "run_schedule"]
 
 
 class Outcome:
@@ -47,14 +47,14 @@ class Outcome:
         self.rival_began_at: float | None = None
 
     @property
-    def is_judged(self) -> bool:
-        """Whether the holder held, and lost the lock to the rival through the end of the session."""
+    def is_conclusive(self) -> bool:
+        """Whether the holder held the lock, and the rival got it because the holder's session ended."""
         return not math.isnan(self.began_at) and None not in (self.session_ended_at, self.rival_began_at)
 
     @property
     def had_two_holders(self) -> bool:
         """Whether the rival's body started before the holder's ended."""
-        return self.is_judged and self.rival_began_at is not None and self.rival_began_at < self.left_at
+        return self.is_conclusive and self.rival_began_at is not None and self.rival_began_at < self.left_at
 
     @property
     def slack(self) -> float:
@@ -284,7 +284,7 @@ def settings_of(rng: random.Random) -> Settings:
     )
 
 
-def play(schedule: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> Outcome:
+def run_schedule(schedule: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> Outcome:
     """Run a holder, a rival and a fault schedule; the outcome is a function of the seed.
 
     The random choices are the client's order of hosts and its jitter, and trio's order of the tasks of a
@@ -293,10 +293,10 @@ def play(schedule: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> Outcome:
     monkeypatch.setattr("zkrecipes.client.connect._RNG", random.Random(seed))
     monkeypatch.setattr("trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING", True)
     monkeypatch.setattr("trio._core._run._r", SimpleNamespace(shuffle=lambda batch: None))
-    return trio.run(_run_model, schedule, seed, monkeypatch, clock=MockClock(autojump_threshold=0))
+    return trio.run(_run_on_ensemble, schedule, seed, monkeypatch, clock=MockClock(autojump_threshold=0))
 
 
-async def _run_model(schedule: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> Outcome:
+async def _run_on_ensemble(schedule: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> Outcome:
     rng = random.Random(f"{schedule} {seed}")
     settings = settings_of(rng)
     tick_time = settings.tick if settings.is_tick_known else None

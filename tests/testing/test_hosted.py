@@ -51,13 +51,13 @@ async def test_an_error_of_entering_is_raised() -> None:
 
 
 async def test_an_error_that_ends_it_early_is_raised_at_the_end_of_the_block() -> None:
-    wanted = anyio.Event()
+    must_fail = anyio.Event()
 
     @asynccontextmanager
     async def failing() -> AsyncIterator[None]:
         async def fail() -> None:
-            await wanted.wait()
-            raise OSError("gone")
+            await must_fail.wait()
+            raise OSError("broken")
 
         async with anyio.create_task_group() as group:
             group.start_soon(fail)
@@ -65,11 +65,11 @@ async def test_an_error_that_ends_it_early_is_raised_at_the_end_of_the_block() -
 
     block = hosted(failing())
     await block.__aenter__()
-    wanted.set()
+    must_fail.set()
     await anyio.wait_all_tasks_blocked()  # nothing interrupts it
     with pytest.raises(ExceptionGroup) as caught:
         await block.__aexit__(None, None, None)
-    assert caught.group_contains(OSError, match="gone")
+    assert caught.group_contains(OSError, match="broken")
 
 
 async def test_an_error_of_the_block_comes_out_and_the_manager_is_left() -> None:

@@ -368,11 +368,11 @@ async def test_credentials_belong_to_a_write_on_every_replica(autojump_clock: Mo
     async with SimulatedEnsemble() as ensemble:
         async with _client(ensemble, auth=[("digest", "me:secret")]) as client:
             await client.create("/private", b"", acl=zk.CREATOR_ALL_ACL)
-        async with _client(ensemble) as stranger:
+        async with _client(ensemble) as anonymous:
             for number in ensemble.numbers:
                 assert ensemble.tree(number).get("/private").acl[0].id.id.startswith("me:")
             with pytest.raises(zk.NoAuthError):
-                await stranger.set("/private", b"1")
+                await anonymous.set("/private", b"1")
 
 
 async def test_containers_are_removed_when_they_are_empty(autojump_clock: MockClock) -> None:

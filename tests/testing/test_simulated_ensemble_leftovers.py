@@ -19,10 +19,10 @@ CLIENTS = 6
 STEPS = 30
 
 
-def _make_trouble(ensemble: SimulatedEnsemble, random: Random) -> None:
+def _inject_fault(ensemble: SimulatedEnsemble, random: Random) -> None:
     one, other = random.sample(ensemble.numbers, 2)
     actions: list[Callable[[], object]] = [
-        lambda: _calm_down(ensemble),
+        lambda: _repair(ensemble),
         lambda: ensemble.crash(one),
         lambda: ensemble.cut(one, other),
         lambda: ensemble.isolate(one),
@@ -35,7 +35,7 @@ def _make_trouble(ensemble: SimulatedEnsemble, random: Random) -> None:
     random.choice(actions)()
 
 
-def _calm_down(ensemble: SimulatedEnsemble) -> None:
+def _repair(ensemble: SimulatedEnsemble) -> None:
     ensemble.heal()
     ensemble.network.heal()
     for number in ensemble.numbers:
@@ -45,7 +45,7 @@ def _calm_down(ensemble: SimulatedEnsemble) -> None:
             ensemble.restart(number)
 
 
-def _everything(tree: DataTree) -> list[tuple[object, ...]]:
+def _all_nodes(tree: DataTree) -> list[tuple[object, ...]]:
     nodes = [tree.get(path) for path in sorted(tree.paths())]
     return [(node.path, node.data, node.mzxid, node.pzxid, node.version, node.creates) for node in nodes]
 
@@ -65,9 +65,9 @@ async def test_nothing_is_left_of_clients_that_have_left(
                 for client in clients:
                     nursery.start_soon(client.misbehave)
             if step > STEPS / 2:
-                _calm_down(ensemble)
+                _repair(ensemble)
             elif random.random() < 0.5:
-                _make_trouble(ensemble, random)
+                _inject_fault(ensemble, random)
         for client in clients:
             await client.go()
         await ensemble.serving()
@@ -75,5 +75,5 @@ async def test_nothing_is_left_of_clients_that_have_left(
         assert not any(link.is_open for link in ensemble.network.links)
         trees = [ensemble.tree(number) for number in ensemble.numbers]
         assert [tree.all_ephemerals() for tree in trees] == [{}] * 3
-        copies = [_everything(tree) for tree in trees]
+        copies = [_all_nodes(tree) for tree in trees]
         assert copies == [copies[0]] * 3

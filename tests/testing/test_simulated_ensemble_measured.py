@@ -40,7 +40,7 @@ async def test_a_holder_that_trusts_pings_shares_its_lock_as_long_as_on_real_ser
         await rival.ok(ExistsRequest("/lock", True))
         has_it_at = 0.0
 
-        async def want_it() -> None:
+        async def contend() -> None:
             nonlocal has_it_at
             while not rival.events:
                 await trio.sleep(0.05)
@@ -48,7 +48,7 @@ async def test_a_holder_that_trusts_pings_shares_its_lock_as_long_as_on_real_ser
             has_it_at = trio.current_time()
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(want_it)
+            nursery.start_soon(contend)
             await _ping_for(holder, 10 + seed / 4)
             ensemble.isolate(follower)
             with suppress(ClosedError):

@@ -41,7 +41,7 @@ EVENTS = [
 RESULTS = [CheckResult("all is well", ()), CheckResult("all jobs are done", ("job 2 is not",))]
 
 
-async def _play(view: DemoView) -> None:
+async def _show_all(view: DemoView) -> None:
     recorder = Recorder()
     async with view.showing(INFO):
         for event in EVENTS:
@@ -52,7 +52,7 @@ async def _play(view: DemoView) -> None:
 @pytest.mark.trio
 async def test_the_lines_keep_their_format() -> None:
     lines: list[str] = []
-    await _play(PlainView(lines.append))
+    await _show_all(PlainView(lines.append))
     assert lines == [
         "# 2 workers do 2 jobs under one lock.",
         "# While they hold it, one worker is killed, and one is cut off from the server.",
@@ -96,7 +96,7 @@ async def _show(monkeypatch: pytest.MonkeyPatch, *, colour: bool) -> str:
         highlight=False,
         legacy_windows=False,
     )
-    await _play(LiveView(console))
+    await _show_all(LiveView(console))
     return file.getvalue()
 
 

@@ -21,14 +21,14 @@ import org.apache.zookeeper.ZooKeeper;
  * Curator's recipes, driven by tests over stdin and stdout. The arguments are the connect string and the session
  * timeout in milliseconds. A line of input is a command, and a line of output is its answer, if it has one:
  *
- *   TAG CLASS NAME WORD...      make an object of one of Curator's classes and call it NAME; see `Recipes`
- *   TAG COMMAND NAME WORD...    have an object do something; see `Recipes`
+ *   TAG CLASS NAME WORD...      create an object of one of Curator's classes, named NAME; see `Recipes`
+ *   TAG COMMAND NAME WORD...    send a command to an object; see `Recipes`
  *   TAG session-id | expire-session | attempt-revoke PATH | close
  *
  *   TAG ok JSON
  *   TAG error CLASS JSON
  *
- * Words are URL-encoded. A command that takes long is answered later, whatever is answered meanwhile. The program
+ * Words are URL-encoded. A command that takes long is answered later than the commands after it. The program
  * ends with its input.
  */
 public final class CuratorPeer {
@@ -74,7 +74,7 @@ public final class CuratorPeer {
         } else {
             Recipe recipe = recipes.get(words.get(0));
             if (recipe == null) {
-                answer(tag, () -> { throw new IllegalArgumentException("nothing is called " + words.get(0)); });
+                answer(tag, () -> { throw new IllegalArgumentException("no object has the name " + words.get(0)); });
             } else {
                 recipe.take(command, words.subList(1, words.size()), call -> answer(tag, call));
             }

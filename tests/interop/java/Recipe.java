@@ -9,7 +9,7 @@ import java.util.function.Consumer;
  * One of Curator's objects, its commands, and its thread, because Curator's locks belong to threads.
  *
  * Commands in `inTurn` run in that thread, one after another. Commands in `atOnce` do not wait for them.
- * `interrupt` ends what the thread waits in.
+ * `interrupt` ends the wait of the thread.
  */
 final class Recipe {
     /** A call, whose result is written as JSON. */
@@ -52,7 +52,7 @@ final class Recipe {
         } else if (atOnce.containsKey(name)) {
             startThread(name, () -> answer.accept(() -> atOnce.get(name).run(words)));
         } else {
-            answer.accept(() -> { throw new IllegalArgumentException("it cannot " + name); });
+            answer.accept(() -> { throw new IllegalArgumentException("unknown command: " + name); });
         }
     }
 

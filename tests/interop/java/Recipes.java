@@ -138,7 +138,7 @@ final class Recipes {
                 .atOnce("participants", words -> ids(latch.getParticipants()));
     }
 
-    /** PATH ID. It leads until it is told to relinquish. */
+    /** PATH ID. It leads until the command `relinquish`. */
     private static Recipe selector(CuratorFramework client, String path, String id) {
         Semaphore elections = new Semaphore(0);
         Semaphore resignations = new Semaphore(0);
