@@ -255,7 +255,7 @@ class Connection:
     def send_and_receive(self, requests: list[Request]) -> None:  # type: ignore[type-arg]
         """Send requests, and wait for a reply without an error to each."""
         frames = [request.encode_frame(xid) for xid, request in enumerate(requests, start=1)]
-        # At most as much at once as both ends accept without reading.
+        # Send at most as much at once as both ends accept without reading.
         for start in range(0, len(frames), 200):
             self.socket.sendall(b"".join(frames[start : start + 200]))
         self.receive(len(requests))

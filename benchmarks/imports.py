@@ -20,7 +20,7 @@ def measure(rounds: int) -> dict[str, float]:
     """Return the median milliseconds of each import."""
     statements = {"nothing": "", **STATEMENTS}
     seconds: dict[str, list[float]] = {name: [] for name in statements}
-    # As in an installed package, the interpreter compiles it once and not at each start.
+    # The interpreter compiles the module once and not at each start, as with an installed package.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     for round_number in range(rounds + 1):
         for name, statement in statements.items():

@@ -54,7 +54,7 @@ class Measured:
     samples: list[float] = field(default_factory=list)
     """The seconds of each operation, if each is timed."""
     kib_each: float | None = None
-    """The KiB of resident memory for each, if that is measured."""
+    """The KiB of resident memory for each session or watch, if that is measured."""
     _released_at: float | None = None
 
     @contextmanager

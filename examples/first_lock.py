@@ -1,4 +1,4 @@
-"""Of all workers, one writes the report."""
+"""One of several workers writes the report."""
 
 import trio
 

@@ -23,16 +23,16 @@ from tests.sweeps import describe_sweeps
 from zkrecipes.ensemble import ApacheEnsemble, ApacheServer, ServerNotFoundError, find_installation
 from zkrecipes.ensemble.zoo_cfg_writer import Setting
 
-# No deadline for an example: the machine may be busy, and the first example compiles code.
+# An example has no deadline: the machine may be busy, and the first example compiles code.
 hypothesis.settings.register_profile("zkrecipes", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("zkrecipes")
 
 REAL_SERVER_FIXTURES = {"apache_server", "apache_ensemble"}
 REAL_SERVER_TIMEOUT = 60
 
-# Short ticks, so that sessions of one second are possible (two ticks) and a lost leader is noticed after five
-# ticks. Joining may take longer, because the machine may be busy. No data must survive a power failure, so no
-# write waits for the disk.
+# The ticks are short, so that sessions of one second are possible (two ticks) and a lost leader is noticed
+# after five ticks. Joining may take longer, because the machine may be busy. No data must survive a power
+# failure, so no write waits for the disk.
 SETTINGS: dict[str, Setting] = {
     "tickTime": 500,
     "initLimit": 40,
@@ -42,7 +42,7 @@ SETTINGS: dict[str, Setting] = {
     "forceSync": "no",
 }
 PROPERTIES: dict[str, Setting] = {"znode.container.checkIntervalMs": 500}
-# They start faster, and leave the second core to the tests.
+# With these options, Java starts faster and leaves the second core to the tests.
 JAVA_OPTIONS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from zkrecipes.ensemble import find_installation
 
-# They start faster, and leave the second core to the tests.
+# With these options, Java starts faster and leaves the second core to the tests.
 _OPTIONS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData")
 _COMPILE_LIMIT = 50
 

@@ -1,4 +1,4 @@
-"""The table of the slowest tests: `pytest --quick` leaves them out, `--write-slow-tests` measures them anew.
+"""The table of the slowest tests: `--quick` leaves these tests out, `--write-slow-tests` measures them anew.
 
 The table, `slow_tests.txt`, has a line for each test function of which one case takes longer than `LIMIT`:
 the seconds of all its cases together, and its name. Tests against real servers are not in the table; a quick

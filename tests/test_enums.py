@@ -19,7 +19,7 @@ from zkrecipes.enums import (
     WatcherType,
 )
 
-# As in ZooKeeper's sources, read at 3.9.5.
+# The numbers of ZooKeeper's sources, read at 3.9.5.
 NUMBERS: list[tuple[type[IntEnum], dict[str, int]]] = [
     (  # ZooDefs.OpCode
         OpCode,

@@ -18,7 +18,7 @@ from zkrecipes.protocol.send_window import FIRST_SIZE
 
 pytestmark = pytest.mark.anyio
 
-# Long enough for an election on a busy machine.
+# This is long enough for an election on a busy machine.
 SESSION_TIMEOUT = 12.0
 
 
@@ -152,7 +152,7 @@ async def test_requests_in_flight_when_a_server_dies_are_settled(
         assert all(read.error is None for read in reads)
         assert isinstance(write.error, zk.ConnectionLossError)
         assert write.error.path == fresh_path
-        # Only requests that the window had let out are in doubt; the others went to the next server.
+        # Only the requests that were in the window are in doubt; the others were sent to the next server.
         lost = [creation.error is not None for creation in creations]
         assert lost == sorted(lost, reverse=True)
         assert 0 < sum(lost) < FIRST_SIZE
@@ -160,7 +160,7 @@ async def test_requests_in_flight_when_a_server_dies_are_settled(
             assert creation.error is None or isinstance(creation.error, zk.ConnectionLossError)
         assert last.error is None
         await client.sync()
-        # Those in doubt were lost here, because the server never read them; a client cannot know that.
+        # The requests in doubt were lost, because the server never read them; a client cannot know that.
         made = {str(number) for number, is_lost in enumerate(lost) if not is_lost}
         assert set(await client.get_children(fresh_path)) == made
 

@@ -32,10 +32,11 @@ pytestmark = [pytest.mark.anyio, pytest.mark.apache]
 
 TICK_TIME = 2.0
 SESSION_TIMEOUT = 4.0  # two ticks, the shortest timeout that these servers grant
-# Longer than it takes to notice the loss of the leader and to elect another.
+# This is longer than it takes to notice the loss of the leader and to elect another.
 PATIENT_SESSION_TIMEOUT = 30.0
 
-# Each schedule takes seconds of real time and does not depend on the loop, so each runs on one of the two.
+# Each schedule takes seconds of real time and does not depend on the loop, so each runs on only one of the
+# two loops.
 on_trio = pytest.mark.parametrize("anyio_backend", ["trio"])
 on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
@@ -137,7 +138,7 @@ async def test_kazoo_has_two_holders_at_once_while_a_follower_is_cut_off(
         with cut_off(follower):
             assert await run_sync(partial(second.acquire, timeout=20))
             second_at = time.monotonic()
-            # Its state, its lock and its server all indicate a hold.
+            # The holder's state, its lock and its server all indicate a hold.
             assert holder.state == KazooState.CONNECTED
             assert first.is_acquired
             assert await run_sync(holder.exists, f"{fresh_path}/{first.node}") is not None

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.apache]
 @pytest.fixture(scope="module")
 def _ensemble() -> Iterator[ApacheEnsemble]:
     properties = {**PROPERTIES, "readonlymode.enabled": True}
-    # From 3.5 on, a read-only server creates only local sessions; an ephemeral needs the upgrade of one.
+    # From 3.5 on, a read-only server creates only local sessions; an ephemeral upgrades one to a global one.
     settings = {**SETTINGS, "localSessionsEnabled": True, "localSessionsUpgradingEnabled": True}
     ensemble = ApacheEnsemble(size=3, settings=settings, properties=properties, java_options=JAVA_OPTIONS)
     ensemble.open()

@@ -74,7 +74,7 @@ class Secured:
 
     @property
     def tls(self) -> zk.TLS:
-        """Return the TLS settings of an accepted client."""
+        """The TLS settings of an accepted client."""
         return zk.TLS(ca_file=self.ours.ca_file, cert_file=self.ours.folder / "client.pem")
 
     def connect(self, tls: Any, **options: Any) -> AbstractAsyncContextManager[zk.Client]:

@@ -29,7 +29,7 @@ def test_it_ends_in_under_20_seconds_and_all_checks_pass() -> None:
     done = run_command("demo", timeout=35)
     _check_output(done)
     times = [float(found["at"]) for found in map(LINE.match, done.stdout.splitlines()) if found is not None]
-    # From the first worker's event to the last one, because the start of Python does not count.
+    # The time is from the first worker's event to the last one, because the start of Python does not count.
     assert times[-1] - times[0] < 18
 
 

@@ -113,7 +113,7 @@ class Peer:
     async def close(self) -> None:
         """Close the peer's session if it still answers, and end the process in any case.
 
-        Cancellation: shielded, and bounded.
+        Cancellation: it is shielded, and bounded.
         """
         with anyio.CancelScope(shield=True):
             with anyio.move_on_after(_CLOSE_LIMIT):

@@ -66,7 +66,7 @@ class Entry(NamedTuple):
 CREATION = Entry((0, 0), Origin("", Connection("", ""), 0))
 """The session's creation, which is the first transaction."""
 
-# Between a client and its server.
+# The messages between a client and its server.
 
 
 class Connect(NamedTuple):
@@ -87,7 +87,7 @@ class Reply(NamedTuple):
     is_alive: bool
 
 
-# Between a learner and the leader.
+# The messages between a learner and the leader.
 
 
 class FollowerInfo(NamedTuple):
@@ -240,12 +240,12 @@ class Server(Machine):
         self.committed = 0  # the number of entries of the log that are known to be committed
         self.is_serving = False
         self.clients: dict[Connection, ClientState] = {}
-        # As a learner:
+        # The attributes of a learner:
         self.leader: str | None = None
         self.leader_connection: Connection | None = None
         self.heard_at = self.clock()
         self.touched = False
-        # As a leader:
+        # The attributes of a leader:
         self.learners: dict[str, LearnerState] = {}
         self.epoch: int | None = None
         self.accepted_epochs: dict[str, int] = {}
@@ -420,7 +420,7 @@ class Server(Machine):
         elif entry.origin.server == self.name:
             self._answer(entry.origin)
 
-    # As a learner.
+    # The methods of a learner.
 
     def follow(self, leader: str) -> None:
         self._become(Role.FOLLOWING)
@@ -483,7 +483,7 @@ class Server(Machine):
             case UpToDate():
                 self.is_serving = True
 
-    # As a leader: its learners.
+    # The methods of a leader for its learners.
 
     def lead(self) -> None:
         self._become(Role.LEADING)
@@ -578,7 +578,7 @@ class Server(Machine):
         if learner is not None:
             self.close(learner.connection)
 
-    # As a leader: leading.
+    # The methods of a leader for its term.
 
     def _start_leading(self) -> None:
         assert self.epoch is not None
@@ -613,7 +613,7 @@ class Server(Machine):
         self._in_term(self.settings.tick / 2, self._half_tick)
 
     def _is_overdue(self, learner: LearnerState) -> bool:
-        """Whether a learner exceeded the read timeout of the leader's socket, or `SyncLimitCheck`."""
+        """Whether a learner exceeded the socket's read timeout or the limit of `SyncLimitCheck`."""
         settings, now = self.settings, self.clock()
         sync_limit = settings.tick * settings.sync_limit
         limit = sync_limit if learner.is_synced else settings.tick * settings.init_limit
@@ -659,7 +659,7 @@ class Server(Machine):
                     self.send(learner.connection, Commit(self.committed, entry))
             self._apply(entry)
 
-    # As a leader: the session (`SessionTrackerImpl`).
+    # The methods of a leader for the session (`SessionTrackerImpl`).
 
     def _touch_session(self) -> bool:
         if self.is_closing:

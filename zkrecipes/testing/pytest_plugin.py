@@ -12,7 +12,7 @@ Three plugins run async tests, and each sets up async fixtures in its own way:
 
 Therefore the fixtures that users name are plain functions that look at the test and pick the fixture that its
 plugin sets up; `asyncio_fixtures` has those for pytest-asyncio. Each async fixture runs its value in a
-separate task (`hosting`), because the plugins also differ in the tasks that set up and tear down.
+separate task (`hosted`), because the plugins also differ in the tasks that set up and tear down.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class SimulatedEnsemble:
         size: the number of replicas.
         network: the network of their listeners; None creates one.
         tick_time: the length of a tick, in seconds; session timeouts are 2 to 20 ticks.
-        sync_limit: the ticks that a replica and its leader may not hear from each other (`syncLimit`).
+        sync_limit: the ticks of silence that a replica and its leader tolerate (`syncLimit`).
         init_limit: the ticks within which a replica must join a leader (`initLimit`).
         latency: the time that a message between two replicas takes, in seconds.
         seed: the seed of all random choices: the times of elections, passwords, the order of children.

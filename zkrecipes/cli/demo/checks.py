@@ -13,7 +13,7 @@ from zkrecipes.cli.demo.znodes import LedgerLine, Mark
 
 __all__ = ["run_checks"]
 
-# The events that end a hold for its body, which does nothing more after them.
+# The events after which the body of a hold does nothing more.
 _ENDS = {EventKind.DONE, EventKind.IDLE, EventKind.KILLED, EventKind.CANCELLED, EventKind.LOST}
 # After these events it is unknown whether an unfinished mark was written.
 _UNCLEAR_ENDS = {EventKind.KILLED, EventKind.CANCELLED, EventKind.LOST}

@@ -51,7 +51,7 @@ _ANSWER_LIMIT: Final = 3.0
 @final
 @dataclass
 class StopHandle:
-    """The scope to cancel to end the demo early. Once the demo runs, it still cleans up after that."""
+    """The scope to cancel to end the demo early. A demo that already runs then cleans up."""
 
     scope: trio.CancelScope
 
@@ -164,7 +164,7 @@ class _DemoRun:
             self._note_hand_over(event)
             if self._should_kill(event):
                 await worker.kill()
-                # Recorded now that the process has certainly ended.
+                # The event is recorded now, because only now has the process certainly ended.
                 self._record(Event(EventKind.KILLED, worker.name, time.monotonic(), event.token, event.job))
                 return
             if event.kind in ANSWERED_KINDS and not self._should_hold_answer(event):

@@ -87,7 +87,8 @@ class Leading(Role):
         self._proposal_count = 0
         self._tick = 0
         self._skips_tick = True
-        # Syncs that wait for the commit of earlier proposals: the length of the log then, and the request.
+        # Each sync that waits for the commit of earlier proposals: the length of the log at its arrival, and
+        # the request.
         self._syncs: deque[tuple[int, ClientRequest]] = deque()
         self._next_session_id = 0
         self._expiry_check_at: float | None = None
@@ -308,7 +309,7 @@ class Leading(Role):
         replica.call_in_role(replica.ensemble.timing.tick / 2, self._run_half_tick)
 
     def _is_overdue(self, learner: _Learner) -> bool:
-        """Whether a learner exceeded the read timeout of the leader's socket, or `SyncLimitCheck`."""
+        """Whether a learner exceeded the socket's read timeout or the limit of `SyncLimitCheck`."""
         timing, now = self.replica.ensemble.timing, self._now() + EPSILON
         sync_limit = timing.tick * timing.sync_limit
         limit = sync_limit if learner.is_synced else timing.tick * timing.init_limit

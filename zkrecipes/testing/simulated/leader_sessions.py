@@ -10,7 +10,9 @@ __all__ = ["LeaderSessions"]
 
 @final
 class LeaderSessions:
-    """The sessions of one leader's term. Each expires at the first tick a timeout after its last touch.
+    """The sessions of one leader's term.
+
+    Each expires at the first tick at which its last touch is more than a timeout old.
 
     Args:
         tick_time: the length of a tick, in seconds.

@@ -173,7 +173,7 @@ class Replica:
     """One server of a `SimulatedEnsemble`.
 
     Args:
-        ensemble: its surroundings.
+        ensemble: the parts that all replicas share.
         number: the replica's number, from 1.
         state: its copy of the state.
         looking: creates the role in which it looks for a leader.
@@ -337,7 +337,7 @@ class Replica:
         if request is not None and request.replica != self.number:
             request = None  # its client is connected to another replica
         if request is not None and isinstance(body, SessionEnd):
-            # Before the entry is applied, because that ends the connection.
+            # Answer before the entry is applied, because the entry ends the connection.
             request.origin.answer(request.number, Reply(entry.zxid, close=True))
         reply = self.state.apply(entry)
         if isinstance(body, NewSession):

@@ -1,4 +1,4 @@
-"""A mutex in the layout of one library, on a path where clients of the other lock, on a real server."""
+"""A mutex in one library's layout, on a path that clients of the other library lock, on a real server."""
 
 from __future__ import annotations
 
