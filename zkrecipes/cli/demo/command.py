@@ -53,9 +53,9 @@ def demo(hosts: str | None, connect_timeout: float) -> int:
     the end the demo checks that no two workers held the lock at once, that fencing tokens only grew, and that
     every job was done exactly once. The exit code is 1 if a check fails.
 
-    The demo takes about ten seconds. It keeps all its znodes under one path, /zkrecipes-demo-..., and deletes
-    them at the end. In a terminal the display is live (without colours if NO_COLOR is set); elsewhere it is
-    one line for each event.
+    The demo takes about eleven seconds. It keeps all its znodes under one path, /zkrecipes-demo-..., and
+    deletes them at the end. In a terminal the display is live (without colours if NO_COLOR is set); elsewhere
+    it is one line for each event.
     """
     results = trio.run(_run_until_signal, hosts, _view(), connect_timeout)
     return ExitCode.OK if all(result.passed for result in results) else ExitCode.CHECK_FAILED
