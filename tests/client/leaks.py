@@ -1,6 +1,6 @@
-"""Finds a secret in whatever a report of an error may show: the error itself, what led to it, and frames.
+"""Finds a secret in all that a report of an error may show: the error itself, its causes, and frames.
 
-Frames count if they are the library's, or generated for it. The caller's own have the secret anyway.
+Frames count if they are the library's, or generated for it. The caller's frames have the secret anyway.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ anyio_backend = virtual_time()
 
 
 class OwnGroup(ExceptionGroup[Exception]):
-    """A kind of group of the caller's own."""
+    """A subclass of exception groups that the caller has defined."""
 
 
 # --- arguments -------------------------------------------------------------------------------------------

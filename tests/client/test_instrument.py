@@ -13,7 +13,7 @@ anyio_backend = virtual_time()
 
 
 class Notes(zk.Instrument):
-    """Writes everything down."""
+    """An instrument that records every call."""
 
     def __init__(self) -> None:
         self.started: list[zk.ObservedRequest] = []
@@ -36,7 +36,7 @@ class Notes(zk.Instrument):
 
 
 class Broken(zk.Instrument):
-    """Raises in every method."""
+    """An instrument that raises in every method."""
 
     def request_started(self, request: zk.ObservedRequest) -> None:
         raise ZeroDivisionError(request)

@@ -1,4 +1,4 @@
-"""Names that other servers allow, and Apache's refuse, do not break what lists or deletes a directory."""
+"""Names that other servers allow and Apache's servers refuse do not break listing or deleting a directory."""
 
 from __future__ import annotations
 

@@ -497,7 +497,7 @@ async def test_a_plain_thread_without_a_loop_is_another_place() -> None:
 
 
 def test_use_from_the_next_loop_of_the_same_thread_is_reported() -> None:
-    """As with a client of a longer life than the loops of a test suite."""
+    """This happens to a client that outlives the loops of a test suite."""
     first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
 
     async def enter() -> tuple[contextlib.AsyncExitStack, zk.Client]:

@@ -1,4 +1,4 @@
-"""A secret that is given through any entrance, in any wrong way, is seen in no error, frame or log line."""
+"""A secret that a caller passes wrongly, through any argument, appears in no error, frame or log line."""
 
 # ruff: noqa: BLE001 - whatever comes is looked at
 
@@ -23,7 +23,7 @@ anyio_backend = virtual_time()
 SECRET = "open-sesame-7c1f"
 HALF = "\ud800"
 LONG = "x" * 100
-# Wrong in another way each: refused by us, or by the server.
+# Each is wrong in a different way: the client refuses it, or the server does.
 CREDENTIALS: dict[str, tuple[Any, Any]] = {
     "unknown scheme": ("nonsense", f"bob:{SECRET}"),
     "long": ("nonsense", f"{SECRET}{LONG}"),

@@ -1,4 +1,4 @@
-"""A client's sessions: states, timeouts, giving up, renewing, and what the server sees of all that."""
+"""A client's sessions: states, timeouts, giving up, renewing, and the server's view of each."""
 
 # ruff: noqa: PT012, SIM117 - what comes out of a whole block is what these tests are about
 
@@ -211,7 +211,7 @@ async def test_other_hosts_can_be_named_while_the_client_runs() -> None:
             await client.exists("/")
             client.update_hosts("two:2181")
             await client.exists("/")
-            assert [door for _, door in doors.opened] == ["one"]  # the present connection stays
+            assert [door for _, door in doors.opened] == ["one"]  # the current connection stays
             there.network.reset()
             await client.exists("/")
             assert [door for _, door in doors.opened] == ["one", "two"]
@@ -332,7 +332,7 @@ async def test_an_answered_ping_counts_as_a_request() -> None:
 
 
 async def test_while_bytes_arrive_the_server_reports_the_end_of_the_session() -> None:
-    """Nothing of the client's reaches the server, which therefore ends the session, at the end of a tick."""
+    """No byte of the client reaches the server, which therefore ends the session, at the end of a tick."""
     async with world() as there, there.connect("a") as client, there.connect("b") as other:
         async with client.watch("/a"):
             await other.create("/a")

@@ -69,7 +69,7 @@ async def test_no_more_than_the_window_is_under_way_however_long_the_stream(is_a
                 most = max(most, asked - answered)
                 answered += 1
         assert answered == 2000
-        # A task that reads the iterable has one more in its hand.
+        # The task that reads the iterable has taken one more.
         assert most <= 10 + is_async
 
 

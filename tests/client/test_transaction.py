@@ -1,4 +1,4 @@
-"""Transactions: all or nothing, results after the block, and what fails says so."""
+"""Transactions: all or nothing, results after the block, and errors that name the failed operation."""
 
 # ruff: noqa: PT012 - what comes out of a whole block is what these tests are about
 

@@ -1,4 +1,4 @@
-"""Deleting a tree while others change it, over broken connections, and the rest after a cancellation."""
+"""Deleting a tree while other clients change it, over broken connections, and after a cancellation."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ async def delete_planted(there: World, client: zk.Client) -> None:
 
 
 class Planted:
-    """The tree is there before the act, and what is left of it goes afterwards."""
+    """A tree that exists before an act; leaving the context deletes the znodes that remain."""
 
     def __init__(self, there: World) -> None:
         self._there = there

@@ -1,4 +1,4 @@
-"""Walks: every znode once, parents first, while others change the tree; and waiting for a znode."""
+"""Walks: every znode once, parents first, while other clients change the tree; and waiting for a znode."""
 
 from __future__ import annotations
 

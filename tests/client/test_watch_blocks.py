@@ -193,7 +193,7 @@ async def _enter_and_leave(client: zk.Client, *, is_recursive: bool) -> weakref.
 
 
 def _throttle(there: World, *opcodes: OpCode, times: int) -> list[OpCode]:
-    """Let the server refuse the next requests with these opcodes; what it has refused."""
+    """Let the server refuse the next requests with these opcodes; return the list of refused ones."""
     refused: list[OpCode] = []
 
     def refuse(seen: Any) -> None:

@@ -31,7 +31,8 @@ Told = list[tuple[EventType, str]]
 async def _old(
     opcodes: frozenset[OpCode] = OPCODES_3_4, version: str | None = "3.4.14", **options: Any
 ) -> AsyncIterator[tuple[World, OldServer, zk.Client, zk.Client]]:
-    """An old server, a client that knows it only, and one that changes things behind its back."""
+    """An old server, a client that knows only this server, and another client that changes things
+    unnoticed."""
     async with world() as there, there.connect("b") as other:
         old = OldServer(there.network, Address("zk", 2181), opcodes, version)
         async with (
@@ -244,7 +245,8 @@ async def test_under_a_chroot_the_events_have_the_callers_paths() -> None:
 
 
 async def test_the_end_of_the_client_ends_the_watch_and_not_the_loop() -> None:
-    """Without renewal the end is an expiry too, and must not be taken for one that more follows."""
+    """Without renewal the end is an expiry as well, and must not look like an expiry that a new session
+    follows."""
     told: Told = []
     async with world() as there:
         old = OldServer(there.network, Address("zk", 2181), OPCODES_3_4, "3.4.14")

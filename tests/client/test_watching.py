@@ -1,4 +1,4 @@
-"""Watches: what they yield, what they outlive, and that nothing of them is left on the server."""
+"""Watches: their events, the reconnects and sessions that they outlive, and their removal from the server."""
 
 # ruff: noqa: PT012, SIM117 - what comes out of a whole block is what these tests are about
 

@@ -47,7 +47,8 @@ def run_case(conversation: Conversation, number: int) -> None:
     """Feed the mutated answers to a client side, and judge the result.
 
     Raises:
-        AssertionError: the result is wrong. Any other exception comes from the client side, also wrongly.
+        AssertionError: the result is wrong. Any other exception comes from the client side, which must not
+            raise it.
     """
     rng = Random(f"{conversation.name}:{number}")
     player = Player(conversation)

@@ -151,7 +151,7 @@ async def _watch(client: zk.Client) -> None:
 
 @final
 class Relay:
-    """Passes bytes between client and server, and changes some of the server's.
+    """A relay between client and server, which changes some of the server's bytes.
 
     Attributes:
         is_clear: whether the relay changes nothing.

@@ -20,7 +20,7 @@ def interrupt_hangs() -> Iterator[None]:
     """Interrupt the block if it computes for too long.
 
     Raises:
-        HangError: raised at the line that runs then; the traceback shows it.
+        HangError: the block did not end in time; the traceback shows the line that was running.
     """
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -32,7 +32,7 @@ _MESSAGE_MAX = 1000
 
 @final
 class Player:
-    """Plays a conversation's script, and judges how the client side handles the answers.
+    """A player of a conversation's script, which judges how the client side handles the answers.
 
     Attributes:
         side: the client side.

@@ -1,4 +1,4 @@
-"""A table by address stays bounded, however many addresses come."""
+"""A table by address stays bounded, however many addresses arrive."""
 
 from __future__ import annotations
 

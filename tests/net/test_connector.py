@@ -30,7 +30,7 @@ pytestmark = pytest.mark.trio
 
 
 class MemoryNetworkBox:
-    """A network that can be overridden in one place."""
+    """A network whose methods a test can replace one by one."""
 
     def __init__(self) -> None:
         self.inside = MemoryNetwork()

@@ -1,4 +1,5 @@
-"""One more hold costs the same beside many others, and all are checked in parts; exact figures."""
+"""One more hold costs the same with few other holds as with many, and all are checked in parts; exact
+figures."""
 
 # ruff: noqa: PT012, SIM117 - what comes out of a whole block is what these tests are about
 
@@ -60,7 +61,7 @@ async def test_one_more_hold_costs_the_same_beside_many(kind: str) -> None:
                 async with _lock(client, kind):
                     pass  # this creates the directory, for example
                 sent[count], named[count] = [], []
-                # both just after a write of the session, and after a long time of checks only
+                # once just after a write of the session, and once after a long time with checks only
                 for idle in (0.0, 2 * TIMEOUT + SIXTEENTH / 2):
                     await anyio.sleep(idle)
                     del there.seen[:]

@@ -69,7 +69,7 @@ async def why_not(server: SaslServer, **options: Any) -> str:
 
 
 def assert_no_secret(error: BaseException | None) -> None:
-    """Neither in the text of an error nor in its traceback, local variables included."""
+    """Check that no secret is in the text of an error, nor in its traceback, including local variables."""
     assert error is not None
     assert SECRET not in f"{error} {error!r} {vars(error)!r}"
     assert SECRET not in "".join(traceback.format_exception(error))

@@ -110,7 +110,8 @@ class ServingTls:
 
 
 class _ServerStream:
-    """Run the server's end; like OpenSSL on a socket it sends an alert before it gives up a handshake."""
+    """The server's end of a TLS connection; like OpenSSL, it sends an alert before it gives up a
+    handshake."""
 
     def __init__(self, carrier: Stream, context: ssl.SSLContext) -> None:
         self.peer = carrier.peer

@@ -231,7 +231,7 @@ def test_an_end_of_the_stream_is_a_loss_that_names_the_stage() -> None:
 
 
 def test_an_answer_read_when_the_session_may_have_ended_does_not_connect() -> None:
-    """The process slept after it had sent its greeting."""
+    """The process was stopped after it had sent its greeting."""
     pair = Pair(Greeting(T, session_id=SESSION_ID, password=PASSWORD))
     pair.greet()
     pair.now = T
