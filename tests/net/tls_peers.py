@@ -110,8 +110,7 @@ class ServingTls:
 
 
 class _ServerStream:
-    """The server's end of a TLS connection; like OpenSSL, it sends an alert before it gives up a
-    handshake."""
+    """The server's end of a stream; like OpenSSL, it sends an alert before it gives up a handshake."""
 
     def __init__(self, carrier: Stream, context: ssl.SSLContext) -> None:
         self.peer = carrier.peer

@@ -71,8 +71,8 @@ _OPERATION_HEADERS = {opcode: _HEADER.pack(opcode, False, -1) for opcode in (*_W
 class MultiReply(Record):
     """One result for each operation: its reply, `Empty`, or an `ErrorReply`.
 
-    If the multi failed, all are `ErrorReply`, with code 0 before the operation that failed, its error code,
-    and -2 after it.
+    If the multi failed, every result is an `ErrorReply`: the failed operation's has its error code, those
+    before it 0, and those after it -2.
     """
 
     results: tuple[Record, ...]

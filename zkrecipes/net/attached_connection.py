@@ -108,7 +108,7 @@ class AttachedConnection:
         self._is_abandoned = True
 
     def suspended(self, seconds: float) -> None:
-        """Correct the clocks by time for which the loop's clock stood still; check all deadlines now."""
+        """Count the time during which the loop's clock stood still, and check all deadlines now."""
         self.side.suspended(seconds)
         self.connection.hurry(_NOW)
 

@@ -1,7 +1,7 @@
 """The holds of one client: their proof, their checks, and the scopes that end with them."""
 
 # The problem: the bodies of all holds must be cancelled in time, even while the client waits for a connection
-# or takes a long reply; and a client may have thousands of holds.
+# or receives a long reply; and a client may have thousands of holds.
 #
 # The trick: all holds of a session are proven until the same moment, so they share one alarm: a cancel scope
 # whose deadline is the end of the proof. Only proofs move this deadline. If none arrives, the runtime wakes

@@ -183,7 +183,7 @@ class SessionRecord:
         self._heard_at = max(self._heard_at, heard_at)
 
     def suspended(self, seconds: float) -> None:
-        """Correct the session's clock by time during which the loop's clock stood still."""
+        """Count the time during which the loop's clock stood still."""
         self.answered_sent_at -= seconds
         self._heard_at -= seconds
 

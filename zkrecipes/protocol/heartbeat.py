@@ -105,7 +105,7 @@ class Heartbeat:
         return True
 
     def suspended(self, seconds: float) -> None:
-        """Move the clocks back by time that the caller's clock did not count."""
+        """Count the time during which the caller's clock stood still."""
         self.answered_sent_at -= seconds
         self.heard_at -= seconds
 

@@ -247,7 +247,7 @@ class HoldProof:
             self._raise_write_proves()
 
     def suspended(self, seconds: float) -> None:
-        """Shorten the proof by time that the caller's clock did not count. Call `detached` next."""
+        """Shorten the proof by the time during which the caller's clock stood still. Call `detached` next."""
         self._valid_until -= seconds
 
     def write_committed(self, proves_until: float) -> None:

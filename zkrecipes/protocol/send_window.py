@@ -32,7 +32,8 @@ _SHRINKS_AFTER: Final = 1 / 8
 BYTES_IN_FLIGHT_MAX: Final = 512 * 1024
 """Bytes: about 5 ms of a server's time in small replies, or 1 ms of a 10 Gbit/s line."""
 REQUESTS_IN_FLIGHT_MAX: Final = 128
-"""Holds even after small replies: if the next ones have 1 MiB each, a line of 1 Gbit/s needs a second."""
+"""This bound is not raised after small replies: if the next ones have 1 MiB each, a line of 1 Gbit/s needs a
+second."""
 _REPLY_SIZE_FIRST: Final = 16 * 1024
 _REPLY_SIZE_MIN: Final = 128
 

@@ -152,7 +152,7 @@ class WatchRegistrations:
             if request.watch != must_watch:
                 ticket.request = type(request)(path, must_watch)
         elif isinstance(request, SetWatches2Request) or not requests_recursive(request):
-            # In one request, so that the recursive watch misses no event in between.
+            # Both are set in one request, so that the recursive watch misses no event in between.
             ticket.request = both_watches(path) if self._needs_recursive(path) else persistent_watch(path)
         return True
 
