@@ -7,7 +7,7 @@ import pytest
 
 from zkrecipes.codec.messages import DeleteRequest, GetDataRequest, StatReply
 from zkrecipes.errors import NoNodeError, ZooKeeperError
-from zkrecipes.net.pending import PendingRequest
+from zkrecipes.net.pending import Pending, PendingRequest
 from zkrecipes.net.wakeup import current_parking
 
 pytestmark = pytest.mark.anyio
@@ -24,6 +24,11 @@ def _pending(*, survives_cancel: bool = False, is_idempotent: bool = False) -> P
         survives_cancel=survives_cancel,
         is_idempotent=is_idempotent,
     )
+
+
+async def test_programs_can_ask_whether_a_value_is_pending() -> None:
+    assert isinstance(_pending(), Pending)
+    assert not isinstance("a result", Pending)
 
 
 async def test_a_result_is_there_after_the_answer_and_not_before() -> None:

@@ -7,7 +7,18 @@ engine, the backlog and the connection pass around, and only they complete it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, NoReturn, Protocol, TypeVar, final
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Generic,
+    NamedTuple,
+    NoReturn,
+    Protocol,
+    TypeVar,
+    final,
+    runtime_checkable,
+)
 
 import anyio
 
@@ -34,6 +45,7 @@ _MAXBUFFER_DEFAULT: Final = 0xF_FFFF
 _LENGTH_SIZE: Final = 4
 
 
+@runtime_checkable
 class Pending(Protocol[T_co]):
     """The result of a request that was submitted: read it with `result` once `is_done`, or await `wait`."""
 
