@@ -187,7 +187,7 @@ def watchers(*counts: int) -> None:
 
 
 def million(where: str = "in memory", *arguments: str, count: int = 1_000_000) -> None:
-    """Measure a million znodes of ten bytes below a thousand others, and in a folder also a start."""
+    """Measure a million znodes of ten bytes below a thousand others; with a folder, also measure a start."""
     with serving(*arguments) as (process, port):
         with Connection(port) as client:
             before = resident_mib(process)

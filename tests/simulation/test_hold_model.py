@@ -29,7 +29,7 @@ def test_no_hold_outlives_its_session(schedule: str) -> None:
     assert sum(outcome.slack is not None for outcome in outcomes) > len(outcomes) / 8
 
 
-# Seeds with which rules that are almost right have two holders at once. They were found on the command line.
+# With these seeds, rules that are almost right have two holders at once. They were found on the command line.
 # When a change of the model gives them other faults, find new ones with `--holder simple --schedule
 # flap --runs 500`.
 VIOLATIONS = [
