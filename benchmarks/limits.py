@@ -61,7 +61,7 @@ async def watches(connect_string: str, moment: Callable[[], None]) -> None:
         async with api.changed_paths() as changed:
             for number in range(WATCHES):
                 path = f"/watched/n{number:09}"
-                read = api.submit(api.operations.exists(path, watch=True), watcher=changed)
+                read = changed.submit(api.operations.exists(path, watch=True))
                 if number % 1000 == 999:  # else requests are measured, not watches
                     await read.wait_done()
             moment()

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from zkrecipes.client.async_block import (
         AsyncBlock as AsyncBlock,
     )
+    from zkrecipes.client.changed_paths import (
+        ChangedPaths as ChangedPaths,
+    )
     from zkrecipes.client.client import (
         Client as Client,
     )
@@ -52,6 +55,13 @@ if TYPE_CHECKING:
     from zkrecipes.client.pipeline import (
         Pipeline as Pipeline,
     )
+    from zkrecipes.client.recipe_api import (
+        RecipeApi as RecipeApi,
+        recipe_api as recipe_api,
+    )
+    from zkrecipes.client.retries import (
+        Retries as Retries,
+    )
     from zkrecipes.client.stats import (
         ClientStats as ClientStats,
     )
@@ -60,6 +70,10 @@ if TYPE_CHECKING:
     )
     from zkrecipes.client.transaction import (
         Transaction as Transaction,
+    )
+    from zkrecipes.client.triggered_read import (
+        SubmittedRead as SubmittedRead,
+        TriggeredRead as TriggeredRead,
     )
     from zkrecipes.client.typed_client import (
         TypedClient as TypedClient,
@@ -138,6 +152,9 @@ if TYPE_CHECKING:
         UnknownServerError as UnknownServerError,
         UnknownSessionError as UnknownSessionError,
         ZooKeeperError as ZooKeeperError,
+    )
+    from zkrecipes.net.hold_guard import (
+        Guard as Guard,
     )
     from zkrecipes.net.kerberos import (
         Kerberos as Kerberos,
@@ -239,6 +256,7 @@ _NAMES_BY_MODULE = {
         "digest_id",
     ),
     "zkrecipes.client.async_block": ("AsyncBlock",),
+    "zkrecipes.client.changed_paths": ("ChangedPaths",),
     "zkrecipes.client.client": ("Client",),
     "zkrecipes.client.jaas": ("read_jaas",),
     "zkrecipes.client.multi_read": ("MultiRead",),
@@ -257,9 +275,12 @@ _NAMES_BY_MODULE = {
     "zkrecipes.net.transport.network": ("Network", "Stream"),
     "zkrecipes.net.transport.address": ("Address",),
     "zkrecipes.protocol.sasl": ("SaslExchange", "SaslMechanism"),
+    "zkrecipes.client.recipe_api": ("RecipeApi", "recipe_api"),
+    "zkrecipes.client.retries": ("Retries",),
     "zkrecipes.client.stats": ("ClientStats",),
     "zkrecipes.client.stream": ("Replies",),
     "zkrecipes.client.transaction": ("Transaction",),
+    "zkrecipes.client.triggered_read": ("SubmittedRead", "TriggeredRead"),
     "zkrecipes.client.typed_client": (
         "TypedClient",
         "TypedNode",
@@ -336,6 +357,7 @@ _NAMES_BY_MODULE = {
         "UnknownSessionError",
         "ZooKeeperError",
     ),
+    "zkrecipes.net.hold_guard": ("Guard",),
     "zkrecipes.net.kerberos": ("Kerberos",),
     "zkrecipes.net.pending": ("Pending",),
     "zkrecipes.net.session": ("Session", "SessionKey"),

@@ -20,7 +20,7 @@ PATHS = ["/a", "/b", "/c"]
 
 
 async def watch(api: RecipeApi, changed: ChangedPaths, *paths: str) -> None:
-    pending = [api.submit(api.operations.exists(path, watch=True), watcher=changed) for path in paths]
+    pending = [changed.submit(api.operations.exists(path, watch=True)) for path in paths]
     for each in pending:
         await each.wait()
 
@@ -106,10 +106,10 @@ async def test_leaving_removes_what_is_set_and_what_is_about_to_be() -> None:
         async with api.changed_paths() as changed:
             await watch(api, changed, "/a")
             held = there.server.faults.hold_replies()
-            api.submit(api.operations.exists("/b", watch=True), watcher=changed)
+            changed.submit(api.operations.exists("/b", watch=True))
             await anyio.sleep(0.5)
             # one that is on its way, and one that is not sent yet
-            api.submit(api.operations.exists("/c", watch=True), watcher=changed)
+            changed.submit(api.operations.exists("/c", watch=True))
         held.release()
         await anyio.sleep(1)
         assert Traces.of(there, client) == before

@@ -22,7 +22,7 @@ def server_that_allows_every_name(monkeypatch: pytest.MonkeyPatch) -> None:
 async def plant(client: zk.Client, *paths: str, ephemeral: bool = False) -> None:
     api = recipe_api(client)
     for path in paths:
-        creation = api.operations.for_listed().create(path, b"x", ephemeral=ephemeral)
+        creation = api.operations_for_listed.create(path, b"x", ephemeral=ephemeral)
         await api.submit(creation).wait()
 
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from zkrecipes import ACL, ANYONE_ID, OPEN_ACL, READ_ACL, Id, NoAuthError, NoNodeError, Stat
-from zkrecipes.client.operations import Operations
+from zkrecipes.client.operations import Operations, TreeView
 from zkrecipes.codec.messages import (
     ACLReply,
     ChildrenNumberReply,
@@ -32,7 +32,7 @@ STAT = Stat(*range(11))
 
 @pytest.fixture
 def operations() -> Operations:
-    return Operations("/app", None, 1000)
+    return Operations(TreeView("/app", None, 1000))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_an_acl_that_cannot_be_right_is_named(
     for ask in (
         lambda: operations.create("/n", acl=acl),
         lambda: operations.set_acl("/n", acl),
-        lambda: Operations("", acl, 1000),
+        lambda: TreeView("", acl, 1000),
     ):
         with pytest.raises(error, match=message):
             ask()
@@ -148,16 +148,9 @@ def test_an_acl_may_be_any_iterable(operations: Operations) -> None:
 
 def test_the_default_acl_is_open_unless_another_is_given() -> None:
     for default, expected in ((None, OPEN_ACL), (READ_ACL, READ_ACL)):
-        request = Operations("", default, 1000).create("/n").request
+        request = Operations(TreeView("", default, 1000)).create("/n").request
         assert isinstance(request, CreateRequest)
         assert request.acl == list(expected)
-
-
-def test_paths_outside_the_chroot_are_seen_as_they_are(operations: Operations) -> None:
-    assert operations.full("/") == "/app"
-    assert operations.seen("/app") == "/"
-    assert operations.seen("/app/n") == "/n"
-    assert operations.seen("/application") == "/application"
 
 
 @pytest.mark.parametrize(
@@ -170,7 +163,7 @@ def test_paths_outside_the_chroot_are_seen_as_they_are(operations: Operations) -
     ],
 )
 def test_a_prefix_is_not_a_path_but_lies_below_the_chroot(chroot: str, prefix: str, sent: str) -> None:
-    operation = Operations(chroot, None, 1000).get_ephemerals(prefix)
+    operation = Operations(TreeView(chroot, None, 1000)).get_ephemerals(prefix)
     assert operation.request == GetEphemeralsRequest(sent)
     assert operation.convert(EphemeralsReply([f"{chroot}/a/b"])) == ["/a/b"]
     assert operation.convert(EphemeralsReply(None)) == []
@@ -218,3 +211,40 @@ def test_a_reconfiguration_that_says_nothing_or_too_much_is_refused(
 ) -> None:
     with pytest.raises(error, match=match):
         operations.reconfig(**options)
+
+
+# --- the view of the tree ---
+
+
+@pytest.fixture
+def view() -> TreeView:
+    return TreeView("/app", READ_ACL, 1000)
+
+
+def test_paths_outside_the_chroot_are_seen_as_they_are(view: TreeView) -> None:
+    assert view.full("/") == "/app"
+    assert view.seen("/app") == "/"
+    assert view.seen("/app/n") == "/n"
+    assert view.seen("/application") == "/application"
+
+
+def test_a_prefix_keeps_the_slash_of_the_root(view: TreeView) -> None:
+    assert view.full_prefix("/") == "/app/"
+    assert view.full_prefix("/n-") == "/app/n-"
+    assert view.without_chroot().full_prefix("/") == "/"
+
+
+def test_a_view_below_a_view_has_both_chroots_and_the_same_options(view: TreeView) -> None:
+    below = view.under("/team")
+    assert below.full("/n") == "/app/team/n"
+    assert (below.default_acl, below.data_size_max) == (list(READ_ACL), 1000)
+    assert below.without_chroot().full("/n") == "/n"
+
+
+def test_only_paths_that_a_server_has_listed_are_not_checked(view: TreeView) -> None:
+    bad = "/a\x01b"
+    for convert in (view.full, view.full_prefix, view.under):
+        with pytest.raises(ValueError, match="must not contain"):
+            convert(bad)
+    assert view.for_listed().full(bad) == "/app" + bad
+    assert view.for_listed().full_prefix(bad) == "/app" + bad

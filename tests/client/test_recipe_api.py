@@ -103,7 +103,7 @@ async def test_what_follows_a_change_goes_ahead_of_what_its_maker_does_next() ->
         await client.create("/queue/first", make_parents=True)
         api = recipe_api(client)
         async with api.read_when_changed(api.operations.get_children("/queue")) as triggered:
-            await api.submit(api.operations.get("/queue/first", watch=True), watcher=triggered).wait()
+            await triggered.submit(api.operations.get("/queue/first", watch=True)).wait()
             async with anyio.create_task_group() as tasks:
 
                 async def leave_and_come_back() -> None:
@@ -124,7 +124,7 @@ async def test_a_change_that_is_no_longer_waited_for_leaves_no_watch() -> None:
         api = recipe_api(client)
         with anyio.move_on_after(1):
             async with api.read_when_changed(api.operations.get_children("/")) as triggered:
-                await api.submit(api.operations.get("/n", watch=True), watcher=triggered).wait()
+                await triggered.submit(api.operations.get("/n", watch=True)).wait()
                 await triggered.wait()
         await anyio.sleep(1)
         assert not there.server.processor.watches
@@ -135,7 +135,7 @@ async def test_what_would_follow_ends_with_the_session() -> None:
         await client.create("/n")
         api = recipe_api(client)
         async with api.read_when_changed(api.operations.get_children("/")) as triggered:
-            await api.submit(api.operations.get("/n", watch=True), watcher=triggered).wait()
+            await triggered.submit(api.operations.get("/n", watch=True)).wait()
             there.server.expire(client.session.id)
             with pytest.raises(zk.SessionExpiredError):
                 await triggered.wait()

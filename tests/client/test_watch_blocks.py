@@ -141,10 +141,10 @@ async def test_a_read_that_one_owner_of_many_watches_gives_up_takes_none_of_the_
         await client.create("/n")
         api = recipe_api(client)
         async with api.changed_paths() as changed:
-            await api.submit(api.operations.exists("/n", watch=True), watcher=changed).wait()
+            await changed.submit(api.operations.exists("/n", watch=True)).wait()
             held = there.server.faults.hold_replies(session_id=client.session.id)
             with anyio.move_on_after(1):
-                await api.submit(api.operations.exists("/other", watch=True), watcher=changed).wait()
+                await changed.submit(api.operations.exists("/other", watch=True)).wait()
             held.release()
             await client.set("/n", b"1")
             with anyio.fail_after(1):
@@ -159,7 +159,7 @@ async def test_an_owner_of_very_many_watches_is_left_in_slices(is_suspended: boo
         api = recipe_api(client)
         async with api.changed_paths() as changed:
             for number in range(3500):
-                api.submit(api.operations.exists(f"/{number}", watch=True), watcher=changed)
+                changed.submit(api.operations.exists(f"/{number}", watch=True))
             await client.sync()
             assert client.stats().watches == 3500
             if is_suspended:

@@ -95,6 +95,12 @@ def test_a_public_name_is_in_the_reference(name: str) -> None:
     assert any(entry.endswith(f".{name}") for entry in REFERENCE) or _home_of(name) in REFERENCE
 
 
+def test_the_reference_hides_no_method_that_an_editor_completes() -> None:
+    """An internal method has an underscore, or belongs to a class that users do not get."""
+    pages = (ROOT / "docs" / "reference").glob("*.md")
+    assert [page.name for page in pages if "filters:" in page.read_text("utf-8")] == []
+
+
 @pytest.mark.parametrize("name", PUBLIC_NAMES)
 def test_a_public_class_is_final_or_made_to_be_inherited(name: str) -> None:
     value = getattr(zkrecipes, name)

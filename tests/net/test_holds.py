@@ -373,7 +373,7 @@ class Desk:
         assert self.answer(ticket, *(0 for _ in ticket.request.operations))
 
     def guard(self, path: str = "/lock/1") -> Guard:
-        return self.holds.guard(path, self.session)
+        return Guard(self.holds.add(path, self.session))
 
 
 async def test_a_guard_is_proven_by_the_first_check_that_finds_it() -> None:
@@ -488,7 +488,7 @@ async def test_a_guard_for_a_session_that_is_over_is_lost_from_the_start() -> No
     desk.attach()
     before, desk.session = desk.session, SessionRecord(TIMEOUT).handle
     desk.holds.begin(desk.session)
-    guard = desk.holds.guard("/lock/1", before)
+    guard = Guard(desk.holds.add("/lock/1", before))
     assert not await guard.wait_proven()
     assert guard.loss_reason() == "its session is over"
     assert not desk.holds
@@ -497,12 +497,13 @@ async def test_a_guard_for_a_session_that_is_over_is_lost_from_the_start() -> No
 async def test_a_lost_guard_stays_lost() -> None:
     desk = Desk()
     desk.attach()
-    guard = desk.guard()
+    record = desk.holds.add("/lock/1", desk.session)
+    guard = Guard(record)
     desk.prove()
     await anyio.sleep(TIMEOUT)
     assert "no proof" in guard.loss_reason()
     assert not desk.holds
-    guard.lose("another reason")
+    record.lose("another reason")
     guard.release()
     assert "no proof" in guard.loss_reason()
     assert guard.valid_until == float("-inf")
@@ -522,8 +523,8 @@ async def test_after_the_end_of_its_holds_no_other_one_begins_in_the_session() -
     holds, session = await _holds_of_a_session()
     evidence = holds.evidence()
     holds.end("the client is closed")
-    assert holds.guard("/lock", session, made=evidence).loss_reason() == "its session is over"
-    assert holds.guard("/other", session).loss_reason() == "its session is over"
+    assert holds.add("/lock", session, made=evidence).loss_reason() == "its session is over"
+    assert holds.add("/other", session).loss_reason() == "its session is over"
     assert not holds
 
 
@@ -555,7 +556,7 @@ async def _holds_of_a_session() -> tuple[Holds, Session]:
 
 async def test_a_creation_that_proves_enough_proves_the_hold_at_once() -> None:
     holds, session = await _holds_of_a_session()
-    guard = holds.guard("/lock", session, made=holds.evidence())
+    guard = holds.add("/lock", session, made=holds.evidence())
     assert guard.is_proven
     assert guard.valid_until == pytest.approx(anyio.current_time() + TIMEOUT * 15 / 16)
     assert holds.checks.next_deadline() == pytest.approx(anyio.current_time() + SIXTEENTH)
@@ -566,21 +567,21 @@ async def test_a_creation_on_another_connection_proves_nothing_here() -> None:
     evidence = holds.evidence()
     holds.detached()
     _attached(holds)
-    assert not holds.guard("/lock", session, made=evidence).is_proven
+    assert not holds.add("/lock", session, made=evidence).is_proven
 
 
 async def test_a_creation_that_proves_too_little_is_followed_by_a_check_at_once() -> None:
     holds, session = await _holds_of_a_session()
     evidence = holds.evidence()
     await anyio.sleep(TIMEOUT * 5 / 8)
-    guard = holds.guard("/lock", session, made=evidence)
+    guard = holds.add("/lock", session, made=evidence)
     assert not guard.is_proven
     assert holds.take_due_checks(anyio.current_time())
 
 
 async def test_a_creation_proves_nothing_of_the_other_znodes_of_a_hold() -> None:
     holds, session = await _holds_of_a_session()
-    guard = holds.guard("/lock", session, also=("/beside",), made=holds.evidence())
+    guard = holds.add("/lock", session, also=("/beside",), made=holds.evidence())
     assert not guard.is_proven
     (ticket,) = holds.take_due_checks(anyio.current_time())
     assert ticket.request == MultiRequest((CheckRequest("/lock", -1), CheckRequest("/beside", -1)))

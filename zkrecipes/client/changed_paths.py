@@ -1,18 +1,25 @@
-"""Many one-shot watches with one owner: it collects which znodes to read again."""
+"""Many one-shot watches with one owner: it collects which znodes to read again.
+
+`ChangedPaths` is the handle that recipes get. `ChangedPathsOwner` implements it, and the engine calls it.
+"""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, Final, final
+from typing import Any, Final, TypeVar, final
 
 import anyio
 
+from zkrecipes.client.dispatch import Dispatcher
+from zkrecipes.client.operations import Operation
 from zkrecipes.errors import ZooKeeperError
 from zkrecipes.net.pending import Pending
 from zkrecipes.protocol.events import WatchEvent
 
-__all__ = ["ChangedPaths"]
+__all__ = ["ChangedPaths", "ChangedPathsOwner"]
+
+T = TypeVar("T")
 
 _ANSWERED_MAX: Final = 1000
 """The number of kept requests at which the answered ones, whose answers cost memory, are removed."""
@@ -20,13 +27,57 @@ _ANSWERED_MAX: Final = 1000
 
 @final
 class ChangedPaths:
-    """The paths whose one-shot watches have fired: one owner for many such watches.
+    """The paths whose one-shot watches have fired. `RecipeApi.changed_paths` creates it.
 
     A one-shot watch ends when it fires, so after taking a path the caller reads it again, with a watch.
 
     Replies and events arrive in the order in which the server sent them. So if each read sets a watch and
     `has_news` is False when the last reply has arrived, all the results were still current when the server
     sent that reply.
+    """
+
+    __slots__ = ("__weakref__", "_calls", "_owner")
+
+    def __init__(self, owner: ChangedPathsOwner, calls: Dispatcher) -> None:
+        self._owner = owner
+        self._calls = calls
+
+    def submit(self, read: Operation[T]) -> Pending[T]:
+        """Send a read now and await it later, as `RecipeApi.submit` does; this block owns its watch.
+
+        Args:
+            read: an operation made with `watch=True`, which sets a watch.
+        """
+        pending = self._calls.submit(read, watcher=self._owner)
+        self._owner.submitted(pending)
+        return pending
+
+    @property
+    def has_news(self) -> bool:
+        """Whether `wait` would return or raise immediately."""
+        return self._owner.has_news
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the watches have ended, with their session or their client."""
+        return self._owner.is_over
+
+    async def wait(self) -> list[str]:
+        """Wait for a change, and take the changed paths, each once.
+
+        Raises:
+            SessionExpiredError: the session ended, and all watches with it.
+            ZooKeeperError: the client ended.
+            RuntimeError: the block of the watches has been left.
+
+        Cancellation: no path is taken.
+        """
+        return await self._owner.wait()
+
+
+@final
+class ChangedPathsOwner:
+    """The owner of the watches of a `ChangedPaths`.
 
     Args:
         seen: turns a full path into the path as the caller sees it.
@@ -47,24 +98,16 @@ class ChangedPaths:
 
     @property
     def has_news(self) -> bool:
-        """Whether `wait` would return or raise immediately."""
+        """See `ChangedPaths.has_news`."""
         return self._news.is_set()
 
     @property
     def is_over(self) -> bool:
-        """Whether the watches have ended, with their session or their client."""
+        """See `ChangedPaths.is_over`."""
         return self._error is not None
 
     async def wait(self) -> list[str]:
-        """Wait for a change, and take the changed paths, each once.
-
-        Raises:
-            SessionExpiredError: the session ended, and all watches with it.
-            ZooKeeperError: the client ended.
-            RuntimeError: the block of the watches has been left.
-
-        Cancellation: no path is taken.
-        """
+        """Wait for a change, as `ChangedPaths.wait` does."""
         await self._news.wait()
         if self._error is not None:
             raise copy.copy(self._error)

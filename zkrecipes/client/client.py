@@ -14,7 +14,7 @@ from zkrecipes.client.credentials import check_credential
 from zkrecipes.client.dispatch import Dispatcher
 from zkrecipes.client.instrument import Observer
 from zkrecipes.client.multi_read import MultiRead, open_multi_read
-from zkrecipes.client.operations import Operation, Operations
+from zkrecipes.client.operations import Operation, Operations, TreeView
 from zkrecipes.client.path_creation import ensure_path
 from zkrecipes.client.pipeline import Pipeline, open_pipeline
 from zkrecipes.client.stats import ClientStats, stats_of
@@ -67,15 +67,16 @@ class Client:
     def __init__(
         self,
         engine: SessionEngine,
-        operations: Operations,
+        view: TreeView,
         tasks: ClientTasks,
         observer: Observer | None = None,
     ) -> None:
         self._engine = engine
-        self._operations = operations
+        self._view = view
+        self._operations = Operations(view)
         self._tasks = tasks
         self._observer = observer
-        self._calls = Dispatcher(engine, operations, tasks, observer)
+        self._calls = Dispatcher(engine, view, tasks, observer)
         self._run = self._calls.run
 
     if not TYPE_CHECKING:
@@ -97,7 +98,7 @@ class Client:
         )
 
     def __repr__(self) -> str:
-        chroot = f" under {self._operations.chroot}" if self._operations.chroot else ""
+        chroot = f" under {self._view.chroot}" if self._view.chroot else ""
         return f"<Client{chroot} {self.session!r}>"
 
     # --- the session ---------------------------------------------------------------------------------------
@@ -174,7 +175,7 @@ class Client:
         check_path(path)
         if path == "/":
             return self
-        return Client(self._engine, self._operations.under(path), self._tasks, self._observer)
+        return Client(self._engine, self._view.under(path), self._tasks, self._observer)
 
     async def whoami(self) -> list[Id]:
         """List the identities of this session: its address, and those of `add_auth` (servers from 3.7).
@@ -301,7 +302,7 @@ class Client:
         created = await self.create(path, data, make_parents=make_parents, **options)
         stat = await self.exists(created)
         if stat is None:
-            raise NoNodeError(self._operations.full(created), detail="deleted right after it was created")
+            raise NoNodeError(self._view.full(created), detail="deleted right after it was created")
         return created, stat
 
     async def _create(
@@ -347,7 +348,7 @@ class Client:
         if not recursive:
             await self._run(self._operations.delete(path, version=version))
         elif version is None:
-            await delete_tree(self._calls, self._operations, path)
+            await delete_tree(self._calls, path)
         else:
             raise ValueError("version must be None with recursive=True: a version guards only one znode")
 
@@ -373,10 +374,10 @@ class Client:
             NoChildrenForEphemeralsError: a znode above is ephemeral.
         """
         # By full path: this also creates a missing chroot.
-        operations = self._operations
-        entries = operations.default_acl if acl is None else acl
-        whole = Client(self._engine, operations.without_chroot(), self._tasks, self._observer)
-        await ensure_path(whole, operations.full(path), acl=entries)
+        view = self._view
+        entries = view.default_acl if acl is None else acl
+        whole = Client(self._engine, view.without_chroot(), self._tasks, self._observer)
+        await ensure_path(whole, view.full(path), acl=entries)
         self._calls.note_chroot()
 
     @async_block("client.transaction()", "tx")
@@ -485,7 +486,7 @@ class Client:
             NoNodeError: the first znode does not exist; raised by the iteration.
             ValueError: `window` is less than 1.
         """
-        async with open_walk(self._calls, self._operations, path, window=window) as walk:
+        async with open_walk(self._calls, path, window=window) as walk:
             yield walk
 
     @property
@@ -601,14 +602,14 @@ class Client:
             NoNodeError: the znode does not exist; then no watch is set.
         """
         read = self._operations.get(path, watch=True)
-        async with open_one_shot_watch(self._calls, self._operations, read) as pair:
+        async with open_one_shot_watch(self._calls, read) as pair:
             yield pair
 
     @async_block("client.exists_and_watch(…)", "(stat, changed)")
     async def exists_and_watch(self, path: str) -> AsyncIterator[tuple[Stat | None, OneShotWatch]]:
         """Read a znode's stat or None, and set a watch that fires once: on creation, change or deletion."""
         read = self._operations.exists(path, watch=True)
-        async with open_one_shot_watch(self._calls, self._operations, read) as pair:
+        async with open_one_shot_watch(self._calls, read) as pair:
             yield pair
 
     @async_block("client.get_children_and_watch(…)", "(children, changed)")
@@ -619,7 +620,7 @@ class Client:
             NoNodeError: the znode does not exist; then no watch is set.
         """
         read = self._operations.get_children(path, watch=True)
-        async with open_one_shot_watch(self._calls, self._operations, read) as pair:
+        async with open_one_shot_watch(self._calls, read) as pair:
             yield pair
 
 

@@ -17,7 +17,7 @@ from zkrecipes.client.client import Client
 from zkrecipes.client.credentials import check_credentials, check_resume, check_sasl
 from zkrecipes.client.ensemble_config_follower import ConfigFollower
 from zkrecipes.client.instrument import Instrument, Observer
-from zkrecipes.client.operations import Operations
+from zkrecipes.client.operations import TreeView
 from zkrecipes.client.recipe_api import note_resumption, recipe_api
 from zkrecipes.codec.records import ACL
 from zkrecipes.enums import SessionState
@@ -134,7 +134,7 @@ async def connect(
         raise ValueError(
             "follow_config must be given without tls: the ensemble's configuration names no secure ports"
         )
-    operations = Operations(parsed.chroot, default_acl, max_packet_size - _REQUEST_OVERHEAD)
+    view = TreeView(parsed.chroot, default_acl, max_packet_size - _REQUEST_OVERHEAD)
     carrier = network or TcpNetwork()
     engine = SessionEngine(
         carrier if tls is None else TlsNetwork(carrier, tls),
@@ -150,12 +150,12 @@ async def connect(
     del credentials
     tasks = ClientTasks()
     observer = None if instrument is None else Observer(instrument, engine)
-    client = Client(engine, operations, tasks, observer)
+    client = Client(engine, view, tasks, observer)
     block = anyio.CancelScope()
     engine.on_end = block.cancel
     engines: list[AsyncFunction] = [engine.run]
     if follow_config:
-        whole = Client(engine, operations.without_chroot(), tasks)
+        whole = Client(engine, view.without_chroot(), tasks)
         engines.append(ConfigFollower(whole, engine, _RNG).run)
     run = partial(tasks.run, *engines, close=partial(_close, engine, tasks))
     error: BaseException | None = None

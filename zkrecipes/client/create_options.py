@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, TypedDict, final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, TypedDict, final
 
-from zkrecipes.codec.records import ACL
-from zkrecipes.enums import CreateMode
+from zkrecipes.codec.records import ACL, Id
+from zkrecipes.codec.strings import encode_string
+from zkrecipes.enums import CreateMode, Perms
 
-__all__ = ["CreateOptions", "check_options", "create_mode", "ttl_ms"]
+__all__ = ["CreateOptions", "check_acl", "check_options", "check_text", "create_mode", "ttl_ms"]
 
 _PLAIN_MODES: Final = (
     (CreateMode.PERSISTENT, CreateMode.EPHEMERAL),
@@ -84,3 +85,53 @@ def ttl_ms(ttl: float) -> int:
     if not 0.001 <= ttl <= _TTL_MS_MAX / 1000:
         raise ValueError(f"ttl must be between 0.001 and {_TTL_MS_MAX / 1000:.0f} seconds, not {ttl!r}")
     return round(ttl * 1000)
+
+
+def check_acl(acl: Any) -> list[ACL]:
+    """Return the entries of an `acl`.
+
+    Raises:
+        TypeError: it is not a list of ACL entries.
+        ValueError: it is empty, or an entry cannot be sent.
+    """
+    if isinstance(acl, ACL):
+        raise TypeError(f"acl must be a list of ACL entries, not one entry: write [{acl!r}]")
+    if isinstance(acl, Id):
+        raise TypeError(f"acl must be a list of ACL entries, not an Id: write [ACL(Perms.ALL, {acl!r})]")
+    if not isinstance(acl, Iterable):
+        raise TypeError(f"acl must be a list of ACL entries, not {acl!r}")
+    entries = list(acl)
+    if not entries:
+        raise ValueError("acl must have at least one entry")
+    for entry in entries:
+        _check_acl_entry(entry)
+    return entries
+
+
+def _check_acl_entry(entry: object) -> None:
+    if not isinstance(entry, ACL):
+        raise TypeError(f"acl must be a list of ACL entries, not of {entry!r}")
+    perms: object = entry.perms
+    identity: object = entry.id
+    if not isinstance(identity, Id) or not all(isinstance(part, str) for part in identity):
+        raise TypeError(f"the id of an ACL entry must be an Id of two strings, not {identity!r}")
+    for part in identity:
+        check_text("the id of an ACL entry", part)
+    if not isinstance(perms, int):
+        raise TypeError(f"the perms of an ACL entry must be Perms, not {perms!r}")
+    if not 0 <= perms <= Perms.ALL:
+        raise ValueError(
+            f"the perms of an ACL entry must be from 0 to {Perms.ALL:d}, a sum of Perms: {entry!r}"
+        )
+
+
+def check_text(what: str, text: str) -> None:
+    """Return if UTF-8 can encode `text`, which the error describes as `what`.
+
+    Raises:
+        ValueError: UTF-8 cannot encode it.
+    """
+    try:
+        encode_string(text)
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} must be text that UTF-8 can encode, not {text!r}") from None

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar, final
 
 from zkrecipes.client.background_tasks import ClientTasks
 from zkrecipes.client.instrument import Observer
-from zkrecipes.client.operations import Operation, Operations
+from zkrecipes.client.operations import Operation, TreeView
 from zkrecipes.codec.messages import (
     Create2Request,
     CreateContainerRequest,
@@ -37,28 +37,29 @@ class Dispatcher:
 
     Args:
         engine: the client's engine.
-        operations: the operations of the view.
+        view: the client's view of the tree.
         tasks: the client's tasks.
         observer: notified of each request, or None.
 
     Attributes:
         engine: the client's engine.
         parking: parks tasks that wait for a result.
+        view: the client's view of the tree.
     """
 
     def __init__(
         self,
         engine: SessionEngine,
-        operations: Operations,
+        view: TreeView,
         tasks: ClientTasks,
         observer: Observer | None = None,
     ) -> None:
         self.parking: Parking = engine.parking
         self.engine = engine
+        self.view = view
         self._tasks = tasks
-        self._operations = operations
         self._observer = observer
-        self._is_chroot_known = not operations.chroot
+        self._is_chroot_known = not view.chroot
 
     def submit(
         self,
@@ -102,7 +103,7 @@ class Dispatcher:
         except ServerError as error:
             self.explain(error, operation.request)
             raise
-        if not self._is_chroot_known and _shows_chroot(operation.request, result, self._operations.chroot):
+        if not self._is_chroot_known and _shows_chroot(operation.request, result, self.view.chroot):
             self.note_chroot()
         return result
 
@@ -133,7 +134,7 @@ class Dispatcher:
             error.detail = self._why_missing(request)
 
     def _why_missing(self, request: Request[Any]) -> str:
-        chroot = self._operations.chroot
+        chroot = self.view.chroot
         hint = f"the chroot {chroot} itself does not exist"
         remedy = "connect(create_chroot=True) creates it"
         if isinstance(request, _CREATIONS):

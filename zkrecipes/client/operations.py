@@ -6,11 +6,18 @@ module defines the meaning of each call once. It neither waits nor sends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, NamedTuple, NoReturn, TypeVar, Unpack, final
 
 from zkrecipes.acl import OPEN_ACL
-from zkrecipes.client.create_options import CreateOptions, check_options, create_mode, ttl_ms
+from zkrecipes.client.create_options import (
+    CreateOptions,
+    check_acl,
+    check_options,
+    check_text,
+    create_mode,
+    ttl_ms,
+)
 from zkrecipes.codec.messages import (
     ACLReply,
     AddWatchRequest,
@@ -44,13 +51,12 @@ from zkrecipes.codec.messages import (
     WhoAmIRequest,
 )
 from zkrecipes.codec.records import ACL, Id, Node, Stat
-from zkrecipes.codec.strings import encode_string
-from zkrecipes.enums import AddWatchMode, CreateMode, Perms, ServerVersion, WatcherType
+from zkrecipes.enums import AddWatchMode, CreateMode, ServerVersion, WatcherType
 from zkrecipes.errors import NoNodeError, NoWatcherError, UnimplementedError, ZooKeeperError
 from zkrecipes.paths import check_path, chroot_off, chroot_on
 from zkrecipes.protocol.server_requirement import Requirement
 
-__all__ = ["CONFIG_PATH", "Operation", "Operations", "check_alone"]
+__all__ = ["CONFIG_PATH", "Operation", "Operations", "TreeView", "check_alone"]
 
 T = TypeVar("T")
 
@@ -96,50 +102,81 @@ class Operation(NamedTuple, Generic[T]):
 
 
 @final
-class Operations:
-    """The calls of a client under one chroot, as values: each method makes an `Operation` and sends nothing.
+class TreeView:
+    """A client's view of the tree: its chroot, and the defaults of the calls under it. It never changes.
 
-    Arguments, results and errors are those of the client's methods of the same names.
+    A full path is the server's; a seen path is the caller's. Users get `Client` and `Operations`, which have
+    none of these methods.
 
     Args:
         chroot: the full path of the znode that the caller sees as `/`; empty for none.
         default_acl: the ACL of new znodes that are created without one. None: `OPEN_ACL`.
         data_size_max: the maximum size of a znode's data in bytes.
+        checks_paths: whether `full` checks the paths.
     """
 
-    def __init__(self, chroot: str, default_acl: Sequence[ACL] | None, data_size_max: int) -> None:
-        self.chroot = chroot
-        self.default_acl: list[ACL] = list(OPEN_ACL) if default_acl is None else _check_acl(default_acl)
-        self.data_size_max = data_size_max
-        self._checks_paths = True
+    __slots__ = ("checks_paths", "chroot", "data_size_max", "default_acl")
+
+    def __init__(
+        self,
+        chroot: str,
+        default_acl: Sequence[ACL] | None,
+        data_size_max: int,
+        *,
+        checks_paths: bool = True,
+    ) -> None:
+        self.chroot: str = chroot
+        self.default_acl: list[ACL] = list(OPEN_ACL) if default_acl is None else check_acl(default_acl)
+        self.data_size_max: int = data_size_max
+        self.checks_paths: bool = checks_paths
 
     def full(self, path: str) -> str:
         """Return the full path on the server of a path as the caller sees it."""
-        if self._checks_paths:
+        if self.checks_paths:
             check_path(path)
         return chroot_on(self.chroot, path) if self.chroot else path
+
+    def full_prefix(self, prefix: str) -> str:
+        """Return the beginning of full paths for the beginning of paths as the caller sees them.
+
+        The slash stays, even for the root: a server appends the number of a sequential znode to `/` as given,
+        and `/app` without a slash would find the znodes of `/application`.
+        """
+        if self.checks_paths:
+            check_path(prefix, sequential=True)
+        return self.chroot + prefix
 
     def seen(self, path: str) -> str:
         """Return a full path as the caller sees it."""
         return chroot_off(self.chroot, path)
 
-    def under(self, path: str) -> Operations:
-        """Return the same calls for the tree below `path`."""
-        return Operations(self.full(path), self.default_acl, self.data_size_max)
+    def under(self, path: str) -> TreeView:
+        """Return the view of the tree below `path`."""
+        return TreeView(self.full(path), self.default_acl, self.data_size_max)
 
-    def without_chroot(self) -> Operations:
-        """Return the same calls without a chroot."""
-        return Operations("", self.default_acl, self.data_size_max)
+    def without_chroot(self) -> TreeView:
+        """Return the view of the whole tree."""
+        return TreeView("", self.default_acl, self.data_size_max)
 
-    def for_listed(self) -> Operations:
-        """Return the same calls for paths that a server has listed, which need no check.
+    def for_listed(self) -> TreeView:
+        """Return the same view for paths that a server has listed, which need no check.
 
         Servers other than Apache's allow characters that Apache's servers refuse. If another client uses
         them in a name, this client can still list and delete the znodes beside it.
         """
-        other = Operations(self.chroot, self.default_acl, self.data_size_max)
-        other._checks_paths = False
-        return other
+        return TreeView(self.chroot, self.default_acl, self.data_size_max, checks_paths=False)
+
+
+@final
+class Operations:
+    """The calls of a client under its chroot, as values: each method makes an `Operation` and sends nothing.
+
+    Arguments, results and errors are those of the client's methods of the same names.
+    """
+
+    def __init__(self, view: TreeView) -> None:
+        self._view = view
+        self._full = view.full
 
     # --- writes --------------------------------------------------------------------------------------------
 
@@ -155,70 +192,68 @@ class Operations:
 
     def set(self, path: str, data: bytes | None, *, version: int | None = None) -> Operation[Stat]:
         """Replace a znode's data; the result is its new stat."""
-        request = SetDataRequest(self.full(path), self._check_data(data), _version(version))
+        request = SetDataRequest(self._full(path), self._check_data(data), _version(version))
         return Operation(request, _stat_of_reply)
 
     def delete(self, path: str, *, version: int | None = None) -> Operation[None]:
         """Delete a znode."""
-        return Operation(DeleteRequest(self.full(path), _version(version)), _nothing)
+        return Operation(DeleteRequest(self._full(path), _version(version)), _nothing)
 
     def set_acl(self, path: str, acl: Sequence[ACL], *, version: int | None = None) -> Operation[Stat]:
         """Replace a znode's ACL; the result is the znode's stat."""
-        request = SetACLRequest(self.full(path), _check_acl(acl), _version(version))
+        request = SetACLRequest(self._full(path), check_acl(acl), _version(version))
         return Operation(request, _stat_of_reply)
 
     def check(self, path: str, *, version: int | None = None) -> Operation[None]:
         """Fail unless the znode exists and has this version. Only transactions can send a check."""
-        return Operation(CheckRequest(self.full(path), _version(version)), _nothing)
+        return Operation(CheckRequest(self._full(path), _version(version)), _nothing)
 
     # --- reads ---------------------------------------------------------------------------------------------
 
     def get(self, path: str, *, watch: bool = False) -> Operation[Node]:
         """Read a znode's data and stat."""
-        return Operation(GetDataRequest(self.full(path), watch), _itself)
+        return Operation(GetDataRequest(self._full(path), watch), _itself)
 
     def exists(self, path: str, *, watch: bool = False) -> Operation[Stat | None]:
         """Read a znode's stat; the result is None if the znode does not exist."""
-        return Operation(ExistsRequest(self.full(path), watch), _stat_of_reply, _none_if_missing)
+        return Operation(ExistsRequest(self._full(path), watch), _stat_of_reply, _none_if_missing)
 
     def get_children(self, path: str, *, watch: bool = False) -> Operation[list[str]]:
         """List the names of a znode's children."""
-        return Operation(GetChildrenRequest(self.full(path), watch), _children_of_reply)
+        return Operation(GetChildrenRequest(self._full(path), watch), _children_of_reply)
 
     def get_children_with_stat(self, path: str, *, watch: bool = False) -> Operation[tuple[list[str], Stat]]:
         """List the names of a znode's children, and read its stat."""
-        return Operation(GetChildren2Request(self.full(path), watch), _children_and_stat_of_reply)
+        return Operation(GetChildren2Request(self._full(path), watch), _children_and_stat_of_reply)
 
     def get_acl(self, path: str) -> Operation[tuple[list[ACL], Stat]]:
         """Read a znode's ACL and stat."""
-        return Operation(GetACLRequest(self.full(path)), _acl_and_stat_of_reply)
+        return Operation(GetACLRequest(self._full(path)), _acl_and_stat_of_reply)
 
     def sync(self, path: str = "/") -> Operation[None]:
         """Wait until the server has caught up with its leader."""
-        return Operation(SyncRequest(self.full(path)), _nothing)
+        return Operation(SyncRequest(self._full(path)), _nothing)
 
     def get_all_children_number(self, path: str) -> Operation[int]:
         """Count the znodes below a znode, at any depth (servers from 3.6)."""
-        request = GetAllChildrenNumberRequest(self.full(path))
+        request = GetAllChildrenNumberRequest(self._full(path))
         return Operation(request, _number_of_reply, requirement=_GET_ALL_CHILDREN_NUMBER)
 
     def get_ephemerals(self, prefix: str = "/") -> Operation[list[str]]:
         """List the paths of this session's ephemeral znodes that begin with `prefix` (servers from 3.6)."""
-        check_path(prefix, sequential=True)
-        # The slash stays, even for the root: without it, /app would find the znodes of /application.
-        request = GetEphemeralsRequest(self.chroot + prefix)
+        request = GetEphemeralsRequest(self._view.full_prefix(prefix))
         return Operation(request, self._ephemerals_of_reply, requirement=_GET_EPHEMERALS)
 
     def check_watches(self, path: str, kind: WatcherType = WatcherType.ANY) -> Operation[bool]:
         """Ask whether the server has such a watch of this session (servers from 3.5)."""
-        request = CheckWatchesRequest(self.full(path), WatcherType(kind))
+        request = CheckWatchesRequest(self._full(path), WatcherType(kind))
         return Operation(request, _true, _false_if_no_watcher, _CHECK_WATCHES)
 
     def add_watch(self, path: str, *, recursive: bool = False) -> Operation[object]:
         """Set a persistent watch (servers from 3.6)."""
         mode = AddWatchMode.PERSISTENT_RECURSIVE if recursive else AddWatchMode.PERSISTENT
         requirement = _RECURSIVE_WATCH if recursive else _PERSISTENT_WATCH
-        return Operation(AddWatchRequest(self.full(path), mode), _itself, requirement=requirement)
+        return Operation(AddWatchRequest(self._full(path), mode), _itself, requirement=requirement)
 
     def whoami(self) -> Operation[list[Id]]:
         """List the identities of this session (servers from 3.7)."""
@@ -261,11 +296,8 @@ class Operations:
             check_options(options)
         ttl, acl, sequential = options.get("ttl"), options.get("acl"), options.get("sequential", False)
         mode = create_mode(options)
-        if self._checks_paths:
-            check_path(path, sequential=sequential)
-        entries = self.default_acl if acl is None else _check_acl(acl)
-        # A sequential "/" becomes a child of the chroot: the server appends the number to the path as given.
-        full_path = self.chroot + path if sequential else chroot_on(self.chroot, path)
+        full_path = self._view.full_prefix(path) if sequential else self._full(path)
+        entries = self._view.default_acl if acl is None else check_acl(acl)
         arguments = full_path, self._check_data(data), entries, mode
         if ttl is not None:
             return Operation(CreateTTLRequest(*arguments, ttl_ms(ttl)), convert, _name_the_switch, _TTL)
@@ -279,21 +311,21 @@ class Operations:
             size = 0 if data is None else len(data)
         else:
             raise _not_bytes(data)
-        if size > self.data_size_max:
+        size_max = self._view.data_size_max
+        if size > size_max:
             raise ValueError(
-                f"data must have at most {self.data_size_max} bytes, the room that max_packet_size leaves, "
-                f"not {size}"
+                f"data must have at most {size_max} bytes, the room that max_packet_size leaves, not {size}"
             )
         return data
 
     def _ephemerals_of_reply(self, reply: EphemeralsReply) -> list[str]:
-        return [chroot_off(self.chroot, path) for path in reply.ephemerals or ()]
+        return [self._view.seen(path) for path in reply.ephemerals or ()]
 
     def _path_of_reply(self, reply: CreateReply | Create2Reply) -> str:
-        return chroot_off(self.chroot, reply.path)
+        return self._view.seen(reply.path)
 
     def _path_and_stat_of_reply(self, reply: Create2Reply) -> tuple[str, Stat]:
-        return chroot_off(self.chroot, reply.path), reply.stat
+        return self._view.seen(reply.path), reply.stat
 
 
 def _not_bytes(data: object) -> TypeError:
@@ -332,51 +364,12 @@ def _version(version: int | None, *, version_max: int = _VERSION_MAX) -> int:
     return version
 
 
-def _check_acl(acl: Any) -> list[ACL]:
-    if isinstance(acl, ACL):
-        raise TypeError(f"acl must be a list of ACL entries, not one entry: write [{acl!r}]")
-    if isinstance(acl, Id):
-        raise TypeError(f"acl must be a list of ACL entries, not an Id: write [ACL(Perms.ALL, {acl!r})]")
-    if not isinstance(acl, Iterable):
-        raise TypeError(f"acl must be a list of ACL entries, not {acl!r}")
-    entries = list(acl)
-    if not entries:
-        raise ValueError("acl must have at least one entry")
-    for entry in entries:
-        _check_acl_entry(entry)
-    return entries
-
-
-def _check_acl_entry(entry: object) -> None:
-    if not isinstance(entry, ACL):
-        raise TypeError(f"acl must be a list of ACL entries, not of {entry!r}")
-    perms: object = entry.perms
-    identity: object = entry.id
-    if not isinstance(identity, Id) or not all(isinstance(part, str) for part in identity):
-        raise TypeError(f"the id of an ACL entry must be an Id of two strings, not {identity!r}")
-    for part in identity:
-        _check_text("the id of an ACL entry", part)
-    if not isinstance(perms, int):
-        raise TypeError(f"the perms of an ACL entry must be Perms, not {perms!r}")
-    if not 0 <= perms <= Perms.ALL:
-        raise ValueError(
-            f"the perms of an ACL entry must be from 0 to {Perms.ALL:d}, a sum of Perms: {entry!r}"
-        )
-
-
 def _members(servers: Sequence[str | int]) -> str | None:
     if isinstance(servers, str):
         raise TypeError(f"servers must be a list of strings, not one string: {servers!r}")
     members = ",".join(map(str, servers))
-    _check_text("the description of a server", members)
+    check_text("the description of a server", members)
     return members or None
-
-
-def _check_text(what: str, text: str) -> None:
-    try:
-        encode_string(text)
-    except UnicodeEncodeError:
-        raise ValueError(f"{what} must be text that UTF-8 can encode, not {text!r}") from None
 
 
 def _itself(reply: T) -> T:

@@ -18,14 +18,14 @@ from typing import Any, TypeVar, final
 from zkrecipes.client.async_block import async_block
 from zkrecipes.client.background_tasks import ClientTasks, Rest
 from zkrecipes.client.backoff import Backoff
-from zkrecipes.client.changed_paths import ChangedPaths
+from zkrecipes.client.changed_paths import ChangedPaths, ChangedPathsOwner
 from zkrecipes.client.client import Client, check_client
 from zkrecipes.client.dispatch import Dispatcher
 from zkrecipes.client.operations import Operation, Operations
 from zkrecipes.client.retries import Retries
 from zkrecipes.client.transaction import Transaction, as_transaction, open_transaction
-from zkrecipes.client.triggered_read import SubmittedRead, TriggeredRead
-from zkrecipes.codec.records import Node, Stat
+from zkrecipes.client.triggered_read import SubmittedRead, TriggeredRead, TriggeredReadOwner
+from zkrecipes.codec.records import ACL, Node, Stat
 from zkrecipes.enums import ServerVersion
 from zkrecipes.errors import NotReadOnlyError, SessionExpiredError, TransactionError, ZooKeeperError
 from zkrecipes.net.capability_cache import has_version
@@ -33,7 +33,6 @@ from zkrecipes.net.hold_guard import Guard
 from zkrecipes.net.pending import BREAKS_MAX, Pending, PendingRequest
 from zkrecipes.net.session import Session
 from zkrecipes.net.session_changes import SessionChange
-from zkrecipes.net.session_engine import SessionEngine
 from zkrecipes.net.wakeup import CallingTask, callable_from_threads_in_task
 
 __all__ = [
@@ -68,13 +67,33 @@ class RecipeApi:
         operations: the client's calls as values, under its chroot.
     """
 
-    def __init__(
-        self, calls: Dispatcher, engine: SessionEngine, operations: Operations, tasks: ClientTasks
-    ) -> None:
-        self.operations = operations
+    def __init__(self, calls: Dispatcher, operations: Operations, tasks: ClientTasks) -> None:
+        self.operations: Operations = operations
         self._calls = calls
-        self._engine = engine
+        self._engine = calls.engine
         self._tasks = tasks
+
+    @property
+    def operations_for_listed(self) -> Operations:
+        """The same calls for paths that a server has listed, which need no check.
+
+        Servers other than Apache's allow characters that Apache's servers refuse. If another client uses
+        them in a name, this client can still list and delete the znodes beside it.
+        """
+        return Operations(self._calls.view.for_listed())
+
+    @property
+    def default_acl(self) -> Sequence[ACL]:
+        """The ACL of new znodes that are created without one."""
+        return self._calls.view.default_acl
+
+    def full_path(self, path: str) -> str:
+        """Return the full path on the server of a path as the client sees it under its chroot.
+
+        Raises:
+            ValueError: it is not a valid path.
+        """
+        return self._calls.view.full(path)
 
     @property
     def session(self) -> Session:
@@ -118,7 +137,6 @@ class RecipeApi:
         is_idempotent: bool = False,
         proves_hold: bool = False,
         survives_cancel: bool = False,
-        watcher: ChangedPaths | TriggeredRead[Any] | None = None,
     ) -> Pending[T]:
         """Send a request now and await it later. Requests reach the server in the order of these calls.
 
@@ -130,18 +148,13 @@ class RecipeApi:
             proves_hold: a creation whose success will help to prove a hold: pass it to `guard` as `made`.
             survives_cancel: do not drop the request if a task that waits for it is cancelled, because other
                 tasks may wait for it.
-            watcher: the owner of the watch that a read sets, from `changed_paths` or `read_when_changed`.
         """
-        pending = self._calls.submit(
+        return self._calls.submit(
             operation,
             is_idempotent=is_idempotent,
             proves_hold=proves_hold,
             survives_cancel=survives_cancel,
-            watcher=watcher,
         )
-        if isinstance(watcher, ChangedPaths):
-            watcher.submitted(pending)
-        return pending
 
     def catch_up(self) -> Pending[None]:
         """Submit a write that changes nothing: reads submitted after it see all changes committed before it.
@@ -153,7 +166,7 @@ class RecipeApi:
         Returns:
             The write. Its `wait` raises only if it is unknown whether a quorum has committed it.
         """
-        check = as_transaction([self.operations.without_chroot().check("/")])
+        check = as_transaction([Operations(self._calls.view.without_chroot()).check("/")])
         return self.submit(Operation(check.request, _nothing), is_idempotent=True)
 
     async def read_caught_up(self, read: Operation[T]) -> T:
@@ -171,18 +184,19 @@ class RecipeApi:
 
     @asynccontextmanager
     async def changed_paths(self, *, and_reconnects: bool = False) -> AsyncIterator[ChangedPaths]:
-        """Own the one-shot watches that reads set; leaving the block removes the remaining ones.
+        """Own the one-shot watches of reads; leaving the block removes the remaining ones.
 
-        They belong to one session: `ChangedPaths.wait` raises when it ends. Enter a new block then.
+        Submit these reads with `ChangedPaths.submit`. The watches belong to one session: `ChangedPaths.wait`
+        raises when it ends. Enter a new block then.
 
         Args:
             and_reconnects: whether `ChangedPaths.wait` also returns on each new connection of the session.
         """
-        changed = ChangedPaths(self.operations.seen, and_reconnects=and_reconnects)
+        owner = ChangedPathsOwner(self._calls.view.seen, and_reconnects=and_reconnects)
         try:
-            yield changed
+            yield ChangedPaths(owner, self._calls)
         finally:
-            self._engine.unwatch(changed)
+            self._engine.unwatch(owner)
 
     @asynccontextmanager
     async def read_when_changed(
@@ -190,19 +204,21 @@ class RecipeApi:
     ) -> AsyncIterator[TriggeredRead[T]]:
         """Own one one-shot watch, and read as soon as it fires; leaving the block removes the watch.
 
+        Submit the read that sets the watch with `TriggeredRead.submit`.
+
         Args:
-            read: a read, sent before the requests of all other tasks that the same bytes wake; or a function
-                that submits a read.
+            read: the triggered read, sent before the requests of all other tasks that the same bytes wake;
+                or a function that submits a read.
         """
         if isinstance(read, Operation):
             operation = read
-            triggered: TriggeredRead[T] = TriggeredRead(lambda: self.submit(operation))
+            owner: TriggeredReadOwner[T] = TriggeredReadOwner(lambda: self.submit(operation))
         else:
-            triggered = TriggeredRead(read)
+            owner = TriggeredReadOwner(read)
         try:
-            yield triggered
+            yield TriggeredRead(owner, self._calls)
         finally:
-            self._engine.unwatch(triggered)
+            self._engine.unwatch(owner)
 
     def guard(
         self,
@@ -226,9 +242,9 @@ class RecipeApi:
         Returns:
             A cancel scope for the body, and `valid_until`. Call `release` when the body has ended.
         """
-        full = self.operations.full
+        full = self._calls.view.full
         evidence = made.evidence if isinstance(made, PendingRequest) else None
-        return self._engine.holds.guard(full(path), session, map(full, also), evidence)
+        return Guard(self._engine.holds.add(full(path), session, map(full, also), evidence))
 
     def background(self, func: Callable[[], Awaitable[None]]) -> AbstractAsyncContextManager[None]:
         """Run `func` in a task of the client until the block ends. Its errors are logged, never raised.
@@ -296,7 +312,7 @@ def recipe_api(client: Client) -> RecipeApi:
     check_client(client)
     # The only module that reads private attributes of `Client`: it offers them under stable names.
     calls, tasks = client._calls, client._tasks  # noqa: SLF001
-    return RecipeApi(calls, calls.engine, client.operations, tasks)
+    return RecipeApi(calls, client.operations, tasks)
 
 
 async def note_resumption(api: RecipeApi) -> None:

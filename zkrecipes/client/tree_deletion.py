@@ -40,7 +40,7 @@ _BATCH: Final = 4096
 _ROUNDS_MAX: Final = 10
 
 
-async def delete_tree(calls: Dispatcher, operations: Operations, path: str) -> None:
+async def delete_tree(calls: Dispatcher, path: str) -> None:
     """Delete the znode at `path` and all below it.
 
     Memory: the paths of the znodes that have children, the names of some thousand children, and the lists of
@@ -56,8 +56,8 @@ async def delete_tree(calls: Dispatcher, operations: Operations, path: str) -> N
         raise ValueError(
             "path must not be the root, not even the root of a chroot: delete its children by name"
         )
-    operations.full(path)  # checks the path
-    deletion = _TreeDeletion(calls, operations.for_listed())
+    calls.view.full(path)  # checks the path
+    deletion = _TreeDeletion(calls)
     if await deletion.delete(path, must_exist=True):
         return
     left = [path]
@@ -65,7 +65,7 @@ async def delete_tree(calls: Dispatcher, operations: Operations, path: str) -> N
         left = await deletion.empty_and_delete(path)
         if not left:
             return
-    raise NotEmptyError(operations.full(left[0]), detail="other clients keep creating children")
+    raise NotEmptyError(calls.view.full(left[0]), detail="other clients keep creating children")
 
 
 class _NotDeleted(NamedTuple):
@@ -76,9 +76,9 @@ class _NotDeleted(NamedTuple):
 
 @final
 class _TreeDeletion:
-    def __init__(self, calls: Dispatcher, operations: Operations) -> None:
+    def __init__(self, calls: Dispatcher) -> None:
         self._calls = calls
-        self._operations = operations
+        self._operations = Operations(calls.view.for_listed())
 
     async def delete(self, path: str, *, must_exist: bool = False) -> bool:
         """Delete one znode, and return whether it is deleted; False if it has children."""

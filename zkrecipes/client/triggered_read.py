@@ -1,4 +1,7 @@
-"""A read that a watch triggers: sent in the same scheduler pass in which the watch's event arrived."""
+"""A read that a watch triggers: sent in the same scheduler pass in which the watch's event arrived.
+
+`TriggeredRead` is the handle that recipes get. `TriggeredReadOwner` implements it, and the engine calls it.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,17 @@ from typing import Generic, Protocol, TypeVar, final
 
 import anyio
 
+from zkrecipes.client.dispatch import Dispatcher
+from zkrecipes.client.operations import Operation
 from zkrecipes.errors import ZooKeeperError
+from zkrecipes.net.pending import Pending
 from zkrecipes.protocol.events import WatchEvent
 
-__all__ = ["SubmittedRead", "TriggeredRead"]
+__all__ = ["SubmittedRead", "TriggeredRead", "TriggeredReadOwner"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+T_read = TypeVar("T_read")
 
 
 class SubmittedRead(Protocol[T_co]):
@@ -29,13 +36,45 @@ class SubmittedRead(Protocol[T_co]):
 
 @final
 class TriggeredRead(Generic[T]):
-    """The owner of one one-shot watch, which submits a read when the watch fires.
+    """A read that is submitted when a one-shot watch fires. `RecipeApi.read_when_changed` creates it.
 
     A server answers a session in order, and a write only when it is committed. So this read must be sent
     before the writes of other tasks of the client that the same bytes have woken.
+    """
+
+    __slots__ = ("__weakref__", "_calls", "_owner")
+
+    def __init__(self, owner: TriggeredReadOwner[T], calls: Dispatcher) -> None:
+        self._owner = owner
+        self._calls = calls
+
+    def submit(self, read: Operation[T_read]) -> Pending[T_read]:
+        """Send the read that sets the watch now, and await it later, as `RecipeApi.submit` does.
+
+        Args:
+            read: an operation made with `watch=True`, which sets a watch.
+        """
+        return self._calls.submit(read, watcher=self._owner)
+
+    async def wait(self) -> T:
+        """Wait until the watch has fired, and for the answer to the read that it triggers.
+
+        Raises:
+            SessionExpiredError: the session ended first, and the watch with it.
+            ZooKeeperError: the client ended first, or the server refused the read.
+            RuntimeError: the block of the watch has been left.
+
+        Cancellation: the wait ends; the watch stays until its block is left.
+        """
+        return await self._owner.wait()
+
+
+@final
+class TriggeredReadOwner(Generic[T]):
+    """The owner of the watch of a `TriggeredRead`.
 
     Args:
-        submit: submits the read; it is called once.
+        submit: submits the triggered read; it is called once.
     """
 
     def __init__(self, submit: Callable[[], SubmittedRead[T]]) -> None:
@@ -47,15 +86,7 @@ class TriggeredRead(Generic[T]):
         """Whether the block has been left."""
 
     async def wait(self) -> T:
-        """Wait until the watch has fired, and for the answer.
-
-        Raises:
-            SessionExpiredError: the session ended first, and the watch with it.
-            ZooKeeperError: the client ended first, or the server refused the read.
-            RuntimeError: the block of the watch has been left.
-
-        Cancellation: the wait ends; the watch stays until its block is left.
-        """
+        """Wait for the answer, as `TriggeredRead.wait` does."""
         await self._happened.wait()
         if self._read is None:
             assert self._error is not None

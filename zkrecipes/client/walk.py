@@ -72,15 +72,13 @@ class Walk:
 
 
 @asynccontextmanager
-async def open_walk(
-    calls: Dispatcher, operations: Operations, start: str, *, window: int
-) -> AsyncIterator[Walk]:
+async def open_walk(calls: Dispatcher, start: str, *, window: int) -> AsyncIterator[Walk]:
     """Walk over the tree at `start` in the block; leaving the block drops the requests that were not sent.
 
     Raises:
         ValueError: the path or the window is not valid.
     """
-    traversal = _Traversal(calls, operations.for_listed(), check_path(start), check_window(window))
+    traversal = _Traversal(calls, check_path(start), check_window(window))
     try:
         yield Walk(traversal)
     finally:
@@ -91,9 +89,9 @@ async def open_walk(
 class _Traversal:
     """The requests of a walk."""
 
-    def __init__(self, calls: Dispatcher, operations: Operations, start: str, window: int) -> None:
+    def __init__(self, calls: Dispatcher, start: str, window: int) -> None:
         self._calls = calls
-        self._operations = operations
+        self._operations = Operations(calls.view.for_listed())
         self._start = start
         self._window = window
         # The last path is taken first: going down before going sideways keeps the list short.

@@ -23,11 +23,9 @@ T = TypeVar("T")
 
 
 @asynccontextmanager
-async def open_one_shot_watch(
-    calls: Dispatcher, operations: Operations, read: Operation[T]
-) -> AsyncIterator[tuple[T, OneShotWatch]]:
+async def open_one_shot_watch(calls: Dispatcher, read: Operation[T]) -> AsyncIterator[tuple[T, OneShotWatch]]:
     """Send a read that sets a watch; leaving the block removes the watch."""
-    owner = OneShotOwner(operations.seen)
+    owner = OneShotOwner(calls.view.seen)
     async with _watch(calls, read, owner) as result:
         yield result, OneShotWatch(owner)
 
@@ -42,14 +40,14 @@ async def open_persistent_watch(
         UnimplementedError: `recursive` on a server before 3.6.
     """
     request = operations.add_watch(path, recursive=recursive)
-    owner = PersistentOwner(path, operations.seen)
+    owner = PersistentOwner(path, calls.view.seen)
     async with AsyncExitStack() as watching:
         try:
             await watching.enter_async_context(_watch(calls, request, owner))
         except UnimplementedError:
             if recursive:
                 raise
-            owner = PersistentOwner(path, operations.seen)  # the first one has ended with its request
+            owner = PersistentOwner(path, calls.view.seen)  # the first one has ended with its request
             watching.callback(owner.left)
             await watching.enter_async_context(_emulate(calls, operations, path, owner))
         yield WatchEvents(owner)
@@ -79,7 +77,7 @@ async def _emulate(
     is_set = anyio.Event()
 
     async def keep() -> None:
-        await keep_watching(read, calls.engine, operations.full(path), owner, is_set.set)
+        await keep_watching(read, calls.engine, calls.view.full(path), owner, is_set.set)
 
     async with calls.background(keep):
         await is_set.wait()

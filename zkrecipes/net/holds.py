@@ -7,7 +7,7 @@
 # whose deadline is the end of the proof. Only proofs move this deadline. If none arrives, the runtime wakes
 # the alarm's task, which cancels the bodies.
 #
-# The consequences: a new proof costs the same for one hold and for thousands. A guard belongs to one session:
+# The consequences: a new proof costs the same for one hold and for thousands. A hold belongs to one session:
 # `begin` and `end` bracket it, and a reply of an earlier connection proves nothing, because connections are
 # numbered (`Evidence.connection`). A write that creates a hold's znode may prove it without a check.
 
@@ -23,7 +23,7 @@ import anyio
 from zkrecipes.codec.messages import CheckRequest, ErrorReply
 from zkrecipes.codec.multi import MultiReply, MultiRequest
 from zkrecipes.errors import NoAuthError, NoNodeError, RuntimeInconsistencyError
-from zkrecipes.net.hold_guard import Guard
+from zkrecipes.net.hold_guard import HoldRecord
 from zkrecipes.net.pending import Evidence
 from zkrecipes.net.session import Session
 from zkrecipes.protocol.events import Connected, Replied, Ticket
@@ -55,7 +55,7 @@ class Holds:
         now: returns the time on `anyio.current_time()`'s clock.
 
     Attributes:
-        waiting: the guards whose tasks wait for a change.
+        waiting: the holds whose tasks wait for a change.
         blocked: describes the loop's block since the newest proof, for the errors of holds that it ends.
     """
 
@@ -70,12 +70,12 @@ class Holds:
         self.hurry = send_check
         self.look_at_clock = look_at_clock
         self.now = now
-        self.waiting: dict[Guard, None] = {}
+        self.waiting: dict[HoldRecord, None] = {}
         self.blocked: str = ""
         self._start = start
         self._half_tick = None if tick_time is None else tick_time / 2
-        self._guards: dict[str, Guard] = {}
-        self._unproven: dict[Guard, None] = {}
+        self._by_path: dict[str, HoldRecord] = {}
+        self._unproven: dict[HoldRecord, None] = {}
         self._session: Session | None = None
         self._tickets: deque[Ticket] = deque()
         self._connection = 0
@@ -87,9 +87,9 @@ class Holds:
 
     # --- for recipes ---------------------------------------------------------------------------------------
 
-    def guard(
+    def add(
         self, path: str, session: Session, also: Iterable[str] = (), made: Evidence | None = None
-    ) -> Guard:
+    ) -> HoldRecord:
         """Check the znode at `path`, and those of `also`, from now on; `session` owns them.
 
         Args:
@@ -100,19 +100,19 @@ class Holds:
                 as surely: if it proves enough, the hold is proven at once.
         """
         self.look_at_clock()
-        guard = Guard((path, *also), self)
+        hold = HoldRecord((path, *also), self)
         if session is not self._session or session.state.is_final:
-            guard.lose("its session is over")
-        elif len(guard.paths) == 1 and made is not None and self._is_proven_by(made):
-            self._guards[path] = guard
+            hold.lose("its session is over")
+        elif len(hold.paths) == 1 and made is not None and self._is_proven_by(made):
+            self._by_path[path] = hold
             self.checks.add_found(path, self.now())
-            guard.prove()
+            hold.prove()
             self._set_alarm()
             self.hurry()
         else:
-            self._unproven[guard] = None
-            self._check(guard)
-        return guard
+            self._unproven[hold] = None
+            self._check(hold)
+        return hold
 
     def evidence(self) -> Evidence:
         """Return the proof that a write gives if the connection accepts it now and it succeeds."""
@@ -124,34 +124,34 @@ class Holds:
         self.proof.write_committed(made.proves_until)
         return self.checks.will_last(self.now())
 
-    def move(self, guard: Guard, path: str) -> None:
-        """Check `path` instead of the guard's znodes."""
-        is_unproven = guard in self._unproven
-        self.forget(guard)
-        guard.paths = (path,)
+    def move(self, hold: HoldRecord, path: str) -> None:
+        """Check `path` instead of the hold's znodes."""
+        is_unproven = hold in self._unproven
+        self.forget(hold)
+        hold.paths = (path,)
         if is_unproven:
-            self._unproven[guard] = None
-        self._check(guard)
+            self._unproven[hold] = None
+        self._check(hold)
 
-    def forget(self, guard: Guard) -> None:
-        """Check the guard's znodes no longer: the hold has ended."""
-        self._unproven.pop(guard, None)
-        for path in guard.paths:
-            if self._guards.get(path) is guard:
-                del self._guards[path]
+    def forget(self, hold: HoldRecord) -> None:
+        """Stop checking the hold's znodes, because it has ended."""
+        self._unproven.pop(hold, None)
+        for path in hold.paths:
+            if self._by_path.get(path) is hold:
+                del self._by_path[path]
                 self.checks.discard(path)
 
-    def _check(self, guard: Guard) -> None:
-        for path in guard.paths:
-            self._guards[path] = guard
+    def _check(self, hold: HoldRecord) -> None:
+        for path in hold.paths:
+            self._by_path[path] = hold
             self.checks.add(path)
         self.hurry()
 
     def __bool__(self) -> bool:
-        return bool(self._guards)
+        return bool(self._by_path)
 
     def __len__(self) -> int:
-        return len(set(self._guards.values()))
+        return len(set(self._by_path.values()))
 
     # --- for the session engine ------------------------------------------------------------------
 
@@ -171,15 +171,15 @@ class Holds:
         """End the holds of a session that has ended or is about to be closed; no other hold begins in it."""
         # The reply to the creation of a lock's znode may arrive after the request to close the session.
         self._session = None
-        for guard in list(self._guards.values()):
-            guard.lose(reason)
+        for hold in list(self._by_path.values()):
+            hold.lose(reason)
 
     def inherited(self, reason: str) -> None:
         """End the holds in a child of the process that has them, which would not learn of their loss."""
         self._session = None
-        for guard in self._guards.values():
-            guard.disown(reason)
-        self._guards.clear()
+        for hold in self._by_path.values():
+            hold.disown(reason)
+        self._by_path.clear()
 
     def attached(self, connected: Connected) -> None:
         """Note a new connection."""
@@ -244,19 +244,19 @@ class Holds:
             self.blocked = ""
         else:
             path = self.checks.failed(index if code in _LOSSES else None, now)
-            if path is not None and path in self._guards:
-                self._guards[path].is_unreadable = code == NoAuthError.code
-                self._guards[path].lose(_LOSSES[code])
+            if path is not None and path in self._by_path:
+                self._by_path[path].is_unreadable = code == NoAuthError.code
+                self._by_path[path].lose(_LOSSES[code])
         return True
 
     def _take_proof(self, now: float) -> None:
         if self._unproven and self.checks.will_last(now):
-            for guard in list(self._unproven):
-                if all(map(self.checks.is_found, guard.paths)):
-                    del self._unproven[guard]
-                    guard.prove()
-        for guard in list(self.waiting):
-            guard.wake_waiters()
+            for hold in list(self._unproven):
+                if all(map(self.checks.is_found, hold.paths)):
+                    del self._unproven[hold]
+                    hold.prove()
+        for hold in list(self.waiting):
+            hold.wake_waiters()
         self._set_alarm()
 
     def _warn_if_slow(self) -> None:
@@ -275,7 +275,7 @@ class Holds:
 
     def _set_alarm(self) -> None:
         """Move the one deadline of all bodies to the time that the proof allows."""
-        if not self._guards:
+        if not self._by_path:
             return
         cancel_at = self.cancel_at
         if cancel_at <= self.now():
@@ -296,8 +296,8 @@ class Holds:
 
     def _end_unless_proven(self) -> None:
         """Cancel the bodies of all holds whose time has come. The holds are checked until the bodies end."""
-        for guard in list(self._guards.values()):
-            guard.end_reason()
+        for hold in list(self._by_path.values()):
+            hold.end_reason()
 
 
 def _first_failure(replied: Replied) -> tuple[int | None, int]:

@@ -128,7 +128,7 @@ class Barrier:
                     if gate is None or closed_at not in (None, gate.czxid):
                         return
                     if gate.num_children:
-                        full_path = self._api.operations.full(self.path)
+                        full_path = self._api.full_path(self.path)
                         raise NotEmptyError(full_path, detail="a barrier must not have children")
                     closed_at = gate.czxid
                     retries.reset()

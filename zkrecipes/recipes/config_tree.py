@@ -69,7 +69,7 @@ class ConfigTree:
         self.path: str = check_path(path)
         self._client = client
         self._api: RecipeApi = recipe_api(client)
-        self._operations = self._api.operations.for_listed()
+        self._operations = self._api.operations_for_listed
 
     async def snapshot(self, *, tries: int = 10) -> dict[str, bytes]:
         """Return the data of each znode, by path relative to the tree's path, which is `""`.

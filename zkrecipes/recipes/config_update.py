@@ -37,7 +37,7 @@ async def update_config(
     """Write the value that `change` makes from the current one; `ConfigWatch.update` has the details."""
     api = recipe_api(source.client)
     locks = _locks.setdefault(api.root, WeakValueDictionary())
-    async with locks.setdefault(api.operations.full(source.path), anyio.Lock()):
+    async with locks.setdefault(api.full_path(source.path), anyio.Lock()):
         return await _update(source, change, encode)
 
 

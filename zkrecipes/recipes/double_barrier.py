@@ -111,12 +111,12 @@ class DoubleBarrier(EnteredDirectly[Hold]):
         super().__init__()
         check_client(client)
         self.path: str = check_path(path)
-        operations = recipe_api(client).operations
-        self.parties: int = _check_parties(parties, operations.full(path))
+        api = recipe_api(client)
+        self.parties: int = _check_parties(parties, api.full_path(path))
         self.identifier: str = check_identifier(identifier)
         data = self.identifier.encode()
         # raises for invalid arguments
-        operations.create(join(path, str(uuid4())), data, ephemeral=True, acl=acl)
+        api.operations.create(join(path, str(uuid4())), data, ephemeral=True, acl=acl)
         self._directory = BarrierDirectory(client, path, parties, data, acl)
 
     def _new_use(self) -> _BarrierUse:

@@ -114,9 +114,10 @@ class BarrierDirectory(NamedTuple):
         """
         api = recipe_api(self.client)
         operations = api.operations
+        submit_watched = api.submit if changed is None else changed.submit
         if is_synced:
             api.submit(operations.sync(self.path))
-        ready = api.submit(operations.exists(self.ready, watch=changed is not None), watcher=changed)
+        ready = submit_watched(operations.exists(self.ready, watch=changed is not None))
         node = api.submit(operations.get(self.path))
         children = api.submit(operations.get_children(self.path))
         found = await ready.wait()

@@ -168,7 +168,7 @@ class BarrierMember:
         """
         directory, api = self._directory, self._api
         async with api.changed_paths(and_reconnects=True) as changed:
-            own = api.submit(api.operations.exists(self.path, watch=True), watcher=changed)
+            own = changed.submit(api.operations.exists(self.path, watch=True))
             view = await directory.look(changed)
             if not isinstance(create.error, ConnectionLossError):
                 await create.wait()  # otherwise `own` shows whether the znode was created
@@ -293,7 +293,7 @@ class BarrierMember:
         """Wait until the next of these members in the ring is out, or `ready` has changed."""
         watched = self._directory.path_of(next_in_ring(self._name or str(uuid4()), members))
         exists = self._api.operations.exists(watched, watch=True)
-        if await self._api.submit(exists, watcher=changed).wait() is not None:
+        if await changed.submit(exists).wait() is not None:
             await changed.wait()
 
     async def _delete_znode(self) -> None:

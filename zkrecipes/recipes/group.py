@@ -141,7 +141,7 @@ class Group:
                 return
             roster.put(node, TreeNode(b"" if data is None else data, stat))
 
-        operations = api.operations.for_listed()
+        operations = api.operations_for_listed
         await ask_each(nodes, lambda node: api.submit(operations.get(join(self.path, node))), take)
         return dict(MemberData(roster.snapshot()))
 

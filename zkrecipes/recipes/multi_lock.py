@@ -116,7 +116,7 @@ class MultiHold:
 def _view(client: Client) -> tuple[object, str]:
     """Return a key that is equal for two views of one client that see the same paths."""
     api = recipe_api(client)
-    return api.root, api.operations.full("/")
+    return api.root, api.full_path("/")
 
 
 def _loss(path: str) -> LockLostError:

@@ -171,4 +171,4 @@ class Mutex(EnteredDirectly[Hold]):
 def queue_key(mutex: Mutex) -> tuple[object, str]:
     """Return a key that is equal for two mutexes of one client, or of its views, on one path."""
     api = recipe_api(mutex._queue.client)  # noqa: SLF001 - of this module's class
-    return api.root, api.operations.full(mutex.path)
+    return api.root, api.full_path(mutex.path)

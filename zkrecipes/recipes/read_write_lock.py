@@ -120,7 +120,7 @@ class ReadWriteLock(EnteredByCalls):
         Cancellation: it is still a write lock, or already a read lock; leaving the block releases either.
         """
         api = recipe_api(self._readers.client)
-        entry = task_stack(api).innermost(api.operations.full(self.path), CallingTask())
+        entry = task_stack(api).innermost(api.full_path(self.path), CallingTask())
         use = None if entry is None else entry.use
         if (
             not isinstance(use, LockUse)

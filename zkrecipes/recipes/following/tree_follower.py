@@ -66,7 +66,7 @@ class TreeFollower:
     def __init__(self, client: Client, root: str, *, is_group: bool = False) -> None:
         self.views: LatestValue[View] = LatestValue()
         self._api: RecipeApi = recipe_api(client)
-        self._operations = self._api.operations.for_listed()
+        self._operations = self._api.operations_for_listed
         self._root = root
         self._is_group = is_group
         self._nodes: SnapshotDict[TreeNode] = SnapshotDict()
@@ -124,9 +124,9 @@ class TreeFollower:
         operations, full = self._operations, self._absolute(path)
         node = children = None
         if path != ROOT or not self._is_group:
-            node = self._api.submit(operations.get(full, watch=True), watcher=changed)
+            node = changed.submit(operations.get(full, watch=True))
         if path == ROOT or not self._is_group:
-            children = self._api.submit(operations.get_children_with_stat(full, watch=True), watcher=changed)
+            children = changed.submit(operations.get_children_with_stat(full, watch=True))
         return _Reads(node, children)
 
     async def _take(self, path: str, reads: _Reads, changed: ChangedPaths) -> list[str]:
@@ -160,7 +160,7 @@ class TreeFollower:
     async def _has_appeared(self, changed: ChangedPaths) -> bool:
         """Whether the root, which was missing, exists now; if not, a watch reports its creation."""
         exists = self._api.operations.exists(self._root, watch=True)
-        return await self._api.submit(exists, watcher=changed).wait() is not None
+        return await changed.submit(exists).wait() is not None
 
     def _take_node(self, path: str, node: Node) -> None:
         if self._is_known(path):

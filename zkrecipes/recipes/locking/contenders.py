@@ -133,9 +133,9 @@ def check_contender(
         ValueError: the data is too large; or the ACL does not give READ, so that the checks that prove a hold
             would be refused.
     """
-    operations = recipe_api(client).operations
-    operations.create(path, data, acl=acl)
-    entries = operations.default_acl if acl is None else acl
+    api = recipe_api(client)
+    api.operations.create(path, data, acl=acl)
+    entries = api.default_acl if acl is None else acl
     if not any(entry.perms & Perms.READ for entry in entries):
         raise ValueError(f"the ACL of a lock must give its owner READ, got {entries!r}")
     return acl

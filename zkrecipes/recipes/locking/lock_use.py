@@ -114,7 +114,8 @@ class LockUse(GuardedUse[Hold]):
                 f"leave the block of read() first, or enter write() instead of read()"
             )
         await anyio.lowlevel.checkpoint()
-        self.block, self.hold = use.block, use.hold
+        self.block: HoldBlock = use.block
+        self.hold = use.hold
         self.hold.check()
         self._outer = use
         self._entry = StackEntry(outer.path, self.task, self)
@@ -142,7 +143,7 @@ class LockUse(GuardedUse[Hold]):
 
         def on_switched() -> None:
             path = self._node.path
-            self.block.guard.move_to(recipe_api(queue.client).operations.full(path))
+            self.block.guard.move_to(recipe_api(queue.client).full_path(path))
             self.queue, self.hold.path, self.block.path = queue, path, path
 
         if not await self._node.switch_to(queue, on_switched):

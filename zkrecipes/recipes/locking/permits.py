@@ -146,10 +146,11 @@ class PermitPool(NamedTuple):
         """
         api = recipe_api(self.client)
         operations, watch = api.operations, changed is not None
-        names = api.submit(operations.get_children(self.directory, watch=watch), watcher=changed)
+        submit = api.submit if changed is None else changed.submit
+        names = submit(operations.get_children(self.directory, watch=watch))
         if not self.layout.has_limit:
             return PoolState(self._count(await names.wait()), None, None)
-        node = api.submit(operations.get(self.directory, watch=watch), watcher=changed)
+        node = submit(operations.get(self.directory, watch=watch))
         taken = self._count(await names.wait())
         data, stat = await node.wait()
         return PoolState(taken, parse_limit(data), stat.version)

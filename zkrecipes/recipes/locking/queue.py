@@ -161,7 +161,7 @@ class QueueNode:
         queue, api = self._queue, self._api
         async with api.read_when_changed(partial(share_list, api, queue.directory, queue.layout)) as listed:
             path = join(queue.directory, predecessor)
-            watch = api.submit(api.operations.get(path, watch=True), watcher=listed)
+            watch = listed.submit(api.operations.get(path, watch=True))
             # The first contender may have left already; then this list arrives with the answer that reports
             # it.
             listing = self._submit_list() if path == self.first and self._is_queue_short else None
@@ -320,7 +320,7 @@ class QueueNode:
 
     def _is_readable_by_anyone(self) -> bool:
         """Whether every client may read the znode. With another ACL the hold needs a first check."""
-        acl = self._api.operations.default_acl if self._queue.acl is None else self._queue.acl
+        acl = self._api.default_acl if self._queue.acl is None else self._queue.acl
         return any(entry.id == ANYONE_ID and int(entry.perms) & _READ for entry in acl)
 
     def _is_contender(self, name: str) -> bool:

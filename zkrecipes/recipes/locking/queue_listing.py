@@ -64,7 +64,7 @@ def share_list(api: RecipeApi, directory: str, layout: LockLayout) -> SharedList
     It may be sent before other queued requests of the caller, so it need not show their effects.
     """
     listings = _shared.setdefault(api.root, WeakValueDictionary())
-    key = (api.operations.full(directory), layout.known_tags, layout.foreign)
+    key = (api.full_path(directory), layout.known_tags, layout.foreign)
     listing = listings.get(key)
     if listing is None or not listing.is_unsent:
         listing = listings[key] = SharedListing(api, list_in_order(api, directory, layout))

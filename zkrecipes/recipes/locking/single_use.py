@@ -159,7 +159,7 @@ class GuardedUse(SingleUse[H]):
         )
 
     async def _enter(self) -> H:
-        full_path = self._api.operations.full(self.path)
+        full_path = self._api.full_path(self.path)
         outer = self._stack.innermost(full_path, self.task)
         if outer is not None:
             return await self._enter_within(outer)

@@ -270,7 +270,7 @@ def _next_refused(api: RecipeApi, directory: str) -> _Refused | None:
     if not known:
         return None
     known[:] = [each for each in known if each.session is api.session]  # the others ended with their sessions
-    full = api.operations.full(directory)
+    full = api.full_path(directory)
     found = next((each for each in known if each.directory == full), None)
     if found is not None:
         known.remove(found)
@@ -326,14 +326,14 @@ class _Removal:
 
     def remaining(self) -> _Refused:
         """Return the remaining znodes."""
-        full = self._api.operations.full(self._directory)
+        full = self._api.full_path(self._directory)
         return _Refused(self._session, full, tuple(self._left), self._prefixes)
 
     def covers(self, api: RecipeApi, path: str) -> bool:
         """Whether the znode at `path`, as `api` sees it, is one of these."""
-        full, operations = api.operations.full(path), self._api.operations
+        full = api.full_path(path)
         return any(
-            full.startswith(operations.full(join(self._directory, prefix))) for prefix in self._all_prefixes
+            full.startswith(api.full_path(join(self._directory, prefix))) for prefix in self._all_prefixes
         )
 
     async def attempt(self) -> None:

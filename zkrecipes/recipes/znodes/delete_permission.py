@@ -45,18 +45,18 @@ _permitting: Final[WeakKeyDictionary[object, tuple[Session, set[str]]]] = WeakKe
 
 def is_permitted(api: RecipeApi, directory: str) -> bool:
     """Whether this session is known to have permission to delete children of `directory`."""
-    return api.operations.full(directory) in _known(api)
+    return api.full_path(directory) in _known(api)
 
 
 def created_by_us(api: RecipeApi, directory: str) -> None:
     """Remember a directory that this client has just created with its default ACL."""
-    if any(entry.id == ANYONE_ID and entry.perms & Perms.DELETE for entry in api.operations.default_acl):
+    if any(entry.id == ANYONE_ID and entry.perms & Perms.DELETE for entry in api.default_acl):
         _remember(api, directory)
 
 
 def forget_permission(api: RecipeApi, directory: str) -> None:
     """Forget a directory, so that it is probed before the next create. Call it when a delete was refused."""
-    _known(api).discard(api.operations.full(directory))
+    _known(api).discard(api.full_path(directory))
 
 
 def probing(api: RecipeApi, directory: str, create: Operation[T], acl: Sequence[ACL] | None) -> Operation[T]:
@@ -156,4 +156,4 @@ def _remember(api: RecipeApi, directory: str) -> None:
     known = _known(api)
     if len(known) >= _KNOWN_MAX:
         known.clear()
-    known.add(api.operations.full(directory))
+    known.add(api.full_path(directory))

@@ -51,7 +51,7 @@ async def remove_leftovers(api: RecipeApi, directory: str, is_of_recipe: Callabl
     if not session.resumed_zxid:
         return
     cleared = _cleared_in(api, session)
-    full = api.operations.full(directory)
+    full = api.full_path(directory)
     if full in cleared:
         return
     names = await _find(api, session, directory, is_of_recipe)

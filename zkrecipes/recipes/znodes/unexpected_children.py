@@ -99,7 +99,7 @@ def is_first_report(client: Client, directory: str, what: str) -> bool:
     """Whether the client has not reported this about a directory yet; remember it as reported."""
     api = recipe_api(client)
     reported = _reported.setdefault(api.root, set())
-    report = (api.operations.full(directory), what)
+    report = (api.full_path(directory), what)
     if report in reported:
         return False
     if len(reported) >= _REPORTED_MAX:
