@@ -134,7 +134,7 @@ class ZnodeWriter:
         acl: Sequence[ACL] | None,
         container: bool,
     ) -> None:
-        self.progress = WriteProgress()
+        self.progress: WriteProgress = WriteProgress()
         self._client = client
         self._api: RecipeApi = recipe_api(client)
         self._path = path
@@ -265,7 +265,7 @@ class ZnodeWriter:
             case Step.REPLACE:
                 await self._replace(stat)
             case Step.REFUSE:
-                raise NodeExistsError(self._api.operations.full(self._path), detail=self._describe(stat))
+                raise NodeExistsError(self._api.full_path(self._path), detail=self._describe(stat))
             case _:
                 await self._wait_for_name(stat, changed)
 
