@@ -186,7 +186,7 @@ class ClientSide:
         self.lose(reason)
 
     def next_event(self) -> ClientEvent | None:
-        """Remove the oldest event and return it; return None if there is none."""
+        """Remove the oldest event and return it; return None without one."""
         return self._events.popleft() if self._events else None
 
     def next_deadline(self) -> float:
