@@ -42,7 +42,7 @@ class Growth:
     description: the operations, and the meaning of the size.
             sizes: the sizes, each twice the previous one.
             subjects: by name, a function of a connect string and a size that does the workload in a fresh
-                process. It finds an empty chroot, and must be importable by its module and its name.
+                process. It starts in an empty chroot, and must be importable by its module and its name.
     """
 
     description: str

@@ -152,7 +152,7 @@ def _is_cancelled_or_done(outcome: Outcome) -> None:
 @by_name
 async def test_cancelling_at_every_point_leaves_nothing_behind(act: Act) -> None:
     """Case 61."""
-    assert await cancel_at_each_pass(act, _is_cancelled_or_done, stays=STAYS) > 2
+    assert await cancel_at_each_pass(act, _is_cancelled_or_done, may_remain=STAYS) > 2
 
 
 @asyncio_only
@@ -162,7 +162,7 @@ async def test_cancelling_natively_once_or_twice_leaves_nothing_behind(
     act: Act, again_after: int | None
 ) -> None:
     passes = await cancel_at_each_pass(
-        act, _is_cancelled_or_done, stays=STAYS, native=True, again_after=again_after
+        act, _is_cancelled_or_done, may_remain=STAYS, native=True, again_after=again_after
     )
     assert passes > 2
 
@@ -181,7 +181,7 @@ async def test_a_connection_that_breaks_at_every_request_leaves_nothing_behind(
             outcome.error, (zk.ConnectionLossError, zk.NodeExistsError)
         )
 
-    assert await inject_into_each_request(act, is_done_or_unknown, fault_kind, stays=STAYS) >= 1
+    assert await inject_into_each_request(act, is_done_or_unknown, fault_kind, may_remain=STAYS) >= 1
 
 
 @by_name
@@ -190,7 +190,7 @@ async def test_a_session_that_ends_at_every_request_leaves_nothing_behind(act: A
         told = (zk.ConnectionLossError, zk.SessionExpiredError, zk.NodeExistsError)
         assert outcome.error is None or isinstance(outcome.error, told), outcome
 
-    assert await inject_into_each_request(act, is_done_or_told, FaultKind.EXPIRE, stays=STAYS) >= 1
+    assert await inject_into_each_request(act, is_done_or_told, FaultKind.EXPIRE, may_remain=STAYS) >= 1
 
 
 @by_name
@@ -217,7 +217,7 @@ async def cancel_while(act: Act, trouble: Callable[[World], Any]) -> None:
         await anyio.sleep(8)
         assert there.znodes() == set()
         assert len(there.server.processor.watches) == 0
-        sent = [each.opcode for each in there.seen if each.session_id == client.session.id]
+        sent = [each.opcode for each in there.requests if each.session_id == client.session.id]
         assert sent == []  # what was not sent is not sent later
         assert await other.exists("/n") is None
         assert await client.exists("/n") is None

@@ -9,7 +9,7 @@ import anyio.lowlevel
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.fault_sweep import Traces, virtual_time, world
+from tests.recipes.fault_sweep import ClientLeftovers, virtual_time, world
 from zkrecipes.client.recipe_api import ChangedPaths, RecipeApi, recipe_api
 from zkrecipes.net.pending import PendingRequest
 
@@ -102,7 +102,7 @@ async def test_a_reconnect_is_nothing_and_the_end_of_the_session_is_all() -> Non
 async def test_leaving_removes_what_is_set_and_what_is_about_to_be() -> None:
     async with world() as there, there.connect("a") as client:
         api = recipe_api(client)
-        before = Traces.of(there, client)
+        before = ClientLeftovers.of(there, client)
         async with api.changed_paths() as changed:
             await watch(api, changed, "/a")
             held = there.server.faults.hold_replies()
@@ -112,4 +112,4 @@ async def test_leaving_removes_what_is_set_and_what_is_about_to_be() -> None:
             changed.submit(api.operations.exists("/c", watch=True))
         held.release()
         await anyio.sleep(1)
-        assert Traces.of(there, client) == before
+        assert ClientLeftovers.of(there, client) == before

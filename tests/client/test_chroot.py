@@ -146,10 +146,10 @@ async def test_an_explanation_asks_no_server() -> None:
     async with world() as there:
         async with zk.connect(f"{there.server.connect_string}/app", network=there.network) as client:
             for call in (client.get, client.create, client.get_children, client.delete):
-                before = len(there.seen)
+                before = len(there.requests)
                 with pytest.raises(zk.NoNodeError):
                     await call("/n")
-                assert len(there.seen) == before + 1
+                assert len(there.requests) == before + 1
 
 
 MakeOne = Callable[[zk.Client], Awaitable[str]]
@@ -211,7 +211,7 @@ async def test_without_a_chroot_a_missing_znode_costs_one_request() -> None:
     async with world() as there, there.connect("a") as client:
         with pytest.raises(zk.NoNodeError):
             await client.get("/n")
-        assert len(there.seen) == 1
+        assert len(there.requests) == 1
 
 
 async def test_a_transaction_that_fails_for_another_reason_explains_nothing() -> None:

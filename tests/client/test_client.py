@@ -14,7 +14,7 @@ import pytest
 
 import zkrecipes as zk
 from tests.net.peers import OPCODES_3_5, OldServer, accept_all, scripted
-from tests.recipes.fault_sweep import TIMEOUT, Doors, virtual_time, world
+from tests.recipes.fault_sweep import TIMEOUT, AliasNetwork, virtual_time, world
 from zkrecipes.client.recipe_api import recipe_api
 from zkrecipes.enums import OpCode, SessionState
 from zkrecipes.net.transport.network import Address
@@ -247,14 +247,14 @@ async def test_null_data_and_empty_data_are_not_the_same() -> None:
 
 async def test_a_four_letter_word_is_asked_of_the_server_that_the_client_is_attached_to() -> None:
     async with world() as there:
-        doors = Doors(there)
-        async with zk.connect("one", session_timeout=TIMEOUT, network=doors) as client:
+        aliases = AliasNetwork(there)
+        async with zk.connect("one", session_timeout=TIMEOUT, network=aliases) as client:
             client.update_hosts("two")
             assert await client.four_letter_word("ruok") == "imok"
-            assert [door for _, door in doors.opened] == ["one", "one"]
+            assert [host for _, host in aliases.opened] == ["one", "one"]
             there.server.drop_connections()
             assert "Mode: " in await client.four_letter_word("srvr"), "it waits for a server"
-            assert doors.opened[-1][1] == "two"
+            assert aliases.opened[-1][1] == "two"
             for wrong in ("ruokk", "RUOK", "r uk", "\u0261abc", b"ruok"):
                 with pytest.raises(ValueError, match=re.escape(f"not {wrong!r}")):
                     await client.four_letter_word(wrong)  # type: ignore[arg-type]

@@ -185,7 +185,7 @@ async def test_credentials_are_sent_before_anything_else_on_every_connection() -
         assert [entry.id for entry in acl] == [zk.digest_id("user", "pw"), zk.digest_id("b", "c")]
         there.server.drop_connections()
         assert (await client.get("/mine")).data == b""
-        opcodes = [each.opcode for each in there.seen]
+        opcodes = [each.opcode for each in there.requests]
         assert opcodes[:2] == opcodes[4:6] == [OpCode.AUTH] * 2
         assert opcodes.count(OpCode.AUTH) == 4
 

@@ -43,7 +43,7 @@ async def test_every_option_reaches_the_server_from_every_create() -> None:
     async with world(extended_types=True) as there, there.connect("a") as client:
         typed = zk.TypedClient(client, decode=bytes.decode, encode=str.encode)
         for number, options in enumerate(cases):
-            before = len(there.seen)
+            before = len(there.requests)
             created = [
                 await client.create(f"/n{number}-", **options),
                 (await client.create_with_stat(f"/m{number}-", **options))[0],
@@ -58,7 +58,7 @@ async def test_every_option_reaches_the_server_from_every_create() -> None:
             assert all(stat is not None for stat in stats)
             owners = {stat.ephemeral_owner for stat in stats if stat is not None}
             assert len(owners) == 1, "every call has created the same kind of znode"
-            assert len(there.seen) >= before + 5
+            assert len(there.requests) >= before + 5
 
 
 @pytest.mark.parametrize("option", ["ephemerl", "makepath", "value"])

@@ -62,10 +62,10 @@ async def test_a_tree_of_configuration_holds_them() -> None:
 
 async def test_our_own_calls_refuse_them_before_anything_is_sent() -> None:
     async with world() as there, there.connect("a") as client:
-        before = len(there.seen)
+        before = len(there.requests)
         for call in (client.get, client.delete, client.create, client.get_children):
             with pytest.raises(ValueError, match="ZooKeeper forbids this character"):
                 await call(f"/a/{ODD}")
         with pytest.raises(ValueError, match="ZooKeeper forbids this character"):
             await client.delete(f"/a/{ODD}", recursive=True)
-        assert len(there.seen) == before
+        assert len(there.requests) == before

@@ -466,9 +466,9 @@ async def test_use_from_another_loop_is_reported_and_nothing_is_sent(
             except BaseException as error:  # noqa: BLE001 - looked at below
                 raised.append(error)
 
-        before = len(there.seen)
+        before = len(there.requests)
         await anyio.to_thread.run_sync(run)
-        assert len(there.seen) == before
+        assert len(there.requests) == before
         (error,) = raised
         assert isinstance(error, RuntimeError)
         for part in ("belongs to the event loop in which it was opened", "from_thread", "open another"):

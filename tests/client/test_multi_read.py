@@ -22,7 +22,7 @@ async def test_several_reads_are_one_request_and_each_has_its_result_or_error() 
     async with world() as there, there.connect("a") as client:
         await client.create("/n", b"1")
         await client.create("/n/child")
-        before = len(there.seen)
+        before = len(there.requests)
         async with client.multi_read() as reads:
             node = reads.get("/n")
             missing = reads.get("/missing")
@@ -31,7 +31,7 @@ async def test_several_reads_are_one_request_and_each_has_its_result_or_error() 
             assert len(reads) == 4
             with pytest.raises(RuntimeError, match="after the block"):
                 node.result()
-        assert len(there.seen) == before + 1
+        assert len(there.requests) == before + 1
         assert node.result() == await client.get("/n")
         assert children.result() == ["child"]
         assert leaf.result() == []

@@ -47,17 +47,17 @@ async def test_a_call_is_answered_from_its_release_on_and_not_sent_before(name: 
     async with world(extended_types=True) as there:
         old = OldServer(there.network, Address("zk", 2181), opcodes, version)
         async with old.serving(), zk.connect("old", network=there.network) as client:
-            before = len(there.seen)
+            before = len(there.requests)
             if release >= first:
                 try:
                     await call(client)
                 except zk.ReconfigDisabledError:
                     assert name == "reconfig"
-                assert len({each.opcode for each in there.seen[before:]}) == 1
+                assert len({each.opcode for each in there.requests[before:]}) == 1
             else:
                 with pytest.raises(zk.UnimplementedError, match=f"{name} needs ZooKeeper {first}"):
                     await call(client)
-                assert len(there.seen) == before
+                assert len(there.requests) == before
             unknown = set(old.opcodes_seen) - opcodes
             assert unknown <= {OpCode.GET_ALL_CHILDREN_NUMBER, OpCode.WHO_AM_I}, "only questions"
             assert not unknown or OpCode.CREATE2 in opcodes, "not even those are for 3.4"

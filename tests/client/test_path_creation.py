@@ -107,9 +107,9 @@ async def test_a_parent_that_goes_meanwhile_is_made_again() -> None:
 async def test_a_znode_is_made_with_its_parents_in_as_few_requests_as_can_be() -> None:
     async with world() as there, there.connect("a") as client:
         assert await client.create("/a/b/n", b"1", make_parents=True) == "/a/b/n"
-        before = len(there.seen)
+        before = len(there.requests)
         assert await client.create("/a/b/m", b"1", make_parents=True) == "/a/b/m"
-        assert len(there.seen) == before + 1
+        assert len(there.requests) == before + 1
         assert (await client.get("/a")).data == b""
         with pytest.raises(zk.NodeExistsError):
             await client.create("/a/b/n", make_parents=True)

@@ -71,7 +71,7 @@ async def test_an_empty_pipeline_is_nothing_to_wait_for() -> None:
     async with world() as there, there.connect("a") as client:
         async with client.pipeline():
             pass
-        assert there.seen == []
+        assert there.requests == []
 
 
 async def test_a_task_outside_may_wait_for_a_result_as_well() -> None:
@@ -147,4 +147,4 @@ async def test_what_cannot_travel_alone_is_refused() -> None:
                 await pipe.submit(ops.check("/"))
             with pytest.raises(ValueError, match="a watch must have an owner"):
                 await pipe.submit(ops.exists("/", watch=True))
-        assert there.seen == []
+        assert there.requests == []

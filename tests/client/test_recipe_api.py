@@ -110,10 +110,10 @@ async def test_what_follows_a_change_goes_ahead_of_what_its_maker_does_next() ->
                     await client.delete("/queue/first")
                     await client.create("/queue/last")
 
-                del there.seen[:]
+                del there.requests[:]
                 tasks.start_soon(leave_and_come_back)
                 assert await triggered.wait() == []
-        kinds = [type(seen.request).__name__ for seen in there.seen]
+        kinds = [type(seen.request).__name__ for seen in there.requests]
         assert kinds == ["DeleteRequest", "GetChildrenRequest", "CreateRequest"]
         assert not there.server.processor.watches
 

@@ -44,7 +44,7 @@ async def test_requests_reach_the_server_in_the_order_of_the_calls() -> None:
             reads = [pipe.get("/n") for _ in range(3)]
         assert [reply.result().version for reply in sets] == list(range(1, 201))
         assert {reply.result().data for reply in reads} == {b"199"}
-        sent = [each.request.data for each in there.seen if each.opcode == OpCode.SET_DATA]
+        sent = [each.request.data for each in there.requests if each.opcode == OpCode.SET_DATA]
         assert sent == [str(number).encode() for number in range(200)]
 
 
@@ -356,11 +356,11 @@ async def test_a_wrong_argument_in_a_block_is_refused_at_once_and_nothing_is_sen
                 async with client.transaction() as tx:
                     tx.create("/fine")
                     getattr(tx, wrong)(*(("a", b"") if wrong in ("create", "set") else ("a",)))
-        assert there.seen == []
+        assert there.requests == []
         with pytest.raises(ValueError, match="'a' must start with a slash"):
             async with client.pipeline() as pipe:
                 pipe.get("a")
-        assert there.seen == []
+        assert there.requests == []
 
 
 async def test_a_wrong_argument_is_refused_without_a_connection() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 import zkrecipes as zk
 from tests.net.peers import accept_all, scripted
-from tests.recipes.fault_sweep import TIMEOUT, Doors, World, block_the_loop, virtual_time, world
+from tests.recipes.fault_sweep import TIMEOUT, AliasNetwork, World, block_the_loop, virtual_time, world
 from zkrecipes.codec.messages import ConnectReply, ConnectRequest, Empty, ErrorReply
 from zkrecipes.codec.multi import MultiReply
 from zkrecipes.enums import OpCode, SessionState
@@ -191,30 +191,30 @@ async def test_a_session_outlives_its_connection() -> None:
 
 async def test_the_next_host_is_tried_at_once() -> None:
     async with world() as there:
-        doors = Doors(there)
-        async with zk.connect("one,two,three", session_timeout=TIMEOUT, network=doors) as client:
+        aliases = AliasNetwork(there)
+        async with zk.connect("one,two,three", session_timeout=TIMEOUT, network=aliases) as client:
             await anyio.sleep(5)
             start = anyio.current_time()
-            there.network.refuse(source=doors.opened[-1][1])
+            there.network.refuse(source=aliases.opened[-1][1])
             there.network.reset()
             await client.exists("/")
             assert anyio.current_time() == start
-            first, second = (door for _, door in doors.opened)
+            first, second = (host for _, host in aliases.opened)
             assert first != second
 
 
 async def test_other_hosts_can_be_named_while_the_client_runs() -> None:
     async with world() as there:
-        doors = Doors(there)
-        async with zk.connect("one", session_timeout=TIMEOUT, network=doors) as client:
+        aliases = AliasNetwork(there)
+        async with zk.connect("one", session_timeout=TIMEOUT, network=aliases) as client:
             session_id = client.session.id
             await client.exists("/")
             client.update_hosts("two:2181")
             await client.exists("/")
-            assert [door for _, door in doors.opened] == ["one"]  # the current connection stays
+            assert [host for _, host in aliases.opened] == ["one"]  # the current connection stays
             there.network.reset()
             await client.exists("/")
-            assert [door for _, door in doors.opened] == ["one", "two"]
+            assert [host for _, host in aliases.opened] == ["one", "two"]
             assert client.session.id == session_id
             with pytest.raises(ValueError, match="without a chroot"):
                 client.update_hosts("three/app")
@@ -224,8 +224,8 @@ async def test_other_hosts_can_be_named_while_the_client_runs() -> None:
 
 async def test_other_hosts_can_be_named_while_no_server_answers() -> None:
     async with world() as there:
-        doors = Doors(there)
-        async with zk.connect("one", session_timeout=TIMEOUT, network=doors) as client:
+        aliases = AliasNetwork(there)
+        async with zk.connect("one", session_timeout=TIMEOUT, network=aliases) as client:
             session = client.session
             there.network.refuse(source="one")
             there.network.reset()
@@ -399,7 +399,7 @@ async def test_a_given_up_session_is_never_used_again() -> None:
         there.server.resume()
         await _next_session(client, old.id)
         await client.exists("/")
-        opcodes = [each.opcode for each in there.seen if each.session_id == old.id]
+        opcodes = [each.opcode for each in there.requests if each.session_id == old.id]
         assert opcodes == [OpCode.CLOSE_SESSION]
         assert old.state is SessionState.EXPIRED
 

@@ -10,7 +10,7 @@ import pytest
 
 import zkrecipes as zk
 from tests.net.peers import OPCODES_3_5, OldServer
-from tests.recipes.fault_sweep import Traces, virtual_time, world
+from tests.recipes.fault_sweep import ClientLeftovers, virtual_time, world
 from zkrecipes.enums import OpCode
 from zkrecipes.net.transport.network import Address
 
@@ -80,7 +80,7 @@ async def test_an_empty_stream_has_no_replies(is_async: bool) -> None:
             assert [reply async for reply in replies] == []
             with pytest.raises(StopAsyncIteration):
                 await replies.__anext__()
-        assert there.seen == []
+        assert there.requests == []
 
 
 @kinds_of_source
@@ -112,7 +112,7 @@ async def test_what_cannot_travel_alone_is_refused(is_async: bool) -> None:
             async with client.stream(source(iter([wrong]), is_async)) as replies:  # type: ignore[list-item]  # the point
                 with pytest.raises(error, match=match):
                     await replies.__anext__()
-        assert there.seen == []
+        assert there.requests == []
 
 
 @pytest.mark.parametrize("window", [0, -1])
@@ -131,13 +131,13 @@ async def test_leaving_early_drops_what_was_not_sent_and_leaves_nothing(is_async
 
     async with world() as there, there.connect("a") as client:
         await client.exists("/")
-        before = Traces.of(there, client)
+        before = ClientLeftovers.of(there, client)
         async with client.stream(source(requests(), is_async), window=10) as replies:
             async for _ in replies:
                 break
         await anyio.sleep(1)
         assert len(there.znodes()) <= 11
-        assert Traces.of(there, client) == before
+        assert ClientLeftovers.of(there, client) == before
         with pytest.raises(RuntimeError, match="has ended"):
             await replies.__anext__()
 

@@ -84,7 +84,7 @@ async def test_a_block_that_fails_sends_nothing_and_raises_its_own_error() -> No
                 made = tx.create("/n")
                 raise error
         assert caught.value is error
-        assert there.seen == []
+        assert there.requests == []
         with pytest.raises(RuntimeError, match="not been answered"):
             made.result()
         with pytest.raises(RuntimeError, match="block has ended"):
@@ -95,7 +95,7 @@ async def test_an_operation_after_the_block_is_a_runtime_error() -> None:
     async with world() as there, there.connect("a") as client:
         async with client.transaction() as tx:
             pass
-        assert there.seen == []
+        assert there.requests == []
         for late in (tx.create, tx.delete, tx.check):
             with pytest.raises(RuntimeError, match="the transaction's block has ended"):
                 late("/n")

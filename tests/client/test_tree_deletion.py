@@ -10,7 +10,7 @@ import pytest
 import zkrecipes as zk
 from tests.recipes.fault_sweep import (
     Outcome,
-    Seen,
+    ReceivedRequest,
     World,
     cancel_at_each_pass,
     inject_into_each_request,
@@ -75,11 +75,11 @@ async def test_a_tree_goes_and_what_is_beside_it_stays() -> None:
 async def test_a_leaf_costs_one_request_and_wide_children_two_more_than_they_are() -> None:
     async with world() as there, there.connect("a") as client:
         await plant(client, ("/a", *(f"/a/{number}" for number in range(1000))))
-        before = len(there.seen)
+        before = len(there.requests)
         await client.delete("/a/0", recursive=True)
-        assert len(there.seen) == before + 1
+        assert len(there.requests) == before + 1
         await client.delete("/a", recursive=True)
-        assert len(there.seen) == before + 1 + 999 + 3
+        assert len(there.requests) == before + 1 + 999 + 3
         assert there.znodes() == set()
 
 
@@ -140,13 +140,13 @@ async def test_a_tree_that_is_not_there_is_an_error() -> None:
 async def test_the_root_is_refused_also_that_of_a_view() -> None:
     async with world() as there, there.connect("a") as client:
         await plant(client)
-        before = len(there.seen)
+        before = len(there.requests)
         for each in (client, client.chroot("/a")):
             with pytest.raises(ValueError, match="path must not be the root"):
                 await each.delete("/", recursive=True)
         with pytest.raises(ValueError, match="guards only one znode"):
             await client.delete("/a", version=0, recursive=True)
-        assert len(there.seen) == before
+        assert len(there.requests) == before
 
 
 async def test_a_view_deletes_below_its_root() -> None:
@@ -162,7 +162,7 @@ async def test_what_is_made_meanwhile_goes_too() -> None:
         await plant(client)
         made = 0
 
-        def make_more(seen: Seen) -> None:
+        def make_more(seen: ReceivedRequest) -> None:
             nonlocal made
             if seen.opcode == OpCode.DELETE and seen.request.path in ("/a", "/a/b", "/a/g") and made < 7:
                 made += 1
@@ -178,7 +178,7 @@ async def test_what_goes_meanwhile_is_no_error() -> None:
     async with world() as there, there.connect("a") as client:
         await plant(client)
 
-        def take_away(seen: Seen) -> None:
+        def take_away(seen: ReceivedRequest) -> None:
             if seen.opcode == OpCode.GET_CHILDREN and seen.request.path == "/a/b":
                 for path in ("/a/b/e", "/a/b/c/d", "/a/b/c", "/a/b"):
                     apply(there, DeleteRequest(path, -1))
@@ -195,7 +195,7 @@ async def test_others_who_make_children_for_ever_win() -> None:
         await plant(client, ("/app", "/app/a"))
         made = 0
 
-        def make_more(seen: Seen) -> None:
+        def make_more(seen: ReceivedRequest) -> None:
             nonlocal made
             if seen.opcode == OpCode.DELETE and seen.request.path == "/app/a":
                 made += 1
@@ -249,7 +249,9 @@ async def test_a_tree_goes_whichever_request_loses_its_connection(fault_kind: Fa
         assert outcome.error is None
 
     assert (
-        await inject_into_each_request(delete_planted, judge, fault_kind, stays=set(), other_clients=Planted)
+        await inject_into_each_request(
+            delete_planted, judge, fault_kind, may_remain=set(), other_clients=Planted
+        )
         >= 10
     )
 
@@ -258,4 +260,4 @@ async def test_a_deletion_that_is_cancelled_leaves_no_request_behind() -> None:
     def judge(outcome: Outcome) -> None:
         assert outcome.error is None or not isinstance(outcome.error, Exception)
 
-    await cancel_at_each_pass(delete_planted, judge, stays=set(TREE), other_clients=Planted)
+    await cancel_at_each_pass(delete_planted, judge, may_remain=set(TREE), other_clients=Planted)

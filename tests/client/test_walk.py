@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.fault_sweep import Seen, Traces, World, virtual_time, world
+from tests.recipes.fault_sweep import ClientLeftovers, ReceivedRequest, World, virtual_time, world
 from zkrecipes.enums import OpCode
 
 pytestmark = pytest.mark.anyio
@@ -90,13 +90,13 @@ async def test_a_walk_may_go_on_after_a_znode_that_may_not_be_read() -> None:
 async def test_a_walk_that_is_left_early_leaves_nothing_and_is_over() -> None:
     async with world() as there, there.connect("a") as client:
         await plant(client)
-        before = Traces.of(there, client)
+        before = ClientLeftovers.of(there, client)
         async with client.walk("/a") as znodes:
             assert (await znodes.__anext__()).path == "/a"
             await znodes.__anext__()
             assert there.count(OpCode.GET_CHILDREN2) > 2
         await anyio.sleep(1)
-        assert Traces.of(there, client) == before
+        assert ClientLeftovers.of(there, client) == before
         with pytest.raises(RuntimeError, match="has ended"):
             await znodes.__anext__()
 
@@ -143,7 +143,7 @@ async def test_a_znode_that_is_there_is_not_waited_for() -> None:
 
 async def test_a_znode_is_waited_for_over_lost_connections_and_sessions() -> None:
     async with world() as there, there.connect("a") as client, there.connect("b") as other:
-        before = Traces.of(there, client)
+        before = ClientLeftovers.of(there, client)
 
         async def make() -> None:
             await anyio.sleep(1)
@@ -158,14 +158,14 @@ async def test_a_znode_is_waited_for_over_lost_connections_and_sessions() -> Non
             stat = await client.wait_for_node("/n")
         assert stat == await other.exists("/n")
         await anyio.sleep(1)
-        assert Traces.of(there, client) == before
+        assert ClientLeftovers.of(there, client) == before
 
 
 async def test_a_wait_for_a_znode_that_goes_again_at_once_goes_on() -> None:
     async with world() as there, there.connect("a") as client, there.connect("b") as other:
         looked = 0
 
-        def look(seen: Seen) -> None:
+        def look(seen: ReceivedRequest) -> None:
             nonlocal looked
             looked += seen.opcode == OpCode.EXISTS
 

@@ -14,7 +14,15 @@ import pytest
 
 import zkrecipes as zk
 from tests.net.peers import OPCODES_3_5, OldServer
-from tests.recipes.fault_sweep import TIMEOUT, Doors, Seen, Traces, World, virtual_time, world
+from tests.recipes.fault_sweep import (
+    TIMEOUT,
+    AliasNetwork,
+    ClientLeftovers,
+    ReceivedRequest,
+    World,
+    virtual_time,
+    world,
+)
 from zkrecipes import EventType
 from zkrecipes.client.watching import WatchEvents
 from zkrecipes.enums import OpCode, SessionState
@@ -57,7 +65,7 @@ async def test_a_watch_that_is_left_while_it_is_set_again_does_not_stay_on_the_s
         await other.create("/n")
         with anyio.CancelScope() as block:
 
-            def leave(seen: Seen) -> None:
+            def leave(seen: ReceivedRequest) -> None:
                 if seen.opcode in (OpCode.SET_WATCHES, OpCode.SET_WATCHES2):
                     block.cancel()
 
@@ -130,16 +138,16 @@ async def test_a_server_that_is_new_to_the_client_is_asked_what_it_can_do_before
     None
 ):
     async with world() as there, there.connect("b") as other:
-        doors = Doors(there)
-        async with zk.connect("one,two", session_timeout=TIMEOUT, network=doors) as client:
+        aliases = AliasNetwork(there)
+        async with zk.connect("one,two", session_timeout=TIMEOUT, network=aliases) as client:
             async with client.watch("/n") as events:
-                (_, door), *_rest = doors.opened
-                there.network.refuse(source=door)
-                there.network.reset(source=door)
+                (_, host), *_rest = aliases.opened
+                there.network.refuse(source=host)
+                there.network.reset(source=host)
                 assert await _told(events, 1) == [(EventType.RESYNC, "/n")]
                 await other.create("/n")
                 assert await _told(events, 1) == [(EventType.CREATED, "/n")]
-                elsewhere = [each for _, each in doors.opened if each != door]
+                elsewhere = [each for _, each in aliases.opened if each != host]
                 assert len(elsewhere) == 1
 
 
@@ -278,8 +286,8 @@ async def test_hundreds_of_watches_that_are_left_together_are_removed_by_one_tas
         async with AsyncExitStack() as stack:
             for number in range(500):
                 await stack.enter_async_context(client.exists_and_watch(f"/{number}"))
-            before = Traces.of(there, client).tasks
-        assert Traces.of(there, client).tasks <= before + 1
+            before = ClientLeftovers.of(there, client).tasks
+        assert ClientLeftovers.of(there, client).tasks <= before + 1
         await anyio.sleep(1)
         assert _on_server(there) == set()
         assert there.count(OpCode.REMOVE_WATCHES) == 500
@@ -290,7 +298,7 @@ async def test_a_watch_that_is_gone_before_its_removal_is_as_good_as_removed(
 ) -> None:
     """Case 60."""
 
-    def lose_watches(seen: Seen) -> None:
+    def lose_watches(seen: ReceivedRequest) -> None:
         if seen.opcode == OpCode.REMOVE_WATCHES:
             for owner in there.server.processor.watches.owners():
                 there.server.processor.watches.drop(owner)

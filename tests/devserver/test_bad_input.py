@@ -91,7 +91,7 @@ async def test_a_thousand_bad_clients_beside_an_honest_one(
     async def misbehave(number: int) -> None:
         data, _ = kinds[number % len(kinds)]
         stream = await network.connect("zk", 2181)
-        # byte by byte at first, so that the server has to keep the pieces
+        # byte by byte at first, so that the server must keep the pieces
         for piece in (data[:1], data[1:7], data[7:]):
             if piece:
                 try:
@@ -213,8 +213,8 @@ def test_bad_input_on_a_real_port() -> None:
             with socket.create_connection((host, int(port)), timeout=10) as stream:
                 stream.sendall(data)
                 _read_to_the_end(stream.recv)
-        told = parse_mntr(trio.run(ask, host, int(port), "mntr"))
-        assert told["zk_num_alive_connections"] == "2"
+        metrics = parse_mntr(trio.run(ask, host, int(port), "mntr"))
+        assert metrics["zk_num_alive_connections"] == "2"
         silent.close()
         process.terminate()
         _, errors = process.communicate(timeout=10)
@@ -229,12 +229,12 @@ def test_bad_input_on_a_real_port() -> None:
 def test_more_connections_than_there_are_file_descriptors_for_are_one_line_and_no_harm() -> None:
     limited = ["/bin/sh", "-c", 'ulimit -n 60; exec "$@"', "sh", *ZKRECIPES, "serve", "--port", "0"]
 
-    async def crowd(host: str, port: int, told: Callable[[], str]) -> None:
+    async def crowd(host: str, port: int, read_line: Callable[[], str]) -> None:
         async with zk.connect(f"{host}:{port}") as honest:
             with ExitStack() as crowd:
                 for _ in range(100):  # the system completes them, whether or not they are ever accepted
                     crowd.enter_context(socket.create_connection((host, port)))
-                line = await trio.to_thread.run_sync(told)
+                line = await trio.to_thread.run_sync(read_line)
                 assert line == "zkrecipes: cannot accept connections: Too many open files (retrying)\n"
                 await honest.create("/a", b"")
             assert (await ask(host, port, "ruok")) == "imok"

@@ -27,7 +27,7 @@ async def test_a_connection_beyond_the_limit_is_refused_until_another_ends(autoj
         await first.stream.aclose()
         await trio.testing.wait_all_tasks_blocked()
         await RawClient.greet(server, network)
-        await second.stream.aclose()  # to leave room for the connection that asks
+        await second.stream.aclose()  # leaves room for the connection that reads the status
         await trio.testing.wait_all_tasks_blocked()
         figures = parse_mntr(await ask_word(server, network, "mntr"))
         assert figures["zk_connection_rejected"] == "1"

@@ -92,18 +92,18 @@ async def test_replies_events_and_reads_wait_for_the_disk_in_order(tmp_path: Pat
         watcher, _ = await RawClient.greet(server, network)
         await writer.ok(_create("/a"))
         await watcher.ok(ExistsRequest("/a", True))
-        told: list[str] = []
+        received: list[str] = []
 
         async def reply() -> None:
             await writer.ok(SetDataRequest("/a", b"new", 0))
-            told.append("reply")
+            received.append("reply")
 
         async def event_and_read() -> None:
             await watcher.send(ExistsRequest("/a", False))
             read = await watcher.receive()
             assert watcher.events == [(read.zxid, EventType.DATA_CHANGED, "/a")]
             assert read.record.stat.version == 1
-            told.append("event and read")
+            received.append("event and read")
 
         async with anyio.create_task_group() as tasks:
             with gate.shut():
@@ -111,8 +111,8 @@ async def test_replies_events_and_reads_wait_for_the_disk_in_order(tmp_path: Pat
                 await gate.wait_waiting()
                 tasks.start_soon(event_and_read)
                 await anyio.wait_all_tasks_blocked()
-                assert told == []
-        assert sorted(told) == ["event and read", "reply"]
+                assert received == []
+        assert sorted(received) == ["event and read", "reply"]
 
 
 @pytest.mark.anyio

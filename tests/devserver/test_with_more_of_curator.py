@@ -38,7 +38,7 @@ _LIMIT = 55
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The result of each recipe."""
     require_curator()
     source = Path(__file__).with_name("java") / "CuratorTour.java"
@@ -57,10 +57,10 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_of_curators_does_on_the_dev_server_what_it_promises(
-    recipe: str, told: dict[str, str]
+    recipe: str, results: dict[str, str]
 ) -> None:
-    assert told[recipe] == "ok"
+    assert results[recipe] == "ok"
 
 
-def test_all_of_them_were_tried(told: dict[str, str]) -> None:
-    assert sorted(told) == RECIPES
+def test_all_of_them_were_tried(results: dict[str, str]) -> None:
+    assert sorted(results) == RECIPES

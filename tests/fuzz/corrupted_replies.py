@@ -22,7 +22,7 @@ import zkrecipes as zk
 from tests.fuzz.cases import CaseError
 from tests.fuzz.hangs import interrupt_hangs
 from tests.fuzz.mutations import Frames, mutate
-from tests.recipes.fault_sweep import TIMEOUT, Traces, World, world
+from tests.recipes.fault_sweep import TIMEOUT, ClientLeftovers, World, world
 from zkrecipes.net.transport.network import Stream
 
 CORRUPTIONS_MAX = 20
@@ -107,7 +107,7 @@ async def _check_recovery(there: World, client: zk.Client, other: zk.Client) -> 
             await other.set("/truth", b"2")
             await anext(aiter(events))
     await anyio.sleep(TIMEOUT)
-    traces = Traces.of(there, client)
+    traces = ClientLeftovers.of(there, client)
     assert (traces.outstanding, traces.watches, traces.has_holds) == (0, 0, False), f"left behind: {traces}"
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import zkrecipes as zk
 from tests.recipes.far_network import far_network
-from tests.recipes.fault_sweep import TIMEOUT, Doors, Seen, World, virtual_time, world
+from tests.recipes.fault_sweep import TIMEOUT, AliasNetwork, ReceivedRequest, World, virtual_time, world
 from zkrecipes.codec.messages import CheckRequest, CreateReply, ErrorReply
 from zkrecipes.codec.multi import MultiReply, MultiRequest
 from zkrecipes.enums import OpCode
@@ -31,8 +31,8 @@ EIGHTH = TIMEOUT / 8
 SIXTEENTH = TIMEOUT / 16
 
 
-def _checks(there: World, since: float = 0.0) -> list[Seen]:
-    return [seen for seen in there.seen if isinstance(seen.request, MultiRequest) and seen.at >= since]
+def _checks(there: World, since: float = 0.0) -> list[ReceivedRequest]:
+    return [seen for seen in there.requests if isinstance(seen.request, MultiRequest) and seen.at >= since]
 
 
 # --- the heartbeat -------------------------------------------------------------------------------------
@@ -96,19 +96,19 @@ async def test_a_hold_lasts_while_it_is_proven() -> None:
 
 async def test_a_server_that_does_not_answer_a_check_is_left_for_another() -> None:
     async with world() as there:
-        doors = Doors(there)
-        async with zk.connect("zk1,zk2", session_timeout=TIMEOUT, network=doors) as client:
+        aliases = AliasNetwork(there)
+        async with zk.connect("zk1,zk2", session_timeout=TIMEOUT, network=aliases) as client:
             session = client.session
             async with zk.Mutex(client, "/lock") as hold:
                 await anyio.sleep(TIMEOUT)
                 (first,) = {
-                    door for _, door in doors.opened
+                    host for _, host in aliases.opened
                 }  # the question about the version is sent there as well
                 cut_at = anyio.current_time()
                 there.network.cut(source=first)
                 await anyio.sleep(TIMEOUT / 2)
-                (moved_at, door) = doors.opened[-1]
-                assert door != first
+                (moved_at, host) = aliases.opened[-1]
+                assert host != first
                 # the next check is due within a sixteenth, and may stay unanswered for an eighth
                 assert EIGHTH <= moved_at - cut_at <= SIXTEENTH + EIGHTH + 0.01
                 assert client.session is session
@@ -294,7 +294,7 @@ async def test_a_hold_of_another_task_ends_before_its_client_closes_the_session(
             async with zk.Mutex(rival, "/lock"):
                 order.append("in")
 
-        def hold_back(seen: Seen) -> None:
+        def hold_back(seen: ReceivedRequest) -> None:
             if seen.opcode == OpCode.CLOSE_SESSION:
                 order.append("closed")
 

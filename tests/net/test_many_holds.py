@@ -29,7 +29,7 @@ MANY = 120
 def _checks(there: World) -> list[list[str]]:
     """The paths of each check that the server has received."""
     named = []
-    for seen in there.seen:
+    for seen in there.requests:
         operations = seen.request.operations if isinstance(seen.request, MultiRequest) else ()
         paths = [each.path for each in operations if isinstance(each, CheckRequest) and each.path != "/"]
         if operations and len(paths) == len(operations):
@@ -64,7 +64,7 @@ async def test_one_more_hold_costs_the_same_beside_many(kind: str) -> None:
                 # once just after a write of the session, and once after a long time with checks only
                 for idle in (0.0, 2 * TIMEOUT + SIXTEENTH / 2):
                     await anyio.sleep(idle)
-                    del there.seen[:]
+                    del there.requests[:]
                     before = client.stats().bytes_sent
                     async with _lock(client, kind):
                         sent[count].append(client.stats().bytes_sent - before)
@@ -89,7 +89,7 @@ async def test_a_turn_after_a_long_wait_costs_no_check_of_other_holds(count: int
                 async with zk.Mutex(other, "/one-more"):
                     tasks.start_soon(wait_and_hold)
                     await anyio.sleep(2 * TIMEOUT + SIXTEENTH / 2)
-                    del there.seen[:]
+                    del there.requests[:]
 
 
 async def test_a_confirm_names_one_znode() -> None:
@@ -97,7 +97,7 @@ async def test_a_confirm_names_one_znode() -> None:
         async with AsyncExitStack() as stack:
             holds = await _hold(stack, client, MANY)
             await anyio.sleep(SIXTEENTH / 2)
-            del there.seen[:]
+            del there.requests[:]
             await holds[7].confirm()
             assert _checks(there) == [[holds[7].path]]
 
@@ -145,7 +145,7 @@ async def test_holds_beyond_one_part_are_checked_in_several_and_each_loss_is_fou
                 for number in range(count)
             ]
             await anyio.sleep(TIMEOUT)
-            del there.seen[:]
+            del there.requests[:]
             await anyio.sleep(SIXTEENTH)
             parts = _checks(there)
             assert [path for part in parts for path in part] == [hold.path for hold in holds]

@@ -244,8 +244,8 @@ def merged(
     transaction that its client had seen, and otherwise by its time.
 
     Args:
-        transactions: in the order of their zxids. Their time must not be too early: a server's log states
-            whole milliseconds and the time of the proposal, so add a millisecond.
+        transactions: the transactions, in the order of their zxids. Their time must not be too early: a
+            server's log states whole milliseconds and the time of the proposal, so add a millisecond.
         reported: the events that the programs recorded, in any order.
     """
     events: list[Event] = []

@@ -65,7 +65,7 @@ class Environment(Protocol):
         """Cut a client off."""
 
     def heal(self, source: str) -> None:
-        """Let it reach the servers again."""
+        """Let a client reach the servers again."""
 
     def expire(self, session_id: int) -> None:
         """End a session."""

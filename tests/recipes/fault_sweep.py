@@ -67,14 +67,14 @@ class _JumpingSelector(selectors.SelectSelector):
 
 
 def jumping_backend(name: str) -> tuple[str, dict[str, Any]]:
-    """An `anyio_backend` in virtual time: trio's `MockClock`, or `JumpingLoop`."""
+    """Return an `anyio_backend` in virtual time: trio's `MockClock`, or `JumpingLoop`."""
     if name == "trio":
         return name, {"clock": trio.testing.MockClock(autojump_threshold=0)}
     return name, {"loop_factory": JumpingLoop}
 
 
 def virtual_time() -> Any:
-    """A fixture for a test module, whose tests then run on both loops: `anyio_backend = virtual_time()`."""
+    """Return a fixture that runs a module's tests on both loops: `anyio_backend = virtual_time()`."""
 
     @pytest.fixture(params=["trio", "asyncio"])
     def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
@@ -84,7 +84,7 @@ def virtual_time() -> Any:
 
 
 asyncio_only = pytest.mark.parametrize("anyio_backend", [jumping_backend("asyncio")], ids=["asyncio"])
-"""Marks a test of what only asyncio has."""
+"""Marks a test of behaviour that only asyncio has."""
 
 
 real_time = pytest.mark.parametrize("anyio_backend", ["trio", "asyncio"])
@@ -110,7 +110,7 @@ def _is_trio() -> bool:
 # --- a world -------------------------------------------------------------------------------------------
 
 
-class Seen(NamedTuple):
+class ReceivedRequest(NamedTuple):
     """A request that the server has received."""
 
     at: float
@@ -124,15 +124,15 @@ class World:
     """A dev server in memory, and the network to it.
 
     Attributes:
-        seen: every request except pings and the client's questions about the server's version, oldest first.
+        requests: every request, oldest first, except pings and the client's questions about the version.
         before_request: called with each request just before it is applied; a `ServerError` that it raises is
             the answer, and nothing is applied.
     """
 
     server: zk.DevServer
     network: MemoryNetwork
-    seen: list[Seen] = field(default_factory=list)
-    before_request: Callable[[Seen], None] = lambda _: None
+    requests: list[ReceivedRequest] = field(default_factory=list)
+    before_request: Callable[[ReceivedRequest], None] = lambda _: None
 
     def record(self) -> None:
         """Record the requests that the server receives from now on."""
@@ -142,8 +142,8 @@ class World:
         def recorded(client: Any, opcode: int, request: Any, time: Any) -> Any:
             if opcode != OpCode.PING and request not in QUESTIONS:
                 session_id = 0 if client.session is None else client.session.id
-                seen = Seen(anyio.current_time(), session_id, opcode, request)
-                self.seen.append(seen)
+                seen = ReceivedRequest(anyio.current_time(), session_id, opcode, request)
+                self.requests.append(seen)
                 try:
                     self.before_request(seen)
                 except zk.ServerError as error:
@@ -154,16 +154,16 @@ class World:
 
     def count(self, *opcodes: OpCode, session_id: int | None = None) -> int:
         """Count the received requests with one of these opcodes."""
-        return sum(seen.opcode in opcodes and session_id in (None, seen.session_id) for seen in self.seen)
+        return sum(seen.opcode in opcodes and session_id in (None, seen.session_id) for seen in self.requests)
 
     def connect(self, name: str, **options: Any) -> Any:
-        """`zk.connect` from a host with that name, by which the network can cut it off."""
+        """Return `zk.connect` from a host with that name; the network can cut the host off by its name."""
         options.setdefault("session_timeout", TIMEOUT)
         options.setdefault("network", self.network.view(name))
         return zk.connect(self.server.connect_string, **options)
 
     def znodes(self) -> set[str]:
-        """Every path on the server, except those that each server has."""
+        """Return every path on the server, except those that each server has."""
         return set(self._below("/"))
 
     def _below(self, path: str) -> Iterator[str]:
@@ -189,10 +189,10 @@ async def world(**options: Any) -> AsyncIterator[World]:
             yield there
 
 
-class Doors:
+class AliasNetwork:
     """A network with several hosts that all lead to the same server.
 
-    So a client can leave one "server" for another, and `network.cut(source="zk1")` closes one door.
+    So a client can change the "server", and `network.cut(source="zk1")` cuts off one host name.
 
     Args:
         there: the world with the server.
@@ -219,7 +219,7 @@ class Doors:
 
 
 @dataclass
-class Traces:
+class ClientLeftovers:
     """The things besides znodes that a client may leave behind."""
 
     tasks: int
@@ -229,7 +229,7 @@ class Traces:
     has_holds: bool
 
     @classmethod
-    def of(cls, there: World, client: zk.Client) -> Traces:
+    def of(cls, there: World, client: zk.Client) -> ClientLeftovers:
         engine = client._engine  # noqa: SLF001 - what waits inside a client has no public name
         return cls(
             tasks=_tasks_alive(),
@@ -241,7 +241,7 @@ class Traces:
 
 
 def _tasks_alive() -> int:
-    """All tasks except the one that starts with a client's first hold, checks its holds, and stays."""
+    """Count all tasks except the one that starts with a client's first hold, checks its holds, and stays."""
     names = _trio_tasks() if _is_trio() else (task.get_name() for task in asyncio.all_tasks())
     return sum(not name.endswith("Holds._watch_alarm") for name in names)
 
@@ -259,11 +259,11 @@ def _trio_tasks() -> Iterator[str]:
 
 
 class Refusal(NamedTuple):
-    """An answer with an error code, instead of the right one."""
+    """An error code that the server sends instead of the right answer."""
 
     code: int
     is_applied: bool
-    """Whether the request was applied all the same."""
+    """Whether the server nevertheless applies the request."""
 
 
 _NOT_REFUSED = frozenset(
@@ -272,11 +272,13 @@ _NOT_REFUSED = frozenset(
 
 
 @contextmanager
-def refusing(there: World, session_id: int, choose: Callable[[Seen], Refusal | None]) -> Iterator[None]:
+def refusing(
+    there: World, session_id: int, choose: Callable[[ReceivedRequest], Refusal | None]
+) -> Iterator[None]:
     """Let the server answer requests of one session with an error.
 
     Args:
-        there: with the server.
+        there: the world with the server.
         session_id: the session that sends the requests.
         choose: called with each request; it returns None for the right answer.
     """
@@ -286,7 +288,7 @@ def refusing(there: World, session_id: int, choose: Callable[[Seen], Refusal | N
     def refuse(client: Any, opcode: int, request: Any, time: Any) -> Any:
         refusal: Refusal | None = None
         if opcode not in _NOT_REFUSED and client.session is not None and client.session.id == session_id:
-            refusal = choose(Seen(anyio.current_time(), session_id, opcode, request))
+            refusal = choose(ReceivedRequest(anyio.current_time(), session_id, opcode, request))
         if refusal is None:
             return process(client, opcode, request, time)
         processor.sessions.touch(client.session, time.now)  # as a real server does for any request
@@ -303,18 +305,18 @@ def refusing(there: World, session_id: int, choose: Callable[[Seen], Refusal | N
 
 
 async def refuse_nth_request(
-    act: Act, nth: int, refusal: Refusal, *, stays: set[str], **options: Any
-) -> tuple[Outcome, Seen | None, set[str]]:
+    act: Act, nth: int, refusal: Refusal, *, may_remain: set[str], **options: Any
+) -> tuple[Outcome, ReceivedRequest | None, set[str]]:
     """Let the server answer one request of an act with an error.
 
     Returns:
-        The outcome of the act, the refused request (None: the act has sent fewer), and the znodes that were
-        left while the client lived.
+        The outcome of the act, the refused request (None if the act sent fewer requests), and the znodes that
+        were left while the client lived.
     """
-    refused: list[Seen] = []
+    refused: list[ReceivedRequest] = []
     number = 0
 
-    def choose(seen: Seen) -> Refusal | None:
+    def choose(seen: ReceivedRequest) -> Refusal | None:
         nonlocal number
         number += 1
         if number != nth:
@@ -331,7 +333,7 @@ async def refuse_nth_request(
             except Exception as error:  # noqa: BLE001 - it is judged
                 outcome.error = error
         await anyio.sleep(TIMEOUT / 2)
-        left = there.znodes() - stays
+        left = there.znodes() - may_remain
     return outcome, refused[0] if refused else None, left
 
 
@@ -362,9 +364,9 @@ class Outcome:
 
 Act = Callable[[World, zk.Client], Awaitable[Any]]
 Native = Literal["cancel", "timeout", "wait_for"]
-"""The ways of asyncio to cancel: `Task.cancel` (also for Ctrl-C), `asyncio.timeout`, `asyncio.wait_for`."""
+"""Asyncio's ways to cancel: `Task.cancel` (also for Ctrl-C), `asyncio.timeout`, `asyncio.wait_for`."""
 Judge = Callable[[Outcome], None]
-Surroundings = Callable[[World], Any]
+OtherClients = Callable[[World], Any]
 """A context manager around an act, in which other clients do something."""
 
 _RUNS_MAX = 200
@@ -381,8 +383,8 @@ async def inject_into_each_request(
     judge: Judge,
     fault_kind: FaultKind,
     *,
-    stays: set[str],
-    other_clients: Surroundings = no_other_clients,
+    may_remain: set[str],
+    other_clients: OtherClients = no_other_clients,
     **options: Any,
 ) -> int:
     """Inject a fault into each request of an act, each in a separate world.
@@ -391,7 +393,7 @@ async def inject_into_each_request(
         act: the code under test.
         judge: asserts that the outcome is right.
         fault_kind: the kind of fault.
-        stays: the znodes that may be there afterwards.
+        may_remain: the znodes that may remain afterwards.
         other_clients: a context manager around the act, in which other clients do something.
         options: the options of the client.
 
@@ -399,7 +401,7 @@ async def inject_into_each_request(
         The number of requests that a fault hit.
     """
     for nth in range(1, _RUNS_MAX):
-        async with _stage(stays, other_clients, options) as (there, client):
+        async with _fresh_world(may_remain, other_clients, options) as (there, client):
             fault = there.server.faults.inject(nth, fault_kind, session_id=client.session.id)
             outcome = Outcome(fault_kind, nth)
             try:
@@ -408,18 +410,18 @@ async def inject_into_each_request(
                 outcome.error = error
             is_hit = fault.is_spent
             fault.remove()
-            _ask(judge, outcome)
+            _judge_outcome(judge, outcome)
         if not is_hit:
             return nth - 1
-    raise AssertionError("the act sends requests without end")
+    raise AssertionError("the act never stops sending requests")
 
 
 async def cancel_at_each_pass(
     act: Act,
     judge: Judge,
     *,
-    stays: set[str],
-    other_clients: Surroundings = no_other_clients,
+    may_remain: set[str],
+    other_clients: OtherClients = no_other_clients,
     native: bool | Native = False,
     again_after: int | None = None,
     every: int = 1,
@@ -430,7 +432,7 @@ async def cancel_at_each_pass(
     Args:
         act: the code to cancel. It must not wait for time to pass, because the clock stands still.
         judge: asserts that the outcome is right; `error` is the cancellation if the act raised it.
-        stays: the znodes that may be there afterwards.
+        may_remain: the znodes that may remain afterwards.
         other_clients: a context manager around the act, in which other clients do something.
         native: cancel in one of asyncio's own ways, and not by a scope.
         again_after: cancel natively once more, this many passes later.
@@ -441,16 +443,16 @@ async def cancel_at_each_pass(
         The number of passes after which the act ended without a cancellation.
     """
     for nth in range(1, _RUNS_MAX, every):
-        async with _stage(stays, other_clients, options) as (there, client):
+        async with _fresh_world(may_remain, other_clients, options) as (there, client):
             outcome = Outcome(None, nth)
             run: Any = _cancelled_by_scope
             if native:
                 run = partial(_cancelled_natively, "cancel" if native is True else native)
             is_over = await run(partial(act, there, client), outcome, again_after)
-            _ask(judge, outcome)
+            _judge_outcome(judge, outcome)
         if is_over:
             return nth
-    raise AssertionError("the act goes on without end")
+    raise AssertionError("the act never ends")
 
 
 async def _cancelled_by_scope(act: Callable[[], Awaitable[Any]], outcome: Outcome, _: int | None) -> bool:
@@ -514,21 +516,21 @@ async def _cancelled_natively(
 
 
 @asynccontextmanager
-async def _stage(
-    stays: set[str], other_clients: Surroundings, options: dict[str, Any]
+async def _fresh_world(
+    may_remain: set[str], other_clients: OtherClients, options: dict[str, Any]
 ) -> AsyncIterator[tuple[World, zk.Client]]:
     """A fresh world with a client. The act must leave the world as it was."""
     async with world() as there, there.connect("faulty", **options) as client:
-        before = Traces.of(there, client)
+        before = ClientLeftovers.of(there, client)
         async with other_clients(there):
             yield there, client
         # Time for background work, but less than a session lives, so that znodes left behind are still there.
         await anyio.sleep(TIMEOUT / 2)
-        assert there.znodes() <= stays, f"left behind: {there.znodes() - stays}"
-        assert Traces.of(there, client) == before
+        assert there.znodes() <= may_remain, f"left behind: {there.znodes() - may_remain}"
+        assert ClientLeftovers.of(there, client) == before
 
 
-def _ask(judge: Judge, outcome: Outcome) -> None:
+def _judge_outcome(judge: Judge, outcome: Outcome) -> None:
     try:
         judge(outcome)
     except AssertionError as error:

@@ -86,13 +86,13 @@ def histories(wishes: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Step]]:
     return st.lists(step, min_size=5, max_size=25)
 
 
-async def play(steps: Sequence[Step], make: Callable[[World], Recipe], stays: set[str]) -> list[Worker]:
+async def play(steps: Sequence[Step], make: Callable[[World], Recipe], may_remain: set[str]) -> list[Worker]:
     """Run a history. In the end all faults are healed, every worker has ended, and no znode is left behind.
 
     Args:
         steps: the history.
         make: the recipe, in its world.
-        stays: the znodes that may stay.
+        may_remain: the znodes that may stay.
     """
     async with world() as there, AsyncExitStack() as stack:
         names = [f"client-{number}" for number in range(CLIENTS)]
@@ -104,7 +104,7 @@ async def play(steps: Sequence[Step], make: Callable[[World], Recipe], stays: se
                 await anyio.sleep(_PAUSE)
             await history.end_well()
         await anyio.sleep(TIMEOUT)
-        assert there.znodes() <= stays, f"left behind: {there.znodes() - stays}"
+        assert there.znodes() <= may_remain, f"left behind: {there.znodes() - may_remain}"
         return history.workers
 
 
@@ -167,7 +167,7 @@ class _History:
         self._there.network.heal()
 
     def _expire(self, number: int) -> None:
-        """Expire a session on the server, unforeseen by its client; its workers are no longer inside."""
+        """Expire a session on the server without warning; its workers are no longer inside."""
         if number not in self._cut:
             self._inside = [worker for worker in self._inside if worker.client != number]
             with suppress(KeyError):  # it has expired already, and the client is about to create the next one

@@ -78,12 +78,12 @@ async def test_it_is_closed_while_its_znode_exists() -> None:
 
 async def test_creating_the_object_does_no_io_and_refuses_invalid_arguments() -> None:
     async with two_clients() as (there, client, _):
-        there.seen.clear()
+        there.requests.clear()
         assert repr(gate(client)) == f"<Barrier {PATH}>"
         for wrong in ("", "gate", "/gate/", "/a//b"):
             with pytest.raises(ValueError, match="path"):
                 gate(client, wrong)
-        assert not there.seen
+        assert not there.requests
 
 
 async def test_closing_twice_and_opening_twice_changes_nothing() -> None:
@@ -127,14 +127,14 @@ async def test_number_of_requests() -> None:
     async with two_clients() as (there, client, other):
         await gate(client).create()
         async with somebody_waits(other):
-            there.seen.clear()
+            there.requests.clear()
             await gate(client).remove()
             await anyio.sleep(1)
             # the event ends the wait, without another request
-            assert [seen.opcode for seen in there.seen] == [OpCode.MULTI, OpCode.EXISTS, OpCode.DELETE]
-        there.seen.clear()
+            assert [seen.opcode for seen in there.requests] == [OpCode.MULTI, OpCode.EXISTS, OpCode.DELETE]
+        there.requests.clear()
         await gate(client).create()
-        assert [seen.opcode for seen in there.seen] == [OpCode.CREATE]
+        assert [seen.opcode for seen in there.requests] == [OpCode.CREATE]
 
 
 async def test_the_znode_has_the_acl() -> None:
@@ -346,13 +346,13 @@ def is_through_or_cancelled(outcome: Outcome) -> None:
 
 @pytest.mark.parametrize("fault_kind", list(FaultKind))
 async def test_fault_in_each_request_of_closing_and_opening(fault_kind: FaultKind) -> None:
-    assert await inject_into_each_request(close_and_open, is_through, fault_kind, stays=STAYS) >= 8
+    assert await inject_into_each_request(close_and_open, is_through, fault_kind, may_remain=STAYS) >= 8
 
 
 @pytest.mark.parametrize("fault_kind", list(FaultKind))
 async def test_fault_in_each_request_of_waiting(fault_kind: FaultKind) -> None:
     number = await inject_into_each_request(
-        wait_through, is_through, fault_kind, stays=STAYS, other_clients=closed_at_first
+        wait_through, is_through, fault_kind, may_remain=STAYS, other_clients=closed_at_first
     )
     assert number >= 2
 
@@ -361,7 +361,7 @@ STAYS_CANCELLED = {*STAYS, PATH}
 
 
 async def test_cancelled_at_each_pass() -> None:
-    number = await cancel_at_each_pass(close_and_open, is_through_or_cancelled, stays=STAYS_CANCELLED)
+    number = await cancel_at_each_pass(close_and_open, is_through_or_cancelled, may_remain=STAYS_CANCELLED)
     assert number >= 10
 
 
@@ -369,7 +369,11 @@ async def test_cancelled_at_each_pass() -> None:
 @pytest.mark.parametrize("again_after", [None, 1, 3])
 async def test_cancelled_natively_at_each_pass(again_after: int | None) -> None:
     number = await cancel_at_each_pass(
-        close_and_open, is_through_or_cancelled, stays=STAYS_CANCELLED, native=True, again_after=again_after
+        close_and_open,
+        is_through_or_cancelled,
+        may_remain=STAYS_CANCELLED,
+        native=True,
+        again_after=again_after,
     )
     assert number >= 10
 
@@ -390,6 +394,6 @@ async def closed_for_some_passes(there: World) -> AsyncIterator[None]:
 
 async def test_waiting_cancelled_at_each_pass() -> None:
     number = await cancel_at_each_pass(
-        wait_through, is_through_or_cancelled, stays=STAYS, other_clients=closed_for_some_passes
+        wait_through, is_through_or_cancelled, may_remain=STAYS, other_clients=closed_for_some_passes
     )
     assert number >= 10

@@ -1,4 +1,4 @@
-"""The errors of recipes whose client is over before they are used, or before their blocks are left."""
+"""The errors of recipes whose client has ended before they are used, or before their blocks are left."""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings, strategies as st
 import zkrecipes as zk
 from tests.recipes.fault_sweep import (
     TIMEOUT,
+    ClientLeftovers,
     Outcome,
-    Seen,
-    Traces,
+    ReceivedRequest,
     World,
     cancel_at_each_pass,
     inject_into_each_request,
@@ -72,7 +72,7 @@ async def until(changes: zk.ConfigTreeChanges, values: dict[str, bytes]) -> list
 def once(there: World, opcode: OpCode, path: str, func: Callable[[], Any]) -> None:
     """Call `func` just before the next such request for this path is applied."""
 
-    def before_request(seen: Seen) -> None:
+    def before_request(seen: ReceivedRequest) -> None:
         if seen.opcode == opcode and seen.request.path == path:
             there.before_request = lambda _: None
             func()
@@ -95,7 +95,7 @@ def write(there: World, path: str, data: bytes) -> None:
 async def test_a_snapshot_is_the_whole_tree() -> None:
     async with stage("a") as (there, (client,)):
         await plant(client, TREE)
-        before = Traces.of(there, client)
+        before = ClientLeftovers.of(there, client)
         assert await zk.ConfigTree(client, PATH).snapshot() == TREE
         assert await zk.ConfigTree(client, f"{PATH}/web/a/b").snapshot() == {"": b"deep"}
         assert await zk.ConfigTree(client.chroot(PATH), "/db").snapshot() == {
@@ -104,7 +104,7 @@ async def test_a_snapshot_is_the_whole_tree() -> None:
             "port": b"1",
         }
         assert await zk.ConfigTree(client.chroot(PATH), "/").snapshot() == TREE
-        assert Traces.of(there, client) == before
+        assert ClientLeftovers.of(there, client) == before
 
 
 @pytest.mark.anyio
@@ -119,7 +119,7 @@ async def test_the_snapshot_of_a_missing_tree_is_empty() -> None:
 async def test_each_level_costs_one_round_trip_and_the_check_another() -> None:
     async with stage("a") as (there, (client,)):
         await plant(client, TREE)
-        there.seen.clear()
+        there.requests.clear()
         await zk.ConfigTree(client, PATH).snapshot()
         assert there.count(OpCode.GET_DATA) == there.count(OpCode.GET_CHILDREN2) == len(TREE)
         assert there.count(OpCode.EXISTS) == len(TREE)
@@ -163,7 +163,7 @@ async def test_a_snapshot_gives_up_after_the_last_try() -> None:
         await plant(client, TREE)
         counter = 0
 
-        def before_request(seen: Seen) -> None:
+        def before_request(seen: ReceivedRequest) -> None:
             nonlocal counter
             if seen.opcode == OpCode.EXISTS and seen.request.path == PATH:
                 counter += 1
@@ -214,7 +214,9 @@ def whole(outcome: Outcome) -> None:
 @pytest.mark.parametrize("fault_kind", FaultKind)
 async def test_after_any_fault_the_snapshot_is_complete(fault_kind: FaultKind) -> None:
     assert (
-        await inject_into_each_request(take_snapshot, whole, fault_kind, stays=STAYS, other_clients=a_tree)
+        await inject_into_each_request(
+            take_snapshot, whole, fault_kind, may_remain=STAYS, other_clients=a_tree
+        )
         >= 20
     )
 
@@ -313,12 +315,12 @@ async def test_nothing_is_lost_by_a_reconnect_or_a_new_session() -> None:
 async def test_leaving_the_block_leaves_no_watch_and_no_task() -> None:
     async with stage("a") as (there, (client,)):
         await plant(client, TREE)
-        before = Traces.of(there, client)
+        before = ClientLeftovers.of(there, client)
         async with zk.ConfigTree(client, PATH).changes() as changes:
             async for _ in changes:
                 break
         await anyio.sleep(1)
-        assert Traces.of(there, client) == before
+        assert ClientLeftovers.of(there, client) == before
         with pytest.raises(RuntimeError, match="has ended"):
             await anext(changes)
 
@@ -347,7 +349,7 @@ async def a_tree_that_grows(there: World) -> AsyncIterator[None]:
 @pytest.mark.parametrize("fault_kind", FaultKind)
 async def test_after_any_fault_the_last_tree_is_seen(fault_kind: FaultKind) -> None:
     count = await inject_into_each_request(
-        follow, whole, fault_kind, stays=STAYS, other_clients=a_tree_that_grows
+        follow, whole, fault_kind, may_remain=STAYS, other_clients=a_tree_that_grows
     )
     assert count >= 20
 
@@ -358,7 +360,7 @@ def whole_or_cancelled(outcome: Outcome) -> None:
 
 @pytest.mark.anyio
 async def test_following_may_be_cancelled_anywhere() -> None:
-    assert await cancel_at_each_pass(follow, whole_or_cancelled, stays=STAYS, other_clients=a_tree) > 5
+    assert await cancel_at_each_pass(follow, whole_or_cancelled, may_remain=STAYS, other_clients=a_tree) > 5
 
 
 # --- any history -------------------------------------------------------------------------------------------

@@ -17,9 +17,9 @@ from hypothesis import given, settings, strategies as st
 import zkrecipes as zk
 from tests.recipes.fault_sweep import (
     TIMEOUT,
+    ClientLeftovers,
     Outcome,
-    Seen,
-    Traces,
+    ReceivedRequest,
     World,
     asyncio_only,
     cancel_at_each_pass,
@@ -71,13 +71,13 @@ async def until(config: zk.ConfigWatch[int], value: int) -> list[int]:
 async def test_the_value_is_available_after_entering() -> None:
     async with stage("a") as (there, (client,)):
         await client.create(PATH, b"1", make_parents=True)
-        before = Traces.of(there, client)
+        before = ClientLeftovers.of(there, client)
         async with number(client) as config:
             assert (config.value, config.error) == (1, None)
             assert config.stat == (await client.get(PATH)).stat
             assert await anext(aiter(config)) == 1
         await anyio.sleep(1)
-        assert Traces.of(there, client) == before
+        assert ClientLeftovers.of(there, client) == before
 
 
 @pytest.mark.anyio
@@ -226,7 +226,7 @@ async def test_it_needs_no_persistent_watches() -> None:
         async with number(b) as config:
             await a.create(PATH, b"1", make_parents=True)
             await until(config, 1)
-        assert not {OpCode.ADD_WATCH, OpCode.SET_WATCHES2} & {seen.opcode for seen in there.seen}
+        assert not {OpCode.ADD_WATCH, OpCode.SET_WATCHES2} & {seen.opcode for seen in there.requests}
 
 
 # --- errors ------------------------------------------------------------------------------------------------
@@ -248,7 +248,7 @@ async def test_bad_data_keep_the_last_good_value(caplog: pytest.LogCaptureFixtur
             (record,) = (each for each in caplog.records if PATH in each.getMessage())
             assert "keeping the last value" in record.getMessage()
             await a.set(PATH, b"2")
-            assert await anext(values) == 2, "bad data were not told"
+            assert await anext(values) == 2, "bad data must not be a value"
             assert config.error is None
 
 
@@ -346,11 +346,11 @@ async def test_entering_raises_if_the_first_read_is_refused() -> None:
     async with stage("a") as (there, (client,)):
         await client.create(PATH, b"1", make_parents=True)
         await client.set_acl(PATH, SECRET)
-        before = Traces.of(there, client)
+        before = ClientLeftovers.of(there, client)
         with pytest.raises(zk.NoAuthError):
             async with number(client):
                 pass
-        assert Traces.of(there, client) == before
+        assert ClientLeftovers.of(there, client) == before
 
 
 @pytest.mark.anyio
@@ -548,7 +548,7 @@ async def test_a_lost_update_of_a_znode_that_was_recreated_is_repeated() -> None
 def _once(there: World, opcode: OpCode, func: Callable[[], Any]) -> None:
     """Call `func` just before the next such request is applied."""
 
-    def before_request(seen: Seen) -> None:
+    def before_request(seen: ReceivedRequest) -> None:
         if seen.opcode == opcode:
             there.before_request = lambda _: None
             func()
@@ -575,7 +575,7 @@ def counted(outcome: Outcome) -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize("fault_kind", FaultKind)
 async def test_after_any_fault_each_update_is_applied_once(fault_kind: FaultKind) -> None:
-    assert await inject_into_each_request(count_to_three, counted, fault_kind, stays=STAYS) >= 7
+    assert await inject_into_each_request(count_to_three, counted, fault_kind, may_remain=STAYS) >= 7
 
 
 @asynccontextmanager
@@ -607,7 +607,7 @@ def saw_five(outcome: Outcome) -> None:
 @pytest.mark.parametrize("fault_kind", FaultKind)
 async def test_after_any_fault_the_newest_value_is_seen(fault_kind: FaultKind) -> None:
     count = await inject_into_each_request(
-        watch_until_five, saw_five, fault_kind, stays=STAYS, other_clients=somebody_sets_it
+        watch_until_five, saw_five, fault_kind, may_remain=STAYS, other_clients=somebody_sets_it
     )
     assert count >= 8
 
@@ -624,7 +624,7 @@ def saw_five_or_cancelled(outcome: Outcome) -> None:
 
 @pytest.mark.anyio
 async def test_it_may_be_cancelled_anywhere() -> None:
-    assert await cancel_at_each_pass(look, saw_five_or_cancelled, stays=STAYS) > 10
+    assert await cancel_at_each_pass(look, saw_five_or_cancelled, may_remain=STAYS) > 10
 
 
 @asyncio_only
@@ -632,7 +632,7 @@ async def test_it_may_be_cancelled_anywhere() -> None:
 @pytest.mark.parametrize("again_after", [None, 0, 1, 3])
 async def test_it_may_be_cancelled_natively_and_twice(again_after: int | None) -> None:
     passes = await cancel_at_each_pass(
-        look, saw_five_or_cancelled, stays=STAYS, native=True, again_after=again_after
+        look, saw_five_or_cancelled, may_remain=STAYS, native=True, again_after=again_after
     )
     assert passes > 10
 

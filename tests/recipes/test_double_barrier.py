@@ -24,9 +24,9 @@ import zkrecipes as zk
 from tests.dev_clients import connected_clients
 from tests.recipes.fault_sweep import (
     TIMEOUT,
+    ClientLeftovers,
     Outcome,
-    Seen,
-    Traces,
+    ReceivedRequest,
     World,
     asyncio_only,
     cancel_at_each_pass,
@@ -243,7 +243,7 @@ async def test_a_barrier_for_one_party_never_waits() -> None:
 
 async def test_creating_the_object_does_no_io_and_refuses_invalid_arguments() -> None:
     async with connected_clients("a") as (there, (client,)):
-        there.seen.clear()
+        there.requests.clear()
         assert barrier(client).identifier == f"{socket.gethostname()}:{os.getpid()}"
         assert repr(barrier(client, identifier="me")) == "<DoubleBarrier /steps/7 me>"
         for parties in (0, -1):
@@ -259,7 +259,7 @@ async def test_creating_the_object_does_no_io_and_refuses_invalid_arguments() ->
             barrier(client, acl=[])
         with pytest.raises(ValueError, match="max_packet_size"):
             barrier(client, identifier="x" * 10_000_000)
-        assert not there.seen
+        assert not there.requests
 
 
 async def test_a_member_can_enter_again_immediately() -> None:
@@ -339,16 +339,18 @@ async def test_number_of_requests(monkeypatch: pytest.MonkeyPatch, is_first_to_g
     async with connected_clients("a", "b") as (there, (client, other)), anyio.create_task_group() as tasks:
         first, second = Member(client), Member(other)
         await client.ensure_path(PATH)
-        there.seen.clear()
+        there.requests.clear()
 
         def asked(member: Member) -> list[int]:
             """Return the requests of a member, without the removal of watches."""
             asked = [
                 each
-                for each in there.seen
+                for each in there.requests
                 if each.session_id == member.client.session.id and each.opcode != OpCode.REMOVE_WATCHES
             ]
-            there.seen[:] = [each for each in there.seen if each.session_id != member.client.session.id]
+            there.requests[:] = [
+                each for each in there.requests if each.session_id != member.client.session.id
+            ]
             return [each.opcode for each in asked if not _is_of_the_client(each)]
 
         tasks.start_soon(first.run)
@@ -372,7 +374,7 @@ async def test_number_of_requests(monkeypatch: pytest.MonkeyPatch, is_first_to_g
         assert are_gone(first, second)
 
 
-def _is_of_the_client(seen: Seen) -> bool:
+def _is_of_the_client(seen: ReceivedRequest) -> bool:
     """Whether the client itself sends the request: the check of a hold, or a read that changes nothing."""
     if seen.opcode == OpCode.MULTI:
         return len(seen.request.operations) == 1
@@ -386,7 +388,7 @@ async def test_a_departure_does_not_wake_every_member() -> None:
         for member in members:
             tasks.start_soon(member.run)
         await until(lambda: all(member.inside.is_set() for member in members))
-        there.seen.clear()
+        there.requests.clear()
         for member in members:
             member.may_leave.set()
             await a_while()
@@ -604,7 +606,7 @@ async def test_a_znode_that_is_younger_than_ready_is_deleted() -> None:
         first, late = Member(client, 1), Member(other, 1)
         created: list[set[str]] = []
 
-        def begin_a_round(seen: Seen) -> None:
+        def begin_a_round(seen: ReceivedRequest) -> None:
             if seen.opcode == OpCode.CREATE and seen.session_id == other.session.id:
                 there.before_request = lambda _: None
                 tree, zxid = there.server.processor.tree, there.server.processor.zxid
@@ -1062,7 +1064,7 @@ async def test_two_members_begin_a_round_at_the_same_time() -> None:
     async with connected_clients("a") as (there, (client,)):
         await client.ensure_path(PATH)
 
-        def make_it_first(seen: Seen) -> None:
+        def make_it_first(seen: ReceivedRequest) -> None:
             if seen.opcode == OpCode.MULTI and READY not in there.znodes():
                 there.before_request = lambda _: None
                 processor = there.server.processor
@@ -1080,7 +1082,7 @@ async def test_no_round_begins_if_a_counted_member_leaves_before() -> None:
         tasks.start_soon(first.run)
         await a_while()
 
-        def leave(seen: Seen) -> None:
+        def leave(seen: ReceivedRequest) -> None:
             if seen.opcode == OpCode.MULTI and seen.session_id == other.session.id:
                 there.before_request = lambda _: None
                 there.server.expire(client.session.id)
@@ -1118,7 +1120,7 @@ async def test_a_znode_that_disappears_after_a_lost_create_is_created_again() ->
         await client.ensure_path(PATH)
         there.server.faults.lose_reply(OpCode.CREATE)
 
-        def remove_it(seen: Seen) -> None:
+        def remove_it(seen: ReceivedRequest) -> None:
             names = names_of_members(there)
             if seen.opcode == OpCode.EXISTS and seen.request.path in names:
                 there.before_request = lambda _: None
@@ -1226,7 +1228,7 @@ WAYS = [
 
 @pytest.mark.parametrize(("fault_kind", "judge"), WAYS)
 async def test_fault_in_each_request_alone(fault_kind: FaultKind, judge: Any) -> None:
-    assert await inject_into_each_request(cross_alone, judge, fault_kind, stays=STAYS) >= 10
+    assert await inject_into_each_request(cross_alone, judge, fault_kind, may_remain=STAYS) >= 10
 
 
 @pytest.mark.parametrize("other_clients", [with_company, before_company])
@@ -1235,18 +1237,18 @@ async def test_fault_in_each_request_in_company(
     fault_kind: FaultKind, judge: Any, other_clients: Any
 ) -> None:
     number = await inject_into_each_request(
-        cross, judge, fault_kind, stays=STAYS, other_clients=other_clients
+        cross, judge, fault_kind, may_remain=STAYS, other_clients=other_clients
     )
     assert number >= 6
 
 
 async def test_cancelled_at_each_pass_alone() -> None:
-    assert await cancel_at_each_pass(cross_alone, is_through_or_cancelled, stays=STAYS) >= 20
+    assert await cancel_at_each_pass(cross_alone, is_through_or_cancelled, may_remain=STAYS) >= 20
 
 
 async def test_cancelled_at_each_pass_in_company() -> None:
     number = await cancel_at_each_pass(
-        cross, is_through_or_cancelled, stays=STAYS, other_clients=with_company
+        cross, is_through_or_cancelled, may_remain=STAYS, other_clients=with_company
     )
     assert number >= 20
 
@@ -1259,7 +1261,7 @@ async def test_cancelled_natively_at_each_pass(again_after: int | None, other_cl
     number = await cancel_at_each_pass(
         cross_alone if other_clients is None else cross,
         is_through_or_cancelled,
-        stays=STAYS,
+        may_remain=STAYS,
         native=True,
         again_after=again_after,
         every=1 if other_clients is None else 3,
@@ -1270,14 +1272,14 @@ async def test_cancelled_natively_at_each_pass(again_after: int | None, other_cl
 
 async def test_a_waiting_member_that_is_cancelled_leaves_nothing() -> None:
     async with connected_clients("a") as (there, (client,)):
-        before = Traces.of(there, client)
+        before = ClientLeftovers.of(there, client)
         with pytest.raises(TimeoutError):
             with anyio.fail_after(3):
                 async with barrier(client):
                     raise AssertionError("alone inside")
         await anyio.sleep(0.1)
         assert there.znodes() == STAYS
-        assert Traces.of(there, client) == before
+        assert ClientLeftovers.of(there, client) == before
 
 
 async def test_a_limit_that_the_block_lifts_limits_only_the_wait() -> None:

@@ -18,9 +18,9 @@ import zkrecipes as zk
 from tests.dev_clients import connected_clients
 from tests.recipes.fault_sweep import (
     TIMEOUT,
+    ClientLeftovers,
     Outcome,
-    Seen,
-    Traces,
+    ReceivedRequest,
     World,
     asyncio_only,
     cancel_at_each_pass,
@@ -95,7 +95,7 @@ async def test_a_candidate_leads_inside_the_block_and_not_after_it() -> None:
 
 async def test_building_an_election_does_no_io_and_refuses_invalid_arguments() -> None:
     async with connected_clients("a") as (there, (client,)):
-        before = len(there.seen)
+        before = len(there.requests)
         election = zk.Election(client, DIRECTORY)
         assert election.identifier == f"{socket.gethostname()}:{os.getpid()}"
         assert repr(election) == f"<Election {DIRECTORY} {election.identifier}>"
@@ -109,7 +109,7 @@ async def test_building_an_election_does_no_io_and_refuses_invalid_arguments() -
             zk.Election(client, DIRECTORY, data="10.0.0.7:8080")  # type: ignore[arg-type]  # the point
         with pytest.raises(ValueError, match="data must have at most"):
             zk.Election(client, DIRECTORY, data=bytes(20_000_000))
-        assert len(there.seen) == before
+        assert len(there.requests) == before
 
 
 @pytest.mark.parametrize("layout", sorted(ELECTIONS))
@@ -142,10 +142,10 @@ async def test_the_same_task_again_is_an_error_instead_of_waiting_for_itself() -
     async with connected_clients("a") as (there, (client,)):
         election = _election(client)
         async with election.lead() as leadership:
-            with pytest.raises(RuntimeError, match=r"this task has .*Election.* already"):
+            with pytest.raises(RuntimeError, match=r"this task has already entered .*Election"):
                 async with election.lead():
                     pass
-            with pytest.raises(RuntimeError, match=r"this task has .*Election.* already"):
+            with pytest.raises(RuntimeError, match=r"this task has already entered .*Election"):
                 await election.run(_never_called)
             leadership.check()
             assert there.znodes() == {*STAYS, leadership.path}
@@ -310,7 +310,7 @@ async def test_run_takes_part_again_after_a_loss(how: str, caplog: pytest.LogCap
             await lose()
         await anyio.sleep(TIMEOUT)
         assert len(tokens) == 4
-        if how != "the server":  # a server that has lost everything starts from nothing
+        if how != "the server":  # a server that has lost its data starts with an empty tree
             assert tokens == sorted(set(tokens))
         assert (len(set(sessions)) == 1) == (how == "the znode")
         assert sum("was lost (taking part again)" in message for message in caplog.messages) == 3
@@ -389,7 +389,7 @@ async def test_run_ends_with_the_client() -> None:
 
 async def test_run_that_is_cancelled_leaves_nothing() -> None:
     async with connected_clients("a", "b") as (there, (client, other)):
-        before = Traces.of(there, client)
+        before = ClientLeftovers.of(there, client)
         async with _election(other).lead():
             with anyio.move_on_after(5):
                 await _election(client).run(_never_called)
@@ -400,7 +400,7 @@ async def test_run_that_is_cancelled_leaves_nothing() -> None:
         assert scope.cancelled_caught
         await anyio.sleep(1)
         assert there.znodes() == STAYS
-        assert Traces.of(there, client) == before
+        assert ClientLeftovers.of(there, client) == before
 
 
 async def _sleep(_: zk.Hold) -> None:
@@ -426,14 +426,14 @@ async def test_there_is_no_leader_before_the_first_candidate_and_after_the_last(
 async def test_leader_syncs_first_unless_sync_is_false(sync: bool) -> None:
     async with connected_clients("a") as (there, (client,)):
         async with _election(client).lead():
-            del there.seen[:]
+            del there.requests[:]
             assert await _election(client).leader(sync=sync) is not None
-            opcodes = [each.opcode for each in there.seen if each.opcode != OpCode.MULTI]
+            opcodes = [each.opcode for each in there.requests if each.opcode != OpCode.MULTI]
             assert opcodes == [OpCode.GET_CHILDREN, OpCode.GET_DATA]
             # a leader that has lost its quorum would also answer a sync
-            catching_up = [each for each in there.seen if paths_of(each.request) == {"/"}]
+            catching_up = [each for each in there.requests if paths_of(each.request) == {"/"}]
             assert len(catching_up) == sync
-            assert not sync or there.seen[0] is catching_up[0]
+            assert not sync or there.requests[0] is catching_up[0]
 
 
 async def test_a_leader_that_leaves_between_list_and_read_is_not_returned() -> None:
@@ -446,7 +446,7 @@ async def test_a_leader_that_leaves_between_list_and_read_is_not_returned() -> N
         ]
         leaving = iter(places[:3])
 
-        def vanish(seen: Seen) -> None:
+        def vanish(seen: ReceivedRequest) -> None:
             if seen.opcode == OpCode.GET_DATA:
                 for place in leaving:
                     _remove(there, place)
@@ -469,7 +469,7 @@ async def test_a_leader_read_across_two_sessions_is_read_again() -> None:
             assert leader is not None
             assert leader.identifier == "b"
             assert client.session.id != first_session
-            opcodes = [each.opcode for each in there.seen if each.session_id == client.session.id]
+            opcodes = [each.opcode for each in there.requests if each.session_id == client.session.id]
             assert OpCode.MULTI in opcodes
             assert OpCode.GET_CHILDREN in opcodes
 
@@ -483,7 +483,7 @@ async def test_an_observer_whose_two_reads_are_in_two_sessions_reads_again() -> 
                 assert await _stays(leaders)
         # In between, the client finds out whether this server can remove watches, and removes the first.
         upkeep = {OpCode.EXISTS, OpCode.REMOVE_WATCHES}
-        seen = [each.opcode for each in there.seen if each.session_id == client.session.id]
+        seen = [each.opcode for each in there.requests if each.session_id == client.session.id]
         seen = [opcode for opcode in seen if opcode not in upkeep]
         assert seen[:4] == [OpCode.GET_DATA, OpCode.SYNC, OpCode.GET_CHILDREN, OpCode.GET_DATA]
 
@@ -559,7 +559,7 @@ async def test_a_leader_that_may_not_be_read_is_an_error() -> None:
 
 async def test_an_observer_starts_with_the_current_leader_and_sees_each_change() -> None:
     async with connected_clients("a", "b", "observer") as (there, (first, second, observer)):
-        before = Traces.of(there, observer)
+        before = ClientLeftovers.of(there, observer)
         election = _election(observer)
         async with anyio.create_task_group() as tasks:
             over = anyio.Event()
@@ -581,7 +581,7 @@ async def test_an_observer_starts_with_the_current_leader_and_sees_each_change()
             with pytest.raises(RuntimeError, match="has ended"):
                 await anext(leaders)
         await anyio.sleep(1)
-        assert Traces.of(there, observer) == before
+        assert ClientLeftovers.of(there, observer) == before
 
 
 async def test_an_observer_changes_nothing_and_waits_for_the_directory() -> None:
@@ -620,13 +620,13 @@ async def test_candidates_that_arrive_or_leave_behind_the_leader_wake_no_observe
     async with connected_clients("a", "b", "observer") as (there, (client, other, observer)):
         async with _election(client, "a").lead(), _election(observer).changes() as leaders:
             assert await _next(leaders) == "a"
-            del there.seen[:]
+            del there.requests[:]
             for _ in range(5):
                 with suppress(zk.AcquireTimeoutError):
                     async with _election(other, "b").lead(wait=0):
                         pass
             assert await _stays(leaders)
-            reads = [each for each in there.seen if each.session_id == observer.session.id]
+            reads = [each for each in there.requests if each.session_id == observer.session.id]
             assert reads == []
 
 
@@ -638,7 +638,7 @@ async def test_a_leader_that_leaves_while_it_is_read_is_not_reported() -> None:
             for number in (1, 2)
         ]
 
-        def vanish(seen: Seen) -> None:
+        def vanish(seen: ReceivedRequest) -> None:
             if seen.opcode == OpCode.GET_DATA and seen.request.path == one:
                 there.before_request = lambda _: None
                 _remove(there, one)
@@ -702,7 +702,7 @@ async def _session_expires_unheard(there: World, observer: zk.Client) -> None:
 )
 async def test_an_observer_gets_the_leaders_that_it_missed(harm: Callable[..., Any]) -> None:
     async with connected_clients("a", "b", "observer") as (there, (first, second, observer)):
-        before = Traces.of(there, observer)
+        before = ClientLeftovers.of(there, observer)
         async with _election(observer).changes() as leaders:
             assert await _next(leaders) is None
             async with _election(first, "a").lead():
@@ -720,7 +720,7 @@ async def test_an_observer_gets_the_leaders_that_it_missed(harm: Callable[..., A
                 assert await _stays(leaders)
             assert await _next(leaders) is None
         await anyio.sleep(1)
-        assert Traces.of(there, observer) == before
+        assert ClientLeftovers.of(there, observer) == before
 
 
 async def test_an_unchanged_leader_is_not_reported_again_after_a_new_session() -> None:
@@ -792,7 +792,7 @@ FAULT_KINDS = [FaultKind.BEFORE_SEND, FaultKind.AFTER_SEND, FaultKind.AFTER_COMM
 async def test_fault_in_each_request_of_leading_and_stepping_down(fault_kind: FaultKind) -> None:
     judge = _has_led_or_lost if fault_kind is FaultKind.EXPIRE else _has_led
     number = await inject_into_each_request(
-        _lead_for_a_while, judge, fault_kind, stays=STAYS, other_clients=_a_rival
+        _lead_for_a_while, judge, fault_kind, may_remain=STAYS, other_clients=_a_rival
     )
     assert number >= 6
 
@@ -829,7 +829,7 @@ async def test_fault_in_each_request_of_leader_and_observe(fault_kind: FaultKind
     def judge(outcome: Outcome) -> None:
         assert outcome.result in (["first", *["second"] * 3], ["second"] * 4)
 
-    await inject_into_each_request(look, judge, fault_kind, stays=STAYS, other_clients=other_clients)
+    await inject_into_each_request(look, judge, fault_kind, may_remain=STAYS, other_clients=other_clients)
 
 
 async def _lead_for_a_moment(_: World, client: zk.Client) -> str:
@@ -851,7 +851,7 @@ def _has_led_or_is_cancelled(outcome: Outcome) -> None:
 
 @pytest.mark.parametrize("act", [_lead_for_a_moment, _observe_for_a_moment])
 async def test_cancelled_at_each_pass(act: Any) -> None:
-    assert await cancel_at_each_pass(act, _has_led_or_is_cancelled, stays=STAYS) >= 8
+    assert await cancel_at_each_pass(act, _has_led_or_is_cancelled, may_remain=STAYS) >= 8
 
 
 @asyncio_only
@@ -859,5 +859,5 @@ async def test_cancelled_at_each_pass(act: Any) -> None:
 @pytest.mark.parametrize("again_after", [None, 0, 2])
 async def test_cancelled_natively_at_each_pass(again_after: int | None, act: Any) -> None:
     await cancel_at_each_pass(
-        act, _has_led_or_is_cancelled, stays=STAYS, native=True, again_after=again_after
+        act, _has_led_or_is_cancelled, may_remain=STAYS, native=True, again_after=again_after
     )

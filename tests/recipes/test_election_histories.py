@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import zkrecipes as zk
-from tests.recipes.fault_sweep import Seen, World, jumping_backend
+from tests.recipes.fault_sweep import ReceivedRequest, World, jumping_backend
 from tests.recipes.histories import Step, Worker, histories, play
 from zkrecipes.recipes.following.latest_value import LatestReader
 from zkrecipes.recipes.locking.lock_layouts import ELECTIONS, ElectionLayoutName
@@ -73,7 +73,7 @@ class _Service:
     def _election(self, client: zk.Client, name: str) -> zk.Election:
         return zk.Election(client, DIRECTORY, data=name.encode(), layout=self.layout)
 
-    def _look(self, _: Seen | None = None) -> None:
+    def _look(self, _: ReceivedRequest | None = None) -> None:
         """Record the leader. It is called before each request, and so between any two changes."""
         tree = self._there.server.processor.tree
         directory = tree.find(DIRECTORY)

@@ -164,7 +164,7 @@ async def test_with_any_failure_never_too_many_are_inside_and_all_continue(
     autojump_clock: MockClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Chance enters by the clients' pauses and by trio, which shuffles the tasks of a pass.
+    # The only randomness is in the clients' pauses and in trio, which shuffles the tasks of a pass.
     monkeypatch.setattr("zkrecipes.client.connect._RNG", random.Random(seed))
     monkeypatch.setattr("trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING", True)
     monkeypatch.setattr("trio._core._run._r", SimpleNamespace(shuffle=lambda batch: None))

@@ -15,8 +15,8 @@ from hypothesis import given, settings, strategies as st
 import zkrecipes as zk
 from tests.recipes.fault_sweep import (
     TIMEOUT,
+    ClientLeftovers,
     Outcome,
-    Traces,
     World,
     asyncio_only,
     cancel_at_each_pass,
@@ -71,7 +71,7 @@ def apply(changes: list[zk.GroupChange]) -> None:
 @pytest.mark.parametrize("layout", ["curator", "kazoo"])
 async def test_a_client_is_a_member_from_joining_to_leaving(layout: GroupLayoutName) -> None:
     async with stage("a", "b") as (there, (a, b)):
-        before = Traces.of(there, a)
+        before = ClientLeftovers.of(there, a)
         group = zk.Group(a, PATH, layout=layout)
         assert await group.members() == {}
         async with group.join("one", b"1") as one:
@@ -82,7 +82,7 @@ async def test_a_client_is_a_member_from_joining_to_leaving(layout: GroupLayoutN
             assert await group.members() == {"one": b"2"}
         assert await group.members() == {}
         assert there.znodes() == STAYS
-        assert Traces.of(there, a) == before
+        assert ClientLeftovers.of(there, a) == before
 
 
 @pytest.mark.anyio
@@ -111,8 +111,8 @@ async def test_children_that_are_not_members_are_ignored_and_logged_once(
             for _ in range(3):
                 assert await group.members() == {"one": b"1", "null": b""}
             assert dict((await anext(changes)).members) == {"one": b"1", "null": b""}
-        told = [record.getMessage() for record in caplog.records if "not a member" in record.getMessage()]
-        assert len(told) == 3
+        lines = [record.getMessage() for record in caplog.records if "not a member" in record.getMessage()]
+        assert len(lines) == 3
 
 
 @pytest.mark.anyio
@@ -143,7 +143,7 @@ async def test_a_member_without_read_permission_is_left_out(caplog: pytest.LogCa
 @pytest.mark.anyio
 async def test_invalid_arguments_are_refused_before_anything_is_sent() -> None:
     async with stage("a") as (there, (client,)):
-        there.seen.clear()
+        there.requests.clear()
         with pytest.raises(ValueError, match="znode path"):
             zk.Group(client, "workers")
         with pytest.raises(ValueError, match="layout must be one of"):
@@ -157,7 +157,7 @@ async def test_invalid_arguments_are_refused_before_anything_is_sent() -> None:
             group.join("a", "text")  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="count must be at least 1, not 0"):
             await group.wait_for(0)
-        assert not there.seen
+        assert not there.requests
 
 
 @pytest.mark.anyio
@@ -253,10 +253,10 @@ async def test_a_slow_reader_gets_only_the_newest_state() -> None:
         group = zk.Group(a, PATH)
         async with zk.Group(b, PATH).changes() as changes:
             await anext(changes)
-            async with group.join("stays", b"0") as stays:
+            async with group.join("stays", b"0") as may_remain:
                 for number in range(50):
                     async with group.join(f"goes-{number}"):
-                        await stays.update(b"%d" % number)
+                        await may_remain.update(b"%d" % number)
                 await anyio.sleep(1)
                 change = await anext(changes)
                 assert change.members == {"stays": b"49"}
@@ -278,7 +278,7 @@ async def test_only_changed_members_are_read_again() -> None:
         members = [await stack.enter_async_context(zk.Group(a, PATH).join(f"m{n}")) for n in range(50)]
         async with zk.Group(b, PATH).changes() as changes:
             assert len((await anext(changes)).members) == 50
-            there.seen.clear()
+            there.requests.clear()
             await members[7].update(b"new")
             await anext(changes)
             assert there.count(OpCode.GET_DATA, session_id=b.session.id) == 1
@@ -291,12 +291,12 @@ async def test_leaving_the_block_leaves_no_watch_and_no_task() -> None:
         for number in range(20):
             await stack.enter_async_context(zk.Group(a, PATH).join(f"m{number}"))
         await anyio.sleep(1)
-        before = Traces.of(there, b)
+        before = ClientLeftovers.of(there, b)
         async with zk.Group(b, PATH).changes() as changes:
             async for _ in changes:
                 break
         await anyio.sleep(1)
-        assert Traces.of(there, b) == before
+        assert ClientLeftovers.of(there, b) == before
         with pytest.raises(RuntimeError, match="has ended"):
             await anext(changes)
 
@@ -372,7 +372,7 @@ async def test_it_works_without_persistent_watches(monkeypatch: pytest.MonkeyPat
         async with zk.Group(b, PATH).changes() as changes, zk.Group(a, PATH).join("one", b"1"):
             await until_members(changes, {"one": b"1"})
         new = {OpCode.ADD_WATCH, OpCode.SET_WATCHES2}
-        assert not new & {seen.opcode for seen in there.seen}
+        assert not new & {seen.opcode for seen in there.requests}
 
 
 # --- wait_for ------------------------------------------------------------------------------------------
@@ -391,13 +391,13 @@ async def test_wait_for_a_number_of_members() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(join_later, "one", 1)
             tasks.start_soon(join_later, "two", 5)
-            before = Traces.of(there, b)
+            before = ClientLeftovers.of(there, b)
             members = await zk.Group(b, PATH).wait_for(2)
             assert members == {"one": b"x", "two": b"x"}
             assert anyio.current_time() >= 5
             assert await zk.Group(b, PATH).wait_for(1) == members
             await anyio.sleep(1)
-            assert Traces.of(there, b).watches == before.watches
+            assert ClientLeftovers.of(there, b).watches == before.watches
 
 
 # --- faults ----------------------------------------------------------------------------------------------
@@ -438,7 +438,7 @@ def followed(outcome: Outcome) -> None:
 @pytest.mark.parametrize("fault_kind", FaultKind)
 async def test_after_any_fault_the_last_state_is_seen(fault_kind: FaultKind) -> None:
     count = await inject_into_each_request(
-        follow, followed, fault_kind, stays=STAYS, other_clients=a_group_of_three
+        follow, followed, fault_kind, may_remain=STAYS, other_clients=a_group_of_three
     )
     assert count >= 8
 
@@ -464,7 +464,9 @@ def seen_or_cancelled(outcome: Outcome) -> None:
 
 @pytest.mark.anyio
 async def test_following_may_be_cancelled_anywhere() -> None:
-    assert await cancel_at_each_pass(look, seen_or_cancelled, stays=STAYS, other_clients=a_group_of_two) > 5
+    assert (
+        await cancel_at_each_pass(look, seen_or_cancelled, may_remain=STAYS, other_clients=a_group_of_two) > 5
+    )
 
 
 @asyncio_only
@@ -474,7 +476,7 @@ async def test_following_may_be_cancelled_natively_and_twice(again_after: int | 
     passes = await cancel_at_each_pass(
         look,
         seen_or_cancelled,
-        stays=STAYS,
+        may_remain=STAYS,
         other_clients=a_group_of_two,
         native=True,
         again_after=again_after,

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.fault_sweep import Seen, World, jumping_backend
+from tests.recipes.fault_sweep import ReceivedRequest, World, jumping_backend
 from tests.recipes.histories import Step, Worker, play
 from zkrecipes.devserver import FaultKind
 
@@ -44,10 +44,10 @@ class _Job:
 
 
 def _requests_of(backend: str) -> list[tuple[float, int, int]]:
-    seen: list[Seen] = []
+    seen: list[ReceivedRequest] = []
 
     def make(there: World) -> _Job:
-        there.seen = seen
+        there.requests = seen
         return _Job()
 
     name, options = jumping_backend(backend)

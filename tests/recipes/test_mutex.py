@@ -25,7 +25,7 @@ from tests.dev_clients import connected_clients
 from tests.recipes.fault_sweep import (
     TIMEOUT,
     Outcome,
-    Seen,
+    ReceivedRequest,
     World,
     asyncio_only,
     cancel_at_each_pass,
@@ -73,7 +73,7 @@ async def test_a_lock_is_held_inside_the_block_and_free_after_it() -> None:
 
 async def test_building_a_mutex_does_no_io_and_refuses_invalid_arguments() -> None:
     async with connected_clients("a") as (there, (client,)):
-        before = len(there.seen)
+        before = len(there.requests)
         mutex = zk.Mutex(client, "/locks/job")
         assert mutex.identifier == f"{socket.gethostname()}:{os.getpid()}"
         assert repr(mutex) == f"<Mutex /locks/job {mutex.identifier}>"
@@ -84,7 +84,7 @@ async def test_building_a_mutex_does_no_io_and_refuses_invalid_arguments() -> No
             zk.Mutex(client, "/locks/job", layout="zoo")  # type: ignore[arg-type]
         with pytest.raises(ValueError, match=r"must give its owner READ|at least one entry"):
             zk.Mutex(client, "/locks/job", acl=[])
-        assert len(there.seen) == before
+        assert len(there.requests) == before
 
 
 async def test_an_acl_that_only_the_server_can_judge() -> None:
@@ -192,22 +192,22 @@ async def test_an_uncontended_lock_takes_two_round_trips() -> None:
     async with connected_clients("a") as (there, (client,)):
         async with _mutex(client):
             pass
-        del there.seen[:]
+        del there.requests[:]
         async with _mutex(client) as hold:
             assert hold.remaining() > TIMEOUT / 2
-        assert [seen.opcode for seen in there.seen] == [OpCode.CREATE, OpCode.GET_CHILDREN, OpCode.DELETE]
+        assert [seen.opcode for seen in there.requests] == [OpCode.CREATE, OpCode.GET_CHILDREN, OpCode.DELETE]
 
 
 async def test_a_lock_is_checked_first_if_the_session_has_written_nothing_for_long() -> None:
-    """Then its create proves too little: there is no earlier write that the leader has heard of."""
+    """Then its create is not proof enough, because the leader knows of no earlier write."""
     async with connected_clients("a") as (there, (client,)):
         async with _mutex(client):
             pass
         await anyio.sleep(3 * TIMEOUT)
-        del there.seen[:]
+        del there.requests[:]
         async with _mutex(client) as hold:
             assert hold.remaining() > TIMEOUT / 8
-        opcodes = [seen.opcode for seen in there.seen if seen.opcode != OpCode.PING]
+        opcodes = [seen.opcode for seen in there.requests if seen.opcode != OpCode.PING]
         assert opcodes[:3] == [OpCode.CREATE, OpCode.GET_CHILDREN, OpCode.MULTI]
 
 
@@ -216,10 +216,14 @@ async def test_a_lock_that_not_every_client_may_read_is_checked_first() -> None:
         await client.add_auth("digest", "me:secret")
         async with _mutex(client):
             pass
-        del there.seen[:]
+        del there.requests[:]
         async with zk.Mutex(client, DIRECTORY, acl=zk.CREATOR_ALL_ACL):
             pass
-        assert [seen.opcode for seen in there.seen][:3] == [OpCode.CREATE, OpCode.GET_CHILDREN, OpCode.MULTI]
+        assert [seen.opcode for seen in there.requests][:3] == [
+            OpCode.CREATE,
+            OpCode.GET_CHILDREN,
+            OpCode.MULTI,
+        ]
 
 
 # --- the queue -----------------------------------------------------------------------------------------
@@ -247,7 +251,7 @@ async def test_waiters_enter_in_order_and_each_departure_wakes_one() -> None:
             assert [contender.identifier for contender in contenders] == names
             for number, name in enumerate(names, 1):
                 assert entered == names[:number]
-                del there.seen[:]
+                del there.requests[:]
                 leave[name].set()
                 await anyio.sleep(1)
                 # the next one reads once whether it is its turn; no other client does anything
@@ -266,10 +270,11 @@ async def test_a_waiter_that_dies_wakes_no_other_falsely() -> None:
                 tasks.start_soon(_queue_up, client, name, entered, leave)
                 await _wait_for_contenders(clients[0], number)
             await anyio.sleep(1)
-            del there.seen[:]
+            del there.requests[:]
             there.server.expire(clients[1].session.id)
             await anyio.sleep(1)
-            # c lists, watches a and, because a is first, lists once more; b, in its next session, is behind c
+            # c lists, watches a and, because a is first, lists once more; b queues up behind c in its next
+            # session
             assert there.count(OpCode.GET_DATA, session_id=clients[2].session.id) == 1
             assert there.count(OpCode.GET_CHILDREN, session_id=clients[2].session.id) == 2
             assert entered == ["a"]
@@ -308,13 +313,13 @@ async def test_the_predecessor_leaves_between_the_list_and_the_watch() -> None:
             f"{DIRECTORY}/{'f' * 32}__lock__", ephemeral=True, sequential=True, make_parents=True
         )
 
-        def vanish(seen: Seen) -> None:
+        def vanish(seen: ReceivedRequest) -> None:
             if seen.opcode == OpCode.GET_DATA and seen.request.path == place:
                 there.before_request = lambda _: None
                 there.server.processor.tree.remove(place, there.server.processor.zxid)
 
         there.before_request = vanish
-        del there.seen[:]
+        del there.requests[:]
         async with _mutex(client) as hold:
             hold.check()
         assert there.count(OpCode.GET_DATA) == 1
@@ -418,7 +423,7 @@ async def test_a_contender_that_leaves_while_they_are_listed_is_left_out() -> No
         async with _mutex(client) as hold:
             place = await other.create(f"{DIRECTORY}/{'f' * 32}__lock__", ephemeral=True, sequential=True)
 
-            def vanish(seen: Seen) -> None:
+            def vanish(seen: ReceivedRequest) -> None:
                 if seen.opcode == OpCode.GET_DATA and place in there.znodes():
                     there.server.processor.tree.remove(place, there.server.processor.zxid)
 
@@ -446,7 +451,7 @@ async def test_one_try_tries_again_if_its_znode_was_deleted_immediately() -> Non
     async with connected_clients("a") as (there, (client,)):
         await client.ensure_path(DIRECTORY)
 
-        def delete(seen: Seen) -> None:
+        def delete(seen: ReceivedRequest) -> None:
             if seen.opcode == OpCode.GET_CHILDREN:
                 there.before_request = lambda _: None
                 (made,) = there.znodes() - STAYS
@@ -496,7 +501,7 @@ async def test_a_waiter_whose_session_expires_without_renewal_raises() -> None:
 
 async def _hold_for_a_while(_: World, client: zk.Client) -> str:
     async with _mutex(client, "faulty") as hold:
-        # as long as three checks, so that faults hit these as well
+        # lasts for three checks, so that faults also hit the checks
         await anyio.sleep(TIMEOUT * 3 / 16)
         hold.check()
     return "held"
@@ -545,7 +550,7 @@ def _is_held_or_lost(outcome: Outcome) -> None:
 )
 async def test_fault_in_each_request(fault_kind: FaultKind, judge: Any, other_clients: Any) -> None:
     options = {} if other_clients is None else {"other_clients": other_clients}
-    number = await inject_into_each_request(_hold_for_a_while, judge, fault_kind, stays=STAYS, **options)
+    number = await inject_into_each_request(_hold_for_a_while, judge, fault_kind, may_remain=STAYS, **options)
     assert number >= 7
 
 
@@ -593,7 +598,7 @@ def _is_held_or_cancelled(outcome: Outcome) -> None:
 async def test_cancelled_at_each_pass(other_clients: Any) -> None:
     """Cases 74, 75 and 76: during the create, the wait and the release."""
     options = {} if other_clients is None else {"other_clients": other_clients}
-    number = await cancel_at_each_pass(_hold_for_a_moment, _is_held_or_cancelled, stays=STAYS, **options)
+    number = await cancel_at_each_pass(_hold_for_a_moment, _is_held_or_cancelled, may_remain=STAYS, **options)
     assert number >= 20
 
 
@@ -607,7 +612,7 @@ async def test_cancelled_natively_at_each_pass(again_after: int | None, other_cl
     number = await cancel_at_each_pass(
         _hold_for_a_moment,
         _is_held_or_cancelled,
-        stays=STAYS,
+        may_remain=STAYS,
         native=True,
         again_after=again_after,
         **options,
@@ -691,9 +696,9 @@ async def test_a_hold_survives_a_hundred_thousand_gets_and_large_reads() -> None
 async def _confirm_often(there: World, hold: zk.Hold, backlogs: list[int]) -> None:
     """Record how many requests the server received before each requested check."""
     while True:
-        already = len(there.seen)
+        already = len(there.requests)
         await hold.confirm()
-        since = [seen.opcode for seen in there.seen[already:]]
+        since = [seen.opcode for seen in there.requests[already:]]
         backlogs.append(len(since) - 1 - since[::-1].index(OpCode.MULTI))
         await anyio.sleep(0.02)
 

@@ -45,14 +45,14 @@ async def _reentrant() -> AsyncIterator[tuple[World, zk.Client, zk.Mutex]]:
 async def test_the_same_task_enters_immediately_and_leaves_without_releasing() -> None:
     async with _reentrant() as (there, _, mutex):
         async with mutex as hold:
-            del there.seen[:]
+            del there.requests[:]
             async with mutex as inner:
                 assert inner is hold
                 async with mutex.acquire(wait=0) as innermost:
                     assert innermost is hold
                 async with mutex.acquire() as innermost:
                     assert innermost is hold
-            assert there.seen == []
+            assert there.requests == []
             hold.check()
             assert there.znodes() == {*STAYS, hold.path}
         assert there.znodes() == STAYS
@@ -261,16 +261,16 @@ def _is_held_or_lost(outcome: Outcome) -> None:
 
 @pytest.mark.parametrize("fault_kind", list(FaultKind))
 async def test_fault_in_each_request(fault_kind: FaultKind) -> None:
-    await inject_into_each_request(_hold_twice, _is_held_or_lost, fault_kind, stays=STAYS)
+    await inject_into_each_request(_hold_twice, _is_held_or_lost, fault_kind, may_remain=STAYS)
 
 
 async def test_cancelled_at_each_pass() -> None:
-    await cancel_at_each_pass(_hold_twice, _is_held_or_cancelled, stays=STAYS)
+    await cancel_at_each_pass(_hold_twice, _is_held_or_cancelled, may_remain=STAYS)
 
 
 @asyncio_only
 @pytest.mark.parametrize("again_after", [None, 0, 2])
 async def test_cancelled_natively_at_each_pass(again_after: int | None) -> None:
     await cancel_at_each_pass(
-        _hold_twice, _is_held_or_cancelled, stays=STAYS, native=True, again_after=again_after
+        _hold_twice, _is_held_or_cancelled, may_remain=STAYS, native=True, again_after=again_after
     )

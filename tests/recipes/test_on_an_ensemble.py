@@ -92,7 +92,7 @@ async def test_a_create_whose_reply_was_lost_is_found_at_a_delayed_server() -> N
                 async with zk.Mutex(client, PATH) as hold:
                     holds.append(hold.path)
                     names = await client.get_children(PATH)
-                    assert [f"{PATH}/{name}" for name in names] == holds  # the only one of its kind
+                    assert [f"{PATH}/{name}" for name in names] == holds  # the only request of its kind
 
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(take)

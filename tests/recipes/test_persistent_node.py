@@ -12,9 +12,9 @@ import pytest
 import zkrecipes as zk
 from tests.recipes.fault_sweep import (
     TIMEOUT,
+    ClientLeftovers,
     Outcome,
-    Seen,
-    Traces,
+    ReceivedRequest,
     World,
     asyncio_only,
     cancel_at_each_pass,
@@ -78,7 +78,7 @@ async def test_the_directory_is_a_container_only_on_request() -> None:
 
 async def test_it_exists_while_the_block_runs_and_its_parents_are_created() -> None:
     async with world() as there, there.connect("a") as client:
-        before = Traces.of(there, client)
+        before = ClientLeftovers.of(there, client)
         async with node(client, b"1"):
             data, stat = await client.get(PATH)
             assert (data, stat.ephemeral_owner) == (b"1", client.session.id)
@@ -89,17 +89,17 @@ async def test_it_exists_while_the_block_runs_and_its_parents_are_created() -> N
             assert kinds == {"/app": "persistent", "/app/nodes": "persistent"}
         assert there.znodes() == STAYS
         await anyio.sleep(1)
-        assert Traces.of(there, client) == before
+        assert ClientLeftovers.of(there, client) == before
 
 
 async def test_it_is_created_with_one_request_and_removed_with_one() -> None:
     async with world() as there, there.connect("a") as client:
         await client.ensure_path("/app/nodes")
         for first in (OpCode.MULTI, OpCode.CREATE):  # the first one also checks whether it may be removed
-            there.seen.clear()
+            there.requests.clear()
             async with node(client):
                 await anyio.sleep(1)
-            about_it = [seen for seen in there.seen if PATH in paths_of(seen.request)]
+            about_it = [seen for seen in there.requests if PATH in paths_of(seen.request)]
             opcodes = [seen.opcode for seen in about_it if seen.opcode != OpCode.REMOVE_WATCHES]
             assert opcodes == [first, OpCode.EXISTS, OpCode.DELETE]
 
@@ -121,7 +121,7 @@ async def test_the_znode_has_the_acl() -> None:
 
 async def test_invalid_arguments_are_refused_before_anything_is_sent() -> None:
     async with world() as there, there.connect("a", max_packet_size=2000) as client:
-        there.seen.clear()
+        there.requests.clear()
         with pytest.raises(ValueError, match="must start with a slash"):
             zk.PersistentNode(client, "a")
         with pytest.raises(ValueError, match="on_conflict"):
@@ -136,7 +136,7 @@ async def test_invalid_arguments_are_refused_before_anything_is_sent() -> None:
             node(client, acl=[zk.ACL(zk.Perms.WRITE, zk.ANYONE_ID)])
         with pytest.raises(RuntimeError, match="must be entered before it can be updated"):
             await node(client).update(b"2")
-        assert not there.seen
+        assert not there.requests
 
 
 async def test_it_can_be_entered_once() -> None:
@@ -239,7 +239,7 @@ async def test_the_znode_of_our_old_session_is_recognised_and_removed() -> None:
             tree, first = there.server.processor.tree, client.session
             old = tree.get(PATH)
 
-            def show_the_old_one(seen: Seen) -> None:
+            def show_the_old_one(seen: ReceivedRequest) -> None:
                 if seen.opcode == OpCode.EXISTS and seen.session_id != first.id:
                     there.before_request = lambda _: None
                     assert PATH not in tree
@@ -319,12 +319,12 @@ async def test_an_update_is_checked_before_anything_is_sent() -> None:
         node(client) as member,
     ):
         await anyio.sleep(1)
-        there.seen.clear()
+        there.requests.clear()
         with pytest.raises(ValueError, match="max_packet_size"):
             await member.update(bytes(2000))
         with pytest.raises(TypeError, match="bytes"):
             await member.update("text")  # type: ignore[arg-type]
-        assert not there.seen
+        assert not there.requests
 
 
 async def test_a_cancelled_update_is_still_written() -> None:
@@ -398,7 +398,7 @@ async def test_a_replacement_is_refused_if_the_other_znode_has_changed() -> None
     async with two_clients() as (there, client, other), node(other, b"theirs") as theirs:
         changed = 0
 
-        def change_once(seen: Seen) -> None:
+        def change_once(seen: ReceivedRequest) -> None:
             nonlocal changed
             if seen.opcode == OpCode.DELETE and changed == 0:
                 changed = 1
@@ -564,7 +564,7 @@ def left(outcome: Outcome) -> None:
 @pytest.mark.parametrize("fault_kind", FaultKind)
 async def test_after_any_fault_it_is_there_and_then_it_is_gone(fault_kind: FaultKind) -> None:
     """Case 73: a create whose reply was lost is found and adopted. Case 76: a fault in a release."""
-    assert await inject_into_each_request(enter_and_update, left, fault_kind, stays=STAYS) >= 8
+    assert await inject_into_each_request(enter_and_update, left, fault_kind, may_remain=STAYS) >= 8
 
 
 async def come_and_go(there: World, client: zk.Client) -> str:
@@ -579,14 +579,14 @@ def left_or_cancelled(outcome: Outcome) -> None:
 
 async def test_it_can_be_cancelled_anywhere() -> None:
     """Cases 74, 75 and 76: cancelled while a create or a delete is in flight."""
-    assert await cancel_at_each_pass(come_and_go, left_or_cancelled, stays=STAYS) > 10
+    assert await cancel_at_each_pass(come_and_go, left_or_cancelled, may_remain=STAYS) > 10
 
 
 @asyncio_only
 @pytest.mark.parametrize("again_after", [None, 0, 1, 2, 5])
 async def test_it_can_be_cancelled_natively_and_twice(again_after: int | None) -> None:
     passes = await cancel_at_each_pass(
-        come_and_go, left_or_cancelled, stays=STAYS, native=True, again_after=again_after
+        come_and_go, left_or_cancelled, may_remain=STAYS, native=True, again_after=again_after
     )
     assert passes > 10
 
@@ -608,7 +608,7 @@ async def another_client_has_it(there: World) -> AsyncIterator[None]:
 @pytest.mark.parametrize("fault_kind", FaultKind)
 async def test_after_any_fault_the_name_is_waited_for(fault_kind: FaultKind) -> None:
     count = await inject_into_each_request(
-        enter_and_update, left, fault_kind, stays=STAYS, other_clients=another_client_has_it
+        enter_and_update, left, fault_kind, may_remain=STAYS, other_clients=another_client_has_it
     )
     assert count >= 8
 
@@ -628,7 +628,7 @@ async def replace_and_go(there: World, client: zk.Client) -> str:
 @pytest.mark.parametrize("fault_kind", FaultKind)
 async def test_after_any_fault_the_name_is_replaced(fault_kind: FaultKind) -> None:
     count = await inject_into_each_request(
-        replace_and_go, left, fault_kind, stays=STAYS, other_clients=a_node_of_a_dead_session
+        replace_and_go, left, fault_kind, may_remain=STAYS, other_clients=a_node_of_a_dead_session
     )
     assert count >= 5
 
@@ -638,7 +638,7 @@ async def test_a_delete_whose_reply_was_lost_never_deletes_the_successor() -> No
         async with node(client, b"1"):
             await anyio.sleep(1)
             there.server.faults.lose_reply(OpCode.DELETE, session_id=client.session.id)
-        # The znode is deleted although the reply was lost. A second try must not delete the next one.
+        # The znode is deleted although the reply was lost. A second try must not delete the next znode.
         async with node(other, b"2"):
             await anyio.sleep(TIMEOUT)
             assert _is_so(there, PATH, b"2", other)

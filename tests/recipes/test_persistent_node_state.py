@@ -20,7 +20,7 @@ from zkrecipes.recipes.persistent_node_state import (
 
 OLD, NEW = DataVersion(1, b"data"), DataVersion(2, b"data")
 OURS, THEIRS, LATER = 50, 60, 70
-"""The czxids of our znode, of another client's, and of the one after that."""
+"""The czxids of our znode, of another client's znode, and of the znode after that."""
 SESSION, OLD_SESSION, OTHER_SESSION = 0xA, 0xB, 0xC
 
 NOTHING = KnownState(OLD)

@@ -17,7 +17,7 @@ from tests.dev_clients import connected_clients
 from tests.recipes.fault_sweep import (
     TIMEOUT,
     Outcome,
-    Seen,
+    ReceivedRequest,
     World,
     asyncio_only,
     cancel_at_each_pass,
@@ -157,7 +157,7 @@ async def test_each_departure_wakes_only_contenders_that_may_enter() -> None:
     async with _party() as (there, client, party):
         await party.come(client, "abcWdeX")
         assert len(there.server.processor.watches) == 3  # d and e belong to one client
-        del there.seen[:]
+        del there.requests[:]
         await party.leave("a")  # W waits for c, and X for e
         assert there.count(OpCode.GET_CHILDREN, OpCode.GET_DATA) == 0
         await party.leave("c")  # W lists and watches b; because b is first, W lists again with the watch
@@ -165,7 +165,7 @@ async def test_each_departure_wakes_only_contenders_that_may_enter() -> None:
         assert there.count(OpCode.GET_CHILDREN) == 2
         await party.leave("b")
         assert party.inside == ["W"]
-        del there.seen[:]
+        del there.requests[:]
         await party.leave("W")
         assert there.count(OpCode.GET_CHILDREN) == 1  # for d and e
         assert sorted(party.inside) == ["d", "e"]
@@ -234,7 +234,7 @@ async def test_the_same_task_gets_an_error_instead_of_waiting_for_itself() -> No
 
 async def test_building_it_does_no_io_and_refuses_invalid_arguments() -> None:
     async with connected_clients("a") as (there, (client,)):
-        before = len(there.seen)
+        before = len(there.requests)
         assert repr(_lock(client)) == f"<ReadWriteLock {DIRECTORY} me>"
         with pytest.raises(ValueError, match="path"):
             zk.ReadWriteLock(client, "locks")
@@ -242,7 +242,7 @@ async def test_building_it_does_no_io_and_refuses_invalid_arguments() -> None:
             _lock(client, layout="zoo")
         with pytest.raises(ValueError, match=r"must give its owner READ|at least one entry"):
             _lock(client, acl=[])
-        assert len(there.seen) == before
+        assert len(there.requests) == before
 
 
 @pytest.mark.parametrize("layout", ["kazoo", "curator"])
@@ -334,7 +334,7 @@ async def test_both_znodes_exist_during_the_switch_so_that_no_writer_gets_in_bet
             written = hold.path
             await lock.downgrade()
             there.before_request = lambda _: None
-            # before the create, before the check of the new one, before the delete
+            # before the create, before the check of the new znode, before the delete
             assert children == [{written}, {written, hold.path}, {written, hold.path}]
             await anyio.sleep(TIMEOUT)
             assert party.inside == []
@@ -425,7 +425,7 @@ async def test_a_downgrade_of_a_lost_lock() -> None:
         with pytest.raises(zk.LockLostError):
             async with lock.write() as hold:
 
-                def remove(seen: Seen) -> None:
+                def remove(seen: ReceivedRequest) -> None:
                     if seen.opcode == OpCode.CREATE:
                         there.before_request = lambda _: None
                         for path in (hold.path, DIRECTORY):
@@ -540,7 +540,7 @@ def _is_held_or_lost(outcome: Outcome) -> None:
 )
 async def test_fault_in_each_request(fault_kind: FaultKind, judge: Any, act: Any, other_clients: Any) -> None:
     options = {} if other_clients is None else {"other_clients": other_clients}
-    assert await inject_into_each_request(act, judge, fault_kind, stays=STAYS, **options) >= 5
+    assert await inject_into_each_request(act, judge, fault_kind, may_remain=STAYS, **options) >= 5
 
 
 async def _downgrade_for_a_moment(_: World, client: zk.Client) -> str:
@@ -569,7 +569,9 @@ def _is_held_or_cancelled(outcome: Outcome) -> None:
 @pytest.mark.parametrize("other_clients", [None, _a_lost_reply], ids=["alone", "reply lost"])
 async def test_a_downgrade_cancelled_at_each_pass(other_clients: Any) -> None:
     options = {} if other_clients is None else {"other_clients": other_clients}
-    number = await cancel_at_each_pass(_downgrade_for_a_moment, _is_held_or_cancelled, stays=STAYS, **options)
+    number = await cancel_at_each_pass(
+        _downgrade_for_a_moment, _is_held_or_cancelled, may_remain=STAYS, **options
+    )
     assert number >= 20
 
 
@@ -579,7 +581,7 @@ async def test_a_downgrade_cancelled_natively_at_each_pass(again_after: int | No
     number = await cancel_at_each_pass(
         _downgrade_for_a_moment,
         _is_held_or_cancelled,
-        stays=STAYS,
+        may_remain=STAYS,
         other_clients=_a_lost_reply,
         native=True,
         again_after=again_after,

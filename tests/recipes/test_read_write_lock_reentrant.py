@@ -46,10 +46,10 @@ async def test_a_writer_may_write_and_read_again_without_a_request() -> None:
     async with _one_client() as (there, client):
         lock = _lock(client)
         async with lock.write() as hold:
-            del there.seen[:]
+            del there.requests[:]
             async with lock.read() as reading, lock.write() as writing, lock.read(wait=0) as again:
                 assert reading is writing is again is hold
-            assert there.seen == []
+            assert there.requests == []
             hold.check()
             with pytest.raises(RuntimeError, match="wait for itself"):
                 async with _lock(client).read(wait=0):
@@ -136,8 +136,8 @@ def _is_held_or_cancelled(outcome: Outcome) -> None:
 
 @pytest.mark.parametrize("fault_kind", list(FaultKind))
 async def test_fault_in_each_request(fault_kind: FaultKind) -> None:
-    assert await inject_into_each_request(_hold_twice, _is_held_or_lost, fault_kind, stays=STAYS) >= 4
+    assert await inject_into_each_request(_hold_twice, _is_held_or_lost, fault_kind, may_remain=STAYS) >= 4
 
 
 async def test_cancelled_at_each_pass() -> None:
-    await cancel_at_each_pass(_hold_twice, _is_held_or_cancelled, stays=STAYS)
+    await cancel_at_each_pass(_hold_twice, _is_held_or_cancelled, may_remain=STAYS)

@@ -12,7 +12,15 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.fault_sweep import TIMEOUT, Outcome, Refusal, Seen, World, refuse_nth_request, virtual_time
+from tests.recipes.fault_sweep import (
+    TIMEOUT,
+    Outcome,
+    ReceivedRequest,
+    Refusal,
+    World,
+    refuse_nth_request,
+    virtual_time,
+)
 from tests.sweeps import IS_WHOLE, sample
 from zkrecipes.devserver.fault_injector import paths_of
 from zkrecipes.enums import OpCode
@@ -163,22 +171,22 @@ DIRECTORIES = ("b", "m", "n", "rw", "s", "s-__lock__", "s/leases", "s/locks", "e
 STAYS = {"/d", *(f"/d/{name}" for name in DIRECTORIES)}
 
 
-def _judge(outcome: Outcome, refusal: Refusal, refused: Seen, left: set[str]) -> None:
-    told = f"{refusal} to {OpCode(refused.opcode).name} {paths_of(refused.request)}: {outcome}"
+def _judge(outcome: Outcome, refusal: Refusal, refused: ReceivedRequest, left: set[str]) -> None:
+    description = f"{refusal} to {OpCode(refused.opcode).name} {paths_of(refused.request)}: {outcome}"
     if refusal.code in TRANSIENT:
-        # one try ends if it would have to wait
+        # a single try ends if it would have to wait
         is_one_try = isinstance(outcome.error, zk.AcquireTimeoutError)
-        assert outcome.result is not None or is_one_try, told
-        assert not left, f"{told}: left behind: {left}"
+        assert outcome.result is not None or is_one_try, description
+        assert not left, f"{description}: left behind: {left}"
         return
     expected = type(error_from_code(refusal.code))
-    is_told = outcome.result is not None or isinstance(outcome.error, expected)
-    assert is_told, told
-    is_gate = left == {"/d/gate"}  # it is not the client's alone, and its removal has raised
+    is_as_expected = outcome.result is not None or isinstance(outcome.error, expected)
+    assert is_as_expected, description
+    is_gate = left == {"/d/gate"}  # another client may use it, and its removal has raised
     is_refused_for_good = refusal.code == zk.NoAuthError.code and refused.opcode == OpCode.DELETE
-    is_heard = outcome.error is not None or outcome.result == "cancelled"  # it passes untouched
-    is_reported = is_heard and (is_gate or is_refused_for_good)
-    assert not left or is_reported, f"{told}: left behind: {left}"
+    is_raised = outcome.error is not None or outcome.result == "cancelled"  # it passes untouched
+    is_reported = is_raised and (is_gate or is_refused_for_good)
+    assert not left or is_reported, f"{description}: left behind: {left}"
 
 
 @pytest.mark.sweep
@@ -189,7 +197,7 @@ async def test_each_request_refused(act: Act, request: pytest.FixtureRequest) ->
     every.remove(Refusal(zk.NoAuthError.code, True))  # a server checks that first
     for nth in range(1, REQUESTS_MAX):
         for refusal in sample(every, SAMPLE, f"{request.node.name} {nth}"):
-            outcome, refused, left = await refuse_nth_request(act, nth, refusal, stays=STAYS)
+            outcome, refused, left = await refuse_nth_request(act, nth, refusal, may_remain=STAYS)
             if refused is None:
                 assert nth > 1
                 return

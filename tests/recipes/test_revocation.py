@@ -61,7 +61,7 @@ async def test_a_holder_sees_the_request_and_answers_by_leaving() -> None:
 async def test_waiting_costs_one_read() -> None:
     async with _two_clients() as (there, client, _):
         async with zk.Mutex(client, DIRECTORY) as hold:
-            del there.seen[:]
+            del there.requests[:]
             with anyio.move_on_after(3 * TIMEOUT):
                 await hold.wait_revocation()
             assert there.count(OpCode.GET_DATA) == 1
@@ -209,7 +209,7 @@ async def _revoke(_: World, client: zk.Client) -> bool:
 
 
 def _is_asked(outcome: Outcome) -> None:
-    assert outcome.result in (True, False)  # the first try may have asked it, and it may have left
+    assert outcome.result in (True, False)  # the first try may have asked the holder, which may have left
 
 
 def _is_asked_or_cancelled(outcome: Outcome) -> None:
@@ -220,13 +220,13 @@ def _is_asked_or_cancelled(outcome: Outcome) -> None:
 @pytest.mark.parametrize("fault_kind", list(FaultKind))
 async def test_fault_in_each_request_of_a_request(fault_kind: FaultKind) -> None:
     number = await inject_into_each_request(
-        _revoke, _is_asked, fault_kind, stays=STAYS, other_clients=_another_holds
+        _revoke, _is_asked, fault_kind, may_remain=STAYS, other_clients=_another_holds
     )
     assert number >= 2
 
 
 async def test_a_request_cancelled_at_each_pass() -> None:
-    await cancel_at_each_pass(_revoke, _is_asked_or_cancelled, stays=STAYS, other_clients=_another_holds)
+    await cancel_at_each_pass(_revoke, _is_asked_or_cancelled, may_remain=STAYS, other_clients=_another_holds)
 
 
 async def _wait_while_held(_: World, client: zk.Client) -> str:
@@ -243,4 +243,4 @@ async def test_fault_in_each_request_of_a_waiting_holder(fault_kind: FaultKind) 
         is_lost = fault_kind is FaultKind.EXPIRE and type(outcome.error) is zk.LockLostError
         assert outcome.result == "held" or is_lost
 
-    await inject_into_each_request(_wait_while_held, is_right, fault_kind, stays=STAYS)
+    await inject_into_each_request(_wait_while_held, is_right, fault_kind, may_remain=STAYS)

@@ -19,7 +19,7 @@ from tests.dev_clients import connected_clients
 from tests.recipes.fault_sweep import (
     TIMEOUT,
     Outcome,
-    Seen,
+    ReceivedRequest,
     World,
     asyncio_only,
     cancel_at_each_pass,
@@ -150,7 +150,7 @@ async def test_several_permits_are_taken_together_and_no_contender_is_passed_ove
 async def test_each_departure_wakes_one_waiter() -> None:
     async with _party(limit=1) as (there, _, party):
         await party.come(*"abcd")
-        del there.seen[:]
+        del there.requests[:]
         await party.leave("a")
         # b, which waited for free permits, reads once; c, now first, reads the queue, and then the
         # permits once without and once with a watch; d does nothing
@@ -165,10 +165,10 @@ async def test_an_uncontended_permit_takes_five_round_trips() -> None:
         semaphore = _semaphore(client)
         async with semaphore.acquire():
             pass
-        del there.seen[:]
+        del there.requests[:]
         async with semaphore.acquire():
             pass
-        assert [seen.opcode for seen in there.seen] == [
+        assert [seen.opcode for seen in there.requests] == [
             OpCode.CREATE,
             OpCode.GET_CHILDREN,
             OpCode.GET_CHILDREN,
@@ -261,7 +261,7 @@ async def test_without_a_limit_the_stored_one_counts() -> None:
 
 async def test_invalid_arguments_are_refused_before_anything_is_sent() -> None:
     async with connected_clients("a") as (there, (client,)):
-        before = len(there.seen)
+        before = len(there.requests)
         assert repr(_semaphore(client)) == f"<Semaphore {PATH} limit=3 me>"
         for limit in (0, -1):
             with pytest.raises(ValueError, match=f"limit must be at least 1, not {limit}"):
@@ -287,7 +287,7 @@ async def test_invalid_arguments_are_refused_before_anything_is_sent() -> None:
             await _semaphore(client).set_limit(0)
         with pytest.raises(ValueError, match="stores no limit"):
             await _semaphore(client, layout="curator").set_limit(4)
-        assert len(there.seen) == before
+        assert len(there.requests) == before
 
 
 async def test_an_acquisition_is_entered_once_and_not_awaited_or_dropped() -> None:
@@ -348,11 +348,11 @@ async def test_children_that_are_not_permits_are_logged_once(
             with pytest.raises(zk.AcquireTimeoutError):
                 async with _semaphore(fourth, layout=layout).acquire(wait=0):
                     pass
-    told = [each.getMessage() for each in caplog.records if "permit" in each.getMessage()]
+    lines = [each.getMessage() for each in caplog.records if "permit" in each.getMessage()]
     name = foreign.path.removeprefix(f"{directory}/")
     what = "not permits, but counted as permits, as kazoo and Curator count them"
     line = f"{directory} has unexpected children ({what}): {name!r} (a lock's)"
-    assert told == [line, line, line]  # by each client
+    assert lines == [line, line, line]  # by each client
 
 
 async def test_more_permits_than_the_server_accepts_are_an_error_and_no_endless_loop() -> None:
@@ -457,7 +457,7 @@ async def test_a_limit_lowered_between_the_count_and_the_take_counts() -> None:
             async with ours.acquire():
                 pass
 
-            def lower(seen: Seen) -> None:
+            def lower(seen: ReceivedRequest) -> None:
                 operations = getattr(seen.request, "operations", ())
                 if len(operations) == 3:  # the queue node, the limit, the permit
                     there.before_request = lambda _: None
@@ -648,7 +648,7 @@ def _is_held_or_lost(outcome: Outcome) -> None:
 )
 async def test_fault_in_each_request(fault_kind: FaultKind, judge: Any, act: Any, other_clients: Any) -> None:
     options = {} if other_clients is None else {"other_clients": other_clients}
-    assert await inject_into_each_request(act, judge, fault_kind, stays=STAYS, **options) >= 10
+    assert await inject_into_each_request(act, judge, fault_kind, may_remain=STAYS, **options) >= 10
 
 
 async def _change_the_limit(_: World, client: zk.Client) -> int:
@@ -661,7 +661,7 @@ async def test_fault_in_each_request_of_a_changed_limit(fault_kind: FaultKind) -
     def judge(outcome: Outcome) -> None:
         assert outcome.result == 5
 
-    assert await inject_into_each_request(_change_the_limit, judge, fault_kind, stays=STAYS) >= 3
+    assert await inject_into_each_request(_change_the_limit, judge, fault_kind, may_remain=STAYS) >= 3
 
 
 async def _hold_for_a_moment(_: World, client: zk.Client) -> str:
@@ -689,7 +689,7 @@ def _is_held_or_cancelled(outcome: Outcome) -> None:
 async def test_cancelled_at_each_pass(other_clients: Any) -> None:
     options = {} if other_clients is None else {"other_clients": other_clients}
     number = await cancel_at_each_pass(
-        _hold_for_a_moment, _is_held_or_cancelled, stays=STAYS, every=2, **options
+        _hold_for_a_moment, _is_held_or_cancelled, may_remain=STAYS, every=2, **options
     )
     assert number >= 20
 
@@ -700,7 +700,7 @@ async def test_cancelled_natively_at_each_pass(again_after: int | None) -> None:
     number = await cancel_at_each_pass(
         _hold_for_a_moment,
         _is_held_or_cancelled,
-        stays=STAYS,
+        may_remain=STAYS,
         other_clients=_a_lost_reply,
         native=True,
         again_after=again_after,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import zkrecipes as zk
-from tests.recipes.fault_sweep import Seen, World, jumping_backend
+from tests.recipes.fault_sweep import ReceivedRequest, World, jumping_backend
 from tests.recipes.histories import Step, Worker, histories, play
 from zkrecipes.recipes.locking.lock_layouts import LockLayoutName
 
@@ -53,7 +53,7 @@ class _Api:
             self._limit_max = max(self._limit_max, number)
             await self._semaphores[id(client)].set_limit(number)
 
-    def _look(self, _: Seen) -> None:
+    def _look(self, _: ReceivedRequest) -> None:
         """Check before each request that the previous one has let no contender in beyond its limit."""
         tree = self._there.server.processor.tree
         node = tree.find(self.permits)

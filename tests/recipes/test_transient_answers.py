@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.fault_sweep import TIMEOUT, Refusal, Seen, World, refusing, virtual_time, world
+from tests.recipes.fault_sweep import TIMEOUT, ReceivedRequest, Refusal, World, refusing, virtual_time, world
 from zkrecipes import errors
 from zkrecipes.enums import OpCode
 from zkrecipes.errors import error_from_code
@@ -54,7 +54,7 @@ def _often_refused(there: World, client: zk.Client) -> Any:
     """Let a random half of the client's requests be answered with an error."""
     rng = random.Random(7)
 
-    def choose(_: Seen) -> Refusal | None:
+    def choose(_: ReceivedRequest) -> Refusal | None:
         return Refusal(rng.choice(CODES), is_applied=rng.random() < 0.5) if rng.random() < 0.5 else None
 
     with refusing(there, client.session.id, choose):
@@ -173,7 +173,7 @@ async def test_locks_and_memberships_begin_and_end_through_them() -> None:
 async def test_a_revocation_is_awaited_through_them() -> None:
     rng = random.Random(7)
 
-    def choose(seen: Seen) -> Refusal | None:
+    def choose(seen: ReceivedRequest) -> Refusal | None:
         is_read = seen.opcode == OpCode.GET_DATA and rng.random() < 0.7
         return Refusal(rng.choice(CODES), is_applied=False) if is_read else None
 

@@ -419,7 +419,7 @@ class Client:
             async with self.exists_and_watch(path) as (stat, changed):
                 if stat is not None:
                     return stat
-                # A new session has no watch, so read again. If the client is over, the read raises.
+                # A new session has no watch, so read again. If the client has ended, the read raises.
                 with suppress(SessionExpiredError):
                     await changed.wait()
 

@@ -111,7 +111,7 @@ class Dispatcher:
         """Run `func` in a task of the client until the block ends. Its errors are logged, never raised.
 
         Raises:
-            ZooKeeperError: the client is over.
+            ZooKeeperError: the client has ended.
             RuntimeError: the caller runs in another event loop than the client.
         """
         self.engine.check_loop()

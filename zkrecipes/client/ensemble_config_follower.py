@@ -47,7 +47,7 @@ class ConfigFollower:
         self._has_members = False
 
     async def run(self) -> None:
-        """Follow the configuration until the client is over, or until the ensemble turns out to have none."""
+        """Follow the configuration until the client has ended, or it turns out that there is none."""
         pauses = Backoff()
         while self._engine.final_error is None:
             try:

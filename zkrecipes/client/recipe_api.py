@@ -123,7 +123,7 @@ class RecipeApi:
 
     @property
     def is_over(self) -> bool:
-        """Whether the client is over, so that every further attempt would fail."""
+        """Whether the client has ended, so that every further attempt would fail."""
         return self._engine.final_error is not None
 
     def retries(self, *, pause_after_loss: bool = False, failure: str = "", path: str = "") -> Retries:
@@ -250,7 +250,7 @@ class RecipeApi:
         """Run `func` in a task of the client until the block ends. Its errors are logged, never raised.
 
         Raises:
-            ZooKeeperError: the client is over.
+            ZooKeeperError: the client has ended.
         """
         return self._calls.background(func)
 
@@ -268,7 +268,7 @@ class RecipeApi:
     async def clean_up(self, func: Callable[[], Awaitable[None]]) -> None:
         """Run `func` in a task of the client, and wait, shielded, for at most an eighth of the timeout.
 
-        This does nothing if the client is over: its session has ended, and its ephemeral znodes with it.
+        This does nothing if the client has ended: its session has ended, and its ephemeral znodes with it.
 
         Cancellation, including a native one, ends the wait and not the clean-up, which continues until it or
         the client ends.

@@ -26,7 +26,7 @@ class Retries:
                 await retries.wait_after(error)
 
     Args:
-        is_over: whether the client is over.
+        is_over: whether the client has ended.
         pause_after_loss: whether to pause even after a connection loss, because the request may cause it.
         failure: what failed, for the log ("could not read /leader"): logged before each pause, with the error
             and "(retrying)". Empty: nothing is logged.

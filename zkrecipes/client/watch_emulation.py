@@ -43,7 +43,7 @@ class Engine(Protocol):
 async def keep_watching(
     read: Read, engine: Engine, full_path: str, events: PersistentOwner, on_set: Callable[[], None]
 ) -> None:
-    """Feed `events` until the client is over.
+    """Feed `events` until the client has ended.
 
     Args:
         read: reads the znode and sets the watches.

@@ -127,7 +127,7 @@ class WatchEvents:
         """Wait for the next event.
 
         Raises:
-            ZooKeeperError: the client is over, and every event before that was returned.
+            ZooKeeperError: the client has ended, and every event before that was returned.
             RuntimeError: the block of the watch has been left, perhaps by another task.
             anyio.BusyResourceError: another task is iterating.
         """

@@ -133,7 +133,7 @@ class Faults:
         """
         if nth < 1:
             raise ValueError(f"nth must be at least 1, not {nth}")
-        # A drop before a request happens after the previous one, which may be the greeting.
+        # The connection is dropped after the previous request, which may be the greeting.
         is_before = kind is FaultKind.BEFORE_SEND
         is_after_greeting = is_before and nth == 1
         rule = FaultRule(

@@ -239,7 +239,7 @@ class DevServer:
         """Stop, and start again on the same address.
 
         Args:
-            keep: whether znodes and sessions survive; clients then have a whole session timeout to return.
+            keep: whether znodes and sessions survive; if so, clients have a whole session timeout to return.
                 Otherwise the new zxid is higher than any before, as after a real start in memory.
             downtime: the time between stop and start, in seconds.
 
@@ -258,7 +258,7 @@ class DevServer:
     def become_writable(self) -> None:
         """Behave normally after `become_read_only`, and drop every connection.
 
-        Earlier sessions have a whole timeout to return.
+        Clients of earlier sessions have a whole timeout to return.
         """
         self._server().become_writable()
 

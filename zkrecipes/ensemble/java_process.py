@@ -132,6 +132,6 @@ class ServerProcess:
 
 def _send_line(watchdog: subprocess.Popen[bytes], line: str) -> None:
     assert watchdog.stdin is not None
-    # A watchdog that was killed is needed only if this program is also killed.
+    # The watchdog may have been killed; it matters only if this program is also killed.
     with contextlib.suppress(BrokenPipeError):
         watchdog.stdin.write(line.encode() + b"\n")

@@ -63,7 +63,7 @@ class Barrier:
 
         Raises:
             NoAuthError: the ACL of the level above does not permit the change.
-            SessionError: the client is over.
+            SessionError: the client has ended.
 
         Cancellation: the gate may be closed or not.
         """
@@ -84,7 +84,7 @@ class Barrier:
         Raises:
             NotEmptyError: the znode has children, so it is not a gate.
             NoAuthError: the ACL of the level above does not permit the change.
-            SessionError: the client is over.
+            SessionError: the client has ended.
 
         Cancellation: the gate may be open or not.
         """
@@ -112,7 +112,7 @@ class Barrier:
             NotEmptyError: the znode has children, so it is a directory of other data, which no client would
                 delete to open it.
             NoAuthError: an ACL does not permit the reads.
-            SessionError: the client is over.
+            SessionError: the client has ended.
 
         Cancellation: nothing is left behind.
         """

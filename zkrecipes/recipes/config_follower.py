@@ -105,7 +105,7 @@ class ConfigFollower(Generic[T]):
         return self._bad_data if self._unreadable is None else self._unreadable
 
     async def run(self) -> None:
-        """Follow the znode until the client is over, or the first attempt to read it is refused."""
+        """Follow the znode until the client has ended, or the first attempt to read it is refused."""
         session: object = None
         try:
             while True:

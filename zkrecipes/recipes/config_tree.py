@@ -85,7 +85,7 @@ class ConfigTree:
             ValueError: `tries` is below 1.
             SnapshotConflictError: the tree changed during each try.
             NoAuthError: the server does not permit reading a part of the tree.
-            ZooKeeperError: the client is over.
+            ZooKeeperError: the client has ended.
         """
         if tries < 1:
             raise ValueError(f"tries must be at least 1, not {tries!r}")
@@ -106,7 +106,7 @@ class ConfigTree:
         iterator yields nothing. Each task needs a separate block.
 
         Entering raises:
-            ZooKeeperError: the client is over.
+            ZooKeeperError: the client has ended.
         """
         follower = TreeFollower(self._client, self.path)
         async with self._api.background(follower.run):
@@ -214,7 +214,7 @@ class ConfigTreeChanges:
         Raises:
             NoAuthError: the server does not permit reading a part of the tree.
             RuntimeError: the block has been left.
-            ZooKeeperError: the client is over.
+            ZooKeeperError: the client has ended.
 
         Cancellation: no change is lost.
         """

@@ -51,7 +51,7 @@ class ConfigWatch(Generic[T]):
         TypeError: `decode` is not a function.
 
     Entering waits until the znode was read, and raises:
-        ZooKeeperError: the server does not permit reading it, or the client is over.
+        ZooKeeperError: the server does not permit reading it, or the client has ended.
 
     Cancellation: no watch is left behind.
     """
@@ -130,7 +130,7 @@ class ConfigWatch(Generic[T]):
 
         Raises:
             RuntimeError: the block has not been entered, or has been left.
-            ZooKeeperError: the client is over.
+            ZooKeeperError: the client has ended.
         """
         self._check_entered()
         return self._follower.values.reader()
@@ -159,7 +159,7 @@ class ConfigWatch(Generic[T]):
                 the next version has these bytes, the update was applied. If another client writes the same
                 bytes over the same version, both count as one change; counting up from several clients needs
                 a lock.
-            ZooKeeperError: the server refused, or the client is over.
+            ZooKeeperError: the server refused, or the client has ended.
 
         Cancellation: the value may have been written.
         """

@@ -86,13 +86,14 @@ class DoubleBarrier(EnteredDirectly[Hold]):
         RuntimeError: the task is already in this barrier, and would wait for itself.
         NoAuthError: the directory must permit all but ADMIN to each member, and each member's znode READ. If
             only WRITE is missing, the member that would begin the round gets this error, and the others wait.
-        ZooKeeperError: the server refused, or the client is over. After a lost connection the member finds
+        ZooKeeperError: the server refused, or the client has ended. After a lost connection the member finds
             out what was applied. If the session expires, the member arrives again.
 
     Leaving raises:
         BrokenBarrierError: the member was lost while its block ran: its session could no longer be proven, or
             its znode was deleted. The block was cancelled.
-        ZooKeeperError: the server refused, or the client is over. The block has ended, and the member is out.
+        ZooKeeperError: the server refused, or the client has ended; the block was left, and the member is
+            out.
         The block's own error, bare and without waiting for other members.
 
     Cancellation: no znode is left behind; the removal continues in the background. A member that is cancelled

@@ -97,7 +97,7 @@ class BarrierMember:
         """Wait until a round begins with this member, and until its hold is proven.
 
         Raises:
-            ZooKeeperError: the server refused, or the client is over.
+            ZooKeeperError: the server refused, or the client has ended.
 
         After cancellation or an error the znode may exist; call `remove`.
         """
@@ -212,7 +212,7 @@ class BarrierMember:
         """Delete the znode, and wait until every member of the round is out.
 
         Raises:
-            ZooKeeperError: the server refused, or the client is over.
+            ZooKeeperError: the server refused, or the client has ended.
 
         After cancellation or an error, call `remove`.
         """

@@ -116,7 +116,7 @@ class Election(EnteredByCalls):
             ConnectionLossError: the connection was lost repeatedly, and the data is large: usually larger
                 than the server accepts.
             PacketTooLargeError: the directory has too many children to be listed.
-            ZooKeeperError: the client is over.
+            ZooKeeperError: the client has ended.
 
         Leaving hands the leadership to the next candidate immediately. It raises:
             LeadershipLostError: the leadership was lost while the block ran; the block was cancelled.
@@ -146,7 +146,7 @@ class Election(EnteredByCalls):
 
         Raises:
             TypeError: `func` is not an async function; it has been called once.
-            ZooKeeperError: the errors of entering `lead`; for example, the client is over.
+            ZooKeeperError: the errors of entering `lead`; for example, the client has ended.
 
         Cancellation: as for `lead`.
         """
@@ -189,7 +189,7 @@ class Election(EnteredByCalls):
         Raises:
             NoAuthError: the ACL of the directory or of the leader's znode does not permit READ.
             NotReadOnlyError: the server is read-only, so it cannot catch up.
-            ZooKeeperError: the client is over.
+            ZooKeeperError: the client has ended.
         """
         api = recipe_api(self._queue.client)
         retries = api.retries()
@@ -225,12 +225,12 @@ class Election(EnteredByCalls):
         sessions. While the client reaches no server, the last leader may be out of date.
 
         Entering raises:
-            ZooKeeperError: the client is over.
+            ZooKeeperError: the client has ended.
 
         The iterator raises:
             NoAuthError: the ACL of the directory or of the leader's znode does not permit READ.
             RuntimeError: the block has been left.
-            ZooKeeperError: the client is over.
+            ZooKeeperError: the client has ended.
         """
         observer = _Observer(self._queue)
         async with recipe_api(self._queue.client).background(observer.run):
@@ -274,7 +274,7 @@ class _Observer:
         )
 
     async def run(self) -> None:
-        """Observe until the client is over or a read is refused; readers get the reason as an error."""
+        """Observe until the client has ended or a read is refused; readers get the reason as an error."""
         try:
             while True:
                 try:

@@ -102,7 +102,7 @@ class Group:
 
         Entering raises:
             NodeExistsError: another session holds the name, with `on_conflict="raise"`.
-            ZooKeeperError: the server refused, or the client is over.
+            ZooKeeperError: the server refused, or the client has ended.
 
         Cancellation: no znode is left behind; the removal continues in the background.
         """
@@ -153,7 +153,7 @@ class Group:
         across reconnects and new sessions. Each task needs a separate block.
 
         Entering raises:
-            ZooKeeperError: the client is over.
+            ZooKeeperError: the client has ended.
         """
         follower = TreeFollower(self._client, self.path, is_group=True)
         async with recipe_api(self._client).background(follower.run):
@@ -164,7 +164,7 @@ class Group:
 
         Raises:
             ValueError: `count` is below 1.
-            ZooKeeperError: the server does not permit listing the group, or the client is over.
+            ZooKeeperError: the server does not permit listing the group, or the client has ended.
         """
         if count < 1:
             raise ValueError(f"count must be at least 1, not {count!r}")
@@ -200,7 +200,7 @@ class GroupChanges:
         Raises:
             NoAuthError: the server does not permit listing the directory.
             RuntimeError: the block has been left.
-            ZooKeeperError: the client is over.
+            ZooKeeperError: the client has ended.
 
         Cancellation: no change is lost.
         """

@@ -46,8 +46,8 @@ class Mutex(EnteredDirectly[Hold]):
             Curator's `InterProcessMutex` (`"curator"`). All contenders on a path must use the same layout.
         acl: the ACL of the contenders' znodes; it must give their owner READ. None: the client's default.
         reentrant: let a task that holds this object enter it again immediately, under the same hold; leaving
-            the outermost block releases the lock. A child task is another task, and waits. By default the
-            second time is a `RuntimeError`, because it may be a mistake.
+            the outermost block releases the lock. A child task counts as another task, and waits. By default
+            the second time is a `RuntimeError`, because it may be a mistake.
 
     Attributes:
         path: the same as the argument.
@@ -100,7 +100,7 @@ class Mutex(EnteredDirectly[Hold]):
             NoAuthError: the ACL of the directory, or that of the contender before this one, lacks a
                 permission that this client needs.
             PacketTooLargeError: the directory has too many children to be listed.
-            ZooKeeperError: the client is over.
+            ZooKeeperError: the client has ended.
 
         Leaving raises:
             LockLostError: the lock was lost while the block ran; the block was cancelled.
@@ -139,7 +139,7 @@ class Mutex(EnteredDirectly[Hold]):
         Raises:
             NoAuthError: the ACL of the directory or of the holder's znode lacks a permission that this client
                 needs.
-            ZooKeeperError: the client is over.
+            ZooKeeperError: the client has ended.
 
         Cancellation: the request may have been made, or may still be made.
         """

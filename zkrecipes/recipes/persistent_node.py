@@ -53,7 +53,7 @@ class PersistentNode:
         NodeExistsError: the name is taken, with `on_conflict="raise"`.
         ConnectionLossError: the connection was lost several times in a row on the create, usually because
             there is too much data.
-        ZooKeeperError: the server refused, or the client is over.
+        ZooKeeperError: the server refused, or the client has ended.
 
     Leaving removes the znode. It raises:
         NoAuthError: the ACL of the level above does not permit DELETE; the znode stays until its session
@@ -126,7 +126,7 @@ class PersistentNode:
             TypeError, ValueError: the data are not bytes, or too large.
             ConnectionLossError: the connection was lost several times in a row on this write, usually because
                 there is too much data. Whether it was applied is unknown.
-            ZooKeeperError: the server refused, and the znode keeps its data; or the client is over.
+            ZooKeeperError: the server refused, and the znode keeps its data; or the client has ended.
 
         Cancellation: the data will still be written.
         """

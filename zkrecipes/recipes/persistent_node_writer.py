@@ -158,7 +158,7 @@ class ZnodeWriter:
         return wanted.number
 
     async def run(self) -> None:
-        """Write until the client is over, or a server refuses the first write."""
+        """Write until the client has ended, or a server refuses the first write."""
         try:
             while True:
                 try:
@@ -323,7 +323,7 @@ class ZnodeWriter:
         """Wait until another try may succeed after an error.
 
         Raises:
-            ZooKeeperError: the error, if the client is over or the first write was refused.
+            ZooKeeperError: the error, if the client has ended or the first write was refused.
         """
         if self._api.is_over:
             raise error

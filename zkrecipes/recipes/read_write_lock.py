@@ -47,8 +47,8 @@ class ReadWriteLock(EnteredByCalls):
             must use the same layout.
         acl: the ACL of the contenders' znodes; it must give their owner READ. None: the client's default.
         reentrant: let a task that holds this object enter it again immediately, under the same hold: to read,
-            or to write if it writes already. Leaving the outermost block releases the lock. A child task is
-            another task, and waits. By default the second time is a `RuntimeError`.
+            or to write if it writes already. Leaving the outermost block releases the lock. A child task
+            counts as another task, and waits. By default the second time is a `RuntimeError`.
 
     Attributes:
         path: the same as the argument.

@@ -128,7 +128,7 @@ class Semaphore(EnteredDirectly[Hold]):
             PacketTooLargeError: there are too many children to be listed.
             ConnectionLossError: the connection was lost repeatedly, and there are hundreds of permits:
                 usually more than the server accepts in one transaction.
-            ZooKeeperError: the client is over.
+            ZooKeeperError: the client has ended.
 
         Leaving raises:
             LockLostError: a permit was lost while the block ran; the block was cancelled.

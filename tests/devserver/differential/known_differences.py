@@ -77,7 +77,7 @@ def _guarded_paths(history: History) -> Iterator[str]:
 
 def _is_answered_otherwise(request: Request[Any], guarded: tuple[str, ...]) -> bool:
     if isinstance(request, ExistsRequest):
-        return request.path.startswith(guarded)  # reading it needed no permission
+        return request.path.startswith(guarded)  # reading the ACL needed no permission
     if "'::1'" in repr(request):
         return True  # an IPv6 address was invalid in an ACL
     if isinstance(request, (CheckWatchesRequest, RemoveWatchesRequest)):
@@ -86,7 +86,7 @@ def _is_answered_otherwise(request: Request[Any], guarded: tuple[str, ...]) -> b
     if isinstance(request, MultiRequest):
         return any(_is_odd_create(each) for each in request.operations)
     if isinstance(request, CheckRequest):
-        return True  # outside of a multi it got no answer
+        return True  # outside a multi, the request got no answer
     # Only the server itself could send it, in another format.
     return isinstance(request, DeleteContainerRequest)
 

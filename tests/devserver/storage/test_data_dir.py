@@ -327,7 +327,7 @@ def test_no_flipped_bit_is_taken_for_data(store: DataDir, tmp_path: Path) -> Non
     store.close()
     file = tmp_path / FILE_NAME
     whole, expected = file.read_bytes(), _plain(_saved(tmp_path))
-    random, told = Random(1), 0
+    random, damaged_count = Random(1), 0
     for position in random.sample([place for place, byte in enumerate(whole) if byte], 300):
         harmed = bytearray(whole)
         harmed[position] ^= 1 << random.randrange(8)
@@ -335,8 +335,8 @@ def test_no_flipped_bit_is_taken_for_data(store: DataDir, tmp_path: Path) -> Non
         try:
             assert _plain(_saved(tmp_path)) == expected, f"byte {position}"
         except DataDirError as error:
-            told += "is damaged" in str(error) or "another release" in str(error)
-    assert told > 200
+            damaged_count += "is damaged" in str(error) or "another release" in str(error)
+    assert damaged_count > 200
 
 
 def _plain(saved: SavedState | None) -> object:

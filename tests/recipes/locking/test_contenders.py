@@ -33,7 +33,7 @@ async def test_the_default_identifier_is_host_and_process() -> None:
 @pytest.mark.parametrize("make", [*HOLDS, BARRIER])
 async def test_an_identifier_that_no_znode_can_hold_is_refused(make: Make) -> None:
     async with world() as there, there.connect("a") as client:
-        before = len(there.seen)
+        before = len(there.requests)
         for wrong in (b"me", 7):
             with pytest.raises(TypeError, match="identifier must be a str, not"):
                 make(client, "/there", identifier=wrong)
@@ -41,16 +41,16 @@ async def test_an_identifier_that_no_znode_can_hold_is_refused(make: Make) -> No
             make(client, "/there", identifier="\ud800")
         with pytest.raises(ValueError, match=r"data must have at most .*, not 5000000"):
             make(client, "/there", identifier="x" * 5_000_000)
-        assert len(there.seen) == before
+        assert len(there.requests) == before
 
 
 @pytest.mark.parametrize("make", HOLDS)
 async def test_an_acl_without_read_is_refused(make: Make) -> None:
     async with world() as there, there.connect("a") as client:
-        before = len(there.seen)
+        before = len(there.requests)
         with pytest.raises(ValueError, match="must give its owner READ"):
             make(client, "/there", acl=UNREADABLE)
-        assert len(there.seen) == before
+        assert len(there.requests) == before
 
 
 @pytest.mark.parametrize("make", HOLDS)

@@ -575,9 +575,9 @@ async def test_another_failure_keeps_the_callers_index(stage: Stage) -> None:
                 tx.delete("/missing")
         assert (caught.value.index, caught.value.operations) == (1, 2)
         assert isinstance(caught.value.error, zk.NoNodeError)
-        with pytest.raises(zk.TransactionError) as told:
+        with pytest.raises(zk.TransactionError) as raised:
             made.result()
-        assert (told.value.index, told.value.operations) == (1, 2)
+        assert (raised.value.index, raised.value.operations) == (1, 2)
         hold.check()
 
 

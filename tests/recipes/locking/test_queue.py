@@ -68,7 +68,7 @@ async def test_a_create_whose_reply_was_lost_is_adopted() -> None:
         (left,) = there.znodes() - {"/locks", "/locks/job"}
         assert node.path == left
         # The MULTI waits for a quorum: after it, everything that the last server forwarded is visible.
-        opcodes = [seen.opcode for seen in there.seen]
+        opcodes = [seen.opcode for seen in there.requests]
         assert opcodes[-3:] == [OpCode.MULTI, OpCode.GET_CHILDREN, OpCode.EXISTS]
         assert node.token == (await client.get(left)).stat.czxid
 

@@ -74,7 +74,7 @@ async def test_waiters_keep_no_list_of_the_queue(kind: str) -> None:
             directory = "/s-__lock__" if kind == "semaphore" else "/q"
             names = await client.get_children(directory)
             assert len(names) >= MANY - 1
-            there.seen.clear()  # remembered by the test's own server
+            there.requests.clear()  # remembered by the test's own server
             ours = len(names) + 100  # the list just read, and a few that are being created
             of_server = 2 * len(names)  # the dev server's own children and ephemerals
             assert _kept_names(names) <= ours + of_server
@@ -101,7 +101,7 @@ async def test_readers_that_enter_together_share_one_list() -> None:
             await _settle()
             # one each with its own create; a long queue is not listed again with the watch
             assert there.count(OpCode.GET_CHILDREN) <= 1 + MANY + 64
-            del there.seen[:]
+            del there.requests[:]
         await _settle()
         assert inside == MANY
         assert there.count(OpCode.GET_CHILDREN) == 1
@@ -114,7 +114,7 @@ async def test_a_reader_behind_a_first_writer_requests_a_long_list_once() -> Non
             pipe.create("/q/" + "f" * 32 + "__lock__", ephemeral=True, sequential=True)
             for number in range(MANY):
                 pipe.create(f"/q/{number:032x}__rlock__", ephemeral=True, sequential=True)
-        del there.seen[:]
+        del there.requests[:]
         with anyio.move_on_after(1):
             async with zk.ReadWriteLock(client, "/q").read():
                 pytest.fail("the writer is before it")

@@ -418,7 +418,7 @@ async def test_cancelled_at_a_pass_of_entering_and_leaving(
     await cancel_at_each_pass(
         partial(_hold_for_a_moment, HOLDS[kind]),
         _is_held_or_cancelled,
-        stays=STAYS,
+        may_remain=STAYS,
         native=native,
         again_after=again_after,
         every=3,

@@ -214,7 +214,7 @@ async def test_the_wait_for_the_first_proof_counts(kind: str) -> None:
 async def test_the_callers_own_scope_is_not_taken_for_the_limit(kind: str, limit: float) -> None:
     async with _two_clients() as (there, client, other):
         async with HOLDERS[kind](other):
-            with anyio.move_on_after(limit) as scope:  # 3.0: both end together, and the outer one counts
+            with anyio.move_on_after(limit) as scope:  # at 3.0 both end together; the outer one counts
                 await _never(LOCKS[kind](client, wait=5 if limit < 3 else 3 + 1e-6))
             assert scope.cancelled_caught
         await anyio.sleep(1)
@@ -293,14 +293,14 @@ async def test_one_try_of_a_client_that_is_over_raises() -> None:
 @kinds
 async def test_a_wrong_limit_is_refused_before_anything_is_sent(kind: str) -> None:
     async with _two_clients() as (there, client, _):
-        before = len(there.seen)
+        before = len(there.requests)
         for negative in (-1, -0.5, math.nan, -math.inf):
             with pytest.raises(ValueError, match="wait must be at least 0 seconds, not "):
                 LOCKS[kind](client, wait=negative)
         for wrong in ("3", True, b"3", [3]):
             with pytest.raises(TypeError, match="wait must be a number of seconds or None, not "):
                 LOCKS[kind](client, wait=wrong)
-        assert len(there.seen) == before
+        assert len(there.requests) == before
 
 
 def test_valid_limits() -> None:
@@ -342,8 +342,8 @@ def _is_refused_or_cancelled(outcome: Outcome) -> None:
 
 
 async def test_cancelled_at_each_pass() -> None:
-    assert await cancel_at_each_pass(_hold_for_a_moment, _is_held_or_cancelled, stays=STAYS) >= 15
+    assert await cancel_at_each_pass(_hold_for_a_moment, _is_held_or_cancelled, may_remain=STAYS) >= 15
     number = await cancel_at_each_pass(
-        _try_once, _is_refused_or_cancelled, stays=STAYS, other_clients=_a_rival
+        _try_once, _is_refused_or_cancelled, may_remain=STAYS, other_clients=_a_rival
     )
     assert number >= 10

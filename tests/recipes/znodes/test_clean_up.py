@@ -15,8 +15,8 @@ import pytest
 import zkrecipes as zk
 from tests.recipes.fault_sweep import (
     TIMEOUT,
+    ReceivedRequest,
     Refusal,
-    Seen,
     World,
     asyncio_only,
     refusing,
@@ -52,11 +52,11 @@ async def _two_clients() -> AsyncIterator[tuple[World, zk.Client, zk.Client]]:
         yield there, client, other
 
 
-def _first_deletes(count: float, refusal: Refusal = THROTTLED) -> Callable[[Seen], Refusal | None]:
+def _first_deletes(count: float, refusal: Refusal = THROTTLED) -> Callable[[ReceivedRequest], Refusal | None]:
     """Refuse this many deletes."""
     left = count
 
-    def choose(seen: Seen) -> Refusal | None:
+    def choose(seen: ReceivedRequest) -> Refusal | None:
         nonlocal left
         if seen.opcode != OpCode.DELETE or left <= 0:
             return None
@@ -106,10 +106,10 @@ async def test_a_release_is_repeated_and_the_first_negative_answer_is_logged(
             async with enter(client):
                 pass
         warnings = [each for each in caplog.records if each.levelno == logging.WARNING]
-        told = [each.getMessage() for each in warnings]
-        assert told
-        assert all("the removal of" in each for each in told)
-        assert len({each.partition(" was not")[0] for each in told}) == len(told)  # once for each znode
+        lines = [each.getMessage() for each in warnings]
+        assert lines
+        assert all("the removal of" in each for each in lines)
+        assert len({each.partition(" was not")[0] for each in lines}) == len(lines)  # once for each znode
         with anyio.fail_after(1):
             async with enter(other):
                 pass
@@ -168,7 +168,7 @@ async def test_permits_of_unknown_outcome_are_left_within_an_eighth(
         async with semaphore:
             pass
 
-        def fall_silent(seen: Seen) -> None:
+        def fall_silent(seen: ReceivedRequest) -> None:
             if seen.opcode == OpCode.MULTI:
                 there.server.faults.hold_replies(session_id=client.session.id)
 
@@ -241,7 +241,7 @@ async def test_a_name_that_another_client_has_taken_is_not_removed() -> None:
     async with _two_clients() as (there, client, other):
         group = zk.Group(other, "/d")
 
-        def choose(seen: Seen) -> Refusal | None:
+        def choose(seen: ReceivedRequest) -> Refusal | None:
             return Refusal(-7, is_applied=True) if seen.opcode == OpCode.DELETE else None
 
         async with anyio.create_task_group() as tasks:

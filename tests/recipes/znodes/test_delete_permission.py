@@ -36,7 +36,7 @@ RECIPES: dict[str, Enter] = {
 }
 DIRECTORIES = ("/d", "/d-__lock__", "/s", "/s/leases", "/s/locks")
 LAST_ONES = ("/d", "/s/leases")
-"""Where what is held lies, and not where a semaphore's contenders queue up."""
+"""The directory of the held znodes, not the one in which a semaphore's contenders queue up."""
 STAYS = {*DIRECTORIES, "/ok"}
 
 each_recipe = pytest.mark.parametrize("enter", RECIPES.values(), ids=RECIPES)
@@ -85,7 +85,7 @@ async def test_each_directory_is_probed_once_in_a_session(enter: Enter) -> None:
 
 def _probes(there: World) -> int:
     """Count the transactions that create and delete a probe's znode."""
-    return sum("/probe-" in str(seen.request) for seen in there.seen if seen.opcode == OpCode.MULTI)
+    return sum("/probe-" in str(seen.request) for seen in there.requests if seen.opcode == OpCode.MULTI)
 
 
 async def test_the_probe_costs_no_round_trip() -> None:
@@ -134,7 +134,7 @@ async def test_after_a_refused_delete_the_directory_is_probed_again(enter: Enter
 
 @each_recipe
 async def test_a_znode_that_a_refusal_left_is_removed_once_the_acl_permits_it(enter: Enter) -> None:
-    """The next contender of the same session would wait for it for ever."""
+    """The next contender of the same session would wait for that znode for ever."""
     async with _two_clients() as (there, client, admin):
         with pytest.raises(zk.NoAuthError):  # noqa: PT012
             async with enter(client):

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 import zkrecipes as zk
-from tests.recipes.fault_sweep import TIMEOUT, Refusal, Seen, World, refusing, virtual_time, world
+from tests.recipes.fault_sweep import TIMEOUT, ReceivedRequest, Refusal, World, refusing, virtual_time, world
 from zkrecipes.enums import OpCode
 
 pytestmark = pytest.mark.anyio
@@ -54,7 +54,7 @@ async def _leave_behind(client: zk.Client, left: list[Left]) -> None:
 
 @asynccontextmanager
 async def _resumed(there: World, left: list[Left]) -> AsyncIterator[zk.Client]:
-    """A client that continues the session of one that has left these znodes."""
+    """A client that continues the session of another client, which left these znodes behind."""
     async with there.connect("a", keep_session=True) as first:
         await _leave_behind(first, left)
         key = first.session.key
@@ -171,7 +171,7 @@ async def test_a_resumption_is_noted_through_transient_answers() -> None:
             key = first.session.key
         refusals = [Refusal(code, is_applied=False) for code in (-127, -7, -122)]
 
-        def choose(seen: Seen) -> Refusal | None:
+        def choose(seen: ReceivedRequest) -> Refusal | None:
             return refusals.pop() if seen.opcode == OpCode.MULTI and refusals else None
 
         with refusing(there, key.id, choose):

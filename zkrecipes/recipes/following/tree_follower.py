@@ -76,7 +76,7 @@ class TreeFollower:
         self._retries = self._api.retries()
 
     async def run(self) -> None:
-        """Follow until the client is over or a read is refused, and raise the error in the readers."""
+        """Follow until the client has ended or a read is refused, and raise the error in the readers."""
         try:
             while True:
                 try:

@@ -200,7 +200,7 @@ class Permits:
 
         Raises:
             ConnectionLossError: the connection was lost repeatedly, and the number of permits is large.
-            ZooKeeperError: the permits cannot be created, or the client is over.
+            ZooKeeperError: the permits cannot be created, or the client has ended.
 
         Cancellation: the permits may exist; call `leave`.
         """

@@ -116,7 +116,7 @@ class QueueNode:
 
         Raises:
             ConnectionLossError: the connection was lost repeatedly, and the data is large.
-            ZooKeeperError: the znode cannot be created, or the client is over.
+            ZooKeeperError: the znode cannot be created, or the client has ended.
 
         Cancellation: the znode may exist; call `leave`.
         """

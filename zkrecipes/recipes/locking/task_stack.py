@@ -55,7 +55,7 @@ class TaskStack:
     def innermost(self, path: str, task: CallingTask) -> StackEntry | None:
         """Return the last entry of `task`, the calling task, at this full path, or None.
 
-        A child task is another task.
+        A child task counts as another task.
         """
         found = self._entries.get((path, task.number), ())
         # A task that ended without leaving has left its entry behind, and a later task may have the same id.

@@ -59,7 +59,7 @@ class WaitLimit:
         Returns:
             The result of `take`, which is None if a single try had no success; None if the time is over.
 
-        Cancellation: it passes through; a cancel scope of the caller is never mistaken for the limit.
+        Cancellation: the caller's cancellation passes through, and is never mistaken for the limit.
         """
         self._started_at = anyio.current_time()
         if self.wait is None:
