@@ -212,4 +212,9 @@ class BarrierDirectory(NamedTuple):
     def _log_unexpected(self, children: Iterable[str]) -> None:
         """Log unexpected children once: they may be the reason why no round begins."""
         others = sorted(name for name in children if name != READY and not is_member(name))
-        log_once(self.client, self.path, others, "not members of a double barrier, and not counted")
+        log_once(
+            self.client,
+            self.path,
+            others,
+            "has unexpected children (not members of a double barrier, and not counted)",
+        )

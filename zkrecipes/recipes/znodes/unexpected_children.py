@@ -58,12 +58,13 @@ def log_unexpected_children(
                 layout.name,
                 extra={"path": directory},
             )
-    log_once(client, directory, unexpected, "not contenders, and ignored")
+    log_once(client, directory, unexpected, "has unexpected children (not contenders, and ignored)")
 
 
 def log_miscounted_children(client: Client, directory: str, names: Iterable[str]) -> None:
     """Log, once each, the children that are not permits of a semaphore but count as permits."""
-    log_once(client, directory, names, "not permits, but counted as permits, as kazoo and Curator count them")
+    what = "has unexpected children (not permits, but counted as permits, as kazoo and Curator count them)"
+    log_once(client, directory, names, what)
 
 
 def log_once(client: Client, directory: str, names: Iterable[str], what: str) -> None:
@@ -73,14 +74,14 @@ def log_once(client: Client, directory: str, names: Iterable[str], what: str) ->
         client: the client that found them.
         directory: their parent.
         names: their names.
-        what: the reason why they are unexpected, and the recipe's reaction.
+        what: the text of the log line, with the reason why they are unexpected and the recipe's reaction.
     """
     new = [name for name in names if is_first_report(client, directory, f"/{name}")]
     if new:
         others = f" and {len(new) - _NAMES_IN_LINE} more" if len(new) > _NAMES_IN_LINE else ""
         listed = ", ".join(map(_describe, new[:_NAMES_IN_LINE]))
         logger.warning(
-            "%s has unexpected children (%s): %s%s",
+            "%s %s: %s%s",
             directory,
             what,
             listed,
