@@ -150,7 +150,7 @@ class ServerConnection:
             self._is_receiving = False
 
     def data_to_send(self, now: float) -> bytes:
-        """Take the bytes that are due for sending. Afterwards, `due` is the time of the next ones."""
+        """Take the bytes that are due for sending. Afterwards, `due` is the time of the next output."""
         if not self._outputs:
             return self._side.data_to_send()
         self._queue_output(now)
@@ -218,7 +218,7 @@ class ServerConnection:
         self._side.accept(reply)
         self.stats.count_reply(OpCode.CREATE_SESSION, -1, services.processor.zxid)
         if fault is not None:
-            self._spoil_reply(fault, time)
+            self._corrupt_reply(fault, time)
         if self.session is None:
             requested = session_hex(greeting.session_id)
             self.close(f"the requested session {requested} has expired, or the password is wrong")
@@ -243,11 +243,11 @@ class ServerConnection:
         else:
             self._queue_output(time.now)
             self._process(event, time)
-            self._spoil_reply(fault, time)
+            self._corrupt_reply(fault, time)
             if kind is FaultKind.BEFORE_SEND:
                 self.close("fault: drop before the next request")
 
-    def _spoil_reply(self, fault: FaultRule, time: ServerTime) -> None:
+    def _corrupt_reply(self, fault: FaultRule, time: ServerTime) -> None:
         """Corrupt or delay the newest reply, with the events before it."""
         if fault.kind is FaultKind.CORRUPT:
             data = self._side.data_to_send()

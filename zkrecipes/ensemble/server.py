@@ -49,8 +49,8 @@ class ApacheServer:
     Args:
         port: the port for clients; None for a free one.
         directory: the folder for configuration, data and log, which stays; None for a temporary folder, which
-            is removed at the end. If this program is killed, a watchdog process removes it and ends the
-            server.
+            is removed at the end. If this program is killed, a watchdog process removes the folder and ends
+            the server.
         settings: zoo.cfg's keys and values, such as `{"tickTime": 500}`.
         properties: Java system properties, such as `{"zookeeper.nio.numWorkerThreads": 0}`.
         java_options: further options of `java`, such as `"-Xmx1g"`.

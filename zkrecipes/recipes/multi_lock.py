@@ -17,7 +17,7 @@ from zkrecipes.recipes.locking.acquisition import (
     Acquisition,
     AcquisitionHandle,
     EnteredDirectly,
-    take_over,
+    mark_entered,
 )
 from zkrecipes.recipes.locking.contenders import Contender
 from zkrecipes.recipes.locking.guarded_transaction import guarded_transaction
@@ -229,7 +229,7 @@ class _MultiUse(SingleUse[MultiHold]):
         holds: list[Hold] = []
         try:
             for lock in self._locks:
-                use = take_over(lock.acquire(wait=self._remaining()))
+                use = mark_entered(lock.acquire(wait=self._remaining()))
                 holds.append(await use.enter())
                 self._uses.append(use)
         except BaseException as error:

@@ -134,7 +134,7 @@ class PersistentNode:
         if self._writing is None:
             raise RuntimeError(f"{self!r} must be entered before it can be updated")
         self._writer.progress.check_not_ended()
-        await self._writer.progress.wait_written(self._writer.want(data))
+        await self._writer.progress.wait_written(self._writer.write_next(data))
 
     def __repr__(self) -> str:
         return f"<PersistentNode {self.path}>"

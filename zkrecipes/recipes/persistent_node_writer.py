@@ -149,8 +149,8 @@ class ZnodeWriter:
         self._long_pauses = Backoff(_RETRY_AFTER, _RETRY_AFTER_MAX)
         self._waiting_for_change: anyio.CancelScope | None = None
 
-    def want(self, data: bytes) -> int:
-        """Write these data next; return their number in `progress`."""
+    def write_next(self, data: bytes) -> int:
+        """Let the writer write these data next; return their number in `progress`."""
         wanted = DataVersion(next(self._numbers), data)
         self._known = replace(self._known, wanted=wanted)
         if self._waiting_for_change is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.fuzz.hangs import interrupt_hangs
-from zkrecipes.devserver.auth.acl_ids import is_valid_id, lets_in_address
+from zkrecipes.devserver.auth.acl_ids import admits_address, is_valid_id
 
 IPS = {
     "127.0.0.1": True,
@@ -102,7 +102,7 @@ def test_other_schemes_are_not_known() -> None:
     ],
 )
 def test_a_network_lets_its_addresses_in(name: str, address: str, is_in: bool) -> None:
-    assert lets_in_address(name, address) is is_in
+    assert admits_address(name, address) is is_in
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from tests.recipes.fault_sweep import (
 )
 from zkrecipes.enums import OpCode
 from zkrecipes.errors import error_from_code
-from zkrecipes.recipes.znodes.clean_up import Meaning, meaning_of
+from zkrecipes.recipes.znodes.clean_up import AnswerMeaning, meaning_of
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual_time()
@@ -67,34 +67,34 @@ def _first_deletes(count: float, refusal: Refusal = THROTTLED) -> Callable[[Rece
 
 
 MEANINGS = {
-    -101: Meaning.DONE,
-    -112: Meaning.DONE,
-    -127: Meaning.NOT_EXECUTED,
-    -1: Meaning.UNKNOWN,
-    -2: Meaning.UNKNOWN,
-    -4: Meaning.UNKNOWN,
-    -7: Meaning.UNKNOWN,
-    -122: Meaning.UNKNOWN,
-    -118: Meaning.ELSEWHERE,
-    -119: Meaning.ELSEWHERE,
-    -102: Meaning.REFUSED,
-    -103: Meaning.UNKNOWN,
-    -111: Meaning.UNKNOWN,
-    -999: Meaning.UNKNOWN,
+    -101: AnswerMeaning.DONE,
+    -112: AnswerMeaning.DONE,
+    -127: AnswerMeaning.NOT_EXECUTED,
+    -1: AnswerMeaning.UNKNOWN,
+    -2: AnswerMeaning.UNKNOWN,
+    -4: AnswerMeaning.UNKNOWN,
+    -7: AnswerMeaning.UNKNOWN,
+    -122: AnswerMeaning.UNKNOWN,
+    -118: AnswerMeaning.ELSEWHERE,
+    -119: AnswerMeaning.ELSEWHERE,
+    -102: AnswerMeaning.REFUSED,
+    -103: AnswerMeaning.UNKNOWN,
+    -111: AnswerMeaning.UNKNOWN,
+    -999: AnswerMeaning.UNKNOWN,
 }
 
 
 @pytest.mark.parametrize(("code", "meaning"), MEANINGS.items())
-async def test_the_meaning_of_each_code(code: int, meaning: Meaning) -> None:
+async def test_the_meaning_of_each_code(code: int, meaning: AnswerMeaning) -> None:
     assert meaning_of(error_from_code(code)) is meaning
 
 
 async def test_in_a_transaction_only_a_missing_znode_of_ours_is_done() -> None:
     missing = partial(zk.TransactionError, error=zk.NoNodeError("/d/a"), operations=3)
-    assert meaning_of(missing(1), own=[0, 1]) is Meaning.DONE
-    assert meaning_of(missing(2), own=[0, 1]) is Meaning.UNKNOWN
-    assert meaning_of(zk.TransactionError(2, zk.NoAuthError("/d"), 3), own=[0]) is Meaning.REFUSED
-    assert meaning_of(zk.SessionClosedError()) is Meaning.DONE
+    assert meaning_of(missing(1), own=[0, 1]) is AnswerMeaning.DONE
+    assert meaning_of(missing(2), own=[0, 1]) is AnswerMeaning.UNKNOWN
+    assert meaning_of(zk.TransactionError(2, zk.NoAuthError("/d"), 3), own=[0]) is AnswerMeaning.REFUSED
+    assert meaning_of(zk.SessionClosedError()) is AnswerMeaning.DONE
 
 
 @each_recipe

@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from zkrecipes.codec.records import ACL, ClientInfo, Id
-from zkrecipes.devserver.auth.acl_ids import is_valid_id, lets_in_address
+from zkrecipes.devserver.auth.acl_ids import admits_address, is_valid_id
 from zkrecipes.errors import InvalidACLError, NoAuthError
 
 __all__ = ["authenticate", "check_permission", "client_infos", "digest_id", "expand_acl", "mask_passwords"]
@@ -121,7 +121,7 @@ def client_infos(ids: Sequence[Id]) -> list[ClientInfo]:
 def _matches(entry: Id, own: Id) -> bool:
     if entry.scheme != own.scheme:
         return False
-    return bool(entry.id == own.id) or (entry.scheme == "ip" and lets_in_address(entry.id, own.id))
+    return bool(entry.id == own.id) or (entry.scheme == "ip" and admits_address(entry.id, own.id))
 
 
 def _is_valid(identity: Id, schemes: Collection[str]) -> bool:

@@ -11,7 +11,7 @@ import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Final
 
-__all__ = ["is_valid_id", "lets_in_address"]
+__all__ = ["admits_address", "is_valid_id"]
 
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+")
 _ATTRIBUTE: Final = (
@@ -33,7 +33,7 @@ def is_valid_id(scheme: str, name: str) -> bool:
     return scheme == "x509" and _DISTINGUISHED_NAME.fullmatch(name) is not None
 
 
-def lets_in_address(name: str, address: str) -> bool:
+def admits_address(name: str, address: str) -> bool:
     """Whether an `ip` id in an ACL, an address or a network, matches a client's address."""
     network, client = _network(name), _address(address)
     return network is not None and client is not None and client in network

@@ -1,1 +1,1 @@
-"""The requests that a server answers: one function for each opcode, and what follows from a change."""
+"""The requests that a server answers: one function for each opcode, and the effects of a change."""

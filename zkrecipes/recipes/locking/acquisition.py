@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar, final
 from zkrecipes.recipes.locking.hold import Hold
 from zkrecipes.recipes.locking.single_use import SingleUse
 
-__all__ = ["Acquisition", "AcquisitionHandle", "EnteredByCalls", "EnteredDirectly", "take_over"]
+__all__ = ["Acquisition", "AcquisitionHandle", "EnteredByCalls", "EnteredDirectly", "mark_entered"]
 
 H = TypeVar("H")
 
@@ -30,7 +30,7 @@ class AcquisitionHandle(Generic[H]):
         self._is_entered = False
 
     async def __aenter__(self) -> H:
-        return await take_over(self).enter()
+        return await mark_entered(self).enter()
 
     async def __aexit__(
         self,
@@ -61,7 +61,7 @@ class Acquisition(AcquisitionHandle[Hold]):
     """
 
 
-def take_over(acquisition: AcquisitionHandle[H]) -> SingleUse[H]:
+def mark_entered(acquisition: AcquisitionHandle[H]) -> SingleUse[H]:
     """Return the use of an acquisition, and count the acquisition as entered.
 
     Raises:

@@ -102,7 +102,7 @@ async def leave_and_read_holder(node: QueueNode) -> Holder | None:
 
 
 def to_contender(path: str, node: Node) -> Contender:
-    """Return the contender whose znode was read; bytes that are not UTF-8 become replacement characters."""
+    """Return the contender of a znode; bytes that are not UTF-8 become replacement characters."""
     data = b"" if node.data is None else node.data
     identifier = data.decode(errors="replace")
     return Contender(identifier, path, node.stat.czxid, node.stat.ephemeral_owner, data)

@@ -75,7 +75,7 @@ class Hold:
         return max(0.0, self.valid_until - anyio.current_time())
 
     def check(self) -> None:
-        """Raise if the hold is not valid; do not wait. For code that cancellation does not reach.
+        """Raise if the hold is not valid; do not wait. Use it in code that cancellation does not reach.
 
         While a cancelled block cleans up, the hold remains valid for an eighth of the session timeout.
         A thread calls it through `anyio.from_thread.run_sync`.

@@ -44,7 +44,7 @@ class HoldBlock:
     | cancelled from outside | either | the cancellation, unchanged; a loss is logged |
 
     The same is true of inner blocks of the same task under the same hold, except that a cancellation by the
-    loss continues to the outermost block, and leaves that block as the loss.
+    loss continues to the outermost block, which raises the loss.
 
     If another task leaves the block, a loss could not have cancelled the block's work. The hold is released
     nevertheless, and the outcome names the remedy.

@@ -21,12 +21,12 @@ from zkrecipes.errors import ConnectionLossError, NoAuthError, NoNodeError, Tran
 from zkrecipes.paths import join, parent_of
 from zkrecipes.recipes.znodes.delete_permission import forget_permission
 
-__all__ = ["Meaning", "clean_up", "is_leaving", "meaning_of", "remove", "remove_refused", "together"]
+__all__ = ["AnswerMeaning", "clean_up", "is_leaving", "meaning_of", "remove", "remove_refused", "together"]
 
 logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 
 
-class Meaning(Enum):
+class AnswerMeaning(Enum):
     """The meaning of an answer for a clean-up. The log contains the value."""
 
     DONE = "is done"
@@ -41,37 +41,37 @@ class Meaning(Enum):
     """A repetition is useless until an ACL is changed."""
 
 
-_MEANINGS: Final[Mapping[int, Meaning]] = {
-    -101: Meaning.DONE,  # NoNode
-    -112: Meaning.DONE,  # SessionExpired
-    -127: Meaning.NOT_EXECUTED,  # ThrottledOp
-    -1: Meaning.UNKNOWN,  # SystemError
-    -2: Meaning.UNKNOWN,  # RuntimeInconsistency
-    -4: Meaning.UNKNOWN,  # ConnectionLoss
-    -7: Meaning.UNKNOWN,  # OperationTimeout
-    -122: Meaning.UNKNOWN,  # RequestTimeout
-    -118: Meaning.ELSEWHERE,  # SessionMoved
-    -119: Meaning.ELSEWHERE,  # NotReadOnly
-    -102: Meaning.REFUSED,  # NoAuth
+_MEANINGS: Final[Mapping[int, AnswerMeaning]] = {
+    -101: AnswerMeaning.DONE,  # NoNode
+    -112: AnswerMeaning.DONE,  # SessionExpired
+    -127: AnswerMeaning.NOT_EXECUTED,  # ThrottledOp
+    -1: AnswerMeaning.UNKNOWN,  # SystemError
+    -2: AnswerMeaning.UNKNOWN,  # RuntimeInconsistency
+    -4: AnswerMeaning.UNKNOWN,  # ConnectionLoss
+    -7: AnswerMeaning.UNKNOWN,  # OperationTimeout
+    -122: AnswerMeaning.UNKNOWN,  # RequestTimeout
+    -118: AnswerMeaning.ELSEWHERE,  # SessionMoved
+    -119: AnswerMeaning.ELSEWHERE,  # NotReadOnly
+    -102: AnswerMeaning.REFUSED,  # NoAuth
 }
 """By code (`KeeperException.Code`, 3.9). Every other code is `UNKNOWN`: no other answer ends a clean-up."""
 
 
-def meaning_of(error: ZooKeeperError, own: Sequence[int] = ()) -> Meaning:
+def meaning_of(error: ZooKeeperError, own: Sequence[int] = ()) -> AnswerMeaning:
     """Return the meaning of an error for a clean-up.
 
     Args:
         error: the error of the request that removes a znode.
         own: for a transaction, the indexes of the operations that remove our own znodes. `NoNodeError` at
-            another index says nothing about them.
+            another index does not show whether these znodes exist.
     """
     if error.is_final:
-        return Meaning.DONE
+        return AnswerMeaning.DONE
     if isinstance(error, TransactionError):
         meaning = meaning_of(error.error)
-        is_ours = meaning is not Meaning.DONE or error.index in own
-        return meaning if is_ours else Meaning.UNKNOWN
-    return _MEANINGS.get(getattr(error, "code", 0), Meaning.UNKNOWN)
+        is_ours = meaning is not AnswerMeaning.DONE or error.index in own
+        return meaning if is_ours else AnswerMeaning.UNKNOWN
+    return _MEANINGS.get(getattr(error, "code", 0), AnswerMeaning.UNKNOWN)
 
 
 _REMEDY: Final = "the directory must permit DELETE; the znode stays until its session ends"
@@ -93,8 +93,8 @@ async def clean_up(
     Args:
         api: the client's recipe API.
         session: the session that owns the znodes. A clean-up never runs in another session.
-        attempt: one try; it returns when everything is removed, and otherwise raises the server's answer. In
-            a repetition it must read a znode before it deletes it, unless the name holds a GUID of ours.
+        attempt: one try; it returns when everything is removed, and otherwise raises the server's answer.
+            When repeated, it must read a znode before deleting it, unless the name contains a GUID of ours.
         what: the path, for the log.
         own: as for `meaning_of`.
 
@@ -128,13 +128,13 @@ async def _repeat(
             await attempt()
         except ZooKeeperError as error:
             meaning = meaning_of(error, own)
-            if meaning is Meaning.DONE:
+            if meaning is AnswerMeaning.DONE:
                 return None
             # a lost connection is not an answer, and the session logs it
             if not has_warned and not isinstance(error, ConnectionLossError):
                 has_warned = True
                 next_step = (
-                    "it stays until its session ends" if meaning is Meaning.REFUSED else "trying again"
+                    "it stays until its session ends" if meaning is AnswerMeaning.REFUSED else "trying again"
                 )
                 logger.warning(
                     "the removal of %s %s (%s): %s",
@@ -144,7 +144,7 @@ async def _repeat(
                     error,
                     extra={"path": what},
                 )
-            if meaning is Meaning.REFUSED:
+            if meaning is AnswerMeaning.REFUSED:
                 forget_permission(api, parent_of(what))
                 return _refusal(error, what)
         else:
@@ -187,7 +187,7 @@ async def together(*clean_ups: Callable[[], Awaitable[NoAuthError | None]]) -> N
 _leaving: Final[WeakKeyDictionary[object, list[_Removal]]] = WeakKeyDictionary()
 
 
-class _Refused(NamedTuple):
+class _RefusedRemoval(NamedTuple):
     """The znodes of a removal that was refused; they stay until an ACL is changed."""
 
     session: Session
@@ -199,7 +199,7 @@ class _Refused(NamedTuple):
 
 # By client: the removals that were refused. Without this record, a later contender of the same session would
 # wait for its own client's znode for as long as the session lives.
-_refused: Final[WeakKeyDictionary[object, list[_Refused]]] = WeakKeyDictionary()
+_refused: Final[WeakKeyDictionary[object, list[_RefusedRemoval]]] = WeakKeyDictionary()
 
 
 async def remove(
@@ -265,7 +265,7 @@ async def remove_refused(api: RecipeApi, directory: str) -> NoAuthError | None:
     return None
 
 
-def _next_refused(api: RecipeApi, directory: str) -> _Refused | None:
+def _next_refused(api: RecipeApi, directory: str) -> _RefusedRemoval | None:
     known = _refused.get(api.root)
     if not known:
         return None
@@ -320,14 +320,14 @@ class _Removal:
         return all(
             sent is not None
             and sent.is_done
-            and (sent.error is None or meaning_of(sent.error) is Meaning.DONE)
+            and (sent.error is None or meaning_of(sent.error) is AnswerMeaning.DONE)
             for sent in self._sent.values()
         )
 
-    def remaining(self) -> _Refused:
+    def remaining(self) -> _RefusedRemoval:
         """Return the remaining znodes."""
         full = self._api.full_path(self._directory)
-        return _Refused(self._session, full, tuple(self._left), self._prefixes)
+        return _RefusedRemoval(self._session, full, tuple(self._left), self._prefixes)
 
     def covers(self, api: RecipeApi, path: str) -> bool:
         """Whether the znode at `path`, as `api` sees it, is one of these."""
