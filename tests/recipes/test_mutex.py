@@ -126,10 +126,10 @@ async def test_the_same_task_again_is_an_error_instead_of_waiting_for_itself() -
     async with connected_clients("a") as (there, (client,)):
         mutex = _mutex(client)
         async with mutex as hold:
-            with pytest.raises(RuntimeError, match=r"this task has .* already"):
+            with pytest.raises(RuntimeError, match=r"this task has already entered"):
                 async with mutex:
                     pass
-            with pytest.raises(RuntimeError, match=r"this task has .* already"):
+            with pytest.raises(RuntimeError, match=r"this task has already entered"):
                 async with mutex.acquire(wait=0):
                     pass
             hold.check()
