@@ -150,7 +150,7 @@ async def test_a_partition_ends_the_block_before_the_lock_is_given_away() -> Non
                 times["given away"] = anyio.current_time()
 
         async with anyio.create_task_group() as tasks:
-            with pytest.raises(zk.LockLostError, match="no proof that the session lives came in time"):
+            with pytest.raises(zk.LockLostError, match="the session could not be proven alive in time"):
                 async with zk.Mutex(client, "/lock") as hold:
                     tasks.start_soon(take_over)
                     await anyio.sleep(2 * TIMEOUT)

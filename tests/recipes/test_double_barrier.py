@@ -770,7 +770,7 @@ async def test_a_member_dies_inside(is_first_to_leave: bool) -> None:
         assert have_left(*others)
         assert isinstance(dead.error, zk.BrokenBarrierError)
         assert "the barrier is broken (/steps/7/" in str(dead.error)
-        assert "no proof that the session lives came in time" in str(dead.error)
+        assert "the session could not be proven alive in time" in str(dead.error)
         assert there.znodes() == STAYS
         there.network.heal()
 

@@ -29,7 +29,7 @@ __all__ = ["Guard", "HoldRecord"]
 logger: logging.Logger = logging.getLogger("zkrecipes.recipes")
 
 _NEVER: Final = float("-inf")
-_NO_PROOF: Final = "no proof that the session lives came in time"
+_NO_PROOF: Final = "the session could not be proven alive in time"
 
 
 class HoldOwner(Protocol):

@@ -91,7 +91,7 @@ async def test_cancelled_by_the_loss(stage: Stage, caplog: pytest.LogCaptureFixt
 
 
 async def test_ended_with_no_checkpoint_after_the_loss(stage: Stage) -> None:
-    with pytest.raises(zk.LockLostError, match="no proof that the session lives came in time"):
+    with pytest.raises(zk.LockLostError, match="the session could not be proven alive in time"):
         async with stage.mutex:
             _lose_by_time()
 
