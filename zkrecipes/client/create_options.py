@@ -60,8 +60,8 @@ def create_mode(options: CreateOptions) -> CreateMode:
     Raises:
         ValueError: no kind of znode has all these options.
     """
-    ephemeral, sequential = options.get("ephemeral", False), options.get("sequential", False)
-    container, ttl = options.get("container", False), options.get("ttl")
+    get = options.get
+    ephemeral, sequential, container, ttl = get("ephemeral"), get("sequential"), get("container"), get("ttl")
     if container and (ephemeral or sequential or ttl is not None):
         raise ValueError("container=True must be given without ephemeral, sequential and ttl")
     if ephemeral and ttl is not None:

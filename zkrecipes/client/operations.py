@@ -292,10 +292,11 @@ class Operations:
         plain: type[CreateRequest | Create2Request],
         convert: Callable[[Any], T],
     ) -> Operation[T]:
+        acl, ttl, sequential, mode = None, None, False, CreateMode.PERSISTENT
         if options:
             check_options(options)
-        ttl, acl, sequential = options.get("ttl"), options.get("acl"), options.get("sequential", False)
-        mode = create_mode(options)
+            mode = create_mode(options)
+            acl, ttl, sequential = options.get("acl"), options.get("ttl"), options.get("sequential", False)
         full_path = self._view.full_prefix(path) if sequential else self._full(path)
         entries = self._view.default_acl if acl is None else check_acl(acl)
         arguments = full_path, self._check_data(data), entries, mode
