@@ -245,6 +245,22 @@ if TYPE_CHECKING:
     from zkrecipes.recipes.semaphore import (
         Semaphore as Semaphore,
     )
+    from zkrecipes.settings.connecting import (
+        connect_from as connect_from,
+    )
+    from zkrecipes.settings.errors import (
+        SettingsError as SettingsError,
+    )
+    from zkrecipes.settings.options import (
+        ConnectOptions as ConnectOptions,
+    )
+    from zkrecipes.settings.reading import (
+        SettingsFormat as SettingsFormat,
+        read_settings as read_settings,
+    )
+    from zkrecipes.settings.settings import (
+        Settings as Settings,
+    )
 
 _NAMES_BY_MODULE = {
     "zkrecipes.acl": (
@@ -394,6 +410,11 @@ _NAMES_BY_MODULE = {
     "zkrecipes.recipes.persistent_node_state": ("OnConflict",),
     "zkrecipes.recipes.read_write_lock": ("ReadWriteLock",),
     "zkrecipes.recipes.semaphore": ("Semaphore",),
+    "zkrecipes.settings.connecting": ("connect_from",),
+    "zkrecipes.settings.errors": ("SettingsError",),
+    "zkrecipes.settings.options": ("ConnectOptions",),
+    "zkrecipes.settings.reading": ("SettingsFormat", "read_settings"),
+    "zkrecipes.settings.settings": ("Settings",),
 }
 _MODULE_BY_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 

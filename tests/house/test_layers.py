@@ -58,6 +58,25 @@ def _rules() -> dict[str, Rule]:
             },
         ),
         "client": Rule(up_to_client, anyio, loops, {"client.otel": frozenset({"opentelemetry"})}),
+        "settings": Rule(
+            FLOOR_0 | {"settings", "client.recipe_api", "codec.secret"},
+            never=loops,
+            exceptions={
+                "settings.options": frozenset(
+                    {
+                        "net.connect_string",
+                        "net.session",
+                        "net.transport.network",
+                        "net.transport.tls",
+                        "protocol.sasl",
+                    }
+                ),
+                "settings.sasl": frozenset({"net.kerberos", "protocol.digest_md5", "protocol.sasl"}),
+                "settings.values": frozenset({"net.connect_string"}),
+                "settings.yaml_file": frozenset({"yaml"}),
+            },
+            client_names=True,
+        ),
         "recipes": Rule(FLOOR_0 | {"recipes", "client.recipe_api"}, anyio, loops, client_names=True),
         "devserver": Rule(
             up_to_protocol | {"devserver"},
@@ -91,6 +110,7 @@ IMPORTS_IN_FUNCTIONS = {
     "zkrecipes.net.transport.network": "as above, for the streams of either loop",
     "zkrecipes.net.kerberos": "an extra",
     "zkrecipes.client.otel": "an extra",
+    "zkrecipes.settings.yaml_file": "an extra",
     "zkrecipes.testing": "loads a name on first use, so that the plugin costs nothing",
     "zkrecipes.testing.pytest_plugin": "loaded in every run of pytest, so its fixtures import their modules",
     "zkrecipes.testing.asyncio_fixtures": "loaded in every run with pytest-asyncio, as above",

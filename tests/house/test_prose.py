@@ -70,6 +70,7 @@ LIMITS: dict[str, int] = {
     "net": 0,
     "client": 0,
     "recipes": 0,
+    "settings": 0,
     "devserver": 0,
     "testing": 0,
     "ensemble": 0,
