@@ -69,9 +69,10 @@ def test_what_another_program_writes_is_read_back(written: dict[str, str]) -> No
 def test_any_text_is_read_as_another_reader_reads_it(text: str) -> None:
     entries = list(read_properties(text, "f"))
     try:
-        expected = [(key, value) for key, value, _ in javaproperties.parse(text) if key is not None]
+        parsed = list(javaproperties.parse(text))
     except ValueError:  # a malformed Unicode escape, or a file that consists of one backslash
         return
+    expected = [(each.key, each.value) for each in parsed if isinstance(each, javaproperties.KeyValue)]
     assert [(entry.key, entry.value) for entry in entries] == expected
 
 

@@ -13,6 +13,7 @@ import zkrecipes as zk
 
 async def calls_that_are_entered(client: zk.Client) -> None:
     assert_type(zk.connect("h:2181"), zk.AsyncBlock[zk.Client])
+    assert_type(zk.connect_from(zk.read_settings("a.toml"), read_only=True), zk.AsyncBlock[zk.Client])
     assert_type(client.watch("/a"), zk.AsyncBlock[zk.WatchEvents])
     assert_type(client.walk("/a"), zk.AsyncBlock[zk.Walk])
     assert_type(client.session_changes(), zk.AsyncBlock[zk.SessionChanges])

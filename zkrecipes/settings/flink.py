@@ -44,7 +44,7 @@ def _named(name: str, key: Key) -> Key:
 
 _SWITCH: Final = replace(_OURS["enabled"], read=_is_zookeeper)
 _MILLISECONDS: Final = replace(_OURS["session-timeout"], read=values.duration("ms", limit=values.SECONDS_MAX))
-KERBEROS_CONTEXTS: Final = Key(name="flink.kerberos-contexts", option="sasl", form="a list")
+KERBEROS_CONTEXTS: Final = Key(name="flink.kerberos-contexts", option="sasl", form="a list", is_list=True)
 """The JAAS sections for which Flink uses its Kerberos credentials; ZooKeeper's is `Client` by default."""
 SASL_DISABLE: Final = replace(_OURS["tls.enabled"], name="flink.sasl-disable", option="sasl")
 """Whether Flink uses no SASL with ZooKeeper."""

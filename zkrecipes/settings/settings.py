@@ -10,7 +10,7 @@ from zkrecipes.settings.entries import Entry, shown_key
 from zkrecipes.settings.errors import SettingsError
 from zkrecipes.settings.given import GivenSettings
 from zkrecipes.settings.options import ConnectOptions, connect_options, connect_string
-from zkrecipes.settings.sasl import sasl_source
+from zkrecipes.settings.sasl import SaslSource, sasl_source
 
 __all__ = ["Settings"]
 
@@ -31,13 +31,13 @@ class Settings:
     def __init__(
         self, given: GivenSettings, entries: Iterable[Entry], *, source: str, with_flink: bool
     ) -> None:
-        self._given = given
-        self._entries = {entry.key: entry for entry in entries}
-        self._options = connect_options(given)
-        self._sasl = sasl_source(given, with_flink=with_flink)
-        self.source = source
-        self.connect_string = connect_string(given)
-        self.enabled = _is_enabled(given)
+        self._given: GivenSettings = given
+        self._entries: dict[str, Entry] = {entry.key: entry for entry in entries}
+        self._options: ConnectOptions = connect_options(given)
+        self._sasl: SaslSource | None = sasl_source(given, with_flink=with_flink)
+        self.source: str = source
+        self.connect_string: str | None = connect_string(given)
+        self.enabled: bool = _is_enabled(given)
 
     def __repr__(self) -> str:
         shown = [
