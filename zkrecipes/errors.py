@@ -20,7 +20,7 @@
     ├── SnapshotConflictError          a tree changed during every attempt to read it as a whole
     └── ProtocolError                  the peer sent bytes that the protocol does not allow
 
-(`zkrecipes.ensemble` adds two: a server that cannot be found, and a server that does not start.)
+(`zkrecipes.ensemble` adds those of real servers: not found, badly configured, not started, not stopped.)
 
 The branches follow what the caller does next: correct the request, check the outcome, start over, stop
 working. An argument that cannot be valid is a `ValueError` or a `TypeError`, raised before anything is sent.

@@ -86,7 +86,12 @@ def _rules() -> dict[str, Rule]:
                 "devserver.running_server": frozenset({"net.transport"}),
             },
         ),
-        "ensemble": Rule(FLOOR_0 | {"ensemble"}, either_loop, client_names=True),
+        "ensemble": Rule(
+            FLOOR_0 | {"ensemble"},
+            either_loop,
+            exceptions={"ensemble.process_table": frozenset({"psutil"})},
+            client_names=True,
+        ),
         "testing": Rule(
             up_to_client | {"recipes", "devserver", "ensemble", "testing"},
             either_loop | {"pytest"},
@@ -110,6 +115,7 @@ IMPORTS_IN_FUNCTIONS = {
     "zkrecipes.net.transport.network": "as above, for the streams of either loop",
     "zkrecipes.net.kerberos": "an extra",
     "zkrecipes.client.otel": "an extra",
+    "zkrecipes.ensemble.process_table": "an extra",
     "zkrecipes.settings.yaml_file": "an extra",
     "zkrecipes.testing": "loads a name on first use, so that the plugin costs nothing",
     "zkrecipes.testing.pytest_plugin": "loaded in every run of pytest, so its fixtures import their modules",

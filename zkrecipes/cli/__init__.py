@@ -30,7 +30,7 @@ def main() -> None:
         # Imported here, because this module must load without click to say that click is missing.
         from zkrecipes.cli.commands import run
     except ModuleNotFoundError as error:
-        if error.name not in {"click", "rich"}:
+        if error.name not in {"click", "psutil", "rich"}:
             raise
         sys.exit(_run_without_extra(sys.argv[1:], error.name))
     sys.exit(run(sys.argv[1:]))

@@ -14,6 +14,7 @@ from zkrecipes.cli.demo.command import demo
 from zkrecipes.cli.errors import one_line_errors
 from zkrecipes.cli.exit_codes import MEANINGS
 from zkrecipes.cli.serve import serve
+from zkrecipes.cli.server import server
 
 __all__ = ["run"]
 
@@ -30,7 +31,7 @@ _EXIT_CODES = "\b\nExit codes:\n" + "\n".join(f"  {code:3}  {text}" for code, te
 @click.pass_context
 @click.option("--debug", is_flag=True, help=f"Show tracebacks and the log, as {_DEBUG_VARIABLE}=1 also does.")
 def zkrecipes(context: click.Context, debug: bool) -> None:
-    """Coordinate programs through ZooKeeper: a server for development, and a demonstration."""
+    """Coordinate programs through ZooKeeper: a server for development, real servers, and a demonstration."""
     del debug  # read before click runs, so that it also applies to click's own errors
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
@@ -38,6 +39,7 @@ def zkrecipes(context: click.Context, debug: bool) -> None:
 
 zkrecipes.add_command(demo)
 zkrecipes.add_command(serve)
+zkrecipes.add_command(server)
 
 
 def run(arguments: Sequence[str]) -> int:

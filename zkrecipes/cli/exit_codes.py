@@ -29,9 +29,9 @@ class ExitCode(IntEnum):
 
 MEANINGS: Final = {
     ExitCode.OK: "success",
-    ExitCode.CHECK_FAILED: "a check of the command failed",
+    ExitCode.CHECK_FAILED: "a check failed, or the server is not in the requested state",
     ExitCode.USAGE: "wrong arguments",
-    ExitCode.NO_SERVER: "no ZooKeeper server gave a session in time, or the session was lost",
+    ExitCode.NO_SERVER: "no server gave a session in time, the session was lost, or no server is installed",
     ExitCode.CANNOT_LISTEN: "the server cannot listen on the address: its port is in use, for example",
     ExitCode.EXTRA_MISSING: 'the extra is missing: pip install "zkrecipes[cli]"',
     ExitCode.REFUSED: "a server refused a request of the command",
