@@ -20,7 +20,8 @@
     ├── SnapshotConflictError          a tree changed during every attempt to read it as a whole
     └── ProtocolError                  the peer sent bytes that the protocol does not allow
 
-(`zkrecipes.ensemble` adds those of real servers: not found, badly configured, not started, not stopped.)
+(`zkrecipes.ensemble` adds those of real servers: not found, badly configured, not started, not stopped. The
+`SettingsError` of `zkrecipes.settings` is a `ValueError`.)
 
 The branches follow what the caller does next: correct the request, check the outcome, start over, stop
 working. An argument that cannot be valid is a `ValueError` or a `TypeError`, raised before anything is sent.

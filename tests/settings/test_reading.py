@@ -315,8 +315,7 @@ def test_a_secret_is_in_no_repr(write: Any) -> None:
     found = read(write("".join(f"zookeeper.{line}\n" for line in lines)))
     assert "zookeeper.sasl.password=***" in repr(found)
     assert "bob" in repr(found)
-    for value in (found, *vars(found).values()):
-        assert "hunter2" not in repr(value) or value is found.__dict__["_options"]
+    assert "hunter2" not in repr(found)
 
 
 @pytest.mark.parametrize("name", [key.name for key in KEYS])

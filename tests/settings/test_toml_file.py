@@ -67,6 +67,8 @@ def test_a_deeper_table(tmp_path: Path) -> None:
             3,
             "the file is not valid TOML: Cannot overwrite a value",
         ),
+        ('a = """\n]=\n"""\n[zookeeper]\nenabled = "x"', 5, "must be true or false"),
+        ('[zookeeper]\nhosts = ["h1/a", "h2"]', 2, "the chroot must be given once"),
         ("a = hunter2", 1, "the file is not valid TOML"),
         (f"a = {'[' * 5000}", None, ""),
         (f"[zookeeper]\nmax-packet-size = 0x{'f' * 9000}", 2, "must not be such a large number"),

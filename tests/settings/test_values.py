@@ -42,8 +42,11 @@ def test_other_text_is_not_a_time(text: str) -> None:
 
 
 def test_a_number_of_milliseconds_is_recognised() -> None:
-    with pytest.raises(ValueError, match="must be in seconds, not in milliseconds: write '60000 ms'"):
+    reason = "must be in seconds, not in milliseconds: write '60000 ms'"
+    with pytest.raises(ValueError, match=f"{reason}, or '60000 s' if you mean seconds$"):
         values.duration()("60000")
+    with pytest.raises(ValueError, match=f"{reason}$"):
+        values.duration(limit=1000)("60000")
 
 
 def test_a_time_has_limits() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, NamedTuple, final
+from dataclasses import dataclass, field
+from typing import Final, final
 
 from zkrecipes.settings.entries import Entry, shown_key
 from zkrecipes.settings.keys import Key
@@ -15,15 +16,15 @@ _NUMBER_AT_END: Final = re.compile(r"[._](\d{1,4})$", re.ASCII)
 _NO_NUMBER: Final = -1
 
 
-class GivenValue(NamedTuple):
+@final
+@dataclass(frozen=True, slots=True)
+class GivenValue:
     """The value of one key; of a list, the values of its items in their order."""
 
     key: Key
     entries: tuple[Entry, ...]
-    values: tuple[object, ...]
-
-    def __repr__(self) -> str:
-        return f"<{self.key.name}, {'a secret' if self.key.is_secret else self.values!r}>"
+    values: tuple[object, ...] = field(repr=False)
+    """They may be secrets."""
 
 
 @final

@@ -3,7 +3,7 @@ r"""Java's properties: `key=value` lines with comments, continuation and escapes
 The syntax is that of `java.util.Properties.load`. This is a separate reader because the readers on PyPI know
 no line numbers, and give the value only after its escapes were replaced: then a Windows path that was
 written with single backslashes (`C:\zk\ca.pem`) is lost. It needs no package, so that the most common format
-works with the core alone. Tests compare it with the package `javaproperties`.
+works with the core alone. Tests compare it with the JDK.
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
             continue
         while _is_continued(logical):
             _, following = next(lines, (0, ""))
-            logical = logical[:-1] + following.lstrip(_BLANKS)
+            joined = logical[:-1] + following.lstrip(_BLANKS)
+            # Java still looks for a comment if the line has nothing but this backslash.
+            logical = "" if logical == "\\" and joined.startswith(("#", "!")) else joined
         if logical:
             yield number, logical
 

@@ -105,7 +105,8 @@ def duration(unit: str = "s", *, limit: float = math.inf) -> Callable[[str], flo
             raise ValueError(f"must be a time, such as 10, '2.5 s' or '500 ms', not {value!r}")
         number = float(match[1])
         if not match[2] and unit == "s" and number > SECONDS_MAX:
-            raise ValueError(f"must be in seconds, not in milliseconds: write '{value} ms' or '{value} s'")
+            other = "" if number > limit else f", or '{value} s' if you mean seconds"
+            raise ValueError(f"must be in seconds, not in milliseconds: write '{value} ms'{other}")
         # Dividing is exact where multiplying by 0.001 is not: 2300 ms are 2.3 s.
         seconds = number / 1000 if factor == 0.001 else number * factor
         if not 0 < seconds <= limit:
