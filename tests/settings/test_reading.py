@@ -146,6 +146,15 @@ def test_a_backslash_that_is_dropped_is_logged_without_the_value(
     assert "hunt" not in caplog.text
 
 
+def test_text_that_looks_like_a_comment_is_logged(write: Any, caplog: pytest.LogCaptureFixture) -> None:
+    found = read(write("zookeeper.tls.ca-file=ca.pem # of 2026\nzookeeper.auth=digest:a:b # c\n"))
+    assert found.connect_options()["tls"] == zk.TLS(ca_file="ca.pem # of 2026")
+    (record,) = caplog.records
+    assert (
+        "properties:1: zookeeper.tls.ca-file: the text from '#' on is a part of the value" in record.message
+    )
+
+
 def test_a_windows_path_in_a_key_of_another_program_is_no_error(write: Any) -> None:
     assert read(write(f"other.path=C:\\users\n{MANUAL}")).enabled
 

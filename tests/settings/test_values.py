@@ -70,6 +70,7 @@ def test_a_time_limit_may_be_none() -> None:
         ("h1:2181/app#1 # c", "h1:2181/app#1"),
         ("h1:2181", "h1:2181"),
         ("# all", ""),
+        ("/app#1 # c", "/app#1"),
     ],
 )
 def test_a_comment_after_hosts_is_cut(value: str, expected: str) -> None:

@@ -36,6 +36,11 @@ class Entry:
     hash_mistake: str | None = None
     """As `mistake`, for a secret only: the format ends every value at a `#`, and there was one."""
 
+    @property
+    def place(self) -> str:
+        """The file, the line and the key."""
+        return f"{self.source}:{self.line}: {shown_key(self.key)}"
+
     def error(self, reason: str) -> SettingsError:
         """Return an error about this entry."""
         return SettingsError(reason, source=self.source, line=self.line, key=shown_key(self.key))

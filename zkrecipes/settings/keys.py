@@ -93,6 +93,7 @@ KEYS: Final = (
         option="hosts",
         form="a path; only if the connection string has no chroot",
         read=values.chroot,
+        cut=values.cut_comment_after_hosts,
     ),
     Key(
         name="session-timeout",

@@ -41,6 +41,7 @@ _READERS: Final[Mapping[str, Callable[[str, str], Iterator[Entry]]]] = {
 }
 _FORMAT_BY_SUFFIX: Final = {".properties": "properties", ".toml": "toml", ".yaml": "yaml", ".yml": "yaml"}
 _ENVIRONMENT: Final = "environment"
+_COMMENT: Final = re.compile(r"\s#")
 _NAMES_MAX: Final = 20
 """The number of unknown keys that one warning names."""
 
@@ -54,8 +55,7 @@ def read_settings(
 ) -> Settings:
     """Read connection settings: `settings = zk.read_settings("application.properties")`.
 
-    It is a function beside `read_jaas`, because a program calls it once and `Settings` has no other
-    constructor to confuse it with.
+    It is a function, like `read_jaas`, because `Settings(path)` would not show that it reads a file.
 
     A value that is not valid is an error, and so is a key that is one slip away from one of ours. Other
     unknown keys below the prefix are named in one WARNING. Keys of other programs are ignored.
@@ -116,7 +116,9 @@ def _collect(entries: list[Entry], vocabulary: Vocabulary, source: str) -> Given
     given = GivenSettings.collect(found)
     _warn_of_unknown_keys(list(unknown), source)
     for key, entry in found:
-        _warn_of_backslashes(key, entry)
+        if entry.raw is not None:
+            _warn_of_backslashes(key, entry, entry.raw)
+            _warn_of_comment(key, entry)
     return given
 
 
@@ -127,19 +129,22 @@ def _warn_of_unknown_keys(names: list[str], source: str) -> None:
         logger.warning("%s: unknown keys are ignored: %s%s", source, shown, more)
 
 
-def _warn_of_backslashes(key: Key, entry: Entry) -> None:
+def _warn_of_backslashes(key: Key, entry: Entry, raw: str) -> None:
     r"""Log a backslash that Java would drop. A path keeps it: `C:\zk\ca.pem` is meant literally."""
-    if entry.raw is None:
-        return
-    place = f"{entry.source}:{entry.line}: {entry.key}"
-    if key.is_path and is_unescaped_path(entry.raw):
+    if key.is_path and is_unescaped_path(raw):
         logger.warning(
             "%s: the path is read with its single backslashes, but a Java program drops them "
             "(write each backslash twice, or use '/')",
-            place,
+            entry.place,
         )
-    elif has_useless_escape(entry.raw):
-        logger.warning("%s: a single backslash is dropped (write it twice if it is meant)", place)
+    elif has_useless_escape(raw):
+        logger.warning("%s: a single backslash is dropped (write it twice if it is meant)", entry.place)
+
+
+def _warn_of_comment(key: Key, entry: Entry) -> None:
+    """Log text that looks like a comment and is a part of the value, as in Java. A secret may contain it."""
+    if key.cut is None and not key.is_secret and _COMMENT.search(entry.value):
+        logger.warning("%s: the text from '#' on is a part of the value, not a comment", entry.place)
 
 
 # --- files -----------------------------------------------------------------------------------------------

@@ -53,7 +53,10 @@ def cut_comment(value: str) -> str:
 
 
 def cut_comment_after_hosts(value: str) -> str:
-    """Return hosts and chroot without a trailing comment, which begins with `#` after a blank or a host."""
+    """Return hosts, a chroot or both without a trailing comment.
+
+    It begins with a `#` among the hosts, or with one after a blank. A path may contain any other `#`.
+    """
     match = re.match(r"[^#/]*(?:/(?:(?!\s#).)*)?", value, re.DOTALL)
     assert match is not None  # both parts may be empty
     return match[0].strip()
