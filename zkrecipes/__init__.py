@@ -118,6 +118,7 @@ if TYPE_CHECKING:
         HoldLostError as HoldLostError,
         InvalidACLError as InvalidACLError,
         InvalidCallbackError as InvalidCallbackError,
+        JobRecordError as JobRecordError,
         LeadershipLostError as LeadershipLostError,
         LockLostError as LockLostError,
         MarshallingError as MarshallingError,
@@ -126,6 +127,7 @@ if TYPE_CHECKING:
         NoChildrenForEphemeralsError as NoChildrenForEphemeralsError,
         NodeExistsError as NodeExistsError,
         NoNodeError as NoNodeError,
+        NotDueError as NotDueError,
         NotEmptyError as NotEmptyError,
         NotReadOnlyError as NotReadOnlyError,
         NoWatcherError as NoWatcherError,
@@ -139,6 +141,7 @@ if TYPE_CHECKING:
         ReplyTooSlowError as ReplyTooSlowError,
         RequestTimeoutError as RequestTimeoutError,
         RuntimeInconsistencyError as RuntimeInconsistencyError,
+        RunTimeoutError as RunTimeoutError,
         ServerError as ServerError,
         SessionClosedError as SessionClosedError,
         SessionError as SessionError,
@@ -232,6 +235,20 @@ if TYPE_CHECKING:
     )
     from zkrecipes.recipes.mutex import (
         Mutex as Mutex,
+    )
+    from zkrecipes.recipes.once_per import (
+        JobStatus as JobStatus,
+        OncePer as OncePer,
+        RunAcquisition as RunAcquisition,
+    )
+    from zkrecipes.recipes.once_per_record import (
+        OnCrash as OnCrash,
+        OnFailure as OnFailure,
+        RunOutcome as RunOutcome,
+        RunRecord as RunRecord,
+    )
+    from zkrecipes.recipes.once_per_use import (
+        Run as Run,
     )
     from zkrecipes.recipes.persistent_node import (
         PersistentNode as PersistentNode,
@@ -338,6 +355,7 @@ _NAMES_BY_MODULE = {
         "HoldLostError",
         "InvalidACLError",
         "InvalidCallbackError",
+        "JobRecordError",
         "LeadershipLostError",
         "LockLostError",
         "MarshallingError",
@@ -347,6 +365,7 @@ _NAMES_BY_MODULE = {
         "NoNodeError",
         "NoWatcherError",
         "NodeExistsError",
+        "NotDueError",
         "NotEmptyError",
         "NotReadOnlyError",
         "OperationTimeoutError",
@@ -358,6 +377,7 @@ _NAMES_BY_MODULE = {
         "ReplyNotReceivedError",
         "ReplyTooSlowError",
         "RequestTimeoutError",
+        "RunTimeoutError",
         "RuntimeInconsistencyError",
         "ServerError",
         "SessionClosedError",
@@ -409,6 +429,9 @@ _NAMES_BY_MODULE = {
     "zkrecipes.recipes.persistent_node": ("PersistentNode",),
     "zkrecipes.recipes.persistent_node_state": ("OnConflict",),
     "zkrecipes.recipes.read_write_lock": ("ReadWriteLock",),
+    "zkrecipes.recipes.once_per": ("JobStatus", "OncePer", "RunAcquisition"),
+    "zkrecipes.recipes.once_per_record": ("OnCrash", "OnFailure", "RunOutcome", "RunRecord"),
+    "zkrecipes.recipes.once_per_use": ("Run",),
     "zkrecipes.recipes.semaphore": ("Semaphore",),
     "zkrecipes.settings.connecting": ("connect_from",),
     "zkrecipes.settings.errors": ("SettingsError",),

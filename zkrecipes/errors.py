@@ -14,6 +14,9 @@
     ├── SessionError                   the session is over
     │   ├── SessionExpiredError  SessionMovedError  SessionClosedError  AuthFailedError
     ├── AcquireTimeoutError            a lock was not acquired within `wait`; names the holder
+    ├── NotDueError                    the period of a job has had its run
+    ├── RunTimeoutError                `at_most_for` ended a run of a job
+    ├── JobRecordError                 the znode of a job holds other data than its record
     ├── ConnectTimeoutError            no session within `connect_timeout`; lists each host's reason
     ├── HoldLostError                  a hold could no longer be proven
     │   ├── LockLostError  LeadershipLostError  BrokenBarrierError
@@ -46,6 +49,7 @@ __all__ = [
     "HoldLostError",
     "InvalidACLError",
     "InvalidCallbackError",
+    "JobRecordError",
     "LeadershipLostError",
     "LockLostError",
     "MarshallingError",
@@ -55,6 +59,7 @@ __all__ = [
     "NoNodeError",
     "NoWatcherError",
     "NodeExistsError",
+    "NotDueError",
     "NotEmptyError",
     "NotReadOnlyError",
     "OperationTimeoutError",
@@ -66,6 +71,7 @@ __all__ = [
     "ReplyNotReceivedError",
     "ReplyTooSlowError",
     "RequestTimeoutError",
+    "RunTimeoutError",
     "RuntimeInconsistencyError",
     "ServerError",
     "SessionClosedError",
@@ -580,6 +586,72 @@ class AcquireTimeoutError(ZooKeeperError, TimeoutError):
 
 
 _WAITED_FOR = {"connection": "a connection", "turn": "its turn", "proof": "the first proof of the hold"}
+
+
+class NotDueError(ZooKeeperError):
+    """A job was not started, because its next run is not due. The block did not start.
+
+    Attributes:
+        job: the job, as messages name it.
+        path: the path of its znode, as the client sees it.
+        due_in: the seconds until the next run is due, by the ensemble's clock; infinite if it never is.
+        engine: the engine of the last run.
+        outcome: how the last run ended, as in `RunRecord.outcome`.
+        ago: how many seconds ago the last run started, by the ensemble's clock.
+    """
+
+    def __init__(self, job: str, *, path: str, due_in: float, engine: str, outcome: str, ago: float) -> None:
+        self.job = job
+        self.path = path
+        self.due_in = due_in
+        self.engine = engine
+        self.outcome = outcome
+        self.ago = ago
+        super().__init__(job)
+
+    def __str__(self) -> str:
+        due = "it is never due again" if self.due_in == float("inf") else f"due in {self.due_in:.3f} s"
+        last = f"the last run ({self.outcome}) was started {self.ago:.3f} s ago by {self.engine!r}"
+        return f"{self.job} was not started: {last}; {due}"
+
+
+class RunTimeoutError(ZooKeeperError, TimeoutError):
+    """A run of a job was cancelled after `at_most_for` seconds. The lock is released after its block.
+
+    Attributes:
+        job: the job, as messages name it.
+        path: the path of its znode, as the client sees it.
+        at_most_for: the limit, in seconds.
+    """
+
+    def __init__(self, job: str, *, path: str, at_most_for: float) -> None:
+        self.job = job
+        self.path = path
+        self.at_most_for = at_most_for
+        super().__init__(job)
+
+    def __str__(self) -> str:
+        return f"a run of {self.job} was cancelled after at_most_for={self.at_most_for:g} seconds"
+
+
+class JobRecordError(ZooKeeperError):
+    """The znode of a job holds data that are not its record, so it is unknown whether the job may start.
+
+    Attributes:
+        path: the path of the znode, as the client sees it.
+        data: its data.
+    """
+
+    def __init__(self, path: str, data: bytes) -> None:
+        self.path = path
+        self.data = data
+        super().__init__(path)
+
+    def __str__(self) -> str:
+        return (
+            f"the data of {self.path} must be the record of a job, or empty, not {self.data[:100]!r}: "
+            f"use a path for this job alone, or set the data to b'' if no run is lost by that"
+        )
 
 
 class HoldLostError(ZooKeeperError):

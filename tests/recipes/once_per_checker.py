@@ -4,12 +4,13 @@
 | --- | --- |
 | two runs of one job never overlap | no block begins while another block runs |
 | a start is recorded before the block runs | each block has one recorded start, which came first |
-| `on_crash="leave"`: started at most once per period | one recorded start in each period |
-| `"retry"`: finished at most once | no start in a period after a recorded finish of the same period |
-| a dead engine's job is started again by exactly one other | no start while the znode of the run before exists |
-| `at_most_for` cancels the block, and lets no second block in | a limit for blocks; no client deletes the znode of its running block |
-| the outcome is recorded | a run whose caller sees its success is recorded as finished, and only such a run |
-| no caller gets a silent non-run | a call that gets no run names the run that has used up the period |
+| started at most once per period, with `on_crash="leave"` | one recorded start in each period |
+| finished at most once, with `"retry"` | no start in a period after a recorded finish of the same period |
+| a dead engine's job is started again by exactly one other | no start while the last run's znode exists |
+| `at_most_for` cancels the block | a limit for the length of a block |
+| it never lets a second block in | no client deletes the znode of its running block |
+| the outcome is recorded | the record says "finished" if the caller sees a success, and only then |
+| no caller gets a silent non-run | a refused call has a run that has used up the period |
 
 The period of a run is that of its recorded start, by the server's time of that write.
 """
@@ -36,7 +37,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Event:
-    """One event of a history. `at` is the server's time; `node` is the name of the run's znode in the lock."""
+    """One event of a history: the server's time, and the name of the run's znode in the lock."""
 
     at: float
     node: str

@@ -51,7 +51,7 @@ def death(at: float, node: str) -> list[Event]:
         (LEAVE, run(1, "a") + run(11, "b")),
         (RETRY, death(1, "a") + run(3, "b") + [Refused(7, "", called_at=6)]),
         (RETRY, run(1, "a", "failed") + run(3, "b")),
-        (LEAVE, death(1, "a") + [Refused(7, "", called_at=6)]),
+        (LEAVE, [*death(1, "a"), Refused(7, "", called_at=6)]),
         # the period of a run is that of its start
         (RETRY, [*run(9.5, "a"), *run(10.5, "b")]),
         # a start whose engine loses its session before the block

@@ -154,6 +154,7 @@ ACTS: dict[str, Act] = {
     "downgrade": _downgrade,
     "semaphore": _block(lambda client: zk.Semaphore(client, "/d/s", limit=3).acquire(permits=2)),
     "semaphore, curator": _block(lambda client: zk.Semaphore(client, "/d/s", limit=3, layout="curator")),
+    "job": _block(lambda client: zk.OncePer(client, "/d/j", period=1e9)),
     "several locks": _block(
         lambda client: zk.MultiLock([zk.Mutex(client, "/d/m"), zk.Mutex(client, "/d/n")])
     ),
@@ -167,7 +168,7 @@ ACTS: dict[str, Act] = {
     "tree": _follow_tree,
     "value": _watch_value,
 }
-DIRECTORIES = ("b", "m", "n", "rw", "s", "s-__lock__", "s/leases", "s/locks", "e", "g", "p")
+DIRECTORIES = ("b", "j", "m", "n", "rw", "s", "s-__lock__", "s/leases", "s/locks", "e", "g", "p")
 STAYS = {"/d", *(f"/d/{name}" for name in DIRECTORIES)}
 
 

@@ -133,6 +133,10 @@ class LockUse(GuardedUse[Hold]):
         """Give the hold back, unless the block was an inner one."""
         return None if self._outer is not None else await super().release(outcome)
 
+    def mark_removed(self) -> None:
+        """Note that a transaction has removed the contender's znode, so that `release` does nothing."""
+        self._node.mark_removed()
+
     async def switch_to(self, queue: LockQueue) -> None:
         """Replace the contender's znode by one of another layout; no contender can enter in between.
 
