@@ -19,6 +19,7 @@ import zkrecipes as zk
 from tests.house.source_tree import ROOT
 from tests.net.tls_peers import papers
 from zkrecipes.ensemble import (
+    ApacheEnsemble,
     ApacheServer,
     PortInUseError,
     ServerConfigError,
@@ -261,3 +262,12 @@ async def test_the_program_of_the_page_runs(config: Path, environ: dict[str, str
     done = await anyio.run_process(command, env={**environ, "PYTHONPATH": str(ROOT)})
     assert "mode='standalone'" in done.stdout.decode()
     assert find_running(config) is None
+
+
+async def test_the_mode_of_each_member_of_an_ensemble(
+    apache_ensemble: ApacheEnsemble, environ: dict[str, str]
+) -> None:
+    files = [member.directory / "zoo.cfg" for member in apache_ensemble.members]
+    reports = [await ServerControl(file, environ=environ).status() for file in files]
+    modes = [report.status.mode for report in reports if report.status is not None]
+    assert sorted(modes) == ["follower", "follower", "leader"]

@@ -15,6 +15,7 @@ from zkrecipes.cli.errors import one_line_errors
 from zkrecipes.cli.exit_codes import MEANINGS
 from zkrecipes.cli.serve import serve
 from zkrecipes.cli.server import server
+from zkrecipes.cli.verify import verify
 
 __all__ = ["run"]
 
@@ -40,6 +41,7 @@ def zkrecipes(context: click.Context, debug: bool) -> None:
 zkrecipes.add_command(demo)
 zkrecipes.add_command(serve)
 zkrecipes.add_command(server)
+zkrecipes.add_command(verify)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -16,6 +16,7 @@ from zkrecipes.ensemble.errors import (
 )
 from zkrecipes.ensemble.four_letter import ServerStatus, ask
 from zkrecipes.ensemble.installation import Installation, find_installation
+from zkrecipes.ensemble.installation_checks import CheckState, InstallationCheck, check_installation
 from zkrecipes.ensemble.members import ApacheEnsemble
 from zkrecipes.ensemble.server import ApacheServer
 from zkrecipes.ensemble.server_config import MemberLine, ServerConfig, read_server_config
@@ -25,7 +26,9 @@ from zkrecipes.ensemble.server_probe import Probe
 __all__ = [
     "ApacheEnsemble",
     "ApacheServer",
+    "CheckState",
     "Installation",
+    "InstallationCheck",
     "MemberLine",
     "PortInUseError",
     "Probe",
@@ -41,6 +44,7 @@ __all__ = [
     "ServerStopError",
     "StartedServer",
     "ask",
+    "check_installation",
     "find_installation",
     "read_server_config",
 ]
