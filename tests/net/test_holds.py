@@ -501,11 +501,11 @@ async def test_a_lost_guard_stays_lost() -> None:
     guard = Guard(record)
     desk.prove()
     await anyio.sleep(TIMEOUT)
-    assert "no proof" in guard.loss_reason()
+    assert "could not be proven alive" in guard.loss_reason()
     assert not desk.holds
     record.lose("another reason")
     guard.release()
-    assert "no proof" in guard.loss_reason()
+    assert "could not be proven alive" in guard.loss_reason()
     assert guard.valid_until == float("-inf")
 
 

@@ -358,7 +358,7 @@ async def test_check_raises_once_the_time_is_over_without_a_checkpoint(stage: St
             block_the_loop(TIMEOUT * 14 / 16)  # a new session is proven for 15/16
             hold.check()
             block_the_loop(TIMEOUT / 16)
-            with pytest.raises(zk.LockLostError, match="no proof"):
+            with pytest.raises(zk.LockLostError, match="could not be proven alive"):
                 hold.check()
             assert hold.remaining() == 0
 
@@ -366,7 +366,7 @@ async def test_check_raises_once_the_time_is_over_without_a_checkpoint(stage: St
 async def test_the_hold_is_valid_in_the_time_to_clean_up(stage: Stage) -> None:
     """The block is cancelled an eighth before the hold ends, and may use it until then."""
     valid: list[float] = []
-    with pytest.raises(zk.LockLostError, match="no proof"):
+    with pytest.raises(zk.LockLostError, match="could not be proven alive"):
         async with stage.mutex as hold:
             stage.there.network.cut(source="a")
             try:
@@ -376,7 +376,7 @@ async def test_the_hold_is_valid_in_the_time_to_clean_up(stage: Stage) -> None:
                 valid.append(hold.remaining())
                 assert "held" in repr(hold)
                 block_the_loop(TIMEOUT / 8)
-                with pytest.raises(zk.LockLostError, match="no proof"):
+                with pytest.raises(zk.LockLostError, match="could not be proven alive"):
                     hold.check()
                 valid.append(hold.remaining())
     assert valid == [pytest.approx(TIMEOUT / 8, abs=0.01), 0.0]
@@ -385,7 +385,7 @@ async def test_the_hold_is_valid_in_the_time_to_clean_up(stage: Stage) -> None:
 
 async def test_a_transaction_is_applied_in_the_time_to_clean_up(stage: Stage) -> None:
     await stage.rival.create("/result", b"", make_parents=True)
-    with pytest.raises(zk.LockLostError, match="no proof"):
+    with pytest.raises(zk.LockLostError, match="could not be proven alive"):
         async with stage.mutex as hold:
             stage.there.network.cut(source="a")
             stage.there.network.reset(source="a")
@@ -402,7 +402,7 @@ async def test_a_transaction_is_applied_in_the_time_to_clean_up(stage: Stage) ->
 
 async def test_an_answer_that_arrives_too_late_does_not_save_the_block(stage: Stage) -> None:
     """The answer to a check is in the buffer while the loop is blocked; the block is still cancelled."""
-    with pytest.raises(zk.LockLostError, match="no proof"):
+    with pytest.raises(zk.LockLostError, match="could not be proven alive"):
         async with stage.mutex as hold:
             await anyio.sleep(TIMEOUT)
             block_the_loop(hold.remaining() - TIMEOUT / 8 + 0.01)
@@ -415,7 +415,7 @@ async def test_an_answer_that_arrives_too_late_does_not_save_the_block(stage: St
 
 
 async def test_an_answer_after_the_end_proves_nothing(stage: Stage) -> None:
-    with pytest.raises(zk.LockLostError, match="no proof"):
+    with pytest.raises(zk.LockLostError, match="could not be proven alive"):
         async with stage.mutex as hold:
             await anyio.sleep(TIMEOUT)
             block_the_loop(hold.remaining() + 0.01)
