@@ -86,6 +86,28 @@ def test_a_server_in_the_foreground_receives_the_signals(config: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)]
+)
+def test_an_interrupted_start_leaves_no_process(config: Path, number: signal.Signals, code: int) -> None:
+    ports = free_ports(4)
+    (config.parent / "data").mkdir()
+    (config.parent / "data/myid").write_text("1")
+    with config.open("a") as file:  # a member that waits for a majority
+        file.write(f"initLimit=5\nsyncLimit=5\nserver.1=127.0.0.1:{ports[0]}:{ports[1]}\n")
+        file.write(f"server.2=127.0.0.1:{ports[2]}:{ports[3]}\n")
+    command = [*ZKRECIPES, "server", "start", str(config)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while find_running(config) is None:
+            assert process.poll() is None
+        process.send_signal(number)
+        out, _ = process.communicate(timeout=15)
+    assert process.returncode == code
+    assert out == "Starting zookeeper ... FAILED TO START\n"
+    assert find_running(config) is None
+    assert not (config.parent / "data/zookeeper_server.pid").exists()
+
+
+@pytest.mark.parametrize(
     ("change", "code", "message"),
     [
         ("clientPort=x", ExitCode.BAD_CONFIG, "zoo.cfg, line 5: clientPort: must be a whole number"),

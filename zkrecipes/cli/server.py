@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
+from types import FrameType
 from typing import Any, Concatenate, Final, NoReturn, ParamSpec
 
 import anyio
@@ -99,7 +102,8 @@ def _run(verb: str, as_json: bool, call: Callable[[], Awaitable[_Fields]]) -> in
         return await call()
 
     try:
-        fields = anyio.run(run, backend="trio")
+        with _sigterm_like_ctrl_c():
+            fields = anyio.run(run, backend="trio")
     except tuple(kind for kind, _ in _CODES) as error:
         code = next(code for kind, code in _CODES if isinstance(error, kind))
         message = _message(error)
@@ -110,6 +114,27 @@ def _run(verb: str, as_json: bool, call: Callable[[], Awaitable[_Fields]]) -> in
     if as_json:
         _print_json({"verb": verb, "ok": code == ExitCode.OK, "exit_code": int(code), **fields})
     return int(code)
+
+
+@contextmanager
+def _sigterm_like_ctrl_c() -> Iterator[None]:
+    """End the block on SIGTERM as on Ctrl-C, so that a server that is being started is ended."""
+    is_terminated = False
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        nonlocal is_terminated
+        is_terminated = True
+        signal.raise_signal(signal.SIGINT)  # trio raises KeyboardInterrupt at a safe place
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if is_terminated:
+            raise CommandError("terminated", ExitCode.TERMINATED) from None
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _message(error: Exception) -> str:
@@ -130,7 +155,13 @@ def _say(talks: bool, text: str, *, newline: bool = True) -> None:
         sys.stdout.flush()
 
 
-@click.option("--wait", type=float, default=30.0, show_default=True, help="The longest wait in seconds.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    help="The longest wait in seconds.",
+)
 async def _start(control: ServerControl, talks: bool, wait: float) -> _Fields:
     """Start the server as a daemon, and wait until it serves."""
     _say(talks, "Starting zookeeper ... ", newline=False)
@@ -169,7 +200,13 @@ def _describe_started(started: StartedServer, talks: bool) -> _Fields:
     }
 
 
-@click.option("--wait", type=float, default=30.0, show_default=True, help="The longest wait in seconds.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    help="The longest wait in seconds.",
+)
 @click.option("--kill", is_flag=True, help="Send SIGKILL after the wait.")
 async def _stop(control: ServerControl, talks: bool, wait: float, kill: bool) -> _Fields:
     """End the server with SIGTERM, and wait until its process has exited."""
@@ -188,7 +225,11 @@ async def _stop(control: ServerControl, talks: bool, wait: float, kill: bool) ->
 
 
 @click.option(
-    "--wait", type=float, default=30.0, show_default=True, help="The longest wait in seconds for each."
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    help="The longest wait in seconds for each.",
 )
 @click.option("--kill", is_flag=True, help="Send SIGKILL if the server does not stop in time.")
 async def _restart(control: ServerControl, talks: bool, wait: float, kill: bool) -> _Fields:

@@ -155,9 +155,10 @@ def _check_files(layout: Layout, environ: Mapping[str, str]) -> list[Installatio
         config = read_server_config(path)
     except ServerConfigError as error:
         sample = path.with_name("zoo_sample.cfg")
-        if path.exists() or not sample.exists():
-            fix = f"correct it; every line is explained in {sample.name}, or in zookeeperAdmin.html"
-        else:
+        fix = "create it with the lines dataDir=… and clientPort=2181"
+        if path.exists():
+            fix = "correct the line; zookeeperAdmin.html explains every key"
+        elif sample.exists():
             fix = f"copy {sample} to {path} and set dataDir in the copy"
         return [*checks, InstallationCheck("zoo.cfg", CheckState.FAILED, str(error), fix)]
     checks.append(InstallationCheck("zoo.cfg", CheckState.OK, str(path)))

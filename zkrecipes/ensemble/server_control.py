@@ -175,6 +175,8 @@ class ServerControl:
             ServerStopError: the process still runs after the wait.
             PermissionError: the process belongs to another user.
         """
+        with contextlib.suppress(ServerNotFoundError):  # only its environment files may name the pid file
+            await self._locate()
         config = await self.read_config()
         running = await anyio.to_thread.run_sync(find_running, config.path)
         if running is not None:

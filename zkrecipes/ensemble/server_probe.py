@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -89,7 +90,9 @@ async def _ask(host: str, port: int) -> str | OSError:
         return TimeoutError(f"no answer within {_ANSWER_LIMIT:g} s")
     except OSError as error:
         cause = error.__cause__ or error
-        return cause if isinstance(cause, OSError) else error
+        # The texts of the two loops differ.
+        code = cause.errno if isinstance(cause, OSError) else None
+        return error if code is None else OSError(code, os.strerror(code))
 
 
 async def _run_java(command: list[str], config: ServerConfig, flags: Mapping[str, str]) -> str | OSError:
