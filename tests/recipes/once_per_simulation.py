@@ -274,6 +274,9 @@ async def _fail(there: World, recorder: Recorder, engines: list[Engine], rng: ra
     """Let one thing after another fail, and end with a server that runs."""
 
     def refuse(seen: Any) -> None:
+        if seen.opcode == OpCode.SET_DATA and rng.random() < 0.2:
+            # the engine reads the time: it reads the record next, and then it writes the start
+            there.server.faults.inject(2, rng.choice(_FAULT_KINDS), session_id=seen.session_id)
         if seen.opcode in _REFUSABLE and rng.random() < 0.01:
             raise ThrottledError
 

@@ -266,7 +266,7 @@ async def test_the_end_of_a_run_takes_one_transaction() -> None:
 
 async def test_a_run_whose_lock_was_lost_before_its_end_was_recorded_raises() -> None:
     async with two_engines() as (_, one, two):
-        with pytest.raises(zk.LockLostError, match="znode was deleted"):
+        with pytest.raises(zk.LockLostError, match="the lock was lost"):
             async with _job(one) as run:
                 await two.delete(run.hold.path)
         status = await _job(two).status()
@@ -406,3 +406,50 @@ async def test_cancelled_natively_at_each_pass(native: Any, again_after: int | N
         every=2,
     )
     assert number >= 15
+
+
+async def test_a_record_that_another_program_writes_during_a_run_stays() -> None:
+    async with two_engines() as (_, one, two):
+        with pytest.raises(zk.BadVersionError):
+            async with _job(one):
+                await two.set(PATH, b"")
+        assert (await two.get(PATH)).data == b""
+        assert await two.get_children(PATH) == []
+
+
+async def test_leaving_waits_until_the_end_is_recorded() -> None:
+    async with two_engines() as (there, one, two), anyio.create_task_group() as tasks:
+
+        async def heal() -> None:
+            await anyio.sleep(TIMEOUT / 2)
+            there.network.heal()
+
+        async with _job(one):
+            there.network.cut(source="one")
+            tasks.start_soon(heal)
+            before = anyio.current_time()
+        assert anyio.current_time() - before >= TIMEOUT / 2
+        last = (await _job(two).status()).last
+        assert last is not None
+        assert last.outcome == "finished"
+
+
+async def test_leaving_raises_if_the_session_ends_before_the_end_is_recorded() -> None:
+    async with two_engines() as (there, one, two):
+        with pytest.raises(zk.LockLostError, match="before the end of the run was recorded"):
+            async with _job(one):
+                there.server.expire(one.session.id)
+        last = (await _job(two).status()).last
+        assert last is not None
+        assert last.outcome == "died"
+
+
+async def test_the_end_of_the_client_in_a_run_is_reported() -> None:
+    async with two_engines() as (there, _one, two):
+        with pytest.raises((zk.SessionExpiredError, zk.LockLostError)):  # noqa: PT012
+            async with there.connect("three", renew=False) as three, _job(three):
+                there.server.expire(three.session.id)
+                await anyio.sleep(TIMEOUT)
+        last = (await _job(two).status()).last
+        assert last is not None
+        assert last.outcome == "died"

@@ -152,7 +152,11 @@ class OncePer(EnteredDirectly[Run]):
             RunTimeoutError: the run was cancelled after `at_most_for` seconds.
             LockLostError: the lock was lost while the block ran, which was cancelled; or before the end of
                 the run was recorded, although the block has ended. `on_crash` decides about such a run.
+            BadVersionError: another program wrote the record during the run, whose end is not recorded.
             The block's own error, bare. It is recorded if the lock is still held.
+
+        After a block without an error, leaving waits until the end of the run is recorded, or certainly will
+        not be: at the longest until the client has a session again.
 
         Cancellation: a run that is cancelled is recorded as cancelled. The record is written, and the lock
         released, in the background. Before the block, no znode is left behind, but a start may be recorded.

@@ -21,7 +21,7 @@ import anyio
 
 from zkrecipes.acl import ACL
 from zkrecipes.client.client import Client
-from zkrecipes.client.recipe_api import Node, RecipeApi, as_transaction, recipe_api
+from zkrecipes.client.recipe_api import Node, RecipeApi, Session, as_transaction, recipe_api
 from zkrecipes.errors import (
     BadVersionError,
     HoldLostError,
@@ -104,12 +104,14 @@ class RunUse(SingleUse[Run]):
             job.queue, self._data, lost=LockLostError, wait=wait, what=job.what, recipe=object()
         )
         self._scope: anyio.CancelScope
+        self._session: Session
         self._started: tuple[JobRecord, int] | None = None  # the record of the start, and its version
 
     # --- the start -----------------------------------------------------------------------------------------
 
     async def _enter(self) -> Run:
         hold = await self._lock.enter()
+        self._session = self._api.session  # no checkpoint since the proof: it owns the hold's znode
         try:
             record = await self._start(hold)
         except BaseException as error:
@@ -132,20 +134,16 @@ class RunUse(SingleUse[Run]):
         retries = self._api.retries()
         while True:
             try:
-                started = await self._try_to_start(hold)
-            except HoldLostError:
-                raise
+                return await self._try_to_start(hold)
             except TransactionError as error:
+                # With another version the record was written since it was read: read it again.
                 if not isinstance(error.error, BadVersionError):
-                    raise error.error from error
+                    await retries.wait_after(error.error)
             except ZooKeeperError as error:
                 await retries.wait_after(error)
-            else:
-                if started is not None:
-                    return started
 
-    async def _try_to_start(self, hold: Hold) -> JobRecord | None:
-        """Read the record and write the start; return None if another try has to read it again."""
+    async def _try_to_start(self, hold: Hold) -> JobRecord:
+        """Read the record, and write the start unless an earlier try has written it."""
         job, node_name = self._job, name_of(hold.path)
         node, now = await self._read(hold)
         record = read_record(job.path, node)
@@ -207,9 +205,9 @@ class RunUse(SingleUse[Run]):
     async def leave(self, error: BaseException | None) -> BaseException | None:
         """End the block, record the end of the run, and give the lock back."""
         outcome = self.end_block(error)
-        ending = _Ending(self._job, self._lock, self._started, _describe(outcome))
+        ending = _Ending(self._job, self._lock, self._session, self._started, _describe(outcome))
         if self._api.is_over:
-            return outcome or ending.problem
+            return ending.problem if outcome is None else outcome
         await self._api.clean_up(ending.run)
         if outcome is None:
             await ending.done.wait()  # the caller relies on the record of a run that has finished
@@ -242,12 +240,14 @@ class _Ending:
         self,
         job: Job,
         lock: LockUse,
+        session: Session,
         started: tuple[JobRecord, int] | None,
         outcome: tuple[RunOutcome, str],
     ) -> None:
         assert started is not None
         self._job = job
         self._lock = lock
+        self._session = session
         self._api = recipe_api(job.client)
         self._record, self._version = started
         self._data = self._record.ended(*outcome)
@@ -278,7 +278,7 @@ class _Ending:
             ]
         )
         retries = api.retries()
-        while True:
+        while self._session is api.session:  # a clean-up never runs in another session
             try:
                 await api.submit(ending).wait()
             except TransactionError as error:
@@ -288,14 +288,14 @@ class _Ending:
                     return error.error
                 await retries.wait_after(error.error)
             except ZooKeeperError as error:
-                # A new session cannot apply it wrongly: the znode exists only as long as the lock is ours.
                 await retries.wait_after(error)
             else:
                 self._lock.mark_removed()
                 return None
+        return await self._settle()
 
     async def _settle(self) -> ZooKeeperError | None:
-        """Find out whether an earlier try has recorded the end: the lock's znode does not exist any more."""
+        """Find out whether an earlier try has recorded the end: no later one can."""
         api, job = self._api, self._job
         retries = api.retries()
         while True:
@@ -309,5 +309,5 @@ class _Ending:
                 self._lock.mark_removed()
                 return None
             return LockLostError(
-                self._node_path, reason="its znode was deleted before the end of the run was recorded"
+                self._node_path, reason="it was released before the end of the run was recorded"
             )
