@@ -40,7 +40,7 @@ test: $(VENV)/.has-cli,test
 	@$(PYTEST) --durations=10 --durations-min=5 $(ARGS)
 
 quick: $(VENV)/.has-cli,test
-	@$(PYTEST) --quick --quiet $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal --quick --quiet $(ARGS)
 
 sweep: $(VENV)/.has-cli,test
 	@scripts/install-test-peers $(BIN)/python

@@ -15,7 +15,7 @@ import pytest
 
 __all__ = ["LIMIT", "TABLE", "Stopwatch", "deselect_slow_tests", "function_of", "read_table"]
 
-LIMIT: Final = 0.25
+LIMIT: Final = 0.1
 """The seconds from which a case is slow."""
 TABLE: Final = Path(__file__).with_suffix(".txt")
 _REAL_SERVERS: Final = ("apache", "interop")

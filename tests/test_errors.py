@@ -209,7 +209,7 @@ def test_the_tree_in_the_docstring_names_every_class() -> None:
     branches = {cls.__name__ for cls in ZooKeeperError.__subclasses__() if cls.__module__ == errors.__name__}
     branches |= {cls.__name__ for cls in SessionError.__subclasses__()}
     assert branches <= drawn
-    assert drawn - {"TypeError", "ValueError"} <= set(errors.__all__)
+    assert drawn - {"TypeError", "ValueError", "SettingsError"} <= set(errors.__all__)
 
 
 def test_the_session_is_over_for_some() -> None:
