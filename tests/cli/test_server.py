@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -161,3 +162,11 @@ def test_a_missing_or_unknown_verb_is_code_2(arguments: tuple[str, ...], words: 
 def test_the_help_lists_every_verb() -> None:
     page = run("--help").stdout
     assert all(f"  {verb} " in page for verb in VERBS)
+
+
+def test_without_psutil_the_command_names_its_extra(config: Path) -> None:
+    program = "import sys; sys.modules['psutil'] = None; from zkrecipes.cli import main; main()"
+    command = [sys.executable, "-W", "error", "-c", program, "server", "stop", str(config)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == ExitCode.EXTRA_MISSING
+    assert "pip install 'zkrecipes[cli]'" in done.stderr

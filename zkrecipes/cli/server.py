@@ -210,8 +210,8 @@ def _describe_started(started: StartedServer, talks: bool) -> _Fields:
 @click.option("--kill", is_flag=True, help="Send SIGKILL after the wait.")
 async def _stop(control: ServerControl, talks: bool, wait: float, kill: bool) -> _Fields:
     """End the server with SIGTERM, and wait until its process has exited."""
-    _say(talks, "Stopping zookeeper ... ", newline=False)
     config = await control.read_config()
+    _say(talks, "Stopping zookeeper ... ", newline=False)
     try:
         pid = await control.stop(wait=wait, kill=kill)
     except (ServerStopError, PermissionError):
