@@ -309,6 +309,7 @@ async def test_status_shows_the_run_of_now_and_the_last_one() -> None:
         ({"period": 0}, ValueError, "period must be above 0 seconds, not 0"),
         ({"period": math.nan}, ValueError, "period must be"),
         ({"period": "1h"}, TypeError, "period must be a number of seconds, not '1h'"),
+        ({"aligned": "start"}, TypeError, "aligned must be True or False, not 'start'"),
         ({"offset": math.inf}, ValueError, "offset must be finite"),
         ({"at_least_for": -1}, ValueError, "at_least_for must be at least 0 seconds, not -1"),
         ({"at_most_for": 0}, ValueError, "at_most_for must be above 0 seconds, not 0"),

@@ -89,7 +89,7 @@ class OncePer(EnteredDirectly[Run]):
         identifier: the engine's name.
 
     Raises:
-        TypeError: a number is not a number, or `identifier` is not a string.
+        TypeError: a number is not a number, `aligned` is not a bool, or `identifier` is not a string.
         ValueError: the path, a number, a choice, the identifier or the ACL is not valid.
     """
 
@@ -114,6 +114,8 @@ class OncePer(EnteredDirectly[Run]):
         self.identifier: str = check_identifier(identifier)
         acl = check_contender(client, path, self.identifier.encode(), acl)
         _check_number("period", period, above=0, infinite=True)
+        if not isinstance(aligned, bool):
+            raise TypeError(f"aligned must be True or False, not {aligned!r}")
         _check_number("offset", offset)
         _check_number("at_least_for", at_least_for, at_least=0)
         if at_most_for is not None:
