@@ -8,11 +8,9 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from functools import wraps
 from pathlib import Path
-from types import FrameType
 from typing import Any, Concatenate, Final, NoReturn, ParamSpec
 
 import anyio
@@ -31,6 +29,7 @@ from zkrecipes.ensemble import (
     ServerStopError,
     StartedServer,
 )
+from zkrecipes.net.transport.network import bare_errors
 
 __all__ = ["server"]
 
@@ -97,13 +96,8 @@ def _verb(short_help: str) -> Callable[[_Verb[_P]], click.Command]:
 
 def _run(verb: str, as_json: bool, call: Callable[[], Awaitable[_Fields]]) -> int:
     """Run the verb; an error becomes a line and a code, and with `--json` also an object."""
-
-    async def run() -> _Fields:
-        return await call()
-
     try:
-        with _sigterm_like_ctrl_c():
-            fields = anyio.run(run, backend="trio")
+        fields = anyio.run(_run_until_signal, call, backend="trio")
     except tuple(kind for kind, _ in _CODES) as error:
         code = next(code for kind, code in _CODES if isinstance(error, kind))
         message = _message(error)
@@ -116,25 +110,24 @@ def _run(verb: str, as_json: bool, call: Callable[[], Awaitable[_Fields]]) -> in
     return int(code)
 
 
-@contextmanager
-def _sigterm_like_ctrl_c() -> Iterator[None]:
-    """End the block on SIGTERM as on Ctrl-C, so that a server that is being started is ended."""
-    is_terminated = False
+async def _run_until_signal(call: Callable[[], Awaitable[_Fields]]) -> _Fields:
+    """Return the result of `call`. Ctrl-C and SIGTERM cancel it, and with it the start of a server."""
+    received: list[signal.Signals] = []
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        nonlocal is_terminated
-        is_terminated = True
-        signal.raise_signal(signal.SIGINT)  # trio raises KeyboardInterrupt at a safe place
+    async def wait_for_signal() -> None:
+        async for number in signals:
+            received.append(number)
+            tasks.cancel_scope.cancel()
 
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    except KeyboardInterrupt:
-        if is_terminated:
-            raise CommandError("terminated", ExitCode.TERMINATED) from None
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, bare_errors():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait_for_signal)
+            fields = await call()
+            tasks.cancel_scope.cancel()
+            return fields
+    if signal.SIGINT in received:
+        raise KeyboardInterrupt
+    raise CommandError("terminated", ExitCode.TERMINATED)
 
 
 def _message(error: Exception) -> str:

@@ -145,14 +145,18 @@ class ServerControl:
         check_writable(log.parent, "the log directory (ZOO_LOG_DIR)")
         pid_file = self._pid_file(config)
         check_writable(pid_file.parent, "the directory of the pid file (ZOOPIDFILE)")
-        process, output = _launch(command, log, location.environ)
+        launched: list[subprocess.Popen[bytes]] = []
         try:
+            # Ctrl-C raises in the main thread only, where it could leave a process that nothing refers to.
+            output = await anyio.to_thread.run_sync(_launch, command, log, location.environ, launched)
+            (process,) = launched
             pid_file.write_text(str(process.pid), "ascii")
             probe = await self._wait_until_serving(process, config, location, output, wait)
         except BaseException:
-            process.kill()
-            process.wait()
-            pid_file.unlink(missing_ok=True)
+            for process in launched:
+                process.kill()
+                process.wait()
+                pid_file.unlink(missing_ok=True)
             raise
         # The daemon is not a child to wait for, and Popen would warn of one.
         process.returncode = 0
@@ -403,19 +407,22 @@ class _Output:
 
 
 def _launch(
-    command: list[str], log: Path, environ: Mapping[str, str]
-) -> tuple[subprocess.Popen[bytes], _Output]:
+    command: list[str], log: Path, environ: Mapping[str, str], launched: list[subprocess.Popen[bytes]]
+) -> _Output:
+    """Start the process, append it to `launched`, and return its output."""
     with log.open("ab") as output:
         begin = output.tell()
-        process = subprocess.Popen(  # noqa: S603 - the command is the installation's Java
-            command,
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C in the terminal does not reach a daemon
+        launched.append(
+            subprocess.Popen(  # noqa: S603 - the command is the installation's Java
+                command,
+                env=dict(environ),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C in the terminal does not reach a daemon
+            )
         )
-    return process, _Output(log, begin)
+    return _Output(log, begin)
 
 
 def _start_error(
