@@ -13,12 +13,13 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import anyio
 import hypothesis
 import pytest
 
-from tests.slow_tests import Stopwatch, deselect_slow_tests
+from tests.slow_tests import Stopwatch, deselect_slow_tests, is_left_out
 from tests.sweeps import describe_sweeps
 from zkrecipes.ensemble import ApacheEnsemble, ApacheServer, ServerNotFoundError, find_installation
 from zkrecipes.ensemble.zoo_cfg_writer import Setting
@@ -55,6 +56,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--write-slow-tests"):
         config.pluginmanager.register(Stopwatch())
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import the tests of the folders that a quick run leaves out."""
+    return True if config.getoption("--quick") and is_left_out(collection_path) else None
 
 
 def pytest_report_header() -> str:

@@ -13,9 +13,9 @@ from typing import Final
 
 import pytest
 
-__all__ = ["LIMIT", "TABLE", "Stopwatch", "deselect_slow_tests", "function_of", "read_table"]
+__all__ = ["LIMIT", "TABLE", "Stopwatch", "deselect_slow_tests", "function_of", "is_left_out", "read_table"]
 
-LIMIT: Final = 0.1
+LIMIT: Final = 0.07
 """The seconds from which a case is slow."""
 TABLE: Final = Path(__file__).with_suffix(".txt")
 _REAL_SERVERS: Final = ("apache", "interop")
@@ -30,6 +30,11 @@ def read_table() -> list[str]:
     """Return the names of the functions in the table."""
     lines = TABLE.read_text(encoding="utf-8").splitlines()
     return [line.split()[1] for line in lines if line and not line.startswith("#")]
+
+
+def is_left_out(path: Path) -> bool:
+    """Whether a quick run leaves out this folder, in which most tests need a real server."""
+    return path.parent == TABLE.parent and path.name in _REAL_SERVERS
 
 
 def deselect_slow_tests(config: pytest.Config, items: list[pytest.Item]) -> None:
