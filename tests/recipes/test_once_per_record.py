@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from contextlib import suppress
 from typing import Any
@@ -72,6 +73,38 @@ def test_empty_data_are_the_record_of_a_job_without_a_run(data: bytes | None) ->
 )
 def test_other_data_are_an_error(data: bytes) -> None:
     with pytest.raises(zk.JobRecordError, match="/job must be the record of a job"):
+        read_record("/job", _node(data, 5))
+
+
+def _written(**changes: Any) -> bytes:
+    run = {
+        "engine": "x",
+        "node": "n",
+        "outcome": "finished",
+        "started": 1,
+        "ended": 2,
+        "error": "",
+        "missed": 0,
+    }
+    return json.dumps({"run": run | changes, "before": None}).encode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        _written(started=None),
+        _written(started=math.nan),
+        _written(started=10**400),
+        _written(ended=math.inf),
+        _written(missed=math.inf),
+        _written(node=""),
+        _written(node="../n", outcome="running"),
+        100_000 * b"[",
+    ],
+)
+def test_a_record_that_this_recipe_cannot_have_written_is_an_error(data: bytes) -> None:
+    assert read_record("/job", _node(_written(), 5)).run is not None
+    with pytest.raises(zk.JobRecordError):
         read_record("/job", _node(data, 5))
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias, final
 
 from zkrecipes.client.recipe_api import Node
 from zkrecipes.errors import JobRecordError
+from zkrecipes.paths import check_path
 
 __all__ = ["JobRecord", "OnCrash", "OnFailure", "RunOutcome", "RunRecord", "Schedule", "read_record"]
 
@@ -38,6 +39,8 @@ _FAILED: Final = ("failed", "timed out")
 _ENDED: Final = ("finished", "cancelled", *_FAILED)
 _ERROR_TEXT_MAX: Final = 1000
 """Characters of an error's text that the record keeps: the record is read by each run."""
+_TIME_END: Final = 2**63
+"""A time in milliseconds is a long in jute's encoding, and below this number."""
 
 
 @final
@@ -107,7 +110,7 @@ def read_record(path: str, node: Node) -> JobRecord:
         values = json.loads(data)
         run = _decode(values["run"])
         before = None if values["before"] is None else _decode(values["before"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise JobRecordError(path, data) from error
     if run.outcome == "running":
         return JobRecord(replace(run, started_at=written_at), before)
@@ -136,16 +139,26 @@ def _to_ms(seconds: float | None) -> int | None:
     return None if seconds is None or math.isnan(seconds) else round(seconds * 1000)
 
 
+def _to_seconds(ms: float | None) -> float | None:
+    if ms is not None and not abs(ms) < _TIME_END:  # NaN is less than nothing
+        raise ValueError(ms)
+    return None if ms is None else ms / 1000
+
+
 def _decode(values: dict[str, Any]) -> RunRecord:
     outcome = values["outcome"]
     if outcome not in ("running", "died", *_ENDED):
         raise ValueError(outcome)
-    started, ended = values["started"], values["ended"]
+    started, ended = _to_seconds(values["started"]), _to_seconds(values["ended"])
+    if started is None and outcome != "running":
+        raise ValueError(started)
+    node = str(values["node"])
+    check_path(f"/job/{node}")  # `status` looks for it in the lock's directory
     return RunRecord(
         engine=str(values["engine"]),
-        node=str(values["node"]),
-        started_at=math.nan if started is None else started / 1000,
-        ended_at=None if ended is None else ended / 1000,
+        node=node,
+        started_at=math.nan if started is None else started,
+        ended_at=ended,
         outcome=outcome,
         error=str(values["error"]),
         missed=int(values["missed"]),
