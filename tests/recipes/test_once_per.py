@@ -219,6 +219,31 @@ async def test_an_error_comes_out_bare_and_is_recorded(on_failure: zk.OnFailure)
                     pass
 
 
+async def test_a_run_whose_error_has_no_text_is_recorded_and_frees_the_lock() -> None:
+    class TextlessError(Exception):
+        def __str__(self) -> str:
+            raise LookupError
+
+    async with two_engines() as (_, one, two):
+        with pytest.raises(TextlessError):
+            async with _job(one):
+                raise TextlessError
+        last = (await _job(two).status()).last
+        assert last is not None
+        assert last.outcome == "failed"
+        assert last.error == "TextlessError: its text is unknown, because __str__ raised LookupError"
+        assert await two.get_children(PATH) == []
+
+
+async def test_a_job_deleted_during_a_run_is_a_lost_lock() -> None:
+    async with two_engines() as (there, one, two):
+        with pytest.raises(zk.LockLostError):  # noqa: PT012 - the block is in it
+            async with _job(one) as run:
+                await two.delete(run.hold.path)
+                await two.delete(PATH)
+        assert PATH not in there.znodes()
+
+
 async def test_at_most_for_cancels_the_block_and_keeps_the_lock_until_it_has_ended() -> None:
     async with two_engines() as (there, one, two):
         with pytest.raises(zk.RunTimeoutError, match="after at_most_for=5 seconds"):  # noqa: PT012

@@ -219,12 +219,21 @@ def _describe(outcome: BaseException | None) -> tuple[RunOutcome, str]:
     """Return the outcome of a run, and the text of its error, after a block with this outcome."""
     if outcome is None:
         return "finished", ""
-    text = f"{type(outcome).__name__}: {outcome}"
+    text = _text_of(outcome)
     if isinstance(outcome, RunTimeoutError):
         return "timed out", text
     if isinstance(outcome, HoldLostError) or not isinstance(outcome, Exception):
         return "cancelled", text
     return "failed", text
+
+
+def _text_of(error: BaseException) -> str:
+    """Return the type and the text of an error. Its own `__str__` may raise."""
+    name = type(error).__name__
+    try:
+        return f"{name}: {error}"
+    except Exception as broken:  # noqa: BLE001 - the end of the run must be recorded
+        return f"{name}: its text is unknown, because __str__ raised {type(broken).__name__}"
 
 
 @final
@@ -300,11 +309,13 @@ class _Ending:
         retries = api.retries()
         while True:
             try:
-                node = await api.read_caught_up(api.operations.get(job.path))
+                record = read_record(job.path, await api.read_caught_up(api.operations.get(job.path)))
+            except NoNodeError:
+                record = JobRecord()  # another program has deleted it
             except ZooKeeperError as error:
                 await retries.wait_after(error)
                 continue
-            run = read_record(job.path, node).find(name_of(self._node_path))
+            run = record.find(name_of(self._node_path))
             if run is not None and run.outcome == self._outcome:
                 self._lock.mark_removed()
                 return None
