@@ -331,7 +331,10 @@ async def test_status_shows_the_run_of_now_and_the_last_one() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "match"),
     [
-        ({"period": 0}, ValueError, "period must be above 0 seconds, not 0"),
+        ({"period": 0}, ValueError, "period must be at least 0.001 seconds, not 0"),
+        ({"period": 1e-300}, ValueError, "period must be at least 0.001 seconds, not 1e-300"),
+        ({"period": 10**400}, ValueError, r"period must be at most 1.79769e\+308 seconds"),
+        ({"identifier": 1001 * "x"}, ValueError, "identifier must have at most 1000 characters, not 1001"),
         ({"period": math.nan}, ValueError, "period must be"),
         ({"period": "1h"}, TypeError, "period must be a number of seconds, not '1h'"),
         ({"aligned": "start"}, TypeError, "aligned must be True or False, not 'start'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, final
@@ -21,6 +22,8 @@ from zkrecipes.recipes.once_per_use import Job, Run, RunUse
 __all__ = ["JobStatus", "OncePer", "RunAcquisition"]
 
 _CHOICES: Final = ("retry", "leave")
+_IDENTIFIER_MAX: Final = 1000
+"""Characters: the record holds the identifiers of two engines, and must fit into a znode."""
 
 
 @final
@@ -69,7 +72,7 @@ class OncePer(EnteredDirectly[Run]):
     Args:
         client: the client whose session holds the job's lock.
         path: a znode for this job alone, created if it is missing. Its data are the job's record.
-        period: the length of a period in seconds; `math.inf` for a job that runs once ever.
+        period: the length of a period in seconds, at least 0.001; `math.inf` for a job that runs once ever.
         aligned: True (the default): periods begin at multiples of `period` since 1970 (UTC), so that an hour
             is an hour of the clock. False: a period begins with the start of a run, so that the starts of
             two runs are at least `period` apart.
@@ -80,7 +83,7 @@ class OncePer(EnteredDirectly[Run]):
         at_least_for: the minimal time between the starts of two runs, in seconds, including retries.
         at_most_for: the maximal length of a run, in seconds by this engine's monotonic clock. Then the block
             is cancelled. The lock stays until the block has ended. None: no limit.
-        identifier: the engine's name in the record; host and process id by default.
+        identifier: the engine's name in the record, at most 1,000 characters; host and process id by default.
         acl: the ACL of the znodes that hold the lock; it must give their owner READ and WRITE. None: the
             client's default.
 
@@ -113,7 +116,11 @@ class OncePer(EnteredDirectly[Run]):
         self.path: str = check_path(path)
         self.identifier: str = check_identifier(identifier)
         acl = check_contender(client, path, self.identifier.encode(), acl)
-        _check_number("period", period, above=0, infinite=True)
+        if len(self.identifier) > _IDENTIFIER_MAX:
+            raise ValueError(
+                f"identifier must have at most {_IDENTIFIER_MAX} characters, not {len(self.identifier)}"
+            )
+        _check_number("period", period, at_least=0.001, infinite=True)
         if not isinstance(aligned, bool):
             raise TypeError(f"aligned must be True or False, not {aligned!r}")
         _check_number("offset", offset)
@@ -226,6 +233,10 @@ def _check_number(
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number of seconds, not {value!r}")
+    try:
+        float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be at most {sys.float_info.max:g} seconds, not {value!r}") from None
     if not value >= at_least:
         raise ValueError(f"{name} must be at least {at_least:g} seconds, not {value!r}")
     if not value > above and not math.isinf(above):
