@@ -473,6 +473,22 @@ async def test_leaving_raises_if_the_session_ends_before_the_end_is_recorded() -
         assert last.outcome == "died"
 
 
+async def test_an_end_that_two_later_runs_have_pushed_out_of_the_record_is_unknown() -> None:
+    async def run_twice(there: World, two: zk.Client) -> None:
+        there.network.cut(source="one")
+        for _ in range(2):
+            await anyio.sleep(1)
+            async with _job(two, "two", period=1):
+                pass
+        there.network.heal()
+
+    async with two_engines() as (there, one, two), anyio.create_task_group() as tasks:
+        with pytest.raises(zk.LockLostError, match="no longer shows"):  # noqa: PT012 - the block is in it
+            async with _job(one, period=1):
+                there.server.faults.inject(1, FaultKind.AFTER_COMMIT, session_id=one.session.id)
+                tasks.start_soon(run_twice, there, two)
+
+
 async def test_the_end_of_the_client_in_a_run_is_reported() -> None:
     async with two_engines() as (there, _one, two):
         with pytest.raises((zk.SessionExpiredError, zk.LockLostError)):  # noqa: PT012

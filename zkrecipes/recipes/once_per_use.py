@@ -319,6 +319,7 @@ class _Ending:
             if run is not None and run.outcome == self._outcome:
                 self._lock.mark_removed()
                 return None
-            return LockLostError(
-                self._node_path, reason="it was released before the end of the run was recorded"
-            )
+            reason = "it was released before the end of the run was recorded"
+            if run is None:  # two later runs have started, or another program has written
+                reason = "the record no longer shows whether the end of the run was recorded"
+            return LockLostError(self._node_path, reason=reason)
