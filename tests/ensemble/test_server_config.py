@@ -69,6 +69,8 @@ def test_windows_paths_that_java_reads_as_written(tmp_path: Path, written: str) 
     [
         ("clientPort=2181\n", "zoo.cfg: dataDir:", "is missing"),
         ("dataDir=/d\nclientPort=218l\n", "zoo.cfg, line 2: clientPort:", "whole number, not '218l'"),
+        ("dataDir=/d\nclientPort=-+1\n", "zoo.cfg, line 2: clientPort:", "whole number, not '-+1'"),
+        ("\N{BOM}dataDir=/d\nclientPort=2181\n", "zoo.cfg, line 1:", "must not begin with a byte order mark"),
         ("dataDir=/d\nclientPort=70000\n", "zoo.cfg, line 2: clientPort:", "1 to 65535, not 70000"),
         ("dataDir=/d\n\ntickTime=2s\n", "zoo.cfg, line 3: tickTime:", "whole number, not '2s'"),
         ("dataDir=C:\\zk\\data\n", "zoo.cfg, line 1: dataDir:", "write C:/zk/data"),

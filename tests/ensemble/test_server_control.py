@@ -87,6 +87,32 @@ async def test_a_server_is_started_asked_and_stopped(config: Path, environ: dict
     assert not psutil.pid_exists(started.pid)
 
 
+async def test_one_of_two_starts_at_once_finds_the_server_of_the_other(
+    config: Path, environ: dict[str, str]
+) -> None:
+    refused: list[int] = []
+    started: list[int] = []
+
+    async def start() -> None:
+        try:
+            started.append((await ServerControl(config, environ=environ).start()).pid)
+        except ServerRunningError as error:
+            refused.append(error.pid)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(start)
+        tasks.start_soon(start)
+    assert len(started) == 1
+    assert refused == started
+    pid_file = config.parent / "data/zookeeper_server.pid"
+    assert await anyio.Path(pid_file).read_text() == str(started[0])
+    # A restart that would find no Java leaves the server alone.
+    without_java = ServerControl(config, environ={**environ, "JAVA_HOME": str(config.parent)})
+    with pytest.raises(ServerNotFoundError, match="no Java"):
+        await without_java.restart()
+    assert await ServerControl(config, environ=environ).stop() == started[0]
+
+
 async def test_a_server_that_does_not_exit_in_time_is_named_and_killed_on_request(
     config: Path, environ: dict[str, str]
 ) -> None:

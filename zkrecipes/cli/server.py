@@ -227,7 +227,7 @@ async def _stop(control: ServerControl, talks: bool, wait: float, kill: bool) ->
 @click.option("--kill", is_flag=True, help="Send SIGKILL if the server does not stop in time.")
 async def _restart(control: ServerControl, talks: bool, wait: float, kill: bool) -> _Fields:
     """Stop the server if it runs, and start it."""
-    await control.environment()  # a server that cannot be started again must not be stopped
+    await control.command()  # a server that cannot be started again must not be stopped
     await _stop(control, talks, wait, kill)
     return await _start(control, talks, wait)
 

@@ -6,6 +6,7 @@ a repeated key the last one counts, and a backslash escapes. Errors name the fil
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -167,6 +168,10 @@ def _read(path: Path) -> str:
         raise ServerConfigError(path, f"there is no such file{remedy}") from None
     except OSError as error:
         raise ServerConfigError(path, f"cannot read it: {error.strerror or error}") from error
+    if raw.startswith(codecs.BOM_UTF8):
+        raise ServerConfigError(
+            path, "must not begin with a byte order mark, which Java reads as a part of the first key", line=1
+        )
     # Java reads every byte as a Latin-1 character (`Properties.load` of an `InputStream`).
     return raw.decode("latin-1")
 
@@ -176,8 +181,7 @@ def _check_values(path: Path, entries: Mapping[str, Property]) -> None:
         entry = entries.get(key)
         if entry is None:
             continue
-        digits = entry.value.removeprefix("-").removeprefix("+")
-        if not (digits.isascii() and digits.isdigit()):
+        if re.fullmatch(r"[+-]?[0-9]{1,20}", entry.value) is None:
             problem = f"must be a whole number, not {entry.value!r}"
         elif key in _PORTS and not 0 < int(entry.value) < 65536:
             problem = f"must be a port, 1 to 65535, not {entry.value}"

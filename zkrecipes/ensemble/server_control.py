@@ -41,6 +41,7 @@ from zkrecipes.ensemble.server_config import ServerConfig, read_server_config
 from zkrecipes.ensemble.server_location import ServerLocation, locate_config, locate_server
 from zkrecipes.ensemble.server_probe import Probe, probe_server
 from zkrecipes.ensemble.start_checks import check_data_directories, check_my_id, check_ports, check_writable
+from zkrecipes.ensemble.start_lock import one_start
 
 __all__ = ["ServerControl", "ServerReport", "StartedServer"]
 
@@ -126,6 +127,8 @@ class ServerControl:
     async def start(self, *, wait: float = _START_LIMIT) -> StartedServer:
         """Start the server as a daemon, write its pid file, and wait until it serves.
 
+        A start waits for another start with the same file, and finds the server of that start.
+
         Args:
             wait: the longest wait in seconds. A member of an ensemble serves only when a majority runs. If it
                 still waits for the others then, it keeps running, and the result has no status.
@@ -139,7 +142,13 @@ class ServerControl:
         **Cancellation**: a cancelled start ends the process.
         """
         config, location = await self.read_config(), await self._locate()
-        await anyio.to_thread.run_sync(self._check_start, config, location)
+        async with one_start(config.path, wait=wait):
+            await anyio.to_thread.run_sync(self._check_start, config, location)
+            return await self._launch_and_wait(config, location, wait)
+
+    async def _launch_and_wait(
+        self, config: ServerConfig, location: ServerLocation, wait: float
+    ) -> StartedServer:
         command = self._command(config, location)
         log = self._log_file(location)
         check_writable(log.parent, "the log directory (ZOO_LOG_DIR)")
@@ -197,7 +206,7 @@ class ServerControl:
         Raises:
             ServerStopError: the process still runs after the wait; see also `start`.
         """
-        await self._locate()  # a server that could not be started again must not be stopped
+        await self.command()  # a server that could not be started again must not be stopped
         await self.stop(wait=stop_wait, kill=kill)
         return await self.start(wait=wait)
 
