@@ -60,7 +60,7 @@ def test_a_deeper_table(tmp_path: Path) -> None:
         ('\nzookeeper = {enabled = "x"}', 2, "must be true or false"),
         ('[[a]]\nenabled = 1\n[zookeeper]\nenabled = "x"', 4, "must be true or false"),
         ("[zookeeper]\nsession_timeout = 4", 2, "is not a key; the nearest one is zookeeper.session-timeout"),
-        ("[zookeeper]\nsession-timeout = [4]", 2, "is not a key"),
+        ("[zookeeper]\nsession-timeout = [4]", 2, "must be a single value, not a list or a table"),
         ("[zookeeper]\nsession-timeout = 60000", 2, "must be in seconds"),
         (
             "[zookeeper]\nenabled = true\nenabled = true",
@@ -86,3 +86,20 @@ def test_text_with_any_character(tmp_path: Path) -> None:
     password = "#hunter2 \\u0041 = [x] \t é"
     text = f'[zookeeper.sasl]\nusername = "bob"\npassword = {json.dumps(password)}\n'
     assert read(tmp_path, text).connect_options()["sasl"] == zk.DigestMD5("bob", password)
+
+
+@pytest.mark.parametrize(
+    ("setting", "key"),
+    [
+        ('sasl.password = {"hunter2" = 1}', "zookeeper.sasl.password"),
+        ('sasl.password = {deep = {"hunter2" = 1}}', "zookeeper.sasl.password"),
+        ('auth = {digest = "user:hunter2"}', "zookeeper.auth"),
+    ],
+)
+def test_a_table_instead_of_a_value_is_an_error_that_shows_no_secret(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, setting: str, key: str
+) -> None:
+    with pytest.raises(zk.SettingsError, match="must be a") as error:
+        read(tmp_path, f'[zookeeper]\nconnection-string = "h1"\n{setting}\n')
+    assert error.value.key == key
+    assert "hunter2" not in str(error.value) + caplog.text

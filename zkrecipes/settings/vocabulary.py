@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final, final
 
 from zkrecipes.settings.entries import Entry
+from zkrecipes.settings.errors import SettingsError
 from zkrecipes.settings.flink import FLINK_KEYS, FLINK_PREFIX, IGNORED_KEYS
 from zkrecipes.settings.keys import KEYS, Key
 from zkrecipes.settings.spelling import one_slip_away
@@ -45,11 +46,16 @@ class Vocabulary:
         """Return the key of an entry, or None if it is unknown.
 
         Raises:
-            SettingsError: it is one slip away from one of ours.
+            SettingsError: it is one slip away from one of ours, or is below one that has a single value.
         """
         found = self._keys.get(entry.key) or self._find_list(entry.key)
         if found is not None or self._is_ignored(entry.key):
             return found
+        parent = self._parent_without_parts(entry.key)
+        if parent is not None:  # the rest of the key may be a secret: `password = {secret = 1}` in TOML
+            one = "must be a single value, not a list or a table"
+            reason = "must be a value or a list of values, not a table" if self._keys[parent].is_list else one
+            raise SettingsError(reason, source=entry.source, line=entry.line, key=parent)
         near = one_slip_away(entry.key, self._keys)
         if near is not None:
             raise entry.error(f"is not a key; the nearest one is {near}")
@@ -63,6 +69,15 @@ class Vocabulary:
         name, _, number = key.rpartition(self._separator)
         found = self._keys.get(name) if _NUMBER.fullmatch(number) else None
         return found if found is not None and found.is_list else None
+
+    def _parent_without_parts(self, key: str) -> str | None:
+        """Return the key of ours that `key` is below, if no key of ours is below that one."""
+        own_prefix, parent = self._prefixes[0], key.rpartition(self._separator)[0]
+        while self._separator == "." and len(parent) > len(own_prefix) and key.startswith(own_prefix):
+            if parent in self._keys and not any(each.startswith(f"{parent}.") for each in self._keys):
+                return parent
+            parent = parent.rpartition(".")[0]
+        return None
 
     def _is_ignored(self, key: str) -> bool:
         return self._ignored.fullmatch(key) is not None
