@@ -72,12 +72,11 @@ class Vocabulary:
 
     def _parent_without_parts(self, key: str) -> str | None:
         """Return the key of ours that `key` is below, if no key of ours is below that one."""
-        own_prefix, parent = self._prefixes[0], key.rpartition(self._separator)[0]
-        while self._separator == "." and len(parent) > len(own_prefix) and key.startswith(own_prefix):
-            if parent in self._keys and not any(each.startswith(f"{parent}.") for each in self._keys):
-                return parent
-            parent = parent.rpartition(".")[0]
-        return None
+        if self._separator != ".":  # variables of the environment have no tables
+            return None
+        ours = [each for each in self._keys if each.startswith(self._prefixes[0])]
+        above = (each for each in ours if key.startswith(f"{each}."))
+        return next((each for each in above if not any(k.startswith(f"{each}.") for k in ours)), None)
 
     def _is_ignored(self, key: str) -> bool:
         return self._ignored.fullmatch(key) is not None
